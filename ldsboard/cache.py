@@ -1,0 +1,40 @@
+"""Where pulled benchmarks are kept: a folder for each server, name and version."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ldsboard.bundle import MANIFEST, BundleError
+
+DEFAULT_SERVER = "http://localhost:8000"
+
+
+def default_server() -> str:
+    """Return the server that commands speak to: ``LDSBOARD_SERVER``, or this machine."""
+    return os.environ.get("LDSBOARD_SERVER", DEFAULT_SERVER).rstrip("/")
+
+
+def folder(server: str, name: str, version: int) -> Path:
+    """Return where a version of a benchmark of a server is kept."""
+    root = Path(os.environ.get("LDSBOARD_CACHE", Path.home() / ".cache" / "ldsboard"))
+    return root / re.sub(r"[^A-Za-z0-9.-]+", "_", server.rstrip("/")) / name / str(version)
+
+
+def pulled(name: str, server: str | None = None) -> Path:
+    """Return the folder of the newest pulled version of a benchmark.
+
+    Raises
+    ------
+    BundleError
+        None was pulled from this server.
+    """
+    server = server or default_server()
+    versions = folder(server, name, 0).parent
+    found = [path for path in versions.glob("*") if path.name.isdigit() and (path / "public" / MANIFEST).exists()]
+    if not found:
+        raise BundleError(
+            f"expected {name} of {server} in {versions}, got nothing. Fetch it first: ldsboard pull {name}"
+        )
+    return max(found, key=lambda path: int(path.name))

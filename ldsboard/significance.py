@@ -1,0 +1,123 @@
+"""What a score means: p-values, standard errors, intervals, and the distance from chance.
+
+Legend: M subsets, N targets, b targets of one block.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ldsboard.ranking import Ranking
+
+LEVEL = 0.95
+"""Coverage that every interval aims at."""
+
+FEWEST_SUBSETS = 4
+"""Below this many subsets errors and intervals are nan."""
+
+
+def two_sided_p(t: NDArray[np.float64] | float, degrees: int) -> NDArray[np.float64]:
+    """Return the two-sided p-value of Student's t with the given degrees of freedom; nan for none."""
+    return 2 * np.asarray(scipy.special.stdtr(degrees, -np.abs(t)), dtype=np.float64)
+
+
+def spearman_p_values(rho_N: NDArray[np.float64], M: int) -> NDArray[np.float64]:
+    """Return two-sided p-values of Spearman correlations over M subsets, as scipy's default does; float64 (N,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t_N = rho_N * np.sqrt((M - 2) / ((1 + rho_N) * (1 - rho_N)))
+    return two_sided_p(t_N, M - 2)
+
+
+def standard_error(influence_M: NDArray[np.float64]) -> float:
+    """Return the standard error of a mean of M influences: ``sqrt(sum(psi**2) / (M (M - 1)))``; nan below 4 subsets."""
+    M = influence_M.size
+    if M < FEWEST_SUBSETS:
+        return math.nan
+    return math.sqrt(math.fsum(influence_M**2) / (M * (M - 1)))
+
+
+def new_targets_error(
+    influence_M: NDArray[np.float64], rho_N: NDArray[np.float64], squared_influence_N: NDArray[np.float64]
+) -> float:
+    """Return the standard error of the LDS for a fresh draw of subsets and of targets.
+
+    A two-way decomposition: the variance over subsets and over targets, less what both contain.
+
+    Parameters
+    ----------
+    influence_M
+        psi, the mean influence of each subset, (M,).
+    rho_N
+        Correlation of each target, (N,).
+    squared_influence_N
+        Sum over subsets of the squared influence on each target, (N,).
+    """
+    M, N = influence_M.size, rho_N.size
+    if M < FEWEST_SUBSETS or N < 2:  # noqa: PLR2004
+        return math.nan
+    subsets = math.fsum(influence_M**2) / M**2
+    targets = float(rho_N.var(ddof=1)) / N
+    both = math.fsum(squared_influence_N) / (M * N) ** 2
+    return math.sqrt(max(subsets, targets, subsets + targets - both))
+
+
+def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -> tuple[float, float]:
+    """Return the 95 % interval of the LDS, widened on one side by its bias at few subsets.
+
+    For M subsets Spearman's rho underestimates its large-M value by about ``3 (rho - tau) / (M - 2)``, with Kendall's tau taken
+    from rho as for a bivariate normal; the interval reaches from the expected LDS at M to the corrected one.
+    """
+    if math.isnan(std_error):
+        return (math.nan, math.nan)
+    sine_N = np.clip(2 * np.sin(math.pi * rho_N / 6), -1, 1)
+    tau_N = 2 / math.pi * np.arcsin(sine_N)
+    bias = float(np.mean(3 * (rho_N - tau_N) / (M - 2)))
+    half = float(scipy.special.stdtrit(M - 1, (1 + LEVEL) / 2)) * std_error
+    return (max(-1.0, lds + min(0.0, bias) - half), min(1.0, lds + max(0.0, bias) + half))
+
+
+def unit_rows(ranking: Ranking) -> NDArray[np.float32]:
+    """Return ranks as rows of unit length, float32 (b, M); constant rows are 0."""
+    length_b = np.sqrt(ranking.squares_b)
+    return (ranking.ranks_bM / np.where(length_b == 0, 1.0, length_b)[:, None]).astype(np.float32)
+
+
+class ChanceSpread:
+    """The standard deviation of the LDS if the subsets were matched to the margins at random, gathered block by block.
+
+    With A and B the unit rank columns of predictions and margins, (M, N), it is ``norm(A @ B.T) / (N sqrt(M - 1))`` exactly.
+    The norm comes from the smaller Gram matrix: A @ B.T itself, summed over blocks, or ``sum((A.T @ A) * (B.T @ B))``. It is a
+    scale, not a score, so float32 suffices.
+    """
+
+    def __init__(self, margins_NM: NDArray[np.float32]) -> None:
+        self._margins_NM = margins_NM
+        N, M = margins_NM.shape
+        self._outer = np.zeros((M, M), dtype=np.float32) if M <= N else None
+        self._rows: list[NDArray[np.float32]] = []
+
+    def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
+        """Take the unit rows of the next block of predictions; `columns` are its targets."""
+        if self._outer is None:
+            self._rows.append(predictions_bM)
+        else:
+            self._outer += predictions_bM.T @ self._margins_NM[columns]
+
+    def value(self) -> float:
+        """Return the standard deviation, over all blocks."""
+        N, M = self._margins_NM.shape
+        if self._outer is not None:
+            norm = float(np.linalg.norm(self._outer))
+        else:
+            predictions_NM = np.concatenate(self._rows)
+            gram_NN = predictions_NM @ predictions_NM.T
+            gram_NN *= self._margins_NM @ self._margins_NM.T
+            norm = math.sqrt(max(0.0, float(gram_NN.sum(dtype=np.float64))))
+        return float(norm / (N * math.sqrt(M - 1)))

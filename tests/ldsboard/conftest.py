@@ -1,0 +1,48 @@
+"""The settings of property tests, and the random problem that most tests here score.
+
+Legend: M subsets, R runs, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The same examples every time, and no clock: a busy machine must not turn a test red.
+settings.register_profile("ldsboard", derandomize=True, deadline=None, max_examples=40, database=None)
+settings.load_profile("ldsboard")
+
+
+class Problem(NamedTuple):
+    """Scores float64 (n, N), masks bool (M, n) of half the examples, margins float64 (M, N) that the scores explain in part."""
+
+    scores: NDArray[np.float64]
+    masks: NDArray[np.bool_]
+    margins: NDArray[np.float64]
+
+
+class MakeProblem(Protocol):
+    def __call__(self, M: int = 40, n: int = 30, N: int = 5, *, seed: int = 0) -> Problem: ...
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20230329)
+
+
+@pytest.fixture
+def make_problem() -> MakeProblem:
+    def make(M: int = 40, n: int = 30, N: int = 5, *, seed: int = 0) -> Problem:
+        rng = np.random.default_rng(seed)
+        scores_nN = rng.normal(size=(n, N))
+        masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
+        noise_MN = rng.normal(size=(M, N)) * np.sqrt(n) / 2
+        return Problem(scores_nN, masks_Mn, masks_Mn @ scores_nN + noise_MN)
+
+    return make

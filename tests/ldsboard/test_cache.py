@@ -1,0 +1,75 @@
+"""Where pulled benchmarks are found again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ldsboard import GroundTruth
+from ldsboard.bundle import BundleError, write_bundle
+from ldsboard.cache import default_server, folder, pulled
+from ldsboard.subsets import draw_masks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVER = "https://lds.example:8443/board"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path))
+    monkeypatch.setenv("LDSBOARD_SERVER", SERVER + "/")
+    return tmp_path
+
+
+def pull(version: int, server: str = SERVER) -> np.ndarray[Any, Any]:
+    """Put a small practice benchmark where pulling puts it; return its margins."""
+    margins_MRN = np.random.default_rng(version).normal(size=(12, 2, 3)).astype(np.float32)
+    words = dict.fromkeys(("title", "description", "licence"), "none") | {"name": "toy", "output_function": "margin"}
+    numbers = {"version": version, "alpha": 0.5, "public_seed": 7, "split": "open", "ranking": (4, 12)}
+    empty: dict[str, Any] = {"dataset": {}, "recipe": {}, "provenance": {}}
+    write_bundle(
+        folder(server, "toy", version),
+        {**words, **numbers, **empty},
+        masks_Mn=draw_masks(7, 12, 20, 0.5),
+        margins_MRN=margins_MRN,
+        labels={"train": np.zeros(20, dtype=np.int64)},
+    )
+    return margins_MRN
+
+
+def test_ground_truth_comes_from_the_newest_pulled_version(cache: Path) -> None:
+    margins_MRN = [pull(version) for version in (2, 10, 9)][1]
+    (cache / "https_lds.example_8443_board" / "toy" / "notes").mkdir()
+    (cache / "https_lds.example_8443_board" / "toy" / "11").mkdir()  # begun, not finished
+    truth = GroundTruth.from_pulled("toy")
+    assert np.array_equal(truth.margins_MRN, margins_MRN)
+    assert np.array_equal(truth.masks_Mn, draw_masks(7, 12, 20, 0.5))
+
+
+@pytest.mark.usefixtures("cache")
+def test_servers_do_not_mix() -> None:
+    other = "http://localhost:9"
+    margins_MRN = pull(3, other)
+    with pytest.raises(BundleError, match=rf"expected toy of {SERVER}.*Fetch it first: ldsboard pull toy"):
+        pulled("toy")
+    assert np.array_equal(GroundTruth.from_pulled("toy", server=other).margins_MRN, margins_MRN)
+
+
+def test_without_settings_it_is_this_machine_and_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("LDSBOARD_SERVER", raising=False)
+    monkeypatch.delenv("LDSBOARD_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_server() == "http://localhost:8000"
+    assert folder(default_server(), "toy", 1) == tmp_path / ".cache" / "ldsboard" / "http_localhost_8000" / "toy" / "1"
+
+
+def test_the_address_of_a_server_is_its_folder_whether_it_ends_in_a_slash_or_not(cache: Path) -> None:
+    assert default_server() == SERVER
+    assert folder(SERVER, "toy", 1) == folder(SERVER + "/", "toy", 1)
+    assert folder(SERVER, "toy", 1).parents[2] == cache

@@ -1,0 +1,110 @@
+"""The noise ceiling and the spectrum of margins, against simulation and the direct matrix.
+
+Legend: M subsets, R runs, N targets.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ldsboard import GroundTruth, ProblemError
+from ldsboard.ceiling import attempt_gain, margin_spectrum, noise_ceiling
+
+
+@pytest.mark.parametrize("R", [2, 3, 5])
+def test_the_ceiling_is_what_the_noiseless_truth_reaches(R: int, rng: np.random.Generator) -> None:
+    M, N = 1200, 12
+    signal_MN = rng.normal(size=(M, N))
+    noise = np.linspace(0.2, 2.5, N)
+    margins_MRN = (signal_MN[:, None] + noise * rng.normal(size=(M, R, N))).astype(np.float32)
+    reached = [stats.spearmanr(signal_MN[:, j], margins_MRN[:, :, j].mean(axis=1)).statistic for j in range(N)]
+    ceiling = noise_ceiling(margins_MRN)
+    assert ceiling.value == pytest.approx(np.mean(reached), abs=0.02)
+    assert 0 < ceiling.std_error < 0.02
+    assert ceiling.unreliable_targets == 0
+
+
+def test_the_ceiling_is_spearman_brown_per_target_before_the_mean(rng: np.random.Generator) -> None:
+    margins_MRN = rng.normal(size=(30, 3, 2)) + rng.normal(size=(30, 1, 2)) * np.array([4.0, 0.5])
+    values = []
+    for j in range(2):
+        runs = margins_MRN[:, :, j].T
+        r = np.mean([stats.spearmanr(runs[a], runs[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))])
+        values.append(math.sqrt(3 * r / (1 + 2 * r)))
+    assert noise_ceiling(margins_MRN).value == pytest.approx(np.mean(values), rel=1e-12)
+
+
+def test_targets_whose_runs_disagree_count_as_zero_and_are_counted(rng: np.random.Generator) -> None:
+    run_MN = rng.normal(size=(40, 4))
+    margins_MRN = np.stack([run_MN, run_MN * [1, -1, 1, -1]], axis=1)
+    ceiling = noise_ceiling(margins_MRN)
+    assert ceiling.value == 0.5
+    assert ceiling.unreliable_targets == 2
+
+
+def test_the_error_is_a_jackknife_over_groups_of_every_20th_subset(rng: np.random.Generator) -> None:
+    margins_MRN = rng.normal(size=(90, 2, 3)) + rng.normal(size=(90, 1, 3))
+    left_out = [noise_ceiling(np.delete(margins_MRN, np.s_[group::20], axis=0)).value for group in range(20)]
+    expected = math.sqrt(19 / 20 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+    assert noise_ceiling(margins_MRN).std_error == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_jackknife_error_is_the_spread_over_draws(rng: np.random.Generator) -> None:
+    found = []
+    for _ in range(80):
+        margins_MRN = rng.normal(size=(80, 2, 3)) + rng.normal(size=(80, 1, 3))
+        ceiling = noise_ceiling(margins_MRN)
+        found.append((ceiling.value, ceiling.std_error))
+    values, errors = np.array(found).T
+    # The spread of 80 draws is known to 8 %; a jackknife errs on the large side.
+    assert np.mean(errors) == pytest.approx(values.std(ddof=1), rel=3 * 0.08)
+
+
+@pytest.mark.parametrize(("M", "R"), [(20, 1), (3, 2)])
+def test_too_few_runs_or_subsets_are_refused(M: int, R: int, rng: np.random.Generator) -> None:
+    with pytest.raises(ProblemError, match=rf"at least 2 runs.*got {R} run\(s\) of {M} subsets") as caught:
+        noise_ceiling(rng.normal(size=(M, R, 2)))
+    assert caught.value.problem.code == "margins.invalid"
+
+
+@pytest.mark.parametrize(("M", "N"), [(40, 7), (12, 30)], ids=["M > N", "M < N"])
+def test_the_spectrum_is_that_of_the_rank_correlation_matrix(M: int, N: int, rng: np.random.Generator) -> None:
+    margins_MN = rng.normal(size=(M, 1)) + rng.normal(size=(M, N))
+    ranks_NM = stats.rankdata(margins_MN, axis=0).T
+    correlation_NN = np.corrcoef(ranks_NM)
+    spectrum = margin_spectrum(margins_MN)
+    assert spectrum.unrelated == pytest.approx(3 / math.sqrt(N * (M - 1)), rel=1e-12)
+    assert spectrum.shared == pytest.approx(3 * math.sqrt(correlation_NN.mean() / (M - 1)), rel=1e-6)
+    assert spectrum.attempts == pytest.approx(np.linalg.eigvalsh(correlation_NN)[-1] / N, rel=1e-6)
+
+
+def test_the_bands_are_three_times_the_spread_of_random_scores(rng: np.random.Generator) -> None:
+    M, N = 30, 8
+    margins_MN = rng.normal(size=(M, 1)) + rng.normal(size=(M, N))
+    margins = stats.zscore(stats.rankdata(margins_MN, axis=0))
+    spectrum = margin_spectrum(margins_MN)
+    for width, columns in ((spectrum.unrelated, N), (spectrum.shared, 1)):
+        draws = stats.zscore(rng.permuted(np.tile(np.arange(M)[:, None, None], (1, 3000, columns)), axis=0))
+        lds_k = (draws * margins[:, None]).mean(axis=0).mean(axis=1)
+        # 3,000 draws: the standard deviation is known to 1.3 %.
+        assert width == pytest.approx(3 * lds_k.std(), rel=3 * 0.013)
+
+
+def test_ground_truth_offers_both_for_any_rows(rng: np.random.Generator) -> None:
+    margins_MRN = rng.normal(size=(50, 2, 3)) + rng.normal(size=(50, 1, 3))
+    truth = GroundTruth(rng.random((50, 9)) < 0.5, margins_MRN)
+    assert truth.noise_ceiling() == noise_ceiling(margins_MRN)
+    assert truth.noise_ceiling(slice(10, 40)) == noise_ceiling(margins_MRN[10:40])
+    assert truth.margin_spectrum() == margin_spectrum(margins_MRN.mean(axis=1))
+    assert truth.margin_spectrum(slice(10, None)) == margin_spectrum(margins_MRN.mean(axis=1)[10:])
+
+
+def test_attempt_gain_is_its_formula() -> None:
+    assert attempt_gain(0.4, 20, 0.3, 800) == pytest.approx(math.sqrt(0.16 + 20 * 0.3 / 799) - 0.4, rel=1e-12)
+    assert attempt_gain(0.4, 0, 0.3, 800) == 0
+    assert attempt_gain(-0.2, 5, 0.3, 800) == pytest.approx(math.sqrt(5 * 0.3 / 799), rel=1e-12)
+    assert attempt_gain(0.1, 9, 0.3, 800) > attempt_gain(0.5, 9, 0.3, 800)

@@ -1,0 +1,144 @@
+"""Paired differences and rank intervals.
+
+Legend: M subsets, n training examples, N targets, k entries.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ldsboard import GroundTruth, ProblemError, compare
+from ldsboard.comparison import compare_influences, rank_intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tests.ldsboard.conftest import MakeProblem
+
+
+def test_a_comparison_is_its_formula_and_antisymmetric(make_problem: MakeProblem, rng: np.random.Generator) -> None:
+    scores, masks, margins = make_problem(M=100)
+    truth = GroundTruth(masks, margins)
+    a, b = truth.score(scores), truth.score(scores + rng.normal(size=scores.shape))
+    forth, back = compare(a, b), compare(b, a)
+    error = math.sqrt(np.sum((a.influence - b.influence) ** 2) / (100 * 99))
+    assert forth.difference == a.lds - b.lds == -back.difference
+    assert forth.std_error == back.std_error == pytest.approx(error, rel=1e-12)
+    assert forth.z == -back.z == pytest.approx(forth.difference / error, rel=1e-12)
+    assert forth.p_value == back.p_value == pytest.approx(2 * stats.t.sf(abs(forth.z), 99), rel=1e-10)
+    assert forth.std_error < math.hypot(a.std_error, b.std_error)
+
+
+def test_a_result_does_not_differ_from_itself(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    truth = GroundTruth(masks, margins)
+    same = compare(truth.score(scores), truth.score(2 * scores))
+    assert (same.difference, same.std_error, same.z, same.p_value) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_difference_without_error_is_certain(sign: int) -> None:
+    certain = compare_influences(sign * 0.1, np.zeros(9), np.zeros(9))
+    assert (certain.std_error, certain.z, certain.p_value) == (0, sign * math.inf, 0)
+
+
+def test_below_four_subsets_there_is_no_error() -> None:
+    unknown = compare_influences(0.1, np.zeros(3), np.ones(3))
+    assert unknown.difference == 0.1
+    assert all(map(math.isnan, (unknown.std_error, unknown.z, unknown.p_value)))
+
+
+def test_results_of_different_ground_truths_are_not_compared(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    truth = GroundTruth(masks, margins)
+    parts = truth.score(scores, splits={"a": slice(0, 20), "b": slice(20, 40)})
+    with pytest.raises(ProblemError, match=r"the same subsets and margins.*got ground truths") as caught:
+        compare(parts["a"], parts["b"])
+    assert caught.value.problem.code == "compare.different"
+    with pytest.raises(ValueError, match="cannot be compared"):
+        compare(truth.score(scores), replace(truth.score(scores), fingerprint="0" * 64))
+
+
+def test_equally_good_scores_are_told_apart_as_rarely_as_promised() -> None:
+    # Swapping the halves of the examples, and the two targets, turns one file into the other and leaves the law of subsets
+    # and margins as it is: the expected LDS of both is equal.
+    rng = np.random.default_rng(17)
+    M, n, count = 80, 20, 500
+    effect_n, error_n = np.tile(rng.normal(size=n // 2), 2), rng.normal(size=n)
+    a_nN = np.stack([effect_n + error_n, effect_n], axis=1)
+    b_nN = np.stack([effect_n, effect_n + np.roll(error_n, n // 2)], axis=1)
+    rejected = 0
+    for _ in range(count):
+        masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
+        truth = GroundTruth(masks_Mn, (masks_Mn @ effect_n)[:, None] + rng.normal(size=(M, 2)) * 2)
+        rejected += compare(truth.score(a_nN), truth.score(b_nN)).p_value < 0.05
+    # Nominal .05, with a Monte Carlo standard error of .0097.
+    assert rejected / count == pytest.approx(0.05, abs=3 * 0.0097)
+
+
+def naive_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Decide every pair by Holm's procedure, one after the other."""
+    k = len(lds)
+    pairs = []
+    for i in range(k):
+        for j in range(i + 1, k):
+            comparison = compare_influences(lds[i] - lds[j], influence_kM[i], influence_kM[j])
+            pairs.append(
+                (comparison.p_value, i if comparison.difference > 0 else j, j if comparison.difference > 0 else i)
+            )
+    better = [0] * k
+    worse = [0] * k
+    for place, (p_value, winner, loser) in enumerate(sorted(pairs)):
+        if p_value > 0.05 / (len(pairs) - place):
+            break
+        better[loser] += 1
+        worse[winner] += 1
+    return [(1 + better[i], k - worse[i]) for i in range(k)]
+
+
+@pytest.mark.parametrize("k", [2, 3, 6, 15])
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.5])
+def test_rank_intervals_are_those_of_the_plain_loop(k: int, spread: float, rng: np.random.Generator) -> None:
+    influence_kM = rng.normal(size=(1, 60)) + 0.3 * rng.normal(size=(k, 60))
+    lds = (spread * rng.normal(size=k)).tolist()
+    intervals = rank_intervals(lds, influence_kM)
+    assert intervals == naive_intervals(lds, influence_kM)
+    assert all(1 <= low <= high <= k for low, high in intervals)
+    if spread == 0.5:
+        assert intervals != [(1, k)] * k
+
+
+def test_no_entry_and_one_entry() -> None:
+    assert rank_intervals([], np.zeros((0, 10))) == []
+    assert rank_intervals([0.3], np.ones((1, 10))) == [(1, 1)]
+
+
+def test_equal_entries_share_their_ranks(rng: np.random.Generator) -> None:
+    psi_M, other_M = rng.normal(size=(2, 200))
+    influence_kM = np.stack([psi_M, other_M, psi_M])
+    assert rank_intervals([0.9, 0.1, 0.9], influence_kM) == [(1, 2), (3, 3), (1, 2)]
+    assert rank_intervals([0.5, 0.5, 0.5], influence_kM) == [(1, 3)] * 3
+
+
+def test_entries_without_errors_are_ordered_by_their_values() -> None:
+    assert rank_intervals([0.1, 0.3, 0.2, 0.3], np.zeros((4, 10))) == [(4, 4), (1, 2), (3, 3), (1, 2)]
+
+
+def test_holm_stops_at_the_first_pair_that_is_not_significant() -> None:
+    # Three pairs: the smallest p must pass .05 / 3. Here it is .02, so that nothing is decided, not even
+    # the second, which would pass .05 / 2.
+    M = 1000
+    influence_kM = np.zeros((3, M))
+    influence_kM[0, :2] = influence_kM[1, 2:4] = influence_kM[2, 4:6] = [1, -1]
+    error = math.sqrt(4 / (M * (M - 1)))
+    step = error * float(stats.t.isf(0.01, M - 1))
+    assert rank_intervals([step, 0, 0.0], influence_kM) == [(1, 3)] * 3
+    assert rank_intervals([step, 0], influence_kM[:2]) == [(1, 1), (2, 2)]

@@ -1,0 +1,171 @@
+"""The score of a file is the same everywhere, to the last bit, and it is the right one.
+
+Legend: M subsets, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ConstantInputWarning, spearmanr
+from threadpoolctl import threadpool_limits
+
+from ldsboard import GroundTruth, Result, groundtruth, lds
+from ldsboard.masks import pack_masks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.ldsboard.conftest import MakeProblem
+
+PROBLEMS = 200
+
+
+def exact_predictions(scores_n: list[float], masks_Mn: list[list[bool]]) -> list[int]:
+    """Sum the scores of each subset on their fixed-point grid, in rational numbers, after the definition alone."""
+    exponent = max((math.frexp(score)[1] for score in scores_n if score), default=0)
+    step = Fraction(2) ** (exponent - (53 - len(scores_n).bit_length()))
+    whole_n = [round(Fraction(score) / step) for score in scores_n]
+    return [sum(whole for whole, chosen in zip(whole_n, mask, strict=True) if chosen) for mask in masks_Mn]
+
+
+def random_problem(seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Return scores, masks and margins of random size: some tied, some constant, some with subsets of variable size."""
+    rng = np.random.default_rng(seed)
+    M, n, N = (int(rng.integers(low, high)) for low, high in ((3, 40), (2, 33), (1, 6)))
+    scores_nN = rng.normal(size=(n, N)) * 10.0 ** rng.integers(-12, 12, size=N)
+    if seed % 4 == 1:
+        scores_nN = rng.integers(-1, 2, size=(n, N)) * 0.1  # true ties, which floating-point sums would break
+    if seed % 4 == 2:
+        scores_nN[:, 0] = 0.3
+        scores_nN[:, -1] *= 10.0 ** rng.integers(-14, 1, size=n)
+    masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1) if seed % 3 else rng.random((M, n)) < 0.5
+    margins_MN = rng.normal(size=(M, N)) if seed % 5 else rng.integers(3, size=(M, N)).astype(np.float64)
+    margins_MN[0], margins_MN[1] = -1.0, 1.5  # never constant
+    return scores_nN, masks_Mn, margins_MN
+
+
+def test_random_problems_equal_scipy_on_exact_predictions() -> None:
+    constant = tied = tie_free = 0
+    for seed in range(PROBLEMS):
+        scores_nN, masks_Mn, margins_MN = random_problem(seed)
+        result = lds(scores_nN, masks_Mn, margins_MN)
+        rhos = []
+        for j, scores_n in enumerate(scores_nN.T):
+            predictions_M = exact_predictions(scores_n.tolist(), masks_Mn.tolist())
+            if len(set(predictions_M)) == 1:
+                with pytest.warns(ConstantInputWarning):
+                    assert math.isnan(spearmanr(predictions_M, margins_MN[:, j]).statistic)
+                expected: tuple[float, float] = (0.0, 1.0)
+                constant += 1
+            else:
+                reference = spearmanr(predictions_M, margins_MN[:, j])
+                expected = (float(reference.statistic), float(reference.pvalue))
+            assert abs(result.per_target[j] - expected[0]) < 1e-12
+            # SciPy's rho of equal lists may be 1 - 1e-16, and its p-value then 1e-8 where 0 is right.
+            p_tolerance = 1e-12 if abs(expected[0]) < 1 - 1e-12 else 1e-7
+            assert abs(result.p_values[j] - expected[1]) < p_tolerance
+            rhos.append(expected[0])
+            if len(set(predictions_M)) == len(predictions_M):
+                plain = spearmanr(masks_Mn.astype(np.float64) @ scores_n, margins_MN[:, j]).statistic
+                assert abs(result.per_target[j] - plain) < 1e-9
+                tie_free += 1
+            elif len(set(predictions_M)) > 1:
+                tied += 1
+        assert abs(result.lds - np.mean(rhos)) < 1e-12
+    assert constant > 20
+    assert min(tied, tie_free) > 200
+
+
+def bits(result: Result) -> tuple[Any, ...]:
+    """Return everything that is promised to be equal to the last bit."""
+    return (
+        result.lds.hex(),
+        result.per_target.tobytes(),
+        result.influence.tobytes(),
+        result.std_error.hex(),
+        result.fingerprint,
+        result.constant_predictions,
+    )
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Return float32 scores, with ties and constant columns, of a size that a BLAS splits over threads."""
+    rng = np.random.default_rng(8)
+    scores_nN = rng.normal(size=(400, 300)).astype(np.float32)
+    scores_nN[:, 50:90] = rng.integers(-1, 2, size=(400, 40)) * np.float32(0.1)
+    scores_nN[:, 130] = 0.7
+    masks_Mn = rng.permuted(np.tile(np.arange(400) < 200, (150, 1)), axis=1)
+    return scores_nN, masks_Mn, rng.normal(size=(150, 300)).astype(np.float32)
+
+
+Large = tuple["NDArray[np.float32]", "NDArray[np.bool_]", "NDArray[np.float32]"]
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.ascontiguousarray,
+        np.asfortranarray,
+        lambda scores: np.repeat(scores, 2, axis=1)[:, ::2],
+        lambda scores: scores.astype(np.float64),
+        lambda scores: scores.astype(">f4"),
+        torch.from_numpy,
+    ],
+    ids=["C order", "Fortran order", "strided", "float64", "big-endian", "torch"],
+)
+def test_the_same_values_give_the_same_bits(convert: Any, large: Large) -> None:
+    scores, masks, margins = large
+    assert bits(lds(convert(scores), masks, margins)) == bits(lds(scores, masks, margins))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_gives_the_bits_of_its_array(order: Any, large: Large, tmp_path: Path) -> None:
+    scores, masks, margins = large
+    np.save(tmp_path / "scores.npy", np.array(scores, order=order))
+    assert bits(lds(tmp_path / "scores.npy", masks, margins)) == bits(lds(scores, masks, margins))
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 300, 1000])
+def test_the_block_size_changes_no_bit(block: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = bits(lds(*large))
+    monkeypatch.setattr(groundtruth, "BLOCK_TARGETS", block)
+    assert bits(lds(*large)) == expected
+
+
+def test_the_number_of_threads_changes_no_bit(large: Large) -> None:
+    found = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            found.append(bits(lds(*large)))
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_order_of_training_examples_changes_no_bit(large: Large, rng: np.random.Generator) -> None:
+    scores, masks, margins = large
+    order = rng.permutation(400)
+    assert bits(lds(scores[order], masks[:, order], margins))[:4] == bits(lds(scores, masks, margins))[:4]
+
+
+def test_every_form_of_masks_gives_the_same_bits(large: Large) -> None:
+    scores, masks, margins = large
+    expected = bits(lds(scores, masks, margins))
+    assert bits(lds(scores, masks.astype(np.float32), margins)) == expected
+    assert bits(lds(scores, [np.flatnonzero(row) for row in masks], margins)) == expected
+    assert bits(lds(scores, torch.from_numpy(masks), torch.from_numpy(margins))) == expected
+    assert bits(lds(scores, pack_masks(masks), margins, packed=True)) == expected
+    assert bits(GroundTruth(pack_masks(masks), margins, n_train=400, packed=True).score(scores)) == expected
+
+
+def test_scores_of_half_precision_are_what_they_are(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    half = scores.astype(np.float16)
+    assert bits(lds(half, masks, margins)) == bits(lds(half.astype(np.float64), masks, margins))

@@ -1,0 +1,166 @@
+"""Ground truth: what it accepts, what it refuses, and its parts.
+
+Legend: M subsets, R runs, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+import doctest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from ldsboard import GroundTruth, ProblemError, groundtruth, lds
+from ldsboard.masks import pack_masks
+from ldsboard.ranking import MAX_SUBSETS
+
+if TYPE_CHECKING:
+    from tests.ldsboard.conftest import MakeProblem
+
+
+def test_the_example_in_the_documentation_is_true() -> None:
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    (example,) = (test for test in doctest.DocTestFinder().find(lds, "lds", module=groundtruth) if test.examples)
+    assert runner.run(example) == doctest.TestResults(failed=0, attempted=len(example.examples))
+
+
+def test_lds_is_ground_truth_scored_once(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    truth = GroundTruth(masks, margins)
+    assert (truth.n_train, truth.n_targets) == (30, 5)
+    assert truth.score(scores) == lds(scores, masks, margins)
+    assert truth.score(scores).fingerprint == truth.fingerprint()
+
+
+def test_margins_are_the_mean_over_runs_in_float64(make_problem: MakeProblem, rng: np.random.Generator) -> None:
+    scores, masks, margins = make_problem()
+    runs = (margins[:, None] + rng.normal(size=(40, 3, 5))).astype(np.float32)
+    mean = (runs[:, 0].astype(np.float64) + runs[:, 1] + runs[:, 2]) / 3
+    truth = GroundTruth(masks, runs)
+    assert truth.margins_MRN.shape == (40, 3, 5)
+    assert np.array_equal(truth.margins_MN, mean)
+    assert truth.score(scores) == lds(scores, masks, mean)
+
+
+@pytest.mark.parametrize("convert", [np.float32, np.float16, np.int32, torch.tensor, np.ndarray.tolist], ids=str)
+def test_margins_may_be_anything_real(convert: Any, make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    whole = np.rint(margins * 8)
+    assert lds(scores, masks, convert(whole)).per_target.tolist() == lds(scores, masks, whole).per_target.tolist()
+
+
+def test_each_part_is_scored_as_if_it_were_alone(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem(M=60)
+    masks[50] = masks[45]
+    truth = GroundTruth(masks, margins)
+    splits = {"public": slice(0, 20), "hidden": slice(20, None), "odd": slice(1, None, 2), "even": slice(0, None, 2)}
+    results = truth.score(scores, splits=splits)
+    assert list(results) == list(splits)
+    for name, rows in splits.items():
+        alone = lds(scores, masks[rows], margins[rows])
+        assert results[name] == alone
+        for attribute in ("per_target", "p_values", "influence"):
+            assert np.array_equal(getattr(results[name], attribute), getattr(alone, attribute))
+        assert results[name].fingerprint == truth.fingerprint(rows)
+    assert [results[name].duplicate_subsets for name in splits] == [0, 1, 0, 0]
+    assert len({result.fingerprint for result in results.values()} | {truth.fingerprint()}) == 5
+
+
+def test_no_parts_give_no_results(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    assert GroundTruth(masks, margins).score(scores, splits={}) == {}
+
+
+def test_the_fingerprint_is_that_of_subsets_and_margins(make_problem: MakeProblem) -> None:
+    _, masks, margins = make_problem()
+    same = GroundTruth(pack_masks(masks), np.asfortranarray(margins), n_train=30, packed=True)
+    assert same.fingerprint() == GroundTruth(masks, margins).fingerprint()
+    other_masks, other_margins = masks.copy(), margins.copy()
+    other_masks[3, 4] ^= True
+    other_margins[3, 4] += 1e-9
+    fingerprints = {GroundTruth(masks, other_margins).fingerprint(), GroundTruth(other_masks, margins).fingerprint()}
+    assert len(fingerprints | {same.fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda margins: margins[:-1], r"real margins of shape \(40, N\).*float64 of shape \(39, 5\)"),
+        (lambda margins: margins.T, r"of shape \(5, 40\)"),
+        (lambda margins: margins[:, 0], r"of shape \(40,\)"),
+        (lambda margins: margins[:, None, None], r"of shape \(40, 1, 1, 5\)"),
+        (lambda margins: margins[:, :0], r"of shape \(40, 0\)"),
+        (lambda margins: margins + 0j, "complex128"),
+        (lambda margins: margins > 0, "bool of shape"),
+        (lambda margins: [row[: 1 + i % 2] for i, row in enumerate(margins.tolist())], "margins that numpy can read"),
+        (lambda margins: torch.tensor(margins, requires_grad=True), r"numpy can read.*margins\.detach\(\)"),
+        (lambda _: None, "object of shape"),
+        (lambda margins: margins.astype(str), "<U"),
+        (lambda margins: np.where(margins == margins.max(), np.nan, margins), "finite margins"),
+        (lambda margins: np.where(margins == margins.max(), -np.inf, margins), "finite margins"),
+        (lambda margins: margins * [1, 0, 1, 1, 0], r"2 constant target\(s\): 1, 4"),
+    ],
+)
+def test_margins_that_cannot_be_ranked_are_refused(change: Any, words: str, make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    with pytest.raises(ProblemError, match=words) as caught:
+        lds(scores, masks, change(margins))
+    assert caught.value.problem.code == "margins.invalid"
+
+
+def test_margins_that_are_constant_in_one_part_are_refused_there(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    margins[:5, 2] = 7.0
+    truth = GroundTruth(masks, margins)
+    with pytest.raises(ProblemError, match=r"1 constant target\(s\): 2"):
+        truth.score(scores, splits={"public": slice(0, 5)})
+
+
+@pytest.mark.parametrize("M", [0, 1, MAX_SUBSETS + 1])
+def test_too_few_and_too_many_subsets_are_refused(M: int) -> None:
+    masks = np.ones((M, 2), dtype=np.bool_)
+    with pytest.raises(ProblemError, match=rf"2 to {MAX_SUBSETS} subsets, got {M}|0 subsets") as caught:
+        GroundTruth(masks, np.arange(M)[:, None])
+    assert caught.value.problem.code in {"masks.invalid", "margins.invalid"}
+
+
+@pytest.mark.parametrize("kind", ["bool", "0/1 integers", "index lists", "packed"])
+def test_transposed_scores_are_called_so(kind: str, make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    forms: dict[str, Any] = {
+        "bool": masks,
+        "0/1 integers": masks.astype(int),
+        "index lists": [np.flatnonzero(row) for row in masks],
+        "packed": pack_masks(masks),
+    }
+    with pytest.raises(
+        ProblemError, match=r"expected shape \(30, 5\).*got shape \(5, 30\), which is transposed"
+    ) as caught:
+        lds(scores.T, forms[kind], margins, packed=kind == "packed")
+    assert caught.value.problem.code == "scores.transposed"
+    with pytest.raises(ProblemError, match="transposed"):
+        GroundTruth(masks, margins).score(scores.T)
+
+
+def test_scores_of_another_shape_are_refused(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    truth = GroundTruth(masks, margins)
+    for wrong in (scores[:-1], scores[:, :-1], scores[:5]):
+        with pytest.raises(ProblemError, match=r"expected shape \(30, 5\)") as caught:
+            truth.score(wrong)
+        assert caught.value.problem.code == "scores.shape"
+
+
+def test_square_scores_cannot_be_told_from_transposed_ones(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem(n=8, N=8)
+    assert lds(scores.T, masks, margins).lds < lds(scores, masks, margins).lds
+
+
+def test_one_bad_score_in_any_block_refuses_the_file(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem(N=300)
+    scores[4, 290] = np.nan
+    with pytest.raises(ProblemError, match=r"1 NaN or infinite, the first at \(row, column\) \(4, 290\)") as caught:
+        lds(scores, masks, margins)
+    assert caught.value.problem.code == "scores.nonfinite"

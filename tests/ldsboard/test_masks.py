@@ -1,0 +1,128 @@
+"""Subsets in every form that they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ldsboard import ProblemError
+from ldsboard.masks import count_duplicates, pack_masks, read_masks
+
+MASKS = np.array([[1, 0, 1, 0, 0], [0, 1, 1, 0, 1], [0, 0, 0, 1, 0]], dtype=np.bool_)
+LISTS = [[2, 0], [4, 1, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        MASKS,
+        MASKS.tolist(),
+        MASKS.astype(np.uint8),
+        MASKS.astype(np.float32),
+        MASKS.astype(np.int64).tolist(),
+        np.asfortranarray(MASKS),
+        torch.from_numpy(MASKS),
+        torch.from_numpy(MASKS).float(),
+        LISTS,
+        [np.array(row, dtype=np.uint16) for row in LISTS],
+        [torch.tensor(row) for row in LISTS],
+        tuple(tuple(row) for row in LISTS),
+    ],
+    ids=str,
+)
+def test_every_form_gives_the_same_masks(masks: Any) -> None:
+    read = read_masks(masks, 5)
+    assert read.dtype == np.bool_
+    assert np.array_equal(read, MASKS)
+
+
+def test_packed_masks_have_little_bit_order() -> None:
+    packed = pack_masks(MASKS)
+    assert packed.tolist() == [[0b00101], [0b10110], [0b01000]]
+    assert np.array_equal(read_masks(packed, 5, packed=True), MASKS)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 64, 65])
+def test_packing_is_undone_by_reading(n: int, rng: np.random.Generator) -> None:
+    masks_Mn = rng.random((6, n)) < 0.5
+    assert pack_masks(masks_Mn).shape == (6, -(-n // 8))
+    assert np.array_equal(read_masks(pack_masks(masks_Mn), n, packed=True), masks_Mn)
+
+
+def test_the_width_of_a_mask_tells_n() -> None:
+    assert read_masks(MASKS, None).shape == (3, 5)
+    assert read_masks(MASKS.astype(float), None).shape == (3, 5)
+
+
+def test_index_lists_of_equal_length_are_no_masks() -> None:
+    read = read_masks([[1, 0], [2, 4]], 5)
+    assert [np.flatnonzero(row).tolist() for row in read] == [[0, 1], [2, 4]]
+    assert read_masks(np.array([[0], [1]]), 5).sum() == 2
+
+
+def test_whole_permutations_of_width_n_are_index_lists() -> None:
+    assert read_masks([[2, 0, 1], [0, 1, 2]], 3).all()
+
+
+def test_empty_subsets_are_allowed() -> None:
+    assert read_masks([[], [1], []], 3).sum(axis=1).tolist() == [0, 1, 0]
+    assert not read_masks([[], []], 3).any()
+
+
+@pytest.mark.parametrize(
+    ("masks", "n", "words"),
+    [
+        (MASKS, 6, r"masks of width n = 6.*\(3, 5\)"),
+        (MASKS.astype(float), 6, r"masks of width n = 6"),
+        (MASKS.T, 5, r"masks of width n = 5.*\(5, 3\)"),
+        (MASKS.astype(int), 6, r"unique indices.*mask would need 6 columns"),
+        (MASKS.astype(float) * 2, 5, "zeros and ones.*other floating-point values"),
+        (np.full((2, 5), np.nan), 5, "zeros and ones"),
+        (MASKS.astype(complex), 5, "dtype complex128"),
+        (np.array([["a", "b"]]), 2, "dtype <U1"),
+        (np.array([[None, None]]), 2, "dtype object"),
+        (MASKS[0], 5, r"two dimensions \(M, n\), got shape \(5,\)"),
+        (np.zeros((2, 2, 2)), 2, r"shape \(2, 2, 2\)"),
+        ([[0, 5], [1]], 5, r"indices in \[0, 5\), got 5 in subset 0"),
+        ([[0, 1], [3, -1, 2]], 5, r"indices in \[0, 5\), got -1 in subset 1"),
+        (np.array([[0, 2**63 + 1]], dtype=np.uint64), 5, "9223372036854775809 in subset 0"),
+        ([[0, 1, 2], [3, 3]], 5, "unique indices.*1 repeated in subset 1"),
+        ([[0.0, 1.0, 2.0], [3.0]], 5, "integer indices, got dtype float64 in subset 0"),
+        ([[True, False], [True]], 5, "integer indices, got dtype bool in subset 0"),
+        ([[[0, 1]], [[1, 2]]], 5, "nested or scalar rows"),
+        ([[0, [1, 2]], [3]], 5, "subset"),
+        ([0, 1, 2], 5, "nested or scalar rows"),
+        ("masks.npy", 5, "nested or scalar rows"),
+        (5, 5, "subset"),
+        (None, 5, "subset"),
+        (LISTS, None, "Give n_train"),
+    ],
+    ids=str,
+)
+def test_anything_else_is_refused_in_words(masks: Any, n: int | None, words: str) -> None:
+    with pytest.raises(ProblemError, match=words) as caught:
+        read_masks(masks, n)
+    assert caught.value.problem.code == "masks.invalid"
+
+
+@pytest.mark.parametrize(
+    ("packed", "n", "words"),
+    [
+        (pack_masks(MASKS), None, "Give n_train"),
+        (pack_masks(MASKS), 9, r"uint8 \(M, 2\) for n = 9, got uint8 \(3, 1\)"),
+        (pack_masks(MASKS).astype(np.int16), 5, r"got int16 \(3, 1\)"),
+        (pack_masks(MASKS)[0], 5, r"got uint8 \(1,\)"),
+        (np.packbits(MASKS, axis=1), 5, "zero padding bits.*bitorder='little'"),
+    ],
+)
+def test_packed_masks_that_do_not_fit_are_refused(packed: Any, n: int | None, words: str) -> None:
+    with pytest.raises(ProblemError, match=words):
+        read_masks(packed, n, packed=True)
+
+
+def test_duplicates_count_what_repeats_an_earlier_subset() -> None:
+    assert count_duplicates(MASKS) == 0
+    assert count_duplicates(MASKS[[0, 1, 0, 0, 1]]) == 3

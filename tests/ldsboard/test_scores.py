@@ -1,0 +1,114 @@
+"""Scores as they arrive from a caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from ldsboard import ProblemError
+from ldsboard.scores import check_finite, check_shape, read_scores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALUES = [[0.5, -1.0], [2.0, 3.25], [0.0, 4.0]]
+
+
+class OnlyDlpack:
+    """An array that speaks nothing but DLPack."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.array(VALUES),
+        np.array(VALUES, dtype=np.float16),
+        np.array(VALUES, dtype=">f4"),
+        np.asfortranarray(VALUES),
+        VALUES,
+        torch.tensor(VALUES),
+        torch.tensor(VALUES, dtype=torch.float16),
+        OnlyDlpack(np.array(VALUES)),
+    ],
+    ids=lambda scores: type(scores).__name__,
+)
+def test_anything_with_array_or_dlpack_is_read(scores: Any) -> None:
+    read = read_scores(scores)
+    assert read.dtype.kind == "f"
+    assert read.tolist() == VALUES
+
+
+def test_a_path_is_mapped_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "scores.npy"
+    np.save(path, np.array(VALUES, dtype=np.float32))
+    for name in (path, str(path)):
+        read = read_scores(name)
+        assert isinstance(read, np.memmap)
+        assert read.tolist() == VALUES
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64"])
+def test_whole_numbers_are_scores_too(dtype: str) -> None:
+    read = read_scores(np.array([[0, 1], [1, 1]], dtype=dtype))
+    assert read.dtype == np.float64
+    assert read.tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "code", "words"),
+    [
+        (np.zeros((2, 2), dtype=complex), "scores.dtype", "complex128"),
+        (np.zeros((2, 2), dtype=np.longdouble), "scores.dtype", "float128|longdouble"),
+        (np.array([["a"]]), "scores.dtype", "<U1"),
+        (np.array([[object()]]), "scores.dtype", "object"),
+        (None, "scores.dtype", "object"),
+        ([[1.0, 2.0], [3.0]], "scores.dtype", "list, which numpy cannot read"),
+        (torch.ones(2, 2, requires_grad=True), "scores.dtype", r"detach\(\)\.cpu\(\)"),
+        (torch.ones(2, 2, dtype=torch.bfloat16), "scores.dtype", "Tensor, which numpy cannot read"),
+        (torch.ones(2, 2, device="meta"), "scores.dtype", "Tensor, which numpy cannot read"),
+        (np.zeros(4), "scores.shape", r"got shape \(4,\)"),
+        (1.0, "scores.shape", r"got shape \(\)"),
+        (np.zeros((2, 2, 2)), "scores.shape", r"got shape \(2, 2, 2\)"),
+        (np.zeros((0, 3)), "scores.empty", r"got shape \(0, 3\)"),
+        (np.zeros((3, 0)), "scores.empty", r"got shape \(3, 0\)"),
+        ([], "scores.empty", r"got shape \(0,\)"),
+    ],
+    ids=str,
+)
+def test_what_is_no_table_of_real_numbers_is_refused(scores: Any, code: str, words: str) -> None:
+    with pytest.raises(ProblemError, match=words) as caught:
+        read_scores(scores)
+    assert caught.value.problem.code == code
+
+
+def test_shapes_are_compared_and_transposition_named() -> None:
+    check_shape((3, 2), 3, 2)
+    with pytest.raises(
+        ProblemError, match=r"expected shape \(3, 2\).*got shape \(2, 3\).*transposed.*scores\.T"
+    ) as caught:
+        check_shape((2, 3), 3, 2)
+    assert caught.value.problem.code == "scores.transposed"
+    with pytest.raises(ProblemError, match=r"expected shape \(3, 2\).*got shape \(3, 4\)") as caught:
+        check_shape((3, 4), 3, 2)
+    assert caught.value.problem.code == "scores.shape"
+
+
+def test_scores_that_are_not_finite_are_counted_and_the_first_is_named() -> None:
+    scores_nN = np.zeros((4, 3), dtype=np.float32)
+    check_finite(scores_nN)
+    scores_nN[2, 1], scores_nN[1, 2], scores_nN[3, 0] = np.nan, np.inf, -np.inf
+    with pytest.raises(ProblemError, match=r"got 3 NaN or infinite, the first at \(row, column\) \(1, 2\)") as caught:
+        check_finite(scores_nN)
+    assert caught.value.problem.code == "scores.nonfinite"

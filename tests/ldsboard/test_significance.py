@@ -1,0 +1,192 @@
+"""p-values, standard errors, intervals and chance, against SciPy, the formulas and simulation.
+
+Legend: M subsets, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ldsboard import lds
+from ldsboard.ranking import rank_rows, spearman, spearman_influence
+from ldsboard.significance import (
+    ChanceSpread,
+    interval,
+    new_targets_error,
+    spearman_p_values,
+    standard_error,
+    two_sided_p,
+    unit_rows,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tests.ldsboard.conftest import MakeProblem
+
+
+@pytest.mark.parametrize("M", [3, 4, 5, 20, 1000])
+def test_p_values_are_scipys(M: int, rng: np.random.Generator) -> None:
+    f_bM, g_bM = rng.normal(size=(2, 30, M))
+    g_bM[0], g_bM[1] = f_bM[0], -f_bM[1]
+    expected = [stats.spearmanr(f, g) for f, g in zip(f_bM, g_bM, strict=True)]
+    rho_b = spearman(rank_rows(f_bM), rank_rows(g_bM))
+    np.testing.assert_allclose(spearman_p_values(rho_b, M), [e.pvalue for e in expected], rtol=1e-11, atol=1e-12)
+    assert spearman_p_values(rho_b, M)[:2].tolist() == [0, 0]
+
+
+def test_two_subsets_have_no_p_value() -> None:
+    assert np.isnan(spearman_p_values(np.array([1.0, -1.0]), 2)).all()
+    assert math.isnan(stats.spearmanr([1, 2], [1, 2]).pvalue)
+
+
+def test_two_sided_p_is_students() -> None:
+    assert float(two_sided_p(-2.5, 9)) == pytest.approx(2 * stats.t.sf(2.5, 9), rel=1e-12)
+    assert float(two_sided_p(0.0, 9)) == 1
+    assert float(two_sided_p(math.inf, 9)) == 0
+
+
+def test_standard_error_is_its_formula() -> None:
+    influence_M = np.array([0.5, -0.25, -0.75, 0.5, 0.0])
+    assert standard_error(influence_M) == pytest.approx(math.sqrt(1.125 / 20), rel=1e-15)
+    assert math.isnan(standard_error(influence_M[:3]))
+    assert standard_error(np.zeros(4)) == 0
+
+
+def test_standard_error_for_new_targets_is_its_formula(rng: np.random.Generator) -> None:
+    M, N = 30, 6
+    f, g = rank_rows(rng.normal(size=(N, M))), rank_rows(rng.normal(size=(N, M)))
+    rho_N, influence_NM = spearman(f, g), spearman_influence(f, g, g.variance_influence())
+    psi_M = influence_NM.mean(axis=0)
+    V_S, V_T = (psi_M**2).sum() / M**2, np.var(rho_N, ddof=1) / N
+    V_ST = (influence_NM**2).sum() / (M * N) ** 2
+    expected = math.sqrt(max(V_S, V_T, V_S + V_T - V_ST))
+    squared_N = (influence_NM**2).sum(axis=1)
+    assert new_targets_error(psi_M, rho_N, squared_N) == pytest.approx(expected, rel=1e-12)
+    # The sum never falls below either part, whichever is larger.
+    assert new_targets_error(psi_M, rho_N, squared_N * 1e6) == pytest.approx(math.sqrt(max(V_S, V_T)), rel=1e-12)
+    wide_N = np.array([-0.9, 0.9, 0.8, 0.1, -0.7, 0.3])
+    V_T = np.var(wide_N, ddof=1) / N
+    assert V_T > V_S
+    assert new_targets_error(psi_M, wide_N, squared_N * 1e6) == pytest.approx(math.sqrt(V_T), rel=1e-12)
+    assert new_targets_error(psi_M, wide_N, squared_N * 0) == pytest.approx(math.sqrt(V_S + V_T), rel=1e-12)
+    assert math.isnan(new_targets_error(psi_M, rho_N[:1], squared_N[:1]))
+    assert math.isnan(new_targets_error(psi_M[:3], rho_N, squared_N))
+
+
+@pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.4, 0.95])
+def test_the_interval_reaches_from_the_raw_value_to_the_one_corrected_for_bias(rho: float) -> None:
+    M, error = 20, 0.01
+    rho_N = np.array([rho, rho / 2])
+    tau_N = 2 / math.pi * np.arcsin(2 * np.sin(math.pi * rho_N / 6))
+    bias = float(np.mean(3 * (rho_N - tau_N) / (M - 2)))
+    half = stats.t.ppf(0.975, M - 1) * error
+    low, high = interval(rho_N, float(rho_N.mean()), error, M)
+    assert low == pytest.approx(rho_N.mean() + min(0, bias) - half, rel=1e-12)
+    assert high == pytest.approx(rho_N.mean() + max(0, bias) + half, rel=1e-12)
+    assert math.copysign(1, bias) == math.copysign(1, rho)
+
+
+def test_the_interval_stays_between_minus_one_and_one() -> None:
+    assert interval(np.ones(2), 1.0, 0.1, 10)[1] == 1
+    assert interval(-np.ones(2), -1.0, 0.1, 10)[0] == -1
+    assert interval(np.zeros(2), 0.0, 9.0, 10) == (-1, 1)
+    assert interval(np.ones(3), 1.0, 0.0, 10) == (1, 1)
+    assert all(map(math.isnan, interval(np.ones(2), 1.0, math.nan, 3)))
+
+
+def draws(
+    count: int, M: int, n: int, levels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Score one file against `count` draws of subsets and noise; return LDS, standard errors and interval ends."""
+    rng = np.random.default_rng(5)
+    effects_nN = rng.normal(size=(n, 4))
+    scores_nN = np.rint(effects_nN + rng.normal(size=(n, 4))).clip(0, levels - 1) if levels else effects_nN
+    found = []
+    for _ in range(count):
+        masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
+        margins_MN = masks_Mn @ effects_nN + rng.normal(size=(M, 1)) * 2 + rng.normal(size=(M, 4)) * 2
+        result = lds(scores_nN, masks_Mn, margins_MN)
+        found.append((result.lds, result.std_error, *result.confidence_interval))
+    lds_k, error_k, low_k, high_k = np.array(found).T
+    return lds_k, error_k, np.array([low_k, high_k])
+
+
+@pytest.mark.parametrize("levels", [0, 2], ids=["continuous", "two levels"])
+def test_standard_error_is_the_spread_over_draws(levels: int) -> None:
+    count = 400
+    lds_k, error_k, (low_k, high_k) = draws(count, M=100, n=24, levels=levels)
+    # The standard deviation of 400 draws has a relative standard error of 1 / sqrt(2 * 399) = 3.5 %: three of them.
+    assert float(error_k.mean()) == pytest.approx(lds_k.std(ddof=1), rel=3 * 0.035)
+    covered = float(np.mean((low_k <= lds_k.mean()) & (lds_k.mean() <= high_k)))
+    # Nominal .95 with a Monte Carlo standard error of .011, and wider by the allowance for bias.
+    assert covered > 0.95 - 3 * 0.011
+
+
+def chance_spread(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], block: int = 2) -> float:
+    chance = ChanceSpread(unit_rows(rank_rows(g_NM)))
+    for start in range(0, len(f_NM), block):
+        columns = slice(start, min(start + block, len(f_NM)))
+        chance.add(unit_rows(rank_rows(f_NM[columns])), columns)
+    return chance.value()
+
+
+def mean_rhos(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], orders: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the LDS under each joint permutation of the subsets of f."""
+
+    def unit(values_NM: NDArray[np.float64]) -> NDArray[np.float64]:
+        ranks_NM = stats.rankdata(values_NM, axis=1) - (values_NM.shape[1] + 1) / 2
+        length_N = np.linalg.norm(ranks_NM, axis=1, keepdims=True)
+        return np.asarray(ranks_NM / np.where(length_N > 0, length_N, 1), dtype=np.float64)
+
+    f, g = unit(f_NM), unit(g_NM)
+    return np.array([np.vdot(f[:, order], g) for order in orders]) / len(f)
+
+
+@pytest.mark.parametrize("N", [2, 5, 9], ids=["M > N", "M = N", "M < N"])
+def test_chance_spread_is_exact_over_all_permutations(N: int, rng: np.random.Generator) -> None:
+    M = 5
+    f_NM, g_NM = rng.integers(4, size=(N, M)).astype(float), rng.normal(size=(N, M))
+    f_NM[0] = 1.0
+    expected = mean_rhos(f_NM, g_NM, np.array(list(permutations(range(M)))))
+    assert abs(expected.mean()) < 1e-12
+    assert chance_spread(f_NM, g_NM) == pytest.approx(expected.std(), rel=1e-5)
+
+
+@pytest.mark.parametrize("N", [3, 60], ids=["M > N", "M < N"])
+def test_chance_spread_is_that_of_2000_permutations(N: int, rng: np.random.Generator) -> None:
+    M = 40
+    shared_M = rng.normal(size=M)
+    f_NM, g_NM = shared_M + rng.normal(size=(N, M)), shared_M + rng.normal(size=(N, M))
+    orders = np.array([rng.permutation(M) for _ in range(2000)])
+    # The standard deviation of 2,000 draws has a relative standard error of 1.6 %: three of them.
+    assert chance_spread(f_NM, g_NM) == pytest.approx(mean_rhos(f_NM, g_NM, orders).std(), rel=3 * 0.016)
+
+
+def test_both_gram_matrices_give_the_same_spread(rng: np.random.Generator) -> None:
+    f_NM, g_NM = rng.normal(size=(2, 50, 51))
+    smaller = chance_spread(f_NM, g_NM, block=7)
+    # Two more targets cross over to the other matrix; constant ones change nothing but the divisor N.
+    f_more, g_more = (np.vstack([values, np.zeros((2, 51))]) for values in (f_NM, g_NM))
+    assert chance_spread(f_more, g_more, block=7) == pytest.approx(smaller * 50 / 52, rel=1e-5)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["unrelated columns", "one column for all"])
+def test_outcomes_that_the_subsets_do_not_explain_are_within_three_of_chance(
+    shared: bool, make_problem: MakeProblem
+) -> None:
+    _, masks, margins = make_problem(M=50, N=4)
+    z = []
+    for seed in range(150):
+        rng = np.random.default_rng([seed, 7])
+        scores = rng.normal(size=(30, 1 if shared else 4)) * np.ones(4)
+        z.append(lds(scores, masks, rng.permutation(margins)).z_random)
+    # A normal z leaves 3 with probability .0027, and its standard deviation over 150 draws has an error of 5.8 %.
+    assert np.std(z) == pytest.approx(1, rel=3 * 0.058)
+    assert sum(abs(value) >= 3 for value in z) <= 3
