@@ -82,10 +82,8 @@ class Manifest:
         except (OSError, ValueError) as error:
             raise BundleError(f"expected a benchmark manifest at {path}, got: {error}") from error
         names = {field.name for field in fields(cls)}
-        if not isinstance(members, dict):
-            raise BundleError(f"expected an object in {path}, got a {type(members).__name__}. Fetch the benchmark again.")
-        if set(members) != names:
-            difference = ", ".join(sorted(names ^ set(members)))
+        if not isinstance(members, dict) or set(members) != names:
+            difference = ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it holds no object"
             raise BundleError(f"{path} has missing or unknown fields: {difference}. Write it again with this version.")
         if members["ranking"] is not None:
             members["ranking"] = tuple(members["ranking"])
