@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST = "benchmark.json"
+REQUIRED = {"masks.npy", "margins.npy"}
 
 
 class BundleError(ValueError):
@@ -126,13 +127,20 @@ class Bundle:
         """
         public = folder / "public"
         manifest = Manifest.read(public / MANIFEST)
+        if not set(manifest.files) >= REQUIRED:
+            raise BundleError(
+                f"expected {sorted(REQUIRED)} among the files of {public / MANIFEST}, got {sorted(manifest.files)}"
+            )
         for name, expected in manifest.files.items():
             _verify(public / name, expected)
         bundle = cls(folder, manifest)
-        shape = (manifest.runs, manifest.n_targets)
-        if bundle.margins_MRN.shape[1:] != shape or len(bundle.margins_MRN) != len(bundle.masks_Mn):
-            raise BundleError(f"expected margins of shape (M, {shape}), got {bundle.margins_MRN.shape} in {folder}")
+        bundle._check_margins(bundle.masks_Mn, bundle.margins_MRN)
         return bundle
+
+    def _check_margins(self, masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> None:
+        expected = (len(masks_Mn), self.manifest.runs, self.manifest.n_targets)
+        if margins_MRN.shape != expected:
+            raise BundleError(f"expected margins of shape {expected}, got {margins_MRN.shape} in {self.folder}")
 
     @cached_property
     def masks_Mn(self) -> NDArray[np.bool_]:
@@ -160,16 +168,21 @@ class Bundle:
         path = folder / "hidden.json"
         if not path.exists():
             raise BundleError(f"expected the hidden half of {self.manifest.name} at {folder}, got no {path.name}")
-        members = json.loads(path.read_text())
-        for name, expected in members["files"].items():
+        try:
+            members = json.loads(path.read_text())
+            files, seed, nonce = dict(members["files"]), int(members["seed"], 16), bytes.fromhex(members["nonce"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"expected seed, nonce and files in {path}, got: {error!r}. Restore it.") from error
+        for name, expected in files.items():
             _verify(folder / name, expected)
-        seed, nonce = int(members["seed"], 16), bytes.fromhex(members["nonce"])
         if commitment(seed, nonce) != self.manifest.commitment:
             raise BundleError(f"{path} does not open the commitment in {MANIFEST}: it belongs to another benchmark")
         masks_Mn = read_masks(_load(folder / "masks.npy"), self.manifest.n_train, packed=True)
         if not np.array_equal(masks_Mn, draw_masks(seed, len(masks_Mn), self.manifest.n_train, self.manifest.alpha)):
             raise BundleError(f"the masks in {folder} are not the ones that their seed draws")
-        return HiddenPart(seed, nonce, masks_Mn, _load(folder / "margins.npy"))
+        margins_MRN = _load(folder / "margins.npy")
+        self._check_margins(masks_Mn, margins_MRN)
+        return HiddenPart(seed, nonce, masks_Mn, margins_MRN)
 
     def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
         """Return all subsets, all margins, and the parts of them called ``public`` and ``ranking``."""
@@ -270,9 +283,11 @@ def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
     np.save(folder / "margins.npy", hidden.margins_MRN.astype(np.float32))
     digests = {name: sha256(folder / name) for name in ("masks.npy", "margins.npy")}
     members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
-    path = folder / "hidden.json"
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(members, indent=2) + "\n")
+    # Replaced in one step: at no moment is the only copy of the seed half written.
+    partial = folder / "hidden.json.partial"
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps(members, indent=2) + "\n")
+    partial.replace(folder / "hidden.json")
 
 
 def _fresh(folder: Path) -> None:

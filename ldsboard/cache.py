@@ -32,7 +32,7 @@ def pulled(name: str, server: str | None = None) -> Path:
     """
     server = server or default_server()
     versions = folder(server, name, 0).parent
-    found = [path for path in versions.glob("*") if path.name.isdigit() and (path / "public" / MANIFEST).exists()]
+    found = [path for path in versions.glob("*") if path.name.isdecimal() and (path / "public" / MANIFEST).exists()]
     if not found:
         raise BundleError(
             f"expected {name} of {server} in {versions}, got nothing. Fetch it first: ldsboard pull {name}"

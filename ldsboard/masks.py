@@ -56,7 +56,7 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
 def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
     """Return an array where all rows are equally long, otherwise a list of rows."""
     if hasattr(masks, "__array__") or hasattr(masks, "__dlpack__"):
-        table = np.asarray(masks)
+        table = np.asarray(masks) if hasattr(masks, "__array__") else np.from_dlpack(masks)
         if table.ndim != 2:  # noqa: PLR2004
             raise _invalid("two dimensions (M, n)", f"shape {table.shape}", "Give one row per subset.")
         return table

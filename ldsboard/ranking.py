@@ -132,9 +132,7 @@ def spearman_influence(f: Ranking, g: Ranking, g_variance_bM: NDArray[np.float64
     c_bM = f.ranks_bM * g.ranks_bM + f.upper_sums(g.ranks_bM) + g.upper_sums(f.ranks_bM)
     c_bM = M * c_bM - 3 * products_b[:, None]
     variances_bM = _ratio(f.variance_influence(), f.squares_b[:, None]) + _ratio(g_variance_bM, g.squares_b[:, None])
-    influence_bM = _ratio(c_bM, scale_b[:, None]) - (rho_b / 2)[:, None] * variances_bM
-    influence_bM[scale_b == 0] = 0.0
-    return influence_bM
+    return _ratio(c_bM, scale_b[:, None]) - (rho_b / 2)[:, None] * variances_bM
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

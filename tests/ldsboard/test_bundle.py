@@ -270,3 +270,19 @@ def test_fewer_masks_than_margins_are_refused(protected: Path) -> None:
     edit(public / "benchmark.json", files=files)
     with pytest.raises(BundleError, match="expected margins of shape"):
         Bundle.open(protected)
+
+
+def test_a_manifest_must_name_the_arrays(protected: Path) -> None:
+    path = protected / "public" / "benchmark.json"
+    members = json.loads(path.read_text())
+    del members["files"]["margins.npy"]
+    path.write_text(json.dumps(members))
+    with pytest.raises(BundleError, match=r"expected .*margins\.npy"):
+        Bundle.open(protected)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"seed": "xyz", "nonce": "", "files": {}}', '{"seed": "00"}'])
+def test_a_broken_hidden_half_is_named(text: str, protected: Path) -> None:
+    (protected / "hidden" / "hidden.json").write_text(text)
+    with pytest.raises(BundleError, match=r"expected seed, nonce and files in .*hidden\.json"):
+        Bundle.open(protected).hidden()

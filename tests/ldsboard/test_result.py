@@ -134,7 +134,6 @@ def test_a_column_too_wide_for_its_grid_is_warned_of_and_named(make_problem: Mak
     result = lds(scores, masks, margins)
     steps = scores[:, 3] * 2.0 ** (53 - 5 - 1)
     predictions_M = masks @ np.rint(steps)
-    predictions_M -= predictions_M[0]  # exact, as the mean of whole numbers near 2**53 would not be
     # Whole numbers near 2**50, whose differences float64 holds exactly, but not their mean.
     spread = (predictions_M - predictions_M[0]).std()
     assert result.grid_loss == pytest.approx(15 / 2 / spread, rel=1e-12)
