@@ -1,0 +1,74 @@
+# What developers and CI run. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+PORT ?= 8000
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# One environment; a stamp for each set of groups, so that `make demo` need not install what only developers need.
+$(BIN)/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LDSBoard needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' $(PIP_ARGS)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) -e . --group server --group train
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) --group dev
+	@touch $@
+
+setup: $(VENV)/.dev ## install everything that developers need into .venv
+
+demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on PORT until Ctrl-C
+	$(BIN)/python -m app demo --port $(PORT)
+
+serve: $(VENV)/.run ## serve the site on PORT until Ctrl-C
+	$(BIN)/python -m app serve --port $(PORT)
+
+test: $(VENV)/.dev browser ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev browser ## run the linters, the type checker, the import contracts, and all tests with coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/server.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
+
+CORE := $(foreach room,masks scores grid formats ranking significance ceiling result groundtruth comparison,ldsboard/$(room).py)
+comma := ,
+space := $(subst ,, )
+
+check-all: check bench ## check, and the benchmarks
+
+bench: $(VENV)/.run ## measure scoring and training against their plain forms
+	$(BIN)/python tests/bench/scoring.py
+	$(BIN)/python -m worker bench
+
+readme: $(VENV)/.run ## write the demo's leaderboard into the README
+	$(BIN)/python -m app demo --table README.md
+
+# A system package: installed where that is allowed, asked for where it is not.
+browser:
+	@command -v chromium >/dev/null || { \
+	  echo "The browser tests need Chromium; installing Debian's package chromium."; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	  else sudo -n apt-get update -qq && sudo -n apt-get install -y -qq chromium >/dev/null; fi; } \
+	  || { echo "Install Chromium so that 'chromium' is on the path, then try again."; exit 1; }
+
+clean: ## remove the environment and everything that was generated
+	rm -rf $(VENV) .ldsboard .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
+
+.PHONY: help setup demo serve test check check-all bench readme browser clean

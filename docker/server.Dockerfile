@@ -1,0 +1,22 @@
+# The service in its embedded mode: one process, SQLite and files in /data.
+FROM python:3.11-slim-bookworm
+
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LDSBOARD_DATA_DIR=/data
+
+WORKDIR /srv/ldsboard
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY ldsboard ldsboard
+RUN python -m pip install --no-cache-dir "pip==26.3" \
+    && python -m pip install --no-cache-dir -c constraints.txt . --group server \
+    && useradd --create-home --uid 10001 ldsboard \
+    && install --directory --owner ldsboard --mode 0700 /data
+COPY alembic alembic
+COPY app app
+
+USER 10001
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz')"]
+ENTRYPOINT ["python", "-m", "app"]
+CMD ["serve", "--host", "0.0.0.0"]

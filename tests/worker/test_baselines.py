@@ -1,0 +1,137 @@
+"""All baselines alike: on a real benchmark folder without its hidden half, by the functions and by the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import typer
+
+from ldsboard import cache
+from ldsboard.bundle import BundleError
+from tests.worker.tiny import TINY
+from worker import device, recipes
+from worker.baselines import command
+from worker.baselines.material import Examples, Material
+from worker.baselines.registry import BASELINES
+from worker.baselines.tuning import tune
+from worker.gathering import gather
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+FROM_SUBSETS = 12
+
+
+@pytest.fixture(scope="module")
+def public_half(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark folder as it is after a pull: public/ alone."""
+    made, folder = tmp_path_factory.mktemp("made") / "benchmark", tmp_path_factory.mktemp("pulled")
+    shutil.copytree(trained, made)
+    gather(made, recipes.load)
+    shutil.copytree(made / "public", folder / "public")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(public_half: Path) -> Material:
+    """The real material, cut to a few examples, with as many random subsets as tuning by folds needs."""
+    material, rng = Material.open(public_half), np.random.default_rng(0)
+    train = Examples(material.train.inputs[:40], material.train.labels[:40])
+    target = Examples(material.target.inputs[:9], material.target.labels[:9])
+    masks_Mn = rng.random((FROM_SUBSETS, 40)) < 0.5
+    margins_MRN = rng.normal(size=(FROM_SUBSETS, 2, 9)).astype(np.float32)
+    return replace(
+        material, models=material.models[:2], train=train, target=target, masks_Mn=masks_Mn, margins_MRN=margins_MRN
+    )
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_scores_are_finite_float32_and_the_same_every_time(name: str, small: Material) -> None:
+    baseline = BASELINES[name]
+    scores_nN = baseline.score(small, baseline.frozen)
+    assert scores_nN.shape == (40, 9)
+    assert scores_nN.dtype == np.float32
+    assert np.isfinite(scores_nN).all()
+    assert scores_nN.std(axis=0).min() > 0
+    assert scores_nN.tobytes() == baseline.score(small, baseline.frozen).tobytes()
+
+
+def test_the_frozen_setting_is_one_of_those_tried() -> None:
+    assert all(baseline.frozen in baseline.settings for baseline in BASELINES.values())
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_tuning_scores_every_setting(name: str, small: Material) -> None:
+    trials = list(tune(name, small))
+    assert [trial.setting for trial in trials] == list(BASELINES[name].settings)
+    assert all(-1 <= trial.lds <= 1 for trial in trials)
+
+
+def test_a_fitted_method_is_not_scored_on_what_it_was_fitted_to(small: Material) -> None:
+    # Margins of pure noise: a fit reproduces the subsets it has seen, and tells nothing about the others.
+    assert all(trial.lds < 0.5 for trial in tune("datamodel", small))
+
+
+def test_material_holds_only_public_rows(public_half: Path, tmp_path: Path) -> None:
+    assert Material.open(public_half).masks_Mn.shape == (TINY.public, 1200)
+    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    edit_manifest(tmp_path, split="open", ranking=[3, 4], subsets={"public": 3, "ranking": 1})
+    assert Material.open(tmp_path).masks_Mn.shape == (3, 1200)
+    assert len(Material.open(tmp_path).margins_MRN) == 3
+
+
+def edit_manifest(folder: Path, **changes: Any) -> None:
+    path = folder / "public" / "benchmark.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("absent", ["train_images.npy", "kit/reference-*.safetensors"])
+def test_a_benchmark_without_pictures_or_models_is_refused(public_half: Path, tmp_path: Path, absent: str) -> None:
+    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / "public").glob(absent):
+        path.unlink()
+    files = json.loads((tmp_path / "public" / "benchmark.json").read_text())["files"]
+    edit_manifest(
+        tmp_path, files={name: digest for name, digest in files.items() if (tmp_path / "public" / name).exists()}
+    )
+    with pytest.raises(BundleError, match="reference models and pictures"):
+        Material.open(tmp_path)
+
+
+def test_the_command_writes_scores_of_a_folder_and_prints_their_cost(
+    worker: Callable[..., subprocess.CompletedProcess[str]], public_half: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores"
+    done = worker("baseline", "datamodel", "--benchmark", public_half, "--out", out)
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(done.stdout)
+    assert cost["seconds"] > 0
+    assert (cost["device"], cost["models"]) == (device.name(), TINY.public * TINY.runs)
+    assert np.load(out).shape == (1200, 597)
+
+
+def test_the_command_takes_the_name_of_a_pulled_benchmark_and_tunes(
+    public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LDSBOARD_CACHE", "cache")
+    shutil.copytree(public_half, cache.folder(cache.default_server(), "digits-mlp", 1))
+    command.baseline("similarity", benchmark="digits-mlp", tuning=True)
+    assert capsys.readouterr().out.startswith("similarity None: ")
+    command.baseline("random", benchmark="digits-mlp")
+    assert np.load("scores.npy").shape == (1200, 597)
+
+
+def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path))
+    with pytest.raises(typer.BadParameter, match=r"expected one of random, similarity, .*, got 'nothing'"):
+        command.baseline("nothing", benchmark="digits-mlp")
+    with pytest.raises(BundleError, match="ldsboard pull digits-mlp"):
+        command.baseline("random", benchmark="digits-mlp")

@@ -1,0 +1,171 @@
+"""Each method against the plain form of its formula, on networks small enough to write everything out.
+
+Legend: n training examples, N targets, d inputs, C classes, P parameters, M subsets.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch import nn
+from torch.nn import functional
+
+from ldsboard.bundle import BundleError
+from worker import recipes
+from worker.baselines import curvature
+from worker.baselines.datamodel import datamodel, ridge
+from worker.baselines.gradients import loss, per_example
+from worker.baselines.material import Examples, Material
+from worker.baselines.similarity import similarity
+from worker.baselines.tracin import grad_dot
+from worker.baselines.trak import trak
+
+RECIPE = recipes.load("digits-mlp")
+n, N, d, C = 23, 7, 5, 3
+
+
+def draw(count: int, generator: torch.Generator) -> Examples:
+    inputs = torch.randn(count, d, generator=generator, dtype=torch.float64)
+    return Examples(inputs, torch.randint(C, (count,), generator=generator))
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    """Two small networks in float64, with data and subsets."""
+    generator, rng = torch.Generator().manual_seed(1), np.random.default_rng(1)
+    models = []
+    for _ in range(2):
+        model = nn.Sequential(nn.Linear(d, 6), nn.Tanh(), nn.Linear(6, C)).double()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        models.append(model)
+    masks_Mn, margins_MRN = rng.random((12, n)) < 0.5, rng.normal(size=(12, 2, N)).astype(np.float32)
+    return Material(RECIPE, list(models), draw(n, generator), draw(N, generator), masks_Mn, margins_MRN)
+
+
+def one_by_one(model: nn.Module, values_n: torch.Tensor) -> torch.Tensor:
+    """Return the gradients of values, (n, P), by plain autograd, in the order of ``model.parameters()``."""
+    parameters = list(model.parameters())
+    rows = [torch.autograd.grad(value, parameters, retain_graph=True) for value in values_n]
+    return torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
+
+
+def test_gradients_of_each_example_equal_autograd_one_by_one(material: Material) -> None:
+    model, train = material.models[0], material.train
+    logits_nC = model(train.inputs)
+    expected_nP = one_by_one(model, functional.cross_entropy(logits_nC, train.labels, reduction="none"))
+    torch.testing.assert_close(per_example(model, loss, train), expected_nP)
+    expected_nP = one_by_one(model, RECIPE.output(logits_nC, train.labels))
+    torch.testing.assert_close(per_example(model, RECIPE.output, train), expected_nP)
+
+
+def test_grad_dot_is_the_first_order_effect_of_a_step(material: Material) -> None:
+    scores_nN, step = grad_dot(material), 1e-6
+    before_N = RECIPE.output(material.models[0](material.target.inputs), material.target.labels)
+    for i in (0, n - 1):
+        stepped = copy.deepcopy(material.models[0])
+        value = loss(stepped(material.train.inputs[[i]]), material.train.labels[[i]]).sum()
+        gradients = torch.autograd.grad(value, list(stepped.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(stepped.parameters(), gradients, strict=True):
+                parameter.sub_(step * gradient)
+            change_N = RECIPE.output(stepped(material.target.inputs), material.target.labels) - before_N
+        np.testing.assert_allclose(scores_nN[i], change_N.detach() / step, rtol=1e-3, atol=1e-3)
+
+
+def test_trak_equals_the_formula_with_the_inverse_in_parameter_space(material: Material) -> None:
+    damping, train = 0.7, material.train
+    inner, doubt = [], []
+    for model in material.models:
+        logits_nC = model(train.inputs)
+        Phi_nP = one_by_one(model, RECIPE.output(logits_nC, train.labels))
+        phi_NP = one_by_one(model, RECIPE.output(model(material.target.inputs), material.target.labels))
+        P = Phi_nP.shape[1]
+        inner.append(Phi_nP @ torch.linalg.inv(Phi_nP.T @ Phi_nP + damping * torch.eye(P)) @ phi_NP.T)
+        doubt.append(1 - logits_nC.softmax(1)[torch.arange(n), train.labels])
+    expected_nN = torch.stack(inner).mean(0) * torch.stack(doubt).mean(0)[:, None]
+    np.testing.assert_allclose(trak(material, damping), expected_nN.detach(), rtol=1e-4, atol=1e-6)
+
+
+def dense_influence(model: nn.Module, material: Material, damping: float) -> torch.Tensor:
+    """EK-FAC influence (n, N) with every matrix written out, P x P, for each layer."""
+    train, target = material.train, material.target
+    logits_nC = model(train.inputs)
+    p_nC = logits_nC.softmax(1).detach()
+    every_Cn = logits_nC.log_softmax(1).T
+    of_class_CnP = torch.stack([one_by_one(model, values_n) for values_n in every_Cn])
+    train_nP = one_by_one(model, functional.cross_entropy(logits_nC, train.labels, reduction="none"))
+    target_NP = one_by_one(model, RECIPE.output(model(target.inputs), target.labels))
+    first, last = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    hidden = [train.inputs, torch.tanh(first(train.inputs)).detach()]
+    influence_nN, start = torch.zeros(n, N, dtype=torch.float64), 0
+    for layer, inputs in zip((first, last), hidden, strict=True):
+        o, i = layer.weight.shape
+        columns = slice(start, start + o * i + o)
+        start = columns.stop
+        # Autograd orders a layer's parameters as weights, then biases: the constant input comes after all others, so the
+        # Kronecker product of inputs and outputs is permuted to that order.
+        order = [row * (i + 1) + column for row in range(o) for column in range(i)]
+        order += [row * (i + 1) + i for row in range(o)]
+        inputs_ni = torch.cat([inputs, torch.ones(n, 1)], dim=1)
+        slopes_Cno = of_class_CnP[:, :, columns][:, :, -o:]
+        A, S = torch.zeros(i + 1, i + 1, dtype=torch.float64), torch.zeros(o, o, dtype=torch.float64)
+        F = torch.zeros(columns.stop - columns.start, columns.stop - columns.start, dtype=torch.float64)
+        for example in range(n):
+            A += torch.outer(inputs_ni[example], inputs_ni[example]) / n
+            for label in range(C):
+                gradient = of_class_CnP[label, example, columns]
+                slope = slopes_Cno[label, example]
+                S += p_nC[example, label] * torch.outer(slope, slope) / n
+                F += p_nC[example, label] * torch.outer(gradient, gradient) / n
+        Q = torch.kron(torch.linalg.eigh(S).eigenvectors, torch.linalg.eigh(A).eigenvectors)[order]
+        values = (Q.T @ F @ Q).diagonal()
+        inverse = Q @ torch.diag(1 / (values + damping)) @ Q.T
+        influence_nN -= train_nP[:, columns] @ inverse @ target_NP[:, columns].T
+    return influence_nN
+
+
+def test_ek_fac_equals_the_dense_computation(material: Material) -> None:
+    damping = 1e-2
+    expected_nN = torch.stack([dense_influence(model, material, damping) for model in material.models]).mean(0)
+    np.testing.assert_allclose(curvature.ek_fac(material, damping), expected_nN, rtol=1e-4, atol=1e-4)
+
+
+def test_ek_fac_with_much_damping_is_the_gradient_dot_product(material: Material) -> None:
+    one = replace(material, models=material.models[:1])
+    np.testing.assert_allclose(curvature.ek_fac(one, 1e8) * 1e8, grad_dot(one), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(C), nn.Linear(C, C, bias=False)])
+def test_ek_fac_refuses_layers_that_it_does_not_cover(material: Material, layer: nn.Module) -> None:
+    model = nn.Sequential(nn.Linear(d, C), layer).double()
+    with pytest.raises(BundleError, match=r"linear layers with biases.*use trak"):
+        curvature.ek_fac(replace(material, models=[model]))
+
+
+@pytest.mark.parametrize("strength", [0.3, 30.0])
+def test_datamodel_equals_ridge_regression_with_an_intercept(material: Material, strength: float) -> None:
+    fitted = Ridge(alpha=strength).fit(material.masks_Mn.astype(float), material.margins_MRN.mean(1, dtype=float))
+    np.testing.assert_allclose(datamodel(material, strength), fitted.coef_.T, rtol=1e-5, atol=1e-7)
+
+
+def test_ridge_finds_planted_effects() -> None:
+    rng = np.random.default_rng(2)
+    effects_nN, masks_Mn = rng.normal(size=(n, N)), rng.random((400, n)) < 0.5
+    np.testing.assert_allclose(ridge(masks_Mn, masks_Mn @ effects_nN + 5, 1e-6), effects_nN, rtol=1e-4)
+
+
+def test_similarity_is_the_cosine_with_the_sign_of_the_class(material: Material) -> None:
+    train, target = material.train, material.target
+    scores_nN = similarity(material)
+    for i in range(n):
+        for j in range(N):
+            x, z = train.inputs[i].numpy(), target.inputs[j].numpy()
+            sign = 1 if train.labels[i] == target.labels[j] else -1
+            assert scores_nN[i, j] == pytest.approx(sign * (x @ z) / np.linalg.norm(x) / np.linalg.norm(z))

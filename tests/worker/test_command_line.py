@@ -1,0 +1,87 @@
+"""What a person at the command line is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.worker.tiny import HIDDEN_SEED
+from worker.__main__ import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TINY_OPTIONS = ("--public", "4", "--hidden", "6", "--group", "4", "--hidden-seed", HIDDEN_SEED)
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command line in this process; return its exit code and what it said."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["worker", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), " ".join((said.out + said.err).split())
+
+    return run
+
+
+def test_a_trained_folder_is_gathered_then_complete(worker: Callable[..., tuple[int, str]], trained: Path) -> None:
+    options = ("train", "digits-mlp", "--out", trained, *TINY_OPTIONS, "--shard-size", "8")
+    code, said = worker("gather", trained)
+    assert code == 0
+    assert "digits-mlp version 1 is in" in said
+    assert "20 models" in said
+    before = (trained / "public" / "benchmark.json").stat().st_mtime_ns
+    code, said = worker(*options)
+    assert code == 0
+    assert said.endswith("is complete.")
+    assert (trained / "public" / "benchmark.json").stat().st_mtime_ns == before
+
+
+def test_a_part_of_the_shards_waits_for_the_rest(worker: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    code, said = worker("train", "digits-mlp", "--out", tmp_path, *TINY_OPTIONS, "--shard-size", "8", "--shards", "1-1")
+    assert code == 0
+    assert said.endswith("Still missing: models 0-7, 16-19.")
+    code, said = worker("gather", tmp_path)
+    assert code == 2
+    assert "expected 20 models" in said
+    assert "missing: 0-7, 16-19" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gather", "OUT"], "expected a training folder with a training.json"),
+        (["train", "imagenet", "--out", "OUT"], "expected one of the recipes digits-mlp, got 'imagenet'"),
+        (["train", "digits-mlp", "--out", "OUT", "--shard-size", "15"], "multiple of 10, the number of models"),
+        (["train", "digits-mlp", "--out", "OUT", "--shards", "3"], "expected shards as a-b with a <= b < 20, got '3'"),
+        (["train", "digits-mlp", "--out", "OUT", "--shards", "9-20"], "got '9-20'"),
+        (["train", "digits-mlp", "--out", "OUT", "--split", "half"], "'protected' or 'open', got 'half'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_written(
+    worker: Callable[..., tuple[int, str]], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    out = tmp_path / "out"
+    code, said = worker(*[str(out) if argument == "OUT" else argument for argument in arguments])
+    assert code == 2
+    assert message in said
+    assert not out.exists()
+
+
+def test_help_names_the_commands(worker: Callable[..., tuple[int, str]]) -> None:
+    code, said = worker("--help")
+    assert code == 0
+    assert all(name in said for name in ("train", "gather", "bench"))
+
+
+def test_bench_prints_a_table(worker: Callable[..., tuple[int, str]]) -> None:
+    code, said = worker("bench", "--group", "2", "--rounds", "1")
+    assert code == 0
+    assert "| digits-mlp, batched | 12 |" in said

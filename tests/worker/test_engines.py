@@ -1,0 +1,83 @@
+"""Every engine is held against one-by-one training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ldsboard.subsets import INITIALISATION, ORDER, generator
+from tests.worker.tiny import TINY
+from worker.data import digits
+from worker.engines import ENGINES
+from worker.recipes import digits_mlp
+from worker.training import Trainer
+
+
+def initialised(count: int) -> list[nn.Module]:
+    models: list[nn.Module] = [digits_mlp.build() for _ in range(count)]
+    for i, model in enumerate(models):
+        digits_mlp.initialise(model, generator(7, i, 0, INITIALISATION))
+    return models
+
+
+def parameters(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("examples", [150, 120])
+def test_batched_takes_the_same_first_steps(trainer: Trainer, examples: int) -> None:
+    subset = np.arange(examples)  # 120 leave a smaller last batch
+    order_KEm = torch.stack([digits_mlp.order(generator(7, i, 0, ORDER), subset)[:2] for i in range(3)])
+    trained = {}
+    for name, engine in ENGINES.items():
+        trained[name] = initialised(3)
+        engine(digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
+    for one, other, start in zip(trained["batched"], trained["sequential"], initialised(3), strict=True):
+        torch.testing.assert_close(parameters(one), parameters(other), rtol=1e-4, atol=1e-6)
+        assert (parameters(one) - parameters(start)).abs().max() > 0.01
+
+
+def test_batched_gives_the_same_margins_after_training() -> None:
+    sequential = Trainer(replace(TINY, engine="sequential", split="open"), digits_mlp, digits(), None)
+    batched = Trainer(replace(TINY, split="open"), digits_mlp, digits(), None)
+    ours, reference = batched.train_group(range(4)), sequential.train_group(range(4))
+    np.testing.assert_allclose(ours.margins_KN, reference.margins_KN, atol=0.02)
+    np.testing.assert_allclose(ours.loss_K, reference.loss_K, atol=1e-3)
+    assert min(ours.accuracy_K) > 0.9
+
+
+def test_a_model_does_not_depend_on_those_beside_it(trainer: Trainer) -> None:
+    alone, together = trainer.train_group([5]), trainer.train_group(range(4, 8))
+    np.testing.assert_allclose(alone.margins_KN[0], together.margins_KN[1], atol=0.02)
+
+
+def test_batched_stacks_any_depth(trainer: Trainer) -> None:
+    def build() -> list[nn.Module]:
+        torch.manual_seed(0)
+        layers = [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10)]
+        return [nn.Sequential(*layers)]
+
+    order_KEm = digits_mlp.order(generator(7, 0, 0, ORDER), np.arange(150))[None, :1]
+    trained = {}
+    for name, engine in ENGINES.items():
+        trained[name] = build()
+        engine(digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
+    torch.testing.assert_close(parameters(trained["batched"][0]), parameters(trained["sequential"][0]))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Linear(64, 10), nn.Tanh()),
+        nn.Sequential(nn.Linear(64, 10), nn.ReLU()),
+        nn.Sequential(nn.Linear(64, 10, bias=False)),
+        nn.Linear(64, 10),
+    ],
+)
+def test_batched_refuses_other_models(trainer: Trainer, model: nn.Module) -> None:
+    with pytest.raises(TypeError, match="Train it with the sequential engine"):
+        ENGINES["batched"](digits_mlp, [model], trainer.inputs_nd, trainer.labels_n, torch.zeros(1, 1, 50).long())

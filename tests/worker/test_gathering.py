@@ -1,0 +1,122 @@
+"""A gathered folder is a benchmark: complete, usable without this project, and silent about what is hidden."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ldsboard.bundle import Bundle
+from ldsboard.subsets import draw_masks
+from tests.worker.tiny import HIDDEN_SEED, TINY, import_file
+from worker import recipes
+from worker.gathering import gather
+from worker.training import REFERENCE_SUBSET, Trainer, begin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Path) -> Bundle:
+    gather(trained, recipes.load)
+    return Bundle.open(trained)
+
+
+def test_margins_stand_by_subset_and_run(bundle: Bundle, trainer: Trainer) -> None:
+    hidden = bundle.hidden()
+    assert bundle.margins_MRN.shape == (4, 2, 597)
+    assert hidden.margins_MRN.shape == (6, 2, 597)
+    np.testing.assert_array_equal(bundle.margins_MRN.reshape(8, -1)[4:], trainer.train_group(range(4, 8)).margins_KN)
+    np.testing.assert_array_equal(hidden.margins_MRN.reshape(12, -1)[:4], trainer.train_group(range(8, 12)).margins_KN)
+
+
+def test_masks_are_those_that_the_seeds_draw(bundle: Bundle) -> None:
+    np.testing.assert_array_equal(bundle.masks_Mn, draw_masks(1, 4, 1200, 0.5))
+    np.testing.assert_array_equal(bundle.hidden().masks_Mn, draw_masks(int(HIDDEN_SEED, 16), 6, 1200, 0.5))
+
+
+def test_manifest_tells_how_it_was_made(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    assert (manifest.name, manifest.version, manifest.licence) == ("digits-mlp", 1, "CC BY 4.0")
+    assert (manifest.subsets, manifest.runs) == ({"public": 4, "ranking": 6}, 2)
+    assert manifest.recipe["momentum"] == 0.9
+    assert manifest.recipe["widths"] == [64, 128, 10]
+    assert manifest.dataset["sha256"].keys() >= {"train_images", "target_labels"}
+    assert {"versions", "device", "instruction_set", "threads", "seconds"} <= manifest.provenance.keys()
+    assert manifest.provenance["accuracy_mean"] > 0.9
+
+
+def test_nothing_outside_the_hidden_folder_tells_the_hidden_seed(bundle: Bundle) -> None:
+    seed, nonce = int(HIDDEN_SEED, 16), bundle.hidden().nonce
+    secrets = [
+        HIDDEN_SEED.encode(),
+        str(seed).encode(),
+        nonce.hex().encode(),
+        nonce,
+        seed.to_bytes(16, "big"),
+        seed.to_bytes(16, "little"),
+    ]
+    files = [path for path in bundle.folder.rglob("*") if path.is_file() and path.parent.name != "hidden"]
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        assert not any(secret in content for secret in secrets), path
+    assert json.loads((bundle.folder / "hidden" / "hidden.json").read_text())["seed"] == HIDDEN_SEED
+    for private in ("hidden", "shards"):
+        assert (bundle.folder / private).stat().st_mode & 0o077 == 0
+    assert (bundle.folder / "hidden" / "hidden.json").stat().st_mode & 0o077 == 0
+
+
+def test_kit_works_alone(bundle: Bundle) -> None:
+    kit = bundle.folder / "public" / "kit"
+    recipe = import_file(kit / "recipe.py")
+    targets = recipe.inputs(bundle.array("target_images"))
+    labels = torch.from_numpy(bundle.array("target_labels"))
+    margins = []
+    for i in range(5):
+        model = recipe.build()
+        model.load_state_dict(load_file(kit / f"reference-{i}.safetensors"))
+        margins.append(recipe.output(model(targets), labels).detach())
+    assert all((margin > 0).double().mean() > 0.9 for margin in margins)
+    assert (margins[0] - margins[1]).abs().max() > 0.1
+    assert str(REFERENCE_SUBSET) in (kit / "README.md").read_text()
+
+
+def test_kit_makes_the_references_again(bundle: Bundle) -> None:
+    """With nothing but the kit's recipe, the public arrays and the seeds that the kit's README states."""
+    kit = bundle.folder / "public" / "kit"
+    recipe = import_file(kit / "recipe.py")
+    images, labels = bundle.array("train_images"), torch.from_numpy(bundle.array("train_labels"))
+    seed = bundle.manifest.public_seed
+    model = recipe.build()
+    recipe.initialise(model, np.random.default_rng([seed, REFERENCE_SUBSET, 3, 1]))
+    order = recipe.order(np.random.default_rng([seed, REFERENCE_SUBSET, 3, 2]), np.arange(len(images)))
+    recipe.train(model, recipe.inputs(images), labels, order)
+    targets = recipe.inputs(bundle.array("target_images"))
+    again, shipped = model(targets), recipe.build()
+    shipped.load_state_dict(load_file(kit / "reference-3.safetensors"))
+    torch.testing.assert_close(again, shipped(targets), rtol=0.01, atol=0.02)
+
+
+def test_kit_indices_lead_to_the_source(bundle: Bundle) -> None:
+    kit = bundle.folder / "public" / "kit"
+    index = np.concatenate([np.load(kit / f"{part}_index.npy") for part in ("train", "target")])
+    np.testing.assert_array_equal(np.sort(index), np.arange(1797))
+
+
+def test_an_open_benchmark_hides_nothing(tmp_path: Path) -> None:
+    plan = replace(TINY, split="open")
+    job, _ = begin(plan, tmp_path, recipes.load)
+    list(job.prepare()(range(20)))
+    manifest = gather(tmp_path, recipes.load)
+    assert manifest.commitment is None
+    assert manifest.ranking == (4, 10)
+    assert manifest.subsets == {"public": 4, "ranking": 6}
+    assert not (tmp_path / "hidden").exists()
+    np.testing.assert_array_equal(Bundle.open(tmp_path).masks_Mn, draw_masks(1, 10, 1200, 0.5))

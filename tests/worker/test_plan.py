@@ -1,0 +1,110 @@
+"""What is trained is fixed before it is trained, and the hidden seed stays hidden."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ldsboard.subsets import commitment
+from tests.worker.tiny import HIDDEN_SEED, TINY
+from worker import recipes
+from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
+from worker.training import Job, Trainer, begin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"split": "closed"}, "'protected' or 'open', got 'closed'"),
+        ({"public": 3}, "public of at least 4, got 3"),
+        ({"runs": 1}, "runs of at least 2, got 1"),
+        ({"public_seed": -1}, "public-seed of at least 0, got -1"),
+        ({"engine": "warp"}, "batched, sequential, got 'warp'"),
+    ],
+)
+def test_impossible_plans_are_refused(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Plan(**asdict(TINY) | option)
+
+
+def test_every_setting_is_in_the_hash(trainer: Trainer) -> None:
+    configuration = trainer.configuration
+    changes: list[dict[str, Any]] = [
+        {"plan": replace(TINY, group=2)},
+        {"plan": replace(TINY, public_seed=2)},
+        {"commitment": commitment(1, bytes(16))},
+        {"recipe_sha256": "0" * 64},
+        {"settings": configuration.settings | {"momentum": 0.8}},
+        {"dataset": configuration.dataset | {"sha256": {}}},
+        {"arithmetic": configuration.arithmetic | {"instruction_set": "AVX2"}},
+    ]
+    digests = {replace(configuration, **change).digest for change in changes} | {configuration.digest}
+    assert len(digests) == len(changes) + 1
+
+
+def test_a_folder_refuses_another_configuration_and_names_the_difference(job: Job) -> None:
+    with pytest.raises(ConfigurationError, match=r"plan\.group: 4 there, 2 now"):
+        begin(replace(TINY, group=2), job.folder, recipes.load, HIDDEN_SEED)
+
+
+def test_a_folder_can_be_continued(job: Job) -> None:
+    again, configuration = begin(TINY, job.folder, recipes.load)
+    assert again.hidden == job.hidden
+    assert Configuration.read(job.folder) == configuration
+
+
+def test_hidden_seed_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    first, second = (HiddenSeed.obtain(tmp_path, None, public_seed=1) for _ in range(2))
+    assert first == second
+    assert first.seed.bit_length() > 64
+    assert first != HiddenSeed.obtain(tmp_path / "other", None, public_seed=1)
+    assert (tmp_path / "hidden" / "hidden.json").stat().st_mode & 0o777 == 0o600
+    assert list((tmp_path / "hidden").iterdir()) == [tmp_path / "hidden" / "hidden.json"]
+
+
+def test_hidden_seed_is_not_shown(job: Job) -> None:
+    assert job.hidden is not None
+    assert str(job.hidden.seed) not in repr(job)
+
+
+@pytest.mark.parametrize("given", ["xyz", "1" * 33, "-1"])
+def test_broken_hidden_seeds_are_refused_without_repeating_them(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ConfigurationError, match="hexadecimal digits") as refused:
+        HiddenSeed.obtain(tmp_path, given, public_seed=1)
+    assert given not in str(refused.value)
+
+
+def test_another_hidden_seed_is_refused(job: Job) -> None:
+    with pytest.raises(ConfigurationError, match="holds another hidden seed"):
+        begin(TINY, job.folder, recipes.load, "ff")
+
+
+def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="other than the public one"):
+        begin(TINY, tmp_path, recipes.load, "01")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no hidden seed"):
+        begin(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
+
+
+def test_a_lost_hidden_seed_is_missed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Put it back"):
+        HiddenSeed.read(tmp_path)
+
+
+def test_parts_and_runs_are_independent(trainer: Trainer) -> None:
+    masks = np.concatenate([trainer.masks["public"], trainer.masks["hidden"]])
+    assert len(np.unique(masks, axis=0)) == 10
+    assert (masks.sum(axis=1) == 600).all()
+    margins_KN = trainer.train_group(range(2)).margins_KN
+    assert trainer.models[0].subset == trainer.models[1].subset
+    assert np.abs(margins_KN[0] - margins_KN[1]).mean() > 0.1

@@ -1,0 +1,44 @@
+"""Processes share the work, report it, and say so when one is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def prepare() -> Callable[[int], Iterator[tuple[int, int]]]:
+    def work(task: int) -> Iterator[tuple[int, int]]:
+        if task == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield task, os.getpid()
+        yield 100 // task, os.getpid()
+
+    return work
+
+
+def test_every_task_is_done_once() -> None:
+    reports = list(processes.run(prepare, range(1, 6), 2))
+    assert sorted(number for number, _ in reports) == sorted([1, 2, 3, 4, 5, 100, 50, 33, 25, 20])
+    assert os.getpid() not in {pid for _, pid in reports}
+
+
+def test_an_error_arrives_with_its_traceback() -> None:
+    with pytest.raises(processes.ProcessError, match="ZeroDivisionError"):
+        list(processes.run(prepare, [0], 1))
+
+
+def test_a_killed_process_is_noticed() -> None:
+    with pytest.raises(processes.ProcessError, match=r"exit code -9.*finished shards are kept"):
+        list(processes.run(prepare, [1, 13], 2))
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    assert list(processes.run(prepare, [], 2)) == []

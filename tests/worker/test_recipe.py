@@ -1,0 +1,83 @@
+"""The recipe is a paper's appendix that runs: it needs nothing of this project."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from worker import recipes
+from worker.plan import ConfigurationError
+from worker.recipes import digits_mlp
+
+if TYPE_CHECKING:
+    from worker.models import Recipe
+
+recipe: Recipe = digits_mlp  # checked by mypy: the module has the interface
+
+
+def test_imports_only_torch_numpy_and_the_standard_library() -> None:
+    tree = ast.parse(Path(digits_mlp.__file__).read_text())
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "torch"}
+
+
+def test_is_found_by_name() -> None:
+    assert recipes.names() == ["digits-mlp"]
+    assert recipes.load("digits-mlp") is recipe
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match="expected one of the recipes digits-mlp, got 'imagenet'"):
+        recipes.load("imagenet")
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 7)])
+def test_output_is_the_log_odds_of_the_class(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 5, (*shape, 10)), rng.integers(0, 10, shape)
+    probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    own = np.take_along_axis(probability, labels[..., None], -1)[..., 0]
+    output = recipe.output(torch.from_numpy(logits), torch.from_numpy(labels))
+    np.testing.assert_allclose(output, np.log(own / (1 - own)), rtol=1e-9)
+
+
+def test_output_of_a_certain_model_stays_finite() -> None:
+    logits = torch.zeros(1, 10)
+    logits[0, 3] = 1000.0
+    assert recipe.output(logits, torch.tensor([3])).item() == pytest.approx(1000 - np.log(9))
+
+
+def test_initial_parameters_fill_their_range() -> None:
+    model = recipe.build()
+    recipe.initialise(model, np.random.default_rng(0))
+    for parameter, inputs in zip(model.parameters(), (64, 64, 128, 128), strict=True):
+        bound = 0.3 / np.sqrt(inputs)
+        assert 0.7 * bound < parameter.abs().max() <= bound
+
+
+def test_order_visits_every_example_once_an_epoch() -> None:
+    examples = np.arange(3, 120, 2)
+    order = recipe.order(np.random.default_rng(0), examples)
+    assert order.shape == (12, len(examples))
+    np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(examples, (12, 1)))
+    assert not np.array_equal(order[0], order[1])
+
+
+def test_batches_end_with_what_remains_and_the_learning_rate_falls_to_0() -> None:
+    steps = list(recipe.batches(torch.arange(240).view(2, 120)))
+    assert [len(batch) for batch, _ in steps] == [50, 50, 20] * 2
+    rates = [rate for _, rate in steps]
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.01

@@ -1,0 +1,60 @@
+"""Shards: whole or absent, and only of one configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from worker.shards import Shard, ShardError, as_ranges, cut, missing, read_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def shard(start: int, stop: int) -> Shard:
+    k = stop - start
+    models = np.array([("public", str(i), "0") for i in range(start, stop)])
+    return Shard(start, stop, models, np.ones((k, 3), np.float32), np.ones(k), np.zeros(k), 1.5)
+
+
+def test_a_shard_is_read_as_it_was_written(tmp_path: Path) -> None:
+    shard(4, 8).write(tmp_path, "abc")
+    (found,) = read_all(tmp_path, "abc")
+    assert (found.start, found.stop, found.seconds) == (4, 8, 1.5)
+    np.testing.assert_array_equal(found.models, shard(4, 8).models)
+    assert found.margins.dtype == np.float32
+    assert [path.name for path in tmp_path.iterdir()] == ["models-000004-000008.npz"]
+
+
+def test_a_shard_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    shard(0, 4).write(tmp_path, "abc")
+    with pytest.raises(ShardError, match="another configuration: expected def, got abc"):
+        read_all(tmp_path, "def")
+
+
+def test_a_damaged_shard_is_refused(tmp_path: Path) -> None:
+    shard(0, 4).write(tmp_path, "abc")
+    path = tmp_path / "models-000000-000004.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ShardError, match=r"is damaged .*Delete it"):
+        read_all(tmp_path, "abc")
+
+
+def test_a_shard_that_was_being_written_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / ".models-000000-000004.npz.123").write_bytes(b"half")
+    assert read_all(tmp_path, "abc") == []
+
+
+def test_groups_are_never_cut() -> None:
+    assert cut(25, 10, 5) == [range(10), range(10, 20), range(20, 25)]
+    for size in (0, 7, -5):
+        with pytest.raises(ShardError, match=f"multiple of 5, .*got {size}"):
+            cut(25, size, 5)
+
+
+def test_missing_models_are_named_as_ranges() -> None:
+    absent = missing([shard(0, 4), shard(8, 12), shard(8, 10)], 16)
+    assert as_ranges(absent) == "4-7, 12-15"
+    assert as_ranges(set()) == ""

@@ -1,0 +1,90 @@
+"""The same bytes, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.worker.tiny import HIDDEN_SEED, ROOT, TINY, command, import_file
+from worker import recipes
+from worker.gathering import gather
+from worker.plan import ConfigurationError
+from worker.shards import Shard, ShardError
+from worker.training import Job, begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LARGER = replace(TINY, public=20, ranking=20, group=5)
+LARGER_OPTIONS = ("--public", "20", "--hidden", "20", "--group", "5", "--hidden-seed", HIDDEN_SEED)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_killed_and_continued_gives_the_same_bytes_as_uninterrupted(
+    tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    folder = tmp_path / "killed"
+    options = ("digits-mlp", "--out", folder, *LARGER_OPTIONS, "--processes", "2")
+    with subprocess.Popen(command("train", *options, "--shard-size", "5"), cwd=ROOT, stderr=subprocess.DEVNULL) as run:
+        while not list(folder.glob("shards/models-*.npz")):
+            with pytest.raises(subprocess.TimeoutExpired):  # it must not end by itself
+                run.wait(0.01)
+        children = [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+        run.send_signal(signal.SIGKILL)
+    assert children
+    while any(alive(pid) for pid in children):
+        os.sched_yield()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("shards/models-*.npz")}
+    assert 0 < len(before) < 16
+    assert not (folder / "public").exists()
+
+    # Continued with another shard size; what was there is kept.
+    continued = worker("train", *options, "--shard-size", "20")
+    assert continued.returncode == 0, continued.stderr
+    assert "ceiling" in continued.stderr
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in folder.glob("shards/*.npz")}.items()
+
+    # Uninterrupted, by this very process, all in one shard.
+    other = tmp_path / "uninterrupted"
+    job, configuration = begin(LARGER, other, recipes.load, HIDDEN_SEED)
+    trainer = job.trainer()
+    *_, shard = trainer.train_shard(range(80))
+    assert isinstance(shard, Shard)
+    shard.write(other / "shards", configuration.digest)
+    gather(other, recipes.load)
+    for name in ("public/masks.npy", "public/margins.npy", "hidden/masks.npy", "hidden/margins.npy"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+    for name in ("recipe.py", "reference-0.safetensors", "reference-4.safetensors"):
+        assert (folder / "public/kit" / name).read_bytes() == (other / "public/kit" / name).read_bytes(), name
+
+
+def test_gather_refuses_an_incomplete_folder(job: Job) -> None:
+    list(job.prepare()(range(4, 8)))
+    with pytest.raises(ShardError, match="got 4; missing: 0-3, 8-19"):
+        gather(job.folder, recipes.load)
+
+
+def test_a_shard_from_another_folder_is_refused(job: Job, trained: Path) -> None:
+    (job.folder / "shards").mkdir()
+    for path in (trained / "shards").iterdir():
+        (job.folder / "shards" / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ShardError, match="another configuration"):
+        gather(job.folder, recipes.load)
+
+
+def test_gather_refuses_a_recipe_that_was_changed(trained: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "digits_mlp.py"
+    recipe = recipes.load("digits-mlp")
+    changed.write_text(Path(str(vars(recipe)["__file__"])).read_text() + "# changed\n")
+    with pytest.raises(ConfigurationError, match="recipe_sha256"):
+        gather(trained, lambda _: import_file(changed))

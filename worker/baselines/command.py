@@ -1,0 +1,53 @@
+"""``python -m worker baseline``: from a benchmark's public half to a score file."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from ldsboard.cache import pulled
+from worker import device
+from worker.baselines.material import Material
+from worker.baselines.registry import BASELINES
+from worker.baselines.tuning import tune
+
+console = Console(stderr=True, highlight=False)
+
+
+def baseline(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(BASELINES)}.", show_default=False)],
+    *,
+    benchmark: Annotated[str, typer.Option(help="A pulled benchmark's name, or a folder.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The score file to write.")] = Path("scores.npy"),
+    tuning: Annotated[bool, typer.Option("--tune", help="Only score every setting on the public subsets.")] = False,
+) -> None:
+    """Compute the scores of a baseline from the kit and the public subsets, and print what it cost as one line of JSON."""
+    if name not in BASELINES:
+        raise typer.BadParameter(f"expected one of {', '.join(BASELINES)}, got {name!r}", param_hint="NAME")
+    device.use_one_thread()
+    folder = Path(benchmark)
+    material = Material.open(folder if (folder / "public").is_dir() else pulled(benchmark))
+    if tuning:
+        _print_trials(name, material)
+        return
+    start = time.monotonic()
+    with console.status(f"{name}: attributing {len(material.target.labels)} targets"):
+        scores_nN = BASELINES[name].score(material, BASELINES[name].frozen)
+    seconds = round(time.monotonic() - start, 3)
+    with out.open("wb") as file:  # by name, numpy would append .npy
+        np.save(file, scores_nN)
+    cost = {"seconds": seconds, "device": device.name(), "models": BASELINES[name].models(material)}
+    print(json.dumps(cost))  # noqa: T201 -- for the program that submits the file
+
+
+def _print_trials(name: str, material: Material) -> None:
+    for trial in tune(name, material):
+        low, high = trial.interval
+        frozen = " <- frozen" if trial.setting == BASELINES[name].frozen else ""
+        print(f"{name} {trial.setting}: {trial.lds:.4f} [{low:.4f}, {high:.4f}] z {trial.z_random:.1f}{frozen}")  # noqa: T201

@@ -1,0 +1,108 @@
+"""What a baseline may see: the public arrays of a benchmark and its kit. Nothing here opens the hidden half.
+
+Legend: M subsets, R runs, n training examples, N targets, d inputs.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import TYPE_CHECKING, Self, cast
+
+import torch
+from safetensors.torch import load_file
+
+from ldsboard.bundle import Bundle, BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from worker.models import Recipe
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples or targets: the model's inputs, float32 (n, d), and labels, int64 (n,)."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Material:
+    """The public subsets and the kit of a benchmark, loaded.
+
+    Attributes
+    ----------
+    recipe
+        The kit's own ``recipe.py``.
+    models
+        The reference models, each trained on all n examples.
+    train, target
+        Inputs and labels.
+    masks_Mn, margins_MRN
+        Public subsets, bool (M, n), and their margins, float32 (M, R, N); never rows that rank, on an open benchmark either.
+    """
+
+    recipe: Recipe
+    models: list[nn.Module]
+    train: Examples
+    target: Examples
+    masks_Mn: NDArray[np.bool_]
+    margins_MRN: NDArray[np.float32]
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Load the material in ``folder/public``, after its hashes are verified. This runs the kit's ``recipe.py``.
+
+        Raises
+        ------
+        BundleError
+            The folder is incomplete or altered, ships no pictures, or its kit holds no reference models.
+        """
+        bundle = Bundle.open(folder)
+        kit = folder / "public" / "kit"
+        files = sorted(kit.glob("reference-*.safetensors"))
+        if not files or not (folder / "public" / "train_images.npy").exists():
+            raise BundleError(
+                f"expected reference models and pictures in {folder / 'public'}, got {len(files)} models in kit/ and "
+                f"arrays {sorted(path.stem for path in (folder / 'public').glob('*.npy'))}. Use a benchmark with both."
+            )
+        recipe = load_recipe(kit / "recipe.py")
+
+        def examples(part: str) -> Examples:
+            labels = torch.from_numpy(bundle.array(f"{part}_labels")).long()
+            return Examples(recipe.inputs(bundle.array(f"{part}_images")), labels)
+
+        public = slice(bundle.manifest.subsets["public"])
+        return cls(
+            recipe,
+            [_read_model(recipe, path) for path in files],
+            examples("train"),
+            examples("target"),
+            bundle.masks_Mn[public],
+            bundle.margins_MRN[public],
+        )
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Run a kit's ``recipe.py`` and return it as a module."""
+    name = "ldsboard_kit_recipe"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BundleError(f"expected a Python file at {path}, got none that can be loaded. Fetch the benchmark again.")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their module while they are defined
+    spec.loader.exec_module(module)
+    return cast("Recipe", module)
+
+
+def _read_model(recipe: Recipe, path: Path) -> nn.Module:
+    model = recipe.build()
+    model.load_state_dict(load_file(path))
+    return model.eval()

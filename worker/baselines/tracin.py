@@ -1,0 +1,31 @@
+"""Gradient dot product: what one step of training on an example would do to a target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.baselines.gradients import loss, per_example
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from worker.baselines.material import Material
+
+MODEL = 0
+
+
+def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
+    """Score by ``-grad loss(example) . grad margin(target)``, over all parameters; float32 (n, N).
+
+    A step of gradient descent moves the parameters along minus the gradient of the example's loss; the product is the first
+    order of what this does to the target's margin. TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing
+    Gradient Descent", section 3) with one checkpoint, the end of training, whose learning rate is a factor that changes no rank.
+
+    Costs one gradient of every example and target, and one (n, P) x (P, N) product.
+    """
+    reference = material.models[model]
+    train_nP = per_example(reference, loss, material.train)
+    target_NP = per_example(reference, material.recipe.output, material.target)
+    scores: NDArray[np.float32] = (-(train_nP @ target_NP.T)).numpy()
+    return scores

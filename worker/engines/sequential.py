@@ -1,0 +1,25 @@
+"""One model after the other, by the recipe's own loop: the reference, for any model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch import nn
+
+    from worker.models import Recipe
+
+
+def train_sequential(
+    recipe: Recipe,
+    models: Sequence[nn.Module],
+    inputs_nd: torch.Tensor,
+    labels_n: torch.Tensor,
+    order_KEm: torch.Tensor,
+) -> None:
+    """Train a group of models one by one; see `worker.engines.Engine`."""
+    for model, order_Em in zip(models, order_KEm, strict=True):
+        recipe.train(model, inputs_nd, labels_n, order_Em)

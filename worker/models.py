@@ -1,0 +1,98 @@
+"""What the trainer asks of a recipe, and the list of models that a benchmark consists of.
+
+Legend: n examples, d inputs, m examples of a subset, E epochs, N targets, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+class Settings(Protocol):
+    """The hyper-parameters that every recipe has; it may have more. A frozen dataclass."""
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a step."""
+
+    @property
+    def momentum(self) -> float:
+        """Share of the last step's velocity that is kept."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled: each step first shrinks every parameter by learning rate times this."""
+
+
+class Recipe(Protocol):
+    """How one benchmark's models are made: the interface of a module in ``worker.recipes``."""
+
+    @property
+    def NAME(self) -> str:
+        """Name of the benchmark, in kebab case."""
+
+    @property
+    def TITLE(self) -> str:
+        """One line for people."""
+
+    @property
+    def DESCRIPTION(self) -> str:
+        """A few sentences for people."""
+
+    @property
+    def DATASET(self) -> str:
+        """Name of its data in ``worker.data``."""
+
+    @property
+    def ALPHA(self) -> float:
+        """Fraction of the examples in each subset."""
+
+    @property
+    def SETTINGS(self) -> Any:
+        """Every hyper-parameter: a frozen dataclass with at least the fields of `Settings`."""
+
+    def inputs(self, images: NDArray[np.uint8], /) -> torch.Tensor:
+        """Turn images into the model's inputs, float32, on the CPU."""
+
+    def build(self) -> nn.Module:
+        """Make a model."""
+
+    def initialise(self, model: nn.Module, rng: np.random.Generator, /) -> None:
+        """Draw every parameter."""
+
+    def order(self, rng: np.random.Generator, examples: NDArray[np.integer], /) -> torch.Tensor:
+        """Draw the order in which each epoch visits the examples; int64 (E, m)."""
+
+    def batches(self, order_Em: torch.Tensor, /) -> Iterator[tuple[torch.Tensor, float]]:
+        """Yield indices and learning rate of every step; leading axes of the order stay."""
+
+    def train(
+        self, model: nn.Module, inputs_nd: torch.Tensor, labels_n: torch.Tensor, order_Em: torch.Tensor, /
+    ) -> None:
+        """Train a model in place: the reference for every engine."""
+
+    def output(self, logits_NC: torch.Tensor, labels_N: torch.Tensor, /) -> torch.Tensor:
+        """Return the margin of every target, (N,)."""
+
+
+class Model(NamedTuple):
+    """One model of a benchmark: which part it belongs to, which subset it trains on, and which run of it this is."""
+
+    part: str  # "public" or "hidden"
+    subset: int
+    run: int
+
+
+def list_models(subsets: dict[str, int], runs: int) -> list[Model]:
+    """List the models of a benchmark in their one order: by part, subset and run."""
+    return [
+        Model(part, subset, run) for part, count in subsets.items() for subset in range(count) for run in range(runs)
+    ]

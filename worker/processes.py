@@ -1,0 +1,118 @@
+"""A few processes side by side that take tasks and report on them, and never outlive the process that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections import deque
+from multiprocessing.connection import wait
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from worker import device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.connection import Connection
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PR_SET_PDEATHSIG = 1
+
+
+class ProcessError(RuntimeError):
+    """A training process failed or was killed; what it finished before is kept."""
+
+
+def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Iterator[R]:
+    """Yield what processes report on tasks, as it comes.
+
+    Parameters
+    ----------
+    prepare
+        Called once in every process; returns the function that takes a task and yields reports. Pickled.
+    tasks
+        Handed out one by one, to whichever process is free.
+    processes
+        How many.
+
+    Raises
+    ------
+    ProcessError
+        A process raised an error, or ended without being asked to.
+    """
+    waiting = deque(tasks)
+    context = multiprocessing.get_context("spawn")
+    running: dict[Any, Any] = {}
+    device.use_one_thread()  # children read these settings before they import anything
+    try:
+        for _ in range(min(processes, len(waiting))):
+            ours, theirs = context.Pipe()
+            child = context.Process(target=_serve, args=(prepare, theirs), daemon=True)
+            child.start()
+            theirs.close()
+            running[ours] = child
+            ours.send(waiting.popleft())
+        while running:
+            for pipe in wait(list(running)):
+                yield from _answers(pipe, running, waiting)
+    finally:
+        for child in running.values():
+            child.terminate()
+            child.join()
+
+
+def _answers(pipe: Any, running: dict[Any, Any], waiting: deque[Any]) -> Iterator[Any]:
+    """Take one message from a process: a report, the wish for another task (None), or the text of an error."""
+    try:
+        kind, content = pipe.recv()
+    except (EOFError, ConnectionResetError) as error:
+        child = running.pop(pipe)
+        child.join()
+        raise ProcessError(
+            f"a training process ended with exit code {child.exitcode}. Start again: finished shards are kept."
+        ) from error
+    if kind == "error":
+        raise ProcessError(f"a training process failed:\n{content}")
+    if kind == "report":
+        yield content
+    elif waiting:
+        pipe.send(waiting.popleft())
+    else:
+        pipe.close()
+        running.pop(pipe).join()
+
+
+def _serve(prepare: Callable[[], Callable[[T], Iterable[R]]], pipe: Connection) -> None:
+    _die_with_parent()
+    device.use_one_thread()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    try:
+        work = prepare()
+        while True:
+            for report in work(pipe.recv()):
+                pipe.send(("report", report))
+            pipe.send(("idle", None))
+    except (EOFError, BrokenPipeError):
+        pass  # no more tasks
+    except Exception:  # noqa: BLE001  # whatever it is, the parent must hear of it
+        pipe.send(("error", traceback.format_exc()))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+    if sys.platform == "linux":  # at once, even while this thread holds the interpreter
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

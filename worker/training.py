@@ -1,0 +1,172 @@
+"""Training: from a model's number to its margins, alone or in shards over several processes.
+
+Everything a model is made from, its subset, initialisation and order, is drawn from counter-based seeds
+(`ldsboard.subsets.generator`), so it does not matter where or when it trains.
+
+Legend: K models of a group, n examples, m examples of a subset, N targets, C classes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ldsboard.subsets import INITIALISATION, ORDER, draw_masks, generator
+from worker import processes
+from worker.data import DATASETS
+from worker.engines import ENGINES
+from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
+from worker.shards import Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from worker.data import Dataset
+    from worker.models import Recipe
+
+REFERENCE_SUBSET = 2**32 - 1
+"""The subset number in the seeds of the reference models, which train on all examples; no subset ever has it."""
+
+
+class Margins(NamedTuple):
+    """What a group of models gave: margins float32 (K, N); accuracy and cross-entropy on the targets, float64 (K,)."""
+
+    margins_KN: NDArray[np.float32]
+    accuracy_K: NDArray[np.float64]
+    loss_K: NDArray[np.float64]
+
+
+class Progress(NamedTuple):
+    """A report from a training process: how many models were trained, and the sum of their accuracies."""
+
+    models: int
+    accuracy_sum: float
+
+
+class Trainer:
+    """Trains any model of a plan, in this process."""
+
+    def __init__(self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None) -> None:
+        self.recipe = recipe
+        self.data = data
+        self.inputs_nd, self.target_inputs = recipe.inputs(data.train.images), recipe.inputs(data.target.images)
+        self.labels_n, self.target_labels = torch.from_numpy(data.train.labels), torch.from_numpy(data.target.labels)
+        self.configuration = Configuration.of(plan, recipe, data, hidden)
+        self.plan = plan
+        self.roots = {"public": plan.public_seed} | ({"hidden": hidden.seed} if hidden else {})
+        self.masks = {
+            part: draw_masks(self.roots[part], count, len(data.train.labels), recipe.ALPHA)
+            for part, count in plan.subsets.items()
+        }
+        self.models = plan.models
+
+    def train_group(self, numbers: Sequence[int]) -> Margins:
+        """Train the models of these numbers together."""
+        chosen = [self.models[number] for number in numbers]
+        seeds = [(self.roots[model.part], model.subset, model.run) for model in chosen]
+        examples = [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
+        return self.evaluate(self.train(seeds, examples))
+
+    def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
+        """Train a group of models, each from its own seed (root, subset, run) on its own examples, of equal number."""
+        models = []
+        for seed in seeds:
+            model = self.recipe.build()
+            self.recipe.initialise(model, generator(*seed, INITIALISATION))
+            models.append(model)
+        order_KEm = torch.stack(
+            [self.recipe.order(generator(*seed, ORDER), index_m) for seed, index_m in zip(seeds, examples, strict=True)]
+        )
+        ENGINES[self.plan.engine](self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
+        return models
+
+    def train_references(self, count: int) -> list[nn.Module]:
+        """Train the reference models: on all examples, with public seeds ``[root, REFERENCE_SUBSET, i]``."""
+        seeds = [(self.plan.public_seed, REFERENCE_SUBSET, run) for run in range(count)]
+        return self.train(seeds, [np.arange(len(self.labels_n))] * count)
+
+    @torch.no_grad()
+    def evaluate(self, models: Sequence[nn.Module]) -> Margins:
+        """Return what models give on the targets."""
+        logits_KNC = torch.stack([model.eval()(self.target_inputs) for model in models])
+        labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
+        margins_KN = self.recipe.output(logits_KNC, labels_KN)
+        accuracy_K = (logits_KNC.argmax(2) == labels_KN).double().mean(1)
+        loss_K = functional.cross_entropy(logits_KNC.mT, labels_KN, reduction="none").double().mean(1)
+        return Margins(margins_KN.numpy(), accuracy_K.numpy(), loss_K.numpy())
+
+    def train_shard(self, numbers: range) -> Iterator[Margins | Shard]:
+        """Train a shard; yield what every group gave, and at the end the shard."""
+        start, groups = time.process_time(), []
+        for first in range(numbers.start, numbers.stop, self.plan.group):
+            groups.append(self.train_group(range(first, min(first + self.plan.group, numbers.stop))))
+            yield groups[-1]
+        margins, accuracy, loss = (np.concatenate(values) for values in zip(*groups, strict=True))
+        models = np.array([self.models[number] for number in numbers])
+        yield Shard(numbers.start, numbers.stop, models, margins, accuracy, loss, time.process_time() - start)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training process needs to know; it is pickled to it.
+
+    `load` finds a recipe by name, since a module cannot be pickled. The data can, and some take long to load.
+    """
+
+    plan: Plan
+    folder: Path
+    load: Callable[[str], Recipe]
+    data: Dataset
+    hidden: HiddenSeed | None
+
+    def trainer(self) -> Trainer:
+        """Make the trainer of this job."""
+        return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden)
+
+    def prepare(self) -> Callable[[range], Iterator[Progress]]:
+        """Return the function that trains and writes a shard, and reports on it group by group."""
+        trainer = self.trainer()
+
+        def work(numbers: range) -> Iterator[Progress]:
+            for outcome in trainer.train_shard(numbers):
+                if isinstance(outcome, Shard):
+                    outcome.write(self.folder / "shards", trainer.configuration.digest)
+                else:
+                    yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
+
+        return work
+
+
+def begin(
+    plan: Plan, folder: Path, load: Callable[[str], Recipe], hidden_seed: str | None = None
+) -> tuple[Job, Configuration]:
+    """Begin or continue a training folder: obtain its hidden seed, and write or check its configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder was begun with another configuration, or the hidden seed does not fit.
+    """
+    recipe = load(plan.recipe)
+    if plan.split == "open" and hidden_seed is not None:
+        raise ConfigurationError("expected no hidden seed for an open benchmark: all of its subsets are public")
+    hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
+    folder.mkdir(parents=True, exist_ok=True)
+    data = DATASETS[recipe.DATASET]()
+    configuration = Configuration.of(plan, recipe, data, hidden)
+    configuration.keep(folder)
+    return Job(plan, folder, load, data, hidden), configuration
+
+
+def train(job: Job, shards: Sequence[range], count: int) -> Iterator[Progress]:
+    """Train shards over a number of processes, and yield their reports."""
+    return processes.run(job.prepare, shards, count)
