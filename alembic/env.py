@@ -1,0 +1,21 @@
+"""How migrations reach the database: with the address that they were called with."""
+
+from __future__ import annotations
+
+from alembic import context
+from app.db.models import Base
+from app.db.sessions import Database
+
+
+def run() -> None:
+    """Run the migrations in one transaction."""
+    url = context.config.get_main_option("sqlalchemy.url")
+    database = Database(str(url))
+    with database.engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+        with context.begin_transaction():
+            context.run_migrations()
+    database.close()
+
+
+run()

@@ -1,0 +1,185 @@
+"""The operator's commands: ``python -m app …``."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from app.db.migration import upgrade
+from app.db.sessions import Database
+from app.demo import Demo
+from app.main import create_app
+from app.services import accounts, benchmarks
+from app.services.leaderboard import listed
+from app.settings import Settings
+
+cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
+benchmark = typer.Typer(help="Publish and list benchmarks.", no_args_is_help=True)
+user = typer.Typer(help="Manage users.", no_args_is_help=True)
+token = typer.Typer(help="Manage API tokens.", no_args_is_help=True)
+cli.add_typer(benchmark, name="benchmark")
+cli.add_typer(user, name="user")
+cli.add_typer(token, name="token")
+
+
+def _database() -> tuple[Settings, Database]:
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.resolved_database_url)
+    return settings, Database(settings.resolved_database_url)
+
+
+def _fail(error: Exception) -> typer.Exit:
+    typer.echo(f"Error: {error}", err=True)
+    return typer.Exit(2)
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the site and the API, and evaluate submissions, until Ctrl-C."""
+    settings, database = _database()
+    database.close()
+    if "public_url" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    settings, database = _database()
+    database.close()
+    typer.echo(f"The database at {settings.resolved_database_url} is up to date.")
+
+
+@cli.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    table: Annotated[
+        Path | None, typer.Option(help="Write the leaderboard into this file and end.", show_default=False)
+    ] = None,
+) -> None:
+    """Train a benchmark, submit six baselines to it, and serve the site until Ctrl-C."""
+    settings, database = _database()
+    show = Demo(settings, database, port)
+    try:
+        show.prepare()
+        token = show.token()
+        with show.serving() as server:
+            show.submit_baselines(token)
+            if table is not None:
+                show.write_table(table)
+                return
+            show.greet(token)
+            server.wait()
+    except subprocess.CalledProcessError as error:
+        raise _fail(RuntimeError(f"a step of the demo failed: {' '.join(error.cmd[1:])}")) from None
+    except (RuntimeError, ValueError) as error:
+        raise _fail(error) from None
+    except KeyboardInterrupt:
+        typer.echo()
+    finally:
+        database.close()
+
+
+@benchmark.command("publish")
+def publish_benchmark(folder: Annotated[Path, typer.Argument(help="A folder that the worker wrote.")]) -> None:
+    """Publish a benchmark folder as the current version."""
+    settings, database = _database()
+    try:
+        with database.write() as session:
+            version = benchmarks.publish(session, settings.benchmarks_dir, folder)
+            typer.echo(f"Published {version.benchmark.name} version {version.version}.")
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    finally:
+        database.close()
+
+
+@benchmark.command("list")
+def list_benchmarks() -> None:
+    """List the published benchmarks."""
+    _, database = _database()
+    with database.read() as session:
+        for version in benchmarks.current(session):
+            entries = len(listed(session, version))
+            typer.echo(
+                f"{version.benchmark.name} version {version.version}, {version.manifest['split']}, {entries} entries"
+            )
+    database.close()
+
+
+@user.command("add")
+def add_user(
+    name: Annotated[str, typer.Argument(help="Lower-case name.")],
+    ranked_per_day: Annotated[
+        int | None, typer.Option(min=0, help="Own quota of ranked submissions in 24 hours.")
+    ] = None,
+    ranked_per_version: Annotated[int | None, typer.Option(min=0, help="Own quota to one version.")] = None,
+) -> None:
+    """Add a user, or change the quotas of one."""
+    _, database = _database()
+    try:
+        with database.write() as session:
+            accounts.add_user(session, name, ranked_per_day=ranked_per_day, ranked_per_version=ranked_per_version)
+    except ValueError as error:
+        raise _fail(error) from None
+    finally:
+        database.close()
+    typer.echo(f"User {name} is there. Create a token: python -m app token create {name}")
+
+
+@token.command("create")
+def create_token(name: Annotated[str, typer.Argument(help="Whose token.")]) -> None:
+    """Create a token and print it, alone, on standard output; it is shown only this once."""
+    _, database = _database()
+    try:
+        with database.write() as session:
+            value = accounts.create_token(session, name)
+    except ValueError as error:
+        raise _fail(error) from None
+    finally:
+        database.close()
+    typer.echo(value)
+
+
+def main() -> None:
+    """Run a command; logs go to standard error as one line each."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+    )
+    try:
+        cli()
+    except ValidationError as error:
+        typer.echo(f"Error: the settings are not usable: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

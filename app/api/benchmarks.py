@@ -1,0 +1,101 @@
+"""Benchmarks, their downloads and their leaderboards."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse
+
+from app.dependencies import Reading, TheRooms
+from app.services import benchmarks, leaderboard
+from app.services.views import BenchmarkView, LeaderboardView
+
+router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
+COLUMNS = [
+    "rank_low",
+    "rank_high",
+    "method",
+    "title",
+    "owner",
+    "lds",
+    "std_error",
+    "ci_low",
+    "ci_high",
+    "of_ceiling",
+    "z_random",
+    "attempts",
+    "possible_gain",
+    "created_at",
+    "id",
+    "benchmark",
+    "version",
+]
+WhichVersion = Annotated[int | None, Query(ge=1, lt=2**31, description="a version; by default the current one")]
+
+
+@router.get("")
+def list_benchmarks(session: Reading) -> list[BenchmarkView]:
+    """List the benchmarks in their current versions."""
+    return [leaderboard.benchmark_view(session, version) for version in benchmarks.current(session)]
+
+
+@router.get("/{name}")
+def show_benchmark(session: Reading, name: str, version: WhichVersion = None) -> BenchmarkView:
+    """Show one benchmark."""
+    return leaderboard.benchmark_view(session, benchmarks.find(session, name, version))
+
+
+@router.get("/{name}/public.npz", response_class=FileResponse)
+def download_public(rooms: TheRooms, session: Reading, name: str, version: WhichVersion = None) -> FileResponse:
+    """Download the public subsets (packed bits, little order), margins, labels and images as one .npz file."""
+    return _download(rooms, session, name, version, "public.npz", "application/zip")
+
+
+@router.get("/{name}/kit.zip", response_class=FileResponse)
+def download_kit(rooms: TheRooms, session: Reading, name: str, version: WhichVersion = None) -> FileResponse:
+    """Download the manifest and the kit: recipe, index files and reference models."""
+    return _download(rooms, session, name, version, "kit.zip", "application/zip")
+
+
+def _download(
+    rooms: TheRooms, session: Reading, name: str, number: int | None, file: str, media_type: str
+) -> FileResponse:
+    version = benchmarks.find(session, name, number)
+    folder = benchmarks.folder_of(rooms.settings.benchmarks_dir, version.benchmark.name, version.version)
+    return FileResponse(folder / "downloads" / file, media_type=media_type, filename=f"{name}-{version.version}-{file}")
+
+
+@router.get("/{name}/leaderboard", response_model=LeaderboardView)
+def show_leaderboard(
+    session: Reading,
+    name: str,
+    version: WhichVersion = None,
+    format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002 -- the name in the interface
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> LeaderboardView | Response:
+    """Show the ranked entries, best first, as JSON or CSV."""
+    view = leaderboard.view(session, benchmarks.find(session, name, version), after=after, limit=limit)
+    if format == "csv":
+        return Response(_csv(view), media_type="text/csv; charset=utf-8")
+    return view
+
+
+def _csv(view: LeaderboardView) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in view.rows:
+        cells = row.model_dump(mode="json") | {"benchmark": view.benchmark, "version": view.version}
+        cells["rank_low"], cells["rank_high"] = row.rank
+        cells["ci_low"], cells["ci_high"] = row.ci
+        writer.writerow({name: _plain(value) for name, value in cells.items()})
+    return buffer.getvalue()
+
+
+def _plain(value: object) -> object:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

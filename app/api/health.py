@@ -1,0 +1,31 @@
+"""Whether the server lives, and whether it can work."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from sqlalchemy import text
+
+from app.dependencies import Reading, TheRooms
+from ldsboard.problems import ProblemError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+def alive() -> dict[str, str]:
+    """Tell that the process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+def ready(rooms: TheRooms, session: Reading) -> dict[str, str]:
+    """Tell that the database has its schema and the files can be reached."""
+    session.execute(text("SELECT 1 FROM submission LIMIT 1"))
+    if not rooms.storage.folder.is_dir():
+        raise ProblemError(
+            "internal.unready",
+            expected="the folder of the uploaded files",
+            got="none",
+            hint="The operator should look at STORAGE_URL.",
+        )
+    return {"status": "ready"}

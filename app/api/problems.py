@@ -1,0 +1,77 @@
+"""Every error leaves as ``application/problem+json``, whoever raised it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.errors import QuotaError
+from app.services.results import problem_view
+from ldsboard.problems import Problem, ProblemError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+MEDIA_TYPE = "application/problem+json"
+log = structlog.get_logger()
+
+
+def response(problem: Problem, status: int | None = None, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return the response of a problem; its status is that of its code unless another is given."""
+    view = problem_view(problem)
+    if status is not None:
+        view.status = status
+    return JSONResponse(view.model_dump(), view.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Install the handlers of the service's own errors, of invalid requests, of unknown addresses and of our failures."""
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failure)
+
+
+def _problem(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)  # noqa: S101 -- registered for this type
+    headers = {}
+    if error.problem.code.startswith("auth."):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, QuotaError) and error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after.total_seconds()))
+    return response(error.problem, headers=headers)
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for this type
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"])
+    got = repr(first.get("input"))[:80]
+    return response(
+        Problem(
+            "request.invalid", expected=f"{place}: {first['msg']}", got=got, hint="See /docs for what this call takes."
+        )
+    )
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this type
+    problem = Problem(
+        "request.not_found" if error.status_code == 404 else "request.invalid",  # noqa: PLR2004
+        expected="an address and a method of this API",
+        got=str(error.detail),
+        hint="See /docs for the calls there are.",
+    )
+    return response(problem, error.status_code, dict(error.headers or {}))
+
+
+def _failure(request: Request, error: Exception) -> JSONResponse:
+    log.error("request.failed", path=request.url.path, exc_info=error)
+    return response(
+        Problem("internal.failed", expected="an answer", got="an error of ours", hint="Try again; it was logged.")
+    )

@@ -1,0 +1,280 @@
+"""The tables, and the states a submission can be in."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+class State(StrEnum):
+    """Where a submission is."""
+
+    UPLOADING = "uploading"
+    QUEUED = "queued"
+    SCORING = "scoring"
+    SCORED = "scored"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.UPLOADING: frozenset({State.QUEUED, State.EXPIRED}),
+    State.QUEUED: frozenset({State.SCORING, State.WITHDRAWN}),
+    State.SCORING: frozenset({State.SCORED, State.REJECTED, State.FAILED, State.QUEUED}),
+    State.SCORED: frozenset({State.WITHDRAWN}),
+    State.REJECTED: frozenset({State.WITHDRAWN}),
+    State.FAILED: frozenset({State.QUEUED, State.WITHDRAWN}),
+    State.EXPIRED: frozenset(),
+    State.WITHDRAWN: frozenset(),
+}
+"""The transitions there are; nothing else may happen to a submission."""
+
+FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, State.WITHDRAWN})
+"""States in which nothing more happens by itself."""
+
+
+class Kind(StrEnum):
+    """Whether a submission is listed and counted."""
+
+    RANKED = "ranked"
+    PRACTICE = "practice"
+
+
+class Visibility(StrEnum):
+    """Who may see a submission."""
+
+    PUBLIC = "public"
+    ANONYMOUS = "anonymous"
+    PRIVATE = "private"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, always in UTC and always aware, also on SQLite, which has no such type."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Store without the zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Read with the zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def random_id() -> str:
+    """Return an id that says nothing and cannot be guessed."""
+    return secrets.token_hex(8)
+
+
+class Base(DeclarativeBase):
+    """All tables; constraints are named, so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+    }
+
+
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    allowed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+class User(Base):
+    """Somebody who may submit."""
+
+    __tablename__ = "user"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    ranked_per_day: Mapped[int | None]
+    ranked_per_version: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Token(Base):
+    """A bearer token, of which only the sha256 is kept."""
+
+    __tablename__ = "token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    user: Mapped[User] = relationship()
+
+
+class Benchmark(Base):
+    """A named task; its current version is what is submitted to."""
+
+    __tablename__ = "benchmark"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    current_version: Mapped[int]
+    versions: Mapped[list[Version]] = relationship(order_by="Version.version", back_populates="benchmark")
+
+
+class Version(Base):
+    """A published, immutable version of a benchmark; its arrays are in the data folder."""
+
+    __tablename__ = "version"
+    __table_args__ = (UniqueConstraint("benchmark_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    benchmark_id: Mapped[int] = mapped_column(ForeignKey("benchmark.id"))
+    version: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    benchmark: Mapped[Benchmark] = relationship(back_populates="versions")
+
+
+class File(Base):
+    """The bytes of a score file, stored once, and how many submissions refer to them."""
+
+    __tablename__ = "file"
+    __table_args__ = (CheckConstraint('"references" > 0', name="referenced"),)
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int]
+    references: Mapped[int]
+
+
+class Submission(Base):
+    """One score file that somebody sent for a version of a benchmark, and what became of it."""
+
+    __tablename__ = "submission"
+    __table_args__ = (
+        _one_of("state", State),
+        _one_of("kind", Kind),
+        _one_of("visibility", Visibility),
+        CheckConstraint("(state = 'rejected' OR state = 'failed') = (error IS NOT NULL)", name="error"),
+        Index("ix_submission_board", "version_id", "kind", "state"),
+        Index("ix_submission_quota", "user_id", "version_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=random_id)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("version.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    visibility: Mapped[str] = mapped_column(String(16), default=Visibility.PUBLIC)
+    state: Mapped[str] = mapped_column(String(16), default=State.UPLOADING)
+    method: Mapped[str] = mapped_column(String(64))
+    title: Mapped[str] = mapped_column(String(200))
+    cost: Mapped[dict[str, Any] | None]
+    size: Mapped[int]
+    file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    failures: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    user: Mapped[User] = relationship()
+    version: Mapped[Version] = relationship()
+    evaluations: Mapped[list[Evaluation]] = relationship(back_populates="submission")
+
+
+class Evaluation(Base):
+    """The scoring of one submission against one version by one scorer; a job until ``scored_at`` is set."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (UniqueConstraint("submission_id", "version_id", "scorer_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("version.id"))
+    scorer_version: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    scored_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    rank_low: Mapped[int | None]
+    rank_high: Mapped[int | None]
+    submission: Mapped[Submission] = relationship(back_populates="evaluations")
+    measurements: Mapped[list[Measurement]] = relationship(back_populates="evaluation", lazy="selectin")
+
+
+class Measurement(Base):
+    """The numbers of one part of the subsets, ``public`` or ``ranking``, at full precision.
+
+    ``influence`` and ``per_target`` are little-endian float64. Those of the ranking part of a protected benchmark never leave
+    the server.
+    """
+
+    __tablename__ = "measurement"
+    __table_args__ = (CheckConstraint("part IN ('public', 'ranking')", name="part"),)
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    part: Mapped[str] = mapped_column(String(8), primary_key=True)
+    lds: Mapped[float]
+    std_error: Mapped[float]
+    ci_low: Mapped[float]
+    ci_high: Mapped[float]
+    mean_p: Mapped[float]
+    z_random: Mapped[float]
+    std_error_new_targets: Mapped[float | None]
+    constant_predictions: Mapped[int]
+    grid_loss: Mapped[float]
+    warnings: Mapped[list[str]]
+    influence: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    per_target: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    evaluation: Mapped[Evaluation] = relationship(back_populates="measurements")
+
+
+class Event(Base):
+    """One change of a submission's state; rows are only ever added."""
+
+    __tablename__ = "event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    before: Mapped[str | None] = mapped_column(String(16))
+    after: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str | None] = mapped_column(String(500))
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Idempotency(Base):
+    """A key that a caller gave to a creating call, and what that call created."""
+
+    __tablename__ = "idempotency"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    route: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"))

@@ -1,0 +1,59 @@
+"""The HTTP status of every problem code, and the errors that only the service has.
+
+::
+
+    ProblemError          what the caller sent cannot be used (in the library, which has the words)
+    └── QuotaError        …not now: it knows when to try again
+    SandboxError          a scoring process died: our fault, tried again
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ldsboard.problems import ProblemError
+
+STATUS = {
+    "scores.unreadable": 422,
+    "scores.truncated": 422,
+    "scores.object": 422,
+    "scores.dtype": 422,
+    "scores.shape": 422,
+    "scores.transposed": 422,
+    "scores.empty": 422,
+    "scores.nonfinite": 422,
+    "upload.length_required": 411,
+    "upload.too_large": 413,
+    "upload.interrupted": 400,
+    "auth.missing": 401,
+    "auth.invalid": 401,
+    "quota.exceeded": 429,
+    "benchmark.unknown": 404,
+    "submission.unknown": 404,
+    "submission.not_scored": 409,
+    "compare.different": 409,
+    "request.invalid": 422,
+    "request.not_found": 404,
+    "request.conflict": 409,
+    "internal.failed": 500,
+    "internal.unready": 503,
+}
+"""HTTP status of each problem code that can leave the service."""
+
+
+class QuotaError(ProblemError):
+    """The caller has used up a quota; ``resets_at`` is when the next submission will be taken."""
+
+    def __init__(self, limit: str, resets_at: datetime | None, now: datetime) -> None:
+        self.retry_after = None if resets_at is None else max(timedelta(seconds=1), resets_at - now)
+        when = "never for this version" if resets_at is None else f"at {resets_at:%Y-%m-%d %H:%M:%S} UTC"
+        super().__init__(
+            "quota.exceeded",
+            expected=f"at most {limit}",
+            got="one more",
+            hint=f"The quota resets {when}. Practice submissions (kind=practice) are not limited.",
+        )
+
+
+class SandboxError(RuntimeError):
+    """A scoring process ended without an answer."""

@@ -1,0 +1,85 @@
+"""The embedded job runner: threads that take evaluations in turn, each with a scoring process of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.sandbox.scorer import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECHECK_SECONDS = 5.0
+"""How often a runner looks for work that nobody told it of."""
+
+STOP_SECONDS = 5.0
+"""How long the end of the server waits for jobs that run."""
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """Runs jobs until it is stopped.
+
+    Parameters
+    ----------
+    work
+        Takes the next job, if there is one, and does it with the scorer it is given; tells whether there was one.
+    threads
+        How many jobs run at the same time.
+    """
+
+    def __init__(self, work: Callable[[Scorer], bool], threads: int) -> None:
+        self._work = work
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._calls = 0
+        self._threads = [threading.Thread(target=self._run, name=f"scoring-{i}", daemon=True) for i in range(threads)]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def notify(self) -> None:
+        """Say that there is work."""
+        with self._wake:
+            self._calls += 1
+            self._wake.notify_all()
+
+    def stop(self) -> None:
+        """Finish the jobs that run, and end.
+
+        One that takes too long ends with the process; it is still in the database, and taken up at the next start.
+        """
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        scorer = Scorer()
+        scorer.start()
+        try:
+            while not self._stopping:
+                seen = self._calls
+                if self._did_work(scorer):
+                    continue
+                with self._wake:
+                    if not self._stopping and self._calls == seen:
+                        self._wake.wait(RECHECK_SECONDS)
+        finally:
+            scorer.stop()
+
+    def _did_work(self, scorer: Scorer) -> bool:
+        try:
+            return self._work(scorer)
+        except Exception:  # the thread must outlive any one job; the job itself is still in the database
+            log.exception("job.crashed")
+            return False

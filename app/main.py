@@ -1,0 +1,46 @@
+"""The web application, put together."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+
+from app.api import benchmarks, health, problems, submissions
+from app.pages import site
+from app.rooms import Rooms
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application for these settings; it opens the database and starts the job runner when it is started."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.rooms = Rooms.open(settings)
+        app.state.rooms.start()
+        yield
+        app.state.rooms.close()
+
+    app = FastAPI(
+        title="LDSBoard",
+        version="1",
+        summary="Evaluation of data attribution methods by the linear datamodeling score",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    problems.install(app)
+    api = APIRouter(prefix="/api/v1")
+    api.include_router(benchmarks.router)
+    api.include_router(submissions.router)
+    app.include_router(api)
+    app.include_router(health.router)
+    site.install(app)
+    return app

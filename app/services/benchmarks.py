@@ -1,0 +1,152 @@
+"""Benchmarks: published from a folder, listed, and handed out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.db.models import Benchmark, Version
+from ldsboard import GroundTruth
+from ldsboard.bundle import MANIFEST, Bundle
+from ldsboard.masks import count_duplicates
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+FEWEST_RANKING = 100
+"""Fewer ranking subsets cannot tell methods apart."""
+
+FEWEST_PUBLIC = 20
+"""Fewer public subsets are no use to tune on."""
+
+ARRAYS = ("masks.npy", "margins.npy", "train_labels.npy", "target_labels.npy", "train_images.npy", "target_images.npy")
+"""What ``public.npz`` holds, where the benchmark has it."""
+
+NAME = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
+"""What a benchmark may be called: it stands in addresses and in paths."""
+
+
+class PublishError(ValueError):
+    """A folder cannot be published; the message says why and what to do."""
+
+
+def folder_of(root: Path, name: str, version: int) -> Path:
+    """Return where a published version is kept."""
+    return root / name / str(version)
+
+
+def publish(session: Session, root: Path, folder: Path) -> Version:
+    """Publish a benchmark folder: verify it, copy it, prepare its downloads, and make it the current version.
+
+    Raises
+    ------
+    PublishError, BundleError
+        The folder is not a benchmark, or this version is published already.
+    """
+    bundle = Bundle.open(folder)
+    manifest = bundle.manifest
+    _check(bundle)
+    benchmark = session.scalar(select(Benchmark).where(Benchmark.name == manifest.name))
+    if benchmark is None:
+        benchmark = Benchmark(name=manifest.name, current_version=manifest.version)
+        session.add(benchmark)
+        session.flush()
+    elif any(known.version == manifest.version for known in benchmark.versions):
+        raise PublishError(
+            f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
+            "Raise the version in the manifest."
+        )
+    benchmark.current_version = max(benchmark.current_version, manifest.version)
+    version = Version(benchmark=benchmark, version=manifest.version, manifest=asdict(manifest))
+    session.add(version)
+    session.flush()
+    _copy(bundle, folder_of(root, manifest.name, manifest.version))
+    return version
+
+
+def _check(bundle: Bundle) -> None:
+    """Refuse a folder that can be opened but not offered, or not scored against."""
+    manifest = bundle.manifest
+    if not re.fullmatch(NAME, manifest.name) or manifest.version < 1:
+        raise PublishError(
+            "expected a name of at most 64 lower-case letters, digits and single dashes, and a version from 1, "
+            f"got {manifest.name!r} version {manifest.version}. Write the folder again under another name."
+        )
+    if (manifest.split, manifest.ranking is None) not in {("protected", True), ("open", False)}:
+        raise PublishError(
+            "expected a protected split without ranking rows, or an open one with them, "
+            f"got {manifest.split!r} with {manifest.ranking}. Write the folder again."
+        )
+    masks_Mn, margins_MRN, parts = bundle.scored_arrays()
+    counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
+    if counts != manifest.subsets:
+        raise PublishError(f"expected the subsets of the manifest, {manifest.subsets}, got {counts}. Write it again.")
+    if counts["ranking"] < FEWEST_RANKING or counts["public"] < FEWEST_PUBLIC:
+        raise PublishError(
+            f"expected at least {FEWEST_PUBLIC} public and {FEWEST_RANKING} ranking subsets, got {counts}. Train more."
+        )
+    if duplicates := count_duplicates(masks_Mn):
+        raise PublishError(f"expected different subsets, got {duplicates} that repeat another. Draw them again.")
+    if not manifest.ceiling > 0:
+        raise PublishError(
+            f"expected a positive noise ceiling, got {manifest.ceiling}: the runs do not agree on anything. Train longer."
+        )
+    truth = GroundTruth(masks_Mn, margins_MRN)
+    for rows in parts.values():
+        truth.fingerprint(rows)  # ranks the margins, and so refuses constant ones
+
+
+def _copy(bundle: Bundle, target: Path) -> None:
+    """Copy the folder and pack its downloads; the target appears only when it is whole."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    # What a killed publication left without a row; a version with one never comes here.
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(bundle.folder / "public", partial / "public")
+    if bundle.manifest.split == "protected":
+        shutil.copytree(bundle.folder / "hidden", partial / "hidden")
+        (partial / "hidden").chmod(0o700)
+    public, downloads = partial / "public", partial / "downloads"
+    downloads.mkdir()
+    # Only what the manifest names was verified, and only that is handed out.
+    arrays = [public / name for name in ARRAYS if name in bundle.manifest.files]
+    _pack(downloads / "public.npz", public, arrays)
+    kit = [public / name for name in sorted(bundle.manifest.files) if name.startswith("kit/")]
+    _pack(downloads / "kit.zip", public, [public / MANIFEST, *kit])
+    partial.rename(target)
+
+
+def _pack(archive: Path, root: Path, files: list[Path]) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for path in files:
+            bundle.write(path, path.relative_to(root).as_posix())
+
+
+def find(session: Session, name: str, number: int | None = None) -> Version:
+    """Return a version of a benchmark, by default the current one, or raise ``benchmark.unknown``."""
+    query = select(Version).join(Benchmark).where(Benchmark.name == name)
+    wanted = Benchmark.current_version if number is None else number
+    version = session.scalar(query.where(Version.version == wanted))
+    if version is None:
+        names = session.scalars(select(Benchmark.name).order_by(Benchmark.name)).all()
+        raise ProblemError(
+            "benchmark.unknown",
+            expected=f"one of: {', '.join(names) or '(none is published yet)'}",
+            got=name[:80] if number is None else f"{name[:80]} version {number}",
+            hint="See the list of benchmarks at /api/v1/benchmarks.",
+        )
+    return version
+
+
+def current(session: Session) -> list[Version]:
+    """Return the current version of every benchmark, by name."""
+    query = select(Version).join(Benchmark).where(Version.version == Benchmark.current_version)
+    return list(session.scalars(query.order_by(Benchmark.name)))

@@ -1,0 +1,134 @@
+"""A submission as everybody may see it."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
+
+from app.db.models import Evaluation, Kind, Measurement, State, Submission
+from app.errors import STATUS
+from app.services.evaluations import usual_seconds
+from app.services.submissions import queue_place
+from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
+from ldsboard.problems import Problem, ProblemError
+from ldsboard.result import SCORER_VERSION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sqlalchemy.orm import Session
+
+API = "/api/v1"
+
+
+def problem_view(problem: Problem) -> ProblemView:
+    """Return a problem as the object that leaves the server."""
+    return ProblemView(type=f"urn:ldsboard:problem:{problem.code}", status=STATUS[problem.code], **problem.as_dict())
+
+
+def view(session: Session, submission: Submission) -> SubmissionView:
+    """Return a submission with what is known of its result."""
+    version = submission.version
+    evaluation = _evaluation(session, submission)
+    measured = {} if evaluation is None else {part.part: part for part in evaluation.measurements}
+    public, ranking = measured.get("public"), measured.get("ranking")
+    rank = None
+    if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
+        rank = (evaluation.rank_low, evaluation.rank_high)
+    name = version.benchmark.name
+    judged = ranking or public
+    return SubmissionView(
+        id=submission.id,
+        state=State(submission.state).value,
+        benchmark=BenchmarkName(name=name, version=version.version),
+        owner=submission.user.name,
+        method=submission.method,
+        title=submission.title,
+        kind=Kind(submission.kind).value,
+        visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
+        created_at=submission.created_at,
+        attempts=_attempts(session, submission),
+        queue=_queue(session, submission),
+        hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
+        public=public_numbers(public) if public else None,
+        warnings=judged.warnings if judged else [],
+        error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
+        cost=submission.cost,
+        provenance=None,
+        links={
+            "self": f"{API}/submissions/{submission.id}",
+            "page": f"/submissions/{submission.id}",
+            "per_target": f"{API}/submissions/{submission.id}/per-target.npz",
+            "leaderboard": f"{API}/benchmarks/{name}/leaderboard?version={version.version}",
+        },
+    )
+
+
+def public_per_target(session: Session, submission: Submission) -> NDArray[np.float64]:
+    """Return rho of every target on the public subsets, float64 (N,).
+
+    Raises
+    ------
+    ProblemError
+        ``submission.not_scored``.
+    """
+    query = (
+        select(Measurement)
+        .join(Evaluation)
+        .where(
+            Evaluation.submission_id == submission.id,
+            Evaluation.version_id == submission.version_id,
+            Evaluation.scorer_version == SCORER_VERSION,
+            Measurement.part == "public",
+        )
+        .options(undefer(Measurement.per_target))
+    )
+    measurement = session.scalar(query)
+    if measurement is None:
+        raise ProblemError(
+            "submission.not_scored",
+            expected="a scored submission",
+            got=f"{submission.id}, which is {submission.state}",
+            hint="Wait until its state is 'scored'.",
+        )
+    return np.frombuffer(measurement.per_target, dtype="<f8")
+
+
+def per_target_npz(session: Session, submission: Submission) -> bytes:
+    """Return the public per-target numbers as the bytes of an ``.npz`` file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, rho=public_per_target(session, submission))
+    return buffer.getvalue()
+
+
+def _evaluation(session: Session, submission: Submission) -> Evaluation | None:
+    return session.scalar(
+        select(Evaluation).where(
+            Evaluation.submission_id == submission.id,
+            Evaluation.version_id == submission.version_id,
+            Evaluation.scorer_version == SCORER_VERSION,
+            Evaluation.scored_at.is_not(None),
+        )
+    )
+
+
+def _attempts(session: Session, submission: Submission) -> int:
+    made = select(func.count()).where(
+        Submission.user_id == submission.user_id,
+        Submission.version_id == submission.version_id,
+        Submission.kind == Kind.RANKED,
+        Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
+        Submission.created_at <= submission.created_at,
+    )
+    return session.scalar(made) or 0
+
+
+def _queue(session: Session, submission: Submission) -> Queue | None:
+    if submission.state != State.QUEUED:
+        return None
+    place = queue_place(session, submission.created_at)
+    usual = usual_seconds(session)
+    return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))

@@ -1,0 +1,55 @@
+"""Settings, read once from the environment at start; unsafe values stop the service there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, HttpUrl, TypeAdapter, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set, each as ``LDSBOARD_`` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="LDSBOARD_", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path(".ldsboard"), description="Folder of the database, the files and the benchmarks."
+    )
+    database_url: str = Field(default="", description="SQLAlchemy URL; by default SQLite in the data folder.")
+    storage_url: str = Field(default="", description="Folder of the uploaded files; by default in the data folder.")
+    public_url: str = Field(default="http://localhost:8000", description="Address under which people reach the site.")
+    max_upload_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest score file accepted.")
+    ranked_per_day: int = Field(default=5, ge=0, description="Ranked submissions of one user in 24 hours.")
+    ranked_per_version: int = Field(default=30, ge=0, description="Ranked submissions of one user to one version.")
+    scoring_processes: int = Field(default=1, ge=1, le=64, description="Score files evaluated at the same time.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        TypeAdapter(HttpUrl).validate_python(value)
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_the_embedded_mode(self) -> Self:
+        if not self.resolved_database_url.startswith("sqlite"):
+            raise ValueError(f"expected a sqlite:// DATABASE_URL, got {self.database_url.split(':')[0]}://…")
+        if "://" in self.storage_url:
+            raise ValueError(f"expected a folder as STORAGE_URL, got {self.storage_url.split(':')[0]}://…")
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's address, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ldsboard.sqlite3'}"
+
+    @property
+    def storage_dir(self) -> Path:
+        """The folder of the uploaded files, with the default filled in."""
+        return Path(self.storage_url) if self.storage_url else self.data_dir / "files"
+
+    @property
+    def benchmarks_dir(self) -> Path:
+        """The folder of the published benchmarks."""
+        return self.data_dir / "benchmarks"

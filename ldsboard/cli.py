@@ -1,0 +1,312 @@
+"""The command line: ``ldsboard score | validate | submit | status | leaderboard | pull | compare``.
+
+Exit codes: 0 done; 1 unexpected; 2 usage; 3 file rejected; 4 not allowed; 5 quota; 6 evaluation failed; 7 timed out waiting;
+8 server unreachable; 9 a gate was not met.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from ldsboard.bundle import Bundle, BundleError
+from ldsboard.cache import pulled
+from ldsboard.client import Client, ClientError, RefusedError, Reported, UnreachableError
+from ldsboard.comparison import compare as compare_results
+from ldsboard.groundtruth import GroundTruth
+from ldsboard.problems import ProblemError
+from ldsboard.scores import check_finite, check_shape, read_scores
+
+UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
+
+WARNINGS = {
+    "scores.dynamic_range": "the scores of a target span so many orders of magnitude that small ones were rounded",
+    "scores.constant_predictions": "some targets have equal predictions for every subset; they count as 0",
+    "scores.random": "not distinguishable from random scores",
+    "scores.sign_flipped": "significantly negative: is the sign flipped?",
+}
+
+cli = typer.Typer(
+    help="Score data attribution methods by the linear datamodeling score.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+output = Console(highlight=False, soft_wrap=True)
+
+Scores = Annotated[
+    Path, typer.Argument(help="A .npy file of scores, (n training examples, N targets).", show_default=False)
+]
+BenchmarkName = Annotated[str, typer.Argument(help="Name of the benchmark.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Server = Annotated[
+    str | None, typer.Option(envvar="LDSBOARD_SERVER", help="Address of the server.", show_default=False)
+]
+Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="API token.", show_default=False)]
+
+
+@cli.command()
+def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as_json: AsJson = False) -> None:
+    """Score a file on the public subsets of a pulled benchmark, offline."""
+    result = GroundTruth.from_pulled(benchmark, server=server).score(scores)
+    low, high = result.confidence_interval
+    numbers = {
+        "lds": result.lds,
+        "std_error": result.std_error,
+        "ci": [low, high],
+        "mean_p": result.mean_p,
+        "z_random": result.z_random,
+        "warnings": result.warnings,
+    }
+    if as_json:
+        _print_json(numbers)
+    else:
+        output.print(
+            f"Public LDS {_interval(numbers)}, mean p {result.mean_p:.3g}, {result.z_random:.1f} sd from chance"
+        )
+        _print_warnings(result.warnings)
+
+
+@cli.command()
+def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None) -> None:
+    """Check offline whether a file could be submitted to a pulled benchmark."""
+    manifest = Bundle.open(pulled(benchmark, server)).manifest
+    array = read_scores(scores)
+    check_shape(array.shape, manifest.n_train, manifest.n_targets)
+    check_finite(array)
+    output.print(f"{scores} fits {benchmark} version {manifest.version}: {array.dtype} {array.shape}")
+
+
+@cli.command()
+def submit(
+    scores: Scores,
+    benchmark: BenchmarkName,
+    *,
+    method: Annotated[str, typer.Option(help="Slug of the method: a-z, 0-9, '.', '_', '-'.", show_default=False)],
+    kind: Annotated[
+        str, typer.Option(help="ranked or practice; by default ranked, in CI practice.", show_default=False)
+    ] = "",
+    title: Annotated[str, typer.Option(help="Free text; by default the method.", show_default=False)] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
+    min_lds: Annotated[float | None, typer.Option(help="Exit with 9 below this LDS.", show_default=False)] = None,
+    no_regress_from: Annotated[
+        str | None, typer.Option(help="Exit with 9 if significantly worse than this submission.", show_default=False)
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Reported cost: seconds.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Reported cost: device.", show_default=False)] = None,
+    models: Annotated[int | None, typer.Option(help="Reported cost: models trained.", show_default=False)] = None,
+    server: Server = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a score file to a benchmark, and wait for its result."""
+    kind = kind or ("practice" if os.environ.get("CI") else "ranked")
+    if kind not in ("ranked", "practice"):
+        _fail(USAGE, f"expected --kind ranked or practice, got {kind!r}")
+    cost = Reported(seconds, device, models)
+    with Client(server, token) as client:
+        bar = Progress(
+            TextColumn(scores.name),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=errors,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("", total=scores.stat().st_size)
+            submission = client.submit(
+                benchmark,
+                scores,
+                method=method,
+                kind=kind,
+                title=title,
+                cost=cost,
+                progress=lambda sent: bar.update(task, completed=sent),
+            )
+        errors.print(f"Submitted as {submission['id']}: {client.server}{submission['links']['page']}")
+        if wait:
+            with errors.status("Waiting for the result"):
+                submission = client.wait(submission["id"], timeout)
+        _show(submission, as_json=as_json)
+        if wait:
+            _finish(submission)
+            _gate(client, submission, min_lds, no_regress_from)
+
+
+@cli.command()
+def status(
+    submission_id: Annotated[str, typer.Argument(help="Id of a submission.", show_default=False)],
+    *,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a submission is, and its result."""
+    with Client(server) as client:
+        submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
+    _show(submission, as_json=as_json)
+    if wait:
+        _finish(submission)
+
+
+@cli.command()
+def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJson = False) -> None:
+    """Show the leaderboard of a benchmark."""
+    with Client(server) as client:
+        board = client.leaderboard(benchmark)
+    if as_json:
+        _print_json(board)
+        return
+    title = f"{board['benchmark']} version {board['version']}, noise ceiling {board['ceiling']:.3f}"
+    table = Table("rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "id", title=title)
+    for row in board["rows"]:
+        low, high = row["rank"]
+        rank = str(low) if low == high else f"{low}-{high}"
+        table.add_row(rank, row["method"], row["owner"], _interval(row), f"{row['of_ceiling']:.1%}", row["id"])
+    output.print(table)
+
+
+@cli.command()
+def pull(benchmark: BenchmarkName, *, server: Server = None) -> None:
+    """Fetch the public subsets, margins and kit of a benchmark, and print the folder."""
+    with Client(server) as client, errors.status(f"Fetching {benchmark}"):
+        folder = client.pull(benchmark)
+    print(folder / "public")  # noqa: T201 -- the path alone, for scripts
+
+
+@cli.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="Id of a submission, or a score file.", show_default=False)],
+    b: Annotated[str, typer.Argument(help="Id of another, or a score file.", show_default=False)],
+    *,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Pulled benchmark, to compare two files.", show_default=False)
+    ] = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two submissions, or offline two score files: the paired difference of their LDS, a minus b."""
+    if benchmark is not None:
+        truth = GroundTruth.from_pulled(benchmark, server=server)
+        difference = vars(compare_results(truth.score(a), truth.score(b))) | {"part": "public"}
+    else:
+        with Client(server) as client:
+            difference = client.compare(a, b)
+    if as_json:
+        _print_json(difference)
+    else:
+        output.print(
+            f"{difference['difference']:+.4f} (standard error {difference['std_error']:.4f}, p {difference['p_value']:.2g}) "
+            f"on the {difference['part']} subsets"
+        )
+
+
+def _show(submission: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(submission)
+        return
+    output.print(f"{submission['id']}  {submission['method']}  {submission['kind']}  {submission['state']}")
+    if submission["hidden"]:
+        rank = submission["hidden"]["rank"]
+        place = f", rank {rank[0]}-{rank[1]}" if rank else ""
+        output.print(
+            f"LDS {_interval(submission['hidden'])}, {submission['hidden']['of_ceiling']:.1%} of the ceiling{place}"
+        )
+    if submission["public"]:
+        output.print(f"Public LDS {_interval(submission['public'])}")
+    _print_warnings(submission["warnings"])
+
+
+def _finish(submission: dict[str, Any]) -> None:
+    """End with the exit code of a submission that was waited for, unless it is scored."""
+    state, error = submission["state"], submission["error"]
+    if state == "scored":
+        return
+    if state == "rejected":
+        _fail(REJECTED, f"{error['detail']} [{error['code']}]")
+    if state == "failed":
+        _fail(FAILED, f"{error['detail']} [{error['code']}]")
+    if state in ("expired", "withdrawn"):
+        _fail(FAILED, f"the submission is {state}. Send the file again.")
+    _fail(TIMED_OUT, f"it is still {state}. Go on waiting with: ldsboard status --wait {submission['id']}")
+
+
+def _gate(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
+    reached = (submission["hidden"] or submission["public"])["lds"]
+    if min_lds is not None and reached < min_lds:
+        _fail(GATE, f"expected an LDS of at least {min_lds}, got {reached:.4f}")
+    if no_regress_from is not None:
+        difference = client.compare(submission["id"], no_regress_from)
+        if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004
+            _fail(
+                GATE, f"worse than {no_regress_from} by {-difference['difference']:.4f} (p {difference['p_value']:.2g})"
+            )
+
+
+def _interval(numbers: dict[str, Any]) -> str:
+    low, high = numbers["ci"]
+    return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _print_warnings(codes: list[str]) -> None:
+    for code in codes:
+        errors.print(f"Warning: {WARNINGS.get(code, code)} [{code}]", markup=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))  # noqa: T201 -- plain text for other programs
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    errors.print(f"Error: {message}", markup=False)
+    raise SystemExit(code)
+
+
+def _exit_code(error: RefusedError) -> int:
+    """Return the exit code for what the server refused."""
+    code = error.problem.code
+    if code == "quota.exceeded":
+        return QUOTA
+    if code.startswith("auth."):
+        return NOT_ALLOWED
+    if code.startswith(("scores.", "upload.")):
+        return REJECTED
+    if code.startswith("internal."):
+        return UNEXPECTED
+    return USAGE
+
+
+def main() -> None:
+    """Run a command and end with its exit code."""
+    try:
+        cli()
+    except RefusedError as error:
+        again = ""
+        if error.retry_after is not None:
+            again = (
+                f" Try again after {datetime.now(UTC) + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S} UTC."
+            )
+        _fail(_exit_code(error), f"{error}{again}")
+    except UnreachableError as error:
+        _fail(UNREACHABLE, str(error))
+    except ProblemError as error:
+        _fail(REJECTED, f"{error} [{error.problem.code}]")
+    except (BundleError, OSError) as error:
+        _fail(USAGE, str(error))
+    except ClientError as error:
+        _fail(UNEXPECTED, str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Nothing that was accepted is lost, whichever process is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.services.evaluations import MAX_FAILURES
+from tests.app.processes import alive, only_child, stop
+from tests.app.service import Service, npy, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.app.benchmarks import Example
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("service"), ranked_per_day=1) as running:
+        running.publish(toy.folder)
+        yield running
+
+
+def _being_scored(service: Service, toy: Example, token: str, child: int) -> str:
+    """Stop the scoring process, and send a file that it will not finish."""
+    stop(child)
+    response = service.submit(token, "toy", npy(toy.scores()))
+    submission_id: str = response.json()["id"]
+    until(lambda: service.row(submission_id).state == "scoring", "a submission that is being scored")
+    return submission_id
+
+
+def test_a_killed_server_takes_its_scoring_process_with_it_and_takes_up_the_work_when_started_again(
+    service: Service, toy: Example
+) -> None:
+    child = only_child(service.process.pid)
+    submission_id = _being_scored(service, toy, service.token("ann"), child)
+    assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not alive(child), "the end of the scoring process")
+    assert service.row(submission_id).state == "scoring"
+
+    service.start()
+    view = service.settled(submission_id)
+    assert view["state"] == "scored"
+    offline = toy.offline(toy.scores())
+    assert view["public"]["lds"] == offline["public"].lds
+    assert service.measured(submission_id)["ranking"].lds == offline["ranking"].lds
+    assert service.events(submission_id) == [
+        (None, "uploading"),
+        ("uploading", "queued"),
+        ("queued", "scoring"),
+        ("scoring", "queued"),
+        ("queued", "scoring"),
+        ("scoring", "scored"),
+    ]
+
+
+def test_a_killed_scoring_process_is_replaced_and_its_file_scored(service: Service, toy: Example) -> None:
+    child = only_child(service.process.pid)
+    submission_id = _being_scored(service, toy, service.token("ben"), child)
+    os.kill(child, signal.SIGKILL)
+    assert service.settled(submission_id)["state"] == "scored"
+    assert only_child(service.process.pid) != child
+    assert service.row(submission_id).failures == 1
+
+
+def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:
+    token = service.token("cleo")
+    child = only_child(service.process.pid)
+    submission_id = _being_scored(service, toy, token, child)
+    # No scoring process can survive this: the bytes are gone.
+    stored = service.settings.storage_dir.glob(f"*/{service.row(submission_id).file_sha256}")
+    next(stored).unlink()
+    os.kill(child, signal.SIGCONT)
+
+    view = service.settled(submission_id)
+    assert view["state"] == "failed"
+    assert view["error"]["code"] == "internal.failed"
+    assert view["error"]["status"] == 500
+    assert service.row(submission_id).failures == MAX_FAILURES
+    assert [after for _, after in service.events(submission_id)].count("scoring") == MAX_FAILURES
+    assert service.scored(token, "toy", npy(toy.scores()))["attempts"] == 1
+
+
+def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, toy: Example) -> None:
+    child = only_child(service.process.pid)
+    submission_id = _being_scored(service, toy, service.token("dora"), child)
+    service.stop(signal.SIGINT)
+    until(lambda: not alive(child), "the end of the scoring process")
+    service.start()
+    assert service.settled(submission_id)["state"] == "scored"

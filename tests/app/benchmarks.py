@@ -1,0 +1,108 @@
+"""Small benchmarks with known effects, and score files for them.
+
+Legend: M subsets, R runs, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ldsboard import GroundTruth
+from ldsboard.bundle import Bundle, HiddenPart, write_bundle
+from ldsboard.subsets import draw_masks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ldsboard.result import Result
+
+HIDDEN_SEED = 0x0F1E2D3C4B5A69788796A5B4C3D2E1F0
+NONCE = bytes(range(100, 116))
+ALPHA = 0.5
+
+
+@dataclass(frozen=True)
+class Example:
+    """A benchmark folder, and what each training example truly does to each target, float64 (n, N)."""
+
+    folder: Path
+    effects_nN: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """The benchmark's name."""
+        return self.bundle.manifest.name
+
+    @property
+    def bundle(self) -> Bundle:
+        """The folder, opened."""
+        return Bundle.open(self.folder)
+
+    def scores(self, noise: float = 1.0, seed: int = 0) -> NDArray[np.float32]:
+        """Return the effects with noise of this many times their spread, float32 (n, N)."""
+        noise_nN = np.random.default_rng([99, seed]).normal(size=self.effects_nN.shape)
+        return (self.effects_nN + noise * noise_nN).astype(np.float32)
+
+    def offline(self, scores_nN: NDArray[np.float32]) -> dict[str, Result]:
+        """Score an array as the library does, against the parts that the server has."""
+        masks_Mn, margins_MRN, parts = self.bundle.scored_arrays()
+        return GroundTruth(masks_Mn, margins_MRN).score(scores_nN, parts)
+
+
+def write_benchmark(
+    folder: Path,
+    name: str = "toy",
+    *,
+    version: int = 1,
+    split: str = "protected",
+    n: int = 60,
+    N: int = 7,
+    public: int = 40,
+    ranking: int = 120,
+    noise: float = 2.0,
+) -> Example:
+    """Write a benchmark whose margins are sums of known effects and the noise of two runs."""
+    rng = np.random.default_rng(0)
+    effects_nN = rng.normal(size=(n, N))
+
+    def margins(masks_Mn: NDArray[np.bool_]) -> NDArray[np.float32]:
+        noise_MRN = noise * rng.normal(size=(len(masks_Mn), 2, N))
+        margins_MRN: NDArray[np.float32] = ((masks_Mn @ effects_nN)[:, None, :] + noise_MRN).astype(np.float32)
+        return margins_MRN
+
+    protected = split == "protected"
+    masks_Mn = draw_masks(1, public if protected else public + ranking, n, ALPHA)
+    hidden_Mn = draw_masks(HIDDEN_SEED, ranking, n, ALPHA)
+    kit = folder / "made" / "kit"
+    kit.mkdir(parents=True)
+    (kit / "recipe.py").write_text("LAYERS = (64, 128, 10)\n")
+    description = {
+        "name": name,
+        "version": version,
+        "title": f"The {name} benchmark",
+        "description": "Sums of known effects.",
+        "licence": "CC0-1.0",
+        "dataset": {"name": "none"},
+        "recipe": {"name": "sums"},
+        "alpha": ALPHA,
+        "output_function": "margin",
+        "public_seed": 1,
+        "split": split,
+        "ranking": None if protected else (public, public + ranking),
+        "provenance": {},
+    }
+    write_bundle(
+        folder / name,
+        description,
+        masks_Mn=masks_Mn,
+        margins_MRN=margins(masks_Mn),
+        labels={"train": np.arange(n) % 10, "target": np.arange(N) % 10},
+        kit=kit,
+        hidden=HiddenPart(HIDDEN_SEED, NONCE, hidden_Mn, margins(hidden_Mn)) if protected else None,
+    )
+    return Example(folder / name, effects_nN)

@@ -1,0 +1,200 @@
+"""The service as people run it: a real process with its own data folder and port, and what tests ask of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
+
+from app.db.migration import upgrade
+from app.db.models import FINAL, Base, Evaluation, Event, Measurement, Submission
+from app.db.sessions import Database
+from app.services import accounts, benchmarks
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 30.0
+Seen = TypeVar("Seen")
+
+
+def until(observe: Callable[[], Seen | None], what: str) -> Seen:
+    """Return what `observe` returns as soon as that is true; fail, naming `what` was awaited, if it never is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if seen := observe():
+            return seen
+        time.sleep(0.01)
+    raise AssertionError(f"expected {what} within {PATIENCE_SECONDS:g} s")
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    """Return the bytes of an array as a score file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+class Service:
+    """A server process, its data folder, and a client that speaks with it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.settings = Settings(data_dir=folder / "data", **settings)
+        self.settings.data_dir.mkdir(parents=True)
+        self.log = folder / "server.log"
+        self.port = _free_port()
+        self.environment = os.environ | {
+            f"LDSBOARD_{name.upper()}": str(value)
+            for name, value in self.settings.model_dump(exclude_unset=True).items()
+        }
+        upgrade(self.settings.resolved_database_url)
+        self.database = Database(self.settings.resolved_database_url)
+        self.url = f"http://localhost:{self.port}"
+        self.client = httpx.Client(base_url=f"{self.url}/api/v1", timeout=PATIENCE_SECONDS, trust_env=False)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self.stop()
+        self.client.close()
+        self.database.close()
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run an operator's command, on this data folder unless the environment says otherwise."""
+        command = [sys.executable, "-m", "app", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, check=False
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it is ready."""
+        command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+        until(self._ready, f"a ready server; its log is {self.log}")
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running server."""
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """End the server by a signal and return its exit status; a server that has ended already is left alone."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def publish(self, folder: Path) -> None:
+        """Publish a benchmark folder."""
+        with self.database.write() as session:
+            benchmarks.publish(session, self.settings.benchmarks_dir, folder)
+
+    def token(self, name: str, **quotas: int) -> str:
+        """Return a new token of a user, who is added if need be."""
+        with self.database.write() as session:
+            accounts.add_user(session, name, **quotas)
+            return accounts.create_token(session, name)
+
+    def submit(
+        self, token: str, benchmark: str, content: bytes, *, key: str | None = None, **query: str
+    ) -> httpx.Response:
+        """Send a score file, under an idempotency key if one is given."""
+        return self.client.put(
+            f"/benchmarks/{benchmark}/submissions",
+            params={"method": "ours"} | query,
+            content=content,
+            headers={"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {}),
+        )
+
+    def settled(self, submission_id: str) -> dict[str, Any]:
+        """Return a submission in its final state, waiting as clients do."""
+
+        def look() -> dict[str, Any] | None:
+            view: dict[str, Any] = self.client.get(f"/submissions/{submission_id}", params={"wait": 25}).json()
+            return view if view["state"] in FINAL else None
+
+        return until(look, f"submission {submission_id} in a final state")
+
+    def scored(self, token: str, benchmark: str, content: bytes, **query: str) -> dict[str, Any]:
+        """Send a score file and return its submission once it is scored."""
+        response = self.submit(token, benchmark, content, **query)
+        assert response.status_code == httpx.codes.ACCEPTED, response.text
+        view = self.settled(response.json()["id"])
+        assert view["state"] == "scored", view
+        return view
+
+    def row(self, submission_id: str) -> Submission:
+        """Return a submission's row."""
+        with self.database.read() as session:
+            return session.get_one(Submission, submission_id)
+
+    def measured(self, submission_id: str) -> dict[str, Measurement]:
+        """Return what was measured of a submission, by part, arrays included."""
+        query = (
+            select(Measurement).join(Evaluation).where(Evaluation.submission_id == submission_id).options(undefer("*"))
+        )
+        with self.database.read() as session:
+            return {measurement.part: measurement for measurement in session.scalars(query)}
+
+    def events(self, submission_id: str) -> list[tuple[str | None, str]]:
+        """Return the moves of a submission, in order."""
+        query = select(Event.before, Event.after).where(Event.submission_id == submission_id).order_by(Event.id)
+        with self.database.read() as session:
+            return [(before, after) for before, after in session.execute(query)]
+
+    def idle(self) -> None:
+        """Wait until every submission is in a final state."""
+        busy = select(func.count()).where(Submission.state.not_in(FINAL))
+
+        def look() -> bool:
+            with self.database.read() as session:
+                return session.scalar(busy) == 0
+
+        until(look, "a server with nothing left to do")
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows every table has."""
+        with self.database.read() as session:
+            tables = Base.metadata.tables.items()
+            return {name: session.scalar(select(func.count()).select_from(table)) or 0 for name, table in tables}
+
+    def files(self) -> set[str]:
+        """Return the names of all uploaded files, those still arriving included."""
+        return {path.name for path in self.settings.storage_dir.rglob("*") if path.is_file()}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,122 @@
+"""The operator's commands, called in this process; the acceptance tests run them as people do."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from app.__main__ import cli
+from app.db.models import Token, User
+from app.db.sessions import Database
+from app.services.accounts import authenticate
+from app.settings import Settings
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typer.testing import Result
+
+    from tests.app.benchmarks import Example
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LDSBOARD_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def opened(data_dir: Path) -> Iterator[Database]:
+    assert _run("migrate").exit_code == 0
+    database = Database(Settings(data_dir=data_dir).resolved_database_url)
+    yield database
+    database.close()
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_migrate_makes_the_data_folder(data_dir: Path) -> None:
+    for _ in range(2):
+        assert _run("migrate").exit_code == 0
+    assert (data_dir / "ldsboard.sqlite3").is_file()
+
+
+def test_users_are_added_once_and_their_quotas_changed(opened: Database) -> None:
+    assert _run("user", "add", "alice").exit_code == 0
+    assert _run("user", "add", "alice", "--ranked-per-day", "9").exit_code == 0
+    assert _run("user", "add", "alice", "--ranked-per-version", "99").exit_code == 0
+    with opened.read() as session:
+        users = session.scalars(select(User)).all()
+    assert [(user.name, user.ranked_per_day, user.ranked_per_version) for user in users] == [("alice", 9, 99)]
+
+
+@pytest.mark.parametrize("name", ["Alice", "=x", "", "a b", "../a", "a" * 65])
+def test_a_name_that_is_no_slug_is_refused(opened: Database, name: str) -> None:
+    result = _run("user", "add", "--", name)
+    assert result.exit_code == 2
+    assert f"expected a name of lower-case letters, digits, '.', '_' and '-', got {name!r}" in result.stderr
+    with opened.read() as session:
+        assert session.scalar(select(User)) is None
+
+
+def test_a_token_is_printed_alone_and_only_its_hash_is_kept(opened: Database, data_dir: Path) -> None:
+    _run("user", "add", "alice")
+    result = _run("token", "create", "alice")
+    assert result.exit_code == 0
+    token = result.stdout.removesuffix("\n")
+    assert token.startswith("ldsb_")
+    assert token.isprintable()
+    assert len(token) > 40
+    with opened.read() as session:
+        assert authenticate(session, f"Bearer {token}").name == "alice"
+        assert token not in session.scalars(select(Token.digest)).all()
+    opened.close()
+    secret = token.removeprefix("ldsb_").encode()
+    assert not any(secret in path.read_bytes() for path in data_dir.rglob("*") if path.is_file())
+
+
+def test_a_token_for_nobody_is_refused(opened: Database) -> None:
+    result = _run("token", "create", "nobody")
+    assert result.exit_code == 2
+    assert "Add it first: python -m app user add nobody" in result.stderr
+    assert result.stdout == ""
+    with opened.read() as session:
+        assert session.scalar(select(Token)) is None
+
+
+def test_benchmarks_are_published_and_listed(data_dir: Path, toy: Example, open_toy: Example, tmp_path: Path) -> None:
+    for example in (toy, open_toy):
+        assert _run("benchmark", "publish", str(example.folder)).stdout == f"Published {example.name} version 1.\n"
+    assert _run("benchmark", "list").stdout == (
+        "open-toy version 1, open, 0 entries\ntoy version 1, protected, 0 entries\n"
+    )
+    again = _run("benchmark", "publish", str(toy.folder))
+    assert again.exit_code == 2
+    assert "toy version 1 is published already" in again.stderr
+    nothing = _run("benchmark", "publish", str(tmp_path / "nothing"))
+    assert nothing.exit_code == 2
+    assert "expected a benchmark manifest" in nothing.stderr
+    assert data_dir.is_dir()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals) -> None:
+    with Service(tmp_path) as service:
+        assert service.stop(number) in {0, -number}
+        assert service.log.read_text() == ""
+
+
+def test_a_port_that_is_taken_is_named(service: Service, tmp_path: Path) -> None:
+    # In a folder of its own: what a server does when it starts must not disturb the one that runs.
+    environment = service.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)}
+    ended = service.run("serve", "--port", str(service.port), environment=environment)
+    assert ended.returncode == 3
+    assert "address already in use" in ended.stderr

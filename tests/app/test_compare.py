@@ -1,0 +1,86 @@
+"""The paired difference of two submissions, as the library gives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ldsboard import compare
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+def _compare(service: Service, a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    response = service.client.get("/compare", params={"a": a["id"], "b": b["id"]})
+    assert response.status_code == 200, response.text
+    view: dict[str, Any] = response.json()
+    return view
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def test_hidden_subsets_give_a_rounded_difference(service: Service, token: str, toy: Example) -> None:
+    scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
+    a, b = (service.scored(token, "toy", npy(array)) for array in scores)
+    expected = compare(*(toy.offline(array)["ranking"] for array in scores))
+    there, back = _compare(service, a, b), _compare(service, b, a)
+    assert there == {
+        "a": a["id"],
+        "b": b["id"],
+        "benchmark": {"name": "toy", "version": 1},
+        "part": "ranking",
+        "difference": round(expected.difference, 4),
+        "std_error": round(expected.std_error, 4),
+        "z": _two_digits(expected.z),
+        "p_value": _two_digits(expected.p_value),
+    }
+    assert (back["difference"], back["z"]) == (-there["difference"], -there["z"])
+    assert (back["std_error"], back["p_value"]) == (there["std_error"], there["p_value"])
+
+
+def test_a_practice_submission_is_compared_on_the_public_subsets_at_full_precision(
+    service: Service, token: str, toy: Example
+) -> None:
+    scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
+    a = service.scored(token, "toy", npy(scores[0]), kind="practice")
+    b = service.scored(token, "toy", npy(scores[1]))
+    expected = compare(*(toy.offline(array)["public"] for array in scores))
+    view = _compare(service, a, b)
+    assert view["part"] == "public"
+    assert (view["difference"], view["std_error"]) == (expected.difference, expected.std_error)
+    assert (view["z"], view["p_value"]) == (expected.z, pytest.approx(expected.p_value, abs=1e-12))
+
+
+def test_an_open_benchmark_gives_its_difference_whole(service: Service, token: str, open_toy: Example) -> None:
+    scores = [open_toy.scores(0.5), open_toy.scores(0.8, seed=1)]
+    a, b = (service.scored(token, "open-toy", npy(array)) for array in scores)
+    expected = compare(*(open_toy.offline(array)["ranking"] for array in scores))
+    assert _compare(service, a, b)["difference"] == expected.difference
+
+
+def test_a_submission_equals_itself(service: Service, token: str, toy: Example) -> None:
+    a = service.scored(token, "toy", npy(toy.scores()))
+    view = _compare(service, a, a)
+    assert (view["difference"], view["std_error"], view["z"], view["p_value"]) == (0, 0, 0, 1)
+
+
+def test_submissions_to_different_versions_cannot_be_compared(
+    service: Service, token: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sent = []
+    for version in (1, 2):
+        example = write_benchmark(tmp_path_factory.mktemp("versions"), "versions", version=version)
+        service.publish(example.folder)
+        sent.append(service.scored(token, "versions", npy(example.scores()))["id"])
+    response = service.client.get("/compare", params={"a": sent[0], "b": sent[1]})
+    assert response.status_code == 409
+    problem = response.json()
+    assert problem["code"] == "compare.different"
+    assert problem["got"] == "versions version 1 and versions version 2"

@@ -1,0 +1,157 @@
+"""Nothing of the hidden subsets leaves the server, whatever a visitor fetches; and what they can fetch is described."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.services.views import published
+from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+def _contents(response: httpx.Response) -> bytes:
+    """Return everything in an answer: its headers, its body, and what is packed in that."""
+    assert response.status_code == 200, response.text
+    parts = [str(response.headers).encode(), response.content]
+    if response.headers["Content-Type"] == "application/zip":
+        with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+            parts += [archive.read(name) for name in archive.namelist()]
+    return b"\0".join(parts)
+
+
+def _secrets(example: Example, texts: list[str]) -> list[bytes]:
+    hidden = example.bundle.hidden()
+    packed = np.load(example.folder / "hidden" / "masks.npy")
+    means_MN = hidden.margins_MRN.mean(axis=1, dtype=np.float64)
+    return [
+        f"{HIDDEN_SEED:032x}".encode(),
+        str(HIDDEN_SEED).encode(),
+        HIDDEN_SEED.to_bytes(16, "big"),
+        HIDDEN_SEED.to_bytes(16, "little"),
+        NONCE.hex().encode(),
+        NONCE,
+        *(row.tobytes() for row in packed),
+        *(row.tobytes() for row in hidden.masks_Mn),
+        *(row.tobytes() for row in hidden.margins_MRN),
+        *(row.tobytes() for row in means_MN),
+        *(text.encode() for text in texts),
+    ]
+
+
+def test_no_answer_holds_anything_hidden(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+    example = write_benchmark(tmp_path_factory.mktemp("secret"), "secret")
+    service.publish(example.folder)
+    token = service.token("visitor")
+    sent = [example.scores(0.5), example.scores(1.0)]
+    ids = [service.scored(token, "secret", npy(scores))["id"] for scores in sent]
+    paths = [
+        "/benchmarks",
+        "/benchmarks/secret",
+        "/benchmarks/secret/public.npz",
+        "/benchmarks/secret/kit.zip",
+        "/benchmarks/secret/leaderboard",
+        "/benchmarks/secret/leaderboard?format=csv",
+        *(f"/submissions/{submission_id}" for submission_id in ids),
+        *(f"/submissions/{submission_id}/per-target.npz" for submission_id in ids),
+        f"/compare?a={ids[0]}&b={ids[1]}",
+    ]
+    answers = {path: _contents(service.client.get(path)) for path in paths}
+    answers["the log"] = service.log.read_bytes()
+    public = np.load(example.folder / "public" / "masks.npy")
+    assert public[0].tobytes() in answers["/benchmarks/secret/public.npz"]  # so hidden ones would be seen
+
+    offline = [example.offline(scores)["ranking"] for scores in sent]
+    whole = [repr(number) for result in offline for number in (result.lds, result.std_error, result.mean_p)]
+    secrets = _secrets(example, whole)
+    secrets += [values.tobytes() for result in offline for values in (result.influence, result.per_target)]
+    for path, content in answers.items():
+        for secret in secrets:
+            assert secret not in content, (path, secret[:40])
+
+
+@pytest.mark.parametrize(
+    "path", ["/benchmarks/toy/hidden.npz", "/benchmarks/toy/hidden/hidden.json", "/benchmarks/toy/downloads/public.npz"]
+)
+def test_there_is_no_way_to_other_files(service: Service, path: str) -> None:
+    assert service.client.get(path).status_code == 404
+
+
+def test_what_is_published_of_hidden_numbers_is_rounded() -> None:
+    numbers = {"lds": 0.123456789, "std_error": 0.000149, "z": -12.345, "z_random": 0.04567, "p_value": 1.2345e-9}
+    numbers |= {"difference": -0.00005001, "mean_p": 0.98765}
+    assert published(numbers, "open") == numbers
+    assert published(numbers, "protected") == {
+        "lds": 0.1235,
+        "std_error": 0.0001,
+        "z": -12.0,
+        "z_random": 0.046,
+        "p_value": 1.2e-9,
+        "difference": -0.0001,
+        "mean_p": 0.99,
+    }
+
+
+def test_the_log_is_one_line_each_of_names_and_values_without_secrets(
+    service: Service, token: str, toy: Example
+) -> None:
+    view = service.scored(token, "toy", npy(toy.scores()))
+    lines = service.log.read_text().splitlines()
+    own = [line for line in lines if view["id"] in line]
+    assert len(own) == 1
+    pattern = rf"timestamp=\S+Z level=info event=submission\.scored submission={view['id']} seconds=[\d.]+"
+    assert re.fullmatch(pattern, own[0]), own[0]
+    assert "ldsb_" not in "".join(lines)
+
+
+def test_the_description_of_the_api_names_every_call(service: Service) -> None:
+    description = service.client.get("/openapi.json").json()
+    assert description["openapi"].startswith("3.")
+    calls = {(method, path) for path, methods in description["paths"].items() for method in methods}
+    assert {
+        ("get", "/api/v1/benchmarks"),
+        ("get", "/api/v1/benchmarks/{name}"),
+        ("get", "/api/v1/benchmarks/{name}/public.npz"),
+        ("get", "/api/v1/benchmarks/{name}/kit.zip"),
+        ("get", "/api/v1/benchmarks/{name}/leaderboard"),
+        ("put", "/api/v1/benchmarks/{name}/submissions"),
+        ("get", "/api/v1/submissions/{submission_id}"),
+        ("get", "/api/v1/submissions/{submission_id}/per-target.npz"),
+        ("get", "/api/v1/compare"),
+        ("get", "/healthz"),
+        ("get", "/readyz"),
+    } <= calls
+    # Every parameter and field that people meet is explained, and nothing in there is ours alone.
+    text = json.dumps(description)
+    assert "hidden.json" not in text
+    assert str(service.settings.data_dir) not in text
+
+
+def test_health_is_told_without_a_token(service: Service) -> None:
+    for path, status in (("healthz", "alive"), ("readyz", "ready")):
+        response = service.client.get(f"{service.url}/{path}")
+        assert (response.status_code, response.json()) == (200, {"status": status})
+
+
+def test_a_server_without_its_files_is_alive_but_not_ready(service: Service) -> None:
+    folder = service.settings.storage_dir
+    aside = folder.rename(folder.with_name("aside"))
+    try:
+        response = service.client.get(f"{service.url}/readyz")
+        assert response.status_code == 503
+        assert response.json()["code"] == "internal.unready"
+        assert service.client.get(f"{service.url}/healthz").status_code == 200
+    finally:
+        aside.rename(folder)

@@ -1,0 +1,129 @@
+"""The job runner: it works when told, survives what a job raises, and ends when asked."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import jobs
+from app.jobs import Runner
+from tests.app.service import PATIENCE_SECONDS, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from app.sandbox.scorer import Scorer
+
+    Work = Callable[[Scorer], bool]
+    Run = Callable[[Work, int], Runner]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    runners: list[Runner] = []
+
+    def start(work: Work, threads: int) -> Runner:
+        runners.append(Runner(work, threads))
+        runners[-1].start()
+        return runners[-1]
+
+    yield start
+    for runner in runners:
+        runner.stop()
+
+
+def test_work_goes_on_until_there_is_none_and_begins_again_when_told(run: Run) -> None:
+    waiting, done = [1, 2, 3], []
+
+    def work(_: Scorer) -> bool:
+        if waiting:
+            done.append(waiting.pop(0))
+        return bool(waiting)
+
+    runner = run(work, 1)
+    until(lambda: done == [1, 2, 3], "three jobs")
+    waiting.append(4)
+    runner.notify()
+    until(lambda: done == [1, 2, 3, 4], "a fourth job")
+
+
+def test_work_that_nobody_told_of_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "RECHECK_SECONDS", 0.01)
+    looks = []
+
+    def work(_: Scorer) -> bool:
+        looks.append(1)
+        return False
+
+    run(work, 1)
+    until(lambda: len(looks) > 3, "a runner that looks again")
+
+
+def test_a_job_that_raises_does_not_end_the_runner(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    done = threading.Event()
+    fail = iter([True, False])
+
+    def work(_: Scorer) -> bool:
+        if next(fail, False):
+            raise RuntimeError("the disk is full")
+        done.set()
+        return False
+
+    runner = run(work, 1)
+    until(lambda: "job.crashed" in capsys.readouterr().out, "a log line")
+    runner.notify()
+    assert done.wait(PATIENCE_SECONDS)
+
+
+def test_several_jobs_run_at_once_each_with_its_own_process(run: Run) -> None:
+    together = threading.Barrier(2)
+    pids: set[int | None] = set()
+
+    def work(scorer: Scorer) -> bool:
+        if len(pids) < 2:
+            together.wait(PATIENCE_SECONDS)
+            pids.add(scorer.pid)
+        return False
+
+    run(work, 2)
+    until(lambda: len(pids) == 2, "two jobs at once")
+    assert None not in pids
+
+
+def test_a_call_during_the_search_for_work_is_not_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "RECHECK_SECONDS", 1000.0)
+    looking, told, again = threading.Event(), threading.Event(), threading.Event()
+
+    def work(_: Scorer) -> bool:
+        if looking.is_set():
+            again.set()
+            return False
+        looking.set()
+        assert told.wait(PATIENCE_SECONDS)
+        return False
+
+    runner = run(work, 1)
+    assert looking.wait(PATIENCE_SECONDS)
+    runner.notify()
+    told.set()
+    assert again.wait(PATIENCE_SECONDS)
+
+
+def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.05)
+    started, release = threading.Event(), threading.Event()
+
+    def work(_: Scorer) -> bool:
+        started.set()
+        return not release.wait(PATIENCE_SECONDS)
+
+    runner = Runner(work, 1)
+    runner.start()
+    assert started.wait(PATIENCE_SECONDS)
+    runner.stop()
+    assert not release.is_set()
+    release.set()
+    monkeypatch.setattr(jobs, "STOP_SECONDS", PATIENCE_SECONDS)
+    runner.stop()

@@ -1,0 +1,149 @@
+"""The leaderboard: who is listed, in which order, with which ranks, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from app.db.models import State, Submission
+from app.services.submissions import move
+from ldsboard.ceiling import attempt_gain
+from ldsboard.comparison import rank_intervals
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+NOISES = {"best": 0.2, "good": 0.5, "fair": 1.0, "poor": 3.0, "tied": 3.0}
+
+
+class Board(NamedTuple):
+    """A benchmark of its own, its entries, and what was sent for each."""
+
+    example: Example
+    ids: dict[str, str]
+    sent: dict[str, NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def board(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A board with five methods of one user and one of another; "best" was sent twice, and "poor" and "tied" are equal."""
+    example = write_benchmark(tmp_path_factory.mktemp("board"), "board")
+    service.publish(example.folder)
+    token = service.token("owner", ranked_per_day=100)
+    service.scored(token, "board", npy(example.scores(noise=9)), method="best")
+    sent = {method: example.scores(noise) for method, noise in NOISES.items()}
+    ids = {method: service.scored(token, "board", npy(scores), method=method)["id"] for method, scores in sent.items()}
+    sent["rival"] = example.scores(0.5, seed=1)
+    rival = service.token("rival")
+    ids["rival"] = service.scored(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",\n@')["id"]
+    return Board(example, ids, sent)
+
+
+def _leaderboard(service: Service, **query: Any) -> dict[str, Any]:
+    view: dict[str, Any] = service.client.get("/benchmarks/board/leaderboard", params=query).json()
+    return view
+
+
+def test_the_newest_of_each_owner_and_method_is_listed_best_first(service: Service, board: Board) -> None:
+    rows = _leaderboard(service)["rows"]
+    assert {row["id"] for row in rows} == set(board.ids.values())
+    assert all(first["lds"] >= second["lds"] for first, second in pairwise(rows))
+    assert rows[0]["id"] == board.ids["best"]
+    # Equal scores stand in the order of submission.
+    places = [row["id"] for row in rows]
+    assert places.index(board.ids["tied"]) == places.index(board.ids["poor"]) + 1
+
+
+def test_ranks_are_the_intervals_of_the_library(service: Service, board: Board) -> None:
+    results = {method: board.example.offline(scores)["ranking"] for method, scores in board.sent.items()}
+    influence_kM = np.stack([result.influence for result in results.values()])
+    intervals = rank_intervals([result.lds for result in results.values()], influence_kM)
+    expected = {board.ids[method]: list(interval) for method, interval in zip(results, intervals, strict=True)}
+    assert {row["id"]: row["rank"] for row in _leaderboard(service)["rows"]} == expected
+    assert len({tuple(rank) for rank in expected.values()}) > 2
+    for submission_id, rank in expected.items():
+        assert service.client.get(f"/submissions/{submission_id}").json()["hidden"]["rank"] == rank
+
+
+def test_an_entry_that_a_newer_one_replaced_has_no_rank(service: Service) -> None:
+    query = select(Submission.id).where(Submission.method == "best").order_by(Submission.created_at)
+    with service.database.read() as session:
+        replaced = session.scalars(query).first()
+    view = service.client.get(f"/submissions/{replaced}").json()
+    assert view["hidden"]["lds"] is not None
+    assert view["hidden"]["rank"] is None
+
+
+def test_attempts_and_what_they_may_have_gained_stand_beside_every_entry(service: Service, board: Board) -> None:
+    manifest = board.example.bundle.manifest
+    for row in _leaderboard(service)["rows"]:
+        assert row["attempts"] == (1 if row["owner"] == "rival" else 6)
+        gain = attempt_gain(row["lds"], row["attempts"], manifest.attempts_spectrum, 120)
+        assert row["possible_gain"] == round(gain, 4)
+        assert row["of_ceiling"] == round(row["lds"] / manifest.ceiling, 4)
+    assert service.client.get("/benchmarks/board").json()["best"] == {
+        "method": "best",
+        "owner": "owner",
+        "lds": _leaderboard(service)["rows"][0]["lds"],
+    }
+
+
+def test_csv_says_what_json_says_and_hides_formulas(service: Service, board: Board) -> None:
+    response = service.client.get("/benchmarks/board/leaderboard", params={"format": "csv"})
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    table = list(csv.DictReader(io.StringIO(response.text, newline="")))
+    rows = _leaderboard(service)["rows"]
+    assert len(table) == len(rows) == len(board.ids)
+    for line, row in zip(table, rows, strict=True):
+        cells = row | {"rank_low": row["rank"][0], "rank_high": row["rank"][1], "benchmark": "board", "version": 1}
+        cells |= {"ci_low": row["ci"][0], "ci_high": row["ci"][1]}
+        if row["id"] == board.ids["rival"]:
+            assert cells["title"] == '=2+"x",\n@'
+            cells["title"] = "'" + cells["title"]
+        assert line == {name: str(cells[name]) for name in line}
+
+
+def test_pages_join_to_the_whole(service: Service) -> None:
+    whole = _leaderboard(service)
+    assert whole["next"] is None
+    rows, address = [], "/benchmarks/board/leaderboard?limit=4"
+    while address:
+        page = service.client.get(address.removeprefix("/api/v1")).json()
+        rows += page["rows"]
+        address = page["next"]
+    assert rows == whole["rows"]
+
+
+def test_a_withdrawn_entry_leaves_the_board_and_still_counts(
+    service: Service, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    example = write_benchmark(tmp_path_factory.mktemp("withdrawn"), "withdrawn")
+    service.publish(example.folder)
+    token = service.token("leaver")
+    first = service.scored(token, "withdrawn", npy(example.scores(0.5)), method="a")
+    second = service.scored(token, "withdrawn", npy(example.scores(1.0)), method="b")
+    with service.database.write() as session:
+        assert move(session, first["id"], State.SCORED, State.WITHDRAWN)
+    rows = service.client.get("/benchmarks/withdrawn/leaderboard").json()["rows"]
+    assert [(row["id"], row["attempts"]) for row in rows] == [(second["id"], 2)]
+
+
+def test_a_board_without_entries_is_empty(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+    service.publish(write_benchmark(tmp_path_factory.mktemp("fresh"), "fresh").folder)
+    view = service.client.get("/benchmarks/fresh/leaderboard").json()
+    assert (view["rows"], view["next"]) == ([], None)
+    assert service.client.get("/benchmarks/fresh").json()["best"] is None
+    table = service.client.get("/benchmarks/fresh/leaderboard", params={"format": "csv"}).text
+    assert table.startswith("rank_low,rank_high,method,")
+    assert table.count("\n") == 1

@@ -1,0 +1,75 @@
+"""How many ranked submissions a user has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from app.db.models import Submission, now
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+@pytest.fixture
+def content(toy: Example) -> bytes:
+    return npy(toy.scores())
+
+
+def test_simultaneous_uploads_cannot_exceed_the_default_of_five(service: Service, content: bytes) -> None:
+    token = service.token("racer")
+    with ThreadPoolExecutor(8) as threads:
+        responses = list(threads.map(lambda _: service.submit(token, "toy", content), range(8)))
+    assert Counter(response.status_code for response in responses) == {202: 5, 429: 3}
+    accepted = [response.json()["id"] for response in responses if response.status_code == 202]
+    assert len(set(accepted)) == 5
+    assert all(service.settled(submission_id)["state"] == "scored" for submission_id in accepted)
+
+
+def test_practice_is_not_counted(service: Service, content: bytes) -> None:
+    token = service.token("learner", ranked_per_day=1)
+    for _ in range(3):
+        assert service.submit(token, "toy", content, kind="practice").status_code == 202
+    assert service.submit(token, "toy", content).status_code == 202
+    assert service.submit(token, "toy", content).status_code == 429
+    assert service.submit(token, "toy", content, kind="practice").status_code == 202
+
+
+def test_a_quota_of_a_day_opens_again_when_the_oldest_attempt_is_a_day_old(service: Service, content: bytes) -> None:
+    token = service.token("waiter", ranked_per_day=2)
+    ids = [service.submit(token, "toy", content).json()["id"] for _ in range(2)]
+    _age(service, ids[0], timedelta(hours=23))
+    response = service.submit(token, "toy", content)
+    assert response.status_code == 429
+    assert 3500 < int(response.headers["Retry-After"]) <= 3600
+    _age(service, ids[0], timedelta(hours=1, seconds=1))
+    assert service.submit(token, "toy", content).status_code == 202
+
+
+def test_a_quota_of_a_version_never_opens_again_but_the_next_version_has_its_own(
+    service: Service, content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for version in (1, 2):
+        folder = tmp_path_factory.mktemp("metered")
+        service.publish(write_benchmark(folder, "metered", version=version).folder)
+        token = service.token("metered", ranked_per_day=10, ranked_per_version=1)
+        assert service.submit(token, "metered", content).json()["benchmark"]["version"] == version
+        response = service.submit(token, "metered", content)
+        assert response.status_code == 429
+        assert "never for this version" in response.json()["hint"]
+
+
+def _age(service: Service, submission_id: str, age: timedelta) -> None:
+    """Let a submission be older than it is."""
+    created_at = service.row(submission_id).created_at - age
+    assert created_at < now()
+    with service.database.write() as session:
+        session.execute(update(Submission).where(Submission.id == submission_id).values(created_at=created_at))

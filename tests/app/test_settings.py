@@ -1,0 +1,63 @@
+"""Settings: read from the environment, and refused at start where they are unsafe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.app.service import Service
+
+
+def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LDSBOARD_DATA_DIR", raising=False)
+    settings = Settings()
+    assert settings.data_dir == Path(".ldsboard")
+    assert settings.resolved_database_url == f"sqlite:///{Path.cwd() / '.ldsboard' / 'ldsboard.sqlite3'}"
+    assert settings.storage_dir == Path(".ldsboard/files")
+    assert settings.benchmarks_dir == Path(".ldsboard/benchmarks")
+    assert (settings.ranked_per_day, settings.ranked_per_version) == (5, 30)
+
+
+def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LDSBOARD_DATA_DIR", "/srv/lds")
+    monkeypatch.setenv("LDSBOARD_STORAGE_URL", "/mnt/scores")
+    monkeypatch.setenv("LDSBOARD_PUBLIC_URL", "https://lds.example.org/")
+    monkeypatch.setenv("LDSBOARD_RANKED_PER_DAY", "7")
+    settings = Settings()
+    assert settings.resolved_database_url == "sqlite:////srv/lds/ldsboard.sqlite3"
+    assert settings.storage_dir == Path("/mnt/scores")
+    assert settings.public_url == "https://lds.example.org"
+    assert settings.ranked_per_day == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", "postgresql://localhost/lds"),
+        ("storage_url", "s3://bucket/prefix"),
+        ("public_url", "lds.example.org"),
+        ("public_url", "javascript:alert(1)"),
+        ("max_upload_bytes", 0),
+        ("max_upload_bytes", "2 GB"),
+        ("ranked_per_day", -1),
+        ("ranked_per_version", -1),
+        ("scoring_processes", 0),
+        ("scoring_processes", 65),
+    ],
+)
+def test_unsafe_values_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**{name: value})
+
+
+def test_a_server_with_unsafe_settings_does_not_start_and_says_why(service: Service) -> None:
+    ended = service.run("serve", environment=service.environment | {"LDSBOARD_STORAGE_URL": "s3://bucket"})
+    assert ended.returncode == 2
+    assert "expected a folder as STORAGE_URL, got s3://" in ended.stderr
+    assert "Traceback" not in ended.stderr

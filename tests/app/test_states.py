@@ -1,0 +1,215 @@
+"""The states of a submission: only the moves of the table happen, each once, each with an event."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from threading import Barrier
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from app.db.models import (
+    FINAL,
+    TRANSITIONS,
+    Benchmark,
+    Evaluation,
+    Event,
+    File,
+    Kind,
+    Measurement,
+    State,
+    Submission,
+    User,
+    Version,
+)
+from app.services import submissions
+from app.storage import Storage
+from ldsboard import ProblemError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.db.models import Base
+    from app.db.sessions import Database
+
+ERROR = {"code": "internal.failed", "expected": "a result", "got": "nothing", "hint": "Wait."}
+PAIRS = list(product(State, State))
+
+
+def _submission(database: Database, state: State = State.UPLOADING, **values: Any) -> str:
+    """Add a submission with all that it refers to, and return its id."""
+    with database.write() as session:
+        user = session.scalar(select(User)) or User(name="alice")
+        benchmark = session.scalar(select(Benchmark)) or Benchmark(name="toy", current_version=1)
+        version = session.scalar(select(Version)) or Version(benchmark=benchmark, version=1, manifest={})
+        submission = Submission(
+            user=user, version=version, kind=Kind.RANKED, method="ours", title="Ours", size=1, state=state, **values
+        )
+        if state in (State.REJECTED, State.FAILED):
+            submission.error = ERROR
+        session.add_all([benchmark, submission])
+        session.flush()
+        return submission.id
+
+
+def _state(database: Database, submission_id: str) -> str:
+    with database.read() as session:
+        return session.get_one(Submission, submission_id).state
+
+
+def _events(database: Database, submission_id: str) -> list[tuple[str | None, str, str | None]]:
+    with database.read() as session:
+        events = session.scalars(select(Event).where(Event.submission_id == submission_id).order_by(Event.id))
+        return [(event.before, event.after, event.detail) for event in events]
+
+
+def _move(database: Database, submission_id: str, before: State, after: State) -> bool:
+    error = ERROR if after in (State.REJECTED, State.FAILED) else None
+    with database.write() as session:
+        return submissions.move(session, submission_id, before, after, detail="because", error=error)
+
+
+def test_every_state_has_its_transitions_and_a_way_from_the_first() -> None:
+    assert set(TRANSITIONS) == set(State)
+    reached, new = set(), {State.UPLOADING}
+    while new:
+        reached |= new
+        new = {after for state in new for after in TRANSITIONS[state]} - reached
+    assert reached == set(State)
+    assert {State.UPLOADING, State.QUEUED, State.SCORING} == set(State) - FINAL
+
+
+@pytest.mark.parametrize(("before", "after"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def test_only_the_moves_of_the_table_happen(database: Database, before: State, after: State) -> None:
+    submission_id = _submission(database, before)
+    if after in TRANSITIONS[before]:
+        assert _move(database, submission_id, before, after)
+        assert _state(database, submission_id) == after
+        assert _events(database, submission_id) == [(before, after, "because")]
+    else:
+        with pytest.raises(ValueError, match=f"after {before}, got {after}"):
+            _move(database, submission_id, before, after)
+        assert _state(database, submission_id) == before
+        assert _events(database, submission_id) == []
+
+
+def test_a_submission_that_is_elsewhere_is_not_moved(database: Database) -> None:
+    submission_id = _submission(database, State.SCORED)
+    assert not _move(database, submission_id, State.QUEUED, State.SCORING)
+    assert not _move(database, "0" * 16, State.QUEUED, State.SCORING)
+    assert _state(database, submission_id) == State.SCORED
+    assert _events(database, submission_id) == []
+
+
+def test_one_of_many_simultaneous_moves_wins(database: Database) -> None:
+    submission_id = _submission(database, State.QUEUED)
+    together = Barrier(8)
+
+    def take(_: int) -> bool:
+        together.wait()
+        return _move(database, submission_id, State.QUEUED, State.SCORING)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(take, range(8))) == 1
+    assert len(_events(database, submission_id)) == 1
+
+
+def _measurement(part: str) -> Measurement:
+    numbers = dict.fromkeys(("lds", "std_error", "ci_low", "ci_high", "mean_p", "z_random", "grid_loss"), 0.0)
+    return Measurement(
+        evaluation_id=1, part=part, constant_predictions=0, warnings=[], influence=b"", per_target=b"", **numbers
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "constraint"),
+    [
+        ("UPDATE submission SET state = 'lost'", "ck_submission_state"),
+        ("UPDATE submission SET kind = 'secret'", "ck_submission_kind"),
+        ("UPDATE submission SET visibility = 'nobody'", "ck_submission_visibility"),
+        ("UPDATE submission SET state = 'rejected'", "ck_submission_error"),
+        ("UPDATE submission SET state = 'failed'", "ck_submission_error"),
+        ("UPDATE submission SET error = '{}'", "ck_submission_error"),
+        ("UPDATE submission SET user_id = 77", "FOREIGN KEY"),
+        ("UPDATE submission SET file_sha256 = 'ab'", "FOREIGN KEY"),
+        ("UPDATE submission SET method = NULL", "NOT NULL"),
+    ],
+)
+def test_the_database_refuses_what_the_code_must_not_do(database: Database, statement: str, constraint: str) -> None:
+    _submission(database)
+    with pytest.raises(IntegrityError, match=constraint), database.write() as session:
+        session.execute(text(statement))
+
+
+def test_the_database_refuses_unreferenced_files_unknown_parts_and_double_evaluations(database: Database) -> None:
+    submission_id = _submission(database, State.QUEUED)
+
+    def evaluation() -> Evaluation:
+        return Evaluation(submission_id=submission_id, version_id=1, scorer_version=1)
+
+    with database.write() as session:
+        session.add_all([evaluation(), User(name="bob")])
+    rows: list[tuple[Base, str]] = [
+        (File(sha256="a", size=1, references=0), "ck_file_referenced"),
+        (_measurement("private"), "ck_measurement_part"),
+        (evaluation(), "UNIQUE"),
+        (User(name="bob"), "UNIQUE"),
+    ]
+    for row, constraint in rows:
+        with pytest.raises(IntegrityError, match=constraint), database.write() as session:
+            session.add(row)
+
+
+def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as session:
+            session.add(User(name="carol"))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with database.read() as session:
+        assert session.scalar(select(User)) is None
+
+
+def test_a_file_that_arrives_for_a_submission_given_up_is_not_kept(database: Database, tmp_path: Path) -> None:
+    submission_id = _submission(database)
+    storage = Storage(tmp_path / "files")
+    assert _move(database, submission_id, State.UPLOADING, State.EXPIRED)
+    with storage.receive() as arrival:
+        arrival.write(b"scores")
+        sha256 = arrival.flush()
+        with pytest.raises(ProblemError, match="given up"), database.write() as session:
+            submissions.accept(session, submission_id, arrival, sha256)
+    assert not storage.path(sha256).exists()
+    assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_start_takes_up_what_an_end_left(database: Database, tmp_path: Path) -> None:
+    ids = {state: _submission(database, state) for state in State}
+    with database.write() as session:
+        submissions.recover(session)
+    after = {state: _state(database, submission_id) for state, submission_id in ids.items()}
+    assert after == {state: state for state in State} | {
+        State.UPLOADING: State.EXPIRED,
+        State.SCORING: State.QUEUED,
+    }
+    storage = Storage(tmp_path / "files")
+    half = storage.receive()
+    half.write(b"half a file")
+    assert len(list(storage.folder.rglob("*"))) == 2
+    Storage(tmp_path / "files").discard_arriving()
+    assert [path.name for path in storage.folder.rglob("*")] == ["arriving"]
+    half.__exit__(None, None, None)
+
+
+def test_moments_are_kept_in_utc(database: Database) -> None:
+    submission_id = _submission(database)
+    with database.read() as session:
+        created_at = session.get_one(Submission, submission_id).created_at
+    assert created_at.utcoffset() is not None
+    assert str(created_at.tzinfo) == "UTC"

@@ -1,0 +1,64 @@
+"""One server that most tests share, and the benchmarks that it offers."""
+
+from __future__ import annotations
+
+from shutil import copy
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.db.migration import upgrade
+from app.db.sessions import Database
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+
+MAX_UPLOAD_BYTES = 1_000_000
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """A protected benchmark: 60 examples, 7 targets, 40 public and 120 hidden subsets."""
+    return write_benchmark(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def open_toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """The same with nothing hidden."""
+    return write_benchmark(tmp_path_factory.mktemp("open"), "open-toy", split="open")
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Service]:
+    """A running server with both benchmarks."""
+    with Service(tmp_path_factory.mktemp("service"), max_upload_bytes=MAX_UPLOAD_BYTES) as running:
+        running.publish(toy.folder)
+        running.publish(open_toy.folder)
+        yield running
+
+
+@pytest.fixture
+def token(service: Service) -> str:
+    """A token of a user with a large quota."""
+    return service.token("alice", ranked_per_day=1000, ranked_per_version=1000)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty, migrated database, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "empty.sqlite3"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
+    """A fresh, migrated database."""
+    opened = Database(f"sqlite:///{copy(migrated, tmp_path / 'fresh.sqlite3')}")
+    yield opened
+    opened.close()
