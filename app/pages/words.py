@@ -1,0 +1,93 @@
+"""How numbers and codes are written for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ldsboard.result import CHANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from app.services.views import Interval
+
+STATES = {
+    "uploading": "The file is on its way.",
+    "queued": "Waiting to be scored.",
+    "scoring": "Being scored now.",
+    "rejected": "The file cannot be scored; it was deleted.",
+    "failed": "The fault is ours, and this does not count as an attempt.",
+    "expired": "The upload ended early; nothing was kept.",
+    "withdrawn": "Its owner took it back.",
+}
+
+
+def number(value: float) -> str:
+    """Write a correlation or a difference of correlations, with a real minus sign."""
+    return f"{value:.4f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+
+
+def span(interval: Interval) -> str:
+    """Write an interval of correlations."""
+    return f"[{number(interval[0])}, {number(interval[1])}]"
+
+
+def significant(value: float) -> str:
+    """Write a p-value or a distance from chance, in two significant digits."""
+    rounded = f"{value:.2g}"
+    return (f"{float(rounded):.0f}" if "e+" in rounded else rounded).replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+
+
+def rank(interval: tuple[int, int]) -> str:
+    """Write a rank, or the ranks between which an entry may be."""
+    low, high = interval
+    return str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
+
+
+def share(value: float) -> str:
+    """Write a share of the ceiling."""
+    return f"{100 * value:.1f}\u202f%".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+
+
+def date(moment: datetime) -> str:
+    """Write a day."""
+    return f"{moment:%Y-%m-%d}"
+
+
+def count(value: int, singular: str, plural: str = "") -> str:
+    """Write a number of things."""
+    return f"{value:,} {singular if value == 1 else plural or singular + 's'}"
+
+
+def chance(z: float) -> str | None:
+    """Return what to say of a score that is not clearly better than chance."""
+    if abs(z) < CHANCE:
+        return "not distinguishable from random"
+    return "sign flipped?" if z < 0 else None
+
+
+def cost(reported: dict[str, Any] | None) -> str:
+    """Write what a submitter says that the scores cost."""
+    if not reported:
+        return "not reported"
+    parts = []
+    if "seconds" in reported:
+        parts.append(_duration(reported["seconds"]))
+    if "models" in reported:
+        parts.append(count(reported["models"], "model"))
+    if "device" in reported:
+        parts.append(reported["device"])
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    writer.__name__: writer for writer in (number, span, significant, rank, share, date, count, chance, cost)
+}

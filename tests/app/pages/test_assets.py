@@ -1,0 +1,63 @@
+"""The files that pages load: our own, unchanged, each under its hash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.pages import assets
+
+if TYPE_CHECKING:
+    from tests.app.pages.conftest import Site
+
+
+def test_vendored_files_are_what_was_written_down() -> None:
+    vendor = assets.FOLDER / "vendor"
+    files = {path.relative_to(assets.FOLDER).as_posix(): path for path in vendor.glob("*/*")}
+    written = {path: value for path, value in assets.integrities().items() if path.startswith("vendor/")}
+    assert written == {path: assets.integrity(file.read_bytes()) for path, file in files.items()}
+    for folder in vendor.iterdir():
+        assert not folder.is_dir() or (folder / "LICENSE").exists()
+
+
+def pages(site: Site) -> list[str]:
+    named = [f"/submissions/{submission_id}" for submission_id in site.ids.values()]
+    return ["/", "/benchmarks/toy", "/benchmarks/open-toy", "/compare", "/docs", *named]
+
+
+def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
+    seen = set()
+    for path in pages(site):
+        page = site.page(path)
+        for attributes in page.all("script") + page.all("link"):
+            address = attributes.get("src") or attributes["href"]
+            assert address is not None
+            response = site.browser.get(address)
+            assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+            if attributes.get("rel") != "icon":
+                assert attributes["integrity"] == assets.integrity(response.content)
+            seen.add(address.split("?")[0].rsplit("/", 1)[1])
+        for tag, attributes in page.elements:
+            assert tag != "style"
+            assert not {name for name in attributes if name == "style" or name.startswith("on")}
+            for name in ("href", "src", "action"):
+                assert (attributes.get(name) or "/").startswith(("/", "?", "#"))
+                assert not (attributes.get(name) or "").startswith("//")
+    assert seen == {"style.css", "icon.svg", "charts.js", "docs.js"} | {
+        "d3.min.js",
+        "plot.umd.min.js",
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+    }
+
+
+def test_files_without_their_present_hash_are_asked_for_again(site: Site) -> None:
+    for path in ("/static/charts.js", "/static/charts.js?v=old"):
+        response = site.browser.get(path)
+        assert response.headers["cache-control"] == "no-cache"
+        again = site.browser.get(path, headers={"If-None-Match": response.headers["etag"]})
+        assert again.status_code == 304
+
+
+def test_first_view_needs_no_chart_library(site: Site) -> None:
+    assert not site.page("/").all("script")
+    assert not site.page("/compare").all("script")

@@ -1,0 +1,67 @@
+"""Errors as people and as programs see them, and the headers that protect every answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from app.pages.protection import HEADERS
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.pages.conftest import Site
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/nowhere", 404, "request.not_found"),
+        ("/benchmarks/unknown", 404, "benchmark.unknown"),
+        ("/benchmarks/toy?version=none", 422, "request.invalid"),
+        ("/submissions/unknown", 404, "submission.unknown"),
+        ("/compare?a=unknown&b=unknown", 404, "submission.unknown"),
+        ("/static/nothing.js", 404, "request.not_found"),
+        ("/static/../site.py", 404, "request.not_found"),
+    ],
+)
+def test_errors_are_pages_for_people_and_problems_for_programs(site: Site, path: str, status: int, code: str) -> None:
+    response = site.browser.get(path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert code in response.text
+    response = site.browser.get(path, headers={"Accept": "*/*"})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == code
+
+
+def test_errors_of_the_api_are_never_pages(site: Site) -> None:
+    for path in ("/api/v1/nowhere", "/api/v1/benchmarks/unknown"):
+        assert site.browser.get(path).headers["content-type"] == "application/problem+json"
+
+
+def test_wrong_method_names_the_right_ones(site: Site) -> None:
+    response = site.browser.post("/")
+    assert response.status_code == 405
+    assert "GET" in response.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/benchmarks/toy", "/docs", "/nowhere", "/api/v1/benchmarks", "/api/v1/nowhere"])
+def test_every_answer_is_protected(site: Site, path: str) -> None:
+    headers = site.browser.get(path).headers
+    assert {name: headers[name] for name in HEADERS} == HEADERS
+
+
+def test_failures_of_ours_are_protected_pages_too(tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        with service.database.write() as session:
+            session.connection().exec_driver_sql("ALTER TABLE version RENAME TO lost")
+        response = httpx.get(service.url, headers={"Accept": "text/html"}, trust_env=False)
+        assert response.status_code == 500
+        assert "internal.failed" in response.text
+        assert "lost" not in response.text
+        assert {name: response.headers[name] for name in HEADERS} == HEADERS

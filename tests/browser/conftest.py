@@ -1,0 +1,102 @@
+"""A real browser on a real server, which allows no error and no foreign request on any page."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.app.benchmarks import write_benchmark
+from tests.app.boards import fill
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with a filled board and an open one."""
+
+    url: str
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    toy = write_benchmark(tmp_path_factory.mktemp("toy"))
+    with Service(tmp_path_factory.mktemp("site")) as service:
+        service.publish(toy.folder)
+        service.publish(write_benchmark(tmp_path_factory.mktemp("open"), "open-toy", split="open").folder)
+        yield Site(service.url, fill(service, toy))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert executable, "expected chromium on the PATH, got none; `make test` installs it"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield started
+        started.close()
+
+
+@dataclass
+class Visitor:
+    """Opens windows on the site, and keeps what went wrong in any of them."""
+
+    browser: Browser
+    site: Site
+    troubles: list[str] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
+
+    def open(self, path: str, *, width: int = 1280, dark: bool = False, javascript: bool = True) -> Page:
+        """Open a page in a new window, and wait until its charts are drawn."""
+        page = self.browser.new_page(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=javascript,
+            base_url=self.site.url,
+        )
+        self.pages.append(page)
+        page.on("console", lambda message: self._note(message.type in ("error", "warning"), message.text))
+        page.on("pageerror", lambda error: self._note(True, str(error)))
+        page.on("request", lambda request: self._note(self._is_foreign(request.url), request.url))
+        self.visit(page, path)
+        return page
+
+    def visit(self, page: Page, path: str) -> None:
+        """Go to a page in an open window, and wait until its charts are drawn."""
+        page.goto(path)
+        # Not by a function in the page: its policy, rightly, lets nobody evaluate strings there.
+        for figure in page.locator("figure[data-chart]:not([hidden])").all():
+            figure.locator("svg.plot").wait_for()
+
+    def _note(self, wrong: bool, what: str) -> None:
+        if wrong:
+            self.troubles.append(what)
+
+    def _is_foreign(self, url: str) -> bool:
+        return not url.startswith((self.site.url, "data:"))
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
+    """Somebody who looks around; any error, policy violation or foreign request fails the test."""
+    someone = Visitor(browser, site)
+    yield someone
+    for page in someone.pages:
+        page.close()
+    assert someone.troubles == []
