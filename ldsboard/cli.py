@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -23,16 +24,10 @@ from ldsboard.client import Client, ClientError, RefusedError, Reported, Unreach
 from ldsboard.comparison import compare as compare_results
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.problems import ProblemError
+from ldsboard.result import WARNINGS
 from ldsboard.scores import check_finite, check_shape, read_scores
 
 UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
-
-WARNINGS = {
-    "scores.dynamic_range": "the scores of a target span so many orders of magnitude that small ones were rounded",
-    "scores.constant_predictions": "some targets have equal predictions for every subset; they count as 0",
-    "scores.random": "not distinguishable from random scores",
-    "scores.sign_flipped": "significantly negative: is the sign flipped?",
-}
 
 cli = typer.Typer(
     help="Score data attribution methods by the linear datamodeling score.",
@@ -40,7 +35,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
-output = Console(highlight=False, soft_wrap=True)
+output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 Scores = Annotated[
     Path, typer.Argument(help="A .npy file of scores, (n training examples, N targets).", show_default=False)

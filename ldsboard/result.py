@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 SCORER_VERSION = 1
 """Raised by hand whenever the bits of an LDS, a rho or a psi change for any input."""
 
+WARNINGS = {
+    "scores.dynamic_range": "The scores of a target span so many orders of magnitude that small ones were rounded.",
+    "scores.constant_predictions": "Some targets have equal predictions for every subset; they count as 0.",
+    "scores.random": "Not distinguishable from random scores.",
+    "scores.sign_flipped": "Significantly negative. Is the sign flipped? A high score should say: the example raises the margin.",
+}
+"""What a reader of a result should know, by code and in words."""
+
 CHANCE = 3.0
 """Distance from chance, in standard deviations, below which a score is not distinguishable from random."""
 

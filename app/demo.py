@@ -1,0 +1,166 @@
+"""The whole way in one command: ground truth, baselines, submissions, and the site, each by the command a person would use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import typer
+from sqlalchemy import select
+
+from app.db.models import Benchmark
+from app.services import accounts, benchmarks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from app.db.sessions import Database
+    from app.settings import Settings
+
+BENCHMARK = "digits-mlp"
+BASELINES = ("random", "similarity", "datamodel", "grad-dot", "trak", "ek-fac")
+OWNER = "baselines"
+PATIENCE_SECONDS = 60.0
+TABLE_START, TABLE_END = "<!-- leaderboard -->", "<!-- /leaderboard -->"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A data folder with the digits benchmark in it, and the six baselines on its leaderboard."""
+
+    settings: Settings
+    database: Database
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Where the site is."""
+        return f"http://localhost:{self.port}"
+
+    def prepare(self) -> None:
+        """Train the ground truth and publish it, unless that was done before."""
+        with self.database.read() as session:
+            if session.scalar(select(Benchmark).where(Benchmark.name == BENCHMARK)) is not None:
+                return
+        folder = self.settings.data_dir / "training" / BENCHMARK
+        typer.echo(f"Training 2,000 models for {BENCHMARK}; if interrupted, the next start goes on from there.")
+        _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
+        with self.database.write() as session:
+            benchmarks.publish(session, self.settings.benchmarks_dir, folder)
+
+    def token(self) -> str:
+        """Return a token of the demo's own user, which has no quota to speak of; made once and kept in the data folder."""
+        path = self.settings.data_dir / "demo-token"
+        if not path.exists():
+            with self.database.write() as session:
+                accounts.add_user(session, OWNER, ranked_per_day=1000, ranked_per_version=1000)
+                token = accounts.create_token(session, OWNER)
+            path.touch(mode=0o600)
+            path.write_text(token)
+        return path.read_text()
+
+    @contextmanager
+    def serving(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the server as a process of its own, and end it with the block."""
+        server = subprocess.Popen([sys.executable, "-m", "app", "serve", "--port", str(self.port)])
+        try:
+            self._wait_until_ready(server)
+            yield server
+        finally:
+            server.terminate()
+            server.wait()
+
+    def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                if httpx.get(f"{self.address}/readyz").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise RuntimeError(
+            f"expected a server at {self.address}, got none. Is the port taken? Choose another: PORT=8001"
+        )
+
+    def submit_baselines(self, token: str) -> None:
+        """Compute and submit, over HTTP and by the command line, every baseline that is not on the leaderboard yet."""
+        environment = {
+            "LDSBOARD_SERVER": self.address,
+            "LDSBOARD_TOKEN": token,
+            "LDSBOARD_CACHE": str(self.settings.data_dir.absolute() / "cache"),
+        }
+        missing = [name for name in BASELINES if name not in {row["method"] for row in self.rows()}]
+        if missing:
+            _run("-m", "ldsboard.cli", "pull", BENCHMARK, **environment)
+        scores = self.settings.data_dir.absolute() / "scores"
+        scores.mkdir(exist_ok=True)
+        for name in missing:
+            typer.echo(f"Baseline {name}")
+            file = str(scores / f"{name}.npy")
+            cost = json.loads(
+                _run("-m", "worker", "baseline", name, "--benchmark", BENCHMARK, "--out", file, **environment)
+            )
+            reported = [f"--{key}={value}" for key, value in cost.items()]
+            submit = ("-m", "ldsboard.cli", "submit", file, BENCHMARK, "--method", name, "--kind", "ranked", *reported)
+            typer.echo(_run(*submit, **environment), nl=False)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the leaderboard."""
+        answer = httpx.get(f"{self.address}/api/v1/benchmarks/{BENCHMARK}/leaderboard").raise_for_status()
+        rows: list[dict[str, Any]] = answer.json()["rows"]
+        return rows
+
+    def greet(self, token: str) -> None:
+        """Print the leaderboard, and what to do next."""
+        environment = os.environ | {"LDSBOARD_SERVER": self.address}
+        subprocess.run([sys.executable, "-m", "ldsboard.cli", "leaderboard", BENCHMARK], env=environment, check=True)
+        scores = self.settings.data_dir / "scores" / "grad-dot.npy"
+        typer.echo(f"The site is at {self.address}. Your token is {token}")
+        typer.echo("Send a score file of your own (this one is a baseline's):\n")
+        typer.echo(f"  curl -T {scores} -H 'Authorization: Bearer {token}' \\")
+        typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
+        typer.echo("Ctrl-C ends it; what was made is kept.")
+
+    def write_table(self, readme: Path) -> None:
+        """Write the leaderboard into a file, between its two marks.
+
+        Raises
+        ------
+        ValueError
+            The file lacks the marks.
+        """
+        text = readme.read_text()
+        if TABLE_START not in text or TABLE_END not in text:
+            raise ValueError(f"expected the marks {TABLE_START} and {TABLE_END} in {readme}, got none. Put them in.")
+        before, rest = text.split(TABLE_START, 1)
+        after = rest.split(TABLE_END, 1)[1]
+        readme.write_text(f"{before}{TABLE_START}\n{_table(self.rows())}{TABLE_END}{after}")
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| rank | method | LDS [95 % interval] | of the ceiling | distance from chance (sd) |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = row["rank"]
+        rank = str(low) if low == high else f"{low}-{high}"
+        lines.append(
+            f"| {rank} | `{row['method']}` | {row['lds']:.4f} [{row['ci'][0]:.4f}, {row['ci'][1]:.4f}] "
+            f"| {row['of_ceiling']:.1%} | {row['z_random']:g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _run(*arguments: str, **environment: str) -> str:
+    """Run a Python module as a command, with its progress on the terminal, and return its standard output."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True).stdout
