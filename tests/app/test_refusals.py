@@ -11,8 +11,8 @@ import pytest
 
 from ldsboard import GroundTruth, ProblemError
 from ldsboard.problems import TITLES
-from tests.conftest import MAX_UPLOAD_BYTES
 from tests.app.service import npy
+from tests.conftest import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
