@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from ldsboard.bundle import MANIFEST, BundleError
+from ldsboard.manifest import MANIFEST, BundleError
 
 DEFAULT_SERVER = "http://localhost:8000"
 

@@ -1,7 +1,6 @@
 """The command line: ``ldsboard score | validate | submit | status | leaderboard | pull | compare``.
 
-Exit codes: 0 done; 1 unexpected; 2 usage; 3 file rejected; 4 not allowed; 5 quota; 6 evaluation failed; 7 timed out waiting;
-8 server unreachable; 9 a gate was not met.
+Exit codes are in `ldsboard.exits`.
 """
 
 from __future__ import annotations
@@ -11,30 +10,29 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from ldsboard.bundle import Bundle, BundleError
+from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.client import Client, ClientError, RefusedError, Reported, UnreachableError
 from ldsboard.comparison import compare as compare_results
+from ldsboard.exits import REJECTED, UNEXPECTED, UNREACHABLE, USAGE, errors, exit_code, fail, finish, gate
 from ldsboard.groundtruth import GroundTruth
+from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
 from ldsboard.result import WARNINGS
 from ldsboard.scores import check_finite, check_shape, read_scores
-
-UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
 
 cli = typer.Typer(
     help="Score data attribution methods by the linear datamodeling score.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 Scores = Annotated[
@@ -106,7 +104,7 @@ def submit(
     """Send a score file to a benchmark, and wait for its result."""
     kind = kind or ("practice" if os.environ.get("CI") else "ranked")
     if kind not in ("ranked", "practice"):
-        _fail(USAGE, f"expected --kind ranked or practice, got {kind!r}")
+        fail(USAGE, f"expected --kind ranked or practice, got {kind!r}")
     cost = Reported(seconds, device, models)
     with Client(server, token) as client:
         bar = Progress(
@@ -134,8 +132,8 @@ def submit(
                 submission = client.wait(submission["id"], timeout)
         _show(submission, as_json=as_json)
         if wait:
-            _finish(submission)
-            _gate(client, submission, min_lds, no_regress_from)
+            finish(submission)
+            gate(client, submission, min_lds, no_regress_from)
 
 
 @cli.command()
@@ -152,7 +150,7 @@ def status(
         submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
     _show(submission, as_json=as_json)
     if wait:
-        _finish(submission)
+        finish(submission)
 
 
 @cli.command()
@@ -223,32 +221,6 @@ def _show(submission: dict[str, Any], *, as_json: bool) -> None:
     _print_warnings(submission["warnings"])
 
 
-def _finish(submission: dict[str, Any]) -> None:
-    """End with the exit code of a submission that was waited for, unless it is scored."""
-    state, error = submission["state"], submission["error"]
-    if state == "scored":
-        return
-    if state == "rejected":
-        _fail(REJECTED, f"{error['detail']} [{error['code']}]")
-    if state == "failed":
-        _fail(FAILED, f"{error['detail']} [{error['code']}]")
-    if state in ("expired", "withdrawn"):
-        _fail(FAILED, f"the submission is {state}. Send the file again.")
-    _fail(TIMED_OUT, f"it is still {state}. Go on waiting with: ldsboard status --wait {submission['id']}")
-
-
-def _gate(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
-    reached = (submission["hidden"] or submission["public"])["lds"]
-    if min_lds is not None and reached < min_lds:
-        _fail(GATE, f"expected an LDS of at least {min_lds}, got {reached:.4f}")
-    if no_regress_from is not None:
-        difference = client.compare(submission["id"], no_regress_from)
-        if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004
-            _fail(
-                GATE, f"worse than {no_regress_from} by {-difference['difference']:.4f} (p {difference['p_value']:.2g})"
-            )
-
-
 def _interval(numbers: dict[str, Any]) -> str:
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
@@ -263,25 +235,6 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))  # noqa: T201 -- plain text for other programs
 
 
-def _fail(code: int, message: str) -> NoReturn:
-    errors.print(f"Error: {message}", markup=False)
-    raise SystemExit(code)
-
-
-def _exit_code(error: RefusedError) -> int:
-    """Return the exit code for what the server refused."""
-    code = error.problem.code
-    if code == "quota.exceeded":
-        return QUOTA
-    if code.startswith("auth."):
-        return NOT_ALLOWED
-    if code.startswith(("scores.", "upload.")):
-        return REJECTED
-    if code.startswith("internal."):
-        return UNEXPECTED
-    return USAGE
-
-
 def main() -> None:
     """Run a command and end with its exit code."""
     try:
@@ -292,15 +245,15 @@ def main() -> None:
             again = (
                 f" Try again after {datetime.now(UTC) + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S} UTC."
             )
-        _fail(_exit_code(error), f"{error}{again}")
+        fail(exit_code(error), f"{error}{again}")
     except UnreachableError as error:
-        _fail(UNREACHABLE, str(error))
+        fail(UNREACHABLE, str(error))
     except ProblemError as error:
-        _fail(REJECTED, f"{error} [{error.problem.code}]")
+        fail(REJECTED, f"{error} [{error.problem.code}]")
     except (BundleError, OSError) as error:
-        _fail(USAGE, str(error))
+        fail(USAGE, str(error))
     except ClientError as error:
-        _fail(UNEXPECTED, str(error))
+        fail(UNEXPECTED, str(error))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from ldsboard import ceiling
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.grid import to_grid
+from ldsboard.margins import check_margins_differ, margins_array, read_margins
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
 from ldsboard.problems import ProblemError
 from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_rows, spearman, spearman_influence
@@ -93,7 +94,7 @@ class GroundTruth:
 
     def __init__(self, masks: Any, margins: Any, *, n_train: int | None = None, packed: bool = False) -> None:
         self.masks_Mn = read_masks(masks, n_train, packed=packed)
-        self.margins_MRN = _read_margins(margins, len(self.masks_Mn))
+        self.margins_MRN = read_margins(margins, len(self.masks_Mn))
         self.margins_MN = self.margins_MRN.mean(axis=1, dtype=np.float64)
         self._weights_nM = np.asfortranarray(self.masks_Mn.T, dtype=np.float64)
         self._ranked: dict[bytes, RankedRows] = {}
@@ -203,13 +204,7 @@ class GroundTruth:
                 hint="Ranks need at least two subsets; above the limit their sums would no longer be exact.",
             )
         masks_Mn, margins_MN = self.masks_Mn[rows], self.margins_MN[rows]
-        constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
-        if constant.size:
-            raise _bad_margins(
-                "margins that differ between subsets",
-                f"{constant.size} constant target(s): {', '.join(map(str, constant[:10]))}",
-                "Leave out these targets: no score can rank equal outcomes.",
-            )
+        check_margins_differ(margins_MN)
         margins = rank_rows(np.ascontiguousarray(margins_MN.T))
         digest = hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes())
         return RankedRows(
@@ -271,43 +266,13 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
     (0.968, 0.003)
     """
     scores_nN = read_scores(scores)
-    margins_array = _as_array(margins)
+    array = margins_array(margins)
     # Without this, transposed scores would make the masks look wrong, and not themselves.
     n, N = scores_nN.shape
-    targets = margins_array.shape[-1] if margins_array.ndim else 0
+    targets = array.shape[-1] if array.ndim else 0
     check_shape((n, N), N if n == targets != N else n, targets if n == targets else N)
-    truth = GroundTruth(masks, margins_array, n_train=n, packed=packed)
+    truth = GroundTruth(masks, array, n_train=n, packed=packed)
     return truth.score(scores_nN)
-
-
-def _bad_margins(expected: str, got: str, hint: str) -> ProblemError:
-    return ProblemError("margins.invalid", expected=expected, got=got, hint=hint)
-
-
-def _as_array(margins: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(margins)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise _bad_margins(
-            "margins that numpy can read",
-            str(error),
-            "Give one array; for a torch tensor: margins.detach().cpu().numpy().",
-        ) from error
-
-
-def _read_margins(margins: Any, M: int) -> NDArray[np.floating]:
-    """Return margins as (M, R, N), real and finite."""
-    array = _as_array(margins)
-    if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or len(array) != M or 0 in array.shape:
-        raise _bad_margins(
-            f"real margins of shape ({M}, N) or ({M}, R, N) for {M} subsets",
-            f"{array.dtype} of shape {array.shape}",
-            "Give one row per subset, in the order of the masks.",
-        )
-    if not np.isfinite(array).all():
-        raise _bad_margins("finite margins", "NaN or infinite values", "Train the diverged models again.")
-    array = array.astype(np.result_type(array, np.float32), copy=False)
-    return array if array.ndim == 3 else array[:, None, :]  # noqa: PLR2004
 
 
 def _rows_of(ranking: Ranking, rows: slice) -> Ranking:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ldsboard.bundle import BundleError
+from ldsboard.manifest import BundleError
 from worker import bench, recipes
 from worker.baselines.command import baseline
 from worker.gathering import gather as gather_folder

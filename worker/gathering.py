@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.bundle import HiddenPart, Manifest, write_bundle
+from ldsboard.bundle import HiddenPart, write_bundle
 from worker import device
 from worker.data import DATASETS
 from worker.kit import write_kit
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ldsboard.manifest import Manifest
     from worker.models import Recipe
 
 

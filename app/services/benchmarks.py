@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from app.db.models import Benchmark, Version
 from ldsboard import GroundTruth
-from ldsboard.bundle import MANIFEST, Bundle
+from ldsboard.bundle import Bundle
+from ldsboard.manifest import MANIFEST
 from ldsboard.masks import count_duplicates
 from ldsboard.problems import ProblemError
 

@@ -30,7 +30,7 @@ def large(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Example
 
 def _begin(service: Service, token: str, content: bytes, send: int, key: str = "") -> socket.socket:
     """Send the first bytes of a score file."""
-    connection = socket.create_connection(("localhost", service.port))
+    connection = socket.create_connection(("localhost", service.port), PATIENCE_SECONDS)
     request = (
         "PUT /api/v1/benchmarks/large/submissions?method=ours HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n"

@@ -16,7 +16,7 @@ import pytest
 from app.services import benchmarks
 from app.services.benchmarks import PublishError
 from ldsboard import ProblemError
-from ldsboard.bundle import BundleError
+from ldsboard.manifest import BundleError
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import ROOT
 

@@ -11,7 +11,7 @@ import pytest
 
 from ldsboard import GroundTruth, ProblemError
 from ldsboard.problems import TITLES
-from tests.app.service import npy
+from tests.app.service import PATIENCE_SECONDS, npy
 from tests.conftest import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_shapes_are_named(service: Service, token: str) -> None:
 
 
 def test_a_large_file_is_refused_by_its_stated_length_alone(service: Service, token: str) -> None:
-    with socket.create_connection(("localhost", service.port)) as connection:
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as connection:
         request = (
             "PUT /api/v1/benchmarks/toy/submissions?method=ours HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {token}\r\nContent-Length: {MAX_UPLOAD_BYTES + 1}\r\nConnection: close\r\n\r\n"
@@ -211,7 +211,7 @@ def test_a_small_file_whose_connection_drops_leaves_nothing(
     service: Service, token: str, toy: Example, send: int
 ) -> None:
     content = npy(toy.scores().astype(np.float64))
-    with socket.create_connection(("localhost", service.port)) as connection:
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as connection:
         request = (
             "PUT /api/v1/benchmarks/toy/submissions?method=ours HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {token}\r\nContent-Length: {len(content)}\r\n\r\n"

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth, ProblemError
-from ldsboard.bundle import Bundle, BundleError, HiddenPart, Manifest, sha256, write_bundle
+from ldsboard.bundle import Bundle, HiddenPart, sha256, write_bundle
 from ldsboard.ceiling import margin_spectrum, noise_ceiling
+from ldsboard.manifest import BundleError, Manifest
 from ldsboard.masks import pack_masks
 from ldsboard.subsets import commitment, draw_masks
 

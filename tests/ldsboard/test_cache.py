@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
-from ldsboard.bundle import BundleError, write_bundle
+from ldsboard.bundle import write_bundle
 from ldsboard.cache import default_server, folder, pulled
+from ldsboard.manifest import BundleError
 from ldsboard.subsets import draw_masks
 
 if TYPE_CHECKING:

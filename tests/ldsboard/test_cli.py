@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard import GroundTruth, cache, cli
-from ldsboard.bundle import BundleError
+from ldsboard import GroundTruth, cache, cli, exits
+from ldsboard.manifest import BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def test_a_pulled_benchmark_is_the_published_folder_and_scores_offline(
 
 def test_an_unpulled_benchmark_is_a_usage_error_that_says_how_to_pull(shell: Shell, scores: Path) -> None:
     ran = shell("score", str(scores), "toy")
-    assert ran.code == cli.USAGE
+    assert ran.code == exits.USAGE
     assert "ldsboard pull toy" in ran.err
     with pytest.raises(BundleError, match="ldsboard pull nothing"):
         GroundTruth.from_pulled("nothing")
@@ -134,7 +134,7 @@ def test_comparing_online_and_offline(shell: Shell, toy: Example, scores: Path, 
     assert offline["difference"] == parts[0]["public"].lds - parts[1]["public"].lds
 
     gate = shell("submit", str(worse), "toy", "--method", "worse", "--no-regress-from", a)
-    assert gate.code == cli.GATE
+    assert gate.code == exits.GATE
     assert "worse than" in gate.err
     assert shell("submit", str(scores), "toy", "--method", "scores", "--no-regress-from", b).code == 0
 
@@ -142,7 +142,7 @@ def test_comparing_online_and_offline(shell: Shell, toy: Example, scores: Path, 
 def test_gates(shell: Shell, scores: Path) -> None:
     assert shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.1").code == 0
     ran = shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.999")
-    assert ran.code == cli.GATE
+    assert ran.code == exits.GATE
     assert "expected an LDS of at least 0.999" in ran.err
 
 
@@ -186,42 +186,42 @@ def test_a_bad_file_has_the_same_code_offline_and_online(shell: Shell, toy: Exam
     shell("pull", "toy")
     offline = shell("validate", str(path), "toy")
     online = shell("submit", str(path), "toy", "--method", "bad", "--kind", "practice")
-    assert offline.code == online.code == cli.REJECTED
+    assert offline.code == online.code == exits.REJECTED
     assert f"[{code}]" in offline.err
     assert f"[{code}]" in online.err
 
 
 def test_who_may_not_submit_is_told_so(shell: Shell, service: Service, scores: Path) -> None:
     shell.environment.setenv("LDSBOARD_TOKEN", "ldsb_wrong")
-    assert shell("submit", str(scores), "toy", "--method", "x").code == cli.NOT_ALLOWED
+    assert shell("submit", str(scores), "toy", "--method", "x").code == exits.NOT_ALLOWED
     shell.environment.setenv("LDSBOARD_TOKEN", service.token("poor", ranked_per_day=0))
     ran = shell("submit", str(scores), "toy", "--method", "x")
-    assert ran.code == cli.QUOTA
+    assert ran.code == exits.QUOTA
     assert "Try again after" in ran.err
 
 
 def test_usage_errors(shell: Shell, scores: Path) -> None:
-    assert shell("submit", str(scores), "toy", "--method", "x", "--kind", "secret").code == cli.USAGE
-    assert shell("submit", "nowhere.npy", "toy", "--method", "x").code == cli.USAGE
-    assert shell("submit", str(scores), "nothing", "--method", "x").code == cli.USAGE
-    assert shell("status", "0000").code == cli.USAGE
-    assert shell("frobnicate").code == cli.USAGE
+    assert shell("submit", str(scores), "toy", "--method", "x", "--kind", "secret").code == exits.USAGE
+    assert shell("submit", "nowhere.npy", "toy", "--method", "x").code == exits.USAGE
+    assert shell("submit", str(scores), "nothing", "--method", "x").code == exits.USAGE
+    assert shell("status", "0000").code == exits.USAGE
+    assert shell("frobnicate").code == exits.USAGE
 
 
 def test_a_timeout_says_how_to_go_on_and_an_unfinished_submission_has_its_code(
     shell: Shell, scores: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submission = shell("submit", str(scores), "toy", "--method", "slow", "--no-wait", "--json").json
-    outcomes = [("queued", cli.TIMED_OUT), ("expired", cli.FAILED), ("withdrawn", cli.FAILED)]
+    outcomes = [("queued", exits.TIMED_OUT), ("expired", exits.FAILED), ("withdrawn", exits.FAILED)]
     for state, code in outcomes:
         with pytest.raises(SystemExit) as ended:
-            cli._finish(submission | {"state": state})
+            exits.finish(submission | {"state": state})
         assert ended.value.code == code
     assert f"ldsboard status --wait {submission['id']}" in capsys.readouterr().err
     problem = {"detail": "died", "code": "internal.failed"}
     with pytest.raises(SystemExit) as ended:
-        cli._finish(submission | {"state": "failed", "error": problem})
-    assert ended.value.code == cli.FAILED
+        exits.finish(submission | {"state": "failed", "error": problem})
+    assert ended.value.code == exits.FAILED
 
 
 def test_a_server_that_is_not_there(shell: Shell) -> None:
@@ -229,13 +229,13 @@ def test_a_server_that_is_not_there(shell: Shell) -> None:
         unused.bind(("127.0.0.1", 0))
         shell.environment.setenv("LDSBOARD_SERVER", f"http://127.0.0.1:{unused.getsockname()[1]}")
         ran = shell("leaderboard", "toy")
-    assert ran.code == cli.UNREACHABLE
+    assert ran.code == exits.UNREACHABLE
     assert "LDSBOARD_SERVER" in ran.err
 
 
 def test_a_server_that_is_something_else(shell: Shell, service: Service) -> None:
     shell.environment.setenv("LDSBOARD_SERVER", f"{service.url}/elsewhere")
-    assert shell("leaderboard", "toy").code in (cli.UNEXPECTED, cli.USAGE)
+    assert shell("leaderboard", "toy").code in (exits.UNEXPECTED, exits.USAGE)
 
 
 def test_warnings_are_said_in_words(shell: Shell, toy: Example, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from ldsboard import cache
-from ldsboard.bundle import BundleError
+from ldsboard.manifest import BundleError
 from tests.worker.tiny import TINY
 from worker import device, recipes
 from worker.baselines import command

@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from torch import nn
 from torch.nn import functional
 
-from ldsboard.bundle import BundleError
+from ldsboard.manifest import BundleError
 from worker import recipes
 from worker.baselines import curvature
 from worker.baselines.datamodel import datamodel, ridge

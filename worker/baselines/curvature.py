@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from ldsboard.bundle import BundleError
+from ldsboard.manifest import BundleError
 from worker.baselines.gradients import loss
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self, cast
 import torch
 from safetensors.torch import load_file
 
-from ldsboard.bundle import Bundle, BundleError
+from ldsboard.bundle import Bundle
+from ldsboard.manifest import BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,65 @@
+"""How a command ends.
+
+0 done; 1 unexpected; 2 usage; 3 file rejected; 4 not allowed; 5 quota; 6 evaluation failed; 7 timed out waiting; 8 server
+unreachable; 9 a gate was not met.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from ldsboard.client import Client, RefusedError
+
+UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Say on standard error what was wrong, and end."""
+    errors.print(f"Error: {message}", markup=False)
+    raise SystemExit(code)
+
+
+def exit_code(error: RefusedError) -> int:
+    """Return the exit code for what the server refused."""
+    code = error.problem.code
+    if code == "quota.exceeded":
+        return QUOTA
+    if code.startswith("auth."):
+        return NOT_ALLOWED
+    if code.startswith(("scores.", "upload.")):
+        return REJECTED
+    if code.startswith("internal."):
+        return UNEXPECTED
+    return USAGE
+
+
+def finish(submission: dict[str, Any]) -> None:
+    """End with the exit code of a submission that was waited for, unless it is scored."""
+    state, error = submission["state"], submission["error"]
+    if state == "scored":
+        return
+    if state == "rejected":
+        fail(REJECTED, f"{error['detail']} [{error['code']}]")
+    if state == "failed":
+        fail(FAILED, f"{error['detail']} [{error['code']}]")
+    if state in ("expired", "withdrawn"):
+        fail(FAILED, f"the submission is {state}. Send the file again.")
+    fail(TIMED_OUT, f"it is still {state}. Go on waiting with: ldsboard status --wait {submission['id']}")
+
+
+def gate(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
+    """End with `GATE` if a scored submission is below an LDS, or significantly worse than another submission."""
+    reached = (submission["hidden"] or submission["public"])["lds"]
+    if min_lds is not None and reached < min_lds:
+        fail(GATE, f"expected an LDS of at least {min_lds}, got {reached:.4f}")
+    if no_regress_from is not None:
+        difference = client.compare(submission["id"], no_regress_from)
+        if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004
+            fail(
+                GATE, f"worse than {no_regress_from} by {-difference['difference']:.4f} (p {difference['p_value']:.2g})"
+            )

@@ -1,0 +1,57 @@
+"""Margins of the trained models, as they arrive from a caller, checked once.
+
+Legend: M subsets, R runs, N targets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _invalid(expected: str, got: str, hint: str) -> ProblemError:
+    return ProblemError("margins.invalid", expected=expected, got=got, hint=hint)
+
+
+def margins_array(margins: Any) -> NDArray[Any]:
+    """Return margins as an array of whatever shape and type they have."""
+    try:
+        return np.asarray(margins)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _invalid(
+            "margins that numpy can read",
+            str(error),
+            "Give one array; for a torch tensor: margins.detach().cpu().numpy().",
+        ) from error
+
+
+def read_margins(margins: Any, M: int) -> NDArray[np.floating]:
+    """Return margins as (M, R, N), real and finite."""
+    array = margins_array(margins)
+    if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or len(array) != M or 0 in array.shape:
+        raise _invalid(
+            f"real margins of shape ({M}, N) or ({M}, R, N) for {M} subsets",
+            f"{array.dtype} of shape {array.shape}",
+            "Give one row per subset, in the order of the masks.",
+        )
+    if not np.isfinite(array).all():
+        raise _invalid("finite margins", "NaN or infinite values", "Train the diverged models again.")
+    array = array.astype(np.result_type(array, np.float32), copy=False)
+    return array if array.ndim == 3 else array[:, None, :]  # noqa: PLR2004
+
+
+def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
+    """Raise the error for targets whose margins are equal for all subsets, naming them."""
+    constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
+    if constant.size:
+        raise _invalid(
+            "margins that differ between subsets",
+            f"{constant.size} constant target(s): {', '.join(map(str, constant[:10]))}",
+            "Leave out these targets: no score can rank equal outcomes.",
+        )
