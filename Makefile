@@ -10,12 +10,14 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # One environment; a stamp for each set of groups, so that `make demo` need not install what only developers need.
-$(BIN)/pip:
+$(VENV)/.pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LDSBoard needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' $(PIP_ARGS)
+	@touch $@
 
-$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
+	@echo "Installing LDSBoard and what it needs into $(VENV); PyTorch is the large part."
 	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) -e . --group server --group train
 	@touch $@
 
@@ -57,6 +59,9 @@ bench: $(VENV)/.run ## measure scoring and training against their plain forms
 	$(BIN)/python tests/bench/scoring.py
 	$(BIN)/python -m worker bench
 
+screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/
+	$(BIN)/python tests/browser/screenshots.py
+
 readme: $(VENV)/.run ## write the demo's leaderboard into the README
 	$(BIN)/python -m app demo --table README.md
 
@@ -68,7 +73,7 @@ browser:
 	  else sudo -n apt-get update -qq && sudo -n apt-get install -y -qq chromium >/dev/null; fi; } \
 	  || { echo "Install Chromium so that 'chromium' is on the path, then try again."; exit 1; }
 
-clean: ## remove the environment and everything that was generated
-	rm -rf $(VENV) .ldsboard .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
+clean: ## remove the environment and all caches; the data in .ldsboard stay
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help setup demo serve test check check-all bench readme browser clean
+.PHONY: help setup demo serve test check check-all bench screenshots readme browser clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.migration import upgrade
 from app.db.sessions import Database
 from app.demo import Demo
 from app.main import create_app
+from app.rooms import Rooms
 from app.services import accounts, benchmarks
 from app.services.leaderboard import listed
 from app.settings import Settings
@@ -33,8 +36,22 @@ cli.add_typer(token, name="token")
 def _database() -> tuple[Settings, Database]:
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    # The database holds what the pages round or hide: nobody but the server's own user may look.
+    settings.data_dir.chmod(0o700)
     upgrade(settings.resolved_database_url)
     return settings, Database(settings.resolved_database_url)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that is taken before anything is begun."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise _fail(
+                RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
+            ) from None
 
 
 def _fail(error: Exception) -> typer.Exit:
@@ -45,15 +62,21 @@ def _fail(error: Exception) -> typer.Exit:
 @cli.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the site and the API, and evaluate submissions, until Ctrl-C."""
+    _check_port(host, port)
     settings, database = _database()
     database.close()
     if "public_url" not in settings.model_fields_set:
         settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
+    try:
+        rooms = Rooms.open(settings)
+    except RuntimeError as error:
+        raise _fail(error) from None
+    typer.echo(f"The site is at {settings.public_url}. Ctrl-C ends it.")
     uvicorn.run(
-        create_app(settings),
+        create_app(rooms),
         host=host,
         port=port,
         log_level="warning",
@@ -73,12 +96,13 @@ def migrate() -> None:
 
 @cli.command()
 def demo(
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     table: Annotated[
         Path | None, typer.Option(help="Write the leaderboard into this file and end.", show_default=False)
     ] = None,
 ) -> None:
     """Train a benchmark, submit six baselines to it, and serve the site until Ctrl-C."""
+    _check_port("127.0.0.1", port)
     settings, database = _database()
     show = Demo(settings, database, port)
     try:
@@ -90,7 +114,7 @@ def demo(
                 show.write_table(table)
                 return
             show.greet(token)
-            server.wait()
+            raise typer.Exit(server.wait())
     except subprocess.CalledProcessError as error:
         raise _fail(RuntimeError(f"a step of the demo failed: {' '.join(error.cmd[1:])}")) from None
     except (RuntimeError, ValueError) as error:
@@ -178,6 +202,9 @@ def main() -> None:
         cli()
     except ValidationError as error:
         typer.echo(f"Error: the settings are not usable: {error}", err=True)
+        raise SystemExit(2) from None
+    except (OSError, SQLAlchemyError) as error:
+        typer.echo(f"Error: the data folder or the database cannot be used: {error}", err=True)
         raise SystemExit(2) from None
 
 

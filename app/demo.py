@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +63,17 @@ class Demo:
             with self.database.write() as session:
                 accounts.add_user(session, OWNER, ranked_per_day=1000, ranked_per_version=1000)
                 token = accounts.create_token(session, OWNER)
-            path.touch(mode=0o600)
-            path.write_text(token)
+            partial = path.with_suffix(".partial")
+            partial.touch(mode=0o600)
+            partial.write_text(token)
+            partial.replace(path)
         return path.read_text()
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
         """Run the server as a process of its own, and end it with the block."""
-        server = subprocess.Popen([sys.executable, "-m", "app", "serve", "--port", str(self.port)])
+        command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             self._wait_until_ready(server)
             yield server
@@ -81,11 +84,10 @@ class Demo:
     def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline and server.poll() is None:
-            try:
-                if httpx.get(f"{self.address}/readyz").is_success:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.address}/readyz", trust_env=False).is_success:
                     return
-            except httpx.TransportError:
-                time.sleep(0.05)
+            time.sleep(0.05)
         raise RuntimeError(
             f"expected a server at {self.address}, got none. Is the port taken? Choose another: PORT=8001"
         )
@@ -114,7 +116,9 @@ class Demo:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the leaderboard."""
-        answer = httpx.get(f"{self.address}/api/v1/benchmarks/{BENCHMARK}/leaderboard").raise_for_status()
+        answer = httpx.get(
+            f"{self.address}/api/v1/benchmarks/{BENCHMARK}/leaderboard", trust_env=False
+        ).raise_for_status()
         rows: list[dict[str, Any]] = answer.json()["rows"]
         return rows
 
@@ -123,8 +127,9 @@ class Demo:
         environment = os.environ | {"LDSBOARD_SERVER": self.address}
         subprocess.run([sys.executable, "-m", "ldsboard.cli", "leaderboard", BENCHMARK], env=environment, check=True)
         scores = self.settings.data_dir / "scores" / "grad-dot.npy"
-        typer.echo(f"The site is at {self.address}. Your token is {token}")
-        typer.echo("Send a score file of your own (this one is a baseline's):\n")
+        typer.echo(f"The site is at {self.address}. In another terminal, to use it from the command line:\n")
+        typer.echo(f"  export LDSBOARD_SERVER={self.address} LDSBOARD_TOKEN={token}\n")
+        typer.echo(f"or, for a file (this one is a baseline's; the token is that of the user {OWNER}):\n")
         typer.echo(f"  curl -T {scores} -H 'Authorization: Bearer {token}' \\")
         typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
         typer.echo("Ctrl-C ends it; what was made is kept.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy.orm import Session
@@ -35,8 +35,11 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="ldsb_…")
 _Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def _account(request: Request, session: Reading, _shown: _Shown) -> Account:
-    return authenticate(session, request.headers.get("authorization"))
+def _account(request: Request, rooms: TheRooms, _shown: _Shown) -> Account:
+    # A session of its own, closed at once: an upload may take minutes, and must hold no connection meanwhile.
+    with rooms.database.read() as session:
+        return authenticate(session, request.headers.get("authorization"))
 
 
-Caller = Annotated[Account, Depends(_account, scope="function")]
+Caller = Annotated[Account, Depends(_account)]
+WhichVersion = Annotated[int | None, Query(ge=1, lt=2**31, description="a version; by default the current one")]

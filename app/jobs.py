@@ -65,8 +65,8 @@ class Runner:
 
     def _run(self) -> None:
         scorer = Scorer()
-        scorer.start()
         try:
+            self._warm(scorer)
             while not self._stopping:
                 seen = self._calls
                 if self._did_work(scorer):
@@ -76,6 +76,14 @@ class Runner:
                         self._wake.wait(RECHECK_SECONDS)
         finally:
             scorer.stop()
+
+    @staticmethod
+    def _warm(scorer: Scorer) -> None:
+        """Start the scoring process before the first job comes; a job starts it again if that fails."""
+        try:
+            scorer.start()
+        except OSError:
+            log.exception("scorer.not_started")
 
     def _did_work(self, scorer: Scorer) -> bool:
         try:

@@ -9,23 +9,22 @@ from fastapi import APIRouter, FastAPI
 
 from app.api import benchmarks, health, problems, submissions
 from app.pages import site
-from app.rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.settings import Settings
+    from app.rooms import Rooms
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the application for these settings; it opens the database and starts the job runner when it is started."""
+def create_app(rooms: Rooms) -> FastAPI:
+    """Return the application; it starts to work in its rooms when it is started, and closes them at its end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.rooms = Rooms.open(settings)
-        app.state.rooms.start()
+        app.state.rooms = rooms
+        rooms.start()
         yield
-        app.state.rooms.close()
+        rooms.close()
 
     app = FastAPI(
         title="LDSBoard",

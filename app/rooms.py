@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from app.db.sessions import Database
 from app.jobs import Runner
@@ -23,19 +24,36 @@ class Rooms:
     database: Database
     storage: Storage
     runner: Runner
+    lock: TextIO
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Open everything; the schema must be there already."""
+        """Open everything; the schema must be there already.
+
+        Raises
+        ------
+        RuntimeError
+            Another server works on this data folder, and would lose its uploads to this one.
+        """
+        lock = (settings.data_dir / "server.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise RuntimeError(
+                f"expected a data folder of its own, got {settings.data_dir.absolute()}, which another server uses. "
+                "End that one, or set LDSBOARD_DATA_DIR."
+            ) from error
         database = Database(settings.resolved_database_url)
         storage = Storage(settings.storage_dir)
         evaluator = Evaluator(database, storage, settings.benchmarks_dir)
-        return cls(settings, database, storage, Runner(evaluator.work, settings.scoring_processes))
+        return cls(settings, database, storage, Runner(evaluator.work, settings.scoring_processes), lock)
 
     def start(self) -> None:
         """Take up what an earlier process left unfinished, and begin to work."""
         with self.database.write() as session:
             submissions.recover(session)
+            submissions.discard_unreferenced(session, self.storage, self.storage.names())
         self.storage.discard_arriving()
         self.runner.start()
 
@@ -43,3 +61,4 @@ class Rooms:
         """Finish the running jobs and close everything."""
         self.runner.stop()
         self.database.close()
+        self.lock.close()

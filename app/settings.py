@@ -7,12 +7,13 @@ from typing import Self
 
 from pydantic import Field, HttpUrl, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
 
 
 class Settings(BaseSettings):
     """Everything that an operator can set, each as ``LDSBOARD_`` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="LDSBOARD_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="LDSBOARD_", frozen=True, hide_input_in_errors=True)
 
     data_dir: Path = Field(
         default=Path(".ldsboard"), description="Folder of the database, the files and the benchmarks."
@@ -21,7 +22,9 @@ class Settings(BaseSettings):
     storage_url: str = Field(default="", description="Folder of the uploaded files; by default in the data folder.")
     public_url: str = Field(default="http://localhost:8000", description="Address under which people reach the site.")
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest score file accepted.")
-    ranked_per_day: int = Field(default=5, ge=0, description="Ranked submissions of one user in 24 hours.")
+    ranked_per_day: int = Field(
+        default=5, ge=0, description="Ranked submissions of one user to one benchmark in 24 hours."
+    )
     ranked_per_version: int = Field(default=30, ge=0, description="Ranked submissions of one user to one version.")
     scoring_processes: int = Field(default=1, ge=1, le=64, description="Score files evaluated at the same time.")
 
@@ -33,8 +36,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_the_embedded_mode(self) -> Self:
-        if not self.resolved_database_url.startswith("sqlite"):
-            raise ValueError(f"expected a sqlite:// DATABASE_URL, got {self.database_url.split(':')[0]}://…")
+        url = make_url(self.resolved_database_url)
+        if url.drivername != "sqlite" or url.database in (None, "", ":memory:"):
+            raise ValueError(
+                f"expected sqlite:///PATH as DATABASE_URL, got {url.drivername}://… without a file of SQLite"
+            )
         if "://" in self.storage_url:
             raise ValueError(f"expected a folder as STORAGE_URL, got {self.storage_url.split(':')[0]}://…")
         return self
@@ -42,7 +48,8 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database's address, with the default filled in."""
-        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ldsboard.sqlite3'}"
+        default = URL.create("sqlite", database=str(self.data_dir.absolute() / "ldsboard.sqlite3"))
+        return self.database_url or default.render_as_string(hide_password=False)
 
     @property
     def storage_dir(self) -> Path:

@@ -34,6 +34,10 @@ class Storage:
         for path in self._arriving.iterdir():
             path.unlink()
 
+    def names(self) -> list[str]:
+        """Return the sha256 of every file that was kept."""
+        return [path.name for path in self.folder.glob("??/*")]
+
     def delete(self, sha256: str) -> None:
         """Delete the file with this content, if it is there."""
         self.path(sha256).unlink(missing_ok=True)

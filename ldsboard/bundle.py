@@ -117,11 +117,20 @@ class Bundle:
             raise BundleError(f"expected the hidden half of {self.manifest.name} at {folder}, got no {path.name}")
         try:
             members = json.loads(path.read_text())
-            files, seed, nonce = dict(members["files"]), int(members["seed"], 16), bytes.fromhex(members["nonce"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"expected seed, nonce and files in {path}, got: {error!r}. Restore it.") from error
+            files = dict(members["files"])
+            seed_bytes, nonce = _sixteen_bytes(members["seed"]), _sixteen_bytes(members["nonce"])
+        except (ValueError, KeyError, TypeError):
+            # Nothing of the content is repeated: it holds the seed, and messages end in logs.
+            raise BundleError(
+                f"expected seed and nonce of 32 hexadecimal digits, and files, in {path}. Restore it."
+            ) from None
+        if not set(files) >= REQUIRED:
+            raise BundleError(
+                f"expected the hashes of {sorted(REQUIRED)} in {path}, got those of {sorted(files)}. Restore it."
+            )
         for name, expected in files.items():
             _verify(folder / name, expected)
+        seed = int.from_bytes(seed_bytes, "big")
         if commitment(seed, nonce) != self.manifest.commitment:
             raise BundleError(f"{path} does not open the commitment in {MANIFEST}: it belongs to another benchmark")
         masks_Mn = read_masks(_load(folder / "masks.npy"), self.manifest.n_train, packed=True)
@@ -266,3 +275,9 @@ def _verify(path: Path, expected: str) -> None:
 def _load(path: Path) -> NDArray[Any]:
     array: NDArray[Any] = np.load(path, allow_pickle=False)
     return array
+
+
+def _sixteen_bytes(digits: str) -> bytes:
+    if len(digits) != 32:  # noqa: PLR2004
+        raise ValueError
+    return bytes.fromhex(digits)

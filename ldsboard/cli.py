@@ -21,7 +21,7 @@ from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.client import Client, ClientError, RefusedError, Reported, UnreachableError
 from ldsboard.comparison import compare as compare_results
-from ldsboard.exits import REJECTED, UNEXPECTED, UNREACHABLE, USAGE, errors, exit_code, fail, finish, gate
+from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, errors, exit_code, fail, finish, gate
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
@@ -75,7 +75,7 @@ def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None)
     array = read_scores(scores)
     check_shape(array.shape, manifest.n_train, manifest.n_targets)
     check_finite(array)
-    output.print(f"{scores} fits {benchmark} version {manifest.version}: {array.dtype} {array.shape}")
+    output.print(f"{scores} fits {benchmark} version {manifest.version}: {array.dtype} {array.shape}", markup=False)
 
 
 @cli.command()
@@ -108,7 +108,7 @@ def submit(
     cost = Reported(seconds, device, models)
     with Client(server, token) as client:
         bar = Progress(
-            TextColumn(scores.name),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -116,7 +116,7 @@ def submit(
             transient=True,
         )
         with bar:
-            task = bar.add_task("", total=scores.stat().st_size)
+            task = bar.add_task(scores.name, total=scores.stat().st_size)
             submission = client.submit(
                 benchmark,
                 scores,
@@ -190,6 +190,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two submissions, or offline two score files: the paired difference of their LDS, a minus b."""
+    if benchmark is None and any(Path(name).exists() for name in (a, b)):
+        fail(USAGE, "expected the ids of two submissions, got a file. To compare files, add --benchmark NAME.")
     if benchmark is not None:
         truth = GroundTruth.from_pulled(benchmark, server=server)
         difference = vars(compare_results(truth.score(a), truth.score(b))) | {"part": "public"}
@@ -219,6 +221,8 @@ def _show(submission: dict[str, Any], *, as_json: bool) -> None:
     if submission["public"]:
         output.print(f"Public LDS {_interval(submission['public'])}")
     _print_warnings(submission["warnings"])
+    if submission["error"]:
+        errors.print(f"{submission['error']['detail']} [{submission['error']['code']}]", markup=False)
 
 
 def _interval(numbers: dict[str, Any]) -> str:
@@ -245,11 +249,13 @@ def main() -> None:
             again = (
                 f" Try again after {datetime.now(UTC) + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S} UTC."
             )
-        fail(exit_code(error), f"{error}{again}")
+        if error.problem.code.startswith("auth."):
+            again = " Here: set LDSBOARD_TOKEN, or give --token."
+        fail(exit_code(error.problem), f"{error}{again}")
     except UnreachableError as error:
         fail(UNREACHABLE, str(error))
     except ProblemError as error:
-        fail(REJECTED, f"{error} [{error.problem.code}]")
+        fail(exit_code(error.problem), f"{error} [{error.problem.code}]")
     except (BundleError, OSError) as error:
         fail(USAGE, str(error))
     except ClientError as error:

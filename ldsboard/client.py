@@ -16,13 +16,16 @@ import uuid
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 
 from ldsboard import cache
 from ldsboard.bundle import Bundle
 from ldsboard.formats import open_scores
-from ldsboard.problems import Problem
+from ldsboard.manifest import BundleError
+from ldsboard.problems import Problem, ProblemError
+from ldsboard.scores import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,9 +75,22 @@ class Client:
 
     def __init__(self, server: str | None = None, token: str | None = None) -> None:
         self.server = (server or cache.default_server()).rstrip("/")
+        token = (token or "").strip()
+        if not token.isascii() or not token.isprintable():
+            # Not repeated in the message: what is nearly a token is nearly a secret.
+            raise ProblemError(
+                "auth.invalid",
+                expected="a token of letters, digits, '-' and '_'",
+                got="one with other characters",
+                hint="Copy it again, without line breaks.",
+            )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        local = httpx.URL(self.server).host in ("localhost", "127.0.0.1", "::1")
         timeout = httpx.Timeout(60, connect=10)
-        self._http = httpx.Client(base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout)
+        # A proxy from the environment cannot reach this machine's own addresses.
+        self._http = httpx.Client(
+            base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout, trust_env=not local
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -84,15 +100,19 @@ class Client:
 
     def benchmark(self, name: str) -> dict[str, Any]:
         """Return what the server says of a benchmark."""
-        return self._json("GET", f"/benchmarks/{name}")
+        return self._json("GET", f"/benchmarks/{_segment(name)}")
 
     def leaderboard(self, name: str) -> dict[str, Any]:
-        """Return the leaderboard of a benchmark."""
-        return self._json("GET", f"/benchmarks/{name}/leaderboard")
+        """Return the leaderboard of a benchmark, all pages of it."""
+        board = page = self._json("GET", f"/benchmarks/{_segment(name)}/leaderboard")
+        while page["next"]:
+            page = self._json("GET", f"{self.server}{page['next']}")
+            board["rows"] += page["rows"]
+        return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
         """Return a submission; with `wait`, after its state changed or so many seconds passed."""
-        return self._json("GET", f"/submissions/{submission_id}", params={"wait": wait})
+        return self._json("GET", f"/submissions/{_segment(submission_id)}", params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:
         """Return the paired difference of two submissions."""
@@ -121,11 +141,11 @@ class Client:
         Raises
         ------
         ProblemError
-            The file is not a score file; nothing was sent.
+            The file is not a score file, or holds values that are not finite; nothing was sent.
         ClientError
             The server refused it or could not be reached.
         """
-        open_scores(path)
+        check_finite(open_scores(path))
         params: dict[str, Any] = {"method": method, "kind": kind, "title": title}
         params |= {name: value for name, value in vars(cost or Reported()).items() if value is not None}
         headers = {"Content-Length": str(path.stat().st_size), "Idempotency-Key": str(uuid.uuid4())}
@@ -138,7 +158,9 @@ class Client:
                     sent += len(chunk)
                     progress(sent)
 
-        return self._json("PUT", f"/benchmarks/{benchmark}/submissions", params=params, headers=headers, content=body)
+        return self._json(
+            "PUT", f"/benchmarks/{_segment(benchmark)}/submissions", params=params, headers=headers, content=body
+        )
 
     def wait(self, submission_id: str, timeout: float) -> dict[str, Any]:
         """Return a submission once it is final, or as it is after `timeout` seconds."""
@@ -154,13 +176,17 @@ class Client:
         shown = self.benchmark(name)
         target = cache.folder(self.server, shown["name"], shown["version"])
         if (target / "public").exists():
-            Bundle.open(target)
-            return target
+            try:
+                Bundle.open(target)
+            except BundleError:
+                shutil.rmtree(target)  # altered or damaged since: fetched again
+            else:
+                return target
         partial = target.with_name(f"{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         version = {"version": shown["version"]}
         for file in ("public.npz", "kit.zip"):
-            content = self._call("GET", f"/benchmarks/{name}/{file}", params=version).content
+            content = self._call("GET", f"/benchmarks/{_segment(name)}/{file}", params=version).content
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 archive.extractall(partial / "public")
         Bundle.open(partial)
@@ -181,6 +207,10 @@ class Client:
                 time.sleep(0.25 * 2**attempt)
             try:
                 response = self._http.request(method, url, content=content and content(), **options)
+            except httpx.UnsupportedProtocol as error:
+                raise UnreachableError(
+                    f"expected an address such as {cache.DEFAULT_SERVER}, got {self.server}"
+                ) from error
             except httpx.TransportError as error:
                 last = str(error) or type(error).__name__
                 continue
@@ -191,6 +221,11 @@ class Client:
             f"expected an answer from {self.server}, got none in {ATTEMPTS} attempts ({last}). "
             "Check LDSBOARD_SERVER (or --server), and that the server runs."
         )
+
+
+def _segment(text: str) -> str:
+    """Return a name or an id as one segment of a path, whatever characters it has."""
+    return quote(text, safe="") if text.strip(".") else "-"
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -89,17 +89,18 @@ def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> l
     lds
         LDS of the entries.
     influence_kM
-        Their influences psi, (k, M). Their Gram matrix gives the standard errors of all pairs at once.
+        Their influences psi, (k, M).
     """
     k, M = influence_kM.shape
     first, second = np.triu_indices(k, 1)
     values = np.asarray(lds, dtype=np.float64)
-    gram = influence_kM @ influence_kM.T
-    squares = np.diag(gram)
-    squared_error = np.maximum(squares[first] + squares[second] - 2 * gram[first, second], 0.0) / (M * (M - 1))
+    # From the differences themselves: squares and products would cancel for entries that are nearly equal.
+    squared_error = np.zeros((k, k))
+    for i in range(k):
+        squared_error[i, i + 1 :] = np.sum((influence_kM[i] - influence_kM[i + 1 :]) ** 2, axis=1) / (M * (M - 1))
     difference = values[first] - values[second]
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(difference == 0, 0.0, difference / np.sqrt(squared_error))
+        z = np.where(difference == 0, 0.0, difference / np.sqrt(squared_error[first, second]))
     significant = _holm(two_sided_p(z, M - 1))
     better = np.zeros((k, k), dtype=np.bool_)  # better[i, j]: i is significantly better than j
     better[first, second] = significant & (difference > 0)

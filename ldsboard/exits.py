@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from ldsboard.client import Client, RefusedError
+    from ldsboard.client import Client
+    from ldsboard.problems import Problem
 
 UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
 
@@ -24,14 +25,14 @@ def fail(code: int, message: str) -> NoReturn:
     raise SystemExit(code)
 
 
-def exit_code(error: RefusedError) -> int:
-    """Return the exit code for what the server refused."""
-    code = error.problem.code
+def exit_code(problem: Problem) -> int:
+    """Return the exit code of a problem, whoever found it."""
+    code = problem.code
     if code == "quota.exceeded":
         return QUOTA
     if code.startswith("auth."):
         return NOT_ALLOWED
-    if code.startswith(("scores.", "upload.")):
+    if code.startswith(("scores.", "upload.", "masks.", "margins.")):
         return REJECTED
     if code.startswith("internal."):
         return UNEXPECTED

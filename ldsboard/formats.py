@@ -84,7 +84,8 @@ def parse_npy_header(start: bytes) -> NpyHeader:
 def _header_text(start: bytes) -> tuple[int, str]:
     """Return where the data begin, and the text between the magic string and them."""
     if not start.startswith(MAGIC):
-        kind = "a zip archive" if start.startswith(b"PK") else f"a file that begins with {start[:6]!r}"
+        archive = "a zip archive, as numpy.savez and torch.save write them"
+        kind = archive if start.startswith(b"PK") else f"a file that begins with {start[:6]!r}"
         raise _unreadable(kind)
     prelude = {1: (10, "<H", "latin1"), 2: (12, "<I", "latin1"), 3: (12, "<I", "utf-8")}
     if len(start) < 12 or start[6] not in prelude:  # noqa: PLR2004

@@ -119,6 +119,10 @@ class GroundTruth:
         bundle = Bundle.open(pulled(name, server))
         return cls(bundle.masks_Mn, bundle.margins_MRN)
 
+    def __repr__(self) -> str:
+        M, R, N = self.margins_MRN.shape
+        return f"GroundTruth(M={M} subsets, R={R} runs, n={self.n_train} training examples, N={N} targets)"
+
     @property
     def n_train(self) -> int:
         """Number of training examples n."""

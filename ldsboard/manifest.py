@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MANIFEST = "benchmark.json"
@@ -60,6 +63,64 @@ class Manifest:
         if not isinstance(members, dict) or set(members) != names:
             difference = ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it holds no object"
             raise BundleError(f"{path} has missing or unknown fields: {difference}. Write it again with this version.")
+        for name, fits in _FITS.items():
+            if not fits(members[name]):
+                raise BundleError(
+                    f"{path} has an unusable {name}: {members[name]!r:.80}. Write it again with this version."
+                )
         if members["ranking"] is not None:
             members["ranking"] = tuple(members["ranking"])
         return cls(**members)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]  # one of the two types
+
+
+def _numbers(*names: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and set(value) == set(names) and all(map(_number, value.values()))
+
+
+def _relative_paths(value: object) -> bool:
+    """Tell whether these are hashes of files inside the folder, so that no name reaches out of it."""
+    return isinstance(value, dict) and all(
+        isinstance(digest, str) and not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        for name, digest in value.items()
+    )
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "name": _text,
+    "version": _count,
+    "title": _text,
+    "description": _text,
+    "licence": _text,
+    "dataset": lambda value: isinstance(value, dict),
+    "recipe": lambda value: isinstance(value, dict),
+    "alpha": lambda value: _number(value) and 0 < value < 1,
+    "n_train": _count,
+    "n_targets": _count,
+    "subsets": _numbers("public", "ranking"),
+    "runs": _count,
+    "output_function": _text,
+    "split": _text,
+    "ranking": lambda value: value is None or (isinstance(value, list) and len(value) == 2 and all(map(_count, value))),  # noqa: PLR2004
+    "public_seed": lambda value: type(value) is int and value >= 0,
+    "commitment": lambda value: value is None or _text(value),
+    "ceiling": _number,
+    "ceiling_std_error": _number,
+    "unreliable_targets": lambda value: type(value) is int and value >= 0,
+    "null_band": _numbers("unrelated", "shared"),
+    "attempts_spectrum": _number,
+    "provenance": lambda value: isinstance(value, dict),
+    "files": _relative_paths,
+}
+"""What the value of each field must be like."""

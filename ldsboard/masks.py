@@ -44,6 +44,12 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
     table = _as_table(masks)
     if isinstance(table, np.ndarray) and _is_binary(table, n):
         return table.astype(np.bool_)
+    if n is not None and isinstance(table, np.ndarray) and table.dtype == np.uint8 and table.shape[1] == -(-n // 8):
+        raise _invalid(
+            f"a 0/1 array of shape (M, {n}), or index lists",
+            f"uint8 of shape {table.shape}, which looks like packed bits",
+            "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little').",
+        )
     if n is None:
         raise _invalid(
             "a 0/1 array of shape (M, n)",

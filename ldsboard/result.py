@@ -94,7 +94,8 @@ class Result:
 
     def __repr__(self) -> str:
         low, high = self.confidence_interval
-        return f"Result(lds={self.lds:.4f} [{low:.4f}, {high:.4f}], M={self.influence.size}, N={self.per_target.size})"
+        notes = "".join(f", {code}" for code in self.warnings)
+        return f"Result(lds={self.lds:.4f} [{low:.4f}, {high:.4f}], M={self.influence.size}, N={self.per_target.size}{notes})"
 
 
 @dataclass(frozen=True)

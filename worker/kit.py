@@ -29,7 +29,9 @@ README = """\
 | `reference-0.safetensors` to `reference-{last}.safetensors` | {count} models trained on all {n} training examples |
 | `train_index.npy`, `target_index.npy` | which rows of the source the training examples and targets are, in order |
 
-Images and labels, in the same order, are among the public arrays of the benchmark. A reference model is read with
+Images and labels, in the same order, are among the public arrays of the benchmark; so are `margins.npy`, float32 (subsets,
+runs, targets), and `masks.npy`, packed bits: `numpy.unpackbits(masks, axis=1, count={n}, bitorder="little")` is 1 where an
+example was trained on. A reference model is read with
 
     import recipe
     from safetensors.torch import load_file

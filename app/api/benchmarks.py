@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
-from app.dependencies import Reading, TheRooms
+from app.dependencies import Reading, TheRooms, WhichVersion
 from app.services import benchmarks, leaderboard
 from app.services.views import BenchmarkView, LeaderboardView
 
@@ -33,7 +33,6 @@ COLUMNS = [
     "benchmark",
     "version",
 ]
-WhichVersion = Annotated[int | None, Query(ge=1, lt=2**31, description="a version; by default the current one")]
 
 
 @router.get("")
@@ -77,11 +76,11 @@ def show_leaderboard(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> LeaderboardView | Response:
-    """Show the ranked entries, best first, as JSON or CSV."""
-    view = leaderboard.view(session, benchmarks.find(session, name, version), after=after, limit=limit)
+    """Show the ranked entries, best first, as JSON by pages or all of them as CSV."""
+    found = benchmarks.find(session, name, version)
     if format == "csv":
-        return Response(_csv(view), media_type="text/csv; charset=utf-8")
-    return view
+        return Response(_csv(leaderboard.view(session, found)), media_type="text/csv; charset=utf-8")
+    return leaderboard.view(session, found, after=after, limit=limit)
 
 
 def _csv(view: LeaderboardView) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import AsyncIterator
 from typing import Annotated
 
+import anyio
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -28,6 +30,9 @@ router = APIRouter(tags=["submissions"])
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.1
+SILENCE_SECONDS = 60.0
+"""How long an upload may send nothing before it is given up."""
+
 MAX_WAIT_SECONDS = 60
 
 
@@ -57,7 +62,7 @@ async def submit(
     reported = {"seconds": seconds, "device": device, "models": models}
     cost = {key: value for key, value in reported.items() if value is not None} or None
     entry = Entry(name, method, title.strip(), kind, cost, size)
-    chunks = aiter(request.stream())
+    chunks = _arriving(request)
     start = b""
     try:
         while len(start) < min(HEADER_LIMIT, size):
@@ -67,11 +72,23 @@ async def submit(
             await _receive_again(rooms, reserved, start, chunks)
         else:
             await _receive(rooms, reserved, start, chunks, size)
-    except (ClientDisconnect, StopAsyncIteration):
+    except (ClientDisconnect, StopAsyncIteration, TimeoutError):
         raise _interrupted(size) from None
     view = await run_in_threadpool(_view, rooms, reserved)
     response.headers["Location"] = view.links["self"]
     return view
+
+
+async def _arriving(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body as it comes; a connection that falls silent raises TimeoutError."""
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        yield chunk
 
 
 def _content_length(request: Request, limit: int) -> int:
@@ -115,25 +132,26 @@ def _reserve(rooms: Rooms, account: Account, entry: Entry, start: bytes, key: st
         return submission.id, False
 
 
-async def _receive(rooms: Rooms, submission_id: str, start: bytes, chunks: object, size: int) -> None:
+async def _receive(rooms: Rooms, submission_id: str, start: bytes, chunks: AsyncIterator[bytes], size: int) -> None:
     """Stream the body into storage and queue its evaluation; no transaction is open meanwhile."""
     try:
         with rooms.storage.receive() as arrival:
             await run_in_threadpool(arrival.write, start)
-            async for chunk in chunks:  # type: ignore[attr-defined]  # an async iterator, whose type has no public name
+            async for chunk in chunks:
                 await run_in_threadpool(arrival.write, chunk)
             await run_in_threadpool(_accept, rooms, submission_id, arrival, size)
     except BaseException:
         # Cancellation too: whatever ended the upload, its reservation must not count.
-        _expire(rooms, submission_id)
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(_expire, rooms, submission_id)
         raise
     rooms.runner.notify()
 
 
-async def _receive_again(rooms: Rooms, submission_id: str, start: bytes, chunks: object) -> None:
+async def _receive_again(rooms: Rooms, submission_id: str, start: bytes, chunks: AsyncIterator[bytes]) -> None:
     """Read a file that should have come before, without keeping it."""
     digest = hashlib.sha256(start)
-    async for chunk in chunks:  # type: ignore[attr-defined]  # as above
+    async for chunk in chunks:
         await run_in_threadpool(digest.update, chunk)
     await run_in_threadpool(_check_repeated, rooms, submission_id, digest.hexdigest())
 

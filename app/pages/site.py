@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from fastapi.responses import HTMLResponse
 
 from app.db.models import FINAL
-from app.dependencies import Reading, TheRooms
+from app.dependencies import Reading, TheRooms, WhichVersion
 from app.pages import problems
 from app.pages.assets import Assets
 from app.pages.figures import histogram
@@ -51,8 +51,8 @@ def show_benchmark(
     session: Reading,
     public_url: PublicUrl,
     name: str,
-    version: Annotated[int | None, Query(ge=1)] = None,
-    after: Annotated[int, Query(ge=0)] = 0,
+    version: WhichVersion = None,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> str:
     """Show a benchmark and its leaderboard."""
     found = benchmarks.find(session, name, version)

@@ -19,6 +19,8 @@ def die_with_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C in a terminal reaches every process there; the server decides when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(int(sys.argv[2]))
     from app.sandbox.child import main
 

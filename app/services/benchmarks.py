@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sqlalchemy import select
 
 from app.db.models import Benchmark, Version
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.orm import Session
+
+    from ldsboard.manifest import Manifest
 
 FEWEST_RANKING = 100
 """Fewer ranking subsets cannot tell methods apart."""
@@ -103,6 +106,28 @@ def _check(bundle: Bundle) -> None:
     truth = GroundTruth(masks_Mn, margins_MRN)
     for rows in parts.values():
         truth.fingerprint(rows)  # ranks the margins, and so refuses constant ones
+    _check_numbers(manifest, truth, parts["ranking"])
+
+
+def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
+    """Refuse a manifest whose numbers are not those of its arrays: every share of the ceiling would be wrong."""
+    ceiling, spectrum = truth.noise_ceiling(rows), truth.margin_spectrum(rows)
+    stated = [
+        manifest.ceiling,
+        manifest.ceiling_std_error,
+        manifest.null_band["unrelated"],
+        manifest.null_band["shared"],
+    ]
+    found = [ceiling.value, ceiling.std_error, spectrum.unrelated, spectrum.shared]
+    stated, found = [*stated, manifest.attempts_spectrum], [*found, spectrum.attempts]
+    if not np.allclose(stated, found, rtol=1e-6, atol=1e-9):
+        raise PublishError(
+            f"expected ceiling, error, null band and spectrum {found} as the arrays have them, got {stated}. Write it again."
+        )
+    if not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
+        raise PublishError(
+            f"expected the labels among the files, got {sorted(manifest.files)}. Write the folder again."
+        )
 
 
 def _copy(bundle: Bundle, target: Path) -> None:

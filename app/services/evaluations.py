@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, now
 from app.services import leaderboard
 from app.services.benchmarks import folder_of
-from app.services.submissions import move, release_file
+from app.services.submissions import discard_unreferenced, move, release_file
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
@@ -43,7 +43,14 @@ class Evaluator:
             evaluation_id = _claim(session)
         if evaluation_id is None:
             return False
-        self.evaluate(evaluation_id, scorer)
+        try:
+            self.evaluate(evaluation_id, scorer)
+        except Exception:
+            # Not even the failure could be written: back to the queue, so that no submission is stuck.
+            with self._database.write() as session:
+                submission_id = session.get_one(Evaluation, evaluation_id).submission_id
+                move(session, submission_id, State.SCORING, State.QUEUED, detail="the outcome could not be written")
+            raise
         return True
 
     def evaluate(self, evaluation_id: int, scorer: Scorer) -> None:
@@ -74,9 +81,11 @@ class Evaluator:
             ):
                 return
             orphan = release_file(session, session.get_one(Submission, submission_id))
-            if orphan is not None:
-                # Within the transaction: nobody else can take up the same content meanwhile.
-                self._storage.delete(orphan)
+        if orphan is not None:
+            # After the commit, so that a kill loses no file that is still referred to; in a transaction of its own, so that
+            # nobody takes up the same content meanwhile.
+            with self._database.write() as session:
+                discard_unreferenced(session, self._storage, [orphan])
         log.info("submission.rejected", submission=submission_id, code=problem.code)
 
     def _fail(self, submission_id: str, error: Exception) -> None:

@@ -66,9 +66,10 @@ def rank(session: Session, version: Version) -> None:
         evaluation.rank_low, evaluation.rank_high = low, high
 
 
-def view(session: Session, version: Version, *, after: int = 0, limit: int = 500) -> LeaderboardView:
-    """Return a page of the leaderboard of a version."""
+def view(session: Session, version: Version, *, after: int = 0, limit: int | None = None) -> LeaderboardView:
+    """Return a page of the leaderboard of a version, by default all of it."""
     entries = listed(session, version)
+    limit = len(entries) if limit is None else limit
     manifest = version.manifest
     rows = []
     attempts = _attempts(session, version)

@@ -29,10 +29,12 @@ from ldsboard.result import SCORER_VERSION
 from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.orm import Session
 
     from app.services.accounts import Account
-    from app.storage import Arrival
+    from app.storage import Arrival, Storage
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _check_quota(session: Session, account: Account, version: Version, quotas: Q
     ).all()
     if len(today) >= per_day:
         resets_at = today[len(today) - per_day] + timedelta(days=1) if per_day else moment + timedelta(days=1)
-        raise QuotaError(f"{per_day} ranked submissions in 24 hours", resets_at, moment)
+        raise QuotaError(f"{per_day} ranked submissions to one benchmark in 24 hours", resets_at, moment)
 
 
 def accept(session: Session, submission_id: str, arrival: Arrival, sha256: str) -> None:
@@ -181,6 +183,13 @@ def release_file(session: Session, submission: Submission) -> str | None:
     return file.sha256
 
 
+def discard_unreferenced(session: Session, storage: Storage, names: Iterable[str]) -> None:
+    """Delete those of the stored files that no submission refers to."""
+    for sha256 in names:
+        if session.get(File, sha256) is None:
+            storage.delete(sha256)
+
+
 def find(session: Session, submission_id: str) -> Submission:
     """Return a submission that everybody may see, or raise ``submission.unknown``."""
     submission = session.get(Submission, submission_id)
@@ -206,6 +215,9 @@ def earlier(session: Session, account: Account, route: str, key: str, entry: Ent
     if known is None:
         return None
     submission = session.get_one(Submission, known.submission_id)
+    if submission.state == State.UPLOADING:
+        # Its connection is lost, or the caller would not send the file again: the newer upload takes its place.
+        move(session, submission.id, State.UPLOADING, State.EXPIRED, detail="sent again")
     if submission.state == State.EXPIRED:
         session.delete(known)
         session.flush()

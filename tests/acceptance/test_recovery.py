@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services.evaluations import MAX_FAILURES
-from tests.app.processes import alive, only_child, stop
+from tests.app.processes import alive, scoring_process, stop
 from tests.app.service import Service, npy, until
 
 if TYPE_CHECKING:
@@ -37,13 +37,17 @@ def _being_scored(service: Service, toy: Example, token: str, child: int) -> str
 def test_a_killed_server_takes_its_scoring_process_with_it_and_takes_up_the_work_when_started_again(
     service: Service, toy: Example
 ) -> None:
-    child = only_child(service.process.pid)
+    child = scoring_process(service.process.pid)
     submission_id = _being_scored(service, toy, service.token("ann"), child)
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
     until(lambda: not alive(child), "the end of the scoring process")
     assert service.row(submission_id).state == "scoring"
+    orphan = service.settings.storage_dir / "ab" / ("ab" * 32)
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"a file whose submission was never written")
 
     service.start()
+    assert not orphan.exists()
     view = service.settled(submission_id)
     assert view["state"] == "scored"
     offline = toy.offline(toy.scores())
@@ -60,17 +64,17 @@ def test_a_killed_server_takes_its_scoring_process_with_it_and_takes_up_the_work
 
 
 def test_a_killed_scoring_process_is_replaced_and_its_file_scored(service: Service, toy: Example) -> None:
-    child = only_child(service.process.pid)
+    child = scoring_process(service.process.pid)
     submission_id = _being_scored(service, toy, service.token("ben"), child)
     os.kill(child, signal.SIGKILL)
     assert service.settled(submission_id)["state"] == "scored"
-    assert only_child(service.process.pid) != child
+    assert scoring_process(service.process.pid) != child
     assert service.row(submission_id).failures == 1
 
 
 def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:
     token = service.token("cleo")
-    child = only_child(service.process.pid)
+    child = scoring_process(service.process.pid)
     submission_id = _being_scored(service, toy, token, child)
     # No scoring process can survive this: the bytes are gone.
     stored = service.settings.storage_dir.glob(f"*/{service.row(submission_id).file_sha256}")
@@ -87,7 +91,7 @@ def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy:
 
 
 def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, toy: Example) -> None:
-    child = only_child(service.process.pid)
+    child = scoring_process(service.process.pid)
     submission_id = _being_scored(service, toy, service.token("dora"), child)
     service.stop(signal.SIGINT)
     until(lambda: not alive(child), "the end of the scoring process")

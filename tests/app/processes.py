@@ -25,15 +25,23 @@ def alive(pid: int) -> bool:
     return status is not None and status[0] not in "ZX"
 
 
-def only_child(pid: int) -> int:
-    """Return the one child of a process, as soon as it has one."""
+def begun(pid: int) -> bool:
+    """Tell whether a scoring process is past its start, where it was bound to its parent: numpy comes after that."""
+    try:
+        return "_multiarray_umath" in (Path("/proc") / str(pid) / "maps").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def scoring_process(server: int) -> int:
+    """Return the one child of a server, as soon as it is ready to be given work."""
 
     def look() -> int | None:
         pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        children = [child for child in pids if alive(child) and (_status(child) or ("", 0))[1] == pid]
-        return children[0] if len(children) == 1 else None
+        children = [pid for pid in pids if alive(pid) and (_status(pid) or ("", 0))[1] == server]
+        return children[0] if len(children) == 1 and begun(children[0]) else None
 
-    return until(look, f"one child of process {pid}") or 0
+    return until(look, f"one scoring process of server {server}")
 
 
 def stop(pid: int) -> None:

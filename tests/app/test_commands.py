@@ -47,6 +47,7 @@ def test_migrate_makes_the_data_folder(data_dir: Path) -> None:
     for _ in range(2):
         assert _run("migrate").exit_code == 0
     assert (data_dir / "ldsboard.sqlite3").is_file()
+    assert data_dir.stat().st_mode & 0o077 == 0
 
 
 def test_users_are_added_once_and_their_quotas_changed(opened: Database) -> None:
@@ -111,12 +112,13 @@ def test_benchmarks_are_published_and_listed(data_dir: Path, toy: Example, open_
 def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals) -> None:
     with Service(tmp_path) as service:
         assert service.stop(number) in {0, -number}
-        assert service.log.read_text() == ""
+        assert service.log.read_text() == f"The site is at {service.url}. Ctrl-C ends it.\n"
 
 
 def test_a_port_that_is_taken_is_named(service: Service, tmp_path: Path) -> None:
     # In a folder of its own: what a server does when it starts must not disturb the one that runs.
     environment = service.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)}
     ended = service.run("serve", "--port", str(service.port), environment=environment)
-    assert ended.returncode == 3
-    assert "address already in use" in ended.stderr
+    assert ended.returncode == 2
+    assert f"expected a free port, got 127.0.0.1:{service.port}" in ended.stderr
+    assert "Choose another" in ended.stderr

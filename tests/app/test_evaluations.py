@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 
 from app.db.models import Event, Kind, Measurement, State, Submission
 from app.sandbox.scorer import Scorer
@@ -109,6 +110,31 @@ def test_a_failure_is_tried_again_and_then_given_up(desk: Desk, toy: Example) ->
         assert desk.evaluator.work(desk.scorer)
         assert desk.state(submission_id) == state
     assert not desk.evaluator.work(desk.scorer)
+
+
+def _forbid(desk: Desk, statement: str) -> None:
+    """Make the database fail at something, as a full disk would."""
+    with desk.database.write() as session:
+        session.execute(text(f"CREATE TRIGGER full {statement} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"))
+
+
+def test_a_result_that_cannot_be_written_is_tried_again(desk: Desk, toy: Example) -> None:
+    submission_id = desk.accept(npy(toy.scores()))
+    _forbid(desk, "BEFORE INSERT ON measurement")
+    assert desk.evaluator.work(desk.scorer)
+    assert (desk.state(submission_id), desk.count(Measurement)) == (State.QUEUED, 0)
+    with desk.database.write() as session:
+        session.execute(text("DROP TRIGGER full"))
+    assert desk.evaluator.work(desk.scorer)
+    assert (desk.state(submission_id), desk.count(Measurement)) == (State.SCORED, 2)
+
+
+def test_a_submission_whose_outcome_cannot_be_written_is_not_stuck(desk: Desk, toy: Example) -> None:
+    submission_id = desk.accept(npy(np.full_like(toy.scores(), np.nan)))
+    _forbid(desk, "BEFORE UPDATE OF error ON submission WHEN NEW.error IS NOT NULL")
+    with pytest.raises(IntegrityError, match="the disk is full"):
+        desk.evaluator.work(desk.scorer)
+    assert desk.state(submission_id) == State.QUEUED
 
 
 def test_the_oldest_comes_first(desk: Desk, toy: Example) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select
+from starlette.requests import Request
 
+from app.api import submissions as api
 from app.db.models import Submission, User
 from ldsboard.formats import HEADER_LIMIT
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import PATIENCE_SECONDS, npy, until
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from tests.app.benchmarks import Example
     from tests.app.service import Service
 
@@ -146,6 +151,23 @@ def test_a_key_belongs_to_its_user(service: Service, large: Example) -> None:
     assert len(ids) == 2
 
 
+def test_an_upload_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "SILENCE_SECONDS", 0.01)
+    sent = iter([{"type": "http.request", "body": b"first", "more_body": True}])
+
+    async def receive() -> MutableMapping[str, Any]:
+        message = next(sent, None)
+        return await asyncio.Future() if message is None else message
+
+    async def read() -> None:
+        chunks = api._arriving(Request({"type": "http", "headers": []}, receive))
+        assert await anext(chunks) == b"first"
+        await anext(chunks)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(read())
+
+
 def test_a_key_whose_upload_ended_early_can_be_used_again(service: Service, large: Example) -> None:
     token = service.token("again", ranked_per_day=1)
     content = npy(large.scores())
@@ -162,5 +184,13 @@ def test_simultaneous_calls_under_one_key_make_one_submission(service: Service, 
     content = npy(large.scores())
     with ThreadPoolExecutor(6) as threads:
         responses = list(threads.map(lambda _: service.submit(token, "large", content, key="same"), range(6)))
-    assert {response.status_code for response in responses} == {202}
-    assert len({response.json()["id"] for response in responses}) == 1
+    accepted = {response.json()["id"] for response in responses if response.status_code == 202}
+    assert len(accepted) == 1
+    assert service.settled(accepted.pop())["state"] == "scored"
+    # An upload that a newer one overtook is told so, and has left nothing.
+    overtaken = [response.json()["code"] for response in responses if response.status_code != 202]
+    assert set(overtaken) <= {"upload.interrupted"}
+    service.idle()
+    query = select(Submission.state).join(User).where(User.name == "parallel")
+    with service.database.read() as session:
+        assert sorted(session.scalars(query)) == ["expired"] * len(overtaken) + ["scored"]

@@ -113,17 +113,20 @@ def test_a_call_during_the_search_for_work_is_not_lost(run: Run, monkeypatch: py
 
 def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "STOP_SECONDS", 0.05)
-    started, release = threading.Event(), threading.Event()
+    started, release, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work(_: Scorer) -> bool:
         started.set()
-        return not release.wait(PATIENCE_SECONDS)
+        release.wait(PATIENCE_SECONDS)
+        ended.set()
+        return False
 
     runner = Runner(work, 1)
     runner.start()
     assert started.wait(PATIENCE_SECONDS)
     runner.stop()
-    assert not release.is_set()
+    assert not ended.is_set()
     release.set()
     monkeypatch.setattr(jobs, "STOP_SECONDS", PATIENCE_SECONDS)
     runner.stop()
+    assert ended.is_set()

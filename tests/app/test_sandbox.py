@@ -19,7 +19,7 @@ from app.errors import SandboxError
 from app.sandbox import scorer as scorer_module
 from app.sandbox.scorer import Scorer
 from ldsboard import ProblemError
-from tests.app.processes import alive, stop
+from tests.app.processes import alive, begun, stop
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 
 if TYPE_CHECKING:
@@ -132,6 +132,13 @@ def test_it_knows_neither_the_database_nor_the_settings() -> None:
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
 
 
+def test_it_outlives_the_interrupt_of_a_terminal(scorer: Scorer, toy: Example, scores: Path) -> None:
+    scorer.score(toy.folder, scores, PARTS)
+    os.kill(_pid(scorer), signal.SIGINT)
+    assert scorer.score(toy.folder, scores, PARTS)
+    assert scorer.stop() == 0
+
+
 def test_it_does_not_begin_for_a_parent_that_is_gone() -> None:
     ours, theirs = Pipe()
     command = [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), "1"]
@@ -178,7 +185,7 @@ def test_it_dies_with_its_parent_even_while_it_is_stopped(stopped: bool) -> None
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        until(lambda: "multiarray" in (Path("/proc") / str(child) / "maps").read_text(), "a process that has begun")
+        until(lambda: begun(child), "a process that has begun")
         if stopped:
             stop(child)
         parent.kill()

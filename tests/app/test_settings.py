@@ -40,6 +40,8 @@ def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
     ("name", "value"),
     [
         ("database_url", "postgresql://localhost/lds"),
+        ("database_url", "sqlite://"),
+        ("database_url", "sqlite:///:memory:"),
         ("storage_url", "s3://bucket/prefix"),
         ("public_url", "lds.example.org"),
         ("public_url", "javascript:alert(1)"),

@@ -80,6 +80,8 @@ def test_every_state_has_its_transitions_and_a_way_from_the_first() -> None:
         new = {after for state in new for after in TRANSITIONS[state]} - reached
     assert reached == set(State)
     assert {State.UPLOADING, State.QUEUED, State.SCORING} == set(State) - FINAL
+    assert TRANSITIONS[State.SCORED] == {State.WITHDRAWN}, "a published score only ever disappears"
+    assert not TRANSITIONS[State.EXPIRED] | TRANSITIONS[State.WITHDRAWN]
 
 
 @pytest.mark.parametrize(("before", "after"), PAIRS, ids=["-".join(pair) for pair in PAIRS])

@@ -285,5 +285,5 @@ def test_a_manifest_must_name_the_arrays(protected: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"seed": "xyz", "nonce": "", "files": {}}', '{"seed": "00"}'])
 def test_a_broken_hidden_half_is_named(text: str, protected: Path) -> None:
     (protected / "hidden" / "hidden.json").write_text(text)
-    with pytest.raises(BundleError, match=r"expected seed, nonce and files in .*hidden\.json"):
+    with pytest.raises(BundleError, match=r"expected seed and nonce .* in .*hidden\.json"):
         Bundle.open(protected).hidden()

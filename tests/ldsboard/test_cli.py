@@ -12,6 +12,7 @@ import pytest
 
 from ldsboard import GroundTruth, cache, cli, exits
 from ldsboard.manifest import BundleError
+from tests.app.service import npy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,3 +244,39 @@ def test_warnings_are_said_in_words(shell: Shell, toy: Example, tmp_path: Path) 
     np.save(path, -toy.scores())
     ran = shell("submit", str(path), "toy", "--method", "flipped", "--kind", "practice")
     assert "Is the sign flipped?" in ran.err
+
+
+def test_what_newcomers_do_wrong_is_met_with_what_to_do(
+    shell: Shell, service: Service, toy: Example, tmp_path: Path
+) -> None:
+    braces = tmp_path / "a{b}[bold].npy"
+    np.save(braces, toy.scores())
+    assert shell("submit", str(braces), "toy", "--method", "braces", "--kind", "practice").code == 0
+    assert "--benchmark NAME" in shell("compare", str(braces), str(braces)).err
+    shell("pull", "toy")
+    assert "a{b}[bold].npy" in shell("validate", str(braces), "toy").out
+    assert shell("status", "../benchmarks").code == exits.USAGE
+    shell.environment.setenv("LDSBOARD_TOKEN", "ldsb_secret\nand more")
+    ran = shell("submit", str(braces), "toy", "--method", "x")
+    assert ran.code == exits.NOT_ALLOWED
+    assert "secret" not in ran.err
+    shell.environment.setenv("LDSBOARD_TOKEN", "")
+    assert "LDSBOARD_TOKEN" in shell("submit", str(braces), "toy", "--method", "x").err
+    shell.environment.setenv("LDSBOARD_SERVER", f"localhost:{service.port}")
+    assert "expected an address such as http://" in shell("leaderboard", "toy").err
+
+
+def test_the_reason_of_a_rejection_is_shown_by_status(shell: Shell, service: Service, token: str, toy: Example) -> None:
+    scores_nN = toy.scores()
+    scores_nN[3, 2] = np.inf
+    submitted = service.submit(token, "toy", npy(scores_nN), kind="practice").json()["id"]
+    service.settled(submitted)
+    assert "the first at (row, column) (3, 2)" in shell("status", submitted).err
+
+
+def test_a_damaged_pulled_benchmark_is_fetched_again(shell: Shell, service: Service) -> None:
+    shell("pull", "toy")
+    path = cache.pulled("toy", service.url) / "public" / "margins.npy"
+    path.write_bytes(b"damaged")
+    assert shell("pull", "toy").code == 0
+    assert path.read_bytes() != b"damaged"

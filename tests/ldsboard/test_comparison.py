@@ -142,3 +142,12 @@ def test_holm_stops_at_the_first_pair_that_is_not_significant() -> None:
     step = error * float(stats.t.isf(0.01, M - 1))
     assert rank_intervals([step, 0, 0.0], influence_kM) == [(1, 3)] * 3
     assert rank_intervals([step, 0], influence_kM[:2]) == [(1, 1), (2, 2)]
+
+
+def test_entries_that_are_nearly_equal_get_the_decision_of_the_pair() -> None:
+    influence_kM = np.zeros((2, 800))
+    influence_kM[:] = np.random.default_rng(5).normal(size=800)
+    influence_kM[1, :2] += (1e-8, -1e-8)
+    pair = compare_influences(1e-11, *influence_kM)
+    assert pair.p_value > 0.05
+    assert rank_intervals([0.5 + 1e-11, 0.5], influence_kM) == [(1, 2), (1, 2)]

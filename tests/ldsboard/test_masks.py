@@ -126,3 +126,9 @@ def test_packed_masks_that_do_not_fit_are_refused(packed: Any, n: int | None, wo
 def test_duplicates_count_what_repeats_an_earlier_subset() -> None:
     assert count_duplicates(MASKS) == 0
     assert count_duplicates(MASKS[[0, 1, 0, 0, 1]]) == 3
+
+
+def test_packed_bits_that_were_not_announced_are_recognised() -> None:
+    masks = np.random.default_rng(0).random((4, 40)) < 0.5
+    with pytest.raises(ProblemError, match=r"looks like packed bits\. Pass packed=True"):
+        read_masks(pack_masks(masks), 40)

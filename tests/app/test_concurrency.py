@@ -1,0 +1,94 @@
+"""Many uploads at once, uploads that stall, and a second server on the same data."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import ROOT, Service, npy, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+
+HANGING = 40
+"""More than any pool of connections or threads that requests could share."""
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """A benchmark whose score files are longer than the part that is read before anything is reserved."""
+    return write_benchmark(tmp_path_factory.mktemp("wide"), "wide", n=600, N=40)
+
+
+@pytest.fixture
+def busy(tmp_path: Path, wide: Example) -> Iterator[Service]:
+    with Service(tmp_path) as running:
+        running.publish(wide.folder)
+        yield running
+
+
+def begin(
+    service: Service, token: str, content: bytes, sent: int, *, key: str = "", kind: str = "practice"
+) -> socket.socket:
+    """Send the head and the first bytes of an upload, and no more."""
+    connection = socket.create_connection(("localhost", service.port))
+    head = f"PUT /api/v1/benchmarks/wide/submissions?method=m&kind={kind} HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: Bearer {token}\r\nContent-Length: {len(content)}\r\n"
+    head += f"Idempotency-Key: {key}\r\n" if key else ""
+    connection.sendall(head.encode() + b"\r\n" + content[:sent])
+    return connection
+
+
+def test_stalled_uploads_hold_nothing_that_others_need(busy: Service, wide: Example) -> None:
+    token = busy.token("ada")
+    content = npy(wide.scores())
+    with ExitStack() as open_connections:
+        for _ in range(HANGING):
+            open_connections.enter_context(begin(busy, token, content, len(content) - 1))
+        until(lambda: busy.rows()["submission"] == HANGING, f"{HANGING} uploads on their way")
+        assert httpx.get(f"{busy.url}/api/v1/benchmarks", timeout=5).status_code == httpx.codes.OK
+        assert busy.scored(token, "wide", content, kind="practice")["public"]
+    until(lambda: len(busy.files()) == 1, "the stalled uploads given up")
+
+
+def test_a_repeated_upload_takes_the_place_of_one_that_stalled(busy: Service, wide: Example) -> None:
+    token = busy.token("ada", ranked_per_day=1)
+    content = npy(wide.scores())
+    with begin(busy, token, content, len(content) - 1, key="k", kind="ranked"):
+        until(lambda: busy.rows()["submission"] == 1, "the first upload on its way")
+        again = busy.submit(token, "wide", content, key="k", method="m", kind="ranked")
+        assert again.status_code == httpx.codes.ACCEPTED, again.text
+    assert busy.settled(again.json()["id"])["state"] == "scored"
+    assert busy.rows()["submission"] == 2
+
+
+def test_a_second_server_is_refused_and_harms_no_upload_of_the_first(busy: Service, wide: Example) -> None:
+    token = busy.token("ada")
+    content = npy(wide.scores())
+    with begin(busy, token, content, len(content) - 1) as connection:
+        until(lambda: busy.rows()["submission"] == 1, "an upload on its way")
+        for port, words in ((busy.port, "expected a free port"), (_other_port(), "which another server uses")):
+            command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+            second = subprocess.run(
+                command, cwd=ROOT, env=busy.environment, capture_output=True, text=True, check=False
+            )
+            assert second.returncode != 0
+            assert words in second.stderr
+        connection.sendall(content[-1:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 202")
+
+
+def _other_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

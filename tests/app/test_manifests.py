@@ -1,0 +1,67 @@
+"""Publishing trusts no manifest: what it says must be of the right kind, true of the arrays, and inside the folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.services import benchmarks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.db.sessions import Database
+    from tests.app.benchmarks import Example
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", None),
+        ("licence", ["a"]),
+        ("name", 5),
+        ("name", "Not a slug"),
+        ("version", "1"),
+        ("version", True),
+        ("version", 2**70),
+        ("ceiling", 0.01),
+        ("ceiling", "x"),
+        ("ceiling_std_error", float("nan")),
+        ("attempts_spectrum", 0.5),
+        ("null_band", {}),
+        ("files", {"masks.npy": "", "margins.npy": "", "kit/../../hidden/hidden.json": ""}),
+        ("files", {"/etc/hostname": ""}),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    toy: Example, database: Database, tmp_path: Path, field: str, value: Any
+) -> None:
+    folder = tmp_path / "altered"
+    shutil.copytree(toy.folder, folder)
+    path = folder / "public" / "benchmark.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with database.write() as session, pytest.raises(ValueError, match=r"expected|unusable"):
+        benchmarks.publish(session, tmp_path / "published", folder)
+    assert not (tmp_path / "published").exists()
+
+
+def test_hidden_arrays_are_always_verified_and_their_seed_never_repeated(
+    toy: Example, database: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "altered"
+    shutil.copytree(toy.folder, folder)
+    path = folder / "hidden" / "hidden.json"
+    members = json.loads(path.read_text())
+    for altered in (
+        members | {"files": {}},
+        members | {"seed": members["seed"] + " oops"},
+        members | {"seed": "f" * 40},
+    ):
+        path.write_text(json.dumps(altered))
+        with database.write() as session, pytest.raises(ValueError, match="expected") as refused:
+            benchmarks.publish(session, tmp_path / "published", folder)
+        assert members["seed"] not in str(refused.value)
+        assert refused.value.__suppress_context__ or refused.value.__context__ is None
