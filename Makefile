@@ -60,7 +60,7 @@ bench: $(VENV)/.run ## measure scoring and training against their plain forms
 	$(BIN)/python -m worker bench
 
 screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/
-	$(BIN)/python tests/browser/screenshots.py
+	$(BIN)/python -m tests.browser.screenshots
 
 readme: $(VENV)/.run ## write the demo's leaderboard into the README
 	$(BIN)/python -m app demo --table README.md

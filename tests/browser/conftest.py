@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill
 from tests.app.service import Service
+from tests.browser.chromium import launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @dataclass(frozen=True)
@@ -45,10 +36,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert executable, "expected chromium on the PATH, got none; `make test` installs it"
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        started = launch(playwright)
         yield started
         started.close()
 
