@@ -18,11 +18,11 @@ $(VENV)/.pip:
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
 	@echo "Installing LDSBoard and what it needs into $(VENV); PyTorch is the large part."
-	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) -e . --group server --group train
+	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) -e . --group server --group train
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) --group dev
+	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev
 	@touch $@
 
 setup: $(VENV)/.dev ## install everything that developers need into .venv

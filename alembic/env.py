@@ -12,7 +12,8 @@ def run() -> None:
     """Run the migrations in one transaction."""
     url = context.config.get_main_option("sqlalchemy.url")
     database = Database(str(url))
-    with database.engine.connect() as connection:
+    # The write lock from the start: two commands on a new data folder wait for each other.
+    with database.writer.connect() as connection:
         context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
         with context.begin_transaction():
             context.run_migrations()

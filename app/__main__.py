@@ -132,11 +132,12 @@ def publish_benchmark(folder: Annotated[Path, typer.Argument(help="A folder that
     try:
         with database.write() as session:
             version = benchmarks.publish(session, settings.benchmarks_dir, folder)
-            typer.echo(f"Published {version.benchmark.name} version {version.version}.")
+            published = f"Published {version.benchmark.name} version {version.version}."
     except (ValueError, OSError) as error:
         raise _fail(error) from None
     finally:
         database.close()
+    typer.echo(published)
 
 
 @benchmark.command("list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.dependencies import Reading, TheRooms
 from ldsboard.problems import ProblemError
@@ -20,7 +21,15 @@ def alive() -> dict[str, str]:
 @router.get("/readyz")
 def ready(rooms: TheRooms, session: Reading) -> dict[str, str]:
     """Tell that the database has its schema and the files can be reached."""
-    session.execute(text("SELECT 1 FROM submission LIMIT 1"))
+    try:
+        session.execute(text("SELECT 1 FROM submission LIMIT 1"))
+    except OperationalError:
+        raise ProblemError(
+            "internal.unready",
+            expected="a database with its tables",
+            got="none",
+            hint="The operator should run: python -m app migrate",
+        ) from None
     if not rooms.storage.folder.is_dir():
         raise ProblemError(
             "internal.unready",

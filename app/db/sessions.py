@@ -21,7 +21,7 @@ class Database:
         self.engine = create_engine(url)
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", _begin)
-        self._writer = self.engine.execution_options(**_WRITING)
+        self.writer = self.engine.execution_options(**_WRITING)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -32,7 +32,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a session that commits at its end, or rolls back if anything was raised."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with Session(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:

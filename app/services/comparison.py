@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from sqlalchemy import select
-from sqlalchemy.orm import undefer
 
-from app.db.models import Evaluation, Measurement, Submission
+from app.services.evaluations import measured
 from app.services.views import BenchmarkName, ComparisonView, published
 from ldsboard.comparison import compare_influences
 from ldsboard.problems import ProblemError
-from ldsboard.result import SCORER_VERSION
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from app.db.models import Submission
 
 
 def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
@@ -34,9 +33,9 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
             got=names,
             hint="Submit both files to the same benchmark.",
         )
-    parts = [_measured(session, submission) for submission in (a, b)]
-    part: Literal["ranking", "public"] = "ranking" if all("ranking" in measured for measured in parts) else "public"
-    first, second = (measured[part] for measured in parts)
+    of_a, of_b = measured(session, a), measured(session, b)
+    part: Literal["ranking", "public"] = "ranking" if "ranking" in of_a and "ranking" in of_b else "public"
+    first, second = of_a[part], of_b[part]
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
     difference = compare_influences(first.lds - second.lds, *influences)
     split = a.version.manifest["split"] if part == "ranking" else "open"
@@ -59,24 +58,3 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
         z=numbers["z"] if np.isfinite(numbers["z"]) else None,
         p_value=numbers["p_value"],
     )
-
-
-def _measured(session: Session, submission: Submission) -> dict[str, Measurement]:
-    query = session.scalars(
-        select(Measurement)
-        .join(Evaluation)
-        .where(
-            Evaluation.submission_id == submission.id,
-            Evaluation.version_id == submission.version_id,
-            Evaluation.scorer_version == SCORER_VERSION,
-        )
-        .options(undefer(Measurement.influence))
-    ).all()
-    if not query:
-        raise ProblemError(
-            "submission.not_scored",
-            expected="two scored submissions",
-            got=f"{submission.id}, which is {submission.state}",
-            hint="Wait until its state is 'scored'.",
-        )
-    return {measurement.part: measurement for measurement in query}

@@ -13,6 +13,7 @@ from app.services import leaderboard
 from app.services.benchmarks import folder_of
 from app.services.submissions import discard_unreferenced, move, release_file
 from ldsboard.problems import Problem, ProblemError
+from ldsboard.result import SCORER_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,6 +139,37 @@ def _write(session: Session, evaluation_id: int, scored: dict[str, Scored], seco
     session.flush()
     if evaluation.submission.kind == Kind.RANKED:
         leaderboard.rank(session, evaluation.submission.version)
+
+
+def find(session: Session, submission: Submission) -> Evaluation | None:
+    """Return the finished evaluation of a submission by the present scorer, if there is one."""
+    return session.scalar(
+        select(Evaluation).where(
+            Evaluation.submission_id == submission.id,
+            Evaluation.version_id == submission.version_id,
+            Evaluation.scorer_version == SCORER_VERSION,
+            Evaluation.scored_at.is_not(None),
+        )
+    )
+
+
+def measured(session: Session, submission: Submission) -> dict[str, Measurement]:
+    """Return what was measured of a submission, by part.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.not_scored``.
+    """
+    evaluation = find(session, submission)
+    if evaluation is None:
+        raise ProblemError(
+            "submission.not_scored",
+            expected="a scored submission",
+            got=f"{submission.id}, which is {submission.state}",
+            hint="Wait until its state is 'scored'.",
+        )
+    return {measurement.part: measurement for measurement in evaluation.measurements}
 
 
 def usual_seconds(session: Session) -> float | None:

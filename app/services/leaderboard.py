@@ -72,12 +72,13 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
     limit = len(entries) if limit is None else limit
     manifest = version.manifest
     rows = []
-    attempts = _attempts(session, version)
+    made = attempts(session, version)
     for submission, evaluation, measurement in entries[after : after + limit]:
-        rank = (evaluation.rank_low or 1, evaluation.rank_high or len(entries))
-        numbers = ranking_numbers(measurement, manifest, rank)
-        made = attempts[submission.user_id]
-        gain = attempt_gain(numbers.lds, made, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+        if evaluation.rank_low is None or evaluation.rank_high is None:
+            raise LookupError(f"expected ranks of every listed entry, got none of {submission.id}")
+        numbers = ranking_numbers(measurement, manifest, (evaluation.rank_low, evaluation.rank_high))
+        count = made[submission.user_id]
+        gain = attempt_gain(numbers.lds, count, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
         rows.append(
             Row(
                 id=submission.id,
@@ -85,7 +86,7 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
                 method=submission.method,
                 title=submission.title,
                 **numbers.model_dump(),
-                attempts=made,
+                attempts=count,
                 possible_gain=round(gain, 4),
                 cost=submission.cost,
                 provenance=None,
@@ -105,7 +106,7 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
     )
 
 
-def _attempts(session: Session, version: Version) -> dict[int, int]:
+def attempts(session: Session, version: Version) -> dict[int, int]:
     """Return how many ranked submissions each user made to a version, over all methods, whatever became of them."""
     query = (
         select(Submission.user_id, func.count())

@@ -6,16 +6,14 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import func, select
-from sqlalchemy.orm import undefer
 
-from app.db.models import Evaluation, Kind, Measurement, State, Submission
+from app.db.models import Kind, State, Submission
 from app.errors import STATUS
-from app.services.evaluations import usual_seconds
+from app.services.evaluations import find, measured, usual_seconds
+from app.services.leaderboard import attempts
 from app.services.submissions import queue_place
 from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
-from ldsboard.problems import Problem, ProblemError
-from ldsboard.result import SCORER_VERSION
+from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +30,9 @@ def problem_view(problem: Problem) -> ProblemView:
 def view(session: Session, submission: Submission) -> SubmissionView:
     """Return a submission with what is known of its result."""
     version = submission.version
-    evaluation = _evaluation(session, submission)
-    measured = {} if evaluation is None else {part.part: part for part in evaluation.measurements}
-    public, ranking = measured.get("public"), measured.get("ranking")
+    evaluation = find(session, submission)
+    parts = {} if evaluation is None else {part.part: part for part in evaluation.measurements}
+    public, ranking = parts.get("public"), parts.get("ranking")
     rank = None
     if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
         rank = (evaluation.rank_low, evaluation.rank_high)
@@ -50,7 +48,7 @@ def view(session: Session, submission: Submission) -> SubmissionView:
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
         created_at=submission.created_at,
-        attempts=_attempts(session, submission),
+        attempts=attempts(session, version).get(submission.user_id, 0),
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
@@ -75,26 +73,7 @@ def public_per_target(session: Session, submission: Submission) -> NDArray[np.fl
     ProblemError
         ``submission.not_scored``.
     """
-    query = (
-        select(Measurement)
-        .join(Evaluation)
-        .where(
-            Evaluation.submission_id == submission.id,
-            Evaluation.version_id == submission.version_id,
-            Evaluation.scorer_version == SCORER_VERSION,
-            Measurement.part == "public",
-        )
-        .options(undefer(Measurement.per_target))
-    )
-    measurement = session.scalar(query)
-    if measurement is None:
-        raise ProblemError(
-            "submission.not_scored",
-            expected="a scored submission",
-            got=f"{submission.id}, which is {submission.state}",
-            hint="Wait until its state is 'scored'.",
-        )
-    return np.frombuffer(measurement.per_target, dtype="<f8")
+    return np.frombuffer(measured(session, submission)["public"].per_target, dtype="<f8")
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:
@@ -102,28 +81,6 @@ def per_target_npz(session: Session, submission: Submission) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, rho=public_per_target(session, submission))
     return buffer.getvalue()
-
-
-def _evaluation(session: Session, submission: Submission) -> Evaluation | None:
-    return session.scalar(
-        select(Evaluation).where(
-            Evaluation.submission_id == submission.id,
-            Evaluation.version_id == submission.version_id,
-            Evaluation.scorer_version == SCORER_VERSION,
-            Evaluation.scored_at.is_not(None),
-        )
-    )
-
-
-def _attempts(session: Session, submission: Submission) -> int:
-    made = select(func.count()).where(
-        Submission.user_id == submission.user_id,
-        Submission.version_id == submission.version_id,
-        Submission.kind == Kind.RANKED,
-        Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
-        Submission.created_at <= submission.created_at,
-    )
-    return session.scalar(made) or 0
 
 
 def _queue(session: Session, submission: Submission) -> Queue | None:

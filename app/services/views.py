@@ -77,7 +77,7 @@ class SubmissionView(BaseModel):
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
     created_at: datetime
-    attempts: int = Field(description="ranked submissions of this owner to this version, up to now")
+    attempts: int = Field(description="ranked submissions that this owner made to this version")
     queue: Queue | None
     hidden: RankingNumbers | None = Field(description="on the ranking subsets; null for a practice submission")
     public: Numbers | None
