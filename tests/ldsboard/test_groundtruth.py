@@ -164,3 +164,12 @@ def test_one_bad_score_in_any_block_refuses_the_file(make_problem: MakeProblem) 
     with pytest.raises(ProblemError, match=r"1 NaN or infinite, the first at \(row, column\) \(4, 290\)") as caught:
         lds(scores, masks, margins)
     assert caught.value.problem.code == "scores.nonfinite"
+
+
+def test_what_a_notebook_shows_of_a_ground_truth_and_a_result(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    truth = GroundTruth(masks, margins)
+    assert repr(truth) == "GroundTruth(M=40 subsets, R=1 runs, n=30 training examples, N=5 targets)"
+    flipped = truth.score(-scores)
+    assert repr(flipped).startswith(f"Result(lds={flipped.lds:.4f} [")
+    assert repr(flipped).endswith("M=40, N=5, scores.sign_flipped)")

@@ -1,0 +1,66 @@
+"""The whole way: 2,000 models trained, a benchmark published, six baselines submitted by the command line, a leaderboard."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.db.models import Measurement, Submission
+from app.db.sessions import Database
+from app.demo import BASELINES, TABLE_END, TABLE_START
+from app.services import benchmarks, leaderboard
+from app.services.comparison import compare
+from app.settings import Settings
+from tests.app.service import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HIDDEN_SEED = "5eed" * 8
+"""Fixed, so that the random baseline's distance from chance is the same in every run."""
+
+
+def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"Before\n{TABLE_START}\nold\n{TABLE_END}\nafter\n")
+    settings = Settings(data_dir=tmp_path / "data")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    ran = subprocess.run(
+        [sys.executable, "-m", "app", "demo", "--port", str(port), "--table", str(readme)],
+        cwd=ROOT,
+        env=os.environ | {"LDSBOARD_DATA_DIR": str(settings.data_dir), "LDSBOARD_HIDDEN_SEED": HIDDEN_SEED},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    text = readme.read_text()
+    assert text.startswith(f"Before\n{TABLE_START}\n| rank | method |")
+    assert text.endswith(f"{TABLE_END}\nafter\n")
+    assert all(f"| `{name}` |" in text for name in BASELINES)
+
+    database = Database(settings.resolved_database_url)
+    with database.read() as session:
+        version = benchmarks.find(session, "digits-mlp")
+        entries = {submission.method: measured for submission, _, measured in leaderboard.listed(session, version)}
+        submissions = {submission.method: submission for submission in session.scalars(select(Submission))}
+        assert set(entries) == set(BASELINES)
+        assert abs(entries["random"].z_random) < 3
+        better = 0
+        for name in set(BASELINES) - {"random"}:
+            against = compare(session, submissions[name], submissions["random"])
+            better += entries[name].z_random >= 3 and against.difference > 0 and against.p_value < 0.05
+        assert better >= 4
+        ceiling, ceiling_error = version.manifest["ceiling"], version.manifest["ceiling_std_error"]
+        assert 0.9 < ceiling < 1
+        for measured in session.scalars(select(Measurement).where(Measurement.part == "ranking")):
+            assert measured.lds - ceiling <= 2 * math.hypot(measured.std_error, ceiling_error)
+    database.close()
