@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
     from ldsboard.formats import ScoreArray
 
+CHUNK_NUMBERS = 2**16
+"""Scores rounded at a time: few enough for the steps between reading and writing to stay in the processor's cache."""
+
+FLOAT32_EXPONENTS = (0, 120)
+"""Exponents by which any float32 column may be scaled to its grid without rounding or overflow."""
+
 
 def grid_bits(n: int) -> int:
     """Return the number of bits of a grid integer, so that the sum of n of them stays below 2**53."""
@@ -38,8 +44,8 @@ def to_grid(scores_nN: ScoreArray, columns: slice) -> tuple[NDArray[np.float64],
 
     Returns
     -------
-    grid_bn : numpy.ndarray
-        Integers as float64, (b, n): ``rint(score * 2**(B - e))``, the largest magnitude of the column below ``2**e``.
+    grid_nb : numpy.ndarray
+        Integers as float64, (n, b): ``rint(score * 2**(B - e))``, the largest magnitude of the column below ``2**e``.
     rounded_b : numpy.ndarray
         bool (b,), True where the rounding changed a value.
 
@@ -48,20 +54,39 @@ def to_grid(scores_nN: ScoreArray, columns: slice) -> tuple[NDArray[np.float64],
     ProblemError
         A ValueError: a score is not finite.
     """
-    grid_bn = np.array(scores_nN[:, columns].T, dtype=np.float64, order="C")
-    largest_b = np.maximum(grid_bn.max(axis=1), -grid_bn.min(axis=1))
+    scores_nb = scores_nN[:, columns]
+    n, b = scores_nb.shape
+    largest_b = np.maximum(scores_nb.max(axis=0), -scores_nb.min(axis=0)).astype(np.float64)
     if not np.isfinite(largest_b).all():
         check_finite(scores_nN)
-    exponent_b = np.where(largest_b > 0, grid_bits(len(scores_nN)) - np.frexp(largest_b)[1], 0)
+    exponent_b = np.where(largest_b > 0, grid_bits(n) - np.frexp(largest_b)[1], 0)
+    factors = _factors(exponent_b, scores_nb.dtype)
+    grid_nb = np.empty((n, b))
+    rounded_b = np.zeros(b, dtype=np.bool_)
+    rows = max(1, CHUNK_NUMBERS // b)
+    for start in range(0, n, rows):
+        chunk = slice(start, start + rows)
+        scaled = scores_nb[chunk] * factors[0]
+        for factor_b in factors[1:]:
+            scaled *= factor_b
+        whole = np.rint(scaled)
+        rounded_b |= (whole != scaled).any(axis=0)
+        grid_nb[chunk] = whole
+    # Entries of a column scaled down may have become 0 before they were rounded.
+    for j in np.flatnonzero(exponent_b < 0):
+        rounded_b[j] |= bool(((grid_nb[:, j] == 0) & (scores_nb[:, j] != 0)).any())
+    return grid_nb, rounded_b
+
+
+def _factors(exponent_b: NDArray[np.intp], dtype: np.dtype[np.floating]) -> list[NDArray[np.floating]]:
+    """Return factors (b,) whose product is ``2**exponent_b``; multiplying by one after the other loses nothing that counts."""
+    low, high = FLOAT32_EXPONENTS
+    if dtype.itemsize <= 4 and low <= exponent_b.min() and exponent_b.max() <= high:  # noqa: PLR2004
+        # A scaled and rounded float32 is still one: half the memory to move.
+        return [np.ldexp(np.float32(1), exponent_b)]
+    if np.abs(exponent_b).max() < 1000:  # noqa: PLR2004
+        return [np.ldexp(1.0, exponent_b)]
     # Two steps, because 2**1100, which subnormal columns need, is no float64. When scaling down, the first step may round
     # to a subnormal number; what is that small ends as 0 either way.
     half_b = exponent_b // 2
-    grid_bn *= np.ldexp(1.0, half_b)[:, None]
-    grid_bn *= np.ldexp(1.0, exponent_b - half_b)[:, None]
-    exact_bn = grid_bn.copy()
-    np.rint(grid_bn, out=grid_bn)
-    rounded_b = (grid_bn != exact_bn).any(axis=1)
-    # Entries of a column scaled down may have become 0 before they were rounded.
-    for row in np.flatnonzero(exponent_b < 0):
-        rounded_b[row] |= bool(((grid_bn[row] == 0) & (scores_nN[:, columns][:, row] != 0)).any())
-    return grid_bn, rounded_b
+    return [np.ldexp(1.0, half_b), np.ldexp(1.0, exponent_b - half_b)]

@@ -17,11 +17,13 @@ from ldsboard.cache import pulled
 from ldsboard.grid import to_grid
 from ldsboard.margins import check_margins_differ, margins_array, read_margins
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
+from ldsboard.parallel import in_order, usable_processors
 from ldsboard.problems import ProblemError
-from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_rows, spearman, spearman_influence
-from ldsboard.result import Result, TargetSums
+from ldsboard.products import product_with
+from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
+from ldsboard.result import Result, TargetBlock, TargetSums
 from ldsboard.scores import check_shape, read_scores
-from ldsboard.significance import ChanceSpread, unit_rows
+from ldsboard.significance import ChanceSpread, MarginRanks, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +32,18 @@ if TYPE_CHECKING:
 
     from ldsboard.formats import ScoreArray
 
-BLOCK_TARGETS = 128
-"""Targets scored at a time: enough for the matrix product to run at speed, few enough to stay in tens of megabytes."""
+MOST_TARGETS = 512
+"""Targets of a block: enough for the matrix product to run at speed."""
+
+BLOCK_BYTES = 2**26
+"""What the blocks of all threads may take together: their part of the scores on its grid, and the predictions."""
+
+TILE_NUMBERS = 2**16
+"""Predictions ranked at a time: few enough for the steps of ranking to stay in the processor's cache, and for a sum of influences
+on their grid to stay exact in float64."""
+
+SMALL = 10**7
+"""Multiplications below which starting threads takes longer than they save."""
 
 ALL = {"all": slice(None)}
 
@@ -40,34 +52,30 @@ ALL = {"all": slice(None)}
 class RankedRows:
     """Some of the subsets, with all of the scoring that does not depend on scores."""
 
-    rows: NDArray[np.intp]
+    rows: slice
     margins: Ranking
-    variance_NM: NDArray[np.float64]
-    unit_NM: NDArray[np.float32]
+    chance: MarginRanks
     largest_subset: int
     duplicates: int
     fingerprint: str
 
-    def score_block(
-        self,
-        predictions_bM: NDArray[np.float64],
-        rounded_b: NDArray[np.bool_],
-        columns: slice,
-        sums: TargetSums,
-        chance: ChanceSpread,
-    ) -> None:
-        """Score a block of targets, from their predictions for all subsets, into `sums` and `chance`."""
-        predictions_bM = np.ascontiguousarray(predictions_bM[:, self.rows])
-        margins = _rows_of(self.margins, columns)
-        ranking = rank_rows(predictions_bM)
-        sums.rho_N[columns] = spearman(ranking, margins)
-        sums.constant_N[columns] = ranking.squares_b == 0
-        sums.add_influence(spearman_influence(ranking, margins, self.variance_NM[columns]), columns)
-        # Relative to the first prediction, so that equal ones have no spread at all.
-        spread_b = (predictions_bM - predictions_bM[:, :1]).std(axis=1)
-        lossy_b = rounded_b & (spread_b > 0)
-        sums.grid_loss_N[columns][lossy_b] = self.largest_subset / 2 / spread_b[lossy_b]
-        chance.add(unit_rows(ranking), columns)
+    def score_block(self, predictions_bM: NDArray[np.float64], rounded_b: NDArray[np.bool_], first: int) -> TargetBlock:
+        """Score a block of targets, the first of which is `first`, from their predictions for all subsets."""
+        b = len(predictions_bM)
+        block = TargetBlock.empty(slice(first, first + b), self.chance.unit_NM.shape[1])
+        step = max(1, TILE_NUMBERS // self.chance.unit_NM.shape[1])
+        for start in range(0, b, step):
+            tile = slice(start, min(start + step, b))
+            predictions_tM = predictions_bM[tile, self.rows]
+            ranking = rank_integers(predictions_tM)
+            margins = self.margins.rows(first + tile.start, first + tile.stop)
+            block.add(tile, ranking, spearman(ranking, margins), spearman_influence(ranking, margins))
+            if rounded_b[tile].any():
+                # Relative to the first prediction, so that equal ones have no spread at all.
+                spread_t = (predictions_tM - predictions_tM[:, :1]).std(axis=1)
+                lossy_t = rounded_b[tile] & (spread_t > 0)
+                block.grid_loss_b[tile][lossy_t] = self.largest_subset / 2 / spread_t[lossy_t]
+        return block
 
 
 class GroundTruth:
@@ -84,6 +92,9 @@ class GroundTruth:
         Number of training examples, where `masks` does not tell.
     packed
         Whether `masks` are packed bits, uint8 (M, ceil(n / 8)), little bit order; needs `n_train`.
+    device
+        Where the matrix product is computed: by numpy unless a torch device is named, such as ``"cuda"``, which needs torch and
+        float64 there. The results are the same bits.
 
     Raises
     ------
@@ -92,11 +103,19 @@ class GroundTruth:
         than 2 or more than 50,000 subsets.
     """
 
-    def __init__(self, masks: Any, margins: Any, *, n_train: int | None = None, packed: bool = False) -> None:
+    def __init__(
+        self,
+        masks: Any,
+        margins: Any,
+        *,
+        n_train: int | None = None,
+        packed: bool = False,
+        device: str | None = None,
+    ) -> None:
         self.masks_Mn = read_masks(masks, n_train, packed=packed)
         self.margins_MRN = read_margins(margins, len(self.masks_Mn))
         self.margins_MN = self.margins_MRN.mean(axis=1, dtype=np.float64)
-        self._weights_nM = np.asfortranarray(self.masks_Mn.T, dtype=np.float64)
+        self._product = product_with(self.masks_Mn, device)
         self._ranked: dict[bytes, RankedRows] = {}
         self._rank(slice(None))
 
@@ -134,10 +153,12 @@ class GroundTruth:
         return int(self.margins_MN.shape[1])
 
     @overload
-    def score(self, scores: Any) -> Result: ...
+    def score(self, scores: Any, *, threads: int | None = None) -> Result: ...
     @overload
-    def score(self, scores: Any, splits: Mapping[str, slice]) -> dict[str, Result]: ...
-    def score(self, scores: Any, splits: Mapping[str, slice] | None = None) -> Result | dict[str, Result]:
+    def score(self, scores: Any, splits: Mapping[str, slice], *, threads: int | None = None) -> dict[str, Result]: ...
+    def score(
+        self, scores: Any, splits: Mapping[str, slice] | None = None, *, threads: int | None = None
+    ) -> Result | dict[str, Result]:
         """Compute the linear datamodeling score of `scores`.
 
         Parameters
@@ -147,6 +168,8 @@ class GroundTruth:
             training example raises the margin of each target.
         splits
             Names of parts of the subsets, as slices; one matrix product serves all of them.
+        threads
+            How many threads may work; by default as many as there are processors, up to 8. The result is the same.
 
         Returns
         -------
@@ -161,19 +184,27 @@ class GroundTruth:
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
         parts = {name: self._rank(rows) for name, rows in (ALL if splits is None else splits).items()}
-        results = self._score_parts(scores_nN, parts)
+        results = self._score_parts(scores_nN, parts, threads or usable_processors())
         return results["all"] if splits is None else results
 
-    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedRows]) -> dict[str, Result]:
-        N = self.n_targets
-        sums = {name: TargetSums.empty(part.rows.size, N) for name, part in parts.items()}
-        chances = {name: ChanceSpread(part.unit_NM) for name, part in parts.items()}
-        for start in range(0, N, BLOCK_TARGETS):
-            columns = slice(start, min(start + BLOCK_TARGETS, N))
-            grid_bn, rounded_b = to_grid(scores_nN, columns)
-            predictions_bM = grid_bn @ self._weights_nM
-            for name, part in parts.items():
-                part.score_block(predictions_bM, rounded_b, columns, sums[name], chances[name])
+    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedRows], threads: int) -> dict[str, Result]:
+        M, N = self.margins_MN.shape
+        fitting = BLOCK_BYTES // (8 * threads * (self.n_train + M))
+        targets = max(1, min(MOST_TARGETS, fitting, -(-N // threads)))
+
+        def score_block(first: int) -> dict[str, TargetBlock]:
+            grid_nb, rounded_b = to_grid(scores_nN, slice(first, min(first + targets, N)))
+            predictions_bM = self._product(grid_nb)
+            return {name: part.score_block(predictions_bM, rounded_b, first) for name, part in parts.items()}
+
+        sums = {name: TargetSums.empty(part.chance.unit_NM.shape[1], N) for name, part in parts.items()}
+        chances = {name: ChanceSpread(part.chance) for name, part in parts.items()}
+        blocks = range(0, N, targets)
+        small = self.n_train * M * N < SMALL
+        for found in map(score_block, blocks) if small else in_order(score_block, blocks, threads):
+            for name, block in found.items():
+                sums[name].add(block)
+                chances[name].add(block.unit_bM, block.columns)
         return {
             name: sums[name].result(chances[name].value(), part.duplicates, part.fingerprint)
             for name, part in parts.items()
@@ -196,26 +227,25 @@ class GroundTruth:
         picked = np.arange(len(self.masks_Mn))[rows]
         key = picked.tobytes()
         if key not in self._ranked:
-            self._ranked[key] = self._rank_rows(picked)
+            self._ranked[key] = self._rank_rows(rows)
         return self._ranked[key]
 
-    def _rank_rows(self, rows: NDArray[np.intp]) -> RankedRows:
-        if not 2 <= rows.size <= MAX_SUBSETS:  # noqa: PLR2004
+    def _rank_rows(self, rows: slice) -> RankedRows:
+        masks_Mn, margins_MN = self.masks_Mn[rows], self.margins_MN[rows]
+        if not 2 <= len(masks_Mn) <= MAX_SUBSETS:  # noqa: PLR2004
             raise ProblemError(
                 "masks.invalid",
                 expected=f"2 to {MAX_SUBSETS} subsets",
-                got=str(rows.size),
+                got=str(len(masks_Mn)),
                 hint="Ranks need at least two subsets; above the limit their sums would no longer be exact.",
             )
-        masks_Mn, margins_MN = self.masks_Mn[rows], self.margins_MN[rows]
         check_margins_differ(margins_MN)
         margins = rank_rows(np.ascontiguousarray(margins_MN.T))
         digest = hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes())
         return RankedRows(
             rows,
             margins,
-            margins.variance_influence(),
-            unit_rows(margins),
+            MarginRanks(unit_rows(margins)),
             largest_subset=int(masks_Mn.sum(axis=1).max()),
             duplicates=count_duplicates(masks_Mn),
             fingerprint=digest.hexdigest(),
@@ -277,16 +307,3 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
     check_shape((n, N), N if n == targets != N else n, targets if n == targets else N)
     truth = GroundTruth(masks, array, n_train=n, packed=packed)
     return truth.score(scores_nN)
-
-
-def _rows_of(ranking: Ranking, rows: slice) -> Ranking:
-    """Return the ranking of a contiguous part of the rows."""
-    low, high = np.searchsorted(ranking.tied_t, (rows.start, rows.stop))
-    return Ranking(
-        ranking.ranks_bM[rows],
-        ranking.order_bM[rows],
-        ranking.tied_t[low:high] - rows.start,
-        ranking.first_tM[low:high],
-        ranking.last_tM[low:high],
-        ranking.squares_b[rows],
-    )

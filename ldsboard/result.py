@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.significance import interval, new_targets_error, spearman_p_values, standard_error
+from ldsboard.significance import interval, new_targets_error, spearman_p_values, standard_error, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ldsboard.ranking import Ranking
 
 SCORER_VERSION = 1
 """Raised by hand whenever the bits of an LDS, a rho or a psi change for any input."""
@@ -99,37 +101,80 @@ class Result:
 
 
 @dataclass(frozen=True)
-class TargetSums:
-    """What scoring gathers per target and per subset, block by block, before it becomes a `Result`.
+class TargetBlock:
+    """What scoring finds for a block of b neighbouring targets.
 
     Attributes
     ----------
-    rho_N, squared_influence_N
+    columns
+        The targets of the block.
+    rho_b, squared_influence_b
         Correlation and sum of squared influences of each target.
-    influence_units_M
-        Sum over targets of the influence on a grid of 2**-30, int64, so that it is exact in any order.
-    constant_N
+    constant_b
         Whether all predictions of a target are equal.
-    grid_loss_N
+    grid_loss_b
         Worst rounding of a sum, in standard deviations of the predictions.
+    unit_bM
+        Ranks of the predictions as rows of unit length.
+    influence_units_M
+        Sum over these targets of the influence on a grid of 2**-30, int64, so that it is exact in any order.
     """
+
+    columns: slice
+    rho_b: NDArray[np.float64]
+    squared_influence_b: NDArray[np.float64]
+    constant_b: NDArray[np.bool_]
+    grid_loss_b: NDArray[np.float64]
+    unit_bM: NDArray[np.float32]
+    influence_units_M: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, columns: slice, M: int) -> TargetBlock:
+        """Return a block before the first of its tiles."""
+        b = columns.stop - columns.start
+        return cls(
+            columns,
+            np.zeros(b),
+            np.zeros(b),
+            np.zeros(b, dtype=np.bool_),
+            np.zeros(b),
+            np.empty((b, M), dtype=np.float32),
+            np.zeros(M, dtype=np.int64),
+        )
+
+    def add(self, tile: slice, ranking: Ranking, rho_t: NDArray[np.float64], influence_tM: NDArray[np.float64]) -> None:
+        """Take some rows of the block: ranks of the predictions, correlations, and influences, which are used up."""
+        influence_tM *= INFLUENCE_UNITS
+        np.rint(influence_tM, out=influence_tM)
+        self.influence_units_M[:] += influence_tM.sum(axis=0).astype(np.int64)
+        self.squared_influence_b[tile] = np.einsum("tM,tM->t", influence_tM, influence_tM) / INFLUENCE_UNITS**2
+        self.rho_b[tile] = rho_t
+        self.constant_b[tile] = ranking.squares_b == 0
+        self.unit_bM[tile] = unit_rows(ranking)
+
+
+@dataclass(frozen=True)
+class TargetSums:
+    """What scoring gathers per target and per subset, block by block, before it becomes a `Result`."""
 
     rho_N: NDArray[np.float64]
     squared_influence_N: NDArray[np.float64]
-    influence_units_M: NDArray[np.int64]
     constant_N: NDArray[np.bool_]
     grid_loss_N: NDArray[np.float64]
+    influence_units_M: NDArray[np.int64]
 
     @classmethod
     def empty(cls, M: int, N: int) -> TargetSums:
         """Return the state before the first block."""
-        return cls(np.zeros(N), np.zeros(N), np.zeros(M, dtype=np.int64), np.zeros(N, dtype=np.bool_), np.zeros(N))
+        return cls(np.zeros(N), np.zeros(N), np.zeros(N, dtype=np.bool_), np.zeros(N), np.zeros(M, dtype=np.int64))
 
-    def add_influence(self, influence_bM: NDArray[np.float64], columns: slice) -> None:
-        """Take the influences of a block of targets, rounded to the grid."""
-        units_bM = np.rint(influence_bM * INFLUENCE_UNITS)
-        self.influence_units_M[:] += units_bM.astype(np.int64).sum(axis=0)
-        self.squared_influence_N[columns] = np.einsum("bM,bM->b", units_bM, units_bM) / INFLUENCE_UNITS**2
+    def add(self, block: TargetBlock) -> None:
+        """Take the next block."""
+        self.rho_N[block.columns] = block.rho_b
+        self.squared_influence_N[block.columns] = block.squared_influence_b
+        self.constant_N[block.columns] = block.constant_b
+        self.grid_loss_N[block.columns] = block.grid_loss_b
+        self.influence_units_M[:] += block.influence_units_M
 
     def result(self, chance: float, duplicate_subsets: int, fingerprint: str) -> Result:
         """Return the result of all blocks; `chance` is the standard deviation of the LDS by chance."""

@@ -6,6 +6,8 @@ Legend: M subsets, N targets, b targets of one block.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,6 +91,18 @@ def unit_rows(ranking: Ranking) -> NDArray[np.float32]:
     return (ranking.ranks_bM / np.where(length_b == 0, 1.0, length_b)[:, None]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class MarginRanks:
+    """Ranks of the margins as rows of unit length, float32 (N, M), with what `ChanceSpread` needs of them."""
+
+    unit_NM: NDArray[np.float32]
+
+    @cached_property
+    def gram_NN(self) -> NDArray[np.float32]:
+        """Rank correlations of the margins, (N, N)."""
+        return self.unit_NM @ self.unit_NM.T
+
+
 class ChanceSpread:
     """The standard deviation of the LDS if the subsets were matched to the margins at random, gathered block by block.
 
@@ -97,27 +111,26 @@ class ChanceSpread:
     scale, not a score, so float32 suffices.
     """
 
-    def __init__(self, margins_NM: NDArray[np.float32]) -> None:
-        self._margins_NM = margins_NM
-        N, M = margins_NM.shape
-        self._outer = np.zeros((M, M), dtype=np.float32) if M <= N else None
-        self._rows: list[NDArray[np.float32]] = []
+    def __init__(self, margins: MarginRanks) -> None:
+        self._margins = margins
+        N, M = margins.unit_NM.shape
+        self._sums = np.zeros((M, M), dtype=np.float32) if M <= N else np.empty((N, M), dtype=np.float32)
 
     def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
         """Take the unit rows of the next block of predictions; `columns` are its targets."""
-        if self._outer is None:
-            self._rows.append(predictions_bM)
+        N, M = self._margins.unit_NM.shape
+        if M <= N:
+            self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
         else:
-            self._outer += predictions_bM.T @ self._margins_NM[columns]
+            self._sums[columns] = predictions_bM
 
     def value(self) -> float:
         """Return the standard deviation, over all blocks."""
-        N, M = self._margins_NM.shape
-        if self._outer is not None:
-            norm = float(np.linalg.norm(self._outer))
+        N, M = self._margins.unit_NM.shape
+        if M <= N:
+            norm = float(np.linalg.norm(self._sums))
         else:
-            predictions_NM = np.concatenate(self._rows)
-            gram_NN = predictions_NM @ predictions_NM.T
-            gram_NN *= self._margins_NM @ self._margins_NM.T
+            gram_NN = self._sums @ self._sums.T
+            gram_NN *= self._margins.gram_NN
             norm = math.sqrt(max(0.0, float(gram_NN.sum(dtype=np.float64))))
         return float(norm / (N * math.sqrt(M - 1)))

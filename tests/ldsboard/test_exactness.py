@@ -15,7 +15,7 @@ import torch
 from scipy.stats import ConstantInputWarning, spearmanr
 from threadpoolctl import threadpool_limits
 
-from ldsboard import GroundTruth, Result, groundtruth, lds
+from ldsboard import GroundTruth, Result, grid, groundtruth, lds
 from ldsboard.masks import pack_masks
 
 if TYPE_CHECKING:
@@ -135,18 +135,40 @@ def test_a_file_gives_the_bits_of_its_array(order: Any, large: Large, tmp_path: 
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 300, 1000])
-def test_the_block_size_changes_no_bit(block: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tile", [1, 1000, 2**16])
+def test_the_sizes_of_blocks_and_tiles_change_no_bit(
+    block: int, tile: int, large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = bits(lds(*large))
-    monkeypatch.setattr(groundtruth, "BLOCK_TARGETS", block)
+    monkeypatch.setattr(groundtruth, "MOST_TARGETS", block)
+    monkeypatch.setattr(groundtruth, "TILE_NUMBERS", tile)
     assert bits(lds(*large)) == expected
 
 
-def test_the_number_of_threads_changes_no_bit(large: Large) -> None:
-    found = []
-    for threads in (1, 2, 4):
-        with threadpool_limits(limits=threads, user_api="blas"):
-            found.append(bits(lds(*large)))
-    assert found[0] == found[1] == found[2]
+@pytest.mark.parametrize("numbers", [1, 1000, 2**30])
+def test_the_size_of_chunks_changes_no_bit(numbers: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = bits(lds(*large))
+    monkeypatch.setattr(grid, "CHUNK_NUMBERS", numbers)
+    assert bits(lds(*large)) == expected
+
+
+@pytest.mark.parametrize("blas_threads", [1, 2, 4])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_changes_no_bit(threads: int, blas_threads: int, large: Large) -> None:
+    scores, masks, margins = large
+    assert masks.size * scores.shape[1] > groundtruth.SMALL
+    expected = bits(lds(*large))
+    with threadpool_limits(limits=blas_threads, user_api="blas"):
+        assert bits(GroundTruth(masks, margins).score(scores, threads=threads)) == expected
+
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_torch_gives_the_bits_of_numpy(device: str, large: Large) -> None:
+    scores, masks, margins = large
+    assert bits(GroundTruth(masks, margins, device=device).score(scores)) == bits(lds(*large))
 
 
 def test_the_order_of_training_examples_changes_no_bit(large: Large, rng: np.random.Generator) -> None:

@@ -38,9 +38,9 @@ columns = st.lists(
 @example([2.0**1000, 1e-300])  # scaled down, the small one vanishes before it is rounded
 def test_the_grid_is_the_nearest_whole_number_and_says_where_it_rounded(column: list[float]) -> None:
     largest = max(map(abs, column))
-    grid_bn, rounded_b = to_grid(np.array(column)[:, None], slice(None))
+    grid_nb, rounded_b = to_grid(np.array(column)[:, None], slice(None))
     expected = exact_grid(column)
-    assert grid_bn[0].tolist() == expected
+    assert grid_nb[:, 0].tolist() == expected
     exponent = math.frexp(largest)[1] if largest else 0
     scale = Fraction(2) ** (grid_bits(len(column)) - exponent)
     assert bool(rounded_b[0]) == any(Fraction(s) * scale != whole for s, whole in zip(column, expected, strict=True))
@@ -48,8 +48,8 @@ def test_the_grid_is_the_nearest_whole_number_and_says_where_it_rounded(column: 
 
 @given(columns)
 def test_every_sum_stays_below_2_to_the_53(column: list[float]) -> None:
-    grid_bn, _ = to_grid(np.array(column)[:, None], slice(None))
-    assert sum(abs(int(whole)) for whole in grid_bn[0]) < 2**53
+    grid_nb, _ = to_grid(np.array(column)[:, None], slice(None))
+    assert sum(abs(int(whole)) for whole in grid_nb[:, 0]) < 2**53
 
 
 @pytest.mark.parametrize(("n", "bits"), [(1, 52), (2, 51), (3, 51), (4, 50), (5000, 40), (8191, 40), (8192, 39)])
@@ -61,26 +61,26 @@ def test_bits_leave_room_for_n_summands(n: int, bits: int) -> None:
 @pytest.mark.parametrize("scale", [-1074, -1060, -1022, -500, 0, 500, 971])
 def test_subnormal_and_huge_columns_lose_nothing(scale: int) -> None:
     whole = np.array([[3.0], [-2.0], [1.0], [0.0]])
-    grid_bn, rounded_b = to_grid(np.ldexp(whole, scale), slice(None))
-    assert (grid_bn / grid_bn[0, 2]).tolist() == [[3, -2, 1, 0]]
+    grid_nb, rounded_b = to_grid(np.ldexp(whole, scale), slice(None))
+    assert (grid_nb / grid_nb[2, 0]).T.tolist() == [[3, -2, 1, 0]]
     assert not rounded_b.any()
 
 
 def test_columns_have_their_own_grids() -> None:
     scores_nN = np.array([[1.0, 0.0, 1e-200], [0.5, -0.0, 3e200]])
-    grid_bn, rounded_b = to_grid(scores_nN, slice(0, 3))
-    assert grid_bn.tolist() == [exact_grid(column) for column in scores_nN.T.tolist()]
-    assert not grid_bn[1].any()
+    grid_nb, rounded_b = to_grid(scores_nN, slice(0, 3))
+    assert grid_nb.T.tolist() == [exact_grid(column) for column in scores_nN.T.tolist()]
+    assert not grid_nb[:, 1].any()
     assert rounded_b.tolist() == [False, False, True]
-    assert np.array_equal(to_grid(scores_nN, slice(1, 3))[0], grid_bn[1:])
+    assert np.array_equal(to_grid(scores_nN, slice(1, 3))[0], grid_nb[:, 1:])
 
 
 def test_float32_scores_are_exact_at_5000_examples(rng: np.random.Generator) -> None:
     # 40 bits of grid hold the 24 of a float32 down to 2**-16 of the largest.
     scores_nN = rng.uniform(0.5, 1, size=(5000, 2)).astype(np.float32)
-    grid_bn, rounded_b = to_grid(scores_nN, slice(None))
+    grid_nb, rounded_b = to_grid(scores_nN, slice(None))
     assert not rounded_b.any()
-    assert np.array_equal(grid_bn, np.ldexp(scores_nN.T.astype(np.float64), 40))
+    assert np.array_equal(grid_nb, np.ldexp(scores_nN.astype(np.float64), 40))
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(np.nan, "f8"), (np.inf, "f4"), (-np.inf, "f2")])

@@ -115,12 +115,12 @@ def test_negation_of_scores_and_of_margins_flips_the_sign(drawn: Drawn) -> None:
 def test_chunks_equal_the_whole(drawn: Drawn, block: int) -> None:
     scores, masks, margins, _ = drawn
     whole = lds(scores, masks, margins)
-    before = groundtruth.BLOCK_TARGETS
-    groundtruth.BLOCK_TARGETS = block
+    before = groundtruth.MOST_TARGETS
+    groundtruth.MOST_TARGETS = block
     try:
         assert_same(lds(scores, masks, margins), whole)
     finally:
-        groundtruth.BLOCK_TARGETS = before
+        groundtruth.MOST_TARGETS = before
 
 
 @given(problems())

@@ -17,6 +17,7 @@ from ldsboard import lds
 from ldsboard.ranking import rank_rows, spearman, spearman_influence
 from ldsboard.significance import (
     ChanceSpread,
+    MarginRanks,
     interval,
     new_targets_error,
     spearman_p_values,
@@ -62,7 +63,7 @@ def test_standard_error_is_its_formula() -> None:
 def test_standard_error_for_new_targets_is_its_formula(rng: np.random.Generator) -> None:
     M, N = 30, 6
     f, g = rank_rows(rng.normal(size=(N, M))), rank_rows(rng.normal(size=(N, M)))
-    rho_N, influence_NM = spearman(f, g), spearman_influence(f, g, g.variance_influence())
+    rho_N, influence_NM = spearman(f, g), spearman_influence(f, g)
     psi_M = influence_NM.mean(axis=0)
     V_S, V_T = (psi_M**2).sum() / M**2, np.var(rho_N, ddof=1) / N
     V_ST = (influence_NM**2).sum() / (M * N) ** 2
@@ -130,7 +131,7 @@ def test_standard_error_is_the_spread_over_draws(levels: int) -> None:
 
 
 def chance_spread(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], block: int = 2) -> float:
-    chance = ChanceSpread(unit_rows(rank_rows(g_NM)))
+    chance = ChanceSpread(MarginRanks(unit_rows(rank_rows(g_NM))))
     for start in range(0, len(f_NM), block):
         columns = slice(start, min(start + block, len(f_NM)))
         chance.add(unit_rows(rank_rows(f_NM[columns])), columns)
