@@ -26,6 +26,7 @@ import numpy as np
 
 from ldsboard.ceiling import margin_spectrum, noise_ceiling
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
+from ldsboard.margins import mean_over_runs
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
 from ldsboard.subsets import commitment, draw_masks
 
@@ -208,7 +209,7 @@ def write_bundle(
         np.save(public / f"{name}.npy", values)
     if kit is not None:
         shutil.copytree(kit, public / "kit")
-    ceiling, spectrum = noise_ceiling(ranking_MRN), margin_spectrum(ranking_MRN.mean(axis=1, dtype=np.float64))
+    ceiling, spectrum = noise_ceiling(ranking_MRN), margin_spectrum(mean_over_runs(ranking_MRN))
     manifest = Manifest(
         **description,
         n_train=masks_Mn.shape[1],

@@ -15,7 +15,7 @@ from ldsboard import ceiling
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.grid import to_grid
-from ldsboard.margins import check_margins_differ, margins_array, read_margins
+from ldsboard.margins import check_margins_differ, margins_array, mean_over_runs, read_margins
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
 from ldsboard.parallel import in_order, usable_processors
 from ldsboard.problems import ProblemError
@@ -114,7 +114,7 @@ class GroundTruth:
     ) -> None:
         self.masks_Mn = read_masks(masks, n_train, packed=packed)
         self.margins_MRN = read_margins(margins, len(self.masks_Mn))
-        self.margins_MN = self.margins_MRN.mean(axis=1, dtype=np.float64)
+        self.margins_MN = mean_over_runs(self.margins_MRN)
         self._product = product_with(self.masks_Mn, device)
         self._ranked: dict[bytes, RankedRows] = {}
         self._rank(slice(None))

@@ -46,6 +46,23 @@ def read_margins(margins: Any, M: int) -> NDArray[np.floating]:
     return array if array.ndim == 3 else array[:, None, :]  # noqa: PLR2004
 
 
+def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what scores are ranked against: the mean over runs, in float64 and in their order, (M, N)."""
+    M, R, N = margins_MRN.shape
+    margins_MN = np.zeros((M, N))
+    with np.errstate(over="ignore"):
+        for run in range(R):  # numpy's own mean changes the order of its sums with the layout in memory
+            margins_MN += margins_MRN[:, run]
+    margins_MN /= R
+    if not np.isfinite(margins_MN).all():
+        raise _invalid(
+            "margins whose sum over runs float64 holds",
+            f"margins of up to {np.abs(margins_MRN).max():.3g}",
+            "Scale them down: only their order counts.",
+        )
+    return margins_MN
+
+
 def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
     """Raise the error for targets whose margins are equal for all subsets, naming them."""
     constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
