@@ -5,8 +5,6 @@ Legend: M subsets, R runs, n training examples, N targets, b targets of one bloc
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
@@ -15,20 +13,17 @@ from ldsboard import ceiling
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.grid import to_grid
-from ldsboard.margins import check_margins_differ, margins_array, mean_over_runs, read_margins
-from ldsboard.masks import count_duplicates, pack_masks, read_masks
+from ldsboard.margins import margins_array, mean_over_runs, read_margins
+from ldsboard.masks import read_masks
 from ldsboard.parallel import in_order, usable_processors
-from ldsboard.problems import ProblemError
+from ldsboard.parts import Part, check_rankable
 from ldsboard.products import product_with
-from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
 from ldsboard.result import Result, TargetBlock, TargetSums
 from ldsboard.scores import check_shape, read_scores
-from ldsboard.significance import ChanceSpread, MarginRanks, unit_rows
+from ldsboard.significance import ChanceSpread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
     from ldsboard.formats import ScoreArray
 
@@ -38,44 +33,10 @@ MOST_TARGETS = 512
 BLOCK_BYTES = 2**26
 """What the blocks of all threads may take together: their part of the scores on its grid, and the predictions."""
 
-TILE_NUMBERS = 2**16
-"""Predictions ranked at a time: few enough for the steps of ranking to stay in the processor's cache, and for a sum of influences
-on their grid to stay exact in float64."""
-
 SMALL = 10**7
 """Multiplications below which starting threads takes longer than they save."""
 
 ALL = {"all": slice(None)}
-
-
-@dataclass(frozen=True)
-class RankedRows:
-    """Some of the subsets, with all of the scoring that does not depend on scores."""
-
-    rows: slice
-    margins: Ranking
-    chance: MarginRanks
-    largest_subset: int
-    duplicates: int
-    fingerprint: str
-
-    def score_block(self, predictions_bM: NDArray[np.float64], rounded_b: NDArray[np.bool_], first: int) -> TargetBlock:
-        """Score a block of targets, the first of which is `first`, from their predictions for all subsets."""
-        b = len(predictions_bM)
-        block = TargetBlock.empty(slice(first, first + b), self.chance.unit_NM.shape[1])
-        step = max(1, TILE_NUMBERS // self.chance.unit_NM.shape[1])
-        for start in range(0, b, step):
-            tile = slice(start, min(start + step, b))
-            predictions_tM = predictions_bM[tile, self.rows]
-            ranking = rank_integers(predictions_tM)
-            margins = self.margins.rows(first + tile.start, first + tile.stop)
-            block.add(tile, ranking, spearman(ranking, margins), spearman_influence(ranking, margins))
-            if rounded_b[tile].any():
-                # Relative to the first prediction, so that equal ones have no spread at all.
-                spread_t = (predictions_tM - predictions_tM[:, :1]).std(axis=1)
-                lossy_t = rounded_b[tile] & (spread_t > 0)
-                block.grid_loss_b[tile][lossy_t] = self.largest_subset / 2 / spread_t[lossy_t]
-        return block
 
 
 class GroundTruth:
@@ -116,8 +77,8 @@ class GroundTruth:
         self.margins_MRN = read_margins(margins, len(self.masks_Mn))
         self.margins_MN = mean_over_runs(self.margins_MRN)
         self._product = product_with(self.masks_Mn, device)
-        self._ranked: dict[bytes, RankedRows] = {}
-        self._rank(slice(None))
+        self._ranked: dict[bytes, Part] = {}
+        check_rankable(self.margins_MN)
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
@@ -151,6 +112,11 @@ class GroundTruth:
     def n_targets(self) -> int:
         """Number of targets N."""
         return int(self.margins_MN.shape[1])
+
+    def rank(self, splits: Mapping[str, slice] = ALL) -> None:
+        """Rank the margins of these parts of the subsets now, rather than when they are first scored against."""
+        for rows in splits.values():
+            self._rank(rows)
 
     @overload
     def score(self, scores: Any, *, threads: int | None = None) -> Result: ...
@@ -187,7 +153,7 @@ class GroundTruth:
         results = self._score_parts(scores_nN, parts, threads or usable_processors())
         return results["all"] if splits is None else results
 
-    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedRows], threads: int) -> dict[str, Result]:
+    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, Part], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
         fitting = BLOCK_BYTES // (8 * threads * (self.n_train + M))
         targets = max(1, min(MOST_TARGETS, fitting, -(-N // threads)))
@@ -197,7 +163,7 @@ class GroundTruth:
             predictions_bM = self._product(grid_nb)
             return {name: part.score_block(predictions_bM, rounded_b, first) for name, part in parts.items()}
 
-        sums = {name: TargetSums.empty(part.chance.unit_NM.shape[1], N) for name, part in parts.items()}
+        sums = {name: TargetSums.empty(part.size, N) for name, part in parts.items()}
         chances = {name: ChanceSpread(part.chance) for name, part in parts.items()}
         blocks = range(0, N, targets)
         small = self.n_train * M * N < SMALL
@@ -222,82 +188,130 @@ class GroundTruth:
         """Return what identifies these subsets and margins, in the `Result` of the same rows too."""
         return self._rank(rows).fingerprint
 
-    def _rank(self, rows: slice) -> RankedRows:
+    def _rank(self, rows: slice) -> Part:
         """Rank the margins of some subsets, or return what was ranked before."""
-        picked = np.arange(len(self.masks_Mn))[rows]
-        key = picked.tobytes()
+        key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
-            self._ranked[key] = self._rank_rows(rows)
+            self._ranked[key] = Part.of(self.masks_Mn, self.margins_MN, rows)
         return self._ranked[key]
-
-    def _rank_rows(self, rows: slice) -> RankedRows:
-        masks_Mn, margins_MN = self.masks_Mn[rows], self.margins_MN[rows]
-        if not 2 <= len(masks_Mn) <= MAX_SUBSETS:  # noqa: PLR2004
-            raise ProblemError(
-                "masks.invalid",
-                expected=f"2 to {MAX_SUBSETS} subsets",
-                got=str(len(masks_Mn)),
-                hint="Ranks need at least two subsets; above the limit their sums would no longer be exact.",
-            )
-        check_margins_differ(margins_MN)
-        margins = rank_rows(np.ascontiguousarray(margins_MN.T))
-        digest = hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes())
-        return RankedRows(
-            rows,
-            margins,
-            MarginRanks(unit_rows(margins)),
-            largest_subset=int(masks_Mn.sum(axis=1).max()),
-            duplicates=count_duplicates(masks_Mn),
-            fingerprint=digest.hexdigest(),
-        )
 
 
 def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Result:
-    """Compute the linear datamodeling score (LDS) of attribution scores, exactly, with its uncertainty.
+    r"""Compute the linear datamodeling score (LDS) of data attribution scores, exactly, with its uncertainty.
 
-    For every target the scores of the examples in each subset are summed; Spearman's rank correlation between these
-    predictions and the margins of the models trained on the subsets is taken; the LDS is its mean over targets (Park et al.
-    2023, "TRAK: Attributing Model Behavior at Scale", section 2).
+    For every target, the scores of the examples in each training subset are summed. These predictions are compared with what
+    the models trained on the subsets really did, the margins, by Spearman's rank correlation. The LDS is the mean of the
+    correlations over targets [1]_.
 
     Parameters
     ----------
-    scores
-        (n, N): how much the presence of each of n training examples raises the margin of each of N targets. Anything with
-        ``__array__`` or DLPack (torch tensors on the CPU too), or the path of a ``.npy`` file. Where n equals N a
-        transposed array cannot be told from a correct one.
-    masks
-        The subsets: bool or any 0/1 array of shape (M, n), 1 where the example was trained on; or M index lists.
-    margins
-        Margins of the trained models on the targets, (M, N), or (M, R, N) for R runs, whose mean is used.
-    packed
-        Whether `masks` are packed bits, uint8 (M, ceil(n / 8)), little bit order.
+    scores : array_like or path, shape (n, N)
+        How much the presence of each of n training examples raises the margin of each of N targets. float16, float32 or
+        float64; anything with ``__array__`` or DLPack (a torch tensor on the CPU too), or the path of a ``.npy`` file, which
+        is read in blocks. Where n equals N a transposed array cannot be told from a correct one.
+    masks : array_like, shape (M, n), or sequence of M index lists
+        The subsets: bool or 0/1, 1 where the example was trained on; or for each subset the indices of its examples, unique
+        and in [0, n), of equal or different number.
+    margins : array_like, shape (M, N) or (M, R, N)
+        Output of the model trained on each subset for each target, usually the log-odds of the correct class; with R runs of
+        every subset, their mean in float64 is used.
+    packed : bool, default False
+        Whether `masks` are packed bits, uint8 of shape (M, ceil(n / 8)), bits in little order.
 
     Returns
     -------
     Result
-        The LDS, its standard error and interval, per-target values, and what a comparison needs.
+        An object with attributes:
+
+        lds : float
+            The linear datamodeling score, between -1 and 1.
+        std_error : float
+            Its standard error over subsets; nan for M < 4.
+        confidence_interval : tuple of float
+            95 % interval (low, high), for these targets and this way of training.
+        per_target, p_values : ndarray, shape (N,)
+            Spearman's rho of each target, and its two-sided p-value as in `scipy.stats.spearmanr`.
+        influence : ndarray, shape (M,)
+            What each subset contributed to the error; all that `compare` needs to compare two results.
+        z_random : float
+            Distance from chance in standard deviations. Within 3 of 0, the scores cannot be told from random ones.
+        std_error_new_targets : float
+            Standard error for a fresh draw of targets as well as of subsets; nan for N = 1.
+        constant_predictions, duplicate_subsets : int
+            Targets whose predictions are all equal, and subsets that repeat an earlier one.
+        grid_loss, grid_loss_target : float, int
+            Worst rounding of a prediction, in standard deviations of that target's predictions, and the target.
+        warnings : list of str
+            Codes of what a reader should know, such as ``"scores.sign_flipped"``.
 
     Raises
     ------
     ProblemError
-        A ValueError: shapes that do not fit, values that are not finite, or constant margins.
+        A ValueError that says what was expected, what came, and what to do: shapes that do not fit (saying "transposed" where
+        that is it), values that are not finite, margins that are equal for all subsets, fewer than 2 or more than 50,000 subsets.
 
     See Also
     --------
-    GroundTruth : the same for many arrays of scores against one set of subsets.
-    compare : whether two results differ by more than chance.
+    GroundTruth : The same for many arrays of scores, on parts of the subsets, with noise ceiling and GPU.
+    compare : Whether two results on the same subsets differ by more than chance.
+    scipy.stats.spearmanr : Spearman's correlation of two lists.
+
+    Notes
+    -----
+    With :math:`S_i` the i-th subset, :math:`\tau_{kj}` the score of example k for target j and :math:`m_{ij}` the margin,
+
+    .. math:: \mathrm{LDS} = \frac{1}{N} \sum_{j=1}^{N}
+              \rho\Bigl(\bigl(\textstyle\sum_{k \in S_i} \tau_{kj}\bigr)_{i=1}^{M}, \bigl(m_{ij}\bigr)_{i=1}^{M}\Bigr)
+
+    *Exactness.* Each column of scores is rounded to integers of ``53 - n.bit_length()`` bits, so that float64 sums any of them
+    without error: equal sums are ties, and `lds`, `per_target` and `influence` are the same bits on every machine, with any
+    BLAS and any number of threads. Ties share their average rank.
+
+    *Uncertainty.* Targets share the subsets, so that their spread says little about the error of their mean. The standard
+    error is that of a mean of M influences, from the influence function of Spearman's rho [2]_, extended to ties. The interval
+    uses Student's t with M - 1 degrees of freedom, and allows for the bias of rho at small M.
+
+    *Degenerate targets.* One whose predictions are all equal counts as rho 0 with p-value 1. Nothing else is left out or
+    replaced.
+
+    References
+    ----------
+    .. [1] S. M. Park, K. Georgiev, A. Ilyas, G. Leclerc and A. Madry, "TRAK: Attributing Model Behavior at Scale", ICML 2023,
+           section 2.
+    .. [2] C. Croux and C. Dehon, "Influence functions of the Spearman and Kendall correlation measures", Statistical Methods &
+           Applications 19 (2010), 497-515.
 
     Examples
     --------
+    Four hundred models, each trained on a random half of 60 examples; every example has an effect on each of five targets.
+
     >>> import numpy as np
-    >>> from ldsboard import lds
+    >>> from ldsboard import compare, lds
     >>> rng = np.random.default_rng(0)
-    >>> effects = rng.normal(size=(60, 5))                 # what each example does to each target
-    >>> masks = rng.random((200, 60)) < 0.5                # random halves
-    >>> margins = masks @ effects + rng.normal(size=(200, 5))
-    >>> result = lds(effects, masks, margins)
-    >>> round(result.lds, 3), round(result.std_error, 3)
-    (0.968, 0.003)
+    >>> effects = rng.normal(size=(60, 5))
+    >>> masks = rng.permuted(np.tile(np.arange(60) < 30, (400, 1)), axis=1)
+    >>> margins = masks @ effects + 2 * rng.normal(size=(400, 5))
+
+    The effects themselves are the best scores that there can be; only the noise of training keeps them from 1.
+
+    >>> best = lds(effects, masks, margins)
+    >>> best
+    Result(lds=0.8696 [0.8571, 0.8835], M=400, N=5)
+
+    A method that knows them roughly, and whether it is worse by more than chance:
+
+    >>> rough = lds(effects + rng.normal(size=(60, 5)), masks, margins)
+    >>> round(rough.lds, 3), round(rough.std_error, 3)
+    (0.613, 0.015)
+    >>> compare(best, rough).p_value < 0.001
+    True
+
+    Scores that have nothing to do with the subsets, and scores with the wrong sign, are named:
+
+    >>> lds(rng.normal(size=(60, 5)), masks, rng.normal(size=(400, 5))).warnings
+    ['scores.random']
+    >>> lds(-effects, masks, margins).warnings
+    ['scores.sign_flipped']
     """
     scores_nN = read_scores(scores)
     array = margins_array(margins)

@@ -1,77 +1,132 @@
-"""Scoring beside its plain forms, in one run on one machine: ``python tests/bench/scoring.py``.
+"""Scoring beside other ways to get the number, in one run on one machine: ``python -m tests.bench.scoring``.
 
 Measured is everything in `Result` for both parts of the subsets, from an array in memory, against the bare float64 product of
-masks and scores, and against the product and the per-target loop of the notebook. Every figure is the best of several rounds.
+masks and scores (which gives no rank and no number), against the product and per-target loop of the notebook that this project
+started from, and against published libraries' own functions (which give the per-target correlations of all subsets, and nothing
+else).
+
+Legend: M subsets, n training examples, N targets.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from ldsboard import GroundTruth
+from tests.bench.timing import Timing, take_turns
+from tests.references.answers import Case, ask
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-M, n, N, ROUNDS = 1000, 5000, 2000, 3
-SPLITS = {"public": slice(0, 200), "ranking": slice(200, None)}
-LOOP_TARGETS = 200
+n, N = 5000, 2000
+LOOP_TARGETS, LIBRARY_TARGETS = 200, 100
 
 
-@dataclass
-class Timing:
-    """Wall and processor seconds of one way to do the work."""
+def problem(M: int, targets: int) -> Case:
+    """Return scores, masks and margins without any relation: what they are changes no time."""
+    rng = np.random.default_rng(0)
+    masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
+    margins_MN = rng.normal(size=(M, targets)).astype(np.float32)
+    return Case(rng.normal(size=(n, targets)).astype(np.float32), masks_Mn, margins_MN)
 
-    wall: float = float("inf")
-    cpu: float = float("inf")
 
-    def measure(self, work: Callable[[], object]) -> None:
-        """Do the work once, and keep its time if it is the best so far."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        if wall < self.wall:
-            self.wall, self.cpu = wall, cpu
+def notebook(case: Case, rounds: int) -> Timing:
+    """Return the time of the notebook's product, and of its loop over some targets scaled to all."""
+    masks_Mn = case.masks.astype(np.float32)
+    predictions_MN = masks_Mn @ case.scores[:, :LOOP_TARGETS]
+
+    def loop() -> None:
+        for j in range(LOOP_TARGETS):
+            spearmanr(predictions_MN[:, j], case.margins[:, j])
+
+    times = take_turns({"product": lambda: masks_Mn @ case.scores, "loop": loop}, rounds)
+    return times["product"] + times["loop"].scaled(N / LOOP_TARGETS)
+
+
+def scoring(M: int, rounds: int) -> dict[str, Timing]:
+    """Time all ways for M subsets."""
+    case = problem(M, N)
+    truth, splits = GroundTruth(case.masks, case.margins), {"public": slice(0, M // 5), "ranking": slice(M // 5, None)}
+    weights_Mn, doubles_nN = case.masks.astype(np.float64), case.scores.astype(np.float64)
+    ways = {
+        "ldsboard, everything": lambda: truth.score(case.scores, splits=splits),
+        "bare float64 product": lambda: weights_Mn @ doubles_nN,
+    }
+    return take_turns(ways, rounds) | {"notebook": notebook(case, rounds)}
+
+
+def libraries(M: int) -> dict[str, Timing]:
+    """Time published functions on some of the targets, scaled to all."""
+    answers = ask({"bench": problem(M, LIBRARY_TARGETS)}, "dattri", "quanda")["bench"]
+    return {
+        f"{name} {answer.version}": Timing(answer.wall, answer.cpu).scaled(N / LIBRARY_TARGETS)
+        for name, answer in answers.items()
+    }
+
+
+def show(title: str, times: dict[str, Timing]) -> None:
+    """Print a table of times, and of their ratios to ours."""
+    ours = times["ldsboard, everything"]
+    print(f"{title}\n  {'':24}    wall s     cpu s   x the wall time of ldsboard")
+    for name, time in times.items():
+        print(f"  {name:24} {time.wall:9.3f} {time.cpu:9.3f} {time.wall / ours.wall:9.2f}")
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from ldsboard import GroundTruth
+
+def status(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+M, n, N = 1000, 5000, int(sys.argv[2])
+rng = np.random.default_rng(0)
+truth = GroundTruth(rng.random((M, n)) < 0.5, rng.normal(size=(M, N)).astype(np.float32))
+splits = {"public": slice(0, 200), "ranking": slice(200, None)}
+truth.rank(splits)
+scores = np.load(sys.argv[1], mmap_mode="r")
+Path("/proc/self/clear_refs").write_text("5")
+before, mapped = status("VmRSS"), status("RssFile")
+truth.score(scores, splits=splits)
+print(status("VmHWM") - before - (status("RssFile") - mapped))
+"""
+
+IMPORT = "import time, numpy; t = time.perf_counter(); import ldsboard; print(time.perf_counter() - t)"
+
+
+def fresh(program: str, *arguments: str) -> float:
+    """Return what a program prints in a process of its own."""
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, check=True)
+    return float(ended.stdout)
 
 
 def main() -> None:
     """Measure and print."""
-    rng = np.random.default_rng(0)
-    masks_Mn = rng.random((M, n)) < 0.5
-    margins_MN = rng.normal(size=(M, N)).astype(np.float32)
-    scores_nN = rng.normal(size=(n, N)).astype(np.float32)
-    truth = GroundTruth(masks_Mn, margins_MN)
-    weights_Mn, doubles_nN = masks_Mn.astype(np.float64), scores_nN.astype(np.float64)
-    floats_Mn = masks_Mn.astype(np.float32)
-
-    def loop() -> None:
-        predictions_MN = floats_Mn @ scores_nN
-        for j in range(LOOP_TARGETS):
-            spearmanr(predictions_MN[:, j], margins_MN[:, j])
-
-    def floats() -> object:
-        return floats_Mn @ scores_nN
-
-    ours, product, notebook, float_product = Timing(), Timing(), Timing(), Timing()
-    truth.score(scores_nN, splits=SPLITS)
-    for _ in range(ROUNDS):
-        ours.measure(lambda: truth.score(scores_nN, splits=SPLITS))
-        product.measure(lambda: weights_Mn @ doubles_nN)
-        float_product.measure(floats)
-        notebook.measure(loop)
-    scale = N / LOOP_TARGETS
-    notebook.wall = float_product.wall + scale * (notebook.wall - float_product.wall)
-    notebook.cpu = float_product.cpu + scale * (notebook.cpu - float_product.cpu)
-    print(f"Scoring, M {M} x n {n} x N {N}, both parts, best of {ROUNDS}")
-    print(f"(the notebook's loop over {LOOP_TARGETS} targets, scaled to {N})")
-    for name, timing in (("ldsboard, everything", ours), ("bare float64 product", product), ("notebook", notebook)):
-        ratio = timing.wall / ours.wall
-        print(f"  {name:22} wall {timing.wall:7.3f} s   cpu {timing.cpu:7.3f} s   {ratio:6.2f} x the time of ldsboard")
+    times = scoring(1000, rounds=5) | libraries(1000)
+    show(
+        f"Scoring, M 1000 x n {n} x N {N}, both parts (loop timed on {LOOP_TARGETS} targets, libraries on {LIBRARY_TARGETS})",
+        times,
+    )
+    print(
+        f"  ldsboard takes {times['ldsboard, everything'].wall / times['bare float64 product'].wall:.2f} x the bare product"
+    )
+    show(
+        f"Scoring, M 10000 x n {n} x N {N}, both parts (loop timed on {LOOP_TARGETS} targets)",
+        scoring(10_000, rounds=2),
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "scores.npy"
+        for targets in (N, 5 * N):
+            np.save(path, problem(2, targets).scores)
+            peak = fresh(PEAK, str(path), str(targets))
+            print(f"Peak memory above ground truth and mapped file, M 1000 x n {n} x N {targets}: {peak:.0f} MiB")
+    print(f"Import of ldsboard above numpy's, best of 5: {min(fresh(IMPORT) for _ in range(5)):.3f} s")
 
 
 if __name__ == "__main__":

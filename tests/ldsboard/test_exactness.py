@@ -15,7 +15,7 @@ import torch
 from scipy.stats import ConstantInputWarning, spearmanr
 from threadpoolctl import threadpool_limits
 
-from ldsboard import GroundTruth, Result, grid, groundtruth, lds
+from ldsboard import GroundTruth, Result, grid, groundtruth, lds, parts
 from ldsboard.masks import pack_masks
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_the_sizes_of_blocks_and_tiles_change_no_bit(
 ) -> None:
     expected = bits(lds(*large))
     monkeypatch.setattr(groundtruth, "MOST_TARGETS", block)
-    monkeypatch.setattr(groundtruth, "TILE_NUMBERS", tile)
+    monkeypatch.setattr(parts, "TILE_NUMBERS", tile)
     assert bits(lds(*large)) == expected
 
 

@@ -1,0 +1,90 @@
+"""A part of the subsets, ranked: all of the scoring that does not depend on scores, and the scoring of a block of targets.
+
+Legend: M subsets, n training examples, N targets, b targets of one block, t of one tile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from ldsboard.margins import check_margins_differ
+from ldsboard.masks import count_duplicates, pack_masks
+from ldsboard.problems import ProblemError
+from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
+from ldsboard.result import TargetBlock
+from ldsboard.significance import MarginRanks, unit_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TILE_NUMBERS = 2**16
+"""Predictions ranked at a time: few enough for the steps of ranking to stay in the processor's cache, and for a sum of influences
+on their grid to stay exact in float64."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the subsets, with their margins ranked."""
+
+    rows: slice
+    margins: Ranking
+    chance: MarginRanks
+    largest_subset: int
+    duplicates: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], rows: slice) -> Self:
+        """Rank the margins of some of the subsets."""
+        masks_Mn, margins_MN = masks_Mn[rows], margins_MN[rows]
+        check_rankable(margins_MN)
+        margins = rank_rows(np.ascontiguousarray(margins_MN.T))
+        digest = hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes())
+        return cls(
+            rows,
+            margins,
+            MarginRanks(unit_rows(margins)),
+            largest_subset=int(masks_Mn.sum(axis=1).max()),
+            duplicates=count_duplicates(masks_Mn),
+            fingerprint=digest.hexdigest(),
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of subsets."""
+        return int(self.margins.ranks_bM.shape[1])
+
+    def score_block(self, predictions_bM: NDArray[np.float64], rounded_b: NDArray[np.bool_], first: int) -> TargetBlock:
+        """Score a block of targets, the first of which is `first`, from their predictions for all subsets."""
+        b = len(predictions_bM)
+        block = TargetBlock.empty(slice(first, first + b), self.size)
+        step = max(1, TILE_NUMBERS // self.size)
+        for start in range(0, b, step):
+            tile = slice(start, min(start + step, b))
+            predictions_tM = predictions_bM[tile, self.rows]
+            ranking = rank_integers(predictions_tM)
+            margins = self.margins.rows(first + tile.start, first + tile.stop)
+            block.add(tile, ranking, spearman(ranking, margins), spearman_influence(ranking, margins))
+            if rounded_b[tile].any():
+                # Relative to the first prediction, so that equal ones have no spread at all.
+                spread_t = (predictions_tM - predictions_tM[:, :1]).std(axis=1)
+                lossy_t = rounded_b[tile] & (spread_t > 0)
+                block.grid_loss_b[tile][lossy_t] = self.largest_subset / 2 / spread_t[lossy_t]
+        return block
+
+
+def check_rankable(margins_MN: NDArray[np.float64]) -> None:
+    """Raise the error for margins of too few or too many subsets, or that are equal for all of them."""
+    M = len(margins_MN)
+    if not 2 <= M <= MAX_SUBSETS:  # noqa: PLR2004
+        raise ProblemError(
+            "masks.invalid",
+            expected=f"2 to {MAX_SUBSETS} subsets",
+            got=str(M),
+            hint="Ranks need at least two subsets; above the limit their sums would no longer be exact.",
+        )
+    check_margins_differ(margins_MN)

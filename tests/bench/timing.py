@@ -1,0 +1,44 @@
+"""Wall and processor seconds of ways to do the same work, taking turns, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass
+class Timing:
+    """Seconds of the round that took the least wall time."""
+
+    wall: float = float("inf")
+    cpu: float = float("inf")
+
+    def measure(self, work: Callable[[], object]) -> None:
+        """Do the work once, and keep its time if it is the best so far."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        if wall < self.wall:
+            self.wall, self.cpu = wall, cpu
+
+    def scaled(self, factor: float) -> Timing:
+        """Return the time of `factor` times the work."""
+        return Timing(self.wall * factor, self.cpu * factor)
+
+    def __add__(self, other: Timing) -> Timing:
+        return Timing(self.wall + other.wall, self.cpu + other.cpu)
+
+
+def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+    """Time every way once a round, after one that does not count; return the best of each."""
+    timings = {name: Timing() for name in ways}
+    for work in ways.values():
+        work()
+    for _ in range(rounds):
+        for name, work in ways.items():
+            timings[name].measure(work)
+    return timings
