@@ -49,7 +49,7 @@ check: $(VENV)/.dev browser ## run the linters, the type checker, the import con
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
 
-CORE := $(foreach room,masks margins scores grid products formats ranking significance ceiling result parts parallel groundtruth comparison,ldsboard/$(room).py)
+CORE := $(foreach room,masks margins scores grid products formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(room).py)
 comma := ,
 space := $(subst ,, )
 

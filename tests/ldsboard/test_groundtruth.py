@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ldsboard import GroundTruth, ProblemError, groundtruth, lds
+from ldsboard import GroundTruth, ProblemError, lds, scoring
 from ldsboard.masks import pack_masks
 from ldsboard.ranking import MAX_SUBSETS
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def test_the_example_in_the_documentation_is_true() -> None:
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    (example,) = (test for test in doctest.DocTestFinder().find(lds, "lds", module=groundtruth) if test.examples)
+    (example,) = (test for test in doctest.DocTestFinder().find(lds, "lds", module=scoring) if test.examples)
     assert runner.run(example) == doctest.TestResults(failed=0, attempted=len(example.examples))
 
 
