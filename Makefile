@@ -25,7 +25,16 @@ $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev
 	@touch $@
 
-setup: $(VENV)/.dev ## install everything that developers need into .venv
+# Published implementations to compare with, without the dependencies that their metrics do not need, in a folder of their own.
+# quanda asks for a Python below 3.13 on account of those. pip never replaces what lies in a target folder, hence the rm.
+$(VENV)/.references: tests/references/requirements.txt | $(VENV)/.run
+	rm -rf $(VENV)/references
+	$(BIN)/python -m pip install -qq --no-deps --ignore-requires-python --only-binary :all: $(PIP_ARGS) --target $(VENV)/references -r $<
+	@touch $@
+
+references: $(VENV)/.references ## install the published implementations that ours is compared with
+
+setup: $(VENV)/.dev $(VENV)/.references ## install everything that developers need into .venv
 
 demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app demo --port $(PORT)
@@ -33,10 +42,10 @@ demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on P
 serve: $(VENV)/.run ## serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app serve --port $(PORT)
 
-test: $(VENV)/.dev browser ## run all tests
+test: $(VENV)/.dev $(VENV)/.references browser ## run all tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.dev browser ## run the linters, the type checker, the import contracts, and all tests with coverage
+check: $(VENV)/.dev $(VENV)/.references browser ## run the linters, the type checker, the import contracts, and all tests with coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -55,8 +64,8 @@ space := $(subst ,, )
 
 check-all: check bench ## check, and the benchmarks
 
-bench: $(VENV)/.run ## measure scoring and training against their plain forms
-	$(BIN)/python tests/bench/scoring.py
+bench: $(VENV)/.run $(VENV)/.references ## measure scoring and training against their plain forms
+	$(BIN)/python -m tests.bench.scoring
 	$(BIN)/python -m worker bench
 
 screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/
@@ -76,4 +85,4 @@ browser:
 clean: ## remove the environment and all caches; the data in .ldsboard stay
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help setup demo serve test check check-all bench screenshots readme browser clean
+.PHONY: help setup references demo serve test check check-all bench screenshots readme browser clean

@@ -9,7 +9,8 @@ Legend: n training examples, b targets of one block.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,22 +33,27 @@ def grid_bits(n: int) -> int:
     return 53 - n.bit_length()
 
 
-def to_grid(scores_nN: ScoreArray, columns: slice) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Round some columns of the scores to their grids.
+class GridBlock(NamedTuple):
+    """A block of columns on their grids.
 
-    Parameters
+    Attributes
     ----------
-    scores_nN
-        Real scores, (n, N).
-    columns
-        The b columns meant.
-
-    Returns
-    -------
-    grid_nb : numpy.ndarray
+    whole_nb
         Integers as float64, (n, b): ``rint(score * 2**(B - e))``, the largest magnitude of the column below ``2**e``.
-    rounded_b : numpy.ndarray
+    rounded_b
         bool (b,), True where the rounding changed a value.
+    typical_b
+        float64 (b,): in columns most of whose scores other than 0 were coarsely rounded, their median magnitude in steps of the
+        grid, at least half a step; infinite in all others.
+    """
+
+    whole_nb: NDArray[np.float64]
+    rounded_b: NDArray[np.bool_]
+    typical_b: NDArray[np.float64]
+
+
+def to_grid(scores_nN: ScoreArray, columns: slice) -> GridBlock:
+    """Round some columns of the scores (n, N) to their grids.
 
     Raises
     ------
@@ -61,8 +67,9 @@ def to_grid(scores_nN: ScoreArray, columns: slice) -> tuple[NDArray[np.float64],
         check_finite(scores_nN)
     exponent_b = np.where(largest_b > 0, grid_bits(n) - np.frexp(largest_b)[1], 0)
     factors = _factors(exponent_b, scores_nb.dtype)
-    grid_nb = np.empty((n, b))
+    whole_nb = np.empty((n, b))
     rounded_b = np.zeros(b, dtype=np.bool_)
+    coarse_b = np.zeros(b, dtype=np.intp)
     rows = max(1, CHUNK_NUMBERS // b)
     for start in range(0, n, rows):
         chunk = slice(start, start + rows)
@@ -70,12 +77,31 @@ def to_grid(scores_nN: ScoreArray, columns: slice) -> tuple[NDArray[np.float64],
         for factor_b in factors[1:]:
             scaled *= factor_b
         whole = np.rint(scaled)
-        rounded_b |= (whole != scaled).any(axis=0)
-        grid_nb[chunk] = whole
+        whole_nb[chunk] = whole
+        changed = whole != scaled
+        rounded_b |= changed.any(axis=0)
+        changed &= np.abs(scaled, out=scaled) < coarse(n)
+        coarse_b += np.count_nonzero(changed, axis=0)
     # Entries of a column scaled down may have become 0 before they were rounded.
     for j in np.flatnonzero(exponent_b < 0):
-        rounded_b[j] |= bool(((grid_nb[:, j] == 0) & (scores_nb[:, j] != 0)).any())
-    return grid_nb, rounded_b
+        vanished = np.count_nonzero((whole_nb[:, j] == 0) & (scores_nb[:, j] != 0))
+        rounded_b[j] |= vanished > 0
+        coarse_b[j] = max(coarse_b[j], vanished)
+    typical_b = np.full(b, np.inf)
+    for j in np.flatnonzero(coarse_b):
+        steps = np.abs(whole_nb[scores_nb[:, j] != 0, j])
+        if 2 * coarse_b[j] > steps.size:
+            typical_b[j] = max(0.5, np.median(steps))
+    return GridBlock(whole_nb, rounded_b, typical_b)
+
+
+def coarse(n: int) -> float:
+    """Return the steps of the grid below which a rounded score is coarse.
+
+    Sums of half of n such scores spread by ``sqrt(n) / 2`` of them, and their roundings may add up to ``n / 4`` steps: at this
+    size, a thousandth of the spread.
+    """
+    return 500 * math.sqrt(n)
 
 
 def _factors(exponent_b: NDArray[np.intp], dtype: np.dtype[np.floating]) -> list[NDArray[np.floating]]:

@@ -159,9 +159,9 @@ class GroundTruth:
         targets = max(1, min(MOST_TARGETS, fitting, -(-N // threads)))
 
         def score_block(first: int) -> dict[str, TargetBlock]:
-            grid_nb, rounded_b = to_grid(scores_nN, slice(first, min(first + targets, N)))
-            predictions_bM = self._product(grid_nb)
-            return {name: part.score_block(predictions_bM, rounded_b, first) for name, part in parts.items()}
+            grid = to_grid(scores_nN, slice(first, min(first + targets, N)))
+            predictions_bM = self._product(grid.whole_nb)
+            return {name: part.score_block(predictions_bM, grid, first) for name, part in parts.items()}
 
         sums = {name: TargetSums.empty(part.size, N) for name, part in parts.items()}
         chances = {name: ChanceSpread(part.chance) for name, part in parts.items()}

@@ -6,6 +6,7 @@ Legend: M subsets, n training examples, N targets, b targets of one block, t of 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,8 @@ from ldsboard.significance import MarginRanks, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ldsboard.grid import GridBlock
 
 TILE_NUMBERS = 2**16
 """Predictions ranked at a time: few enough for the steps of ranking to stay in the processor's cache, and for a sum of influences
@@ -58,10 +61,12 @@ class Part:
         """Number of subsets."""
         return int(self.margins.ranks_bM.shape[1])
 
-    def score_block(self, predictions_bM: NDArray[np.float64], rounded_b: NDArray[np.bool_], first: int) -> TargetBlock:
+    def score_block(self, predictions_bM: NDArray[np.float64], grid: GridBlock, first: int) -> TargetBlock:
         """Score a block of targets, the first of which is `first`, from their predictions for all subsets."""
-        b = len(predictions_bM)
+        n, b = grid.whole_nb.shape
         block = TargetBlock.empty(slice(first, first + b), self.size)
+        # Half a step for each score of the largest subset, against what sums of typical scores spread.
+        block.grid_loss_b[:] = self.largest_subset / math.sqrt(n) / grid.typical_b
         step = max(1, TILE_NUMBERS // self.size)
         for start in range(0, b, step):
             tile = slice(start, min(start + step, b))
@@ -69,11 +74,12 @@ class Part:
             ranking = rank_integers(predictions_tM)
             margins = self.margins.rows(first + tile.start, first + tile.stop)
             block.add(tile, ranking, spearman(ranking, margins), spearman_influence(ranking, margins))
-            if rounded_b[tile].any():
+            if grid.rounded_b[tile].any():
                 # Relative to the first prediction, so that equal ones have no spread at all.
                 spread_t = (predictions_tM - predictions_tM[:, :1]).std(axis=1)
-                lossy_t = rounded_b[tile] & (spread_t > 0)
-                block.grid_loss_b[tile][lossy_t] = self.largest_subset / 2 / spread_t[lossy_t]
+                lossy_t = np.flatnonzero(grid.rounded_b[tile] & (spread_t > 0))
+                loss_t = self.largest_subset / 2 / spread_t[lossy_t]
+                block.grid_loss_b[start + lossy_t] = np.maximum(loss_t, block.grid_loss_b[start + lossy_t])
         return block
 
 

@@ -35,7 +35,14 @@ def read_scores(scores: Any) -> ScoreArray:
         return open_scores(scores)
     array = _as_array(scores)
     if array.dtype.kind in "biu":
-        array = array.astype(np.float64)
+        whole, array = array, array.astype(np.float64)
+        if whole.dtype.itemsize == 8 and (np.abs(array) > 2.0**53).any():  # noqa: PLR2004
+            raise ProblemError(
+                "scores.dtype",
+                expected="integers of magnitude up to 2**53",
+                got=f"{whole.dtype} of magnitude up to {np.abs(array).max():.3g}",
+                hint="float64 cannot tell such integers apart: subtract what they have in common, or round them yourself.",
+            )
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:  # noqa: PLR2004
         raise ProblemError(
             "scores.dtype",

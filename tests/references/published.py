@@ -1,0 +1,141 @@
+"""What published libraries give for the same input, with their own functions, in a process of its own.
+
+``PYTHONPATH=.venv/references python tests/references/published.py CASES.npz`` reads arrays called ``NAME.scores`` (n, N),
+``NAME.masks`` (M, n) and ``NAME.margins`` (M, N), and prints JSON: for every name and library the correlation of each target,
+or the error, the names of the warnings, and wall and processor seconds of the call alone, conversions left out.
+
+Legend: M subsets, k examples of each, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+class _AnyName(type):
+    def __getattr__(cls, name: str) -> type:
+        return _unneeded(name)
+
+
+class Unneeded(metaclass=_AnyName):
+    """Stands for every class of a package that a library names in annotations and base classes, and its metric never calls."""
+
+
+def _unneeded(name: str) -> type:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return Unneeded
+
+
+@cache
+def import_quanda() -> Any:
+    """Import quanda's metric, unmodified, without the training stack that the packages around it import.
+
+    The packages on the way to it are entered without their ``__init__``; `lightning` (one to train models) and `datasets` (a
+    loader) are only named.
+    """
+    spec = find_spec("quanda")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("expected quanda on PYTHONPATH")
+    root = Path(spec.origin).parents[1]
+    for package in ("quanda", "quanda.utils", "quanda.metrics", "quanda.metrics.ground_truth"):
+        bare = ModuleType(package)
+        bare.__path__ = [str(root.joinpath(*package.split(".")))]
+        sys.modules[package] = bare
+    for package in ("lightning", "datasets"):
+        absent = ModuleType(package)
+        absent.__getattr__ = _unneeded  # type: ignore[method-assign]
+        sys.modules[package] = absent
+    return import_module("quanda.metrics.ground_truth.linear_datamodeling").LinearDatamodelingMetric
+
+
+def dattri_call(scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN: torch.Tensor) -> Callable[[], Any]:
+    """Return the call of ``dattri.metric.lds``, which takes subsets as a table of indices, all of one size."""
+    lds = import_module("dattri.metric").lds
+    subsets_Mk = torch.from_numpy(np.stack([np.flatnonzero(row) for row in masks_Mn]))
+    return lambda: lds(scores_nN, (margins_MN, subsets_Mk))[0]
+
+
+def quanda_call(scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN: torch.Tensor) -> Callable[[], Any]:
+    """Return the call of ``quanda.metrics.LinearDatamodelingMetric``, given the margins that it would compute from models."""
+    subsets = [np.flatnonzero(row).tolist() for row in masks_Mn]
+    metric = import_quanda()(
+        model=torch.nn.Identity(),
+        train_dataset=torch.utils.data.TensorDataset(scores_nN),
+        m=len(subsets),
+        subset_ids=subsets,
+        subset_ckpt_filenames=[""] * len(subsets),
+    )
+    explanations_Nn, targets_N = scores_nN.T.contiguous(), torch.zeros(scores_nN.shape[1], dtype=torch.int64)
+    outputs = dict(enumerate(margins_MN))
+
+    def call() -> Any:
+        metric.update(explanations_Nn, test_targets=targets_N, test_data=None, subset_logits=outputs)
+        return metric.results["scores"][0]
+
+    return call
+
+
+def torchmetrics_call(
+    scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN: torch.Tensor
+) -> Callable[[], Any]:
+    """Return the call of ``torchmetrics.functional.regression.spearman_corrcoef`` on a plain matrix product."""
+    spearman = import_module("torchmetrics.functional.regression").spearman_corrcoef
+    weights_Mn = torch.from_numpy(masks_Mn).to(scores_nN.dtype)
+    return lambda: spearman(weights_Mn @ scores_nN, margins_MN)
+
+
+LIBRARIES = {"dattri": dattri_call, "quanda": quanda_call, "torchmetrics": torchmetrics_call}
+
+
+def answer(library: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return what one library gives for one case."""
+    scores_nN, margins_MN = (torch.from_numpy(arrays[name]) for name in ("scores", "margins"))
+    given: dict[str, Any] = {"version": version(library)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            call = LIBRARIES[library](scores_nN, arrays["masks"], margins_MN)
+            wall, cpu = time.perf_counter(), time.process_time()
+            per_target_N = call()
+            given |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+            given |= {"dtype": str(per_target_N.dtype), "per_target": per_target_N.tolist()}
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            given["error"] = f"{type(error).__name__}: {error}"
+    return given | {"warnings": sorted({warning.category.__name__ for warning in caught})}
+
+
+def main() -> None:
+    """Answer every case of the file named, by the libraries named after it, or by all."""
+    path, *libraries = sys.argv[1:]
+    cases: dict[str, dict[str, NDArray[Any]]] = {}
+    with np.load(path) as arrays:
+        for key in arrays:
+            name, _, array = key.rpartition(".")
+            cases.setdefault(name, {})[array] = arrays[key]
+    answers = {
+        name: {library: answer(library, case) for library in libraries or LIBRARIES} for name, case in cases.items()
+    }
+    sys.stdout.write(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()

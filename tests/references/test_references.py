@@ -1,0 +1,194 @@
+"""Published implementations beside ours, run live: where they agree, and where not.
+
+TABLE stands in docs/scoring.md, word for word; every number in it is computed here.
+
+Legend: M subsets, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ldsboard import ProblemError, lds
+from tests.references.answers import Answer, Case, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+TABLE = """
+| scores of the examples | in subsets | ldsboard | dattri | quanda | torchmetrics |
+|---|---|---|---|---|---|
+| 1, 2, 3, 5 | 01 02 13 23 | 1 | 1 | 0.999999 | 0.999999 |
+| 1, 2, 3, 5 | 01 02 | 1 | 1 | 0.999996 | 0.999996 |
+| 0.1, 0.1, 0.7, 0.1, 0.1 | 012 023 123 234 | 0 | 0.774597 | 0.774596 | - |
+| 1, 1, 1, 1 | 01 02 13 23 | 0 | nan | 0 | 0 |
+| 9999999, 10000000, 10000000, 10000001 | 01 12 23 | 1 | nan | 0 | 0 |
+| 60000, 50000, 40000, 30000 in float16 | 23 13 02 01 | 1 | nan | 0 | 0 |
+| 1, 2, 5, 3 in float16 | 01 02 13 23 | 0.8 | 0.799805 | 0.799999 | 0.799999 |
+| 1, 2, 5, 3 in int64 | 01 02 13 23 | 0.8 | 0 | TypeError | TypeError |
+| 1, 2, 3, nan | 01 02 12 23 | ProblemError | nan | 0.999999 | - |
+| 1, 2, 3, 5 | 0 02 13 123 | 1 | - | 0.999999 | 0.999999 |
+"""
+LIBRARIES = ("dattri", "quanda", "torchmetrics")
+VERSIONS = {"dattri": "0.3.0", "quanda": "0.5.0", "torchmetrics": "1.9.0"}
+PROBLEMS = 20
+
+
+def rows() -> dict[str, list[str]]:
+    """Return the rows of the table by their first two cells."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.strip().splitlines()[2:]]
+    return {f"{scores} / {subsets}": [scores, subsets, *rest] for scores, subsets, *rest in lines}
+
+
+def case(scores: str, subsets: str) -> Case:
+    """Return the case of a row, with margins 1, 2, 3 ..., twice, because quanda fails on a single target."""
+    numbers, _, dtype = scores.partition(" in ")
+    scores_n = np.array(numbers.split(", "), dtype=np.float64).astype(dtype or np.float32)
+    masks_Mn = np.array([[str(i) in subset for i in range(scores_n.size)] for subset in subsets.split()])
+    margins_M = np.arange(1, len(masks_Mn) + 1, dtype=np.float32)
+    return Case(np.stack([scores_n] * 2, axis=1), masks_Mn, np.stack([margins_M] * 2, axis=1))
+
+
+def problem(seed: int, levels: int, unit: float = 1.0) -> Case:
+    """Return whole scores of a few levels, or of so many that no sums are equal, times a unit."""
+    rng = np.random.default_rng(seed)
+    M, n, N = (int(rng.integers(low, high)) for low, high in ((10, 60), (20, 40), (2, 6)))
+    whole_nN = rng.integers(-levels, levels + 1, size=(n, N))
+    masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
+    margins_MN = masks_Mn @ whole_nN / levels + rng.normal(size=(M, N)) * 2
+    return Case(whole_nN.astype(np.float32) * np.float32(unit), masks_Mn, margins_MN.astype(np.float32))
+
+
+def all_cases() -> dict[str, Case]:
+    """Return every case of this file, so that the libraries are imported once."""
+    cases = {name: case(scores, subsets) for name, (scores, subsets, *_) in rows().items()}
+    for seed in range(PROBLEMS):
+        # 2**17 levels and sums of at most 20 of them: all below 2**24, so that even float32 sums are exact.
+        plain = problem(seed, 2**17)
+        cases |= {f"free {seed}": plain, f"free in float64 {seed}": Case(plain.scores.astype("f8"), *plain[1:])}
+        cases |= {f"few {seed}": problem(seed, 1), f"few tenths {seed}": problem(seed, 1, 0.1)}
+    one = case("1, 2, 3, 5", "01 02 13 23")
+    cases["one target"] = Case(one.scores[:, :1], one.masks, one.margins[:, :1])
+    swapped = case("1, 2, 5, 3", "01 02 13 23")
+    swapped.scores[:, 1] = 1
+    cases["one constant of two"] = swapped
+    cases["equal margins"] = Case(one.scores, one.masks, np.ones_like(one.margins))
+    return cases
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, Case]:
+    return all_cases()
+
+
+@pytest.fixture(scope="module")
+def answers(cases: dict[str, Case]) -> dict[str, dict[str, Answer]]:
+    return ask(cases)
+
+
+def named(answers: dict[str, dict[str, Answer]], library: str, kind: str) -> list[NDArray[np.float64]]:
+    """Return the correlations of one library on the random cases of one kind."""
+    return [answers[f"{kind} {seed}"][library].per_target for seed in range(PROBLEMS)]
+
+
+def ours(cases: dict[str, Case], kind: str) -> list[NDArray[np.float64]]:
+    """Return our correlations on the random cases of one kind."""
+    return [lds(*cases[f"{kind} {seed}"]).per_target for seed in range(PROBLEMS)]
+
+
+def furthest(a: Sequence[NDArray[np.float64]], b: Sequence[NDArray[np.float64]]) -> float:
+    """Return the largest difference of two lists of correlations."""
+    return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
+
+
+def test_the_libraries_are_the_versions_that_the_table_is_about(answers: dict[str, dict[str, Answer]]) -> None:
+    for given in answers.values():
+        assert {library: answer.version for library, answer in given.items()} == VERSIONS
+
+
+def test_without_ties_all_agree_to_the_precision_of_their_arithmetic(
+    cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
+) -> None:
+    for kind in ("free", "free in float64"):
+        expected = ours(cases, kind)
+        # dattri returns SciPy's float64 number in the type of the scores: half a unit in the last place of float32.
+        assert furthest(named(answers, "dattri", kind), expected) < (1e-15 if "64" in kind else 2**-24)
+        # The others rank in float32, and add 1e-6 to the product of the standard deviations.
+        damped = [
+            rho_N / (1 + 12e-6 / (len(cases[f"{kind} {seed}"].masks) ** 2 - 1)) for seed, rho_N in enumerate(expected)
+        ]
+        for library in ("quanda", "torchmetrics"):
+            assert furthest(named(answers, library, kind), damped) < 5e-7
+
+
+def test_ties_share_their_average_rank_everywhere_where_sums_are_exact(
+    cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
+) -> None:
+    expected = ours(cases, "few")
+    few = [cases[f"few {seed}"] for seed in range(PROBLEMS)]
+    assert all(len(np.unique(masks @ scores[:, 0])) < len(masks) for scores, masks, _ in few)
+    assert furthest(named(answers, "dattri", "few"), expected) < 2**-24
+    for library in ("quanda", "torchmetrics"):
+        assert furthest(named(answers, library, "few"), expected) < 1e-6
+
+
+def test_only_ours_does_not_depend_on_the_unit_of_the_scores(
+    cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
+) -> None:
+    assert furthest(ours(cases, "few tenths"), ours(cases, "few")) == 0
+    for library in LIBRARIES:
+        assert furthest(named(answers, library, "few tenths"), named(answers, library, "few")) > 0.005
+
+
+def shown(value: float) -> str:
+    """Return a number with up to six decimals."""
+    return f"{value + 0.0:.6f}".rstrip("0").rstrip(".") if np.isfinite(value) else "nan"
+
+
+def our_cell(arrays: Case) -> str:
+    try:
+        return shown(lds(*arrays).per_target[0])
+    except ProblemError as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("name", rows())
+def test_the_table_is_what_each_gives(name: str, cases: dict[str, Case], answers: dict[str, dict[str, Answer]]) -> None:
+    expected: dict[str, Any] = dict(zip(("ldsboard", *LIBRARIES), rows()[name][2:], strict=True))
+    given = {"ldsboard": our_cell(cases[name])}
+    for library, answer in answers[name].items():
+        given[library] = answer.error.partition(":")[0] or shown(answer.per_target[0])
+    # A dash is no claim: dattri takes no subsets of different sizes; the matrix product before torchmetrics is not its own.
+    assert {key: cell if expected[key] != "-" else "-" for key, cell in given.items()} == expected
+
+
+def test_what_a_table_of_numbers_cannot_show(cases: dict[str, Case], answers: dict[str, dict[str, Answer]]) -> None:
+    one = answers["one target"]
+    assert one["quanda"].error.startswith("IndexError")
+    assert lds(*cases["one target"]).lds == float(one["dattri"].per_target[0]) == 1
+    equal = answers["equal margins"]
+    assert np.isnan(equal["dattri"].per_target).all()
+    assert not equal["quanda"].per_target.any()
+    with pytest.raises(ProblemError, match=r"2 constant target\(s\): 0, 1"):
+        lds(*cases["equal margins"])
+    # One target of two is constant: the mean is nan, or half of .8 with no word about it, or the same with a warning.
+    mixed = answers["one constant of two"]
+    assert np.isnan(mixed["dattri"].per_target.mean())
+    assert mixed["dattri"].warnings == ["ConstantInputWarning"]
+    assert mixed["quanda"].per_target.mean() == pytest.approx(0.4, abs=1e-6)
+    assert mixed["quanda"].warnings == []
+    result = lds(*cases["one constant of two"])
+    assert (result.lds, result.constant_predictions) == (0.4, 1)
+    assert "scores.constant_predictions" in result.warnings
+
+
+def test_an_answer_is_timed_and_an_error_is_not(answers: dict[str, dict[str, Answer]]) -> None:
+    for answer in answers["free 0"].values():
+        assert 0 < answer.wall < 60
+        assert answer.cpu > 0
+    assert np.isnan(answers["one target"]["quanda"].wall)
