@@ -7,6 +7,7 @@ Legend: M subsets, n training examples, N targets.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -192,3 +193,7 @@ def test_an_answer_is_timed_and_an_error_is_not(answers: dict[str, dict[str, Ans
         assert 0 < answer.wall < 60
         assert answer.cpu > 0
     assert np.isnan(answers["one target"]["quanda"].wall)
+
+
+def test_the_table_stands_in_the_documentation() -> None:
+    assert TABLE.strip() in (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
