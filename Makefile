@@ -62,7 +62,8 @@ CORE := $(foreach room,masks margins scores grid products formats ranking signif
 comma := ,
 space := $(subst ,, )
 
-check-all: check bench ## check, and the benchmarks
+check-all: check bench ## check, all simulations of the scoring rules in full (12 minutes), and the benchmarks
+	$(BIN)/python -m pytest tests/statistics --full
 
 bench: $(VENV)/.run $(VENV)/.references ## measure scoring and training against their plain forms
 	$(BIN)/python -m tests.bench.scoring

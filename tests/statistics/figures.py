@@ -1,0 +1,92 @@
+"""Figures of a simulation with their Monte Carlo errors: the share of draws in which something holds, and a spread.
+
+Legend: k draws.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How many draws of a simulation, and by how many of their Monte Carlo errors its bars are widened."""
+
+    count: int
+    slack: float
+
+    def floor(self, share: float) -> float:
+        """Return the bar for a share that must be at least this."""
+        return share - self.slack * share_error(share, self.count)
+
+    def roof(self, share: float) -> float:
+        """Return the bar for a share that must be at most this."""
+        return share + self.slack * share_error(share, self.count)
+
+
+def share_error(share: float, count: int) -> float:
+    """Return the standard error of a share of `count` draws."""
+    return math.sqrt(share * (1 - share) / count)
+
+
+@dataclass(frozen=True)
+class Share:
+    """In how many of the draws something holds."""
+
+    value: float
+    count: int
+
+    @classmethod
+    def of(cls, holds_k: ArrayLike) -> Share:
+        holds = np.asarray(holds_k, dtype=np.bool_)
+        return cls(float(holds.mean()), holds.size)
+
+    def __str__(self) -> str:
+        return f"{self.value:.2%} ± {share_error(self.value, self.count):.2%}"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The standard deviation over draws that are centred on their mean."""
+
+    value: float
+    count: int
+
+    @classmethod
+    def of(cls, values_k: ArrayLike) -> Spread:
+        values = np.asarray(values_k, dtype=np.float64)
+        return cls(float(values.std(ddof=1)), values.size)
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error as a part of the value, as for a normal distribution."""
+        return 1 / math.sqrt(2 * (self.count - 1))
+
+
+class Intervals(NamedTuple):
+    """Interval ends over the draws."""
+
+    low_k: NDArray[np.float64]
+    high_k: NDArray[np.float64]
+
+    @classmethod
+    def around(cls, value_k: ArrayLike, error_k: ArrayLike, degrees: int) -> Intervals:
+        """Return the 95 % intervals of Student's t."""
+        values, half = np.asarray(value_k, dtype=np.float64), stats.t.ppf(0.975, degrees) * np.asarray(error_k)
+        return cls(values - half, values + half)
+
+    def widened(self, by_k: ArrayLike) -> Intervals:
+        """Return the intervals with both ends moved out by `by_k`."""
+        return Intervals(self.low_k - np.asarray(by_k), self.high_k + np.asarray(by_k))
+
+    def cover(self, truth: float) -> Share:
+        """Return the share of intervals that hold the truth."""
+        return Share.of((self.low_k <= truth) & (truth <= self.high_k))

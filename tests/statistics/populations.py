@@ -1,0 +1,97 @@
+"""Simulated problems whose truth is known: populations of subsets, from which draws are made with replacement.
+
+The large-M value of scores is their LDS over the whole population, so that it is exact and not an estimate. Each row holds a
+subset and the margins of the one model trained on it. Targets share most of what moves their margins, as real ones do.
+
+Legend: P subsets of the population, M subsets drawn, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import optimize, stats
+
+from ldsboard import GroundTruth
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+P = 5_000
+
+
+def subsets(rng: np.random.Generator, count: int, n: int, alpha: float = 0.5) -> NDArray[np.bool_]:
+    """Return `count` random subsets of the share `alpha` of n examples, bool (count, n)."""
+    return rng.permuted(np.tile(np.arange(n) < round(alpha * n), (count, 1)), axis=1)
+
+
+def alike(rng: np.random.Generator, shape: tuple[int, ...], own: float) -> Floats:
+    """Return columns that share most of their variance: heavy-tailed, with normal parts of their own."""
+    shared = rng.standard_t(4, size=(*shape[:-1], 1)) / np.sqrt(2)
+    return np.asarray(np.sqrt(1 - own) * shared + np.sqrt(own) * rng.normal(size=shape))
+
+
+@dataclass(frozen=True)
+class Population:
+    """P subsets with the margins of their models, (P, N), and the effects (n, N) of the examples on them."""
+
+    masks_Pn: NDArray[np.bool_]
+    margins_PN: Floats
+    effects_nN: Floats
+
+    @classmethod
+    def simulated(
+        cls, seed: int, *, n: int = 100, N: int = 20, own: float = 0.2, noise: float = 0.3, alpha: float = 0.5
+    ) -> Population:
+        """Return margins of which the share `noise` is no effect of any example, and the share `own` no other target's."""
+        rng = np.random.default_rng(seed)
+        masks_Pn = subsets(rng, P, n, alpha)
+        effects_nN = alike(rng, (n, N), own)
+        signal_PN = masks_Pn @ effects_nN / np.sqrt(n * alpha * (1 - alpha))
+        margins_PN = np.sqrt(1 - noise) * signal_PN + np.sqrt(noise) * alike(rng, (P, N), own)
+        return cls(masks_Pn, margins_PN, effects_nN)
+
+    def draw(self, rng: np.random.Generator, M: int, columns: Any = slice(None)) -> GroundTruth:
+        """Return M random rows of the population, for some of the targets."""
+        rows_M = rng.integers(P, size=M)
+        return GroundTruth(self.masks_Pn[rows_M], self.margins_PN[rows_M][:, columns])
+
+    def lds(self, scores_nN: Floats) -> float:
+        """Return the large-M value."""
+        return float(np.sum(unit_ranks((self.masks_Pn @ scores_nN).T) * self._unit_NP) / len(self._unit_NP))
+
+    @cached_property
+    def _unit_NP(self) -> Floats:
+        return unit_ranks(self.margins_PN.T)
+
+    def tuned(self, noise_nN: Floats, level: float) -> Floats:
+        """Return effects mixed with as much noise as makes their large-M value equal to `level`, to a millionth."""
+
+        def mixed(weight: float) -> Floats:
+            return weight * self.effects_nN + (1 - abs(weight)) * noise_nN
+
+        weight = optimize.brentq(lambda w: self.lds(mixed(w)) - level, -1, 1, xtol=1e-7)
+        return mixed(float(weight))
+
+    def kinds(self, rng: np.random.Generator) -> dict[str, Floats]:
+        """Return scores of four kinds: continuous; one and two examples a target (two and three levels); 95 % zeros."""
+        magnitude_nN = np.abs(self.effects_nN)
+        place_nN = np.argsort(np.argsort(-magnitude_nN, axis=0), axis=0)
+        sign_nN = np.sign(self.effects_nN)
+        return {
+            "continuous": self.effects_nN + alike(rng, self.effects_nN.shape, own=0.2),
+            "two levels": sign_nN * (place_nN < 1),
+            "three levels": np.where(place_nN < 2, 1.0, 0.0) * sign_nN,
+            "95 % zeros": self.effects_nN * (place_nN < len(place_nN) // 20),
+        }
+
+
+def unit_ranks(values_NM: Floats) -> Floats:
+    """Return the ranks of each row, centred and of unit length: SciPy's, and so not what is under test."""
+    ranks_NM = stats.rankdata(values_NM, axis=1) - (values_NM.shape[1] + 1) / 2
+    return np.asarray(ranks_NM / np.linalg.norm(ranks_NM, axis=1, keepdims=True), dtype=np.float64)

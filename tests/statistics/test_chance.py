@@ -1,0 +1,111 @@
+"""The distance from chance: the spread that it divides by is that of permutations, and random files are called random.
+
+Legend: M subsets, n training examples, N targets, c components of the margins, f files, k draws.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ldsboard import GroundTruth
+from tests.statistics.figures import Share, Spread
+from tests.statistics.populations import Population, subsets, unit_ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from tests.statistics.conftest import Report
+    from tests.statistics.figures import Draws
+
+PERMUTATIONS = 3000
+
+
+def files(rng: np.random.Generator, n: int, N: int) -> dict[str, NDArray[np.float64]]:
+    """Return one score file of every sort that makes the distance from chance hard."""
+    return {
+        "few values": rng.integers(-1, 2, size=(n, N)).astype(np.float64),
+        "heavy tails": rng.standard_cauchy(size=(n, N)),
+        "95 % zeros": np.where(rng.random((n, N)) < 0.05, rng.normal(size=(n, N)), 0.0),
+        "one vector, random signs": rng.normal(size=(n, 1)) * rng.choice([-1.0, 1.0], size=N),
+    }
+
+
+@pytest.mark.parametrize("sort", ["few values", "heavy tails", "95 % zeros", "one vector, random signs"])
+def test_the_spread_of_chance_is_that_of_3000_permutations(sort: str, report: Report) -> None:
+    M, n, N = 200, 100, 30
+    population = Population.simulated(17, n=n, N=N)
+    rng = np.random.default_rng(18)
+    rows_M = rng.integers(len(population.masks_Pn), size=M)
+    masks_Mn, margins_MN = population.masks_Pn[rows_M], population.margins_PN[rows_M]
+    scores_nN = files(rng, n, N)[sort]
+    result = GroundTruth(masks_Mn, margins_MN).score(scores_nN)
+    products_MM = unit_ranks((masks_Mn @ scores_nN).T).T @ unit_ranks(margins_MN.T) / N
+    assert np.trace(products_MM) == pytest.approx(result.lds, abs=1e-9)
+    orders = rng.permuted(np.tile(np.arange(M), (PERMUTATIONS, 1)), axis=1)
+    spread = Spread.of(products_MM[np.arange(M), orders].sum(axis=1))
+    ratio = result.lds / result.z_random / spread.value
+    report(f"{sort}, M {M}, N {N}: ratio", f"{ratio:.3f} ± {ratio * spread.relative_error:.3f}", "0.95 to 1.05")
+    assert abs(ratio - 1) <= 0.05
+
+
+def margins_of(
+    rng: np.random.Generator, masks_Mn: NDArray[np.float32], components: int, explained: float
+) -> NDArray[np.float64]:
+    """Return margins of 40 targets that share components of both signs; examples explain a part of their variance."""
+    M, n = masks_Mn.shape
+    loadings_cN = rng.normal(size=(components, 40))
+    effects_nN = rng.normal(size=(n, components)) @ loadings_cN + 0.3 * rng.normal(size=(n, 40))
+    noise_MN = rng.normal(size=(M, components)) @ loadings_cN + 0.3 * rng.normal(size=(M, 40))
+    return np.asarray(np.sqrt(explained) * (masks_Mn @ effects_nN) + np.sqrt((1 - explained) * n / 4) * noise_MN)
+
+
+def random_predictions(
+    rng: np.random.Generator, masks_Mn: NDArray[np.float32], margins_MN: NDArray[np.float64]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Yield without end the predictions (M, N) of random score files of three sorts, made for 20 files at a time."""
+    (M, n), N = masks_Mn.shape, margins_MN.shape[1]
+    ranks_NM = unit_ranks(margins_MN.T)
+    first_N = np.linalg.eigh(ranks_NM @ ranks_NM.T)[1][:, -1]
+    while True:
+        shared_Mf = masks_Mn @ rng.standard_normal((n, 20), dtype=np.float32)
+        unrelated_MfN = (masks_Mn @ rng.standard_normal((n, 20 * N), dtype=np.float32)).reshape(M, 20, N)
+        for f in range(20):
+            shared_MN = np.repeat(shared_Mf[:, f, None], N, axis=1)
+            signed_MN = shared_MN * np.sign(first_N).astype(np.float32)
+            yield {
+                "unrelated columns": unrelated_MfN[:, f],
+                "one vector": shared_MN,
+                "one vector, signs of the first component": signed_MN,
+            }
+
+
+@pytest.mark.parametrize(
+    ("M", "n", "components", "explained", "bar"),
+    [(1000, 5000, 1, 1.0, 0.98), (1000, 5000, 5, 0.5, 0.98), (800, 1200, 1, 1.0, 0.96)],
+    ids=["one component, all explained", "five components, half explained", "the size of the digits benchmark"],
+)
+def test_files_of_random_scores_are_called_random(
+    M: int, n: int, components: int, explained: float, bar: float, draws: Draws, report: Report
+) -> None:
+    rng = np.random.default_rng([19, M, components])
+    masks_Mn = subsets(rng, M, n).astype(np.float32)
+    margins_MN = margins_of(rng, masks_Mn, components, explained)
+    # Each subset stands as the one example of its own, so that predictions take the place of scores.
+    truth = GroundTruth(np.eye(M, dtype=np.bool_), margins_MN)
+    predictions = random_predictions(rng, masks_Mn, margins_MN)
+    found = [
+        {sort: truth.score(values_MN) for sort, values_MN in next(predictions).items()} for _ in range(draws.count)
+    ]
+    for sort in found[0]:
+        z_k = [results[sort].z_random for results in found]
+        random = Share.of(["scores.random" in results[sort].warnings for results in found])
+        setting = (
+            f"{sort}, {components} component(s), {explained:.0%} explained, M {M}, n {n}, spread of z {np.std(z_k):.2f}"
+        )
+        report(setting, random, f"at least {bar:.0%}")
+        assert random.value >= draws.floor(bar)

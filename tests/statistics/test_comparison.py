@@ -1,0 +1,95 @@
+"""Paired comparisons err as often as they say and find more than unpaired ones; whole boards of rank intervals hold.
+
+Legend: M subsets, N targets, n training examples, k entries of a board.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ldsboard import compare
+from ldsboard.comparison import rank_intervals
+from tests.statistics.figures import Share
+from tests.statistics.populations import Population, alike
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ldsboard import Result
+    from tests.statistics.conftest import Report
+    from tests.statistics.figures import Draws
+
+    Entries = list[NDArray[np.float64]]
+
+BOARDS = {
+    "all equal": [0.4] * 10,
+    "some equal": [0.1, 0.3, 0.3, 0.4, 0.4, 0.4, 0.41, 0.42, 0.55, 0.7],
+}
+
+
+@cache
+def rivals(levels: tuple[float, ...]) -> tuple[Population, Entries]:
+    """Return a population, and methods of exactly these large-M values, with errors that they have in part in common."""
+    population = Population.simulated(11)
+    rng = np.random.default_rng(12)
+    common_nN = alike(rng, population.effects_nN.shape, own=0.2)
+    noises = [0.8 * common_nN + 0.6 * alike(rng, common_nN.shape, own=0.2) for _ in levels]
+    return population, [population.tuned(noise_nN, level) for noise_nN, level in zip(noises, levels, strict=True)]
+
+
+def unpaired_p(a: Result, b: Result) -> float:
+    z = (a.lds - b.lds) / np.hypot(a.std_error, b.std_error)
+    return float(2 * stats.norm.sf(abs(z)))
+
+
+@pytest.mark.parametrize("M", [50, 200])
+def test_the_paired_comparison_errs_in_one_of_twenty_and_sees_more_than_the_unpaired(
+    M: int, draws: Draws, report: Report
+) -> None:
+    better = 0.4 + 0.8 / np.sqrt(M)
+    population, (a_nN, same_nN, better_nN) = rivals((0.4, 0.4, better))
+    rng = np.random.default_rng([13, M])
+    truths = (population.draw(rng, M) for _ in range(draws.count))
+    triples = [[truth.score(s) for s in (a_nN, same_nN, better_nN)] for truth in truths]
+    false = Share.of([compare(a, b).p_value < 0.05 for a, b, _ in triples])
+    power = Share.of([compare(a, c).p_value < 0.05 for a, _, c in triples])
+    unpaired = Share.of([unpaired_p(a, c) < 0.05 for a, _, c in triples])
+    report(f"M {M}, equal LDS of 0.4: found different", false, "3 to 7 %")
+    report(f"M {M}, LDS 0.4 and {better:.2f}: found different", power, "20 points above the unpaired")
+    report(f"M {M}, LDS 0.4 and {better:.2f}: found different, unpaired", unpaired)
+    assert draws.floor(0.03) <= false.value <= draws.roof(0.07)
+    assert power.value >= draws.floor(unpaired.value + 0.2)
+
+
+@pytest.mark.parametrize("M", [100, 200])
+@pytest.mark.parametrize("board", BOARDS)
+def test_all_rank_intervals_of_a_board_hold_the_true_ranks_at_once(
+    board: str, M: int, draws: Draws, report: Report
+) -> None:
+    # An entry may truly hold any rank from 1 + the number that are better to k - the number that are worse, so that equal
+    # ones share their ranks. A board is right when every stated interval contains that whole range, for all entries.
+    true_k = np.array(BOARDS[board])
+    best_k = 1 + (true_k > true_k[:, None]).sum(axis=1)
+    worst_k = true_k.size - (true_k < true_k[:, None]).sum(axis=1)
+    population, entries = rivals(tuple(BOARDS[board]))
+    rng = np.random.default_rng([14, M])
+    holds, width = [], []
+    for _ in range(draws.count):
+        truth = population.draw(rng, M)
+        results = [truth.score(scores_nN) for scores_nN in entries]
+        intervals = rank_intervals([r.lds for r in results], np.array([r.influence for r in results]))
+        low_k, high_k = np.array(intervals).T
+        holds.append(bool(((low_k <= best_k) & (high_k >= worst_k)).all()))
+        width.append(float((high_k - low_k + 1).mean()))
+    covered = Share.of(holds)
+    known = float((worst_k - best_k + 1).mean())
+    setting = f"{true_k.size} entries, {board}, M {M}, {np.mean(width):.1f} ranks each where perfect knowledge leaves {known:.1f}"
+    report(setting, covered, "at least 95 %")
+    assert covered.value >= draws.floor(0.95)
+    # Intervals that say nothing would hold too.
+    assert np.mean(width) < known + 4

@@ -1,0 +1,103 @@
+"""The stated interval covers the large-M value, and so does the one for fresh targets.
+
+Legend: M subsets, N targets, n training examples, k draws.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.statistics.figures import Intervals, share_error
+from tests.statistics.populations import Population, alike
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ldsboard import Result
+    from tests.statistics.conftest import Report
+    from tests.statistics.figures import Draws
+
+SIZES = [20, 50, 100, 200]
+LEVELS = [0.0, 0.3, 0.8]
+# Number of targets, and the share of their variance that is their own. Where many targets share nothing, the standard error is
+# small and the bias is what matters.
+WORLDS = {"20 targets alike": (20, 0.2), "50 unrelated targets": (50, 1.0)}
+BAR = 0.92 - 2 * share_error(0.92, 2000)
+
+
+def stated(results: list[Result]) -> Intervals:
+    low_k, high_k = np.array([result.confidence_interval for result in results]).T
+    return Intervals(low_k, high_k)
+
+
+def plain(results: list[Result]) -> Intervals:
+    M = results[0].influence.size
+    return Intervals.around([result.lds for result in results], [result.std_error for result in results], M - 1)
+
+
+@cache
+def levelled(seed: int, N: int, own: float, uneven: float = 0.0) -> tuple[Population, list[NDArray[np.float64]]]:
+    """Return a population, and scores of each of the levels, whose noise differs between targets where `uneven`."""
+    population = Population.simulated(seed, N=N, own=own)
+    rng = np.random.default_rng([seed, 1])
+    noise_nN = alike(rng, population.effects_nN.shape, own) * np.exp(uneven * rng.normal(size=N))
+    return population, [population.tuned(noise_nN, level) for level in LEVELS]
+
+
+@pytest.mark.parametrize("M", SIZES)
+@pytest.mark.parametrize("targets", WORLDS)
+def test_the_stated_interval_covers_the_large_M_value(targets: str, M: int, draws: Draws, report: Report) -> None:
+    population, scores = levelled(5, *WORLDS[targets])
+    rng = np.random.default_rng([6, M])
+    truths = (population.draw(rng, M) for _ in range(draws.count))
+    columns = zip(*([truth.score(scores_nN) for scores_nN in scores] for truth in truths), strict=True)
+    for level, column in zip(LEVELS, columns, strict=True):
+        covered = stated(list(column)).cover(level)
+        setting = f"{targets}, LDS {level}, M {M}"
+        report(setting, covered, f"at least {BAR:.1%}")
+        report(f"{setting}: plain interval instead", plain(list(column)).cover(level))
+        assert covered.value >= draws.floor(BAR)
+
+
+@pytest.mark.parametrize(("fresh", "M"), [(20, 20), (20, 50), (20, 100), (20, 200), (100, 200)])
+def test_the_interval_for_fresh_targets_covers_the_value_over_all_targets(
+    fresh: int, M: int, draws: Draws, report: Report
+) -> None:
+    for level, results in zip(LEVELS, fresh_results(fresh, M, draws.count), strict=True):
+        covered = for_fresh_targets(results, M - 1).cover(level)
+        report(f"LDS {level}, M {M}, {fresh} fresh targets", covered, f"at least {BAR:.1%}")
+        report(f"LDS {level}, M {M}, {fresh} fresh targets: stated interval instead", stated(results).cover(level))
+        assert covered.value >= draws.floor(BAR)
+
+
+def test_few_fresh_targets_need_their_own_degrees_of_freedom(draws: Draws, report: Report) -> None:
+    M, fresh = 200, 5
+    for level, results in zip(LEVELS, fresh_results(fresh, M, draws.count), strict=True):
+        few, many = (for_fresh_targets(results, degrees).cover(level) for degrees in (fresh - 1, M - 1))
+        report(f"LDS {level}, M {M}, {fresh} fresh targets, t of N - 1", few, f"at least {BAR:.1%}")
+        report(f"LDS {level}, M {M}, {fresh} fresh targets, t of M - 1", many)
+        assert few.value >= draws.floor(BAR)
+
+
+def fresh_results(fresh: int, M: int, count: int) -> Iterator[list[Result]]:
+    """Yield, for each of the levels, the results of draws of M subsets and of so many targets that differ widely."""
+    population, scores = levelled(7, 100, 0.8, uneven=1.0)
+    rng = np.random.default_rng([8, M, fresh])
+    columns_kN = rng.integers(population.margins_PN.shape[1], size=(count, fresh))
+    truths = ((population.draw(rng, M, columns_N), columns_N) for columns_N in columns_kN)
+    rows = ([truth.score(scores_nN[:, columns_N]) for scores_nN in scores] for truth, columns_N in truths)
+    return map(list, zip(*rows, strict=True))
+
+
+def for_fresh_targets(results: list[Result], degrees: int) -> Intervals:
+    """Return the stated intervals with the standard error for new targets in place of that over subsets."""
+    subsets = stats.t.ppf(0.975, results[0].influence.size - 1) * np.array([result.std_error for result in results])
+    both = stats.t.ppf(0.975, degrees) * np.array([result.std_error_new_targets for result in results])
+    return stated(results).widened(both - subsets)
