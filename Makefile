@@ -65,8 +65,9 @@ space := $(subst ,, )
 check-all: check bench ## check, all simulations of the scoring rules in full (12 minutes), and the benchmarks
 	$(BIN)/python -m pytest tests/statistics --full
 
-bench: $(VENV)/.run $(VENV)/.references ## measure scoring and training against their plain forms
+bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and training against their plain forms
 	$(BIN)/python -m tests.bench.scoring
+	$(BIN)/python -m tests.bench.service
 	$(BIN)/python -m worker bench
 
 screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/

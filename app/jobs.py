@@ -1,4 +1,4 @@
-"""The embedded job runner: threads that take evaluations in turn, each with a scoring process of its own."""
+"""The embedded job runner: threads that take evaluations in turn."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
-
-from app.sandbox.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,16 +26,17 @@ class Runner:
     Parameters
     ----------
     work
-        Takes the next job, if there is one, and does it with the scorer it is given; tells whether there was one.
+        Takes the next job, if there is one, and does it; tells whether there was one.
     threads
         How many jobs run at the same time.
     """
 
-    def __init__(self, work: Callable[[Scorer], bool], threads: int) -> None:
+    def __init__(self, work: Callable[[], bool], threads: int) -> None:
         self._work = work
         self._wake = threading.Condition()
         self._stopping = False
         self._calls = 0
+        self._running = threads
         self._threads = [threading.Thread(target=self._run, name=f"scoring-{i}", daemon=True) for i in range(threads)]
 
     def start(self) -> None:
@@ -51,8 +50,8 @@ class Runner:
             self._calls += 1
             self._wake.notify_all()
 
-    def stop(self) -> None:
-        """Finish the jobs that run, and end.
+    def stop(self) -> bool:
+        """Finish the jobs that run, and end; tell whether all of them did.
 
         One that takes too long ends with the process; it is still in the database, and taken up at the next start.
         """
@@ -62,32 +61,25 @@ class Runner:
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        scorer = Scorer()
-        try:
-            self._warm(scorer)
-            while not self._stopping:
-                seen = self._calls
-                if self._did_work(scorer):
-                    continue
-                with self._wake:
-                    if not self._stopping and self._calls == seen:
-                        self._wake.wait(RECHECK_SECONDS)
-        finally:
-            scorer.stop()
+        while not self._stopping:
+            seen = self._calls
+            if self._did_work():
+                continue
+            with self._wake:
+                if not self._stopping and self._calls == seen:
+                    self._wake.wait(RECHECK_SECONDS)
+        # All end together: a process that one of them started ends with its thread, and others may still need it.
+        with self._wake:
+            self._running -= 1
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self._running == 0)
 
-    @staticmethod
-    def _warm(scorer: Scorer) -> None:
-        """Start the scoring process before the first job comes; a job starts it again if that fails."""
+    def _did_work(self) -> bool:
         try:
-            scorer.start()
-        except OSError:
-            log.exception("scorer.not_started")
-
-    def _did_work(self, scorer: Scorer) -> bool:
-        try:
-            return self._work(scorer)
+            return self._work()
         except Exception:  # the thread must outlive any one job; the job itself is still in the database
             log.exception("job.crashed")
             return False

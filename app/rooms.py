@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from app.db.sessions import Database
 from app.jobs import Runner
-from app.services import submissions
+from app.sandbox.scorer import Scorer
+from app.services import benchmarks, submissions
 from app.services.evaluations import Evaluator
 from app.storage import Storage
+from ldsboard.parallel import usable_processors
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rooms:
-    """The database, the files and the job runner of a server."""
+    """The database, the files, the scoring processes and the job runner of a server."""
 
     settings: Settings
     database: Database
     storage: Storage
+    scorer: Scorer
     runner: Runner
     lock: TextIO
 
@@ -46,19 +49,30 @@ class Rooms:
             ) from error
         database = Database(settings.resolved_database_url)
         storage = Storage(settings.storage_dir)
-        evaluator = Evaluator(database, storage, settings.benchmarks_dir)
-        return cls(settings, database, storage, Runner(evaluator.work, settings.scoring_processes), lock)
+        scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
+        evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer)
+        return cls(settings, database, storage, scorer, Runner(evaluator.work, settings.scoring_processes), lock)
 
     def start(self) -> None:
         """Take up what an earlier process left unfinished, and begin to work."""
+        self.scorer.start()
+        with self.database.read() as session:
+            for version in benchmarks.current(session):
+                self.prepare(version.benchmark.name, version.version)
         with self.database.write() as session:
             submissions.recover(session)
             submissions.discard_unreferenced(session, self.storage, self.storage.names())
         self.storage.discard_arriving()
         self.runner.start()
 
+    def prepare(self, benchmark: str, version: int) -> None:
+        """Have a benchmark loaded before a file for it comes."""
+        self.scorer.prepare(benchmarks.folder_of(self.settings.benchmarks_dir, benchmark, version))
+
     def close(self) -> None:
         """Finish the running jobs and close everything."""
-        self.runner.stop()
+        if self.runner.stop():
+            self.scorer.stop()
+        # Otherwise scoring ends with this process, and no sooner: that would count as its failure.
         self.database.close()
         self.lock.close()

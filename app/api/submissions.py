@@ -129,7 +129,8 @@ def _reserve(rooms: Rooms, account: Account, entry: Entry, start: bytes, key: st
         submission = submissions.reserve(session, account, version, entry, quotas)
         if key is not None:
             submissions.remember(session, account, route, key, submission)
-        return submission.id, False
+    rooms.prepare(entry.benchmark, version.version)
+    return submission.id, False
 
 
 async def _receive(rooms: Rooms, submission_id: str, start: bytes, chunks: AsyncIterator[bytes], size: int) -> None:

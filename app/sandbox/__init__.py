@@ -1,1 +1,1 @@
-"""Scoring in a process of its own. Nothing is imported here: the child must not see the rest of the service."""
+"""Scoring in processes of its own. Nothing is imported here: they must not see the rest of the service."""

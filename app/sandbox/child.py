@@ -1,24 +1,29 @@
-"""The process that reads score files from strangers: it holds no credentials and knows no database.
+"""The process that reads one score file from a stranger: it holds no credentials and knows no database.
 
-It speaks with its parent through one pipe: a request as JSON; an answer as JSON, and after scores an ``.npz``. It ends when
-the parent closes the pipe, and dies when the parent does.
+It is forked from the fork server, shares the ground truth there, and speaks with the service through one socket: an answer as
+JSON, and after scores an ``.npz``. It ends when it has answered, and dies when the fork server ends or the service hangs up.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
-from functools import lru_cache
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ldsboard import GroundTruth, ProblemError
-from ldsboard.bundle import Bundle
+from app.sandbox.lifeline import die_with
+from app.sandbox.truths import ground_truth
+from ldsboard import ProblemError
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from ldsboard.result import Result
 
 NUMBERS = (
@@ -33,18 +38,58 @@ NUMBERS = (
 )
 
 
-@lru_cache(maxsize=4)
-def ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
-    """Return the ground truth of a published benchmark, ranked, and its parts."""
-    masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
-    return GroundTruth(masks_Mn, margins_MRN), parts
+def run(request: dict[str, Any], service: Connection, parent: int) -> NoReturn:
+    """Do all that a forked process does, and end it; nothing of the fork server's own course is taken up."""
+    status = 1
+    try:
+        seal(service, parent)
+        answer(request, service)
+        status = 0
+    except BaseException:  # noqa: BLE001 -- the process ends here, whatever it was
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def seal(service: Connection, parent: int) -> None:
+    """Give up what was inherited, and be bound to the fork server and to the service."""
+    die_with(parent)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    os.closerange(3, service.fileno())
+    os.closerange(service.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    # Limits of this one process, by resource.setrlimit, belong here.
+    if sys.platform == "linux":
+        # Hanging up raises SIGIO, which ends a process that does not ask for it: in the midst of any computation.
+        fcntl.fcntl(service, fcntl.F_SETOWN, os.getpid())
+        _raise_sigio(service, os.O_ASYNC)
+    if service.poll(0):  # nothing more is ever said: it hung up before
+        os._exit(1)
+
+
+def _raise_sigio(service: Connection, flag: int) -> None:
+    fcntl.fcntl(service, fcntl.F_SETFL, fcntl.fcntl(service, fcntl.F_GETFL) & ~os.O_ASYNC | flag)
+
+
+def answer(request: dict[str, Any], service: Connection) -> None:
+    """Score the file and send what was found, or what is wrong with it."""
+    arrays = b""
+    try:
+        found, arrays = score(request)
+    except ProblemError as error:
+        found = {"problem": error.problem.as_dict()}
+    # A long answer waits for the service to read, and then SIGIO would say that it did.
+    _raise_sigio(service, 0)
+    service.send_bytes(json.dumps(found).encode())
+    if arrays:
+        service.send_bytes(arrays)
 
 
 def score(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Score one file; return the numbers of every part that was asked for, and their arrays."""
     truth, parts = ground_truth(request["benchmark"])
     wanted = {name: parts[name] for name in request["parts"]}
-    results = truth.score(request["scores"], splits=wanted)
+    results = truth.score(request["scores"], splits=wanted, threads=request["threads"])
     arrays = {f"{name}.influence": result.influence for name, result in results.items()}
     arrays |= {f"{name}.per_target": result.per_target for name, result in results.items()}
     buffer = io.BytesIO()
@@ -56,21 +101,3 @@ def numbers(result: Result) -> dict[str, Any]:
     """Return the scalars of a result."""
     low, high = result.confidence_interval
     return {name: getattr(result, name) for name in NUMBERS} | {"ci_low": low, "ci_high": high}
-
-
-def main(descriptor: int) -> None:
-    """Answer the requests that come through an inherited file descriptor, until it is closed."""
-    pipe = Connection(descriptor)
-    while True:
-        try:
-            request = json.loads(pipe.recv_bytes())
-        except EOFError:
-            return
-        arrays = b""
-        try:
-            answer, arrays = score(request)
-        except ProblemError as error:
-            answer = {"problem": error.problem.as_dict()}
-        pipe.send_bytes(json.dumps(answer).encode())
-        if arrays:
-            pipe.send_bytes(arrays)

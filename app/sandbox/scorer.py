@@ -1,12 +1,16 @@
-"""The parent's side of a scoring process."""
+"""The service's side of scoring: a fork server, and one child of it for each file."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRACE_SECONDS = 5.0
-"""How long a scoring process may take to end after its pipe closed, before it is killed."""
+"""How long the fork server may take to end after its socket closed, before it is killed; and to tell how a child ended."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,33 +42,44 @@ class Scored:
 
 
 class Scorer:
-    """One scoring process, started when first needed and replaced after it failed or met a bad file.
+    """Scores files, each in a process of its own, forked from a server that has the ground truth loaded.
 
-    Used by one thread, which must live as long as the process does: the kernel ends the child with the thread that made it.
+    May be used by several threads at once. The server is replaced when it is found dead. The kernel ends it with the thread that
+    started it, so `start` and `score` are for threads that live as long as the service does.
+
+    Parameters
+    ----------
+    threads
+        How many threads each file may take.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
-
-    def start(self) -> None:
-        """Start the process, so that its imports are done before the first file comes."""
-        ours, theirs = Pipe()
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), str(os.getpid())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=environment | {"OPENBLAS_NUM_THREADS": str(os.cpu_count() or 1)},
-            cwd=ROOT,
-        )
-        theirs.close()
-        self._pipe = ours
+        self._control: socket.socket | None = None
 
     @property
     def pid(self) -> int | None:
-        """The id of the scoring process, if one runs."""
+        """The id of the fork server, if it was started."""
         return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the fork server, so that its imports are done before the first file comes."""
+        with self._lock:
+            if self._control is None:
+                self._start()
+
+    def stop(self) -> int | None:
+        """End the fork server, and with it all scoring, if it was started; return its exit status."""
+        with self._lock:
+            return self._stop()
+
+    def prepare(self, benchmark: Path) -> None:
+        """Have the ground truth in a folder loaded before a file comes; waits for nothing, and starts nothing."""
+        with self._lock, suppress(OSError):  # dead, or far behind: loaded when a file comes
+            if self._control is not None:
+                _send(self._control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
 
     def score(self, benchmark: Path, scores: Path, parts: list[str]) -> dict[str, Scored]:
         """Score the file `scores` against parts of the benchmark in the folder `benchmark`.
@@ -76,33 +91,69 @@ class Scorer:
         SandboxError
             The process ended without an answer.
         """
-        if self._process is None:
-            self.start()
-        assert self._pipe is not None  # noqa: S101 -- start() sets both
         request = {"benchmark": str(benchmark.absolute()), "scores": str(scores.absolute()), "parts": parts}
-        try:
-            self._pipe.send_bytes(json.dumps(request).encode())
-            answer = json.loads(self._pipe.recv_bytes())
-            if "problem" not in answer:
-                return _unpack(answer["parts"], self._pipe.recv_bytes())
-        except (EOFError, OSError) as error:
-            code = self.stop()
-            raise SandboxError(f"the scoring process ended with status {code} before it answered") from error
-        self.stop()
+        child, status = self._ask(request | {"threads": self._threads})
+        with child, status:
+            try:
+                answer = json.loads(child.recv_bytes())
+                if "problem" not in answer:
+                    return _unpack(answer["parts"], child.recv_bytes())
+            except (EOFError, OSError) as error:
+                raise SandboxError(f"the scoring process ended {_ending(status)} before it answered") from error
         raise ProblemError.of(Problem.from_dict(answer["problem"]))
 
-    def stop(self) -> int | None:
-        """End the process, if one runs, and return its exit status."""
-        if self._process is None or self._pipe is None:
+    def _ask(self, request: dict[str, Any]) -> tuple[Connection, Connection]:
+        """Send a request, to a new fork server where there is none or it has died."""
+        with self._lock:
+            if self._control is not None:
+                with suppress(OSError):
+                    return _send(self._control, request)
+                self._stop()
+            return _send(self._start(), request)
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # what forks must have one thread
+                cwd=ROOT,
+            )
+        self._control = ours
+        return ours
+
+    def _stop(self) -> int | None:
+        if self._process is None or self._control is None:
             return None
-        self._pipe.close()
+        self._control.close()
         try:
             code = self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self._process = self._pipe = None
+        self._process = self._control = None
         return code
+
+
+def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tuple[Connection, Connection]:
+    """Send a request; return where the child answers, and where its exit status will be told."""
+    child, theirs = Pipe()
+    status, told = Pipe(duplex=False)
+    with theirs, told:
+        child.send_bytes(json.dumps(request).encode())
+        descriptors = array("i", [theirs.fileno(), told.fileno()])
+        # Not socket.send_fds, which forgets the flags before Python 3.12.
+        control.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)], flags)
+    return child, status
+
+
+def _ending(status: Connection) -> str:
+    """Say how a child ended, if its fork server lived to see it."""
+    told = os.read(status.fileno(), 16) if status.poll(GRACE_SECONDS) else b""
+    return f"with status {told.decode()}" if told else "without a status"
 
 
 def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, Scored]:

@@ -33,19 +33,20 @@ log = structlog.get_logger()
 class Evaluator:
     """Does evaluations, one call at a time, safe to repeat: a result is written once, whatever was killed before."""
 
-    def __init__(self, database: Database, storage: Storage, benchmarks: Path) -> None:
+    def __init__(self, database: Database, storage: Storage, benchmarks: Path, scorer: Scorer) -> None:
         self._database = database
         self._storage = storage
         self._benchmarks = benchmarks
+        self._scorer = scorer
 
-    def work(self, scorer: Scorer) -> bool:
+    def work(self) -> bool:
         """Take the oldest evaluation that waits and do it; tell whether there was one."""
         with self._database.write() as session:
             evaluation_id = _claim(session)
         if evaluation_id is None:
             return False
         try:
-            self.evaluate(evaluation_id, scorer)
+            self.evaluate(evaluation_id)
         except Exception:
             # Not even the failure could be written: back to the queue, so that no submission is stuck.
             with self._database.write() as session:
@@ -54,7 +55,7 @@ class Evaluator:
             raise
         return True
 
-    def evaluate(self, evaluation_id: int, scorer: Scorer) -> None:
+    def evaluate(self, evaluation_id: int) -> None:
         """Score one claimed evaluation and write what came of it."""
         with self._database.read() as session:
             submission = session.get_one(Evaluation, evaluation_id).submission
@@ -64,7 +65,7 @@ class Evaluator:
             parts = ["public", "ranking"] if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
         try:
-            scored = scorer.score(folder, scores, parts)
+            scored = self._scorer.score(folder, scores, parts)
             with self._database.write() as session:
                 _write(session, evaluation_id, scored, time.perf_counter() - started)
         except ProblemError as error:

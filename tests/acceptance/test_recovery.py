@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services.evaluations import MAX_FAILURES
-from tests.app.processes import alive, scoring_process, stop
+from tests.app.processes import alive, fork_server, stop
 from tests.app.service import Service, npy, until
 
 if TYPE_CHECKING:
@@ -25,22 +25,22 @@ def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[
         yield running
 
 
-def _being_scored(service: Service, toy: Example, token: str, child: int) -> str:
-    """Stop the scoring process, and send a file that it will not finish."""
-    stop(child)
+def _being_scored(service: Service, toy: Example, token: str, warm: int) -> str:
+    """Stop the fork server, and send a file for which it will fork no scoring process."""
+    stop(warm)
     response = service.submit(token, "toy", npy(toy.scores()))
     submission_id: str = response.json()["id"]
     until(lambda: service.row(submission_id).state == "scoring", "a submission that is being scored")
     return submission_id
 
 
-def test_a_killed_server_takes_its_scoring_process_with_it_and_takes_up_the_work_when_started_again(
+def test_a_killed_server_takes_its_fork_server_with_it_and_takes_up_the_work_when_started_again(
     service: Service, toy: Example
 ) -> None:
-    child = scoring_process(service.process.pid)
-    submission_id = _being_scored(service, toy, service.token("ann"), child)
+    warm = fork_server(service.process.pid)
+    submission_id = _being_scored(service, toy, service.token("ann"), warm)
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: not alive(child), "the end of the scoring process")
+    until(lambda: not alive(warm), "the end of the fork server")
     assert service.row(submission_id).state == "scoring"
     orphan = service.settings.storage_dir / "ab" / ("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
@@ -63,23 +63,23 @@ def test_a_killed_server_takes_its_scoring_process_with_it_and_takes_up_the_work
     ]
 
 
-def test_a_killed_scoring_process_is_replaced_and_its_file_scored(service: Service, toy: Example) -> None:
-    child = scoring_process(service.process.pid)
-    submission_id = _being_scored(service, toy, service.token("ben"), child)
-    os.kill(child, signal.SIGKILL)
+def test_a_killed_fork_server_is_replaced_and_its_file_scored(service: Service, toy: Example) -> None:
+    warm = fork_server(service.process.pid)
+    submission_id = _being_scored(service, toy, service.token("ben"), warm)
+    os.kill(warm, signal.SIGKILL)
     assert service.settled(submission_id)["state"] == "scored"
-    assert scoring_process(service.process.pid) != child
+    assert fork_server(service.process.pid) != warm
     assert service.row(submission_id).failures == 1
 
 
 def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:
     token = service.token("cleo")
-    child = scoring_process(service.process.pid)
-    submission_id = _being_scored(service, toy, token, child)
+    warm = fork_server(service.process.pid)
+    submission_id = _being_scored(service, toy, token, warm)
     # No scoring process can survive this: the bytes are gone.
     stored = service.settings.storage_dir.glob(f"*/{service.row(submission_id).file_sha256}")
     next(stored).unlink()
-    os.kill(child, signal.SIGCONT)
+    os.kill(warm, signal.SIGCONT)
 
     view = service.settled(submission_id)
     assert view["state"] == "failed"
@@ -91,9 +91,9 @@ def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy:
 
 
 def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, toy: Example) -> None:
-    child = scoring_process(service.process.pid)
-    submission_id = _being_scored(service, toy, service.token("dora"), child)
+    warm = fork_server(service.process.pid)
+    submission_id = _being_scored(service, toy, service.token("dora"), warm)
     service.stop(signal.SIGINT)
-    until(lambda: not alive(child), "the end of the scoring process")
+    until(lambda: not alive(warm), "the end of the fork server")
     service.start()
     assert service.settled(submission_id)["state"] == "scored"

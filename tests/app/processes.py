@@ -26,22 +26,27 @@ def alive(pid: int) -> bool:
 
 
 def begun(pid: int) -> bool:
-    """Tell whether a scoring process is past its start, where it was bound to its parent: numpy comes after that."""
+    """Tell whether a fork server is past its start, where it was bound to its parent: numpy comes after that."""
     try:
         return "_multiarray_umath" in (Path("/proc") / str(pid) / "maps").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def scoring_process(server: int) -> int:
-    """Return the one child of a server, as soon as it is ready to be given work."""
+def children(parent: int) -> set[int]:
+    """Return the children of a process, those included that only wait to be reaped."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return {pid for pid in pids if (_status(pid) or ("", 0))[1] == parent}
+
+
+def fork_server(service: int) -> int:
+    """Return the one child of a service, as soon as it is ready to be given work."""
 
     def look() -> int | None:
-        pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        children = [pid for pid in pids if alive(pid) and (_status(pid) or ("", 0))[1] == server]
-        return children[0] if len(children) == 1 and begun(children[0]) else None
+        found = [pid for pid in children(service) if alive(pid)]
+        return found[0] if len(found) == 1 and begun(found[0]) else None
 
-    return until(look, f"one scoring process of server {server}")
+    return until(look, f"one fork server of service {service}")
 
 
 def stop(pid: int) -> None:

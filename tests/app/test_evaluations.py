@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class Desk:
-    """A database, files and a benchmark, without a server; and one scoring process."""
+    """A database, files and a benchmark, without a server."""
 
     def __init__(self, database: Database, folder: Path, toy: Example) -> None:
         self.database = database
         self.storage = Storage(folder / "files")
-        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks")
         self.scorer = Scorer()
+        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer)
         with database.write() as session:
             benchmarks.publish(session, folder / "benchmarks", toy.folder)
             self.account = accounts.add_user(session, "alice")
@@ -76,27 +76,27 @@ def desk(database: Database, tmp_path: Path, toy: Example) -> Iterator[Desk]:
 
 def test_a_result_is_written_once(desk: Desk, toy: Example) -> None:
     submission_id = desk.accept(npy(toy.scores()))
-    assert desk.evaluator.work(desk.scorer)
+    assert desk.evaluator.work()
     assert desk.state(submission_id) == State.SCORED
     events = desk.count(Event)
-    desk.evaluator.evaluate(1, desk.scorer)
+    desk.evaluator.evaluate(1)
     assert (desk.count(Event), desk.count(Measurement)) == (events, 2)
-    assert not desk.evaluator.work(desk.scorer)
+    assert not desk.evaluator.work()
 
 
 def test_a_result_that_comes_after_a_restart_is_left_to_the_next_to_write(desk: Desk, toy: Example) -> None:
     submission_id = desk.accept(npy(toy.scores()))
-    desk.evaluator.evaluate(1, desk.scorer)  # nobody claimed it: it still waits
+    desk.evaluator.evaluate(1)  # nobody claimed it: it still waits
     assert (desk.state(submission_id), desk.count(Measurement)) == (State.QUEUED, 0)
-    assert desk.evaluator.work(desk.scorer)
+    assert desk.evaluator.work()
     assert (desk.state(submission_id), desk.count(Measurement)) == (State.SCORED, 2)
 
 
 def test_a_bad_file_that_is_not_being_scored_is_not_rejected(desk: Desk, toy: Example) -> None:
     submission_id = desk.accept(npy(np.full_like(toy.scores(), np.nan)))
-    desk.evaluator.evaluate(1, desk.scorer)
+    desk.evaluator.evaluate(1)
     assert (desk.state(submission_id), desk.files()) == (State.QUEUED, 1)
-    assert desk.evaluator.work(desk.scorer)
+    assert desk.evaluator.work()
     assert (desk.state(submission_id), desk.files()) == (State.REJECTED, 0)
 
 
@@ -107,9 +107,9 @@ def test_a_failure_is_tried_again_and_then_given_up(desk: Desk, toy: Example) ->
     assert sha256 is not None
     desk.storage.delete(sha256)
     for state in (State.QUEUED, State.QUEUED, State.FAILED):
-        assert desk.evaluator.work(desk.scorer)
+        assert desk.evaluator.work()
         assert desk.state(submission_id) == state
-    assert not desk.evaluator.work(desk.scorer)
+    assert not desk.evaluator.work()
 
 
 def _forbid(desk: Desk, statement: str) -> None:
@@ -121,11 +121,11 @@ def _forbid(desk: Desk, statement: str) -> None:
 def test_a_result_that_cannot_be_written_is_tried_again(desk: Desk, toy: Example) -> None:
     submission_id = desk.accept(npy(toy.scores()))
     _forbid(desk, "BEFORE INSERT ON measurement")
-    assert desk.evaluator.work(desk.scorer)
+    assert desk.evaluator.work()
     assert (desk.state(submission_id), desk.count(Measurement)) == (State.QUEUED, 0)
     with desk.database.write() as session:
         session.execute(text("DROP TRIGGER full"))
-    assert desk.evaluator.work(desk.scorer)
+    assert desk.evaluator.work()
     assert (desk.state(submission_id), desk.count(Measurement)) == (State.SCORED, 2)
 
 
@@ -133,12 +133,12 @@ def test_a_submission_whose_outcome_cannot_be_written_is_not_stuck(desk: Desk, t
     submission_id = desk.accept(npy(np.full_like(toy.scores(), np.nan)))
     _forbid(desk, "BEFORE UPDATE OF error ON submission WHEN NEW.error IS NOT NULL")
     with pytest.raises(IntegrityError, match="the disk is full"):
-        desk.evaluator.work(desk.scorer)
+        desk.evaluator.work()
     assert desk.state(submission_id) == State.QUEUED
 
 
 def test_the_oldest_comes_first(desk: Desk, toy: Example) -> None:
     ids = [desk.accept(npy(toy.scores(seed=seed))) for seed in range(3)]
     for done in range(1, 4):
-        assert desk.evaluator.work(desk.scorer)
+        assert desk.evaluator.work()
         assert [desk.state(submission_id) for submission_id in ids] == ["scored"] * done + ["queued"] * (3 - done)

@@ -14,9 +14,7 @@ from tests.app.service import PATIENCE_SECONDS, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from app.sandbox.scorer import Scorer
-
-    Work = Callable[[Scorer], bool]
+    Work = Callable[[], bool]
     Run = Callable[[Work, int], Runner]
 
 
@@ -37,7 +35,7 @@ def run() -> Iterator[Run]:
 def test_work_goes_on_until_there_is_none_and_begins_again_when_told(run: Run) -> None:
     waiting, done = [1, 2, 3], []
 
-    def work(_: Scorer) -> bool:
+    def work() -> bool:
         if waiting:
             done.append(waiting.pop(0))
         return bool(waiting)
@@ -53,7 +51,7 @@ def test_work_that_nobody_told_of_is_found(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(jobs, "RECHECK_SECONDS", 0.01)
     looks = []
 
-    def work(_: Scorer) -> bool:
+    def work() -> bool:
         looks.append(1)
         return False
 
@@ -65,7 +63,7 @@ def test_a_job_that_raises_does_not_end_the_runner(run: Run, capsys: pytest.Capt
     done = threading.Event()
     fail = iter([True, False])
 
-    def work(_: Scorer) -> bool:
+    def work() -> bool:
         if next(fail, False):
             raise RuntimeError("the disk is full")
         done.set()
@@ -77,26 +75,48 @@ def test_a_job_that_raises_does_not_end_the_runner(run: Run, capsys: pytest.Capt
     assert done.wait(PATIENCE_SECONDS)
 
 
-def test_several_jobs_run_at_once_each_with_its_own_process(run: Run) -> None:
+def test_several_jobs_run_at_once(run: Run) -> None:
     together = threading.Barrier(2)
-    pids: set[int | None] = set()
+    met = threading.Event()
 
-    def work(scorer: Scorer) -> bool:
-        if len(pids) < 2:
+    def work() -> bool:
+        if not met.is_set():
             together.wait(PATIENCE_SECONDS)
-            pids.add(scorer.pid)
+            met.set()
         return False
 
     run(work, 2)
-    until(lambda: len(pids) == 2, "two jobs at once")
-    assert None not in pids
+    assert met.wait(PATIENCE_SECONDS)
+
+
+def test_the_threads_end_together_since_what_one_started_may_serve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "RECHECK_SECONDS", 1000.0)
+    started, release = threading.Barrier(2), threading.Event()
+    idle = iter([True])
+
+    def work() -> bool:
+        first = next(idle, False)
+        started.wait(PATIENCE_SECONDS)
+        if not first:
+            release.wait(PATIENCE_SECONDS)
+        return False
+
+    runner = Runner(work, 2)
+    runner.start()
+    ended = threading.Thread(target=runner.stop)
+    ended.start()
+    until(lambda: runner._running == 1, "one thread that is done")
+    assert all(thread.is_alive() for thread in runner._threads)
+    release.set()
+    ended.join(PATIENCE_SECONDS)
+    assert not any(thread.is_alive() for thread in runner._threads)
 
 
 def test_a_call_during_the_search_for_work_is_not_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "RECHECK_SECONDS", 1000.0)
     looking, told, again = threading.Event(), threading.Event(), threading.Event()
 
-    def work(_: Scorer) -> bool:
+    def work() -> bool:
         if looking.is_set():
             again.set()
             return False
@@ -115,7 +135,7 @@ def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(jobs, "STOP_SECONDS", 0.05)
     started, release, ended = threading.Event(), threading.Event(), threading.Event()
 
-    def work(_: Scorer) -> bool:
+    def work() -> bool:
         started.set()
         release.wait(PATIENCE_SECONDS)
         ended.set()
@@ -124,9 +144,9 @@ def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPa
     runner = Runner(work, 1)
     runner.start()
     assert started.wait(PATIENCE_SECONDS)
-    runner.stop()
+    assert not runner.stop()
     assert not ended.is_set()
     release.set()
     monkeypatch.setattr(jobs, "STOP_SECONDS", PATIENCE_SECONDS)
-    runner.stop()
+    assert runner.stop()
     assert ended.is_set()

@@ -1,13 +1,15 @@
-"""The scoring process: what it is given, what it can see, and how it ends."""
+"""The scoring processes: what they are given, what they can see, whom they disturb, and how they end."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +19,12 @@ import pytest
 
 from app.errors import SandboxError
 from app.sandbox import scorer as scorer_module
-from app.sandbox.scorer import Scorer
+from app.sandbox.forking import ForkServer
+from app.sandbox.scorer import Scored, Scorer
+from app.sandbox.truths import MOST_TRUTHS
 from ldsboard import ProblemError
-from tests.app.processes import alive, begun, stop
+from tests.app.benchmarks import write_benchmark
+from tests.app.processes import alive, begun, children, stop
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 
 if TYPE_CHECKING:
@@ -31,11 +36,17 @@ PARTS = ["public", "ranking"]
 
 
 @pytest.fixture
-def scorer() -> Iterator[Scorer]:
-    ready = Scorer()
-    ready.start()
-    yield ready
-    ready.stop()
+def idle() -> Iterator[Scorer]:
+    """Not started: what it starts within a test writes to where the test captures."""
+    opened = Scorer()
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def scorer(idle: Scorer) -> Scorer:
+    idle.start()
+    return idle
 
 
 @pytest.fixture
@@ -45,101 +56,281 @@ def scores(toy: Example, tmp_path: Path) -> Path:
     return path
 
 
-def _pid(scorer: Scorer) -> int:
+class Stuck:
+    """A file that is being scored and does not end: a pipe with nothing in it."""
+
+    def __init__(self, scorer: Scorer, benchmark: Path, path: Path) -> None:
+        self._path = path
+        os.mkfifo(path)
+        before = children(pid_of(scorer))
+        self._pool = ThreadPoolExecutor(1)
+        self.result: Future[dict[str, Scored]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
+        self._end: int | None = until(self._writing_end, "a scoring process that reads")
+        (self.child,) = children(pid_of(scorer)) - before
+
+    def _writing_end(self) -> int | None:
+        with suppress(OSError):  # nobody reads yet
+            return os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+        return None
+
+    def let_go(self) -> ProblemError | SandboxError:
+        """End the file, which is empty; return what was said of it."""
+        if self._end is not None:
+            os.close(self._end)
+            self._end = None
+        error = self.result.exception(PATIENCE_SECONDS)
+        self._pool.shutdown()
+        assert isinstance(error, ProblemError | SandboxError)
+        return error
+
+
+def pid_of(scorer: Scorer) -> int:
     assert scorer.pid is not None
     return scorer.pid
 
 
+def are_right(found: dict[str, Scored], toy: Example) -> bool:
+    return all(
+        found[part].influence.tobytes() == result.influence.tobytes()
+        and found[part].per_target.tobytes() == result.per_target.tobytes()
+        and found[part].numbers["lds"] == result.lds
+        and (found[part].numbers["ci_low"], found[part].numbers["ci_high"]) == result.confidence_interval
+        and found[part].numbers["warnings"] == result.warnings
+        for part, result in toy.offline(toy.scores()).items()
+    )
+
+
 def test_a_result_keeps_its_bits_on_the_way(scorer: Scorer, toy: Example, scores: Path) -> None:
     for _ in range(2):
-        found = scorer.score(toy.folder, scores, PARTS)
-        for part, result in toy.offline(toy.scores()).items():
-            assert found[part].influence.tobytes() == result.influence.tobytes()
-            assert found[part].per_target.tobytes() == result.per_target.tobytes()
-            assert found[part].numbers["lds"] == result.lds
-            assert (found[part].numbers["ci_low"], found[part].numbers["ci_high"]) == result.confidence_interval
-            assert found[part].numbers["warnings"] == result.warnings
+        assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
 
 
-def test_a_process_that_met_a_bad_file_is_replaced(scorer: Scorer, toy: Example, scores: Path) -> None:
-    first = _pid(scorer)
+def test_a_long_answer_comes_whole(scorer: Scorer, tmp_path: Path) -> None:
+    wide = write_benchmark(tmp_path, n=30, N=40_000, public=20, ranking=20)
+    np.save(tmp_path / "scores.npy", wide.scores())
+    found = scorer.score(wide.folder, tmp_path / "scores.npy", PARTS)
+    assert found["ranking"].per_target.size == 40_000
+
+
+def test_a_bad_file_harms_nobody(scorer: Scorer, toy: Example, scores: Path) -> None:
     bad = scores.with_name("bad.npy")
     np.save(bad, np.full_like(toy.scores(), np.nan))
+    warm = pid_of(scorer)
     with pytest.raises(ProblemError) as raised:
         scorer.score(toy.folder, bad, PARTS)
     assert raised.value.problem.code == "scores.nonfinite"
-    assert scorer.pid is None
-    assert not alive(first)
-    assert scorer.score(toy.folder, scores, PARTS)
-    assert scorer.pid != first
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid == warm
 
 
-def test_a_process_that_dies_is_reported_and_replaced(scorer: Scorer, toy: Example, scores: Path) -> None:
-    os.kill(_pid(scorer), signal.SIGKILL)
-    with pytest.raises(SandboxError, match="ended with status -9 before it answered"):
-        scorer.score(toy.folder, scores, PARTS)
-    assert scorer.score(toy.folder, scores, PARTS)
+def test_a_killed_child_is_reported_and_disturbs_neither_the_other_nor_the_next(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    warm = pid_of(scorer)
+    first, second = (Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second"))
+    assert children(warm) == {first.child, second.child}
+    os.kill(first.child, signal.SIGKILL)
+    assert str(first.let_go()) == "the scoring process ended with status -9 before it answered"
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert alive(second.child)
+    assert isinstance(said := second.let_go(), ProblemError)
+    assert said.problem.code == "scores.empty"
+    until(lambda: not children(warm), "a fork server without children, dead ones included")
+    assert scorer.pid == warm
+
+
+def test_a_dead_fork_server_is_replaced_unnoticed(scorer: Scorer, toy: Example, scores: Path) -> None:
+    warm = pid_of(scorer)
+    os.kill(warm, signal.SIGKILL)
+    until(lambda: not alive(warm), "the end of the fork server")
+    scorer.prepare(toy.folder)
+    assert scorer.pid == warm
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid != warm
+
+
+def test_a_fork_server_that_dies_takes_its_children_along_and_is_replaced(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    os.kill(pid_of(scorer), signal.SIGKILL)
+    error = stuck.result.exception(PATIENCE_SECONDS)
+    assert str(error) == "the scoring process ended without a status before it answered"
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    stuck.let_go()
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+
+
+def test_a_child_ends_when_nobody_waits_for_its_answer(scorer: Scorer, toy: Example, scores: Path) -> None:
+    pipe = scores.with_name("stuck")
+    os.mkfifo(pipe)
+    request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
+    early, told_early = scorer._ask(request)
+    until(lambda: children(pid_of(scorer)), "a scoring process")
+    early.close()
+    stop(pid_of(scorer))
+    late, told_late = scorer._ask(request)
+    late.close()
+    os.kill(pid_of(scorer), signal.SIGCONT)
+    with told_early, told_late:
+        assert scorer_module._ending(told_early) == f"with status {-signal.SIGIO}"
+        assert scorer_module._ending(told_late) == "with status 1"
 
 
 def test_a_missing_benchmark_is_our_failure_and_is_told_in_full(
-    toy: Example, scores: Path, capfd: pytest.CaptureFixture[str]
+    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
 ) -> None:
-    scorer = Scorer()
     with pytest.raises(SandboxError, match="ended with status 1 before it answered"):
-        scorer.score(toy.folder / "nothing", scores, PARTS)
+        idle.score(toy.folder / "nothing", scores, PARTS)
     assert "BundleError: expected a benchmark manifest" in capfd.readouterr().err
+    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
 
 
-def test_a_process_ends_by_itself_when_its_pipe_closes(scorer: Scorer) -> None:
-    pid = _pid(scorer)
+def test_ground_truth_is_loaded_before_the_first_file_and_shared(
+    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
+) -> None:
+    idle.start()
+    folder = scores.with_name("benchmark")
+    shutil.copytree(toy.folder, folder)
+    idle.prepare(folder)
+    idle.prepare(folder / "nothing")  # loaded after the other, and so tells when that is done
+    seen = ""
+
+    def look() -> bool:
+        nonlocal seen
+        seen += capfd.readouterr().err
+        return f"The ground truth in {folder / 'nothing'} was not loaded" in seen
+
+    until(look, "a word on the benchmark that is not there")
+    shutil.rmtree(folder)
+    for _ in range(2):
+        assert are_right(idle.score(folder, scores, PARTS), toy)
+
+
+def test_what_would_be_dropped_again_is_not_loaded(
+    idle: Scorer, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    idle.start()
+    until(lambda: begun(pid_of(idle)), "a fork server that has begun")
+    stop(pid_of(idle))
+    for i in [0, *range(MOST_TRUTHS + 2), 2]:
+        idle.prepare(tmp_path / f"missing-{i}")
+    os.kill(pid_of(idle), signal.SIGCONT)
+    seen = ""
+
+    def look() -> bool:
+        nonlocal seen
+        seen += capfd.readouterr().err
+        return f"{tmp_path / 'missing-2'} was" in seen
+
+    until(look, "a word on the last")
+    tried = [i for i in range(MOST_TRUTHS + 2) if f"{tmp_path / f'missing-{i}'} was not loaded" in seen]
+    assert tried == list(range(2, MOST_TRUTHS + 2))
+
+
+def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Example, scores: Path) -> None:
+    idle.prepare(toy.folder)
+    assert (idle.pid,) == (None,)
+    idle.start()
+    warm = pid_of(idle)
+    idle.start()
+    assert idle.pid == warm
+    stop(warm)
+
+    def prepare_often() -> None:
+        for _ in range(1000):
+            idle.prepare(toy.folder)
+
+    waiting = threading.Thread(target=prepare_often)
+    waiting.start()
+    waiting.join(PATIENCE_SECONDS)
+    done = not waiting.is_alive()
+    os.kill(warm, signal.SIGCONT)
+    assert done
+    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
+    assert idle.stop() == 0
+
+
+def test_the_fork_server_ends_by_itself_when_its_socket_closes_and_so_does_what_it_scores(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    warm, stuck = pid_of(scorer), Stuck(scorer, toy.folder, scores.with_name("stuck"))
     assert scorer.stop() == 0
-    assert not alive(pid)
+    assert not alive(warm)
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    assert isinstance(stuck.let_go(), SandboxError)
     assert scorer.stop() is None
 
 
-def test_a_process_that_does_not_end_is_killed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_server_that_does_not_end_is_killed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer_module, "GRACE_SECONDS", 0.05)
-    stop(_pid(scorer))
+    stop(pid_of(scorer))
     assert scorer.stop() == -signal.SIGKILL
 
 
-def test_it_is_given_no_settings_no_credentials_and_no_open_files(
+def test_a_file_that_no_process_can_be_forked_for_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    ours, theirs = Pipe()
+    status, told = Pipe(duplex=False)
+    with ours, theirs, status:
+        ForkServer(None)._fork({}, theirs, os.dup(told.fileno()))  # type: ignore[arg-type]  # it needs no socket to fork
+        told.close()
+        assert scorer_module._ending(status) == "without a status"
+    assert "no more processes" in capsys.readouterr().err
+    assert signal.SIGCHLD not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def _open_files(pid: int) -> list[str]:
+    """Return what a process has open besides the standard streams."""
+    files = [path.readlink() for path in (Path("/proc") / str(pid) / "fd").iterdir() if int(path.name) > 2]
+    return sorted(str(path).split(":", maxsplit=1)[0] for path in files)
+
+
+def test_they_are_given_no_settings_no_credentials_and_no_open_files(
     toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LDSBOARD_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "SECRET"):
         monkeypatch.setenv(name, "hunter2")
     scorer = Scorer()
     scorer.start()
-    try:
-        scorer.score(toy.folder, scores, PARTS)
-        process = Path("/proc") / str(_pid(scorer))
-        environment = (process / "environ").read_bytes()
+    # Two, so that the second could inherit what belongs to the first.
+    stuck = [Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
+    for pid in (pid_of(scorer), stuck[0].child, stuck[1].child):
+        environment = (Path("/proc") / str(pid) / "environ").read_bytes()
         assert b"hunter2" not in environment
         assert b"LDSBOARD_" not in environment
-        open_files = [path.readlink() for path in (process / "fd").iterdir() if int(path.name) > 2]
-    finally:
-        scorer.stop()
-    kinds = sorted(str(path).split(":", maxsplit=1)[0] for path in open_files)
-    assert kinds == ["socket"]
+    assert _open_files(stuck[1].child) == sorted(["socket", str(scores.with_name("second"))])
+    for file in stuck:
+        file.let_go()
+    until(lambda: _open_files(pid_of(scorer)) == ["socket"], "a fork server with nothing open but its socket")
+    scorer.stop()
 
 
-def test_it_knows_neither_the_database_nor_the_settings() -> None:
-    program = "import sys, app.sandbox.child; print(*sorted(sys.modules))"
+def test_they_know_neither_the_database_nor_the_settings() -> None:
+    program = "import sys, app.sandbox.forking; print(*sorted(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     modules = ended.stdout.split()
     assert "ldsboard.groundtruth" in modules
-    assert [name for name in modules if name.startswith("app.")] == ["app.sandbox", "app.sandbox.child"]
+    ours = {name for name in modules if name.startswith("app.")}
+    assert ours == {f"app.sandbox{name}" for name in ("", ".forking", ".child", ".truths", ".lifeline")}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
 
 
-def test_it_outlives_the_interrupt_of_a_terminal(scorer: Scorer, toy: Example, scores: Path) -> None:
-    scorer.score(toy.folder, scores, PARTS)
-    os.kill(_pid(scorer), signal.SIGINT)
-    assert scorer.score(toy.folder, scores, PARTS)
+def test_they_outlive_the_interrupt_of_a_terminal(scorer: Scorer, toy: Example, scores: Path) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    for pid in (pid_of(scorer), stuck.child):
+        os.kill(pid, signal.SIGINT)
+    assert isinstance(stuck.let_go(), ProblemError)
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
     assert scorer.stop() == 0
 
 
-def test_it_does_not_begin_for_a_parent_that_is_gone() -> None:
+def test_the_fork_server_does_not_begin_for_a_parent_that_is_gone() -> None:
     ours, theirs = Pipe()
     command = [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), "1"]
     with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as process:
@@ -148,45 +339,29 @@ def test_it_does_not_begin_for_a_parent_that_is_gone() -> None:
     theirs.close()
 
 
-def test_it_answers_in_json_and_arrays_until_its_pipe_closes(toy: Example, scores: Path) -> None:
-    """As `Scorer` speaks with it, but with this process's environment, so that its coverage is measured."""
-    bad = scores.with_name("bad.npy")
-    bad.write_bytes(scores.read_bytes()[:-1])
-    ours, theirs = Pipe()
-    command = [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), str(os.getpid())]
-    with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as process, ours:
-        theirs.close()
-        request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": ["public"]}
-        ours.send_bytes(json.dumps(request).encode())
-        answer = json.loads(ours.recv_bytes())
-        assert set(answer["parts"]) == {"public"}
-        with np.load(io.BytesIO(ours.recv_bytes())) as arrays:
-            assert set(arrays) == {"public.influence", "public.per_target"}
-        ours.send_bytes(json.dumps(request | {"scores": str(bad)}).encode())
-        assert json.loads(ours.recv_bytes())["problem"]["code"] == "scores.truncated"
-        ours.close()
-        assert process.wait(PATIENCE_SECONDS) == 0
-
-
 PARENT = """
-import sys
+import sys, threading
+from pathlib import Path
 from app.sandbox.scorer import Scorer
 
 scorer = Scorer()
 scorer.start()
 print(scorer.pid, flush=True)
-sys.stdin.read()
+scorer.score(Path(sys.argv[1]), Path(sys.argv[2]), ["public"])
 """
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_it_dies_with_its_parent_even_while_it_is_stopped(stopped: bool) -> None:
-    command = [sys.executable, "-c", PARENT]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+def test_they_die_with_the_service_even_while_they_are_stopped(toy: Example, scores: Path, stopped: bool) -> None:
+    pipe = scores.with_name("stuck")
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", PARENT, str(toy.folder), str(pipe)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent, pipe.open("wb"):
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        until(lambda: begun(child), "a process that has begun")
+        warm = int(parent.stdout.readline())
+        (child,) = children(warm)
         if stopped:
+            stop(warm)
             stop(child)
         parent.kill()
-    until(lambda: not alive(child), "the end of the scoring process")
+        until(lambda: not alive(warm) and not alive(child), "the end of both processes")
