@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 5.0
 """How long the fork server may take to end after its socket closed, before it is killed; and to tell how a child ended."""
 
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+"""All that scoring processes are given of the environment: there is no setting and no credential in it."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -113,7 +116,7 @@ class Scorer:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), str(os.getpid())],

