@@ -147,6 +147,8 @@ class GroundTruth:
         ProblemError
             A ValueError: wrong shape (saying so where it is transposed), unsupported type, or scores that are not finite.
         """
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: expected at least 1, got {threads}. Leave it out to use all processors.")
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
         parts = {name: self._rank(rows) for name, rows in (ALL if splits is None else splits).items()}
