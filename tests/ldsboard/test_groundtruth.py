@@ -44,6 +44,22 @@ def test_margins_are_the_mean_over_runs_in_float64(make_problem: MakeProblem, rn
     assert truth.score(scores) == lds(scores, masks, mean)
 
 
+def test_margins_too_large_to_sum_are_refused(make_problem: MakeProblem) -> None:
+    _, masks, margins = make_problem()
+    huge = np.repeat((margins / np.abs(margins).max())[:, None] * 1.7e308, 2, axis=1)
+    with pytest.raises(
+        ProblemError, match=r"expected margins whose sum over runs float64 holds, got margins of up to 1\.7e"
+    ):
+        GroundTruth(masks, huge)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_there_is_no_scoring_without_a_thread(threads: int, make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    with pytest.raises(ValueError, match=f"expected at least 1, got {threads}"):
+        GroundTruth(masks, margins).score(scores, threads=threads)
+
+
 @pytest.mark.parametrize("convert", [np.float32, np.float16, np.int32, torch.tensor, np.ndarray.tolist], ids=str)
 def test_margins_may_be_anything_real(convert: Any, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
