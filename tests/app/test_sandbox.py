@@ -57,22 +57,23 @@ def scores(toy: Example, tmp_path: Path) -> Path:
     return path
 
 
+def writing_end(path: Path) -> int | None:
+    """Return the end of a pipe to write to, once somebody reads it."""
+    with suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    return None
+
+
 class Stuck:
     """A file that is being scored and does not end: a pipe with nothing in it."""
 
     def __init__(self, scorer: Scorer, benchmark: Path, path: Path) -> None:
-        self._path = path
         os.mkfifo(path)
         before = children(pid_of(scorer))
         self._pool = ThreadPoolExecutor(1)
         self.result: Future[dict[str, Scored]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
-        self._end: int | None = until(self._writing_end, "a scoring process that reads")
+        self._end: int | None = until(lambda: writing_end(path), "a scoring process that reads")
         (self.child,) = children(pid_of(scorer)) - before
-
-    def _writing_end(self) -> int | None:
-        with suppress(OSError):  # nobody reads yet
-            return os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
-        return None
 
     def let_go(self) -> ProblemError | SandboxError:
         """End the file, which is empty; return what was said of it."""
@@ -167,7 +168,7 @@ def test_a_child_ends_when_nobody_waits_for_its_answer(scorer: Scorer, toy: Exam
     os.mkfifo(pipe)
     request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
     early, told_early = scorer._ask(request)
-    until(lambda: children(pid_of(scorer)), "a scoring process")
+    end = until(lambda: writing_end(pipe), "a scoring process that reads")  # and so has done all that comes before
     early.close()
     stop(pid_of(scorer))
     late, told_late = scorer._ask(request)
@@ -176,6 +177,7 @@ def test_a_child_ends_when_nobody_waits_for_its_answer(scorer: Scorer, toy: Exam
     with told_early, told_late:
         assert scorer_module._ending(told_early) == f"with status {-signal.SIGIO}"
         assert scorer_module._ending(told_late) == "with status 1"
+    os.close(end)
 
 
 def test_a_missing_benchmark_is_our_failure_and_is_told_in_full(
@@ -299,17 +301,21 @@ def test_they_are_given_no_settings_no_credentials_and_no_open_files(
         monkeypatch.setenv(name, "hunter2")
     scorer = Scorer()
     scorer.start()
-    # Two, so that the second could inherit what belongs to the first.
-    stuck = [Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
-    for pid in (pid_of(scorer), stuck[0].child, stuck[1].child):
-        environment = (Path("/proc") / str(pid) / "environ").read_bytes()
-        assert b"hunter2" not in environment
-        assert b"LDSBOARD_" not in environment
-    assert _open_files(stuck[1].child) == sorted(["socket", str(scores.with_name("second"))])
-    for file in stuck:
-        file.let_go()
-    until(lambda: _open_files(pid_of(scorer)) == ["socket"], "a fork server with nothing open but its socket")
-    scorer.stop()
+    try:
+        # Two, so that the second could inherit what belongs to the first.
+        stuck = [Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
+        for pid in (pid_of(scorer), stuck[0].child, stuck[1].child):
+            environment = (Path("/proc") / str(pid) / "environ").read_bytes()
+            assert b"hunter2" not in environment
+            assert b"LDSBOARD_" not in environment
+        # The kernel wakes who writes to a pipe before who reads has it open.
+        expected = sorted(["socket", str(scores.with_name("second"))])
+        until(lambda: _open_files(stuck[1].child) == expected, f"a child with nothing open but {expected}")
+        for file in stuck:
+            file.let_go()
+        until(lambda: _open_files(pid_of(scorer)) == ["socket"], "a fork server with nothing open but its socket")
+    finally:
+        scorer.stop()
 
 
 def test_they_know_neither_the_database_nor_the_settings() -> None:
