@@ -16,7 +16,7 @@ from ldsboard.grid import to_grid
 from ldsboard.margins import mean_over_runs, read_margins
 from ldsboard.masks import read_masks
 from ldsboard.parallel import in_order, usable_processors
-from ldsboard.parts import Part, check_rankable
+from ldsboard.parts import Part, check_rankable, fingerprint
 from ldsboard.products import product_with
 from ldsboard.result import Result, TargetBlock, TargetSums
 from ldsboard.scores import check_shape, read_scores
@@ -35,6 +35,9 @@ BLOCK_BYTES = 2**26
 
 SMALL = 10**7
 """Multiplications below which starting threads takes longer than they save."""
+
+MOST_PARTS = 8
+"""Parts of the subsets whose ranks are kept; the one ranked first makes room."""
 
 ALL = {"all": slice(None)}
 
@@ -188,11 +191,13 @@ class GroundTruth:
 
     def fingerprint(self, rows: slice = slice(None)) -> str:
         """Return what identifies these subsets and margins, in the `Result` of the same rows too."""
-        return self._rank(rows).fingerprint
+        return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
 
     def _rank(self, rows: slice) -> Part:
         """Rank the margins of some subsets, or return what was ranked before."""
         key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
+            if len(self._ranked) == MOST_PARTS:
+                del self._ranked[next(iter(self._ranked))]
             self._ranked[key] = Part.of(self.masks_Mn, self.margins_MN, rows)
         return self._ranked[key]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.problems import ProblemError
+from ldsboard.scores import beyond_float64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,8 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 def margins_array(margins: Any) -> NDArray[Any]:
     """Return margins as an array of whatever shape and type they have."""
+    if np.ma.is_masked(margins):
+        raise _invalid("a margin for every subset and target", "masked values", "Train the missing models.")
     try:
         return np.asarray(margins)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -39,6 +42,12 @@ def read_margins(margins: Any, M: int) -> NDArray[np.floating]:
             f"real margins of shape ({M}, N) or ({M}, R, N) for {M} subsets",
             f"{array.dtype} of shape {array.shape}",
             "Give one row per subset, in the order of the masks.",
+        )
+    if array.dtype.itemsize > 8 or (array.dtype.kind in "iu" and beyond_float64(array)):  # noqa: PLR2004
+        raise _invalid(
+            "margins that float64 holds: float16, float32, float64, or integers of magnitude up to 2**53",
+            f"{array.dtype} of magnitude up to {np.abs(array.astype(np.float64)).max():.3g}",
+            "Subtract what they have in common, or round them yourself.",
         )
     if not np.isfinite(array).all():
         raise _invalid("finite margins", "NaN or infinite values", "Train the diverged models again.")

@@ -46,14 +46,13 @@ class Part:
         masks_Mn, margins_MN = masks_Mn[rows], margins_MN[rows]
         check_rankable(margins_MN)
         margins = rank_rows(np.ascontiguousarray(margins_MN.T))
-        digest = hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes())
         return cls(
             rows,
             margins,
             MarginRanks(unit_rows(margins)),
             largest_subset=int(masks_Mn.sum(axis=1).max()),
             duplicates=count_duplicates(masks_Mn),
-            fingerprint=digest.hexdigest(),
+            fingerprint=fingerprint(masks_Mn, margins_MN),
         )
 
     @property
@@ -81,6 +80,11 @@ class Part:
                 loss_t = self.largest_subset / 2 / spread_t[lossy_t]
                 block.grid_loss_b[start + lossy_t] = np.maximum(loss_t, block.grid_loss_b[start + lossy_t])
         return block
+
+
+def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) -> str:
+    """Return what identifies these subsets and margins."""
+    return hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes()).hexdigest()
 
 
 def check_rankable(margins_MN: NDArray[np.float64]) -> None:

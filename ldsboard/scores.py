@@ -36,7 +36,7 @@ def read_scores(scores: Any) -> ScoreArray:
     array = _as_array(scores)
     if array.dtype.kind in "biu":
         whole, array = array, array.astype(np.float64)
-        if whole.dtype.itemsize == 8 and (np.abs(array) > 2.0**53).any():  # noqa: PLR2004
+        if beyond_float64(whole):
             raise ProblemError(
                 "scores.dtype",
                 expected="integers of magnitude up to 2**53",
@@ -54,7 +54,19 @@ def read_scores(scores: Any) -> ScoreArray:
     return array
 
 
+def beyond_float64(whole: NDArray[Any]) -> bool:
+    """Tell whether any of these integers is too large for float64 to tell it from its neighbours."""
+    return whole.dtype.itemsize == 8 and bool(((whole > 2**53) | (whole < -(2**53))).any())  # noqa: PLR2004
+
+
 def _as_array(scores: Any) -> NDArray[Any]:
+    if np.ma.is_masked(scores):
+        raise ProblemError(
+            "scores.nonfinite",
+            expected="a score for every example and target",
+            got="a masked array with masked values",
+            hint="Fill them, for instance with scores.filled(0), if that is what you mean.",
+        )
     try:
         if hasattr(scores, "__array__") or not hasattr(scores, "__dlpack__"):
             return np.asarray(scores)

@@ -9,8 +9,9 @@ import sys
 from app.sandbox.lifeline import die_with
 
 if __name__ == "__main__":
-    # Ctrl-C in a terminal reaches every process there; the service decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C in a terminal, its closing, or the end of a unit reaches every process there; the service decides when this one ends.
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.SIG_IGN)
     die_with(int(sys.argv[2]))
     from app.sandbox.forking import ForkServer
 

@@ -24,6 +24,7 @@ from ldsboard import ProblemError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from ldsboard import GroundTruth
     from ldsboard.result import Result
 
 NUMBERS = (
@@ -73,9 +74,10 @@ def _raise_sigio(service: Connection, flag: int) -> None:
 
 def answer(request: dict[str, Any], service: Connection) -> None:
     """Score the file and send what was found, or what is wrong with it."""
+    truth, parts = ground_truth(request["benchmark"])  # whatever is wrong with that is not the file's fault
     arrays = b""
     try:
-        found, arrays = score(request)
+        found, arrays = score(request, truth, {name: parts[name] for name in request["parts"]})
     except ProblemError as error:
         found = {"problem": error.problem.as_dict()}
     # A long answer waits for the service to read, and then SIGIO would say that it did.
@@ -85,11 +87,9 @@ def answer(request: dict[str, Any], service: Connection) -> None:
         service.send_bytes(arrays)
 
 
-def score(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def score(request: dict[str, Any], truth: GroundTruth, parts: dict[str, slice]) -> tuple[dict[str, Any], bytes]:
     """Score one file; return the numbers of every part that was asked for, and their arrays."""
-    truth, parts = ground_truth(request["benchmark"])
-    wanted = {name: parts[name] for name in request["parts"]}
-    results = truth.score(request["scores"], splits=wanted, threads=request["threads"])
+    results = truth.score(request["scores"], splits=parts, threads=request["threads"])
     arrays = {f"{name}.influence": result.influence for name, result in results.items()}
     arrays |= {f"{name}.per_target": result.per_target for name, result in results.items()}
     buffer = io.BytesIO()

@@ -109,7 +109,8 @@ class Scorer:
         """Send a request, to a new fork server where there is none or it has died."""
         with self._lock:
             if self._control is not None:
-                with suppress(OSError):
+                # No other error says that the fork server is dead: without descriptors of our own, say, it serves others still.
+                with suppress(BrokenPipeError, ConnectionResetError):
                     return _send(self._control, request)
                 self._stop()
             return _send(self._start(), request)

@@ -69,9 +69,8 @@ def test_a_child_takes_as_many_threads_as_it_is_told(
 
     plain = truth.score
     monkeypatch.setattr(truth, "score", noting)
-    monkeypatch.setattr(child, "ground_truth", lambda _: (truth, parts))
     path = tmp_path / "scores.npy"
     np.save(path, toy.scores())
-    answer, _ = child.score({"benchmark": "toy", "scores": str(path), "parts": ["public"], "threads": threads})
+    answer, _ = child.score({"scores": str(path), "threads": threads}, truth, {"public": parts["public"]})
     assert told == [threads]
     assert answer["parts"]["public"]["lds"] == toy.offline(toy.scores())["public"].lds

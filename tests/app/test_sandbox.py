@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from app.errors import SandboxError
+from app.sandbox import child
 from app.sandbox import scorer as scorer_module
 from app.sandbox.forking import ForkServer
 from app.sandbox.scorer import Scored, Scorer
@@ -328,10 +330,47 @@ def test_they_know_neither_the_database_nor_the_settings() -> None:
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
 
 
-def test_they_outlive_the_interrupt_of_a_terminal(scorer: Scorer, toy: Example, scores: Path) -> None:
+def test_a_service_without_descriptors_leaves_the_fork_server_to_the_others(
+    scorer: Scorer, toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*, duplex: bool = True) -> None:
+        raise OSError(errno.EMFILE, f"none left (duplex {duplex})")
+
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    warm = pid_of(scorer)
+    with monkeypatch.context() as shortage:
+        shortage.setattr(scorer_module, "Pipe", none_left)
+        with pytest.raises(OSError, match="none left"):
+            scorer.score(toy.folder, scores, PARTS)
+    assert isinstance(stuck.let_go(), ProblemError)
+    assert pid_of(scorer) == warm
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+
+
+def test_what_is_wrong_with_the_ground_truth_is_not_the_fault_of_the_file(
+    toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(_: str) -> None:
+        raise ProblemError(
+            "margins.invalid", expected="margins that differ", got="equal ones", hint="Publish it again."
+        )
+
+    monkeypatch.setattr(child, "ground_truth", spoilt)
+    ours, theirs = Pipe()
+    with ours, theirs:
+        request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": PARTS, "threads": 1}
+        with pytest.raises(ProblemError, match="equal ones"):
+            child.answer(request, theirs)
+        assert not ours.poll(0)  # nothing was said of the file
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_they_outlive_what_is_sent_to_all_processes_of_a_terminal_or_unit(
+    ending: signal.Signals, scorer: Scorer, toy: Example, scores: Path
+) -> None:
     stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
     for pid in (pid_of(scorer), stuck.child):
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, ending)
     assert isinstance(stuck.let_go(), ProblemError)
     assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
     assert scorer.stop() == 0

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ldsboard import GroundTruth, ProblemError, lds, scoring
+from ldsboard.groundtruth import MOST_PARTS
 from ldsboard.masks import pack_masks
 from ldsboard.ranking import MAX_SUBSETS
 
@@ -51,6 +52,34 @@ def test_margins_too_large_to_sum_are_refused(make_problem: MakeProblem) -> None
         ProblemError, match=r"expected margins whose sum over runs float64 holds, got margins of up to 1\.7e"
     ):
         GroundTruth(masks, huge)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", "longdouble"])
+def test_margins_that_float64_cannot_tell_apart_are_refused(dtype: str, make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    order = np.argsort(np.argsort(margins, axis=0), axis=0)
+    with pytest.raises(ProblemError, match="expected margins that float64 holds"):
+        lds(scores, masks, (order + (2**53 if dtype != "longdouble" else 0)).astype(dtype))
+    assert lds(scores, masks, order.astype("i8")).lds == lds(scores, masks, margins).lds
+
+
+def test_masked_values_are_refused(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    with pytest.raises(ProblemError, match="masked array with masked values"):
+        lds(np.ma.masked_array(scores, scores > 1), masks, margins)
+    with pytest.raises(ProblemError, match="masked values"):
+        lds(scores, masks, np.ma.masked_array(margins, margins > 1))
+    assert lds(np.ma.masked_array(scores), masks, margins).lds == lds(scores, masks, margins).lds
+
+
+def test_few_parts_are_kept(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem(M=60)
+    truth = GroundTruth(masks, margins)
+    first = truth.score(scores, splits={"first": slice(0, 20)})["first"]
+    for start in range(30):
+        truth.score(scores, splits={"part": slice(start, start + 20)})
+    assert len(truth._ranked) == MOST_PARTS
+    assert truth.score(scores, splits={"first": slice(0, 20)})["first"] == first
 
 
 @pytest.mark.parametrize("threads", [0, -1])

@@ -263,3 +263,6 @@ def test_whole_scores_that_float64_cannot_hold_are_refused(make_problem: MakePro
         ProblemError, match=r"integers of magnitude up to 2\*\*53, got int64 of magnitude up to 1.15e\+18"
     ):
         lds(whole + 2**60, masks, margins)
+    whole[3, 2] = 2**53 + 1  # which float64 makes 2**53
+    with pytest.raises(ProblemError, match=r"up to 2\*\*53, got int64"):
+        lds(whole, masks, margins)
