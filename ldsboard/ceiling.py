@@ -57,7 +57,8 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     """Estimate the noise ceiling of an evaluation against the mean over R >= 2 runs.
 
     With r the mean Spearman correlation over pairs of runs, negative ones set to 0, the ceiling of a target is
-    ``sqrt(R r / (1 + (R - 1) r))``: the square root of the Spearman-Brown reliability of the mean over runs.
+    ``sqrt(R r / (1 + (R - 1) r))``: the square root of the Spearman-Brown reliability of the mean over runs. For ranks this is an
+    approximation, too high where a few runs diverge.
 
     Parameters
     ----------

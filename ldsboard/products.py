@@ -39,10 +39,15 @@ class TorchProduct:
     """The product by torch, on a device that has float64; the subsets stay there."""
 
     def __init__(self, masks_Mn: NDArray[np.bool_], device: str) -> None:
-        import torch  # noqa: PLC0415 -- only who names a device needs it
+        try:
+            import torch  # noqa: PLC0415 -- only who names a device needs it
 
-        self._to_tensor = torch.from_numpy
-        self._weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
+            self._to_tensor = torch.from_numpy
+            self._weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
+        except (ImportError, RuntimeError, AssertionError, TypeError) as error:
+            raise ValueError(
+                f"device: expected a torch device with float64, got {device!r} ({error}). Leave it out to use numpy."
+            ) from error
 
     def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums."""

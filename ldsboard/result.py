@@ -51,13 +51,14 @@ class Result:
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
-        Largest over targets of the worst rounding of a sum to its fixed-point grid, in standard deviations of the predictions.
+        Largest over targets of the worst rounding of a sum to its fixed-point grid, in standard deviations of the predictions;
+        or, where most scores of a target were coarsely rounded, of what sums of typical ones spread.
     grid_loss_target : int
         The target of that; -1 where nothing was rounded.
     z_random : float
         LDS in standard deviations of what chance gives; within 3 of 0 it is not distinguishable from random scores.
     std_error_new_targets : float
-        Standard error for a fresh draw of targets too; nan for one target.
+        Standard error for a fresh draw of targets too; nan for one target. Below 20 targets use it with t of N - 1 degrees.
     duplicate_subsets : int
         Number of subsets that repeat an earlier one.
     fingerprint : str

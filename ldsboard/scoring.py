@@ -25,9 +25,9 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
     Parameters
     ----------
     scores : array_like or path, shape (n, N)
-        How much the presence of each of n training examples raises the margin of each of N targets. float16, float32 or
-        float64; anything with ``__array__`` or DLPack (a torch tensor on the CPU too), or the path of a ``.npy`` file, which
-        is read in blocks. Where n equals N a transposed array cannot be told from a correct one.
+        How much the presence of each of n training examples raises the margin of each of N targets. float16, float32, float64,
+        or integers up to 2**53; anything with ``__array__`` or DLPack (a torch tensor on the CPU too), or the path of a ``.npy``
+        file, which is read in blocks. Where n equals N a transposed array cannot be told from a correct one.
     masks : array_like, shape (M, n), or sequence of M index lists
         The subsets: bool or 0/1, 1 where the example was trained on; or for each subset the indices of its examples, unique
         and in [0, n), of equal or different number.
@@ -51,7 +51,7 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         per_target, p_values : ndarray, shape (N,)
             Spearman's rho of each target, and its two-sided p-value as in `scipy.stats.spearmanr`.
         influence : ndarray, shape (M,)
-            What each subset contributed to the error; all that `compare` needs to compare two results.
+            psi, the influence of each subset on the LDS; sums to 0. All that `compare` needs to compare two results.
         z_random : float
             Distance from chance in standard deviations. Within 3 of 0, the scores cannot be told from random ones.
         std_error_new_targets : float
@@ -59,7 +59,8 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         constant_predictions, duplicate_subsets : int
             Targets whose predictions are all equal, and subsets that repeat an earlier one.
         grid_loss, grid_loss_target : float, int
-            Worst rounding of a prediction, in standard deviations of that target's predictions, and the target.
+            Worst rounding of a prediction, in standard deviations of that target's predictions (or, where most scores were
+            coarsely rounded, of what sums of typical ones spread), and the target.
         warnings : list of str
             Codes of what a reader should know, such as ``"scores.sign_flipped"``.
 

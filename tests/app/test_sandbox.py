@@ -218,7 +218,7 @@ def test_what_would_be_dropped_again_is_not_loaded(
     idle.start()
     until(lambda: begun(pid_of(idle)), "a fork server that has begun")
     stop(pid_of(idle))
-    for i in [0, *range(MOST_TRUTHS + 2), 2]:
+    for i in [*range(MOST_TRUTHS), 0, MOST_TRUTHS]:  # the first is wanted again, and so not the oldest any more
         idle.prepare(tmp_path / f"missing-{i}")
     os.kill(pid_of(idle), signal.SIGCONT)
     seen = ""
@@ -226,11 +226,11 @@ def test_what_would_be_dropped_again_is_not_loaded(
     def look() -> bool:
         nonlocal seen
         seen += capfd.readouterr().err
-        return f"{tmp_path / 'missing-2'} was" in seen
+        return f"{tmp_path / f'missing-{MOST_TRUTHS}'} was" in seen
 
     until(look, "a word on the last")
-    tried = [i for i in range(MOST_TRUTHS + 2) if f"{tmp_path / f'missing-{i}'} was not loaded" in seen]
-    assert tried == list(range(2, MOST_TRUTHS + 2))
+    tried = [i for i in range(MOST_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} was not loaded" in seen]
+    assert tried == [0, *range(2, MOST_TRUTHS + 1)]
 
 
 def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Example, scores: Path) -> None:
@@ -379,10 +379,9 @@ def test_they_outlive_what_is_sent_to_all_processes_of_a_terminal_or_unit(
 def test_the_fork_server_does_not_begin_for_a_parent_that_is_gone() -> None:
     ours, theirs = Pipe()
     command = [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), "1"]
-    with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as process:
-        assert process.wait(PATIENCE_SECONDS) == 1
-    ours.close()
-    theirs.close()
+    with ours, theirs:
+        ended = subprocess.run(command, cwd=ROOT, pass_fds=[theirs.fileno()], timeout=PATIENCE_SECONDS, check=False)
+    assert ended.returncode == 1
 
 
 PARENT = """

@@ -152,14 +152,22 @@ def test_the_size_of_chunks_changes_no_bit(numbers: int, large: Large, monkeypat
     assert bits(lds(*large)) == expected
 
 
-@pytest.mark.parametrize("blas_threads", [1, 2, 4])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_number_of_threads_changes_no_bit(threads: int, blas_threads: int, large: Large) -> None:
+def test_the_number_of_threads_changes_no_bit(threads: int, large: Large) -> None:
     scores, masks, margins = large
     assert masks.size * scores.shape[1] > groundtruth.SMALL
+    assert bits(GroundTruth(masks, margins).score(scores, threads=threads)) == bits(lds(*large))
+
+
+@pytest.mark.parametrize("blas_threads", [1, 2, 4])
+def test_the_threads_of_the_blas_change_no_bit(
+    blas_threads: int, large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = bits(lds(*large))
+    monkeypatch.setattr(groundtruth, "SMALL", math.inf)  # blocks in this thread, and the BLAS as it is set
+    monkeypatch.setattr(groundtruth, "MOST_TARGETS", 300)
     with threadpool_limits(limits=blas_threads, user_api="blas"):
-        assert bits(GroundTruth(masks, margins).score(scores, threads=threads)) == expected
+        assert bits(lds(*large)) == expected
 
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -72,6 +72,12 @@ def test_masked_values_are_refused(make_problem: MakeProblem) -> None:
     assert lds(np.ma.masked_array(scores), masks, margins).lds == lds(scores, masks, margins).lds
 
 
+def test_a_device_that_torch_does_not_know_is_refused(make_problem: MakeProblem) -> None:
+    _, masks, margins = make_problem()
+    with pytest.raises(ValueError, match="device: expected a torch device with float64, got 'abacus'"):
+        GroundTruth(masks, margins, device="abacus")
+
+
 def test_few_parts_are_kept(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(M=60)
     truth = GroundTruth(masks, margins)
