@@ -190,7 +190,8 @@ class GroundTruth:
         return ceiling.margin_spectrum(self.margins_MN[rows])
 
     def fingerprint(self, rows: slice = slice(None)) -> str:
-        """Return what identifies these subsets and margins, in the `Result` of the same rows too."""
+        """Return what identifies these subsets and margins, in the `Result` of the same rows too; raise what scoring would."""
+        check_rankable(self.margins_MN[rows])
         return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
 
     def _rank(self, rows: slice) -> Part:
