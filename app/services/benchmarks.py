@@ -105,7 +105,7 @@ def _check(bundle: Bundle) -> None:
         )
     truth = GroundTruth(masks_Mn, margins_MRN)
     for rows in parts.values():
-        truth.fingerprint(rows)  # ranks the margins, and so refuses constant ones
+        truth.fingerprint(rows)  # refuses constant margins
     _check_numbers(manifest, truth, parts["ranking"])
 
 
