@@ -5,6 +5,7 @@ Legend: M subsets, R runs, n training examples, N targets, b targets of one bloc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
@@ -23,8 +24,6 @@ from ldsboard.scores import check_shape, read_scores
 from ldsboard.significance import ChanceSpread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ldsboard.formats import ScoreArray
 
 MOST_TARGETS = 512
@@ -77,7 +76,7 @@ class GroundTruth:
         device: str | None = None,
     ) -> None:
         self.masks_Mn = read_masks(masks, n_train, packed=packed)
-        self.margins_MRN = read_margins(margins, len(self.masks_Mn))
+        self.margins_MRN = read_margins(margins, *self.masks_Mn.shape)
         self.margins_MN = mean_over_runs(self.margins_MRN)
         self._product = product_with(self.masks_Mn, device)
         self._ranked: dict[bytes, Part] = {}
@@ -118,8 +117,7 @@ class GroundTruth:
 
     def rank(self, splits: Mapping[str, slice] = ALL) -> None:
         """Rank the margins of these parts of the subsets now, rather than when they are first scored against."""
-        for rows in splits.values():
-            self._rank(rows)
+        self._rank_all(splits)
 
     @overload
     def score(self, scores: Any, *, threads: int | None = None) -> Result: ...
@@ -154,7 +152,7 @@ class GroundTruth:
             raise ValueError(f"threads: expected at least 1, got {threads}. Leave it out to use all processors.")
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
-        parts = {name: self._rank(rows) for name, rows in (ALL if splits is None else splits).items()}
+        parts = self._rank_all(ALL if splits is None else splits)
         results = self._score_parts(scores_nN, parts, threads or usable_processors())
         return results["all"] if splits is None else results
 
@@ -193,6 +191,14 @@ class GroundTruth:
         """Return what identifies these subsets and margins, in the `Result` of the same rows too; raise what scoring would."""
         check_rankable(self.margins_MN[rows])
         return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
+
+    def _rank_all(self, splits: Mapping[str, slice]) -> dict[str, Part]:
+        if not isinstance(splits, Mapping) or not all(isinstance(rows, slice) for rows in splits.values()):
+            raise ValueError(
+                f"splits: expected slices by name, such as {{'public': slice(0, 200)}}, got {splits!r}. "
+                "For one part of the subsets, give it a name."
+            )
+        return {name: self._rank(rows) for name, rows in splits.items()}
 
     def _rank(self, rows: slice) -> Part:
         """Rank the margins of some subsets, or return what was ranked before."""

@@ -34,14 +34,14 @@ def margins_array(margins: Any) -> NDArray[Any]:
         ) from error
 
 
-def read_margins(margins: Any, M: int) -> NDArray[np.floating]:
-    """Return margins as (M, R, N), real and finite."""
+def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
+    """Return margins of M subsets of n training examples as (M, R, N), real and finite."""
     array = margins_array(margins)
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or len(array) != M or 0 in array.shape:
         raise _invalid(
             f"real margins of shape ({M}, N) or ({M}, R, N) for {M} subsets",
             f"{array.dtype} of shape {array.shape}",
-            "Give one row per subset, in the order of the masks.",
+            _order_of_axes(array.shape, M, n),
         )
     if array.dtype.itemsize > 8 or (array.dtype.kind in "iu" and beyond_float64(array)):  # noqa: PLR2004
         raise _invalid(
@@ -53,6 +53,16 @@ def read_margins(margins: Any, M: int) -> NDArray[np.floating]:
         raise _invalid("finite margins", "NaN or infinite values", "Train the diverged models again.")
     array = array.astype(np.result_type(array, np.float32), copy=False)
     return array if array.ndim == 3 else array[:, None, :]  # noqa: PLR2004
+
+
+def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
+    """Say what to do about margins of another shape, naming the array that seems to be transposed."""
+    if M in shape:
+        axis = shape.index(M)
+        return f"The subsets seem to be axis {axis}: give numpy.moveaxis(margins, {axis}, 0)."
+    if shape and shape[0] == n:
+        return "The masks seem to be transposed: give masks.T, one row per subset."
+    return "Give one row per subset, in the order of the masks."
 
 
 def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:

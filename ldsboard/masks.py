@@ -62,10 +62,16 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
 def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
     """Return an array where all rows are equally long, otherwise a list of rows."""
     if hasattr(masks, "__array__") or hasattr(masks, "__dlpack__"):
-        table = np.asarray(masks) if hasattr(masks, "__array__") else np.from_dlpack(masks)
-        if table.ndim != 2:  # noqa: PLR2004
+        try:
+            table = np.asarray(masks) if hasattr(masks, "__array__") else np.from_dlpack(masks)
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            hint = "Convert them to bool; for a torch tensor: masks.bool().cpu()."
+            raise _invalid("masks that numpy can read", str(error), hint) from error
+        ragged = table.dtype == object and table.ndim == 1
+        if table.ndim != 2 and not ragged:  # noqa: PLR2004
             raise _invalid("two dimensions (M, n)", f"shape {table.shape}", "Give one row per subset.")
-        return table
+        if not ragged:
+            return table
     try:
         rows = [np.asarray(row) for row in masks]
     except (TypeError, ValueError) as error:
@@ -82,6 +88,8 @@ def _is_binary(table: NDArray[Any], n: int | None) -> bool:
     if table.dtype.kind not in "biuf":
         raise _invalid("bool, 0/1 or integers", f"dtype {table.dtype}", "Convert the subsets to bool of shape (M, n).")
     wide = n is None or table.shape[1] == n
+    if not wide and table.shape[0] == n and ((table == 0) | (table == 1)).all():
+        raise _invalid(f"masks of width n = {n}", f"shape {table.shape}, which is transposed", "Give masks.T instead.")
     if table.dtype.kind == "b" or not wide:
         if table.dtype.kind in "bf" and not wide:
             raise _invalid(f"masks of width n = {n}", f"shape {table.shape}", "Give one column per training example.")

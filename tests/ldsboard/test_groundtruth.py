@@ -139,7 +139,8 @@ def test_the_fingerprint_is_that_of_subsets_and_margins(make_problem: MakeProble
     ("change", "words"),
     [
         (lambda margins: margins[:-1], r"real margins of shape \(40, N\).*float64 of shape \(39, 5\)"),
-        (lambda margins: margins.T, r"of shape \(5, 40\)"),
+        (lambda margins: margins.T, r"of shape \(5, 40\).*give numpy\.moveaxis\(margins, 1, 0\)"),
+        (lambda margins: margins[None], r"of shape \(1, 40, 5\).*give numpy\.moveaxis\(margins, 1, 0\)"),
         (lambda margins: margins[:, 0], r"of shape \(40,\)"),
         (lambda margins: margins[:, None, None], r"of shape \(40, 1, 1, 5\)"),
         (lambda margins: margins[:, :0], r"of shape \(40, 0\)"),
@@ -193,6 +194,23 @@ def test_transposed_scores_are_called_so(kind: str, make_problem: MakeProblem) -
     assert caught.value.problem.code == "scores.transposed"
     with pytest.raises(ProblemError, match="transposed"):
         GroundTruth(masks, margins).score(scores.T)
+
+
+def test_transposed_masks_are_called_so(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    with pytest.raises(ProblemError, match=r"got shape \(30, 40\), which is transposed"):
+        lds(scores, masks.T, margins)
+    with pytest.raises(ProblemError, match=r"The masks seem to be transposed: give masks\.T"):
+        GroundTruth(masks.T, margins)
+
+
+@pytest.mark.parametrize("splits", [slice(0, 20), [slice(0, 20)], {"public": [0, 1, 2, 3]}, "public"])
+def test_parts_are_slices_with_names(splits: Any, make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    with pytest.raises(
+        ValueError, match=r"splits: expected slices by name, such as \{'public': slice\(0, 200\)\}, got"
+    ):
+        GroundTruth(masks, margins).score(scores, splits=splits)
 
 
 def test_scores_of_another_shape_are_refused(make_problem: MakeProblem) -> None:
