@@ -44,6 +44,8 @@ ALL = {"all": slice(None)}
 class GroundTruth:
     """Subsets and margins, ranked once and scored against many times.
 
+    Beside the margins it holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` for ranks once they are scored against.
+
     Parameters
     ----------
     masks
