@@ -93,8 +93,8 @@ def show_bench(
     group: Annotated[int, typer.Option(help="Models that train at once (K).")] = DEFAULTS.group,
     rounds: Annotated[int, typer.Option(help="How often both engines take turns.")] = 3,
 ) -> None:
-    """Time batched beside one-by-one training."""
-    typer.echo(bench.table(recipe, bench.compare(recipe, recipes.load, group, rounds)))
+    """Time batched and one-by-one training and a notebook's loop beside each other."""
+    typer.echo(bench.table(recipe, group, bench.compare(recipe, group, rounds)))
 
 
 def _shard_range(text: str, count: int) -> slice:

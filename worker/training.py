@@ -57,6 +57,7 @@ class Trainer:
 
     def __init__(self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None) -> None:
         self.recipe = recipe
+        self.engine = ENGINES[plan.engine]
         self.data = data
         self.inputs_nd, self.target_inputs = recipe.inputs(data.train.images), recipe.inputs(data.target.images)
         self.labels_n, self.target_labels = torch.from_numpy(data.train.labels), torch.from_numpy(data.target.labels)
@@ -86,7 +87,7 @@ class Trainer:
         order_KEm = torch.stack(
             [self.recipe.order(generator(*seed, ORDER), index_m) for seed, index_m in zip(seeds, examples, strict=True)]
         )
-        ENGINES[self.plan.engine](self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
+        self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
 
     def train_references(self, count: int) -> list[nn.Module]:

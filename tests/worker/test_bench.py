@@ -1,13 +1,32 @@
-"""The benchmark really trains with both engines."""
+"""The benchmark really trains with every contender."""
 
 from __future__ import annotations
 
-from worker import bench, recipes
+import pytest
+import torch
+
+from worker import bench
 
 
-def test_both_engines_are_timed() -> None:
-    speeds = bench.compare("digits-mlp", recipes.load, 2, rounds=1)
-    assert {engine: speed.models for engine, speed in speeds.items()} == {"batched": 12, "sequential": 2}
-    assert all(speed.processor > 0 for speed in speeds.values())
+def test_all_contenders_are_timed() -> None:
+    speeds = bench.compare("digits-mlp", 2, rounds=1)
+    models = {contender: speed.models for contender, speed in speeds.items()}
+    assert models == {"batched": 12, "sequential": 2, bench.NOTEBOOK: 2}
+    for contender, speed in speeds.items():
+        assert 0 < sum(speed.steps) < speed.wall
+        assert len(speed.steps) > 12 * 12 * (speed.models if contender != "batched" else 6) - 10
+    text = bench.table("digits-mlp", 2, speeds)
     ratio = speeds["batched"].per_second / speeds["sequential"].per_second
-    assert bench.table("digits-mlp", speeds).endswith(f"batched / one by one: {ratio:.1f}x")
+    assert f"batched / sequential: {ratio:.1f}x" in text
+    assert f"| digits-mlp, {bench.NOTEBOOK} | 2 |" in text
+
+
+def test_operations_are_those_of_the_layers() -> None:
+    forward, gradient, passed = 64 * 128 + 128 * 10, 64 * 128 + 128 * 10, 128 * 10
+    expected = 2 * (forward + gradient + passed) * 600 * 12
+    assert bench.Contest("digits-mlp", 2).operations() == pytest.approx(expected, rel=0.01)
+
+
+def test_the_peak_is_that_of_this_machine() -> None:
+    assert 1e8 < bench.peak() < 1e13
+    assert torch.get_num_threads() == 1

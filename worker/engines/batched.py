@@ -94,13 +94,14 @@ def train_batched(
     """
     stack = Stack(models)
     momentum, decay = recipe.SETTINGS.momentum, recipe.SETTINGS.weight_decay
-    K = len(models)
+    K, d = len(models), inputs_nd.shape[1]
+    minus_one = torch.full((1, 1, 1), -1.0)
     for batch_KB, learning_rate in recipe.batches(order_KEm):
-        examples = batch_KB.flatten()
-        inputs_KBd = inputs_nd.index_select(0, examples).view(K, -1, inputs_nd.shape[1])
-        labels_K1B = labels_n.index_select(0, examples).view(K, 1, -1)
-        entering, logits_KCB = _forward(stack.layers, inputs_KBd)
-        error_KCB = _loss_gradient(logits_KCB, labels_K1B)
+        examples, B = batch_KB.flatten(), batch_KB.shape[1]
+        entering, logits_KCB = _forward(stack.layers, inputs_nd.index_select(0, examples).view(K, B, d))
+        # Of the sum of losses, whose gradient is ``softmax - one hot``; the mean's 1 / B comes with the products.
+        labels_K1B = labels_n.index_select(0, examples).view(K, 1, B)
+        error_KCB = torch.softmax(logits_KCB, 1).scatter_add_(1, labels_K1B, minus_one.expand(K, 1, B))
         _accumulate(stack.layers, entering, error_KCB, momentum)
         stack.parameters.mul_(1 - learning_rate * decay).add_(stack.velocities, alpha=-learning_rate)
     stack.copy_back()
@@ -114,18 +115,13 @@ def _forward(layers: list[Layer], inputs_KBd: torch.Tensor) -> tuple[list[torch.
     return entering, torch.baddbmm(layers[-1].bias_Ko1, layers[-1].weight_Koi, entering[-1].mT)
 
 
-def _loss_gradient(logits_KCB: torch.Tensor, labels_K1B: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of the sum over models of their mean cross-entropy: ``(softmax - one hot) / B``."""
-    minus_one = torch.full((1, 1, 1), -1.0).expand(labels_K1B.shape)
-    return torch.softmax(logits_KCB, 1).scatter_add_(1, labels_K1B, minus_one).div_(labels_K1B.shape[2])
-
-
 def _accumulate(layers: list[Layer], entering: list[torch.Tensor], error_KoB: torch.Tensor, momentum: float) -> None:
-    """Go backwards through the layers: every velocity becomes momentum times itself plus the gradient."""
+    """Go backwards through the layers: every velocity becomes momentum times itself plus the gradient of the mean loss."""
+    mean = 1 / error_KoB.shape[2]
     for depth in reversed(range(len(layers))):
         layer, entering_KBi = layers[depth], entering[depth]
-        layer.weight_velocity_Koi.baddbmm_(error_KoB, entering_KBi, beta=momentum)
-        layer.bias_velocity_Ko1.mul_(momentum).add_(error_KoB.sum(2, keepdim=True))
+        layer.weight_velocity_Koi.baddbmm_(error_KoB, entering_KBi, beta=momentum, alpha=mean)
+        layer.bias_velocity_Ko1.mul_(momentum).add_(error_KoB.sum(2, keepdim=True), alpha=mean)
         if depth:
             passed_KBi = torch.bmm(error_KoB.mT, layer.weight_Koi)
             error_KoB = torch.ops.aten.threshold_backward(passed_KBi, entering_KBi, 0).mT  # 0 where ReLU gave 0
