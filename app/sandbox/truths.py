@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import mmap  # noqa: F401 -- numpy imports it with the first file that it maps, and a child should import nothing
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,9 +21,6 @@ def ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
     masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
     truth = GroundTruth(masks_Mn, margins_MRN)
     truth.rank(parts)
-    # A collection in a child would write to, and so copy, the memory of every object that it inherited.
-    gc.collect()
-    gc.freeze()
     return truth, parts
 
 

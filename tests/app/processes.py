@@ -39,6 +39,11 @@ def children(parent: int) -> set[int]:
     return {pid for pid in pids if (_status(pid) or ("", 0))[1] == parent}
 
 
+def threads(pid: int) -> int:
+    """Return how many threads a process has, those included that Python knows nothing of."""
+    return len(list((Path("/proc") / str(pid) / "task").iterdir()))
+
+
 def fork_server(service: int) -> int:
     """Return the one child of a service, as soon as it is ready to be given work."""
 

@@ -1,0 +1,39 @@
+"""A scorer, and a file for it to score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.sandbox import scorer as scorer_module
+from app.sandbox.scorer import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
+    """Not started: what it starts within a test writes to where the test captures."""
+    monkeypatch.setattr(scorer_module, "PASSED_ON", (*scorer_module.PASSED_ON, "COVERAGE_PROCESS_CONFIG"))
+    opened = Scorer()
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def scorer(idle: Scorer) -> Scorer:
+    idle.start()
+    return idle
+
+
+@pytest.fixture
+def scores(toy: Example, tmp_path: Path) -> Path:
+    path = tmp_path / "scores.npy"
+    np.save(path, toy.scores())
+    return path

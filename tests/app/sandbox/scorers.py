@@ -1,0 +1,88 @@
+"""Files that are being scored, and what tests see of the processes that do."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from app.errors import SandboxError
+from ldsboard import ProblemError
+from tests.app.processes import children
+from tests.app.service import PATIENCE_SECONDS, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from app.sandbox.scorer import Scored, Scorer
+    from tests.app.benchmarks import Example
+
+PARTS = ["public", "ranking"]
+
+
+def pid_of(scorer: Scorer) -> int:
+    assert scorer.pid is not None
+    return scorer.pid
+
+
+def are_right(found: dict[str, Scored], toy: Example) -> bool:
+    return all(
+        found[part].influence.tobytes() == result.influence.tobytes()
+        and found[part].per_target.tobytes() == result.per_target.tobytes()
+        and found[part].numbers["lds"] == result.lds
+        and (found[part].numbers["ci_low"], found[part].numbers["ci_high"]) == result.confidence_interval
+        and found[part].numbers["warnings"] == result.warnings
+        for part, result in toy.offline(toy.scores()).items()
+    )
+
+
+def told(log: pytest.CaptureFixture[str], word: str) -> str:
+    """Return what is written to the log, as soon as `word` is in it."""
+    seen = ""
+
+    def look() -> bool:
+        nonlocal seen
+        seen += log.readouterr().err
+        return word in seen
+
+    until(look, f"a log with {word!r} in it")
+    return seen
+
+
+def load(scorer: Scorer, benchmark: Path, log: pytest.CaptureFixture[str]) -> str:
+    """Have ground truth loaded, and wait until it is; return what was logged meanwhile."""
+    scorer.prepare(benchmark)
+    scorer.prepare(benchmark / "nothing")  # loaded after the other, and so tells when that is done
+    return told(log, f"The ground truth in {benchmark / 'nothing'} was not loaded")
+
+
+def writing_end(path: Path) -> int | None:
+    """Return the end of a pipe to write to, once somebody reads it."""
+    with suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    return None
+
+
+class Stuck:
+    """A file that is being scored and does not end: a pipe with nothing in it."""
+
+    def __init__(self, scorer: Scorer, benchmark: Path, path: Path) -> None:
+        os.mkfifo(path)
+        before = children(pid_of(scorer))
+        self._pool = ThreadPoolExecutor(1)
+        self.result: Future[dict[str, Scored]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
+        self._end: int | None = until(lambda: writing_end(path), "a scoring process that reads")
+        (self.child,) = children(pid_of(scorer)) - before
+
+    def let_go(self) -> ProblemError | SandboxError:
+        """End the file, which is empty; return what was said of it."""
+        if self._end is not None:
+            os.close(self._end)
+            self._end = None
+        error = self.result.exception(PATIENCE_SECONDS)
+        self._pool.shutdown()
+        assert isinstance(error, ProblemError | SandboxError)
+        return error

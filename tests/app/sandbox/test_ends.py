@@ -1,0 +1,129 @@
+"""How scoring processes end: by themselves, killed, and with the service; and what they outlive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import SandboxError
+from app.sandbox import scorer as scorer_module
+from ldsboard import ProblemError
+from tests.app.processes import alive, children, stop
+from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of, writing_end
+from tests.app.service import PATIENCE_SECONDS, ROOT, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.sandbox.scorer import Scorer
+    from tests.app.benchmarks import Example
+
+
+def test_a_child_ends_when_nobody_waits_for_its_answer(scorer: Scorer, toy: Example, scores: Path) -> None:
+    pipe = scores.with_name("stuck")
+    os.mkfifo(pipe)
+    request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
+    early, told_early = scorer._ask(request)
+    end = until(lambda: writing_end(pipe), "a scoring process that reads")  # and so has done all that comes before
+    early.close()
+    stop(pid_of(scorer))
+    late, told_late = scorer._ask(request)
+    late.close()
+    os.kill(pid_of(scorer), signal.SIGCONT)
+    with told_early, told_late:
+        assert scorer_module._ending(told_early) == f"with status {-signal.SIGIO}"
+        assert scorer_module._ending(told_late) == "with status 1"
+    os.close(end)
+
+
+def test_a_dead_fork_server_is_replaced_unnoticed(scorer: Scorer, toy: Example, scores: Path) -> None:
+    warm = pid_of(scorer)
+    os.kill(warm, signal.SIGKILL)
+    until(lambda: not alive(warm), "the end of the fork server")
+    scorer.prepare(toy.folder)
+    assert scorer.pid == warm
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid != warm
+
+
+def test_a_fork_server_that_dies_takes_its_children_along_and_is_replaced(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    os.kill(pid_of(scorer), signal.SIGKILL)
+    error = stuck.result.exception(PATIENCE_SECONDS)
+    assert str(error) == "the scoring process ended without a status before it answered"
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    stuck.let_go()
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+
+
+def test_the_fork_server_ends_by_itself_when_its_socket_closes_and_so_does_what_it_scores(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    warm, stuck = pid_of(scorer), Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    assert scorer.stop() == 0
+    assert not alive(warm)
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    assert isinstance(stuck.let_go(), SandboxError)
+    assert scorer.stop() is None
+
+
+def test_a_fork_server_that_does_not_end_is_killed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer_module, "GRACE_SECONDS", 0.05)
+    stop(pid_of(scorer))
+    assert scorer.stop() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_they_outlive_what_is_sent_to_all_processes_of_a_terminal_or_unit(
+    ending: signal.Signals, scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    for pid in (pid_of(scorer), stuck.child):
+        os.kill(pid, ending)
+    assert isinstance(stuck.let_go(), ProblemError)
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.stop() == 0
+
+
+def test_the_fork_server_does_not_begin_for_a_parent_that_is_gone() -> None:
+    ours, theirs = Pipe()
+    command = [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), "1"]
+    with ours, theirs:
+        ended = subprocess.run(command, cwd=ROOT, pass_fds=[theirs.fileno()], timeout=PATIENCE_SECONDS, check=False)
+    assert ended.returncode == 1
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from app.sandbox.scorer import Scorer
+
+scorer = Scorer()
+scorer.start()
+print(scorer.pid, flush=True)
+scorer.score(Path(sys.argv[1]), Path(sys.argv[2]), ["public"])
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_they_die_with_the_service_even_while_they_are_stopped(toy: Example, scores: Path, stopped: bool) -> None:
+    pipe = scores.with_name("stuck")
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", PARENT, str(toy.folder), str(pipe)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent, pipe.open("wb"):
+        assert parent.stdout is not None
+        warm = int(parent.stdout.readline())
+        (scoring,) = children(warm)
+        if stopped:
+            stop(warm)
+            stop(scoring)
+        parent.kill()
+        until(lambda: not alive(warm) and not alive(scoring), "the end of both processes")

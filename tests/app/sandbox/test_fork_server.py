@@ -1,0 +1,139 @@
+"""The fork server: what it is given and knows, and what is ready in it before a file comes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.sandbox import scorer as scorer_module
+from app.sandbox.scorer import Scorer
+from app.sandbox.truths import MOST_TRUTHS
+from ldsboard import ProblemError
+from tests.app.benchmarks import Example, write_benchmark
+from tests.app.processes import begun, stop, threads
+from tests.app.sandbox.scorers import PARTS, Stuck, are_right, load, pid_of, told
+from tests.app.service import PATIENCE_SECONDS, ROOT, until
+
+
+def _open_files(pid: int) -> list[str]:
+    """Return what a process has open besides the standard streams."""
+    files = [path.readlink() for path in (Path("/proc") / str(pid) / "fd").iterdir() if int(path.name) > 2]
+    return sorted(str(path).split(":", maxsplit=1)[0] for path in files)
+
+
+def test_they_are_given_no_settings_no_credentials_and_no_open_files(
+    toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LDSBOARD_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "SECRET"):
+        monkeypatch.setenv(name, "hunter2")
+    scorer = Scorer()
+    scorer.start()
+    try:
+        # Two, so that the second could inherit what belongs to the first.
+        stuck = [Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
+        for pid in (pid_of(scorer), stuck[0].child, stuck[1].child):
+            environment = (Path("/proc") / str(pid) / "environ").read_bytes()
+            assert b"hunter2" not in environment
+            assert b"LDSBOARD_" not in environment
+        # The kernel wakes who writes to a pipe before who reads has it open.
+        expected = sorted(["socket", str(scores.with_name("second"))])
+        until(lambda: _open_files(stuck[1].child) == expected, f"a child with nothing open but {expected}")
+        for file in stuck:
+            file.let_go()
+        until(lambda: _open_files(pid_of(scorer)) == ["socket"], "a fork server with nothing open but its socket")
+    finally:
+        scorer.stop()
+
+
+def test_they_know_neither_the_database_nor_the_settings() -> None:
+    program = "import sys, app.sandbox.forking; print(*sorted(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = ended.stdout.split()
+    assert "ldsboard.groundtruth" in modules
+    ours = {name for name in modules if name.startswith("app.")}
+    assert ours == {f"app.sandbox{name}" for name in ("", ".forking", ".child", ".truths", ".lifeline")}
+    assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
+
+
+def test_ground_truth_is_loaded_before_the_first_file_and_shared(
+    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
+) -> None:
+    idle.start()
+    folder = scores.with_name("benchmark")
+    shutil.copytree(toy.folder, folder)
+    load(idle, folder, capfd)
+    shutil.rmtree(folder)
+    for _ in range(2):
+        assert are_right(idle.score(folder, scores, PARTS), toy)
+
+
+def test_what_would_be_dropped_again_is_not_loaded(
+    idle: Scorer, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    idle.start()
+    until(lambda: begun(pid_of(idle)), "a fork server that has begun")
+    stop(pid_of(idle))
+    for i in [*range(MOST_TRUTHS), 0, MOST_TRUTHS]:  # the first is wanted again, and so not the oldest any more
+        idle.prepare(tmp_path / f"missing-{i}")
+    os.kill(pid_of(idle), signal.SIGCONT)
+    seen = told(capfd, f"{tmp_path / f'missing-{MOST_TRUTHS}'} was")
+    tried = [i for i in range(MOST_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} was not loaded" in seen]
+    assert tried == [0, *range(2, MOST_TRUTHS + 1)]
+
+
+def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Example, scores: Path) -> None:
+    idle.prepare(toy.folder)
+    assert (idle.pid,) == (None,)
+    idle.start()
+    warm = pid_of(idle)
+    idle.start()
+    assert idle.pid == warm
+    stop(warm)
+
+    def prepare_often() -> None:
+        for _ in range(1000):
+            idle.prepare(toy.folder)
+
+    waiting = threading.Thread(target=prepare_often)
+    waiting.start()
+    waiting.join(PATIENCE_SECONDS)
+    done = not waiting.is_alive()
+    os.kill(warm, signal.SIGCONT)
+    assert done
+    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
+    assert idle.stop() == 0
+
+
+def test_a_scoring_process_imports_nothing(
+    idle: Scorer, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python tells on the log what it imports. Coverage is not passed on: it would import some of its own there.
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    monkeypatch.setattr(scorer_module, "PASSED_ON", ("PYTHONPROFILEIMPORTTIME",))
+    large = write_benchmark(tmp_path, n=2000, N=200)  # enough work for threads
+    np.save(tmp_path / "scores.npy", large.scores())
+    np.save(tmp_path / "bad.npy", np.full_like(large.scores(), np.nan))
+    idle.start()
+    assert "import time:" in load(idle, large.folder, capfd)
+    idle.score(large.folder, tmp_path / "scores.npy", PARTS)
+    with pytest.raises(ProblemError, match="400000 NaN"):
+        idle.score(large.folder, tmp_path / "bad.npy", PARTS)
+    assert "import time:" not in capfd.readouterr().err
+
+
+def test_the_fork_server_has_one_thread(
+    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
+) -> None:
+    idle.start()
+    load(idle, toy.folder, capfd)
+    assert threads(pid_of(idle)) == 1
+    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
+    assert threads(pid_of(idle)) == 1
