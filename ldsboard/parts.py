@@ -17,7 +17,7 @@ from ldsboard.masks import count_duplicates, pack_masks
 from ldsboard.problems import ProblemError
 from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
 from ldsboard.result import TargetBlock
-from ldsboard.significance import MarginRanks, unit_rows
+from ldsboard.significance import MarginRanks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Part:
         return cls(
             rows,
             margins,
-            MarginRanks(unit_rows(margins)),
+            MarginRanks.of(margins),
             largest_subset=int(masks_Mn.sum(axis=1).max()),
             duplicates=count_duplicates(masks_Mn),
             fingerprint=fingerprint(masks_Mn, margins_MN),

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import scipy
@@ -93,14 +92,25 @@ def unit_rows(ranking: Ranking) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class MarginRanks:
-    """Ranks of the margins as rows of unit length, float32 (N, M), with what `ChanceSpread` needs of them."""
+    """Ranks of the margins as rows of unit length, float32 (N, M), with what `ChanceSpread` needs of them.
+
+    Attributes
+    ----------
+    unit_NM
+        Centred ranks of unit length.
+    gram_NN
+        Where subsets outnumber targets, their rank correlations: computed once for all scores, and before processes fork.
+    """
 
     unit_NM: NDArray[np.float32]
+    gram_NN: NDArray[np.float32] | None
 
-    @cached_property
-    def gram_NN(self) -> NDArray[np.float32]:
-        """Rank correlations of the margins, (N, N)."""
-        return self.unit_NM @ self.unit_NM.T
+    @classmethod
+    def of(cls, margins: Ranking) -> Self:
+        """Prepare what is needed of ranked margins."""
+        unit_NM = unit_rows(margins)
+        N, M = unit_NM.shape
+        return cls(unit_NM, unit_NM @ unit_NM.T if M > N else None)
 
 
 class ChanceSpread:
@@ -114,12 +124,11 @@ class ChanceSpread:
     def __init__(self, margins: MarginRanks) -> None:
         self._margins = margins
         N, M = margins.unit_NM.shape
-        self._sums = np.zeros((M, M), dtype=np.float32) if M <= N else np.empty((N, M), dtype=np.float32)
+        self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=np.float32)
 
     def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
         """Take the unit rows of the next block of predictions; `columns` are its targets."""
-        N, M = self._margins.unit_NM.shape
-        if M <= N:
+        if self._margins.gram_NN is None:
             self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
         else:
             self._sums[columns] = predictions_bM
@@ -127,7 +136,7 @@ class ChanceSpread:
     def value(self) -> float:
         """Return the standard deviation, over all blocks."""
         N, M = self._margins.unit_NM.shape
-        if M <= N:
+        if self._margins.gram_NN is None:
             norm = float(np.linalg.norm(self._sums))
         else:
             gram_NN = self._sums @ self._sums.T

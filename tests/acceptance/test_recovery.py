@@ -97,3 +97,4 @@ def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, 
     until(lambda: not alive(warm), "the end of the fork server")
     service.start()
     assert service.settled(submission_id)["state"] == "scored"
+    assert service.row(submission_id).failures == 0

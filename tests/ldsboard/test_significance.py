@@ -131,7 +131,7 @@ def test_standard_error_is_the_spread_over_draws(levels: int) -> None:
 
 
 def chance_spread(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], block: int = 2) -> float:
-    chance = ChanceSpread(MarginRanks(unit_rows(rank_rows(g_NM))))
+    chance = ChanceSpread(MarginRanks.of(rank_rows(g_NM)))
     for start in range(0, len(f_NM), block):
         columns = slice(start, min(start + block, len(f_NM)))
         chance.add(unit_rows(rank_rows(f_NM[columns])), columns)
