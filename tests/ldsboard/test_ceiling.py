@@ -38,6 +38,17 @@ def test_the_ceiling_is_spearman_brown_per_target_before_the_mean(rng: np.random
     assert noise_ceiling(margins_MRN).value == pytest.approx(np.mean(values), rel=1e-12)
 
 
+def test_averaging_the_correlations_first_would_overstate_the_ceiling_where_targets_differ() -> None:
+    # Two runs: one target's agree fully, and the ranks of the other's are uncorrelated.
+    margins_MRN = np.array([[[1, 1], [1, 2]], [[2, 2], [2, 4]], [[3, 3], [3, 1]], [[4, 4], [4, 3]]])
+    r_N = [stats.spearmanr(*margins_MRN[:, :, j].T).statistic for j in range(2)]
+    assert r_N == pytest.approx([1, 0], abs=1e-12)
+    averaged_first = math.sqrt(2 * np.mean(r_N) / (1 + np.mean(r_N)))
+    ceiling = noise_ceiling(margins_MRN.astype(np.float64)).value
+    assert ceiling == 0.5
+    assert averaged_first - ceiling == pytest.approx(0.32, abs=0.005)  # the guide's figure
+
+
 def test_targets_whose_runs_disagree_count_as_zero_and_are_counted(rng: np.random.Generator) -> None:
     run_MN = rng.normal(size=(40, 4))
     margins_MRN = np.stack([run_MN, run_MN * [1, -1, 1, -1]], axis=1)
