@@ -62,7 +62,7 @@ CORE := $(foreach room,masks margins scores grid products formats ranking signif
 comma := ,
 space := $(subst ,, )
 
-check-all: check bench ## check, all simulations of the scoring rules in full (12 minutes), and the benchmarks
+check-all: check bench ## check, all simulations of the scoring rules in full (15 minutes), and the benchmarks
 	$(BIN)/python -m pytest tests/statistics --full
 
 bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and training against their plain forms

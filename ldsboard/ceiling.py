@@ -109,6 +109,10 @@ def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
 
 
 def attempt_gain(lds: float, attempts: int, spectrum: float, M: int) -> float:
-    """Bound what an LDS may have gained from earlier answers: ``sqrt(L**2 + k S / (M - 1)) - L`` after k attempts."""
-    level = max(lds, 0.0)
-    return math.sqrt(level**2 + attempts * spectrum / (M - 1)) - level
+    """Bound what an LDS gained by chance, on average, from the answers to k attempts.
+
+    From an LDS of L, answers lead to at most ``sqrt(L**2 + k S / (M - 1))``. A board knows where they led, `lds`, so what was
+    gained is at most ``lds - sqrt(max(0, lds**2 - k S / (M - 1)))``; nothing for an LDS below 0.
+    """
+    reached = max(lds, 0.0)
+    return reached - math.sqrt(max(0.0, reached**2 - attempts * spectrum / (M - 1)))

@@ -114,8 +114,11 @@ def test_ground_truth_offers_both_for_any_rows(rng: np.random.Generator) -> None
     assert truth.margin_spectrum(slice(10, None)) == margin_spectrum(margins_MRN.mean(axis=1)[10:])
 
 
-def test_attempt_gain_is_its_formula() -> None:
-    assert attempt_gain(0.4, 20, 0.3, 800) == pytest.approx(math.sqrt(0.16 + 20 * 0.3 / 799) - 0.4, rel=1e-12)
+def test_attempt_gain_undoes_what_the_answers_may_have_added() -> None:
+    for before in (0.0, 0.1, 0.4):
+        after = math.sqrt(before**2 + 20 * 0.3 / 799)
+        assert attempt_gain(after, 20, 0.3, 800) == pytest.approx(after - before, abs=1e-8)
     assert attempt_gain(0.4, 0, 0.3, 800) == 0
-    assert attempt_gain(-0.2, 5, 0.3, 800) == pytest.approx(math.sqrt(5 * 0.3 / 799), rel=1e-12)
+    assert attempt_gain(0.05, 20, 0.3, 800) == 0.05  # all of it
+    assert attempt_gain(-0.2, 5, 0.3, 800) == 0
     assert attempt_gain(0.1, 9, 0.3, 800) > attempt_gain(0.5, 9, 0.3, 800)

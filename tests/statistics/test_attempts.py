@@ -9,6 +9,7 @@ Legend: M hidden subsets, P subsets in all, n training examples, N targets, k at
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,12 +69,13 @@ ATTACKS = {"combine": combine, "climb": climb}
 
 
 class Outcome(NamedTuple):
-    """The rise of the hidden LDS from the first file to the last, that over other subsets, the bound, and what a board shows."""
+    """The rise of the hidden LDS from the first file to the last, that over other subsets, the bound, and what a board knows."""
 
     gained: float
     elsewhere: float
     bound: float
-    shown: float
+    after: float
+    spectrum: float
 
 
 @cache
@@ -103,8 +105,8 @@ def attacked(attack: str, level: float, k: int, rng: np.random.Generator) -> Out
     others = Hidden(unit_ranks(population.margins_PN[others_P].T))
     elsewhere = others.answer(masks_Pn[others_P] @ last_nN) - others.answer(masks_Pn[others_P] @ file_nN)
     spectrum = margin_spectrum(population.margins_PN[hidden_M]).attempts
-    bound, shown = (attempt_gain(lds, k, spectrum, M) for lds in (before, after))
-    return Outcome(after - before, elsewhere, bound, shown)
+    bound = math.sqrt(before**2 + k * spectrum / (M - 1)) - before
+    return Outcome(after - before, elsewhere, bound, after, spectrum)
 
 
 def summary(found: tuple[Outcome, ...]) -> tuple[Outcome, Outcome]:
@@ -132,12 +134,7 @@ def test_attacks_gain_less_than_their_bound(attack: str, level: float, k: int, d
     assert mean.gained <= mean.bound + draws.slack * errors.gained
     # An attack that did nothing would keep within the bound too.
     assert mean.gained > mean.bound / 10
-
-
-@pytest.mark.parametrize("k", [20, 200])
-def test_the_bound_of_a_board_falls_short_where_the_guide_says_so(k: int, draws: Draws, report: Report) -> None:
-    # Not wanted, but known: a board puts into the bound the LDS that it has, which is the one after the attempts. Should this
-    # fail because the board has become better, the guide must be written anew.
-    mean, errors = summary(outcomes("combine", 0.0, k, draws.count // 20))
-    report(f"combine, {k} attempts from LDS 0, M {M}: shown", f"{mean.shown:.4f} ± {errors.shown:.4f}")
-    assert mean.shown < 0.7 * mean.gained
+    # Like the bound that it is from, it holds on average; from LDS 0 it is all there is, and so equal up to the draws.
+    shown = attempt_gain(mean.after, k, mean.spectrum, M)
+    report(f"{setting}: what a board shows", f"{shown:.4f}")
+    assert mean.gained <= shown + 3 * errors.gained
