@@ -105,7 +105,8 @@ def attacked(attack: str, level: float, k: int, rng: np.random.Generator) -> Out
     others = Hidden(unit_ranks(population.margins_PN[others_P].T))
     elsewhere = others.answer(masks_Pn[others_P] @ last_nN) - others.answer(masks_Pn[others_P] @ file_nN)
     spectrum = margin_spectrum(population.margins_PN[hidden_M]).attempts
-    bound = math.sqrt(before**2 + k * spectrum / (M - 1)) - before
+    level = max(before, 0.0)
+    bound = math.sqrt(level**2 + k * spectrum / (M - 1)) - level
     return Outcome(after - before, elsewhere, bound, after, spectrum)
 
 
