@@ -56,6 +56,14 @@ class Recipe(Protocol):
         """Fraction of the examples in each subset."""
 
     @property
+    def ENGINE(self) -> str:
+        """Name of the engine that trains it, unless another is asked for."""
+
+    @property
+    def GROUP(self) -> int:
+        """How many models train at once (K), unless another number is asked for."""
+
+    @property
     def SETTINGS(self) -> Any:
         """Every hyper-parameter: a frozen dataclass with at least the fields of `Settings`."""
 
