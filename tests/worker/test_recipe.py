@@ -36,7 +36,7 @@ def test_imports_only_torch_numpy_and_the_standard_library(name: str) -> None:
 
 
 def test_is_found_by_name() -> None:
-    assert recipes.names() == ["digits-mlp", "fashion5k-mlp"]
+    assert recipes.names() == ["cifar10-5k-resnet9", "digits-mlp", "fashion5k-mlp"]
     assert recipes.load("digits-mlp") is recipe
 
 
@@ -50,7 +50,9 @@ def test_says_what_it_is_called_and_what_it_runs_on(name: str) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"expected one of the recipes digits-mlp, .*, got 'imagenet'"):
+    with pytest.raises(
+        ConfigurationError, match=r"expected one of the recipes .*, digits-mlp, .*, or a path .*, got 'imagenet'"
+    ):
         recipes.load("imagenet")
 
 

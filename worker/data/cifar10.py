@@ -1,8 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009): colour photographs, 32 x 32 pixels, ten classes.
 
 Read from what ``LDSBOARD_CIFAR10`` names, else from the official download. It names the archive ``cifar-10-python.tar.gz``, the
-folder ``cifar-10-batches-py`` that is in it, or an ``.npz`` with just these examples: x_train, y_train, train_index, x_test, y_test,
-test_index. The photographs come without a licence, so no benchmark ships them.
+folder ``cifar-10-batches-py`` that is in it, or an ``.npz`` with just these examples: x_train, y_train, train_index, x_test,
+y_test, test_index. The photographs come without a licence, so no benchmark ships them.
 """
 
 from __future__ import annotations
