@@ -16,10 +16,14 @@ def default_server() -> str:
     return os.environ.get("LDSBOARD_SERVER", DEFAULT_SERVER).rstrip("/")
 
 
+def root() -> Path:
+    """Return where everything fetched is kept: ``LDSBOARD_CACHE``, or a folder in the user's own cache."""
+    return Path(os.environ.get("LDSBOARD_CACHE", Path.home() / ".cache" / "ldsboard"))
+
+
 def folder(server: str, name: str, version: int) -> Path:
     """Return where a version of a benchmark of a server is kept."""
-    root = Path(os.environ.get("LDSBOARD_CACHE", Path.home() / ".cache" / "ldsboard"))
-    return root / re.sub(r"[^A-Za-z0-9.-]+", "_", server.rstrip("/")) / name / str(version)
+    return root() / re.sub(r"[^A-Za-z0-9.-]+", "_", server.rstrip("/")) / name / str(version)
 
 
 def pulled(name: str, server: str | None = None) -> Path:

@@ -18,8 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from worker import device, recipes
-from worker.data import DATASETS
+from worker import data, device, recipes
 from worker.engines import ENGINES
 from worker.plan import Plan
 from worker.training import Trainer
@@ -49,7 +48,8 @@ def train_as_a_notebook(
     """Train models one by one as the notebooks of the field do: a DataLoader over a subset, one example at a time."""
     settings = recipe.SETTINGS
     for model, order_Em in zip(models, order_KEm, strict=True):
-        subset = Subset(TensorDataset(inputs_nd, labels_n), order_Em[0].tolist())
+        examples_m = order_Em[0].view(order_Em.shape[1], -1)[:, 0]  # an augmenting recipe says more of each visit
+        subset = Subset(TensorDataset(inputs_nd, labels_n), examples_m.tolist())
         loader = DataLoader(subset, batch_size=settings.batch_size, shuffle=True)
         epochs = len(order_Em)
         optimizer = torch.optim.SGD(
@@ -109,8 +109,7 @@ class Contest:
     def __init__(self, name: str, group: int) -> None:
         device.use_one_thread()
         self.recipe = recipes.load(name)
-        data = DATASETS[self.recipe.DATASET]()
-        self.trainer = Trainer(Plan(name, split="open", group=group), self.recipe, data, None)
+        self.trainer = Trainer(Plan(name, split="open", group=group), self.recipe, data.load(self.recipe.DATASET), None)
 
     def train(self, contender: str, groups: int = 1) -> Speed:
         """Let one train its groups of models, margins included."""
@@ -132,7 +131,7 @@ class Contest:
         """Return the floating-point operations of training one model: those of its products and convolutions, over all epochs."""
         trainer = self.trainer
         model, examples = self.recipe.build(), np.flatnonzero(trainer.masks["public"][0])
-        order_Em = self.recipe.order(np.random.default_rng(0), examples)
+        order_Em = trainer.order((0, 0, 0), examples)
         with FlopCounterMode(display=False) as counter:
             self.recipe.train(model, trainer.inputs_nd, trainer.labels_n, order_Em[:1])
         return float(counter.get_total_flops()) * len(order_Em)

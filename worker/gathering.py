@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.bundle import HiddenPart, write_bundle
-from worker import device
-from worker.data import DATASETS
+from worker import data, device
 from worker.kit import write_kit
 from worker.plan import Configuration, HiddenSeed
 from worker.shards import Shard, ShardError, as_ranges, missing, read_all
@@ -49,7 +48,7 @@ def gather(folder: Path, load: Callable[[str], Recipe]) -> Manifest:
         )
     hidden = HiddenSeed.read(folder) if plan.split == "protected" else None
     recipe = load(plan.recipe)
-    trainer = Trainer(plan, recipe, DATASETS[recipe.DATASET](), hidden)
+    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden)
     # The machine that gathers may differ from the one that trained; recipe, data and seeds may not.
     replace(trainer.configuration, arithmetic=kept.arithmetic).keep(folder)
     margins, accuracy = _in_order(shards, trainer)
@@ -61,7 +60,7 @@ def gather(folder: Path, load: Callable[[str], Recipe]) -> Manifest:
             masks_Mn=trainer.masks["public"],
             margins_MRN=margins["public"],
             labels={name: part.labels for name, part in trainer.data.parts.items()},
-            images={name: part.images for name, part in trainer.data.parts.items()},
+            images={name: part.images for name, part in trainer.data.parts.items() if trainer.data.ships_images},
             kit=Path(kit),
             hidden=HiddenPart(hidden.seed, hidden.nonce, trainer.masks["hidden"], margins["hidden"])
             if hidden

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.torch import save_file
 
+from worker.models import Augmenting
 from worker.plan import recipe_file
 from worker.training import REFERENCE_SUBSET
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 REFERENCES = 5
 
+SHIPPED = "Images and labels, in the same order, are among the public arrays of the benchmark, one folder up."
+NOT_SHIPPED = """\
+Labels, in the same order, are among the public arrays of the benchmark, one folder up. The images are not, for want of a
+licence. Take them from their source ({source}) by the index files, and compare the
+sha256 of the decoded arrays with those in `benchmark.json`."""
 README = """\
 # Kit of the benchmark {name}
 
@@ -29,22 +35,27 @@ README = """\
 | `reference-0.safetensors` to `reference-{last}.safetensors` | {count} models trained on all {n} training examples |
 | `train_index.npy`, `target_index.npy` | which rows of the source the training examples and targets are, in order |
 
-Images and labels, in the same order, are among the public arrays of the benchmark; so are `margins.npy`, float32 (subsets,
-runs, targets), and `masks.npy`, packed bits: `numpy.unpackbits(masks, axis=1, count={n}, bitorder="little")` is 1 where an
-example was trained on. A reference model is read with
+{images}
 
-    import recipe
+In that folder are, too, `margins.npy`, float32 (subsets, runs, targets), and `masks.npy`, packed bits:
+`numpy.unpackbits(masks, axis=1, count={n_plain}, bitorder="little")` is 1 where an example was trained on.
+A reference model is read, from within this folder, with
+
+    import numpy, recipe, torch
     from safetensors.torch import load_file
 
     model = recipe.build()
     model.load_state_dict(load_file("reference-0.safetensors"))
-    margins = recipe.output(model(recipe.inputs(target_images)), torch.from_numpy(target_labels))
+    labels = torch.from_numpy(numpy.load("../target_labels.npy")).long()
+    images = {target_images}  # uint8 {shape}
+    with torch.no_grad():
+        margins = recipe.output(model.eval()(recipe.inputs(images)), labels)
 
 A score file holds one row for each of the {n} training examples and one column for each of the {N} targets: how much that
 example, when in the training set, raises the margin of that target. Larger is more helpful.
 
 Every random number comes from `numpy.random.default_rng([{seed}, subset, run, stream])`, with stream 0 (run 0) for the choice of
-a public subset, 1 for its initialisation and 2 for the order of examples; reference model i has subset {reference} and run i.
+a public subset, {streams}; reference model i has subset {reference} and run i.
 """
 
 
@@ -54,15 +65,25 @@ def write_kit(folder: Path, trainer: Trainer) -> None:
     for name, part in trainer.data.parts.items():
         np.save(folder / f"{name}_index.npy", part.index)
     for i, model in enumerate(trainer.train_references(REFERENCES)):
-        save_file(model.state_dict(), folder / f"reference-{i}.safetensors")
+        # Batch normalisation's averages are in it; other layouts in memory than the plain one cannot be saved.
+        state = {name: values.cpu().contiguous() for name, values in model.state_dict().items()}
+        save_file(state, folder / f"reference-{i}.safetensors")
+    data, streams = trainer.data, ["1 for its initialisation", "2 for the order of examples"]
+    if isinstance(trainer.recipe, Augmenting):
+        streams.append("3 for how they are altered at each visit")
     text = README.format(
         name=trainer.recipe.NAME,
         description=trainer.recipe.DESCRIPTION,
         count=REFERENCES,
         last=REFERENCES - 1,
-        n=f"{len(trainer.labels_n):,}",
-        N=f"{len(trainer.target_labels):,}",
+        n=f"{len(data.train.labels):,}",
+        n_plain=len(data.train.labels),
+        N=f"{len(data.target.labels):,}",
+        images=SHIPPED if data.ships_images else NOT_SHIPPED.format(**data.about),
+        target_images='numpy.load("../target_images.npy")' if data.ships_images else "...",
+        shape=data.target.images.shape,
         seed=trainer.plan.public_seed,
         reference=REFERENCE_SUBSET,
+        streams=", ".join(streams[:-1]) + " and " + streams[-1],
     )
     (folder / "README.md").write_text(text)

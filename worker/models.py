@@ -1,11 +1,12 @@
 """What the trainer asks of a recipe, and the list of models that a benchmark consists of.
 
-Legend: n examples, d inputs, m examples of a subset, E epochs, N targets, C classes.
+Legend: n examples, d inputs (of an image: colours, rows, columns), m examples of a subset, E epochs, N targets, C classes,
+a numbers that say how an example is altered.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ class Settings(Protocol):
 
     @property
     def weight_decay(self) -> float:
-        """Decoupled: each step first shrinks every parameter by learning rate times this."""
+        """How strongly parameters are drawn to 0; the batched engine takes it decoupled, as the recipe `digits-mlp` does."""
 
 
 class Recipe(Protocol):
@@ -49,11 +50,19 @@ class Recipe(Protocol):
 
     @property
     def DATASET(self) -> str:
-        """Name of its data in ``worker.data``."""
+        """Name of its data in ``worker.data``, or the path of an ``.npz`` file."""
 
     @property
     def ALPHA(self) -> float:
         """Fraction of the examples in each subset."""
+
+    @property
+    def ENGINE(self) -> str:
+        """Name of the engine that trains it, unless another is asked for."""
+
+    @property
+    def GROUP(self) -> int:
+        """How many models train at once (K), unless another number is asked for."""
 
     @property
     def SETTINGS(self) -> Any:
@@ -81,6 +90,18 @@ class Recipe(Protocol):
 
     def output(self, logits_NC: torch.Tensor, labels_N: torch.Tensor, /) -> torch.Tensor:
         """Return the margin of every target, (N,)."""
+
+
+@runtime_checkable
+class Augmenting(Protocol):
+    """What a recipe has besides if it alters examples while it trains; its `batches` and `train` then take visits for the order.
+
+    A visit is the index of an example and how it is altered this time. All are drawn before training, so that an augmentation
+    depends on no engine, device or model beside it.
+    """
+
+    def visits(self, rng: np.random.Generator, order_Em: torch.Tensor, /) -> torch.Tensor:
+        """Draw what each visit shows of its example; int64 (E, m, 1 + a), the index first."""
 
 
 class Model(NamedTuple):

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ldsboard.subsets import INITIALISATION, ORDER, draw_masks, generator
+from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator
+from worker import data as datasets
 from worker import processes
-from worker.data import DATASETS
 from worker.engines import ENGINES
+from worker.models import Augmenting
 from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.shards import Shard
 
@@ -84,11 +85,16 @@ class Trainer:
             model = self.recipe.build()
             self.recipe.initialise(model, generator(*seed, INITIALISATION))
             models.append(model)
-        order_KEm = torch.stack(
-            [self.recipe.order(generator(*seed, ORDER), index_m) for seed, index_m in zip(seeds, examples, strict=True)]
-        )
+        order_KEm = torch.stack([self.order(*each) for each in zip(seeds, examples, strict=True)])
         self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
+
+    def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
+        """Draw what a model visits: int64 (E, m), or (E, m, 1 + a) with how its examples are altered."""
+        order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
+        if isinstance(self.recipe, Augmenting):
+            return self.recipe.visits(generator(*seed, AUGMENTATION), order_Em)
+        return order_Em
 
     def train_references(self, count: int) -> list[nn.Module]:
         """Train the reference models: on all examples, with public seeds ``[root, REFERENCE_SUBSET, i]``."""
@@ -162,7 +168,7 @@ def begin(
         raise ConfigurationError("expected no hidden seed for an open benchmark: all of its subsets are public")
     hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
-    data = DATASETS[recipe.DATASET]()
+    data = datasets.load(recipe.DATASET)
     configuration = Configuration.of(plan, recipe, data, hidden)
     configuration.keep(folder)
     return Job(plan, folder, load, data, hidden), configuration

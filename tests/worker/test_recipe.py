@@ -1,10 +1,9 @@
-"""The recipe is a paper's appendix that runs: it needs nothing of this project."""
+"""A recipe is a paper's appendix that runs: it needs nothing of this project."""
 
 from __future__ import annotations
 
 import ast
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +11,21 @@ import pytest
 import torch
 
 from worker import recipes
-from worker.plan import ConfigurationError
-from worker.recipes import digits_mlp
+from worker.data import DATASETS
+from worker.engines import ENGINES
+from worker.plan import ConfigurationError, recipe_file
+from worker.recipes import digits_mlp, fashion5k_mlp
 
 if TYPE_CHECKING:
     from worker.models import Recipe
 
-recipe: Recipe = digits_mlp  # checked by mypy: the module has the interface
+recipe: Recipe = digits_mlp  # checked by mypy: the modules have the interface
+fashion: Recipe = fashion5k_mlp
 
 
-def test_imports_only_torch_numpy_and_the_standard_library() -> None:
-    tree = ast.parse(Path(digits_mlp.__file__).read_text())
+@pytest.mark.parametrize("name", recipes.names())
+def test_imports_only_torch_numpy_and_the_standard_library(name: str) -> None:
+    tree = ast.parse(recipe_file(recipes.load(name)).read_text())
     imported = {
         name.split(".")[0]
         for node in ast.walk(tree)
@@ -33,22 +36,34 @@ def test_imports_only_torch_numpy_and_the_standard_library() -> None:
 
 
 def test_is_found_by_name() -> None:
-    assert recipes.names() == ["digits-mlp"]
+    assert recipes.names() == ["cifar10-5k-resnet9", "digits-mlp", "fashion5k-mlp"]
     assert recipes.load("digits-mlp") is recipe
 
 
+@pytest.mark.parametrize("name", recipes.names())
+def test_says_what_it_is_called_and_what_it_runs_on(name: str) -> None:
+    loaded = recipes.load(name)
+    assert name == loaded.NAME
+    assert loaded.DATASET in DATASETS
+    assert loaded.ENGINE in ENGINES
+    assert loaded.GROUP >= 1
+
+
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="expected one of the recipes digits-mlp, got 'imagenet'"):
+    with pytest.raises(
+        ConfigurationError, match=r"expected one of the recipes .*, digits-mlp, .*, or a path .*, got 'imagenet'"
+    ):
         recipes.load("imagenet")
 
 
+@pytest.mark.parametrize("name", recipes.names())
 @pytest.mark.parametrize("shape", [(7,), (3, 7)])
-def test_output_is_the_log_odds_of_the_class(shape: tuple[int, ...]) -> None:
+def test_output_is_the_log_odds_of_the_class(name: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(0, 5, (*shape, 10)), rng.integers(0, 10, shape)
     probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     own = np.take_along_axis(probability, labels[..., None], -1)[..., 0]
-    output = recipe.output(torch.from_numpy(logits), torch.from_numpy(labels))
+    output = recipes.load(name).output(torch.from_numpy(logits), torch.from_numpy(labels))
     np.testing.assert_allclose(output, np.log(own / (1 - own)), rtol=1e-9)
 
 
@@ -81,3 +96,11 @@ def test_batches_end_with_what_remains_and_the_learning_rate_falls_to_0() -> Non
     assert rates[0] == 0.1
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 0.01
+
+
+def test_clothes_enter_with_mean_0_and_variance_1() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
+    inputs = fashion.inputs(images)
+    assert (inputs.shape, inputs.dtype) == ((9, 784), torch.float32)
+    np.testing.assert_allclose(inputs[3].reshape(28, 28) * 0.353 + 0.286, images[3] / 255, atol=1e-6)
+    assert fashion.build()(inputs).shape == (9, 10)

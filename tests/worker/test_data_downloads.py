@@ -1,0 +1,63 @@
+"""A download is kept when it is whole and the very bytes expected, and not otherwise."""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.data import DataError, downloads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONTENT = bytes(range(256)) * 1000
+DIGEST = sha256(CONTENT).hexdigest()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server with one file; the cache is empty."""
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "pictures.gz").write_bytes(CONTENT)
+    handler = partial(Quiet, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_is_downloaded_once(address: str, tmp_path: Path) -> None:
+    path = downloads.fetch(f"{address}/pictures.gz", DIGEST)
+    assert path == tmp_path / "cache" / "datasets" / "pictures.gz"
+    assert path.read_bytes() == CONTENT
+    (tmp_path / "served" / "pictures.gz").unlink()
+    assert downloads.fetch(f"{address}/pictures.gz", DIGEST) == path
+    assert [entry.name for entry in path.parent.iterdir()] == ["pictures.gz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "message"),
+    [("pictures.gz", "0" * 64, f"with sha256 {'0' * 64}, got {DIGEST}"), ("absent.gz", DIGEST, "404")],
+)
+def test_nothing_is_kept_of_a_failed_one(address: str, name: str, digest: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        downloads.fetch(f"{address}/{name}", digest)
+    assert list(downloads.folder().iterdir()) == []
+
+
+def test_a_damaged_file_of_the_cache_is_refused(address: str) -> None:
+    downloads.fetch(f"{address}/pictures.gz", DIGEST).write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match=r"expected .*cache/datasets/pictures.gz with sha256"):
+        downloads.fetch(f"{address}/pictures.gz", DIGEST)

@@ -1,0 +1,125 @@
+"""Fashion-MNIST is read from the four official files, wherever they are, and only if the images are the published ones."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from worker.data import DataError, fashion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def idx(array: NDArray[np.uint8]) -> bytes:
+    """Write an array in the format that the files have."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, NDArray[np.uint8]]:
+    """As many images as are used, and one more, of noise."""
+    rng = np.random.default_rng(0)
+    return {
+        f"{part}-{kind}-ubyte": rng.integers(0, high, (count, *shape), dtype=np.uint8)
+        for part, count in (("train", 5001), ("t10k", 1001))
+        for kind, high, shape in (("images-idx3", 256, (28, 28)), ("labels-idx1", 10, ()))
+    }
+
+
+@pytest.fixture(scope="module")
+def files(arrays: dict[str, NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fashion")
+    for name, array in arrays.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array), compresslevel=1))
+    return folder
+
+
+def test_takes_the_first_images_and_labels(files: Path, arrays: dict[str, NDArray[np.uint8]]) -> None:
+    data = fashion.read(files)
+    np.testing.assert_array_equal(data.train.images, arrays["train-images-idx3-ubyte"][:5000])
+    np.testing.assert_array_equal(data.train.labels, arrays["train-labels-idx1-ubyte"][:5000])
+    np.testing.assert_array_equal(data.target.images, arrays["t10k-images-idx3-ubyte"][:1000])
+    np.testing.assert_array_equal(data.target.labels, arrays["t10k-labels-idx1-ubyte"][:1000])
+    np.testing.assert_array_equal(data.target.index, np.arange(1000))
+    assert data.train.images.dtype == np.uint8
+    assert data.train.labels.dtype == np.int64
+
+
+def test_unpacked_files_give_the_same(files: Path, tmp_path: Path) -> None:
+    for packed in files.iterdir():
+        (tmp_path / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+    assert fashion.read(tmp_path).digests == fashion.read(files).digests
+
+
+def test_other_images_than_the_published_are_refused(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(files))
+    with pytest.raises(DataError, match="Fashion-MNIST as published, got others: train_images, train_labels, target"):
+        fashion.fashion5k()
+
+
+def test_verification_names_the_array_that_differs(files: Path) -> None:
+    data = fashion.read(files)
+    altered = replace(data, target=replace(data.target, labels=data.target.labels[::-1]))
+    assert data.verified(data.digests) is data
+    with pytest.raises(DataError, match=r"got others: target_labels\."):
+        altered.verified(data.digests)
+
+
+def test_a_folder_that_is_named_comes_first_then_debian_then_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
+    named, debian = tmp_path / "named", tmp_path / "debian"
+    monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(named))
+    debian.mkdir()
+    assert fashion.find(debian, "http://127.0.0.1:1") == named
+    monkeypatch.delenv("LDSBOARD_FASHION_MNIST")
+    assert fashion.find(debian, "http://127.0.0.1:1") == debian
+    debian.rmdir()
+    with pytest.raises(DataError, match=r"http://127.0.0.1:1/train-images.*apt-get install dataset-fashion-mnist"):
+        fashion.find(debian, "http://127.0.0.1:1")
+
+
+def test_a_named_folder_without_the_files_is_an_error_not_a_reason_to_look_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path))
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz or train-images-idx3-ubyte in .*got neither"):
+        fashion.fashion5k()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        idx(np.zeros((3, 2), np.uint8))[:-1],
+        idx(np.zeros((3, 3), np.uint8)),
+        b"\0\0\x0d\2" + idx(np.zeros((3, 2), np.uint8))[4:] + bytes(36),  # floats
+        b"PK\3\4 something else altogether",
+    ],
+)
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "labels").write_bytes(content)
+    (tmp_path / "labels.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(idx(np.zeros((3, 2), np.uint8)))[:-12])
+    for name in ("labels", "labels.gz", "cut.gz"):
+        with pytest.raises(DataError, match=f"idx file.*{name}"):
+            fashion.read_idx(tmp_path / name, 3, (2,))
+
+
+def test_files_in_the_cache_are_compared_with_the_published_ones(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path))
+    shutil.copytree(files, tmp_path / "datasets")
+    with pytest.raises(DataError, match=r"sha256 3aede38d.*damaged"):
+        fashion.find(tmp_path / "absent")

@@ -1,0 +1,76 @@
+"""A data set of one's own is a file of arrays that says what it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from worker.data import DataError, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ARRAYS: dict[str, Any] = {
+    "train_images": np.arange(24, dtype=np.uint8).reshape(6, 2, 2),
+    "train_labels": np.arange(6, dtype=np.uint8),
+    "target_images": np.arange(8, dtype=np.uint8).reshape(2, 2, 2),
+    "target_labels": np.array([1, 0], dtype=np.int32),
+}
+
+
+def write(path: Path, **others: Any) -> str:
+    np.savez(path, **ARRAYS | others)
+    return str(path)
+
+
+def test_holds_what_was_written(tmp_path: Path) -> None:
+    data = load(write(tmp_path / "leaves.npz", name="Leaves", source="my garden", licence="CC0"))
+    np.testing.assert_array_equal(data.train.images, ARRAYS["train_images"])
+    np.testing.assert_array_equal(data.target.labels, [1, 0])
+    np.testing.assert_array_equal(data.train.index, np.arange(6))
+    assert data.train.labels.dtype == np.int64
+    assert data.about == {"name": "Leaves", "source": "my garden"}
+    assert data.licence == "CC0"
+    assert data.ships_images
+
+
+def test_without_a_licence_its_images_do_not_ship(tmp_path: Path) -> None:
+    data = load(write(tmp_path / "leaves.npz"))
+    assert (data.about["name"], data.licence, data.ships_images) == ("leaves", "not stated", False)
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (
+            {"train_images": np.zeros((6, 2))},
+            r"uint8 \(n, ...\) and train_labels integers \(n,\), got float64 \(6, 2\)",
+        ),
+        ({"train_labels": np.zeros(6)}, r"got uint8 \(6, 2, 2\) and float64 \(6,\)"),
+        ({"target_labels": np.zeros(3, int)}, r"target_labels integers \(n,\), got uint8 \(2, 2, 2\) and int64 \(3,\)"),
+        ({"train_labels": np.array([None] * 6)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, others: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path / "leaves.npz", **others))
+
+
+def test_missing_arrays_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "leaves.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match="expected the arrays train_images and train_labels, got x"):
+        load(str(tmp_path / "leaves.npz"))
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("text")
+    for name in ("absent.npz", "text.npz"):
+        with pytest.raises(DataError, match=f"expected an .npz file of arrays at .*{name}"):
+            load(str(tmp_path / name))
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(DataError, match=r"expected one of the data sets digits, .*, or a path .*, got 'imagenet'"):
+        load("imagenet")

@@ -1,0 +1,87 @@
+"""The guide's example works as it stands: a data set and a model of one's own, trained by the real command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ldsboard.bundle import Bundle
+from tests.worker.tiny import ROOT
+from worker import recipes
+from worker.gathering import gather
+from worker.plan import ConfigurationError, Plan
+from worker.training import begin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GUIDE = (ROOT / "docs" / "recipes.md").read_text()
+
+
+def run(folder: Path, command: str) -> None:
+    python, *arguments = shlex.split(command)
+    assert python == "python"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the guide's two files, in which its commands were run."""
+    folder = tmp_path_factory.mktemp("guide")
+    data, recipe = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    (folder / "flowers.py").write_text(data)
+    (folder / "flowers_net.py").write_text(recipe)
+    (commands,) = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
+    for command in commands.splitlines():
+        run(folder, command)
+    return folder
+
+
+def test_its_commands_make_a_benchmark(written: Path) -> None:
+    bundle = Bundle.open(written / "flowers")
+    assert bundle.manifest.name == "flowers-net"
+    assert bundle.manifest.dataset["source"] == "Fisher 1936, as shipped with scikit-learn"
+    assert bundle.manifest.licence == "CC BY 4.0"
+    assert bundle.margins_MRN.shape == (10, 2, 50)
+    assert bundle.manifest.provenance["accuracy_mean"] > 0.9
+    assert bundle.manifest.ceiling > 0.9
+    np.testing.assert_array_equal(bundle.array("target_images").shape, (50, 4))
+
+
+def test_its_kit_is_read_as_the_kit_says(written: Path) -> None:
+    kit = written / "flowers" / "public" / "kit"
+    assert (kit / "recipe.py").read_bytes() == (written / "flowers_net.py").read_bytes()
+    lines = re.findall(r"^    (.*)$", (kit / "README.md").read_text(), re.MULTILINE)
+    assert lines[0] == "import numpy, recipe, torch"
+    script = "\n".join([*lines, "print(float((margins > 0).double().mean()))"])
+    done = subprocess.run([sys.executable, "-c", script], cwd=kit, capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 0.9
+
+
+def test_without_a_licence_the_benchmark_holds_no_images(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with np.load(written / "flowers.npz") as arrays:
+        np.savez(tmp_path / "flowers.npz", **{name: arrays[name] for name in arrays if name != "licence"})
+    monkeypatch.chdir(tmp_path)  # where the recipe looks for its data
+    recipe = str(written / "flowers_net.py")
+    plan = Plan(recipe, split="open", public=4, ranking=4, group=1, engine="sequential")
+    job, _ = begin(plan, tmp_path / "flowers", recipes.load)
+    list(job.prepare()(range(16)))
+    gather(tmp_path / "flowers", recipes.load)
+    public = tmp_path / "flowers" / "public"
+    assert {path.stem for path in public.glob("*.npy")} == {"masks", "margins", "train_labels", "target_labels"}
+    assert "images = ...  # uint8 (50, 4)" in (public / "kit" / "README.md").read_text()
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected a recipe at /.*/flowers_net.py, got no such file"):
+        recipes.load(str(tmp_path / "flowers_net.py"))

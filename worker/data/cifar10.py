@@ -1,0 +1,159 @@
+"""CIFAR-10 (Krizhevsky 2009): colour photographs, 32 x 32 pixels, ten classes.
+
+Read from what ``LDSBOARD_CIFAR10`` names, else from the official download. It names the archive ``cifar-10-python.tar.gz``, the
+folder ``cifar-10-batches-py`` that is in it, or an ``.npz`` with just these examples: x_train, y_train, train_index, x_test,
+y_test, test_index. The photographs come without a licence, so no benchmark ships them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle  # the official format; see _Arrays for how little of it is read
+import tarfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from zipfile import BadZipFile
+
+import numpy as np
+
+from worker.data import downloads
+from worker.data.dataset import DataError, Dataset, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+VARIABLE = "LDSBOARD_CIFAR10"
+ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+ARCHIVE = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+FOLDER = "cifar-10-batches-py"
+DIGESTS = {
+    "train_images": "8ed800dfd8f17bb9d8922112293045c000f29a0128707d972c74f3ca5ce949d2",
+    "train_labels": "c08b5c3c3c5c69296f1b8c82e584881aa613b671b785da110d200d7bccc3061b",
+    "train_index": "f1b4a79be1b3a291819db2ec1cadbf854915f4c7ec87608091f54a1812584ec5",
+    "target_images": "da362006b99671213d1a5d856cab2bedf64d40bad4501630ee60f4ceb2d3ec7f",
+    "target_labels": "6327b0e49549c8cf6ad65317a0fb463ec49ade30d02f63daec6b149052db4922",
+    "target_index": "702746827e553786bb026ac120cb58745fef3d3f554c33891809001cc37639f0",
+}
+BATCHES, IN_BATCH, FIRST = 5, 10_000, 1000
+# What tarfile, numpy and pickle raise on files that are something else.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    BadZipFile,
+    pickle.PickleError,
+    tarfile.TarError,
+    zlib.error,
+)
+
+
+def cifar10_5k() -> Dataset:
+    """Load the first 1,000 photographs of each of the five training batches and of the test batch; uint8, 32 x 32 x 3.
+
+    Raises
+    ------
+    DataError
+        They are nowhere to be had, or are others.
+    """
+    return read(find()).verified(DIGESTS)
+
+
+def find(address: str = ADDRESS) -> Path:
+    """Return the path that holds CIFAR-10.
+
+    Raises
+    ------
+    DataError
+        There is none, and it cannot be downloaded.
+    """
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    try:
+        return downloads.fetch(address, ARCHIVE)
+    except DataError as error:
+        raise DataError(
+            f"expected CIFAR-10, got none: {VARIABLE} is not set, and the download failed ({error}). "
+            f"Set {VARIABLE} to cifar-10-python.tar.gz or to the folder {FOLDER}."
+        ) from error
+
+
+def read(path: Path) -> Dataset:
+    """Read the examples from the archive, its folder, or an ``.npz``.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it is another.
+    """
+    try:
+        if path.suffix == ".npz":
+            train, target = _from_npz(path)
+        elif path.is_dir():
+            train, target = _from_batches(lambda name: (path / name).read_bytes())
+        else:
+            with tarfile.open(path, "r:gz") as archive:
+                train, target = _from_batches(lambda name: _member(archive, f"{FOLDER}/{name}"))
+    except UNREADABLE as error:
+        raise DataError(f"expected CIFAR-10 at {path}, got: {error}. See {VARIABLE}.") from error
+    about = {
+        "name": "CIFAR-10",
+        "source": "https://www.cs.toronto.edu/~kriz/cifar.html (Krizhevsky 2009)",
+        "split": "the first 1,000 of each of the five training batches to train on, the first 1,000 of the test batch as targets",
+    }
+    return Dataset(train, target, about, licence="Apache-2.0, photographs not included", ships_images=False)
+
+
+def _from_npz(path: Path) -> tuple[Part, Part]:
+    with np.load(path, allow_pickle=False) as arrays:
+        train, target = (
+            Part(arrays[f"x_{name}"], arrays[f"y_{name}"].astype(np.int64), arrays[f"{name}_index"])
+            for name in ("train", "test")
+        )
+    return train, target
+
+
+def _from_batches(content: Callable[[str], bytes]) -> tuple[Part, Part]:
+    train = [_batch(content(f"data_batch_{i + 1}"), i * IN_BATCH) for i in range(BATCHES)]
+    joined = (np.concatenate([getattr(part, name) for part in train]) for name in ("images", "labels", "index"))
+    return Part(*joined), _batch(content("test_batch"), 0)
+
+
+def _batch(content: bytes, start: int) -> Part:
+    """Read the first examples of a batch; in it, a photograph is a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
+    members = _Arrays(io.BytesIO(content), encoding="latin1").load()
+    pixels: NDArray[np.uint8] = members["data"][:FIRST].reshape(FIRST, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Part(np.ascontiguousarray(pixels), np.array(members["labels"][:FIRST]), start + np.arange(FIRST))
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    if (file := archive.extractfile(name)) is None:
+        raise ValueError(f"no file called {name}")
+    return file.read()
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads numbers, text, lists and NumPy arrays, and nothing else.
+
+    A pickle may call whatever it names, so that a batch file from anywhere could run a program. A batch needs three names, which
+    make an array; every other one is refused before it is looked up.
+    """
+
+    # The first is private and has moved within NumPy, but is what every array pickles itself with.
+    ALLOWED: ClassVar = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"a pickle that asks for {module}.{name}, which no batch needs") from None

@@ -1,0 +1,129 @@
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): pictures of clothes, 28 x 28 grey pixels, ten classes; MIT licence.
+
+Read from the first of: the folder that ``LDSBOARD_FASHION_MNIST`` names, the Debian package ``dataset-fashion-mnist``, and the
+official download. Debian packs the files anew, so what is compared are the decoded arrays.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from worker.data import downloads
+from worker.data.dataset import DataError, Dataset, Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VARIABLE = "LDSBOARD_FASHION_MNIST"
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+ARCHIVES = {
+    "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+}
+DIGESTS = {
+    "train_images": "29c8d9f398a29fc328af7ba681dfc3bd86ec4075b43ba2ff985128028b9b3f00",
+    "train_labels": "7cdfc83ade375471612026ea824d242762134f6ac5599344697806a4410c050a",
+    "target_images": "8d46efb2efae7259de048298adb99140d06082b91c430833a54d7ce30f21c9c9",
+    "target_labels": "204202495be82cb26f3ae3e23f4ea2c1cba8b64b0e03d04acaa36af68ffc0847",
+}
+TRAIN, TARGETS = 5000, 1000
+UBYTE = 8  # the code of unsigned bytes in an idx header
+
+
+def fashion5k() -> Dataset:
+    """Load the first 5,000 training images and, as targets, the first 1,000 test images; uint8, 28 x 28.
+
+    Raises
+    ------
+    DataError
+        The files are nowhere to be had, or hold other images.
+    """
+    return read(find()).verified(DIGESTS)
+
+
+def find(debian: Path = DEBIAN, address: str = ADDRESS) -> Path:
+    """Return the folder with the four files.
+
+    Raises
+    ------
+    DataError
+        There is none, and they cannot be downloaded.
+    """
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    if debian.is_dir():
+        return debian
+    try:
+        for name, digest in ARCHIVES.items():
+            downloads.fetch(f"{address}/{name}", digest)
+    except DataError as error:
+        raise DataError(
+            f"expected Fashion-MNIST, got none: {VARIABLE} is not set, there is no {debian}, and the download failed ({error}). "
+            f"Install it with 'apt-get install dataset-fashion-mnist', or set {VARIABLE} to a folder with "
+            f"{', '.join(ARCHIVES)}."
+        ) from error
+    return downloads.folder()
+
+
+def read(folder: Path) -> Dataset:
+    """Read the examples from a folder with the four official files, packed or not.
+
+    Raises
+    ------
+    DataError
+        A file is missing or damaged.
+    """
+
+    def part(name: str, count: int) -> Part:
+        images = read_idx(_packed_or_not(folder / f"{name}-images-idx3-ubyte"), count, (28, 28))
+        labels = read_idx(_packed_or_not(folder / f"{name}-labels-idx1-ubyte"), count, ())
+        return Part(images, labels.astype(np.int64), np.arange(count))
+
+    about = {
+        "name": "Fashion-MNIST",
+        "source": "https://github.com/zalandoresearch/fashion-mnist (Xiao, Rasul and Vollgraf 2017)",
+        "split": "the first 5,000 training images to train on, the first 1,000 test images as targets",
+    }
+    return Dataset(part("train", TRAIN), part("t10k", TARGETS), about, licence="MIT")
+
+
+def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the first items of an idx file of unsigned bytes, gzipped where its name ends in ``.gz``; uint8 (count, *shape).
+
+    Its header is two zero bytes, the type, the number of dimensions, and each dimension as 4 bytes, largest first.
+
+    Raises
+    ------
+    DataError
+        It is no such file, has items of another shape, or fewer.
+    """
+    kind = bytes([0, 0, UBYTE, 1 + len(shape)])
+    sizes = b"".join(size.to_bytes(4, "big") for size in shape)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header, content = file.read(8 + len(sizes)), file.read(count * prod(shape))
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"expected an idx file at {path}, got: {error}. Fetch it again.") from error
+    if (header[:4], header[8:]) != (kind, sizes) or len(content) < count * prod(shape):
+        raise DataError(
+            f"expected {count} items of {shape} unsigned bytes in the idx file {path}, got others, or fewer."
+        )
+    return np.frombuffer(content, np.uint8).reshape(count, *shape)
+
+
+def _packed_or_not(path: Path) -> Path:
+    packed = path.with_name(f"{path.name}.gz")
+    found = [candidate for candidate in (packed, path) if candidate.exists()]
+    if not found:
+        raise DataError(f"expected {packed.name} or {path.name} in {path.parent}, got neither. See {VARIABLE}.")
+    return found[0]

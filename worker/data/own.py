@@ -1,0 +1,52 @@
+"""A data set of one's own: an ``.npz`` file, which says for itself what it is.
+
+It holds train_images and target_images, uint8, (n, ...) and (N, ...); train_labels and target_labels, integers from 0, (n,) and
+(N,); and as texts name, source and licence. Without a licence its benchmarks do not hold the images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+
+from worker.data.dataset import DataError, Dataset, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def own(path: Path) -> Dataset:
+    """Read a data set from an ``.npz`` file.
+
+    Raises
+    ------
+    DataError
+        There is none, or an array is missing, of another type, or of another length than its partner.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise DataError(f"expected an .npz file of arrays at {path}, got: {error}") from error
+    texts = {key: str(arrays[key]) for key in ("name", "source", "licence") if key in arrays}
+    about = {"name": path.stem, "source": "not stated"} | texts
+    licence = about.pop("licence", "")
+    return Dataset(_part(arrays, "train"), _part(arrays, "target"), about, licence or "not stated", bool(licence))
+
+
+def _part(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Part:
+    try:
+        images, labels = arrays[f"{name}_images"], arrays[f"{name}_labels"]
+    except KeyError as error:
+        raise DataError(f"expected the arrays {name}_images and {name}_labels, got {', '.join(arrays)}") from error
+    if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not labels.size:
+        raise DataError(
+            f"expected {name}_images uint8 (n, ...) and {name}_labels integers (n,), got {images.dtype} {images.shape} and "
+            f"{labels.dtype} {labels.shape}. Other numbers fit as bytes: values.astype('float32').view('uint8')."
+        )
+    return Part(images.astype(np.uint8), labels.astype(np.int64), np.arange(len(labels)))
