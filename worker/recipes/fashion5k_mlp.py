@@ -35,10 +35,8 @@ DESCRIPTION = (
 )
 DATASET = "fashion5k"
 ALPHA = 0.5  # of the training examples are in each subset
-MEAN, STANDARD_DEVIATION = (
-    np.float32(0.286),
-    np.float32(0.353),
-)  # of all pixels of the 60,000 training images, as 0 to 1
+MEAN = np.float32(0.286)  # of all pixels of the 60,000 training images, as 0 to 1
+STANDARD_DEVIATION = np.float32(0.353)  # likewise
 ENGINE, GROUP = "batched", 5  # what trains it fastest: 5 models at once
 
 
