@@ -67,7 +67,7 @@ def publish(session: Session, root: Path, folder: Path) -> Version:
     elif any(known.version == manifest.version for known in benchmark.versions):
         raise PublishError(
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
-            "Raise the version in the manifest."
+            "Raise the version: --version."
         )
     benchmark.current_version = max(benchmark.current_version, manifest.version)
     version = Version(benchmark=benchmark, version=manifest.version, manifest=asdict(manifest))
