@@ -159,9 +159,7 @@ def import_benchmark(
     losses: Annotated[bool, typer.Option("--losses", help="The margins are losses: negate them.")] = False,
     output_function: Annotated[
         str | None,
-        typer.Option(
-            help="What the models gave. (margin, or for losses negative_loss, unless named)", show_default=False
-        ),
+        typer.Option(help="What the models gave, by default margin or negative_loss.", show_default=False),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Rows of each subset, as runs of it.")] = 1,
     completed: Annotated[
@@ -170,10 +168,10 @@ def import_benchmark(
     train_labels: Annotated[Path | None, typer.Option(help="Labels of the training examples.")] = None,
     target_labels: Annotated[Path | None, typer.Option(help="Labels of the targets.")] = None,
     ranking: Annotated[
-        str | None, typer.Option(help="Rows that rank, A-B without B. (the last 80 % unless named)", show_default=False)
+        str | None, typer.Option(help="Rows that rank: A-B, without B. By default the last 80 %.", show_default=False)
     ] = None,
     title: Annotated[
-        str | None, typer.Option(help="Shown on its page. (its name unless given)", show_default=False)
+        str | None, typer.Option(help="Shown on its page, by default the name.", show_default=False)
     ] = None,
     description: Annotated[str, typer.Option(help="A sentence or two on data, model and source.")] = "",
     licence: Annotated[str, typer.Option(help="Under which the files may be handed on.")] = "not stated",

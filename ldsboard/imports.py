@@ -34,7 +34,7 @@ def ranking_rows(M: int, wanted: str | None) -> tuple[int, int]:
     TableError
         They are none of M rows, or leave none before them.
     """
-    wanted = wanted or f"{M // PRACTICE_SHARE}-{M}"
+    wanted = f"{M // PRACTICE_SHARE}-{M}" if wanted is None else wanted
     rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", wanted)
     if rows is None or not 0 < int(rows[1]) < int(rows[2]) <= M:
         raise TableError(
@@ -52,7 +52,7 @@ def output_function(origin: Origin, wanted: str | None) -> str:
     TableError
         The name is none, or contradicts the origin.
     """
-    name = wanted or (NEGATIVE_LOSS if origin.losses else MARGIN)
+    name = wanted if wanted is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
         raise TableError(
             f"expected the output function of {origin.margins} in lower-case letters, digits and '_', such as {MARGIN} or, for "

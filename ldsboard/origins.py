@@ -207,6 +207,8 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
             f"expected one 0 or 1 in {path} for each row of {origin.masks} and {origin.margins}, got {done_P.dtype} of shape "
             f"{done_P.shape} for {len(masks_Pn)} and {len(values)} rows"
         )
+    if not done_P.any():
+        raise TableError(f"expected rows that were completed in {path}, got 0 of {len(done_P)}")
     return done_P.astype(np.bool_)
 
 

@@ -48,20 +48,11 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     OSError
         It cannot be opened.
     """
-    if path.is_dir():
-        return _alike(_read_numbered(path))
-    if path.suffix in (*TORCH, *PICKLES):
-        raise _pickled(path)
-    if path.suffix in (".npy", ".npz"):
-        return _read_numpy(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        rows = json.loads(text) if path.suffix == ".json" else _lines(text)
-        return _alike(np.asarray(row) for row in rows)
-    except (ValueError, TypeError) as error:
-        raise TableError(
-            f"expected rows of numbers in {path}, got: {error}. Save them by numpy.save as .npy, or as JSON lists."
-        ) from error
+    table = _alike(_read_numbered(path)) if path.is_dir() else _read_file(path)
+    kinds = {row.dtype.kind for row in table} if isinstance(table, list) else {table.dtype.kind}
+    if not kinds or not kinds <= set("biuf") or (isinstance(table, np.ndarray) and not table.ndim):
+        raise TableError(f"expected rows of numbers in {path}, got something else")
+    return table
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -73,29 +64,43 @@ def read_array(path: Path) -> NDArray[Any]:
     return table
 
 
-def _read_numpy(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
+def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
+    if path.suffix in (*TORCH, *PICKLES):
+        raise _pickled(path, torch=path.suffix in TORCH)
     try:
-        # Mapped, because a mask of 50,000 bytes for each of many thousand models is large.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            array: NDArray[Any] = found
+        if zipfile.is_zipfile(path):
+            return _read_zip(path)
+        if path.suffix == ".npy":
+            # Mapped, because a mask of 50,000 bytes for each of many thousand models is large.
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
             return array
-        with found:
-            return _alike(found[name] for name in found.files) if len(found.files) > 1 else found[found.files[0]]
-    except (ValueError, EOFError, IndexError, TokenError, SyntaxError, zipfile.BadZipFile) as error:
-        if "ickle" in str(error) or "Python objects" in str(error):
-            raise _pickled(path) from None
-        raise TableError(f"expected an array in {path}, as numpy.save writes it, got: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        rows = json.loads(text) if path.suffix == ".json" else _lines(text)
+        return _alike(np.asarray(row) for row in rows)
+    except (ValueError, TypeError, IndexError, SyntaxError, TokenError, zipfile.BadZipFile) as error:
+        if "Python objects" in str(error):
+            raise _pickled(path, torch=False) from None
+        raise TableError(
+            f"expected rows of numbers in {path}, got: {error}. Save them by numpy.save as .npy, or as JSON lists."
+        ) from error
 
 
-def _pickled(path: Path) -> TableError:
+def _read_zip(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as found:
+        if any(name.endswith(".pkl") for name in found.files):
+            raise _pickled(path, torch=True)
+        arrays = [np.asarray(found[name]) for name in found.files]
+    return _alike(arrays) if len(arrays) != 1 else arrays[0]
+
+
+def _pickled(path: Path, *, torch: bool) -> TableError:
     """Say how a pickle, which could run any code when it is opened, becomes plain numbers."""
     load = (
         f"torch.load('{path}', map_location='cpu', weights_only=True)"
-        if path.suffix in TORCH
+        if torch
         else f"numpy.load('{path}', allow_pickle=True)"
     )
-    modules = "numpy, torch" if path.suffix in TORCH else "numpy"
+    modules = "numpy, torch" if torch else "numpy"
     target = path.with_suffix(".npz")
     return TableError(
         f"expected plain numbers in {path}, got pickled objects, which this program never opens. If you trust the file, "
