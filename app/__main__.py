@@ -178,7 +178,7 @@ def import_benchmark(
     version: Annotated[int, typer.Option(min=1, help="Raise it to correct what was published.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Keep the benchmark folder here.")] = None,
 ) -> None:
-    """Publish ground truth that others trained, as a practice board: docs/importing.md."""
+    """Publish ground truth that others trained, as a practice board; see docs/importing.md."""
     origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
