@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -23,9 +24,11 @@ from app.rooms import Rooms
 from app.services import accounts, benchmarks
 from app.services.leaderboard import listed
 from app.settings import Settings
+from ldsboard import imports
+from ldsboard.origins import BitOrder, Origin, read_origin
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
-benchmark = typer.Typer(help="Publish and list benchmarks.", no_args_is_help=True)
+benchmark = typer.Typer(help="Publish, import and list benchmarks.", no_args_is_help=True)
 user = typer.Typer(help="Manage users.", no_args_is_help=True)
 token = typer.Typer(help="Manage API tokens.", no_args_is_help=True)
 cli.add_typer(benchmark, name="benchmark")
@@ -138,6 +141,61 @@ def publish_benchmark(folder: Annotated[Path, typer.Argument(help="A folder that
     finally:
         database.close()
     typer.echo(published)
+
+
+@benchmark.command("import")
+def import_benchmark(
+    name: Annotated[str, typer.Argument(help="Name of the benchmark to be: lower-case letters, digits, dashes.")],
+    *,
+    masks: Annotated[
+        Path, typer.Option(help="The subsets: 0/1 for each training example, index lists, or packed bits.")
+    ],
+    margins: Annotated[
+        Path, typer.Option(help="What the models gave: (subsets, targets) or (subsets, runs, targets).")
+    ],
+    n_train: Annotated[int | None, typer.Option(min=1, help="Training examples, where the masks do not tell.")] = None,
+    packed: Annotated[BitOrder | None, typer.Option(help="The masks are packed bits, in this order in a byte.")] = None,
+    removed: Annotated[bool, typer.Option("--removed", help="The masks name what was left out.")] = False,
+    losses: Annotated[bool, typer.Option("--losses", help="The margins are losses: negate them.")] = False,
+    output_function: Annotated[
+        str | None,
+        typer.Option(help="What the models gave, by default margin or negative_loss.", show_default=False),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Rows of each subset, as runs of it.")] = 1,
+    completed: Annotated[
+        Path | None, typer.Option(help="Which rows were written: _completed.npy of datamodels.")
+    ] = None,
+    train_labels: Annotated[Path | None, typer.Option(help="Labels of the training examples.")] = None,
+    target_labels: Annotated[Path | None, typer.Option(help="Labels of the targets.")] = None,
+    ranking: Annotated[
+        str | None, typer.Option(help="Rows that rank: A-B, without B. By default the last 80 %.", show_default=False)
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Shown on its page, by default the name.", show_default=False)
+    ] = None,
+    description: Annotated[str, typer.Option(help="A sentence or two on data, model and source.")] = "",
+    licence: Annotated[str, typer.Option(help="Under which the files may be handed on.")] = "not stated",
+    version: Annotated[int, typer.Option(min=1, help="Raise it to correct what was published.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Keep the benchmark folder here.")] = None,
+) -> None:
+    """Publish ground truth that others trained, as a practice board; see docs/importing.md."""
+    origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
+    about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
+    about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
+    settings, database = _database()
+    try:
+        about["output_function"] = imports.output_function(origin, output_function)
+        found = read_origin(origin)
+        about["ranking"] = imports.ranking_rows(len(found.masks_Mn), ranking)
+        with TemporaryDirectory() as elsewhere, database.write() as session:
+            folder = out or Path(elsewhere)
+            manifest = imports.write_import(folder, origin, found, about)
+            benchmarks.publish(session, settings.benchmarks_dir, folder)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    finally:
+        database.close()
+    typer.echo(imports.summary(manifest))
 
 
 @benchmark.command("list")

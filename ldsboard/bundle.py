@@ -7,6 +7,7 @@
     public/margins.npy         float32 (M, R, N)
     public/train_labels.npy, target_labels.npy, optionally train_images.npy, target_images.npy
     public/kit/                recipe.py, index files, reference models
+                               (ground truth from elsewhere may come without labels and kit)
     hidden/hidden.json         the hidden root seed and nonce, sha256 of the arrays beside it
     hidden/masks.npy, margins.npy
 
@@ -176,7 +177,7 @@ def write_bundle(
     masks_Mn, margins_MRN
         The public part, bool (M, n) and float32 (M, R, N); on an open benchmark this is all there is.
     labels, images
-        Arrays called ``train`` and ``target``; images only where their licence allows.
+        Arrays called ``train`` and ``target``, where there are any; images only where their licence allows.
     kit
         A folder to copy as ``public/kit``.
     hidden
@@ -209,7 +210,10 @@ def write_bundle(
         np.save(public / f"{name}.npy", values)
     if kit is not None:
         shutil.copytree(kit, public / "kit")
-    ceiling, spectrum = noise_ceiling(ranking_MRN), margin_spectrum(mean_over_runs(ranking_MRN))
+    # One run tells nothing of its noise: good enough only for what others trained.
+    known = margins_MRN.shape[1] > 1 or hidden is not None
+    ceiling = noise_ceiling(ranking_MRN) if known else None
+    spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
     manifest = Manifest(
         **description,
         n_train=masks_Mn.shape[1],
@@ -220,9 +224,9 @@ def write_bundle(
             "ranking": len(ranking_MRN),
         },
         commitment=commitment(hidden.seed, hidden.nonce) if hidden is not None else None,
-        ceiling=ceiling.value,
-        ceiling_std_error=ceiling.std_error,
-        unreliable_targets=ceiling.unreliable_targets,
+        ceiling=ceiling.value if ceiling else None,
+        ceiling_std_error=ceiling.std_error if ceiling else None,
+        unreliable_targets=ceiling.unreliable_targets if ceiling else None,
         null_band={"unrelated": spectrum.unrelated, "shared": spectrum.shared},
         attempts_spectrum=spectrum.attempts,
         files=_hashes(public),

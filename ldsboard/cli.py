@@ -161,12 +161,13 @@ def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJ
     if as_json:
         _print_json(board)
         return
-    title = f"{board['benchmark']} version {board['version']}, noise ceiling {board['ceiling']:.3f}"
+    ceiling = "unknown" if board["ceiling"] is None else f"{board['ceiling']:.3f}"
+    title = f"{board['benchmark']} version {board['version']}, noise ceiling {ceiling}"
     table = Table("rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "id", title=title)
     for row in board["rows"]:
         low, high = row["rank"]
         rank = str(low) if low == high else f"{low}-{high}"
-        table.add_row(rank, row["method"], row["owner"], _interval(row), f"{row['of_ceiling']:.1%}", row["id"])
+        table.add_row(rank, row["method"], row["owner"], _interval(row), _share(row), row["id"])
     output.print(table)
 
 
@@ -215,9 +216,9 @@ def _show(submission: dict[str, Any], *, as_json: bool) -> None:
     if submission["hidden"]:
         rank = submission["hidden"]["rank"]
         place = f", rank {rank[0]}-{rank[1]}" if rank else ""
-        output.print(
-            f"LDS {_interval(submission['hidden'])}, {submission['hidden']['of_ceiling']:.1%} of the ceiling{place}"
-        )
+        share = _share(submission["hidden"])
+        of_ceiling = f", {share} of the ceiling" if share else ""
+        output.print(f"LDS {_interval(submission['hidden'])}{of_ceiling}{place}")
     if submission["public"]:
         output.print(f"Public LDS {_interval(submission['public'])}")
     _print_warnings(submission["warnings"])
@@ -228,6 +229,11 @@ def _show(submission: dict[str, Any], *, as_json: bool) -> None:
 def _interval(numbers: dict[str, Any]) -> str:
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _share(numbers: dict[str, Any]) -> str:
+    """Write the share of the noise ceiling; nothing where that is unknown."""
+    return "" if numbers["of_ceiling"] is None else f"{numbers['of_ceiling']:.1%}"
 
 
 def _print_warnings(codes: list[str]) -> None:

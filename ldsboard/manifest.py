@@ -24,7 +24,9 @@ class Manifest:
     """What `public/benchmark.json` says.
 
     `subsets` counts the public and the ranking ones; `ranking` names the rows that rank on an open benchmark and is None on
-    a protected one, whose ranking subsets are hidden; `files` maps every other public file to its sha256.
+    a protected one, whose ranking subsets are hidden; `files` maps every other public file to its sha256. One run of each subset
+    tells no noise ceiling: with `runs` 1, `ceiling`, `ceiling_std_error` and `unreliable_targets` are None. `public_seed` is None
+    where the subsets came from elsewhere.
     """
 
     name: str
@@ -42,11 +44,11 @@ class Manifest:
     output_function: str
     split: str
     ranking: tuple[int, int] | None
-    public_seed: int
+    public_seed: int | None
     commitment: str | None
-    ceiling: float
-    ceiling_std_error: float
-    unreliable_targets: int
+    ceiling: float | None
+    ceiling_std_error: float | None
+    unreliable_targets: int | None
     null_band: dict[str, float]
     attempts_spectrum: float
     provenance: dict[str, Any]
@@ -85,6 +87,14 @@ def _number(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]  # one of the two types
 
 
+def _nullable(fits: Callable[[Any], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _natural(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
 def _numbers(*names: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, dict) and set(value) == set(names) and all(map(_number, value.values()))
 
@@ -112,12 +122,12 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "runs": _count,
     "output_function": _text,
     "split": _text,
-    "ranking": lambda value: value is None or (isinstance(value, list) and len(value) == 2 and all(map(_count, value))),  # noqa: PLR2004
-    "public_seed": lambda value: type(value) is int and value >= 0,
-    "commitment": lambda value: value is None or _text(value),
-    "ceiling": _number,
-    "ceiling_std_error": _number,
-    "unreliable_targets": lambda value: type(value) is int and value >= 0,
+    "ranking": _nullable(lambda value: isinstance(value, list) and len(value) == 2 and all(map(_count, value))),  # noqa: PLR2004
+    "public_seed": _nullable(_natural),
+    "commitment": _nullable(_text),
+    "ceiling": _nullable(_number),
+    "ceiling_std_error": _nullable(_number),
+    "unreliable_targets": _nullable(_natural),
     "null_band": _numbers("unrelated", "shared"),
     "attempts_spectrum": _number,
     "provenance": lambda value: isinstance(value, dict),

@@ -49,8 +49,11 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
             f"{array.dtype} of magnitude up to {np.abs(array.astype(np.float64)).max():.3g}",
             "Subtract what they have in common, or round them yourself.",
         )
-    if not np.isfinite(array).all():
-        raise _invalid("finite margins", "NaN or infinite values", "Train the diverged models again.")
+    finite = np.isfinite(array)
+    if not finite.all():
+        rows = np.flatnonzero(~finite.reshape(M, -1).all(axis=1))
+        got = f"NaN or infinite values for {rows.size} of {M} subsets: {', '.join(map(str, rows[:10]))}"
+        raise _invalid("finite margins", got, "Train the diverged models again, or leave out their subsets.")
     array = array.astype(np.result_type(array, np.float32), copy=False)
     return array if array.ndim == 3 else array[:, None, :]  # noqa: PLR2004
 

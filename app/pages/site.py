@@ -61,6 +61,7 @@ def show_benchmark(
         benchmark=leaderboard.benchmark_view(session, found),
         board=leaderboard.view(session, found, after=after, limit=ENTRIES),
         following=after + ENTRIES,
+        kit=benchmarks.has_kit(found.manifest["files"]),
         public_url=public_url,
     )
 

@@ -45,8 +45,10 @@ def rank(interval: tuple[int, int]) -> str:
     return str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
 
 
-def share(value: float) -> str:
-    """Write a share of the ceiling."""
+def share(value: float | None) -> str:
+    """Write a share of the ceiling, where there is one."""
+    if value is None:
+        return "–"  # noqa: RUF001 -- the dash of empty cells is meant
     return f"{100 * value:.1f}\u202f%".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 

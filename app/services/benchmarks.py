@@ -19,6 +19,7 @@ from ldsboard.masks import count_duplicates
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -66,7 +67,7 @@ def publish(session: Session, root: Path, folder: Path) -> Version:
     elif any(known.version == manifest.version for known in benchmark.versions):
         raise PublishError(
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
-            "Raise the version in the manifest."
+            "Raise the version: --version."
         )
     benchmark.current_version = max(benchmark.current_version, manifest.version)
     version = Version(benchmark=benchmark, version=manifest.version, manifest=asdict(manifest))
@@ -99,7 +100,8 @@ def _check(bundle: Bundle) -> None:
         )
     if duplicates := count_duplicates(masks_Mn):
         raise PublishError(f"expected different subsets, got {duplicates} that repeat another. Draw them again.")
-    if not manifest.ceiling > 0:
+    known = manifest.runs > 1 or manifest.split == "protected"
+    if known and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(
             f"expected a positive noise ceiling, got {manifest.ceiling}: the runs do not agree on anything. Train longer."
         )
@@ -111,23 +113,31 @@ def _check(bundle: Bundle) -> None:
 
 def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
     """Refuse a manifest whose numbers are not those of its arrays: every share of the ceiling would be wrong."""
-    ceiling, spectrum = truth.noise_ceiling(rows), truth.margin_spectrum(rows)
+    ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
+    band = manifest.null_band
     stated = [
         manifest.ceiling,
         manifest.ceiling_std_error,
-        manifest.null_band["unrelated"],
-        manifest.null_band["shared"],
+        band["unrelated"],
+        band["shared"],
+        manifest.attempts_spectrum,
     ]
-    found = [ceiling.value, ceiling.std_error, spectrum.unrelated, spectrum.shared]
-    stated, found = [*stated, manifest.attempts_spectrum], [*found, spectrum.attempts]
-    if not np.allclose(stated, found, rtol=1e-6, atol=1e-9):
+    found = [ceiling and ceiling.value, ceiling and ceiling.std_error]
+    found += [spectrum.unrelated, spectrum.shared, spectrum.attempts]
+    # As floats, a number that is absent is nan.
+    if not np.allclose(np.array(stated, float), np.array(found, float), rtol=1e-6, atol=1e-9, equal_nan=True):
         raise PublishError(
             f"expected ceiling, error, null band and spectrum {found} as the arrays have them, got {stated}. Write it again."
         )
-    if not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
+    if has_kit(manifest.files) and not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
         raise PublishError(
-            f"expected the labels among the files, got {sorted(manifest.files)}. Write the folder again."
+            f"expected the labels that its kit needs among the files, got {sorted(manifest.files)}. Write the folder again."
         )
+
+
+def has_kit(files: Iterable[str]) -> bool:
+    """Tell whether a benchmark with these public files shows how its models were trained."""
+    return any(name.startswith("kit/") for name in files)
 
 
 def _copy(bundle: Bundle, target: Path) -> None:

@@ -34,7 +34,7 @@ class RankingNumbers(BaseModel):
     std_error: float
     ci: Interval = Field(description="95 % interval, for these targets and this recipe")
     rank: tuple[int, int] | None = Field(description="lowest and highest rank it may have; null while not listed")
-    of_ceiling: float = Field(description="share of the noise ceiling")
+    of_ceiling: float | None = Field(description="share of the noise ceiling; null where one run tells none")
     z_random: float = Field(description="distance from what chance gives, in standard deviations")
 
 
@@ -110,8 +110,8 @@ class BenchmarkView(BaseModel):
     runs: int
     split: Literal["protected", "open"]
     output_function: str
-    ceiling: float
-    ceiling_std_error: float
+    ceiling: float | None = Field(description="null where every subset was trained once")
+    ceiling_std_error: float | None
     null_band: dict[str, float]
     recipe: dict[str, Any]
     versions: list[int]
@@ -130,7 +130,7 @@ class Row(BaseModel):
     std_error: float
     ci: Interval
     rank: tuple[int, int]
-    of_ceiling: float
+    of_ceiling: float | None
     z_random: float
     attempts: int
     possible_gain: float = Field(description="bound on what earlier answers may have added to the LDS")
@@ -144,8 +144,8 @@ class LeaderboardView(BaseModel):
 
     benchmark: str
     version: int
-    ceiling: float
-    ceiling_std_error: float
+    ceiling: float | None
+    ceiling_std_error: float | None
     null_band: dict[str, float]
     rows: list[Row]
     next: str | None = Field(description="address of the next page")
@@ -203,12 +203,13 @@ def ranking_numbers(measurement: Measurement, manifest: dict[str, Any], rank: tu
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
     numbers = published({name: getattr(measurement, name) for name in names}, manifest["split"])
     # The share is taken of what is published, so that it tells no further digit.
-    share = published({"of_ceiling": numbers["lds"] / manifest["ceiling"]}, manifest["split"])
+    ceiling = manifest["ceiling"]
+    share = {} if ceiling is None else published({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])
     return RankingNumbers(
         lds=numbers["lds"],
         std_error=numbers["std_error"],
         ci=(numbers["ci_low"], numbers["ci_high"]),
         rank=rank,
-        of_ceiling=share["of_ceiling"],
+        of_ceiling=share.get("of_ceiling"),
         z_random=numbers["z_random"],
     )

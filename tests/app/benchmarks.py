@@ -65,13 +65,14 @@ def write_benchmark(
     public: int = 40,
     ranking: int = 120,
     noise: float = 2.0,
+    runs: int = 2,
 ) -> Example:
-    """Write a benchmark whose margins are sums of known effects and the noise of two runs."""
+    """Write a benchmark whose margins are sums of known effects and the noise of each run."""
     rng = np.random.default_rng(0)
     effects_nN = rng.normal(size=(n, N))
 
     def margins(masks_Mn: NDArray[np.bool_]) -> NDArray[np.float32]:
-        noise_MRN = noise * rng.normal(size=(len(masks_Mn), 2, N))
+        noise_MRN = noise * rng.normal(size=(len(masks_Mn), runs, N))
         margins_MRN: NDArray[np.float32] = ((masks_Mn @ effects_nN)[:, None, :] + noise_MRN).astype(np.float32)
         return margins_MRN
 

@@ -52,13 +52,15 @@ def test_a_ranked_submission_shows_its_public_numbers_whole_and_its_hidden_ones_
         "z_random": public.z_random,
     }
     low, high = hidden.confidence_interval
+    ceiling = toy.bundle.manifest.ceiling
+    assert ceiling is not None
     shown = view["hidden"]
     assert shown.pop("rank")
     assert shown == {
         "lds": round(hidden.lds, 4),
         "std_error": round(hidden.std_error, 4),
         "ci": [round(low, 4), round(high, 4)],
-        "of_ceiling": round(round(hidden.lds, 4) / toy.bundle.manifest.ceiling, 4),
+        "of_ceiling": round(round(hidden.lds, 4) / ceiling, 4),
         "z_random": float(f"{hidden.z_random:.2g}"),
     }
     measured = service.measured(view["id"])
@@ -93,6 +95,7 @@ def test_an_open_benchmark_shows_its_ranking_numbers_whole(service: Service, tok
     assert ranking.lds == GroundTruth(bundle.masks_Mn[40:], bundle.margins_MRN[40:]).score(scores_nN).lds
     assert view["hidden"]["lds"] == ranking.lds
     assert view["hidden"]["std_error"] == ranking.std_error
+    assert bundle.manifest.ceiling is not None
     assert view["hidden"]["of_ceiling"] == ranking.lds / bundle.manifest.ceiling
     row = service.client.get("/benchmarks/open-toy/leaderboard").json()["rows"][0]
     assert (row["lds"], row["std_error"], tuple(row["ci"])) == (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.services import benchmarks
+from tests.app.benchmarks import write_benchmark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +66,33 @@ def test_hidden_arrays_are_always_verified_and_their_seed_never_repeated(
             benchmarks.publish(session, tmp_path / "published", folder)
         assert members["seed"] not in str(refused.value)
         assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(("split", "runs"), [("protected", 2), ("open", 2), ("open", 1)])
+def test_a_ceiling_is_stated_exactly_where_there_are_runs_to_tell_it(
+    database: Database, tmp_path: Path, split: str, runs: int
+) -> None:
+    folder = write_benchmark(tmp_path, "toy", split=split, runs=runs).folder
+    path = folder / "public" / "benchmark.json"
+    members = json.loads(path.read_text())
+    for field in ("ceiling", "ceiling_std_error"):
+        path.write_text(json.dumps(members | {field: 0.5 if runs == 1 else None}))
+        with database.write() as session, pytest.raises(benchmarks.PublishError, match=r"expected .*ceiling"):
+            benchmarks.publish(session, tmp_path / "published", folder)
+    path.write_text(json.dumps(members))
+    with database.write() as session:
+        benchmarks.publish(session, tmp_path / "published", folder)
+
+
+def test_a_kit_needs_the_labels_and_a_benchmark_without_one_does_not(database: Database, tmp_path: Path) -> None:
+    folder = write_benchmark(tmp_path, "toy", split="open").folder
+    path = folder / "public" / "benchmark.json"
+    members = json.loads(path.read_text())
+    del members["files"]["train_labels.npy"]
+    path.write_text(json.dumps(members))
+    with database.write() as session, pytest.raises(benchmarks.PublishError, match="the labels that its kit needs"):
+        benchmarks.publish(session, tmp_path / "published", folder)
+    del members["files"]["kit/recipe.py"]
+    path.write_text(json.dumps(members))
+    with database.write() as session:
+        benchmarks.publish(session, tmp_path / "published", folder)

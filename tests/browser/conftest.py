@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill
-from tests.app.service import Service
+from tests.app.service import Service, npy
 from tests.browser.chromium import launch
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A server with a filled board and an open one."""
+    """A server with a filled board, an open one, and one without a noise ceiling."""
 
     url: str
     ids: dict[str, str]
@@ -31,7 +31,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Service(tmp_path_factory.mktemp("site")) as service:
         service.publish(toy.folder)
         service.publish(write_benchmark(tmp_path_factory.mktemp("open"), "open-toy", split="open").folder)
-        yield Site(service.url, fill(service, toy))
+        once = write_benchmark(tmp_path_factory.mktemp("once"), "once", split="open", runs=1)
+        service.publish(once.folder)
+        alone = service.scored(service.token("ada"), once.name, npy(once.scores()))
+        yield Site(service.url, fill(service, toy) | {"alone": alone["id"]})
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ def test_every_page_opens_without_trouble_and_fits(visitor: Visitor, width: int,
         "/",
         "/benchmarks/toy",
         "/benchmarks/open-toy",
+        "/benchmarks/once",
         "/compare",
         f"/compare?a={ids['good']}&b={ids['middling']}",
     ]
@@ -73,6 +74,17 @@ def test_board_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
     assert "good · bob" in text
     assert chart.locator("style").text_content() == PLOT_STYLE
     assert chart.evaluate("chart => getComputedStyle(chart).display") == "block"
+
+
+def test_board_without_a_noise_ceiling_is_drawn_without_it(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/once")
+    chart = page.locator("figure[data-chart=board] svg.plot")
+    chart.wait_for()
+    assert chart.locator("g[aria-label=dot] circle").count() == 1
+    assert "chance" in (chart.text_content() or "")
+    assert "ceiling" not in (chart.text_content() or "")
+    assert chart.locator("[stroke='var(--ceiling)'], [fill='var(--ceiling)']").locator("line, rect, text").count() == 0
+    assert "NaN" not in chart.inner_html()
 
 
 def test_histogram_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:

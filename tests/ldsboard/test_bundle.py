@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,11 +238,20 @@ def test_a_split_and_its_parts_must_agree(
         write_bundle(tmp_path, description, masks_Mn=MASKS, margins_MRN=MARGINS, labels=LABELS, hidden=hidden)
 
 
-def test_one_run_has_no_ceiling_and_makes_no_benchmark(tmp_path: Path) -> None:
+def test_one_run_has_no_ceiling_and_makes_no_protected_benchmark(tmp_path: Path) -> None:
+    once = replace(HIDDEN, margins_MRN=HIDDEN.margins_MRN[:, :1])
     with pytest.raises(ProblemError, match="at least 2 runs"):
-        write_bundle(tmp_path, OPEN, masks_Mn=MASKS, margins_MRN=MARGINS[:, :1], labels=LABELS)
+        write_bundle(tmp_path, DESCRIPTION, masks_Mn=MASKS, margins_MRN=MARGINS[:, :1], labels=LABELS, hidden=once)
     with pytest.raises(BundleError, match="expected a benchmark manifest"):
         Bundle.open(tmp_path)
+
+
+def test_an_open_benchmark_may_have_one_run_and_neither_ceiling_nor_labels(tmp_path: Path) -> None:
+    written = write_bundle(tmp_path, OPEN, masks_Mn=MASKS, margins_MRN=MARGINS[:, :1], labels={})
+    assert (written.ceiling, written.ceiling_std_error, written.unreliable_targets) == (None, None, None)
+    assert written.null_band["unrelated"] > 0
+    assert set(written.files) == {"masks.npy", "margins.npy"}
+    assert Bundle.open(tmp_path).manifest == written
 
 
 @pytest.mark.parametrize(

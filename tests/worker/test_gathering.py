@@ -94,6 +94,7 @@ def test_kit_makes_the_references_again(bundle: Bundle) -> None:
     recipe = import_file(kit / "recipe.py")
     images, labels = bundle.array("train_images"), torch.from_numpy(bundle.array("train_labels"))
     seed = bundle.manifest.public_seed
+    assert seed is not None
     model = recipe.build()
     recipe.initialise(model, np.random.default_rng([seed, REFERENCE_SUBSET, 3, 1]))
     order = recipe.order(np.random.default_rng([seed, REFERENCE_SUBSET, 3, 2]), np.arange(len(images)))

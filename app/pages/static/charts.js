@@ -10,7 +10,8 @@ const numbers = (element) =>
 const rows = (table) => [...table.tBodies[0].rows];
 
 function board(table, width) {
-  const { ceiling, ceilingError, unrelated, shared } = numbers(table);
+  const { ceiling, ceilingError, unrelated, shared } = numbers(table); // without a ceiling, where subsets have one run
+  const known = ceiling === undefined ? [] : [ceiling];
   const shown = rows(table).slice(0, LONGEST);
   const methods = shown.map((row) => row.dataset.method);
   const entries = shown.map((row) => {
@@ -27,7 +28,7 @@ function board(table, width) {
   const short = (label) => (label.length > fitting ? `${label.slice(0, fitting - 1)}…` : label);
   const band = Math.max(unrelated, shared);
   const low = Math.min(-band, ...entries.map((entry) => entry.low));
-  const high = Math.max(ceiling + ceilingError, ...entries.map((entry) => entry.high));
+  const high = Math.max(band, ...known.map((value) => value + ceilingError), ...entries.map((entry) => entry.high));
   return {
     height: entries.length * 26 + 76,
     marginLeft,
@@ -40,9 +41,9 @@ function board(table, width) {
       Plot.rectX([{}], { x1: -shared, x2: shared, fill: "var(--chance)", fillOpacity: 0.5 }),
       Plot.rectX([{}], { x1: -unrelated, x2: unrelated, fill: "var(--chance)" }),
       Plot.ruleX([0], { stroke: "var(--line)" }),
-      Plot.rectX([{}], { x1: ceiling - ceilingError, x2: ceiling + ceilingError, fill: "var(--ceiling)", fillOpacity: 0.25 }),
-      Plot.ruleX([ceiling], { stroke: "var(--ceiling)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
-      Plot.text([ceiling], { x: (value) => value, text: () => "ceiling", frameAnchor: "top", textAnchor: "end", dx: -4, dy: -14, fill: "var(--ceiling)" }),
+      Plot.rectX(known, { x1: (value) => value - ceilingError, x2: (value) => value + ceilingError, fill: "var(--ceiling)", fillOpacity: 0.25 }),
+      Plot.ruleX(known, { stroke: "var(--ceiling)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
+      Plot.text(known, { x: (value) => value, text: () => "ceiling", frameAnchor: "top", textAnchor: "end", dx: -4, dy: -14, fill: "var(--ceiling)" }),
       Plot.text([0], { x: (value) => value, text: () => "chance", frameAnchor: "top", dy: -14, fill: "var(--quiet)" }),
       Plot.ruleY(entries, { y: "id", x1: "low", x2: "high", stroke: "var(--accent)", strokeWidth: 2 }),
       Plot.dot(entries, {

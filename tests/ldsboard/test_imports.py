@@ -1,0 +1,133 @@
+"""What an import says of itself, and what it refuses to say.
+
+Legend: M subsets, R runs, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ldsboard import GroundTruth
+from ldsboard.bundle import Bundle
+from ldsboard.imports import output_function, ranking_rows, summary, write_import
+from ldsboard.manifest import BundleError
+from ldsboard.origins import Origin, read_origin
+from ldsboard.tables import TableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+M, n, N = 40, 20, 3
+rng = np.random.default_rng(8)
+MASKS = rng.random((M, n)) < 0.4
+MARGINS = rng.normal(size=(M, N)).astype(np.float32)
+ABOUT: dict[str, Any] = {
+    "name": "cifar2",
+    "version": 3,
+    "title": "CIFAR-2",
+    "description": "From TRAK.",
+    "licence": "MIT",
+    "output_function": "margin",
+    "ranking": (10, 35),
+}
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    np.save(tmp_path / "mask.npy", MASKS)
+    np.save(tmp_path / "val_margins.npy", MARGINS)
+    return Origin(tmp_path / "mask.npy", tmp_path / "val_margins.npy")
+
+
+def test_a_benchmark_from_elsewhere_states_what_is_known_and_no_more(origin: Origin, tmp_path: Path) -> None:
+    written = write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
+    assert {name: getattr(written, name) for name in ABOUT} == ABOUT
+    assert (written.split, written.commitment, written.public_seed) == ("open", None, None)
+    assert (written.ceiling, written.ceiling_std_error, written.unreliable_targets) == (None, None, None)
+    assert (written.n_train, written.n_targets, written.runs) == (n, N, 1)
+    assert written.subsets == {"public": 10, "ranking": 25}
+    assert written.alpha == MASKS.mean()
+    sizes = MASKS.sum(axis=1)
+    assert written.provenance == {
+        "imported": {
+            name: {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for name, path in (("masks", origin.masks), ("margins", origin.margins))
+        },
+        "packed": None,
+        "removed_inverted": False,
+        "losses_negated": False,
+        "rounded_to_float32": False,
+        "subset_sizes": {"smallest": sizes.min(), "largest": sizes.max()},
+    }
+    assert str(tmp_path) not in (tmp_path / "made/public/benchmark.json").read_text()
+
+
+def test_the_folder_reads_as_any_other(origin: Origin, tmp_path: Path) -> None:
+    runs_MRN = np.stack([MARGINS, MARGINS + rng.normal(size=(M, N)).astype(np.float32)], axis=1)
+    np.save(origin.margins, runs_MRN)
+    written = write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
+    bundle = Bundle.open(tmp_path / "made")
+    assert bundle.manifest == written
+    masks_Mn, margins_MRN, parts = bundle.scored_arrays()
+    assert np.array_equal(masks_Mn, MASKS)
+    assert np.array_equal(margins_MRN, runs_MRN)
+    assert parts == {"public": slice(0, 10), "ranking": slice(10, 35)}
+    assert written.ceiling == GroundTruth(MASKS, runs_MRN).noise_ceiling(slice(10, 35)).value
+
+
+@pytest.mark.parametrize("target", [0, 2])
+@pytest.mark.parametrize("rows", [slice(0, 10), slice(10, 35)])
+def test_a_target_that_is_constant_in_a_part_is_named(origin: Origin, tmp_path: Path, target: int, rows: slice) -> None:
+    margins_MN = MARGINS.copy()
+    margins_MN[rows, target] = 1.25
+    np.save(origin.margins, margins_MN)
+    with pytest.raises(TableError, match=rf"val_margins\.npy: .*got 1 constant target\(s\): {target}\."):
+        write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_protected_benchmark_is_not_overwritten(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "made/hidden").mkdir(parents=True)
+    with pytest.raises(BundleError, match="Choose another folder"):
+        write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
+
+
+def test_the_last_four_fifths_rank_unless_others_are_wanted() -> None:
+    assert ranking_rows(1000, None) == (200, 1000)
+    assert ranking_rows(1000, "50-900") == (50, 900)
+
+
+@pytest.mark.parametrize("wanted", ["0-40", "5-41", "20-20", "30-10", "5", "5:40", "-5-40", "a-b", "", "5-40 "])
+def test_rows_that_are_none_are_refused(wanted: str) -> None:
+    with pytest.raises(TableError, match=r"A-B with 0 < A < B <= 40, .*got"):
+        ranking_rows(40, wanted)
+
+
+def test_output_functions_have_a_name_that_fits_the_sign(origin: Origin) -> None:
+    losses = replace(origin, losses=True)
+    assert output_function(origin, None) == "margin"
+    assert output_function(losses, None) == "negative_loss"
+    assert output_function(origin, "negative_loss") == "negative_loss"
+    assert output_function(losses, "negative_perplexity") == "negative_perplexity"
+    for wrong, name in ((losses, "margin"), (origin, "loss"), (origin, "The margin"), (origin, "")):
+        with pytest.raises(TableError, match=r"expected the output function of .*val_margins\.npy"):
+            output_function(wrong, name)
+
+
+def test_the_summary_has_what_a_wrong_option_would_change(origin: Origin, tmp_path: Path) -> None:
+    np.save(origin.margins, MARGINS.astype(np.float64) + 1e-12)
+    text = summary(write_import(tmp_path / "made", origin, read_origin(origin), ABOUT))
+    sizes = MASKS.sum(axis=1)
+    assert text.splitlines() == [
+        f"20 training examples, of which each subset holds {sizes.min()} to {sizes.max()}.",
+        "3 targets, output function margin, 1 run(s) of each subset.",
+        "10 subsets to practise on, and 25 that rank: rows 10 to 34.",
+        "The noise ceiling is not known: that takes two runs.",
+        "Margins were rounded to float32.",
+        "Published cifar2 version 3 as a practice board.",
+    ]

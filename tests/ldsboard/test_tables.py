@@ -1,0 +1,169 @@
+"""Files of numbers as numpy, dattri, spreadsheets and scripts write them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from ldsboard.tables import TableError, read_array, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+EVEN = [[4, 1, 0], [2, 3, 5]]
+RAGGED = [[4, 1, 0], [2, 3], []]
+
+
+def _npz(path: Path, rows: Sequence[Sequence[int]]) -> None:
+    np.savez(path, *(np.array(row, dtype=int) for row in rows))
+
+
+def _npz_of_one(path: Path, rows: Sequence[Sequence[int]]) -> None:
+    np.savez(path, subsets=np.array(rows))
+
+
+def _json(path: Path, rows: Sequence[Sequence[int]]) -> None:
+    path.write_text(json.dumps(rows))
+
+
+def _csv(path: Path, rows: Sequence[Sequence[int]]) -> None:
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+
+
+def _savetxt(path: Path, rows: Sequence[Sequence[int]]) -> None:
+    np.savetxt(path, np.array(rows), fmt="%d")
+
+
+def _retrain_lds(path: Path, rows: Sequence[Sequence[int]]) -> None:
+    """What dattri's retrain_lds leaves of its subsets: the indices of each, joined by line ends."""
+    for i, row in enumerate(rows):
+        (path / str(i)).mkdir(parents=True)
+        (path / str(i) / "indices.txt").write_text("\n".join(map(str, row)))
+    (path / "metadata.yml").write_text(f"mode: lds\nnum_subsets: {len(rows)}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.npy", np.save),
+        ("a.npz", _npz),
+        ("a.npz", _npz_of_one),
+        ("a.json", _json),
+        ("a.csv", _csv),
+        ("a.txt", _savetxt),
+        ("retrain", _retrain_lds),
+    ],
+)
+def test_rows_of_one_length_become_an_array(name: str, write: Callable[..., None], tmp_path: Path) -> None:
+    write(tmp_path / name, EVEN)
+    assert read_array(tmp_path / name).tolist() == EVEN
+    assert read_array(tmp_path / name).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("a.npz", _npz), ("a.json", _json), ("a.csv", _csv), ("retrain", _retrain_lds)]
+)
+def test_rows_of_several_lengths_stay_rows(name: str, write: Callable[..., None], tmp_path: Path) -> None:
+    write(tmp_path / name, RAGGED)
+    assert [row.tolist() for row in read_table(tmp_path / name)] == RAGGED
+    with pytest.raises(TableError, match=r"rows of one length in .*got lengths from 0 to 3"):
+        read_array(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.npz", _npz), ("retrain", _retrain_lds)])
+def test_more_than_ten_rows_keep_their_order(name: str, write: Callable[..., None], tmp_path: Path) -> None:
+    write(tmp_path / name, [[i, i + 1] for i in range(23)])
+    assert read_array(tmp_path / name)[:, 0].tolist() == list(range(23))
+
+
+def test_floating_point_text_keeps_every_bit(tmp_path: Path) -> None:
+    margins_MN = np.random.default_rng(0).normal(size=(4, 3))
+    np.savetxt(tmp_path / "margins.csv", margins_MN, delimiter=",")
+    assert np.array_equal(read_array(tmp_path / "margins.csv"), margins_MN)
+
+
+@pytest.mark.parametrize("value", [torch.tensor(EVEN), [torch.tensor(row) for row in EVEN], torch.tensor([3.5, 4.5])])
+def test_a_torch_file_is_not_opened_and_the_error_says_how_its_owner_converts_it(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "indices_lds.pt"
+    torch.save(value, path)
+    (tmp_path / "misnamed.npy").write_bytes(path.read_bytes())
+    with pytest.raises(TableError, match=r"pickled objects, which this program never opens.*torch\.load"):
+        read_table(tmp_path / "misnamed.npy")
+    with pytest.raises(TableError, match="got pickled objects, which this program never opens") as refused:
+        read_table(path)
+    _run_what_it_says(str(refused.value))
+    expected = value if isinstance(value, torch.Tensor) else torch.stack(value)
+    assert np.array_equal(read_array(path.with_suffix(".npz")), expected.numpy())
+
+
+def test_rows_that_numpy_pickled_are_not_opened_and_the_error_says_how_to_convert_them(tmp_path: Path) -> None:
+    path = tmp_path / "subsets.npy"
+    np.save(path, np.array([np.array(row, dtype=int) for row in RAGGED], dtype=object))
+    with pytest.raises(TableError, match="got pickled objects") as refused:
+        read_table(path)
+    _run_what_it_says(str(refused.value))
+    assert [row.tolist() for row in read_table(path.with_suffix(".npz"))] == RAGGED
+
+
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    for name in ("trap.pkl", "trap.pt", "trap.npy", "trap.npz", "trap.json", "trap.csv"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+        with pytest.raises(TableError):
+            read_table(tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.npy", b""),
+        ("a.npy", b"\x93NUMPY\x01\x00\x10\x00not a header   "),
+        ("a.npy", b"plain text"),
+        ("a.npz", b"PK\x03\x04 and nothing more"),
+        ("a.npz", b"PK\x05\x06" + bytes(18)),
+        ("a.json", b"{"),
+        ("a.json", b"[1, null]"),
+        ("a.json", b"5"),
+        ("a.json", b'[["a", {}]]'),
+        ("a.csv", b"index,other\n1,2\n"),
+        ("a.csv", b"\xff\xfe\x00"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_name(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=r"a\.(npy|npz|json|csv)") as refused:
+        read_array(tmp_path / name)
+    assert "expected" in str(refused.value)
+
+
+def test_the_line_of_a_text_that_is_no_row_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n3,four\n")
+    with pytest.raises(TableError, match="line 2: could not convert string to float: 'four'"):
+        read_table(tmp_path / "a.csv")
+
+
+def test_a_missing_subset_of_a_retrain_folder_is_named(tmp_path: Path) -> None:
+    _retrain_lds(tmp_path / "retrain", EVEN * 3)
+    (tmp_path / "retrain/4/indices.txt").unlink()
+    with pytest.raises(TableError, match=r"got none for 4\. Put the folders of all its jobs together"):
+        read_table(tmp_path / "retrain")
+    with pytest.raises(TableError, match="got none for 0"):
+        read_table(tmp_path)
+
+
+def _run_what_it_says(message: str) -> None:
+    """Run the line of an error message as its reader would, without the start of another Python."""
+    program, option, code = shlex.split(message[message.index("python -c") : message.index("  and give")])
+    assert (program, option) == ("python", "-c")
+    exec(code, {})  # noqa: S102 -- the line is ours
