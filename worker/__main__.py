@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,17 +15,25 @@ from rich.console import Console
 from ldsboard.manifest import BundleError
 from worker import bench, recipes
 from worker.baselines.command import baseline
+from worker.campaign import Campaign, Outcome
 from worker.gathering import gather as gather_folder
 from worker.plan import ConfigurationError, Plan
 from worker.processes import ProcessError
-from worker.progress import show
-from worker.shards import ShardError, as_ranges, cut, missing, read_all
-from worker.training import begin
+from worker.shards import ShardError, as_ranges
 from worker.training import train as train_shards
+
+if TYPE_CHECKING:
+    from worker.campaign import Trainers
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 console = Console(stderr=True)
 DEFAULTS = Plan("")
+
+ShardSize = Annotated[
+    int | None, typer.Option(help="Models in a shard file; a multiple of the group. About a hundred when not given.")
+]
+Shards = Annotated[str, typer.Option(help="Only the shards a-b (from 0, both included); `gather` when all are there.")]
+Processes = Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core.")]
 
 
 @app.command()
@@ -40,9 +50,9 @@ def train(
     version: Annotated[int, typer.Option(help="Version of the benchmark.")] = DEFAULTS.version,
     group: Annotated[int, typer.Option(help="Models that train at once (K).")] = DEFAULTS.group,
     engine: Annotated[str, typer.Option(help="batched or sequential.")] = DEFAULTS.engine,
-    shard_size: Annotated[int, typer.Option(help="Models in a shard file; a multiple of the group.")] = 100,
-    shards: Annotated[str, typer.Option(help="Only the shards a-b (from 0, both included).")] = "",
-    processes: Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core.")] = 0,
+    shard_size: ShardSize = None,
+    shards: Shards = "",
+    processes: Processes = 0,
     public_seed: Annotated[int, typer.Option(help="Root seed of all that is public.")] = DEFAULTS.public_seed,
     hidden_seed: Annotated[
         str | None,
@@ -52,21 +62,29 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train the models of a benchmark, and gather them when all are there."""
+    """Train the models of a benchmark, and gather them when all are there. Ctrl-C finishes the shards under way."""
     plan = Plan(recipe, version, split, public, ranking, runs, group, engine, public_seed)
-    every = cut(len(plan.models), shard_size, group)
-    wanted = every[_shard_range(shards, len(every))]
-    job, configuration = begin(plan, out, recipes.load, hidden_seed)
-    absent = missing(read_all(out / "shards", configuration.digest), len(plan.models))
-    todo = [shard for shard in wanted if absent.intersection(shard)]
-    if todo:
-        models = sum(map(len, todo))
-        console.print(f"{recipe}: {models} of {len(plan.models)} models to train")
-        show(train_shards(job, todo, processes or _cores()), models, console)
-        absent = missing(read_all(out / "shards", configuration.digest), len(plan.models))
-    if absent:
-        console.print(f"Still missing: models {as_ranges(absent)}.")
-    elif todo or not (out / "public" / "benchmark.json").exists():
+    campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
+    _conclude(campaign, campaign.train(plan, hidden_seed))
+
+
+def _trainers(processes: int) -> Trainers:
+    return partial(train_shards, count=processes or _cores())
+
+
+def _conclude(campaign: Campaign, outcome: Outcome) -> None:
+    """Gather what is complete; say what is missing."""
+    out = campaign.folder
+    if outcome.absent:
+        console.print(f"Still missing: models {as_ranges(outcome.absent)}.")
+    if outcome.interrupted:
+        console.print("Stopped as asked. The same command goes on from here.")
+        raise typer.Exit(128 + signal.SIGINT)
+    if outcome.absent:
+        return
+    if campaign.shards:  # several machines may come here at once, and one has to gather
+        console.print(f"All models are there. Now: python -m worker gather {out}", soft_wrap=True)
+    elif outcome.models or not (out / "public" / "benchmark.json").exists():
         gather(out)
     else:
         console.print(f"{out} is complete.")
@@ -95,15 +113,6 @@ def show_bench(
 ) -> None:
     """Time batched beside one-by-one training."""
     typer.echo(bench.table(recipe, bench.compare(recipe, recipes.load, group, rounds)))
-
-
-def _shard_range(text: str, count: int) -> slice:
-    if not text:
-        return slice(None)
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < count):
-        raise ConfigurationError(f"expected shards as a-b with a <= b < {count}, got {text!r}")
-    return slice(int(first), int(last) + 1)
 
 
 def _cores() -> int:

@@ -24,7 +24,7 @@ from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.shards import Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,6 +50,15 @@ class Progress(NamedTuple):
 
     models: int
     accuracy_sum: float
+
+
+class Finished(NamedTuple):
+    """A report that a shard, of the models numbered `start` up to `stop`, is written: mean accuracy, processor seconds."""
+
+    start: int
+    stop: int
+    accuracy: float
+    seconds: float
 
 
 class Trainer:
@@ -132,14 +141,15 @@ class Job:
         """Make the trainer of this job."""
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden)
 
-    def prepare(self) -> Callable[[range], Iterator[Progress]]:
-        """Return the function that trains and writes a shard, and reports on it group by group."""
+    def prepare(self) -> Callable[[range], Iterator[Progress | Finished]]:
+        """Return the function that trains and writes a shard, and reports on it group by group, then on the whole."""
         trainer = self.trainer()
 
-        def work(numbers: range) -> Iterator[Progress]:
+        def work(numbers: range) -> Iterator[Progress | Finished]:
             for outcome in trainer.train_shard(numbers):
                 if isinstance(outcome, Shard):
                     outcome.write(self.folder / "shards", trainer.configuration.digest)
+                    yield finished(outcome)
                 else:
                     yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
 
@@ -167,6 +177,11 @@ def begin(
     return Job(plan, folder, load, data, hidden), configuration
 
 
-def train(job: Job, shards: Sequence[range], count: int) -> Iterator[Progress]:
+def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:
     """Train shards over a number of processes, and yield their reports."""
     return processes.run(job.prepare, shards, count)
+
+
+def finished(shard: Shard) -> Finished:
+    """Return the report on a shard that was written."""
+    return Finished(shard.start, shard.stop, round(float(shard.accuracy.mean()), 4), round(shard.seconds, 3))
