@@ -17,9 +17,10 @@ from worker import bench, recipes
 from worker.baselines.command import baseline
 from worker.campaign import Campaign, Outcome
 from worker.gathering import gather as gather_folder
-from worker.plan import ConfigurationError, Plan
+from worker.outliers import outliers
+from worker.plan import Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
-from worker.shards import ShardError, as_ranges
+from worker.shards import ShardError, as_ranges, read_all
 from worker.training import train as train_shards
 
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ def _trainers(processes: int) -> Trainers:
     return partial(train_shards, count=processes or _cores())
 
 
+def _name_outliers(folder: Path) -> None:
+    found = outliers(read_all(folder / "shards", Configuration.read(folder).digest))
+    if found:
+        console.print(f"{len(found)} outliers; look at them before you publish:")
+    for outlier in found:
+        console.print(f"  {outlier}", soft_wrap=True)
+
+
 def _conclude(campaign: Campaign, outcome: Outcome) -> None:
     """Gather what is complete; say what is missing."""
     out = campaign.folder
@@ -80,6 +89,8 @@ def _conclude(campaign: Campaign, outcome: Outcome) -> None:
     if outcome.interrupted:
         console.print("Stopped as asked. The same command goes on from here.")
         raise typer.Exit(128 + signal.SIGINT)
+    if outcome.absent or campaign.shards:
+        _name_outliers(out)
     if outcome.absent:
         return
     if campaign.shards:  # several machines may come here at once, and one has to gather
@@ -93,6 +104,7 @@ def _conclude(campaign: Campaign, outcome: Outcome) -> None:
 @app.command()
 def gather(folder: Annotated[Path, typer.Argument(help="A folder that was trained in.")]) -> None:
     """Write the benchmark of a folder whose models are all trained."""
+    _name_outliers(folder)
     with console.status("gathering, and training the reference models"):
         manifest = gather_folder(folder, recipes.load)
     made = manifest.provenance

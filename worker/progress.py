@@ -72,6 +72,11 @@ class Tally:
         return self.before + self.trained
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Models done, and all of them."""
+        return {"done": self.done, "models": self.models}
+
+    @property
     def accuracy(self) -> float:
         """Mean accuracy of the models that there are; only with at least one."""
         return self.accuracy_sum / self.done
@@ -99,16 +104,19 @@ def show(reports: Iterable[Progress | Finished], tally: Tally, console: Console,
 
     On a terminal this is a bar; elsewhere, such as in the output of a batch job, a line for each shard.
     """
-    log.write("begun", models=tally.models, done=tally.done)
-    with _bar(tally, console) as bar:
-        for report in reports:
-            if isinstance(report, Finished):
-                figures = {"done": tally.done, "models": tally.models, "per_second": round(tally.per_second, 3)}
-                log.write("shard", **report._asdict(), **figures)
-                if not console.is_terminal:
-                    name = shard_name(report.start, report.stop)
-                    console.print(f"{name}: {tally.done} of {tally.models} models  {tally}", soft_wrap=True)
-            else:
-                tally.add(report)
-                bar.update(bar.task_ids[0], completed=tally.done, figures=str(tally))
-    log.write("ended", done=tally.done, models=tally.models)
+    log.write("begun", **tally.counts)
+    try:
+        with _bar(tally, console) as bar:
+            for report in reports:
+                if isinstance(report, Finished):
+                    log.write("shard", **report._asdict(), **tally.counts, per_second=round(tally.per_second, 3))
+                    if not console.is_terminal:
+                        name = shard_name(report.start, report.stop)
+                        console.print(f"{name}: {tally.done} of {tally.models} models  {tally}", soft_wrap=True)
+                else:
+                    tally.add(report)
+                    bar.update(bar.task_ids[0], completed=tally.done, figures=str(tally))
+    except BaseException as error:
+        log.write("failed", error=type(error).__name__, **tally.counts)
+        raise
+    log.write("ended", **tally.counts)
