@@ -1,4 +1,4 @@
-"""The trainer's command line: ``python -m worker train | gather | baseline | bench``."""
+"""The trainer's command line: ``python -m worker train | remake | gather | baseline | bench``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from worker.gathering import gather as gather_folder
 from worker.outliers import outliers
 from worker.plan import Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
+from worker.remaking import remake
 from worker.shards import ShardError, as_ranges, read_all
 from worker.training import train as train_shards
 
@@ -67,6 +68,30 @@ def train(
     plan = Plan(recipe, version, split, public, ranking, runs, group, engine, public_seed)
     campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
     _conclude(campaign, campaign.train(plan, hidden_seed))
+
+
+@app.command("remake")
+def make_again(
+    benchmark: Annotated[Path, typer.Argument(help="The folder of a benchmark; nothing but its manifest is read.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for shards and the new benchmark; an interrupted one is continued.")
+    ],
+    *,
+    hidden: Annotated[
+        Path | None, typer.Option(help="The operator's hidden.json; that of the folder when not given.")
+    ] = None,
+    shard_size: ShardSize = None,
+    shards: Shards = "",
+    processes: Processes = 0,
+) -> None:
+    """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
+    plan, seed, differences = remake(benchmark, recipes.load, hidden)
+    for difference in differences:
+        console.print(f"Numbers may differ in their last digits: {difference}.", markup=False, soft_wrap=True)
+    if seed is not None and seed.keep(out) != seed:
+        raise ConfigurationError(f"{out} holds another hidden seed than {benchmark}. Choose another folder.")
+    campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
+    _conclude(campaign, campaign.train(plan, f"{seed.seed:032x}" if seed else None))
 
 
 def _trainers(processes: int) -> Trainers:

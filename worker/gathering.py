@@ -16,7 +16,7 @@ from ldsboard.bundle import HiddenPart, write_bundle
 from worker import device
 from worker.data import DATASETS
 from worker.kit import write_kit
-from worker.plan import Configuration, HiddenSeed
+from worker.plan import HIDDEN, Configuration, HiddenSeed
 from worker.shards import Shard, ShardError, as_ranges, missing, read_all
 from worker.training import Trainer
 
@@ -47,7 +47,7 @@ def gather(folder: Path, load: Callable[[str], Recipe]) -> Manifest:
             f"expected {len(plan.models)} models in {folder / 'shards'}, got {len(plan.models) - len(absent)}; "
             f"missing: {as_ranges(absent)}. Train them with the same options."
         )
-    hidden = HiddenSeed.read(folder) if plan.split == "protected" else None
+    hidden = HiddenSeed.read(folder / HIDDEN) if plan.split == "protected" else None
     recipe = load(plan.recipe)
     trainer = Trainer(plan, recipe, DATASETS[recipe.DATASET](), hidden)
     # The machine that gathers may differ from the one that trained; recipe, data and seeds may not.

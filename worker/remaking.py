@@ -1,0 +1,88 @@
+"""A benchmark made again from what it published and what its operator kept: the plan to train, and what is different now."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ldsboard.manifest import MANIFEST, BundleError, Manifest
+from worker import device
+from worker.data import DATASETS
+from worker.plan import HIDDEN, ConfigurationError, HiddenSeed, Plan, recipe_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from worker.models import Recipe
+
+
+class Remake(NamedTuple):
+    """What is to be trained again; `differences` names what is another here, so that bytes may differ."""
+
+    plan: Plan
+    hidden: HiddenSeed | None
+    differences: list[str]
+
+
+def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None) -> Remake:
+    """Read how a benchmark was made, from ``public/benchmark.json`` and the hidden seed.
+
+    Parameters
+    ----------
+    benchmark
+        Its folder, of which nothing but the manifest is read.
+    hidden_file
+        The operator's ``hidden.json``; the folder's own when None.
+
+    Raises
+    ------
+    BundleError
+        The manifest is missing, or does not tell how the benchmark was made.
+    ConfigurationError
+        The hidden seed is missing or another one, or recipe or data are no longer what they were.
+    """
+    path = benchmark / "public" / MANIFEST
+    manifest = Manifest.read(path)
+    plan = _plan(manifest, path)
+    recipe = load(plan.recipe)
+    if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
+        raise ConfigurationError(
+            f"expected the recipe {plan.recipe} of the kit of {path}, got another. Use the version that made it."
+        )
+    if json.loads(json.dumps(DATASETS[recipe.DATASET]().describe())) != manifest.dataset:
+        raise ConfigurationError(f"expected the data set that {path} describes, got another of that name")
+    hidden = None
+    if plan.split == "protected":
+        file = hidden_file or benchmark / HIDDEN
+        hidden = HiddenSeed.read(file)
+        if hidden.commitment != manifest.commitment:
+            raise ConfigurationError(f"{file} does not open the commitment in {path}: it belongs to another benchmark")
+    return Remake(plan, hidden, _differences(manifest.provenance))
+
+
+def _plan(manifest: Manifest, path: Path) -> Plan:
+    made = manifest.provenance
+    try:
+        return Plan(
+            recipe=manifest.recipe["name"],
+            version=manifest.version,
+            split=manifest.split,
+            public=manifest.subsets["public"],
+            ranking=manifest.subsets["ranking"],
+            runs=manifest.runs,
+            group=made["models_at_once"],
+            engine=made["engine"],
+            public_seed=manifest.public_seed,
+        )
+    except KeyError as error:
+        raise BundleError(f"expected {error} in {path}; without it nobody can tell how it was trained") from error
+
+
+def _differences(made: dict[str, Any]) -> list[str]:
+    arithmetic = device.arithmetic()
+    then = {"instruction_set": made.get("instruction_set"), "threads": made.get("threads")} | made.get("versions", {})
+    now = {name: arithmetic[name] for name in ("instruction_set", "threads")} | device.versions()
+    now["torch"] = str(arithmetic["torch"])
+    return [f"{name} {then.get(name)} then, {now[name]} now" for name in now if now[name] != then.get(name)]
