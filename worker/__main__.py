@@ -17,6 +17,7 @@ from worker import bench, recipes
 from worker.baselines.command import baseline
 from worker.campaign import Campaign, Outcome
 from worker.gathering import gather as gather_folder
+from worker.gathering import is_whole
 from worker.outliers import outliers
 from worker.plan import Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
@@ -87,7 +88,7 @@ def make_again(
     """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
     plan, seed, differences = remake(benchmark, recipes.load, hidden)
     for difference in differences:
-        console.print(f"Numbers may differ in their last digits: {difference}.", markup=False, soft_wrap=True)
+        console.print(f"The bytes may differ: {difference}.", markup=False, soft_wrap=True)
     if seed is not None and seed.keep(out) != seed:
         raise ConfigurationError(f"{out} holds another hidden seed than {benchmark}. Choose another folder.")
     campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
@@ -120,18 +121,24 @@ def _conclude(campaign: Campaign, outcome: Outcome) -> None:
         return
     if campaign.shards:  # several machines may come here at once, and one has to gather
         console.print(f"All models are there. Now: python -m worker gather {out}", soft_wrap=True)
-    elif outcome.models or not (out / "public" / "benchmark.json").exists():
+    elif outcome.models or not is_whole(out):
         gather(out)
     else:
         console.print(f"{out} is complete.")
 
 
 @app.command()
-def gather(folder: Annotated[Path, typer.Argument(help="A folder that was trained in.")]) -> None:
+def gather(
+    folder: Annotated[Path, typer.Argument(help="A folder that was trained in.")],
+    *,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Make a smaller benchmark of the subsets before the first missing model.")
+    ] = False,
+) -> None:
     """Write the benchmark of a folder whose models are all trained."""
     _name_outliers(folder)
     with console.status("gathering, and training the reference models"):
-        manifest = gather_folder(folder, recipes.load)
+        manifest = gather_folder(folder, recipes.load, partial=partial)
     made = manifest.provenance
     console.print(
         f"{manifest.name} version {manifest.version} is in {folder}: {made['models']} models, {made['seconds']} s of "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from worker import device
 from worker.data import DATASETS
+from worker.gathering import COUNTS
 from worker.plan import HIDDEN, ConfigurationError, HiddenSeed, Plan, recipe_file
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def _plan(manifest: Manifest, path: Path) -> Plan:
             recipe=manifest.recipe["name"],
             version=manifest.version,
             split=manifest.split,
-            public=manifest.subsets["public"],
-            ranking=manifest.subsets["ranking"],
+            **made.get("planned", {name: manifest.subsets[name] for name in COUNTS}),
             runs=manifest.runs,
             group=made["models_at_once"],
             engine=made["engine"],
@@ -85,4 +85,7 @@ def _differences(made: dict[str, Any]) -> list[str]:
     then = {"instruction_set": made.get("instruction_set"), "threads": made.get("threads")} | made.get("versions", {})
     now = {name: arithmetic[name] for name in ("instruction_set", "threads")} | device.versions()
     now["torch"] = str(arithmetic["torch"])
-    return [f"{name} {then.get(name)} then, {now[name]} now" for name in now if now[name] != then.get(name)]
+    differences = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if now[name] != then.get(name)]
+    if planned := made.get("planned"):
+        differences.append(f"a part of the planned {planned['public']} and {planned['ranking']} subsets then, all now")
+    return differences
