@@ -18,8 +18,9 @@ from worker.baselines.command import baseline
 from worker.campaign import Campaign, Outcome
 from worker.gathering import gather as gather_folder
 from worker.gathering import is_whole
+from worker.memory import OutOfMemory
 from worker.outliers import outliers
-from worker.plan import Configuration, ConfigurationError, Plan
+from worker.plan import CONFIGURATION, Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
 from worker.remaking import remake
 from worker.shards import ShardError, as_ranges, read_all
@@ -51,7 +52,12 @@ def train(
         str, typer.Option(help="protected: a secret seed draws the subsets that rank; open: all public.")
     ] = (DEFAULTS.split),
     version: Annotated[int, typer.Option(help="Version of the benchmark.")] = DEFAULTS.version,
-    group: Annotated[int, typer.Option(help="Models that train at once (K).")] = DEFAULTS.group,
+    group: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Models that train at once (K); when not given, as the folder was begun, or {DEFAULTS.group}."
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="batched or sequential.")] = DEFAULTS.engine,
     shard_size: ShardSize = None,
     shards: Shards = "",
@@ -66,6 +72,8 @@ def train(
     ] = None,
 ) -> None:
     """Train the models of a benchmark, and gather them when all are there. Ctrl-C finishes the shards under way."""
+    if group is None:
+        group = Configuration.read(out).plan.group if (out / CONFIGURATION).exists() else DEFAULTS.group
     plan = Plan(recipe, version, split, public, ranking, runs, group, engine, public_seed)
     campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
     _conclude(campaign, campaign.train(plan, hidden_seed))
@@ -167,9 +175,21 @@ def main() -> None:
     """Run the command line; what the user can mend is told in a sentence, with exit code 2."""
     try:
         app()
+    except OutOfMemory as error:
+        console.print(f"error: {error} {_advice(error)}", markup=False, soft_wrap=True)
+        sys.exit(2)
     except (BundleError, ConfigurationError, ProcessError, ShardError) as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         sys.exit(1 if isinstance(error, ProcessError) else 2)
+
+
+def _advice(error: OutOfMemory) -> str:
+    if error.fits is None:
+        return "Use fewer --processes, or a machine or device with more."
+    return (
+        f"Restart with --group {error.fits}, in another folder: the shards here hold models that trained {error.group} "
+        "at once, and the two give other bytes. Or continue here with fewer --processes, or on a device with more."
+    )
 
 
 if __name__ == "__main__":

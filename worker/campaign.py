@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.interruption import Interruption
-from worker.plan import ConfigurationError
+from worker.memory import OutOfMemory
+from worker.plan import CONFIGURATION, ConfigurationError
 from worker.progress import Log, Tally, show
 from worker.shards import cut, missing, read_all, stretches
 from worker.training import begin
@@ -54,13 +55,27 @@ class Campaign:
     shards: str = ""
 
     def train(self, plan: Plan, hidden_seed: str | None = None) -> Outcome:
-        """Train what is missing.
+        """Train what is missing; with fewer models at once, should memory run out before the first shard is written.
 
         Raises
         ------
         ConfigurationError, ShardError
             The options do not fit each other, or not the folder.
+        OutOfMemory
+            Memory ran out, and other shards hold models that trained in groups of this size.
         """
+        while True:
+            try:
+                return self._train(plan, hidden_seed)
+            except OutOfMemory as shortage:
+                # Others may train other shards of this folder at this moment: what they do must not change under them.
+                if shortage.fits is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
+                    raise
+                self.console.print(f"{shortage} No shard is written yet: again, with {shortage.fits}.", soft_wrap=True)
+                (self.folder / CONFIGURATION).unlink()
+                plan = replace(plan, group=shortage.fits)
+
+    def _train(self, plan: Plan, hidden_seed: str | None) -> Outcome:
         every = cut(len(plan.models), self.shard_size or _about_a_hundred(plan.group), plan.group)
         wanted = every[_shard_range(self.shards, len(every))]
         job, configuration = begin(plan, self.folder, self.load, hidden_seed)

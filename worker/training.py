@@ -9,6 +9,7 @@ Legend: K models of a group, n examples, m examples of a subset, N targets, C cl
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ from ldsboard.subsets import INITIALISATION, ORDER, draw_masks, generator
 from worker import processes
 from worker.data import DATASETS
 from worker.engines import ENGINES
+from worker.memory import OutOfMemory, is_exhausted
 from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.shards import Shard
 
@@ -59,6 +61,15 @@ class Finished(NamedTuple):
     stop: int
     accuracy: float
     seconds: float
+
+
+class Exhausted(NamedTuple):
+    """A report that memory ran out, and the words in which that was said."""
+
+    reason: str
+
+
+Report = Progress | Finished | Exhausted
 
 
 class Trainer:
@@ -141,17 +152,22 @@ class Job:
         """Make the trainer of this job."""
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden)
 
-    def prepare(self) -> Callable[[range], Iterator[Progress | Finished]]:
+    def prepare(self) -> Callable[[range], Iterator[Report]]:
         """Return the function that trains and writes a shard, and reports on it group by group, then on the whole."""
         trainer = self.trainer()
 
-        def work(numbers: range) -> Iterator[Progress | Finished]:
-            for outcome in trainer.train_shard(numbers):
-                if isinstance(outcome, Shard):
-                    outcome.write(self.folder / "shards", trainer.configuration.digest)
-                    yield finished(outcome)
-                else:
-                    yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
+        def work(numbers: range) -> Iterator[Report]:
+            try:
+                for outcome in trainer.train_shard(numbers):
+                    if isinstance(outcome, Shard):
+                        outcome.write(self.folder / "shards", trainer.configuration.digest)
+                        yield finished(outcome)
+                    else:
+                        yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
+            except (MemoryError, RuntimeError) as error:
+                if not is_exhausted(error):
+                    raise
+                yield Exhausted(first_line(error))
 
         return work
 
@@ -178,8 +194,25 @@ def begin(
 
 
 def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:
-    """Train shards over a number of processes, and yield their reports."""
-    return processes.run(job.prepare, shards, count)
+    """Train shards over a number of processes, and yield their reports.
+
+    Raises
+    ------
+    OutOfMemory
+        The models that train together need more than there is.
+    ProcessError
+        A process failed or was killed.
+    """
+    with closing(processes.run(job.prepare, shards, count)) as reports:
+        for report in reports:
+            if isinstance(report, Exhausted):
+                raise OutOfMemory(job.plan.group, report.reason)
+            yield report
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without its last full stop."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def finished(shard: Shard) -> Finished:
