@@ -51,6 +51,7 @@ check: $(VENV)/.dev $(VENV)/.references browser ## run the linters, the type che
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/server.Dockerfile
+	$(BIN)/shellcheck .ci/run examples/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest
