@@ -22,7 +22,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev
+	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev --group ray
 	@touch $@
 
 # Published implementations to compare with, without the dependencies that their metrics do not need, in a folder of their own.

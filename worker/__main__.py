@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ldsboard.manifest import BundleError
-from worker import bench, recipes
+from worker import bench, cluster, recipes
 from worker.baselines.command import baseline
 from worker.campaign import Campaign, Outcome
 from worker.gathering import gather as gather_folder
@@ -37,6 +37,17 @@ ShardSize = Annotated[
     int | None, typer.Option(help="Models in a shard file; a multiple of the group. About a hundred when not given.")
 ]
 Shards = Annotated[str, typer.Option(help="Only the shards a-b (from 0, both included); `gather` when all are there.")]
+Ray = Annotated[
+    str,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="Train on the Ray cluster at this address; with none given, on one that is started on this machine.",
+        show_default=False,
+    ),
+]
+Gpus = Annotated[
+    int, typer.Option("--gpus-per-shard", min=0, help="With --ray: GPUs assigned to each shard; 0: a core.")
+]
 Processes = Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core.")]
 
 
@@ -62,6 +73,8 @@ def train(
     shard_size: ShardSize = None,
     shards: Shards = "",
     processes: Processes = 0,
+    ray: Ray = "",
+    gpus: Gpus = 0,
     public_seed: Annotated[int, typer.Option(help="Root seed of all that is public.")] = DEFAULTS.public_seed,
     hidden_seed: Annotated[
         str | None,
@@ -75,7 +88,7 @@ def train(
     if group is None:
         group = Configuration.read(out).plan.group if (out / CONFIGURATION).exists() else DEFAULTS.group
     plan = Plan(recipe, version, split, public, ranking, runs, group, engine, public_seed)
-    campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
+    campaign = Campaign(out, recipes.load, _trainers(processes, ray, gpus), console, shard_size, shards)
     _conclude(campaign, campaign.train(plan, hidden_seed))
 
 
@@ -92,6 +105,8 @@ def make_again(
     shard_size: ShardSize = None,
     shards: Shards = "",
     processes: Processes = 0,
+    ray: Ray = "",
+    gpus: Gpus = 0,
 ) -> None:
     """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
     plan, seed, differences = remake(benchmark, recipes.load, hidden)
@@ -99,11 +114,13 @@ def make_again(
         console.print(f"The bytes may differ: {difference}.", markup=False, soft_wrap=True)
     if seed is not None and seed.keep(out) != seed:
         raise ConfigurationError(f"{out} holds another hidden seed than {benchmark}. Choose another folder.")
-    campaign = Campaign(out, recipes.load, _trainers(processes), console, shard_size, shards)
+    campaign = Campaign(out, recipes.load, _trainers(processes, ray, gpus), console, shard_size, shards)
     _conclude(campaign, campaign.train(plan, f"{seed.seed:032x}" if seed else None))
 
 
-def _trainers(processes: int) -> Trainers:
+def _trainers(processes: int, ray: str, gpus: int) -> Trainers:
+    if ray:
+        return partial(cluster.train, address=ray, gpus=gpus)
     return partial(train_shards, count=processes or _cores())
 
 
@@ -174,13 +191,22 @@ def _cores() -> int:
 def main() -> None:
     """Run the command line; what the user can mend is told in a sentence, with exit code 2."""
     try:
-        app()
+        app(_with_address(sys.argv[1:]))
     except OutOfMemory as error:
         console.print(f"error: {error} {_advice(error)}", markup=False, soft_wrap=True)
         sys.exit(2)
     except (BundleError, ConfigurationError, ProcessError, ShardError) as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         sys.exit(1 if isinstance(error, ProcessError) else 2)
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Give ``--ray`` the address ``local`` where it has none: options with a value of their own choice typer does not know."""
+    following = [*arguments[1:], "--"]
+    return [
+        "--ray=local" if argument == "--ray" and then.startswith("-") else argument
+        for argument, then in zip(arguments, following, strict=True)
+    ]
 
 
 def _advice(error: OutOfMemory) -> str:

@@ -55,12 +55,23 @@ class Progress(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A report that a shard, of the models numbered `start` up to `stop`, is written: mean accuracy, processor seconds."""
+    """A report that a shard is written.
+
+    Attributes
+    ----------
+    start, stop
+        Numbers of its first model, and of the one after its last.
+    accuracy, seconds
+        Mean accuracy, and processor time.
+    where
+        Which machine of a cluster trained it; empty for this one.
+    """
 
     start: int
     stop: int
     accuracy: float
     seconds: float
+    where: str = ""
 
 
 class Exhausted(NamedTuple):
@@ -215,6 +226,6 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-def finished(shard: Shard) -> Finished:
+def finished(shard: Shard, where: str = "") -> Finished:
     """Return the report on a shard that was written."""
-    return Finished(shard.start, shard.stop, round(float(shard.accuracy.mean()), 4), round(shard.seconds, 3))
+    return Finished(shard.start, shard.stop, round(float(shard.accuracy.mean()), 4), round(shard.seconds, 3), where)

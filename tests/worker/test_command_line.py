@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.worker.tiny import HIDDEN_SEED
-from worker.__main__ import _advice, main
+from worker.__main__ import _advice, _with_address, main
 from worker.memory import OutOfMemory
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
 def test_out_of_memory_names_the_group_to_restart_with() -> None:
     assert _advice(OutOfMemory(10, "no")).startswith("Restart with --group 5, in another folder")
     assert _advice(OutOfMemory(1, "no")).startswith("Use fewer --processes")
+
+
+def test_ray_may_have_an_address_or_none() -> None:
+    assert _with_address(["train", "--ray", "--out", "x"]) == ["train", "--ray=local", "--out", "x"]
+    assert _with_address(["train", "--ray"]) == ["train", "--ray=local"]
+    assert _with_address(["train", "--ray", "head:6379"]) == ["train", "--ray", "head:6379"]
 
 
 def test_help_names_the_commands(worker: Callable[..., tuple[int, str]]) -> None:
