@@ -97,7 +97,8 @@ class Campaign:
         return Outcome(absent, models, interruption.asked)
 
     def _answer_interrupt(self) -> None:
-        self.console.print("Finishing the shards that are being trained. Ctrl-C again ends at once and loses them.")
+        text = "Finishing the shards that are being trained. Ctrl-C again ends at once and loses them."
+        self.console.print(text, soft_wrap=True)
 
 
 def _about_a_hundred(group: int) -> int:

@@ -149,6 +149,7 @@ def _describe(
             "versions": device.versions() | {"torch": arithmetic["torch"]},
             "device": device.name(),
             "instruction_set": arithmetic["instruction_set"],
+            "mkl_cbwr": arithmetic["mkl_cbwr"],
             "threads": arithmetic["threads"],
             "engine": plan.engine,
             "models_at_once": plan.group,

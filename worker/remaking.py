@@ -6,6 +6,8 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from worker import device
 from worker.data import DATASETS
@@ -81,11 +83,11 @@ def _plan(manifest: Manifest, path: Path) -> Plan:
 
 
 def _differences(made: dict[str, Any]) -> list[str]:
-    arithmetic = device.arithmetic()
-    then = {"instruction_set": made.get("instruction_set"), "threads": made.get("threads")} | made.get("versions", {})
-    now = {name: arithmetic[name] for name in ("instruction_set", "threads")} | device.versions()
-    now["torch"] = str(arithmetic["torch"])
-    differences = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if now[name] != then.get(name)]
+    now = device.arithmetic() | device.versions() | {"torch": torch.__version__}
+    then = made | made.get("versions", {})
+    differences = [
+        f"{name} {then[name]} then, {value} now" for name, value in now.items() if then.get(name, value) != value
+    ]
     if planned := made.get("planned"):
         differences.append(f"a part of the planned {planned['public']} and {planned['ranking']} subsets then, all now")
     return differences
