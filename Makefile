@@ -22,7 +22,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev
+	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev --group ray
 	@touch $@
 
 # Published implementations to compare with, without the dependencies that their metrics do not need, in a folder of their own.
@@ -51,6 +51,7 @@ check: $(VENV)/.dev $(VENV)/.references browser ## run the linters, the type che
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/server.Dockerfile
+	$(BIN)/shellcheck .ci/run examples/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest

@@ -1,34 +1,60 @@
-"""The trainer's command line: ``python -m worker train | gather | baseline | bench``."""
+"""The trainer's command line: ``python -m worker train | remake | gather | baseline | bench``."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ldsboard.manifest import BundleError
-from worker import bench, recipes
+from worker import bench, cluster, recipes
 from worker.baselines.command import baseline
+from worker.campaign import Campaign, Outcome
+from worker.data import DataError
 from worker.gathering import gather as gather_folder
-from worker.plan import ConfigurationError, Plan
+from worker.gathering import is_whole
+from worker.memory import OutOfMemory
+from worker.outliers import outliers
+from worker.plan import CONFIGURATION, Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
-from worker.progress import show
-from worker.shards import ShardError, as_ranges, cut, missing, read_all
-from worker.training import begin
+from worker.remaking import remake
+from worker.shards import ShardError, as_ranges, read_all
 from worker.training import train as train_shards
+
+if TYPE_CHECKING:
+    from worker.campaign import Trainers
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 console = Console(stderr=True)
 DEFAULTS = Plan("")
 
+ShardSize = Annotated[
+    int | None, typer.Option(help="Models in a shard file; a multiple of the group. About a hundred when not given.")
+]
+Shards = Annotated[str, typer.Option(help="Only the shards a-b (from 0, both included); `gather` when all are there.")]
+Ray = Annotated[
+    str,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="Train on the Ray cluster at this address; with none given, on one that is started on this machine.",
+        show_default=False,
+    ),
+]
+Gpus = Annotated[
+    int, typer.Option("--gpus-per-shard", min=0, help="With --ray: GPUs assigned to each shard; 0: a core.")
+]
+Processes = Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core.")]
+
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of the recipe, such as digits-mlp.")],
+    recipe: Annotated[str, typer.Argument(help="Name of the recipe, such as digits-mlp, or the path of one's own.")],
     out: Annotated[Path, typer.Option(help="Folder for shards and benchmark; an interrupted one is continued.")],
     *,
     public: Annotated[int, typer.Option(help="Subsets to tune on.")] = DEFAULTS.public,
@@ -38,11 +64,20 @@ def train(
         str, typer.Option(help="protected: a secret seed draws the subsets that rank; open: all public.")
     ] = (DEFAULTS.split),
     version: Annotated[int, typer.Option(help="Version of the benchmark.")] = DEFAULTS.version,
-    group: Annotated[int, typer.Option(help="Models that train at once (K).")] = DEFAULTS.group,
-    engine: Annotated[str, typer.Option(help="batched or sequential.")] = DEFAULTS.engine,
-    shard_size: Annotated[int, typer.Option(help="Models in a shard file; a multiple of the group.")] = 100,
-    shards: Annotated[str, typer.Option(help="Only the shards a-b (from 0, both included).")] = "",
-    processes: Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core.")] = 0,
+    group: Annotated[
+        int | None,
+        typer.Option(
+            help="Models that train at once (K); when not given, as the folder was begun, or as the recipe says."
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="batched or sequential; as the recipe says when not given.", show_default=False)
+    ] = None,
+    shard_size: ShardSize = None,
+    shards: Shards = "",
+    processes: Processes = 0,
+    ray: Ray = "",
+    gpus: Gpus = 0,
     public_seed: Annotated[int, typer.Option(help="Root seed of all that is public.")] = DEFAULTS.public_seed,
     hidden_seed: Annotated[
         str | None,
@@ -52,31 +87,87 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train the models of a benchmark, and gather them when all are there."""
-    plan = Plan(recipe, version, split, public, ranking, runs, group, engine, public_seed)
-    every = cut(len(plan.models), shard_size, group)
-    wanted = every[_shard_range(shards, len(every))]
-    job, configuration = begin(plan, out, recipes.load, hidden_seed)
-    absent = missing(read_all(out / "shards", configuration.digest), len(plan.models))
-    todo = [shard for shard in wanted if absent.intersection(shard)]
-    if todo:
-        models = sum(map(len, todo))
-        console.print(f"{recipe}: {models} of {len(plan.models)} models to train")
-        show(train_shards(job, todo, processes or _cores()), models, console)
-        absent = missing(read_all(out / "shards", configuration.digest), len(plan.models))
-    if absent:
-        console.print(f"Still missing: models {as_ranges(absent)}.")
-    elif todo or not (out / "public" / "benchmark.json").exists():
+    """Train the models of a benchmark, and gather them when all are there. Ctrl-C finishes the shards under way."""
+    own = recipes.load(recipe)
+    if group is None:
+        group = Configuration.read(out).plan.group if (out / CONFIGURATION).exists() else own.GROUP
+    plan = Plan(recipe, version, split, public, ranking, runs, group, engine or own.ENGINE, public_seed)
+    campaign = Campaign(out, recipes.load, _trainers(processes, ray, gpus), console, shard_size, shards)
+    _conclude(campaign, campaign.train(plan, hidden_seed))
+
+
+@app.command("remake")
+def make_again(
+    benchmark: Annotated[Path, typer.Argument(help="The folder of a benchmark; nothing but its manifest is read.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for shards and the new benchmark; an interrupted one is continued.")
+    ],
+    *,
+    hidden: Annotated[
+        Path | None, typer.Option(help="The operator's hidden.json; that of the folder when not given.")
+    ] = None,
+    shard_size: ShardSize = None,
+    shards: Shards = "",
+    processes: Processes = 0,
+    ray: Ray = "",
+    gpus: Gpus = 0,
+) -> None:
+    """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
+    plan, seed, differences = remake(benchmark, recipes.load, hidden)
+    for difference in differences:
+        console.print(f"The bytes may differ: {difference}.", markup=False, soft_wrap=True)
+    if seed is not None and seed.keep(out) != seed:
+        raise ConfigurationError(f"{out} holds another hidden seed than {benchmark}. Choose another folder.")
+    campaign = Campaign(out, recipes.load, _trainers(processes, ray, gpus), console, shard_size, shards)
+    _conclude(campaign, campaign.train(plan, f"{seed.seed:032x}" if seed else None))
+
+
+def _trainers(processes: int, ray: str, gpus: int) -> Trainers:
+    if ray:
+        return partial(cluster.train, address=ray, gpus=gpus)
+    return partial(train_shards, count=processes or _cores())
+
+
+def _name_outliers(folder: Path) -> None:
+    found = outliers(read_all(folder / "shards", Configuration.read(folder).digest))
+    if found:
+        console.print(f"{len(found)} outliers; look at them before you publish:")
+    for outlier in found:
+        console.print(f"  {outlier}", soft_wrap=True)
+
+
+def _conclude(campaign: Campaign, outcome: Outcome) -> None:
+    """Gather what is complete; say what is missing."""
+    out = campaign.folder
+    if outcome.absent:
+        console.print(f"Still missing: models {as_ranges(outcome.absent)}.")
+    if outcome.interrupted:
+        console.print("Stopped as asked. The same command goes on from here.")
+        raise typer.Exit(128 + signal.SIGINT)
+    if outcome.absent or campaign.shards:
+        _name_outliers(out)
+    if outcome.absent:
+        return
+    if campaign.shards:  # several machines may come here at once, and one has to gather
+        console.print(f"All models are there. Now: python -m worker gather {out}", soft_wrap=True)
+    elif outcome.models or not is_whole(out):
         gather(out)
     else:
         console.print(f"{out} is complete.")
 
 
 @app.command()
-def gather(folder: Annotated[Path, typer.Argument(help="A folder that was trained in.")]) -> None:
+def gather(
+    folder: Annotated[Path, typer.Argument(help="A folder that was trained in.")],
+    *,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Make a smaller benchmark of the subsets before the first missing model.")
+    ] = False,
+) -> None:
     """Write the benchmark of a folder whose models are all trained."""
+    _name_outliers(folder)
     with console.status("gathering, and training the reference models"):
-        manifest = gather_folder(folder, recipes.load)
+        manifest = gather_folder(folder, recipes.load, partial=partial)
     made = manifest.provenance
     console.print(
         f"{manifest.name} version {manifest.version} is in {folder}: {made['models']} models, {made['seconds']} s of "
@@ -90,20 +181,12 @@ app.command()(baseline)
 @app.command("bench")
 def show_bench(
     recipe: Annotated[str, typer.Argument()] = "digits-mlp",
-    group: Annotated[int, typer.Option(help="Models that train at once (K).")] = DEFAULTS.group,
+    group: Annotated[int | None, typer.Option(help="Models that train at once (K); as the recipe says.")] = None,
     rounds: Annotated[int, typer.Option(help="How often both engines take turns.")] = 3,
 ) -> None:
     """Time batched and one-by-one training and a notebook's loop beside each other."""
+    group = group or recipes.load(recipe).GROUP
     typer.echo(bench.table(recipe, group, bench.compare(recipe, group, rounds)))
-
-
-def _shard_range(text: str, count: int) -> slice:
-    if not text:
-        return slice(None)
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < count):
-        raise ConfigurationError(f"expected shards as a-b with a <= b < {count}, got {text!r}")
-    return slice(int(first), int(last) + 1)
 
 
 def _cores() -> int:
@@ -113,10 +196,31 @@ def _cores() -> int:
 def main() -> None:
     """Run the command line; what the user can mend is told in a sentence, with exit code 2."""
     try:
-        app()
-    except (BundleError, ConfigurationError, ProcessError, ShardError) as error:
+        app(_with_address(sys.argv[1:]))
+    except OutOfMemory as error:
+        console.print(f"error: {error} {_advice(error)}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except (BundleError, ConfigurationError, DataError, ProcessError, ShardError) as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         sys.exit(1 if isinstance(error, ProcessError) else 2)
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Give ``--ray`` the address ``local`` where it has none: options with a value of their own choice typer does not know."""
+    following = [*arguments[1:], "--"]
+    return [
+        "--ray=local" if argument == "--ray" and then.startswith("-") else argument
+        for argument, then in zip(arguments, following, strict=True)
+    ]
+
+
+def _advice(error: OutOfMemory) -> str:
+    if error.fits is None:
+        return "Use fewer --processes, or a machine or device with more."
+    return (
+        f"Restart with --group {error.fits}, in another folder: the shards here hold models that trained {error.group} "
+        "at once, and the two give other bytes. Or continue here with fewer --processes, or on a device with more."
+    )
 
 
 if __name__ == "__main__":

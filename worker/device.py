@@ -21,12 +21,16 @@ def use_one_thread() -> None:
 
 
 def arithmetic() -> dict[str, str | int]:
-    """Return what decides the bits of a sum: torch's build, the instruction set, threads, and what pins them."""
+    """Return what decides the bits of a sum: torch's build, the instruction sets of its own code and of MKL, and threads.
+
+    ``ATEN_CPU_CAPABILITY`` chooses the first, ``MKL_CBWR`` the second. MKL does not tell what it chose by itself, so without
+    that the kind of processor stands for it.
+    """
     return {
         "torch": torch.__version__,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": THREADS,
-        "mkl_cbwr": os.environ.get("MKL_CBWR", ""),
+        "mkl_cbwr": os.environ.get("MKL_CBWR") or f"unset, on {_kind()}",
     }
 
 
@@ -38,7 +42,20 @@ def versions() -> dict[str, str]:
 
 def name() -> str:
     """Return the processor's name."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    return _information().get("model name") or platform.processor() or platform.machine()
+
+
+def _kind() -> str:
+    """Return the processor's maker and widest instruction set: what MKL chooses its code by."""
+    information = _information()
+    flags = information.get("flags", "").split()
+    widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), platform.machine())
+    return f"{information.get('vendor_id', platform.system())} {widest}"
+
+
+def _information() -> dict[str, str]:
+    """Return what Linux tells of the first processor; nothing elsewhere."""
+    file = Path("/proc/cpuinfo")
+    first = file.read_text().partition("\n\n")[0] if file.exists() else ""
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}

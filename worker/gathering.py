@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.bundle import HiddenPart, write_bundle
+from ldsboard.manifest import MANIFEST, Manifest
 from worker import data, device
 from worker.kit import write_kit
-from worker.plan import Configuration, HiddenSeed
+from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed
 from worker.shards import Shard, ShardError, as_ranges, missing, read_all
 from worker.training import Trainer
 
@@ -24,12 +25,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ldsboard.manifest import Manifest
     from worker.models import Recipe
+    from worker.plan import Plan
 
 
-def gather(folder: Path, load: Callable[[str], Recipe]) -> Manifest:
+COUNTS = ("public", "ranking")
+"""The counts of a plan that a benchmark from part of the models has fewer of."""
+
+
+def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False) -> Manifest:
     """Write the benchmark of a training folder into it.
+
+    Parameters
+    ----------
+    partial
+        Accept that models are missing: of each part the benchmark holds the subsets before the first that lacks a run. They
+        are the ones that its seed draws first, as in any benchmark, and nothing chose among them.
 
     Raises
     ------
@@ -39,19 +50,14 @@ def gather(folder: Path, load: Callable[[str], Recipe]) -> Manifest:
         The folder was trained with another recipe or data than there are now.
     """
     kept = Configuration.read(folder)
-    plan = kept.plan
     shards = read_all(folder / "shards", kept.digest)
-    if absent := missing(shards, len(plan.models)):
-        raise ShardError(
-            f"expected {len(plan.models)} models in {folder / 'shards'}, got {len(plan.models) - len(absent)}; "
-            f"missing: {as_ranges(absent)}. Train them with the same options."
-        )
-    hidden = HiddenSeed.read(folder) if plan.split == "protected" else None
+    plan = _present(kept.plan, shards, folder, partial=partial)
+    hidden = HiddenSeed.read(folder / HIDDEN) if plan.split == "protected" else None
     recipe = load(plan.recipe)
     trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden)
     # The machine that gathers may differ from the one that trained; recipe, data and seeds may not.
-    replace(trainer.configuration, arithmetic=kept.arithmetic).keep(folder)
-    margins, accuracy = _in_order(shards, trainer)
+    replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).keep(folder)
+    margins, accuracy = _in_order(shards, kept.plan, plan)
     with TemporaryDirectory() as kit:
         write_kit(Path(kit), trainer)
         return write_bundle(
@@ -68,21 +74,54 @@ def gather(folder: Path, load: Callable[[str], Recipe]) -> Manifest:
         )
 
 
+def is_whole(folder: Path) -> bool:
+    """Tell whether a training folder holds its benchmark, of all that was planned."""
+    manifest = folder / "public" / MANIFEST
+    return manifest.exists() and "planned" not in Manifest.read(manifest).provenance
+
+
+def _present(planned: Plan, shards: Sequence[Shard], folder: Path, *, partial: bool) -> Plan:
+    """Return the plan itself when all models are there; when a part is enough, the plan of what is there."""
+    absent = missing(shards, len(planned.models))
+    if not absent:
+        return planned
+    found = (
+        f"expected {len(planned.models)} models in {folder / 'shards'}, got {len(planned.models) - len(absent)}; "
+        f"missing: {as_ranges(absent)}."
+    )
+    if not partial:
+        raise ShardError(f"{found} Train them with the same options, or gather what is there with --partial.")
+    complete = planned.subsets
+    for number in sorted(absent, reverse=True):
+        complete[planned.models[number].part] = planned.models[number].subset
+    # On an open benchmark the first subsets are there to tune on, as planned, and what follows ranks.
+    public = min(complete["public"], planned.public)
+    ranking = complete["hidden"] if planned.split == "protected" else complete["public"] - public
+    try:
+        return replace(planned, public=public, ranking=ranking)
+    except ConfigurationError as error:
+        raise ShardError(f"{found} The subsets before those are too few for a benchmark: {error}.") from error
+
+
 def _in_order(
-    shards: Sequence[Shard], trainer: Trainer
+    shards: Sequence[Shard], planned: Plan, present: Plan
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float64]]]:
-    """Return margins (M, R, N) and accuracies (M, R) of every part."""
-    plan = trainer.plan
-    margins = np.empty((len(plan.models), len(trainer.target_labels)), dtype=np.float32)
-    accuracy = np.empty(len(plan.models))
+    """Return margins (M, R, N) and accuracies (M, R) of every part: of the subsets that are present, of those planned."""
+    margins = np.empty((len(planned.models), shards[0].margins.shape[1]), dtype=np.float32)
+    accuracy = np.empty(len(planned.models))
     for shard in shards:
         margins[shard.start : shard.stop] = shard.margins
         accuracy[shard.start : shard.stop] = shard.accuracy
-    ends = np.cumsum([count * plan.runs for count in plan.subsets.values()])
-    shapes = {part: (count, plan.runs) for part, count in plan.subsets.items()}
+    margins_MRN = margins.reshape(-1, planned.runs, margins.shape[1])
+    accuracy_MR = accuracy.reshape(-1, planned.runs)
+    ends = np.cumsum(list(planned.subsets.values()))
+    rows = {
+        part: slice(end - planned.subsets[part], end - planned.subsets[part] + present.subsets[part])
+        for part, end in zip(planned.subsets, ends, strict=True)
+    }
     return (
-        {part: rows.reshape(*shapes[part], -1) for part, rows in zip(shapes, np.split(margins, ends), strict=False)},
-        {part: rows.reshape(shapes[part]) for part, rows in zip(shapes, np.split(accuracy, ends), strict=False)},
+        {part: margins_MRN[rows[part]] for part in rows},
+        {part: accuracy_MR[rows[part]] for part in rows},
     )
 
 
@@ -91,6 +130,7 @@ def _describe(
 ) -> dict[str, Any]:
     plan, recipe = trainer.plan, trainer.recipe
     arithmetic = trained.arithmetic
+    planned = {} if plan == trained.plan else {"planned": {name: getattr(trained.plan, name) for name in COUNTS}}
     return {
         "name": recipe.NAME,
         "version": plan.version,
@@ -108,6 +148,7 @@ def _describe(
             "versions": device.versions() | {"torch": arithmetic["torch"]},
             "device": device.name(),
             "instruction_set": arithmetic["instruction_set"],
+            "mkl_cbwr": arithmetic["mkl_cbwr"],
             "threads": arithmetic["threads"],
             "engine": plan.engine,
             "models_at_once": plan.group,
@@ -117,5 +158,6 @@ def _describe(
             "accuracy_mean": round(float(public_accuracy.mean()), 4),
             "accuracy_lowest": round(float(public_accuracy.min()), 4),
             "configuration": trained.digest,
+            **planned,
         },
     }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.models import Recipe
 
 CONFIGURATION = "training.json"
+HIDDEN = Path("hidden", "hidden.json")
 
 
 class ConfigurationError(ValueError):
@@ -114,22 +115,38 @@ class HiddenSeed:
             raise ConfigurationError("expected a hidden seed of at most 128 bits: 32 hexadecimal digits")
         if seed == public_seed:
             raise ConfigurationError("expected a hidden seed other than the public one, which everyone can draw from")
-        path = folder / "hidden" / "hidden.json"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_once(path, {"seed": f"{seed:032x}", "nonce": secrets.token_hex(16)})
-        found = cls.read(folder)
+        found = cls(seed, secrets.token_bytes(16)).keep(folder)
         if given is not None and found.seed != seed:
-            raise ConfigurationError(f"{path} holds another hidden seed than the one given. Choose another folder.")
+            raise ConfigurationError(
+                f"{folder / HIDDEN} holds another hidden seed than the one given. Choose another folder."
+            )
         return found
 
+    def keep(self, folder: Path) -> HiddenSeed:
+        """Write the seed into a training folder unless that has one; return the one that it has now."""
+        path = folder / HIDDEN
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_once(path, {"seed": f"{self.seed:032x}", "nonce": self.nonce.hex()})
+        return HiddenSeed.read(path)
+
     @classmethod
-    def read(cls, folder: Path) -> HiddenSeed:
-        """Read the seed of a training folder that has one."""
-        path = folder / "hidden" / "hidden.json"
+    def read(cls, path: Path) -> HiddenSeed:
+        """Read the seed from a ``hidden.json``; nothing of its content is ever repeated in an error.
+
+        Raises
+        ------
+        ConfigurationError
+            It is missing or damaged.
+        """
         if not path.exists():
             raise ConfigurationError(f"expected the hidden seed at {path}; it is missing. Put it back from a copy.")
-        members = json.loads(path.read_text())
-        return cls(int(members["seed"], 16), bytes.fromhex(members["nonce"]))
+        try:
+            members = json.loads(path.read_text())
+            return cls(int(members["seed"], 16), bytes.fromhex(members["nonce"]))
+        except (ValueError, KeyError, TypeError):
+            raise ConfigurationError(
+                f"expected seed and nonce in hexadecimal digits in {path}. Put it back from a copy."
+            ) from None
 
 
 def write_once(path: Path, members: dict[str, Any]) -> None:

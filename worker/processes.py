@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 import traceback
-from collections import deque
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,20 +18,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from worker import device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 PR_SET_PDEATHSIG = 1
+NO_MORE = object()
 
 
 class ProcessError(RuntimeError):
     """A training process failed or was killed; what it finished before is kept."""
 
 
-def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Iterator[R]:
+def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Generator[R]:
     """Yield what processes report on tasks, as it comes.
 
     Parameters
@@ -37,7 +40,7 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     prepare
         Called once in every process; returns the function that takes a task and yields reports. Pickled.
     tasks
-        Handed out one by one, to whichever process is free.
+        Handed out one by one, to whichever process is free; the next one is taken only then.
     processes
         How many.
 
@@ -46,18 +49,19 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     ProcessError
         A process raised an error, or ended without being asked to.
     """
-    waiting = deque(tasks)
+    waiting = iter(tasks)
     context = multiprocessing.get_context("spawn")
     running: dict[Any, Any] = {}
     device.use_one_thread()  # children read these settings before they import anything
     try:
-        for _ in range(min(processes, len(waiting))):
+        for task in islice(waiting, processes):
             ours, theirs = context.Pipe()
             child = context.Process(target=_serve, args=(prepare, theirs), daemon=True)
-            child.start()
+            with _interrupts_held():
+                child.start()
             theirs.close()
             running[ours] = child
-            ours.send(waiting.popleft())
+            ours.send(task)
         while running:
             for pipe in wait(list(running)):
                 yield from _answers(pipe, running, waiting)
@@ -67,22 +71,37 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
             child.join()
 
 
-def _answers(pipe: Any, running: dict[Any, Any], waiting: deque[Any]) -> Iterator[Any]:
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold SIGINT back from this thread, and for good from a process started meanwhile, which inherits the mask.
+
+    A terminal sends Ctrl-C to every process in the foreground, but it is the parent's to answer.
+    """
+    resource_tracker.ensure_running()  # starting it, as the first child does, would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _answers(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iterator[Any]:
     """Take one message from a process: a report, the wish for another task (None), or the text of an error."""
     try:
         kind, content = pipe.recv()
     except (EOFError, ConnectionResetError) as error:
         child = running.pop(pipe)
         child.join()
+        reason = " (killed; the kernel does so when memory runs out)" if child.exitcode == -signal.SIGKILL else ""
         raise ProcessError(
-            f"a training process ended with exit code {child.exitcode}. Start again: finished shards are kept."
+            f"a training process ended with exit code {child.exitcode}{reason}. Start again: finished shards are kept."
         ) from error
     if kind == "error":
         raise ProcessError(f"a training process failed:\n{content}")
     if kind == "report":
         yield content
-    elif waiting:
-        pipe.send(waiting.popleft())
+    elif (task := next(waiting, NO_MORE)) is not NO_MORE:
+        pipe.send(task)
     else:
         pipe.close()
         running.pop(pipe).join()
@@ -91,7 +110,6 @@ def _answers(pipe: Any, running: dict[Any, Any], waiting: deque[Any]) -> Iterato
 def _serve(prepare: Callable[[], Callable[[T], Iterable[R]]], pipe: Connection) -> None:
     _die_with_parent()
     device.use_one_thread()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         work = prepare()
         while True:

@@ -116,8 +116,13 @@ def missing(shards: Iterable[Shard], models: int) -> set[int]:
     return set(range(models)).difference(*(range(shard.start, shard.stop) for shard in shards))
 
 
+def stretches(numbers: set[int]) -> list[range]:
+    """Return the stretches of consecutive numbers, in order."""
+    starts = sorted(number for number in numbers if number - 1 not in numbers)
+    stops = sorted(number + 1 for number in numbers if number + 1 not in numbers)
+    return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]
+
+
 def as_ranges(numbers: set[int]) -> str:
     """Write numbers as ranges, such as ``20-39, 60-79``."""
-    starts = sorted(number for number in numbers if number - 1 not in numbers)
-    stops = sorted(number for number in numbers if number + 1 not in numbers)
-    return ", ".join(f"{start}-{stop}" for start, stop in zip(starts, stops, strict=True))
+    return ", ".join(f"{stretch[0]}-{stretch[-1]}" for stretch in stretches(numbers))

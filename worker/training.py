@@ -9,6 +9,7 @@ Legend: K models of a group, n examples, m examples of a subset, N targets, C cl
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +21,13 @@ from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, ge
 from worker import data as datasets
 from worker import processes
 from worker.engines import ENGINES
+from worker.memory import OutOfMemory, is_exhausted
 from worker.models import Augmenting
 from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.shards import Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,6 +53,35 @@ class Progress(NamedTuple):
 
     models: int
     accuracy_sum: float
+
+
+class Finished(NamedTuple):
+    """A report that a shard is written.
+
+    Attributes
+    ----------
+    start, stop
+        Numbers of its first model, and of the one after its last.
+    accuracy, seconds
+        Mean accuracy, and processor time.
+    where
+        Which machine of a cluster trained it; empty for this one.
+    """
+
+    start: int
+    stop: int
+    accuracy: float
+    seconds: float
+    where: str = ""
+
+
+class Exhausted(NamedTuple):
+    """A report that memory ran out, and the words in which that was said."""
+
+    reason: str
+
+
+Report = Progress | Finished | Exhausted
 
 
 class Trainer:
@@ -139,16 +170,22 @@ class Job:
         """Make the trainer of this job."""
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden)
 
-    def prepare(self) -> Callable[[range], Iterator[Progress]]:
-        """Return the function that trains and writes a shard, and reports on it group by group."""
+    def prepare(self) -> Callable[[range], Iterator[Report]]:
+        """Return the function that trains and writes a shard, and reports on it group by group, then on the whole."""
         trainer = self.trainer()
 
-        def work(numbers: range) -> Iterator[Progress]:
-            for outcome in trainer.train_shard(numbers):
-                if isinstance(outcome, Shard):
-                    outcome.write(self.folder / "shards", trainer.configuration.digest)
-                else:
-                    yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
+        def work(numbers: range) -> Iterator[Report]:
+            try:
+                for outcome in trainer.train_shard(numbers):
+                    if isinstance(outcome, Shard):
+                        outcome.write(self.folder / "shards", trainer.configuration.digest)
+                        yield finished(outcome)
+                    else:
+                        yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
+            except (MemoryError, RuntimeError) as error:
+                if not is_exhausted(error):
+                    raise
+                yield Exhausted(first_line(error))
 
         return work
 
@@ -174,6 +211,28 @@ def begin(
     return Job(plan, folder, load, data, hidden), configuration
 
 
-def train(job: Job, shards: Sequence[range], count: int) -> Iterator[Progress]:
-    """Train shards over a number of processes, and yield their reports."""
-    return processes.run(job.prepare, shards, count)
+def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:
+    """Train shards over a number of processes, and yield their reports.
+
+    Raises
+    ------
+    OutOfMemory
+        The models that train together need more than there is.
+    ProcessError
+        A process failed or was killed.
+    """
+    with closing(processes.run(job.prepare, shards, count)) as reports:
+        for report in reports:
+            if isinstance(report, Exhausted):
+                raise OutOfMemory(job.plan.group, report.reason)
+            yield report
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without its last full stop."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def finished(shard: Shard, where: str = "") -> Finished:
+    """Return the report on a shard that was written."""
+    return Finished(shard.start, shard.stop, round(float(shard.accuracy.mean()), 4), round(shard.seconds, 3), where)

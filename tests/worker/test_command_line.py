@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.worker.tiny import HIDDEN_SEED
-from worker.__main__ import main
+from worker.__main__ import _advice, _with_address, main
+from worker.memory import OutOfMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,8 @@ def test_a_trained_folder_is_gathered_then_complete(worker: Callable[..., tuple[
     assert code == 0
     assert "digits-mlp version 1 is in" in said
     assert "20 models" in said
+    code, said = worker("train", "digits-mlp", "--out", trained, "--public", "4", "--hidden", "6")
+    assert said.endswith("is complete.")  # with as many models at once as it was begun with
     before = (trained / "public" / "benchmark.json").stat().st_mtime_ns
     code, said = worker(*options)
     assert code == 0
@@ -73,6 +76,17 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
     assert code == 2
     assert message in said
     assert not out.exists()
+
+
+def test_out_of_memory_names_the_group_to_restart_with() -> None:
+    assert _advice(OutOfMemory(10, "no")).startswith("Restart with --group 5, in another folder")
+    assert _advice(OutOfMemory(1, "no")).startswith("Use fewer --processes")
+
+
+def test_ray_may_have_an_address_or_none() -> None:
+    assert _with_address(["train", "--ray", "--out", "x"]) == ["train", "--ray=local", "--out", "x"]
+    assert _with_address(["train", "--ray"]) == ["train", "--ray=local"]
+    assert _with_address(["train", "--ray", "head:6379"]) == ["train", "--ray", "head:6379"]
 
 
 def test_help_names_the_commands(worker: Callable[..., tuple[int, str]]) -> None:

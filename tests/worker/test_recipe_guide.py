@@ -52,6 +52,7 @@ def test_its_commands_make_a_benchmark(written: Path) -> None:
     assert bundle.manifest.licence == "CC BY 4.0"
     assert bundle.margins_MRN.shape == (10, 2, 50)
     assert bundle.manifest.provenance["accuracy_mean"] > 0.9
+    assert bundle.manifest.ceiling is not None
     assert bundle.manifest.ceiling > 0.9
     np.testing.assert_array_equal(bundle.array("target_images").shape, (50, 4))
 

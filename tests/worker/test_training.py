@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.worker.tiny import HIDDEN_SEED, ROOT, TINY, command, import_file
+from tests.worker.tiny import HIDDEN_SEED, ROOT, TINY, alive, children_of, command, import_file
 from worker import recipes
 from worker.gathering import gather
 from worker.plan import ConfigurationError
@@ -25,11 +25,6 @@ LARGER = replace(TINY, public=20, ranking=20, group=5)
 LARGER_OPTIONS = ("--public", "20", "--hidden", "20", "--group", "5", "--hidden-seed", HIDDEN_SEED)
 
 
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def test_killed_and_continued_gives_the_same_bytes_as_uninterrupted(
     tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -39,7 +34,7 @@ def test_killed_and_continued_gives_the_same_bytes_as_uninterrupted(
         while not list(folder.glob("shards/models-*.npz")):
             with pytest.raises(subprocess.TimeoutExpired):  # it must not end by itself
                 run.wait(0.01)
-        children = [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+        children = children_of(run.pid)
         run.send_signal(signal.SIGKILL)
     assert children
     while any(alive(pid) for pid in children):

@@ -33,7 +33,7 @@ TITLE = "Handwritten digits, multilayer perceptron"
 DESCRIPTION = "A small network on 1,200 handwritten digits of 8 x 8 pixels, with 597 others as targets."
 DATASET = "digits"
 ALPHA = 0.5  # of the training examples are in each subset
-ENGINE, GROUP = "batched", 10  # what trains it fastest: 10 models at once
+ENGINE, GROUP = "batched", 20  # what trains it fastest: 20 models at once
 
 
 @dataclass(frozen=True)

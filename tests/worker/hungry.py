@@ -1,0 +1,30 @@
+"""The digits recipe, but its training asks for more memory than any machine has once more than two models train together."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from worker.recipes import digits_mlp
+from worker.recipes.digits_mlp import ALPHA, DATASET, SETTINGS, build, initialise, inputs, order, output, train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.models import Recipe
+
+NAME = TITLE = DESCRIPTION = "hungry"
+
+__all__ = ["ALPHA", "DATASET", "SETTINGS", "build", "initialise", "inputs", "order", "output", "train"]
+
+
+def batches(order_Em: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
+    if order_Em.ndim == 3 and len(order_Em) > 2:
+        torch.empty(2**58)
+    return digits_mlp.batches(order_Em)
+
+
+def load(_: str) -> Recipe:
+    return cast("Recipe", cast("Any", sys.modules[__name__]))

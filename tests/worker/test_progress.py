@@ -1,0 +1,79 @@
+"""What is shown and logged while models train."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from worker.processes import ProcessError
+from worker.progress import Log, Tally, show
+from worker.training import Finished, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REPORTS: list[Progress | Finished] = [
+    Progress(4, 3.6),
+    Progress(4, 3.8),
+    Finished(8, 16, 0.925, 1.5),
+    Progress(4, 4.0),
+    Finished(16, 20, 1.0, 0.7),
+]
+
+
+def lines(log: Log) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.path.read_text().splitlines()]
+
+
+def told(tmp_path: Path, *, terminal: bool) -> str:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=200, color_system=None)
+    show(REPORTS, Tally(20, 8, 7.2), console, Log.beside(tmp_path / "shards"))
+    return screen.getvalue()
+
+
+def test_a_terminal_shows_models_done_speed_time_left_and_accuracy(tmp_path: Path) -> None:
+    last = told(tmp_path, terminal=True).splitlines()[-2]  # below it, the cursor comes back
+    assert "20/20" in last
+    assert "models/s  0:00:00 left  accuracy 0.930" in last  # (7.2 + 11.4) / 20: what was there before counts
+
+
+def test_a_batch_job_prints_a_line_for_each_shard(tmp_path: Path) -> None:
+    first, second = told(tmp_path, terminal=False).splitlines()
+    assert first.startswith("models-000008-000016.npz: 16 of 20 models  ")
+    assert second.startswith("models-000016-000020.npz: 20 of 20 models  ")
+
+
+def test_the_log_has_a_line_for_each_shard_and_survives_a_restart(tmp_path: Path) -> None:
+    told(tmp_path, terminal=False)
+    told(tmp_path, terminal=True)
+    log = Log.beside(tmp_path / "shards")
+    assert [line["event"] for line in lines(log)] == ["begun", "shard", "shard", "ended"] * 2
+    shard = lines(log)[1]
+    assert (shard["start"], shard["stop"], shard["accuracy"], shard["seconds"]) == (8, 16, 0.925, 1.5)
+    assert (shard["done"], shard["models"]) == (16, 20)
+    assert "time" in shard
+    assert log.path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_training_that_failed_is_logged_as_such(tmp_path: Path) -> None:
+    def fail() -> Iterator[Progress]:
+        yield Progress(4, 3.6)
+        raise ProcessError
+
+    log = Log.beside(tmp_path)
+    with pytest.raises(ProcessError):
+        show(fail(), Tally(20, 8, 7.2), Console(file=io.StringIO()), log)
+    assert [line["event"] for line in lines(log)] == ["begun", "failed"]
+    assert lines(log)[1] | {"time": ""} == {
+        "time": "",
+        "event": "failed",
+        "error": "ProcessError",
+        "done": 12,
+        "models": 20,
+    }
