@@ -103,9 +103,16 @@ def test_a_torch_file_is_not_opened_and_the_error_says_how_its_owner_converts_it
     assert np.array_equal(read_array(path.with_suffix(".npz")), expected.numpy())
 
 
-def test_rows_that_numpy_pickled_are_not_opened_and_the_error_says_how_to_convert_them(tmp_path: Path) -> None:
-    path = tmp_path / "subsets.npy"
-    np.save(path, np.array([np.array(row, dtype=int) for row in RAGGED], dtype=object))
+@pytest.mark.parametrize("name", ["subsets.npy", "subsets.pkl"])
+def test_rows_that_were_pickled_are_not_opened_and_the_error_says_how_to_convert_them(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    rows = np.array([np.array(row, dtype=int) for row in RAGGED], dtype=object)
+    if name == "subsets.npy":
+        np.save(path, rows)
+    else:
+        path.write_bytes(pickle.dumps(list(rows)))
     with pytest.raises(TableError, match="got pickled objects") as refused:
         read_table(path)
     _run_what_it_says(str(refused.value))
