@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from ldsboard.subsets import INITIALISATION, ORDER, draw_masks, generator
-from worker import processes
+from worker import device, processes
 from worker.data import DATASETS
 from worker.engines import ENGINES
 from worker.memory import OutOfMemory, is_exhausted
@@ -87,6 +87,7 @@ class Trainer:
     """Trains any model of a plan, in this process."""
 
     def __init__(self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None) -> None:
+        device.use_one_thread()  # whoever trains, the process that gathers included: more would change bits
         self.recipe = recipe
         self.data = data
         self.inputs_nd, self.target_inputs = recipe.inputs(data.train.images), recipe.inputs(data.target.images)
