@@ -153,7 +153,6 @@ def _written(job: Job, result: Exhausted | Trained) -> Generator[Progress | Fini
 
 def train_shard(job: Job, numbers: range) -> Exhausted | Trained:
     """Train a shard in a process of Ray's."""
-    device.use_one_thread()
     trainer = job.trainer()
     try:
         *_, shard = trainer.train_shard(numbers)

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator
 from worker import data as datasets
-from worker import processes
+from worker import device, processes
 from worker.engines import ENGINES
 from worker.memory import OutOfMemory, is_exhausted
 from worker.models import Augmenting
@@ -88,6 +88,7 @@ class Trainer:
     """Trains any model of a plan, in this process."""
 
     def __init__(self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None) -> None:
+        device.use_one_thread()  # whoever trains, the process that gathers included: more would change bits
         self.recipe = recipe
         self.engine = ENGINES[plan.engine]
         self.data = data

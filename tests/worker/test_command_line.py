@@ -61,7 +61,10 @@ def test_a_part_of_the_shards_waits_for_the_rest(worker: Callable[..., tuple[int
     ("arguments", "message"),
     [
         (["gather", "OUT"], "expected a training folder with a training.json"),
-        (["train", "imagenet", "--out", "OUT"], "digits-mlp, fashion5k-mlp, or a path that ends in .py, got 'imagenet'"),
+        (
+            ["train", "imagenet", "--out", "OUT"],
+            "digits-mlp, fashion5k-mlp, or a path that ends in .py, got 'imagenet'",
+        ),
         (["train", "digits-mlp", "--out", "OUT", "--shard-size", "15"], "multiple of 20, the number of models"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "3"], "expected shards as a-b with a <= b < 20, got '3'"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "9-20"], "got '9-20'"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import BundleError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def original(trained: Path) -> Path:
+    torch.set_num_threads(2)  # as a process of its own has by itself, on two cores: the references must not show it
     gather(trained, recipes.load)
     return trained
 
