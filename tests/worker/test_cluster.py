@@ -18,7 +18,7 @@ from worker.shards import Shard
 from worker.training import begin
 
 PLAN = Plan("digits-mlp", public=20, ranking=20, runs=2, group=5)
-OPTIONS = ("--public", "20", "--hidden", "20", "--group", "5", "--shard-size", "10", "--hidden-seed", HIDDEN_SEED)
+OPTIONS = ("--public", "20", "--hidden", "20", "--group", "5", "--shard-size", "20", "--hidden-seed", HIDDEN_SEED)
 
 
 def descendants(pid: int) -> set[int]:
