@@ -107,7 +107,6 @@ class Contest:
     """All contenders with the same models of one recipe before them."""
 
     def __init__(self, name: str, group: int) -> None:
-        device.use_one_thread()
         self.recipe = recipes.load(name)
         self.trainer = Trainer(Plan(name, split="open", group=group), self.recipe, data.load(self.recipe.DATASET), None)
 
@@ -155,6 +154,7 @@ def compare(name: str, group: int, rounds: int) -> dict[str, Speed]:
 
 def peak() -> float:
     """Return the operations per processor second of the best of ten large float32 products."""
+    device.use_one_thread()
     a = torch.randn(PEAK_SIZE, PEAK_SIZE)
     best = math.inf
     for _ in range(10):
