@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -25,8 +26,12 @@ from tests.app.service import PATIENCE_SECONDS, ROOT, until
 
 def _open_files(pid: int) -> list[str]:
     """Return what a process has open besides the standard streams."""
-    files = [path.readlink() for path in (Path("/proc") / str(pid) / "fd").iterdir() if int(path.name) > 2]
-    return sorted(str(path).split(":", maxsplit=1)[0] for path in files)
+    files = []
+    for path in (Path("/proc") / str(pid) / "fd").iterdir():
+        if int(path.name) > 2:
+            with contextlib.suppress(FileNotFoundError):  # closed since the folder was listed
+                files.append(str(path.readlink()).split(":", maxsplit=1)[0])
+    return sorted(files)
 
 
 def test_they_are_given_no_settings_no_credentials_and_no_open_files(
