@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from app.db.models import Base
 from app.db.sessions import Database
+from app.db.uploads import Upload
 
 
 def run() -> None:
@@ -14,7 +14,7 @@ def run() -> None:
     database = Database(str(url))
     # The write lock from the start: two commands on a new data folder wait for each other.
     with database.writer.connect() as connection:
-        context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+        context.configure(connection=connection, target_metadata=Upload.metadata, render_as_batch=True)
         with context.begin_transaction():
             context.run_migrations()
     database.close()

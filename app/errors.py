@@ -25,6 +25,11 @@ STATUS = {
     "upload.length_required": 411,
     "upload.too_large": 413,
     "upload.interrupted": 400,
+    "upload.encoding": 415,
+    "upload.part": 422,
+    "upload.incomplete": 409,
+    "upload.hash": 422,
+    "upload.expired": 410,
     "auth.missing": 401,
     "auth.invalid": 401,
     "quota.exceeded": 429,
@@ -37,6 +42,7 @@ STATUS = {
     "request.conflict": 409,
     "internal.failed": 500,
     "internal.unready": 503,
+    "internal.full": 507,
 }
 """HTTP status of each problem code that can leave the service."""
 

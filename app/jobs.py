@@ -1,4 +1,4 @@
-"""The embedded job runner: threads that take evaluations in turn."""
+"""The embedded job runner: threads that take evaluations in turn, and one that tidies up."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 RECHECK_SECONDS = 5.0
 """How often a runner looks for work that nobody told it of."""
+
+CHORE_SECONDS = 5.0
+"""How long after a chore it is done again."""
 
 STOP_SECONDS = 5.0
 """How long the end of the server waits for jobs that run."""
@@ -29,15 +32,19 @@ class Runner:
         Takes the next job, if there is one, and does it; tells whether there was one.
     threads
         How many jobs run at the same time.
+    chore
+        Done at the start and every few seconds, by a thread of its own.
     """
 
-    def __init__(self, work: Callable[[], bool], threads: int) -> None:
+    def __init__(self, work: Callable[[], bool], threads: int, chore: Callable[[], None] = lambda: None) -> None:
         self._work = work
+        self._chore = chore
         self._wake = threading.Condition()
         self._stopping = False
         self._calls = 0
         self._running = threads
         self._threads = [threading.Thread(target=self._run, name=f"scoring-{i}", daemon=True) for i in range(threads)]
+        self._threads.append(threading.Thread(target=self._tidy, name="chores", daemon=True))
 
     def start(self) -> None:
         """Start the threads."""
@@ -76,6 +83,15 @@ class Runner:
             self._running -= 1
             self._wake.notify_all()
             self._wake.wait_for(lambda: self._running == 0)
+
+    def _tidy(self) -> None:
+        while not self._stopping:
+            try:
+                self._chore()
+            except Exception:  # it is tried again
+                log.exception("chore.crashed")
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopping, CHORE_SECONDS)
 
     def _did_work(self) -> bool:
         try:

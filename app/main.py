@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
-from app.api import benchmarks, health, problems, submissions
+from app.api import benchmarks, health, one_shot, parts, problems, submissions
 from app.pages import site
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def create_app(rooms: Rooms) -> FastAPI:
     problems.install(app)
     api = APIRouter(prefix="/api/v1")
     api.include_router(benchmarks.router)
+    api.include_router(one_shot.router)
+    api.include_router(parts.router)
     api.include_router(submissions.router)
     app.include_router(api)
     app.include_router(health.router)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self, TextIO
 from app.db.sessions import Database
 from app.jobs import Runner
 from app.sandbox.scorer import Scorer
-from app.services import benchmarks, submissions
+from app.services import benchmarks, files, submissions, uploads
 from app.services.evaluations import Evaluator
+from app.services.quotas import Quotas
 from app.storage import Storage
 from ldsboard.parallel import usable_processors
 
@@ -48,10 +49,16 @@ class Rooms:
                 "End that one, or set LDSBOARD_DATA_DIR."
             ) from error
         database = Database(settings.resolved_database_url)
-        storage = Storage(settings.storage_dir)
+        storage = Storage(settings.storage_dir, settings.spare_bytes)
         scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer)
-        return cls(settings, database, storage, scorer, Runner(evaluator.work, settings.scoring_processes), lock)
+        runner = Runner(evaluator.work, settings.scoring_processes, lambda: _expire_uploads(database, storage))
+        return cls(settings, database, storage, scorer, runner, lock)
+
+    @property
+    def quotas(self) -> Quotas:
+        """What users may submit who have no quotas of their own."""
+        return Quotas(self.settings.ranked_per_day, self.settings.ranked_per_version)
 
     def start(self) -> None:
         """Take up what an earlier process left unfinished, and begin to work."""
@@ -61,7 +68,7 @@ class Rooms:
                 self.prepare(version.benchmark.name, version.version)
         with self.database.write() as session:
             submissions.recover(session)
-            submissions.discard_unreferenced(session, self.storage, self.storage.names())
+            files.discard_unreferenced(session, self.storage, self.storage.names())
         self.storage.discard_arriving()
         self.runner.start()
 
@@ -76,3 +83,13 @@ class Rooms:
         # Otherwise scoring ends with this process, and no sooner: that would count as its failure.
         self.database.close()
         self.lock.close()
+
+
+def _expire_uploads(database: Database, storage: Storage) -> None:
+    """Give up the uploads whose time is over, and free the space of all that are not waited for any more."""
+    with database.write() as session:
+        uploads.expire(session)
+        waiting = uploads.waiting(session)
+    for upload in storage.uploads():
+        if upload not in waiting:
+            storage.discard_parts(upload)

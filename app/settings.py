@@ -9,6 +9,8 @@ from pydantic import Field, HttpUrl, TypeAdapter, field_validator, model_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
+from ldsboard.formats import HEADER_LIMIT
+
 
 class Settings(BaseSettings):
     """Everything that an operator can set, each as ``LDSBOARD_`` and its name in capitals."""
@@ -22,6 +24,11 @@ class Settings(BaseSettings):
     storage_url: str = Field(default="", description="Folder of the uploaded files; by default in the data folder.")
     public_url: str = Field(default="http://localhost:8000", description="Address under which people reach the site.")
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest score file accepted.")
+    part_bytes: int = Field(
+        default=16 * 1024**2, ge=HEADER_LIMIT, description="Bytes of each part of an upload in parts."
+    )
+    upload_seconds: int = Field(default=24 * 60 * 60, gt=0, description="How long an upload in parts may take.")
+    spare_bytes: int = Field(default=64 * 1024**2, ge=0, description="Bytes of the disk that uploads leave free.")
     ranked_per_day: int = Field(
         default=5, ge=0, description="Ranked submissions of one user to one benchmark in 24 hours."
     )

@@ -25,6 +25,12 @@ TITLES = {
     "upload.length_required": "The request does not state its length",
     "upload.too_large": "The file is too large",
     "upload.interrupted": "The upload ended early",
+    "upload.encoding": "The content encoding cannot be read",
+    "upload.part": "The part does not belong to the upload",
+    "upload.incomplete": "Parts of the file are missing",
+    "upload.hash": "The parts are not the file that was announced",
+    "upload.expired": "The upload is over",
+    "upload.changed": "The file is no longer what was begun to be sent",
     "auth.missing": "This call needs a token",
     "auth.invalid": "The token is not valid",
     "quota.exceeded": "The quota of ranked submissions is used up",
@@ -37,6 +43,7 @@ TITLES = {
     "request.conflict": "The request contradicts an earlier one",
     "internal.failed": "The evaluation failed on our side",
     "internal.unready": "The service is not ready",
+    "internal.full": "The service has no room left",
 }
 """Every code there is, with its title."""
 

@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, now
 from app.services import leaderboard
 from app.services.benchmarks import folder_of
-from app.services.submissions import discard_unreferenced, move, release_file
+from app.services.files import discard_unreferenced, release_file
+from app.services.submissions import move
 from ldsboard.problems import Problem, ProblemError
 from ldsboard.result import SCORER_VERSION
 

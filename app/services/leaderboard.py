@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version, Visibility
+from app.services import provenance
 from app.services.views import BenchmarkView, Best, LeaderboardView, Row, published, ranking_numbers
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
@@ -73,6 +74,7 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
     manifest = version.manifest
     rows = []
     made = attempts(session, version)
+    origins = provenance.newest(session, [submission.id for submission, *_ in entries])
     for submission, evaluation, measurement in entries[after : after + limit]:
         if evaluation.rank_low is None or evaluation.rank_high is None:
             raise LookupError(f"expected ranks of every listed entry, got none of {submission.id}")
@@ -89,7 +91,7 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
                 attempts=count,
                 possible_gain=round(gain, 4),
                 cost=submission.cost,
-                provenance=None,
+                provenance=origins.get(submission.id),
                 created_at=submission.created_at,
             )
         )

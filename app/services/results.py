@@ -9,6 +9,7 @@ import numpy as np
 
 from app.db.models import Kind, State, Submission
 from app.errors import STATUS
+from app.services import provenance
 from app.services.evaluations import find, measured, usual_seconds
 from app.services.leaderboard import attempts
 from app.services.submissions import queue_place
@@ -55,7 +56,7 @@ def view(session: Session, submission: Submission) -> SubmissionView:
         warnings=judged.warnings if judged else [],
         error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
         cost=submission.cost,
-        provenance=None,
+        provenance=provenance.newest(session, [submission.id]).get(submission.id),
         links={
             "self": f"{API}/submissions/{submission.id}",
             "page": f"/submissions/{submission.id}",

@@ -13,7 +13,8 @@ from app.db.models import Event, Kind, Measurement, State, Submission
 from app.sandbox.scorer import Scorer
 from app.services import accounts, benchmarks, submissions
 from app.services.evaluations import Evaluator
-from app.services.submissions import Entry, Quotas
+from app.services.quotas import Quotas
+from app.services.submissions import Entry
 from app.storage import Storage
 from tests.app.service import npy
 
@@ -48,7 +49,7 @@ class Desk:
             arrival.write(content)
             sha256 = arrival.flush()
             with self.database.write() as session:
-                submissions.accept(session, submission_id, arrival, sha256)
+                submissions.accept(session, self.storage, submission_id, arrival, sha256)
         return submission_id
 
     def move(self, submission_id: str, before: State, after: State) -> None:

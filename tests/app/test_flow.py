@@ -133,11 +133,11 @@ def test_warnings_are_given_with_the_result(service: Service, token: str, toy: E
     assert code in view["warnings"]
 
 
-def test_the_same_file_sent_twice_is_stored_once(service: Service, token: str, toy: Example) -> None:
+def test_the_same_file_for_two_methods_is_stored_once(service: Service, token: str, toy: Example) -> None:
     content = npy(toy.scores(seed=77))
     first = service.scored(token, "toy", content, kind="practice")
     before = service.files()
-    second = service.scored(token, "toy", content, kind="practice")
+    second = service.scored(token, "toy", content, kind="practice", method="theirs")
     assert service.files() == before
     assert second["id"] != first["id"]
     assert second["public"] == first["public"]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from starlette.requests import Request
 
-from app.api import submissions as api
+from app.api import bodies
 from app.db.models import Submission, User
 from ldsboard.formats import HEADER_LIMIT
 from tests.app.benchmarks import write_benchmark
@@ -152,7 +152,7 @@ def test_a_key_belongs_to_its_user(service: Service, large: Example) -> None:
 
 
 def test_an_upload_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.01)
     sent = iter([{"type": "http.request", "body": b"first", "more_body": True}])
 
     async def receive() -> MutableMapping[str, Any]:
@@ -160,7 +160,7 @@ def test_an_upload_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch
         return await asyncio.Future() if message is None else message
 
     async def read() -> None:
-        chunks = api._arriving(Request({"type": "http", "headers": []}, receive))
+        chunks = bodies.arriving(Request({"type": "http", "headers": []}, receive))
         assert await anext(chunks) == b"first"
         await anext(chunks)
 

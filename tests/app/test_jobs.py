@@ -106,7 +106,7 @@ def test_the_threads_end_together_since_what_one_started_may_serve_the_others(mo
     ended = threading.Thread(target=runner.stop)
     ended.start()
     until(lambda: runner._running == 1, "one thread that is done")
-    assert all(thread.is_alive() for thread in runner._threads)
+    assert all(thread.is_alive() for thread in runner._threads[:2])
     release.set()
     ended.join(PATIENCE_SECONDS)
     assert not any(thread.is_alive() for thread in runner._threads)
@@ -150,3 +150,21 @@ def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(jobs, "STOP_SECONDS", PATIENCE_SECONDS)
     assert runner.stop()
     assert ended.is_set()
+
+
+def test_a_chore_is_done_at_the_start_and_again_though_it_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "CHORE_SECONDS", 0.01)
+    done = []
+
+    def chore() -> None:
+        done.append(1)
+        if len(done) == 1:
+            raise RuntimeError("the disk is full")
+
+    runner = Runner(lambda: False, 1, chore)
+    runner.start()
+    until(lambda: len(done) > 3, "a chore that is done again")
+    assert runner.stop()
+    assert "chore.crashed" in capsys.readouterr().out

@@ -13,7 +13,8 @@ from app.db.models import Kind, State, Visibility
 from app.pages import words
 from app.services import accounts, submissions
 from app.services import benchmarks as published
-from app.services.submissions import Entry, Quotas
+from app.services.quotas import Quotas
+from app.services.submissions import Entry
 from ldsboard.result import CHANCE, WARNINGS
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE

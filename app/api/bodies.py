@@ -1,0 +1,119 @@
+"""The body of an upload, on its way into storage."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from app.api.encodings import inflating
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import Request
+
+    from app.storage import Arrival
+
+SILENCE_SECONDS = 60.0
+"""How long an upload may send nothing before it is given up."""
+
+
+def stated_length(request: Request, limit: int) -> int:
+    """Return the Content-Length of a request.
+
+    Raises
+    ------
+    ProblemError
+        ``upload.length_required``, or ``upload.too_large`` above `limit`.
+    """
+    stated = request.headers.get("content-length", "")
+    if not stated.isdigit():
+        raise ProblemError(
+            "upload.length_required",
+            expected="a Content-Length header",
+            got="none",
+            hint="Send a file rather than a stream, for instance with curl -T scores.npy.",
+        )
+    check_limit(int(stated), limit)
+    return int(stated)
+
+
+def check_limit(size: int, limit: int) -> None:
+    """Raise ``upload.too_large`` for more bytes than are accepted."""
+    if size > limit:
+        raise _too_large(limit, f"{size} bytes")
+
+
+class Body:
+    """The body of a request whose length is stated, written into an arrival as it comes.
+
+    Parameters
+    ----------
+    length
+        Bytes that come over the wire.
+    limit
+        Bytes that they may inflate to.
+    """
+
+    def __init__(self, request: Request, arrival: Arrival, length: int, limit: int) -> None:
+        self.encoded = request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+        self._write = inflating(request.headers.get("content-encoding", ""), self._take)
+        self._chunks = arriving(request)
+        self._arrival = arrival
+        self._length = length
+        self._limit = limit
+        self._received = 0
+
+    async def receive(self, until: int | None = None) -> None:
+        """Write what comes, until the arrival has so many bytes or the body ends.
+
+        Raises
+        ------
+        ProblemError
+            ``upload.interrupted``, ``upload.too_large``, ``upload.encoding``, ``internal.full``.
+        """
+        try:
+            while until is None or self._arrival.size < until:
+                chunk = await anext(self._chunks)
+                self._received += len(chunk)
+                await run_in_threadpool(self._write, chunk)
+        except StopAsyncIteration:
+            if self._received == self._length:
+                return
+            raise interrupted(self._length) from None
+        except (ClientDisconnect, TimeoutError):
+            raise interrupted(self._length) from None
+
+    def _take(self, piece: bytes) -> None:
+        if self._arrival.size + len(piece) > self._limit:
+            raise _too_large(self._limit, "a body that inflates to more")
+        self._arrival.write(piece)
+
+
+async def arriving(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body as it comes; a connection that falls silent raises TimeoutError."""
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        yield chunk
+
+
+def interrupted(size: int) -> ProblemError:
+    """Return the error of an upload that did not come whole."""
+    return ProblemError(
+        "upload.interrupted", expected=f"{size} bytes", got="a connection that ended early", hint="Send the file again."
+    )
+
+
+def _too_large(limit: int, got: str) -> ProblemError:
+    return ProblemError(
+        "upload.too_large", expected=f"at most {limit} bytes", got=got, hint="Send float32 or float16 scores."
+    )

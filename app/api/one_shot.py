@@ -1,0 +1,134 @@
+"""A score file sent in one request."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
+
+from app.api.acceptance import accepted, located
+from app.api.bodies import Body, stated_length
+from app.db.models import Kind, State, Submission
+from app.dependencies import Caller, TheRooms
+from app.rooms import Rooms
+from app.services import benchmarks, repetitions, submissions
+from app.services.accounts import Account
+from app.services.submissions import Entry
+from app.services.views import SubmissionView
+from app.storage import Arrival
+from ldsboard.formats import HEADER_LIMIT
+
+router = APIRouter(tags=["uploads"])
+
+
+@router.put(
+    "/benchmarks/{name}/submissions",
+    status_code=202,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+)
+async def submit(
+    request: Request,
+    response: Response,
+    rooms: TheRooms,
+    account: Caller,
+    name: str,
+    method: Annotated[str, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="slug of the method")],
+    kind: Annotated[Kind, Query(description="ranked: listed and counted; practice: public subsets only")] = Kind.RANKED,
+    title: Annotated[str, Query(max_length=200, description="free text; by default the method")] = "",
+    seconds: Annotated[
+        float | None, Query(ge=0, allow_inf_nan=False, description="reported cost: seconds of computing")
+    ] = None,
+    device: Annotated[str | None, Query(max_length=100, description="reported cost: the device")] = None,
+    models: Annotated[int | None, Query(ge=0, lt=2**31, description="reported cost: models trained")] = None,
+    repository: Annotated[str | None, Query(max_length=200, description="where the file comes from")] = None,
+    commit: Annotated[str | None, Query(pattern="^[0-9a-f]{7,64}$", description="the commit that made it")] = None,
+    url: Annotated[str | None, Query(max_length=500, pattern="^https?://", description="more on where from")] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> SubmissionView:
+    """Submit a score file: the raw body of the request is the .npy file, n x N float16, float32 or float64."""
+    limit = rooms.settings.max_upload_bytes
+    length = stated_length(request, limit)
+    cost = _given(seconds=seconds, device=device, models=models)
+    origin = _given(repository=repository, commit=commit, url=url)
+    with rooms.storage.receive() as arrival:
+        body = Body(request, arrival, length, limit)
+        entry = Entry(name, method, title.strip(), kind, cost, None if body.encoded else length, origin)
+        await run_in_threadpool(_admit, rooms, account, entry, idempotency_key)
+        await body.receive(HEADER_LIMIT)
+        reserved, known = await run_in_threadpool(_reserve, rooms, account, entry, arrival.start, idempotency_key)
+        if known:
+            await body.receive()
+            await run_in_threadpool(_check_repeated, rooms, reserved, arrival)
+            return await run_in_threadpool(located, rooms, reserved, response)
+        try:
+            await body.receive()
+            stands = await run_in_threadpool(_accept, rooms, account, entry, reserved, arrival, idempotency_key)
+        except BaseException:
+            # Cancellation too: whatever ended the upload, its reservation must not count.
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(_expire, rooms, reserved)
+            raise
+    return await run_in_threadpool(located, rooms, stands, response)
+
+
+def _given(**said: object) -> dict[str, object] | None:
+    """Return what was said, if anything was."""
+    return {name: value for name, value in said.items() if value is not None} or None
+
+
+def _route(entry: Entry) -> str:
+    return f"PUT /benchmarks/{entry.benchmark}/submissions"
+
+
+def _admit(rooms: Rooms, account: Account, entry: Entry, key: str | None) -> None:
+    """Check all that can be told before the first byte of the file; what is counted is counted when its header is known."""
+    rooms.storage.check_room(entry.size or 0)
+    with rooms.database.read() as session:
+        version = benchmarks.find(session, entry.benchmark)
+        known = repetitions.earlier(session, account, _route(entry), key, entry)
+        if known is None and entry.kind is Kind.RANKED:
+            rooms.quotas.check(session, account, version)
+    rooms.prepare(entry.benchmark, version.version)
+
+
+def _reserve(rooms: Rooms, account: Account, entry: Entry, start: bytes, key: str | None) -> tuple[str, bool]:
+    """Check all that the first bytes tell, then make room; return the submission's id, and whether it was there before."""
+    with rooms.database.write() as session:
+        version = benchmarks.find(session, entry.benchmark)
+        submissions.check_start(version, start, entry.size)
+        known = repetitions.earlier(session, account, _route(entry), key, entry)
+        if known is not None and not _overtaken(session, known):
+            return known.id, True
+        submission = submissions.reserve(session, account, version, entry, rooms.quotas)
+        repetitions.remember(session, account, _route(entry), key, submission)
+    return submission.id, False
+
+
+def _overtaken(session: Session, known: Submission) -> bool:
+    """Give up an upload under the same key that still streams: its connection is lost, or the file would not come again."""
+    return submissions.move(session, known.id, State.UPLOADING, State.EXPIRED, detail="sent again")
+
+
+def _check_repeated(rooms: Rooms, submission_id: str, arrival: Arrival) -> None:
+    sha256 = arrival.flush()
+    with rooms.database.read() as session:
+        repetitions.check_repeated(submissions.find(session, submission_id), sha256)
+
+
+def _accept(rooms: Rooms, account: Account, entry: Entry, submission_id: str, arrival: Arrival, key: str | None) -> str:
+    sha256 = arrival.flush()
+
+    def accept(session: Session) -> str:
+        stands = submissions.accept(session, rooms.storage, submission_id, arrival, sha256)
+        repetitions.remember(session, account, _route(entry), key, session.get_one(Submission, stands))
+        return stands
+
+    return accepted(rooms, sha256, accept)
+
+
+def _expire(rooms: Rooms, submission_id: str) -> None:
+    with rooms.database.write() as session:
+        submissions.move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="the upload ended early")

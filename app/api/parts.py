@@ -1,0 +1,241 @@
+"""A score file sent in parts, in any order, each retried alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.orm import Session
+
+from app.api.acceptance import accepted, located
+from app.api.bodies import Body, arriving, check_limit, interrupted, stated_length
+from app.db.models import Kind
+from app.db.uploads import Upload
+from app.dependencies import Caller, TheRooms
+from app.rooms import Rooms
+from app.services import benchmarks, repetitions, submissions, uploads
+from app.services.accounts import Account
+from app.services.submissions import Entry
+from app.services.views import PartView, StartedView, SubmissionView, UploadView
+from app.storage import Arrival
+from ldsboard.problems import ProblemError
+
+router = APIRouter(tags=["uploads"])
+ROUTE = "POST /submissions"
+MAX_START_BYTES = 64 * 1024
+
+UploadId = Annotated[str, Path(description="id that the start answered with")]
+Authorization = Annotated[str | None, Header(description="Bearer, with the upload's capability or the owner's token")]
+
+
+class Cost(BaseModel):
+    """What a submitter says a method cost."""
+
+    model_config = ConfigDict(extra="forbid")
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    device: str | None = Field(default=None, max_length=100)
+    models: int | None = Field(default=None, ge=0, lt=2**31)
+
+
+class Origin(BaseModel):
+    """Where a file says that it comes from."""
+
+    model_config = ConfigDict(extra="forbid")
+    repository: str | None = Field(default=None, max_length=200)
+    commit: str | None = Field(default=None, pattern="^[0-9a-f]{7,64}$")
+    url: str | None = Field(default=None, max_length=500, pattern="^https?://")
+
+
+class Announced(BaseModel):
+    """What a caller says of the file that will come in parts."""
+
+    model_config = ConfigDict(extra="forbid")
+    benchmark: str
+    method: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    kind: Kind = Kind.RANKED
+    title: str = Field(default="", max_length=200)
+    cost: Cost | None = None
+    size: int = Field(ge=0, lt=2**63)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    provenance: Origin | None = None
+
+    def entry(self) -> Entry:
+        """Return the same as services take it."""
+        said = self.model_dump(exclude_none=True)
+        cost, origin = said.get("cost") or None, said.get("provenance") or None
+        return Entry(self.benchmark, self.method, self.title.strip(), self.kind, cost, self.size, origin)
+
+
+@router.post(
+    "/submissions",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": Announced.model_json_schema()}}}
+    },
+)
+async def start_upload(
+    request: Request,
+    response: Response,
+    rooms: TheRooms,
+    account: Caller,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> StartedView:
+    """Announce a file that will come in parts; the answer says where to send each, and with which capability."""
+    announced = await _announced(request)
+    view = await run_in_threadpool(_start, rooms, account, announced, idempotency_key)
+    response.headers["Location"] = view.links["self"]
+    return view
+
+
+async def _announced(request: Request) -> Announced:
+    # Read here rather than by the framework, which would read any body whole before it looks at the token.
+    length = stated_length(request, MAX_START_BYTES)
+    body = b""
+    try:
+        async for chunk in arriving(request):
+            body += chunk
+    except TimeoutError:
+        raise interrupted(length) from None
+    try:
+        return Announced.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False)) from None
+
+
+def _start(rooms: Rooms, account: Account, announced: Announced, key: str | None) -> StartedView:
+    entry = announced.entry()
+    check_limit(announced.size, rooms.settings.max_upload_bytes)
+    # The parts, and the file that they are joined to.
+    rooms.storage.check_room(2 * announced.size)
+    with rooms.database.write() as session:
+        version = benchmarks.find(session, entry.benchmark)
+        if announced.size == 0:
+            submissions.check_start(version, b"", 0)
+        known = repetitions.earlier(session, account, ROUTE, key, entry)
+        if known is not None:
+            upload = session.get_one(Upload, known.id)
+            if upload.sha256 != announced.sha256:
+                raise repetitions.conflict("another file of the same size")
+            capability = uploads.renew(session, upload)
+        else:
+            submission = uploads.start(session, account, version, entry, announced.sha256, rooms.quotas)
+            repetitions.remember(session, account, ROUTE, key, submission)
+            lifetime = timedelta(seconds=rooms.settings.upload_seconds)
+            part_bytes = rooms.settings.part_bytes
+            capability = uploads.open_upload(session, submission, announced.sha256, part_bytes, lifetime)
+            upload = session.get_one(Upload, submission.id)
+        view = StartedView(**uploads.view(session, upload).model_dump(), capability=capability)
+    rooms.prepare(entry.benchmark, version.version)
+    return view
+
+
+@router.get("/submissions/{submission_id}/parts")
+def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> UploadView:
+    """List the parts of an upload: which have arrived, and where to send the others."""
+    with rooms.database.read() as session:
+        return uploads.view(session, uploads.authorise(session, submission_id, authorization))
+
+
+@router.put(
+    "/submissions/{submission_id}/parts/{number}",
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+)
+async def send_part(
+    request: Request,
+    rooms: TheRooms,
+    submission_id: UploadId,
+    number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, from 0")],
+    authorization: Authorization = None,
+) -> PartView:
+    """Send a part: the raw body is its bytes. One that is sent again takes the place of the first."""
+    size = await run_in_threadpool(_admit_part, rooms, submission_id, number, authorization)
+    # Bytes that cannot be compressed become a little more.
+    length = stated_length(request, size + size // 64 + 1024)
+    with rooms.storage.receive() as arrival:
+        body = Body(request, arrival, length, size)
+        if not body.encoded:
+            uploads.check_part_size(number, size, length)
+        await body.receive()
+        return await run_in_threadpool(_receive_part, rooms, submission_id, number, arrival)
+
+
+def _admit_part(rooms: Rooms, submission_id: str, number: int, authorization: str | None) -> int:
+    """Check all that can be told before the first byte of a part; return the bytes that it should have."""
+    with rooms.database.read() as session:
+        upload = uploads.authorise(session, submission_id, authorization)
+        uploads.check_open(upload)
+        uploads.check_part(upload, number)
+        size = upload.part_size(number)
+    rooms.storage.check_room(size)
+    return size
+
+
+def _receive_part(rooms: Rooms, submission_id: str, number: int, arrival: Arrival) -> PartView:
+    sha256 = arrival.flush()
+    with rooms.database.read() as session:
+        upload = session.get_one(Upload, submission_id)
+        uploads.check_part_size(number, upload.part_size(number), arrival.size)
+        version, size = upload.submission.version, upload.submission.size
+    if number == 0:
+        try:
+            submissions.check_start(version, arrival.start, size)
+        except ProblemError as error:
+            # No other part could save this file.
+            _give_up(rooms, submission_id, error.problem.code)
+            raise
+    with rooms.database.write() as session:
+        upload = session.get_one(Upload, submission_id)
+        uploads.receive_part(session, rooms.storage, upload, number, arrival, sha256)
+        return uploads.view(session, upload).parts[number]
+
+
+def _give_up(rooms: Rooms, submission_id: str, detail: str) -> None:
+    with rooms.database.write() as session:
+        uploads.give_up(session, submission_id, detail)
+    rooms.storage.discard_parts(submission_id)
+
+
+@router.post("/submissions/{submission_id}/complete", status_code=202)
+def complete_upload(
+    response: Response, rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None
+) -> SubmissionView:
+    """Join the parts, check that they are the file that was announced, and queue its evaluation."""
+    with rooms.database.read() as session:
+        upload = uploads.authorise(session, submission_id, authorization)
+        done = uploads.answer(upload)
+        if done is None:
+            uploads.check_open(upload)
+            uploads.check_complete(session, upload)
+            size, count = upload.submission.size, upload.count
+            account = Account(upload.submission.user_id, upload.submission.user.name)
+    return located(rooms, done or _complete(rooms, account, submission_id, size, count), response)
+
+
+def _complete(rooms: Rooms, account: Account, submission_id: str, size: int, count: int) -> str:
+    rooms.storage.check_room(size)
+    with rooms.storage.receive() as arrival:
+        try:
+            for chunk in rooms.storage.join(submission_id, count):
+                arrival.write(chunk)
+        except FileNotFoundError:
+            # The same call came twice, or the time ended: the parts are gone, and the row tells why.
+            with rooms.database.read() as session:
+                upload = session.get_one(Upload, submission_id)
+                if (done := uploads.answer(upload)) is None:
+                    uploads.check_open(upload)
+                    raise
+                return done
+        sha256 = arrival.flush()
+
+        def finish(session: Session) -> str:
+            upload = session.get_one(Upload, submission_id)
+            uploads.check_sha256(upload, sha256)
+            return uploads.finish(session, rooms.storage, account, upload, arrival, sha256, rooms.quotas)
+
+        stands = accepted(rooms, sha256, finish)
+    rooms.storage.discard_parts(submission_id)
+    return stands
