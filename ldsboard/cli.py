@@ -14,19 +14,21 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from ldsboard import progress, sending
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
-from ldsboard.client import Client, ClientError, RefusedError, Reported, UnreachableError
+from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
 from ldsboard.comparison import compare as compare_results
 from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, errors, exit_code, fail, finish, gate
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
+from ldsboard.pending import pending
 from ldsboard.problems import ProblemError
 from ldsboard.result import WARNINGS
 from ldsboard.scores import check_finite, check_shape, read_scores
+from ldsboard.sending import Origin, Reported
 
 cli = typer.Typer(
     help="Score data attribution methods by the linear datamodeling score.",
@@ -80,14 +82,15 @@ def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None)
 
 @cli.command()
 def submit(
-    scores: Scores,
-    benchmark: BenchmarkName,
+    scores: Annotated[Path | None, typer.Argument(help="A .npy file of scores, (n, N).", show_default=False)] = None,
+    benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark.", show_default=False)] = None,
     *,
-    method: Annotated[str, typer.Option(help="Slug of the method: a-z, 0-9, '.', '_', '-'.", show_default=False)],
+    method: Annotated[str, typer.Option(help="Slug of the method: a-z, 0-9, '.', '_', '-'.", show_default=False)] = "",
     kind: Annotated[
         str, typer.Option(help="ranked or practice; by default ranked, in CI practice.", show_default=False)
     ] = "",
     title: Annotated[str, typer.Option(help="Free text; by default the method.", show_default=False)] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an upload that was interrupted.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
     min_lds: Annotated[float | None, typer.Option(help="Exit with 9 below this LDS.", show_default=False)] = None,
@@ -97,35 +100,37 @@ def submit(
     seconds: Annotated[float | None, typer.Option(help="Reported cost: seconds.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="Reported cost: device.", show_default=False)] = None,
     models: Annotated[int | None, typer.Option(help="Reported cost: models trained.", show_default=False)] = None,
+    repository: Annotated[
+        str | None, typer.Option(envvar=["GITHUB_REPOSITORY", "CI_PROJECT_PATH"], help="Where the file comes from.")
+    ] = None,
+    commit: Annotated[
+        str | None, typer.Option(envvar=["GITHUB_SHA", "CI_COMMIT_SHA"], help="The commit that made it.")
+    ] = None,
     server: Server = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a score file to a benchmark, and wait for its result."""
+    """Send a score file to a benchmark, or go on with one that was interrupted, and wait for its result."""
     kind = kind or ("practice" if os.environ.get("CI") else "ranked")
     if kind not in ("ranked", "practice"):
         fail(USAGE, f"expected --kind ranked or practice, got {kind!r}")
-    cost = Reported(seconds, device, models)
     with Client(server, token) as client:
-        bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            console=errors,
-            transient=True,
-        )
-        with bar:
-            task = bar.add_task(scores.name, total=scores.stat().st_size)
-            submission = client.submit(
-                benchmark,
-                scores,
-                method=method,
-                kind=kind,
-                title=title,
-                cost=cost,
-                progress=lambda sent: bar.update(task, completed=sent),
-            )
+        try:
+            if resume:
+                submission = _resumed(client.server, scores)
+            elif scores is None or benchmark is None or not method:
+                fail(USAGE, "expected SCORES, BENCHMARK and --method, or --resume")
+            else:
+                origin, cost = Origin(repository, commit), Reported(seconds, device, models)
+                about: dict[str, Any] = {"method": method, "kind": kind, "title": title, "cost": cost, "origin": origin}
+                with progress.sending(errors, scores.name, scores.stat().st_size) as advance:
+                    submission = sending.submit(client, benchmark, scores, advance=advance, **about)
+        except (ClientError, KeyboardInterrupt):
+            for kept in pending(client.server, scores and scores.absolute()):
+                errors.print(
+                    f"What has arrived is kept. Go on with: ldsboard submit --resume {kept.path}", markup=False
+                )
+            raise
         errors.print(f"Submitted as {submission['id']}: {client.server}{submission['links']['page']}")
         if wait:
             with errors.status("Waiting for the result"):
@@ -134,6 +139,15 @@ def submit(
         if wait:
             finish(submission)
             gate(client, submission, min_lds, no_regress_from)
+
+
+def _resumed(server: str, scores: Path | None) -> dict[str, Any]:
+    found = pending(server, scores and scores.absolute())
+    if len(found) != 1:
+        got = ", ".join(kept.path for kept in found) or "none"
+        fail(USAGE, f"expected one interrupted upload to {server}, got {got}. Name its file: submit --resume SCORES")
+    with progress.sending(errors, Path(found[0].path).name, found[0].size) as advance:
+        return sending.resume(found[0], advance)
 
 
 @cli.command()

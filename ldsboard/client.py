@@ -10,29 +10,34 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
+import threading
 import time
-import uuid
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import httpx
 
 from ldsboard import cache
 from ldsboard.bundle import Bundle
-from ldsboard.formats import open_scores
 from ldsboard.manifest import BundleError
 from ldsboard.problems import Problem, ProblemError
-from ldsboard.scores import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ATTEMPTS = 4
-CHUNK_BYTES = 1 << 20
+ATTEMPTS, PATIENT = 4, 8
+"""How often a call is made, and one that others have gone before: to send a part again is cheaper than to give up."""
+
+PAUSE_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+"""The longest pause that a server may ask for without being taken to say no."""
+
+FAILURE, TOO_MANY = 500, 429
+REPEATED = frozenset({FAILURE, 502, 503, 504})
 FINAL = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
 """States of a submission in which nothing more happens by itself."""
 
@@ -42,24 +47,19 @@ class ClientError(Exception):
 
 
 class RefusedError(ClientError):
-    """The server refused the call; ``problem`` has its words, ``retry_after`` the seconds it asks to wait, if any."""
+    """The server refused the call.
+
+    ``problem`` has its words, ``retry_after`` the seconds it asks to wait, if any; ``final`` tells that it will never take it.
+    """
 
     def __init__(self, problem: Problem, status: int, retry_after: float | None) -> None:
         self.problem, self.status, self.retry_after = problem, status, retry_after
+        self.final = 400 <= status < 500 and status not in (408, TOO_MANY)  # noqa: PLR2004 -- the caller's errors
         super().__init__(f"{problem} [{problem.code}]")
 
 
 class UnreachableError(ClientError):
     """The server gave no answer."""
-
-
-@dataclass(frozen=True)
-class Reported:
-    """What a submitter says a method cost: seconds of computing, the device, and how many models were trained."""
-
-    seconds: float | None = None
-    device: str | None = None
-    models: int | None = None
 
 
 class Client:
@@ -87,6 +87,7 @@ class Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         local = httpx.URL(self.server).host in ("localhost", "127.0.0.1", "::1")
         timeout = httpx.Timeout(60, connect=10)
+        self._closed = threading.Event()
         # A proxy from the environment cannot reach this machine's own addresses.
         self._http = httpx.Client(
             base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout, trust_env=not local
@@ -96,6 +97,11 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all calls, those that run or wait in other threads included."""
+        self._closed.set()
         self._http.close()
 
     def benchmark(self, name: str) -> dict[str, Any]:
@@ -118,49 +124,24 @@ class Client:
         """Return the paired difference of two submissions."""
         return self._json("GET", "/compare", params={"a": a, "b": b})
 
-    def submit(
-        self,
-        benchmark: str,
-        path: Path,
-        *,
-        method: str,
-        kind: str = "ranked",
-        title: str = "",
-        cost: Reported | None = None,
-        progress: Callable[[int], None] = lambda _: None,
-    ) -> dict[str, Any]:
-        """Send a score file and return the submission.
+    def start_upload(self, announced: dict[str, Any], key: str) -> dict[str, Any]:
+        """Announce a file that will come in parts, and return the upload with its capability.
 
-        The call carries a fresh idempotency key, so that a repetition after a lost answer creates nothing twice.
-
-        Parameters
-        ----------
-        progress
-            Called with the number of bytes sent so far.
-
-        Raises
-        ------
-        ProblemError
-            The file is not a score file, or holds values that are not finite; nothing was sent.
-        ClientError
-            The server refused it or could not be reached.
+        Repeated under the same key, after a lost answer, this creates nothing twice.
         """
-        check_finite(open_scores(path))
-        params: dict[str, Any] = {"method": method, "kind": kind, "title": title}
-        params |= {name: value for name, value in vars(cost or Reported()).items() if value is not None}
-        headers = {"Content-Length": str(path.stat().st_size), "Idempotency-Key": str(uuid.uuid4())}
+        return self._json("POST", "/submissions", json=announced, headers={"Idempotency-Key": key})
 
-        def body() -> Iterator[bytes]:
-            sent = 0
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-                    sent += len(chunk)
-                    progress(sent)
+    def upload(self, upload_id: str) -> dict[str, Any]:
+        """Return an upload with its parts, to the holder of its capability."""
+        return self._json("GET", f"/submissions/{_segment(upload_id)}/parts")
 
-        return self._json(
-            "PUT", f"/benchmarks/{_segment(benchmark)}/submissions", params=params, headers=headers, content=body
-        )
+    def send_part(self, url: str, content: Callable[[], Iterator[bytes]], size: int) -> None:
+        """Send a part of `size` bytes; `content` yields them, from their beginning each time it is called."""
+        self._call("PUT", urljoin(self.server, url), PATIENT, content, headers={"Content-Length": str(size)})
+
+    def complete(self, upload_id: str) -> dict[str, Any]:
+        """End an upload whose parts have all arrived, and return the submission."""
+        return self._json("POST", f"/submissions/{_segment(upload_id)}/complete")
 
     def wait(self, submission_id: str, timeout: float) -> dict[str, Any]:
         """Return a submission once it is final, or as it is after `timeout` seconds."""
@@ -198,13 +179,23 @@ class Client:
         return answer
 
     def _call(
-        self, method: str, url: str, *, content: Callable[[], Iterator[bytes]] | None = None, **options: Any
+        self,
+        method: str,
+        url: str,
+        attempts: int = ATTEMPTS,
+        content: Callable[[], Iterator[bytes]] | None = None,
+        **options: Any,
     ) -> httpx.Response:
-        """Make a call, repeating what may be repeated: calls that did not arrive, and answers that ask for it."""
-        last = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(0.25 * 2**attempt)
+        """Make a call, repeating what may be repeated: calls that did not arrive, and answers that ask for it.
+
+        Every call here may come twice: those that create something carry a key.
+        """
+        last, after = "", 0.0
+        for attempt in range(attempts):
+            # The longer, the more often it failed; at random, so that those who failed together do not come back together.
+            pause = PAUSE_SECONDS * min(2**attempt, 64) * random.uniform(0.5, 1)  # noqa: S311 -- guards nothing
+            if attempt and self._closed.wait(max(pause, after)):
+                break
             try:
                 response = self._http.request(method, url, content=content and content(), **options)
             except httpx.UnsupportedProtocol as error:
@@ -212,13 +203,15 @@ class Client:
                     f"expected an address such as {cache.DEFAULT_SERVER}, got {self.server}"
                 ) from error
             except httpx.TransportError as error:
-                last = str(error) or type(error).__name__
+                last, after = str(error) or type(error).__name__, 0.0
                 continue
-            if response.status_code not in (502, 503, 504):
+            after = _retry_after(response) or 0.0
+            again = response.status_code in REPEATED or (response.status_code == TOO_MANY and after)
+            if not again or after > PATIENCE_SECONDS or (response.status_code == FAILURE and attempt + 1 == attempts):
                 return _checked(response)
             last = f"status {response.status_code}"
         raise UnreachableError(
-            f"expected an answer from {self.server}, got none in {ATTEMPTS} attempts ({last}). "
+            f"expected an answer from {self.server}, got none in {attempts} attempts ({last}). "
             "Check LDSBOARD_SERVER (or --server), and that the server runs."
         )
 
@@ -231,7 +224,6 @@ def _segment(text: str) -> str:
 def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
-    after = response.headers.get("Retry-After", "")
     try:
         problem = Problem.from_dict(response.json())
     except (ValueError, KeyError, TypeError):
@@ -241,4 +233,9 @@ def _checked(response: httpx.Response) -> httpx.Response:
             got=f"status {response.status_code}: {response.text[:200]}",
             hint="Check LDSBOARD_SERVER (or --server).",
         )
-    raise RefusedError(problem, response.status_code, float(after) if after.isdigit() else None)
+    raise RefusedError(problem, response.status_code, _retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    after = response.headers.get("Retry-After", "")
+    return float(after) if after.isdecimal() else None

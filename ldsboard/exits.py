@@ -32,6 +32,8 @@ def exit_code(problem: Problem) -> int:
         return QUOTA
     if code.startswith("auth."):
         return NOT_ALLOWED
+    if code == "upload.expired":
+        return FAILED
     if code.startswith(("scores.", "upload.", "masks.", "margins.")):
         return REJECTED
     if code.startswith("internal."):

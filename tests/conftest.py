@@ -34,6 +34,12 @@ def open_toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
 
 
 @pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """A benchmark whose score files, in float64, have three parts of the smallest size."""
+    return write_benchmark(tmp_path_factory.mktemp("wide"), "wide", n=600, N=40)
+
+
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Service]:
     """A running server with both benchmarks."""
     with Service(tmp_path_factory.mktemp("service"), max_upload_bytes=MAX_UPLOAD_BYTES) as running:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.app.benchmarks import write_benchmark
 from tests.app.service import ROOT, Service, npy, until
 
 if TYPE_CHECKING:
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 HANGING = 40
 """More than any pool of connections or threads that requests could share."""
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """A benchmark whose score files are longer than the part that is read before anything is reserved."""
-    return write_benchmark(tmp_path_factory.mktemp("wide"), "wide", n=600, N=40)
 
 
 @pytest.fixture

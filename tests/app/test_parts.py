@@ -15,7 +15,6 @@ from sqlalchemy import update
 from app.db.models import now
 from app.db.uploads import Upload
 from ldsboard.formats import HEADER_LIMIT
-from tests.app.benchmarks import write_benchmark
 from tests.app.sending import Sending
 from tests.app.service import Service, npy, until
 
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.app.benchmarks import Example
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """A benchmark whose score files have three parts in float64."""
-    return write_benchmark(tmp_path_factory.mktemp("wide"), "wide", n=600, N=40)
 
 
 @pytest.fixture(scope="module")

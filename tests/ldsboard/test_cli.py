@@ -57,7 +57,7 @@ def shell(
     monkeypatch.setenv("LDSBOARD_TOKEN", token)
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr("ldsboard.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
     return Shell(monkeypatch, capsys)
 
 

@@ -1,0 +1,272 @@
+"""Sending a score file by the command line: in parts, through interruptions of every side."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ldsboard import cli, exits, sending
+from ldsboard.client import Client, RefusedError, UnreachableError
+from ldsboard.formats import HEADER_LIMIT
+from ldsboard.pending import Pending, pending
+from tests.app.gate import Gate
+from tests.app.sending import Sending
+from tests.app.service import ROOT, Service, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+
+PART = "/parts/1"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("service"), part_bytes=HEADER_LIMIT) as running:
+        running.publish(wide.folder)
+        yield running
+
+
+@pytest.fixture
+def scores(wide: Example, tmp_path: Path) -> Path:
+    path = tmp_path / "scores.npy"
+    np.save(path, wide.scores().astype(np.float64))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
+    for name in ("CI", "GITHUB_SHA", "GITHUB_REPOSITORY", "LDSBOARD_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "cache"
+
+
+@contextmanager
+def command(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command line as a process of its own, and end it with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ldsboard.cli", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command in this process, and return its exit code."""
+    monkeypatch.setattr("sys.argv", ["ldsboard", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def interrupted(service: Service, scores: Path, owner: str, *arrived: int, server: str = "") -> Sending:
+    """Leave an upload behind of which some parts have arrived, as a killed command does."""
+    upload = Sending(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes()).started()
+    for number in arrived:
+        upload.put(number)
+    said, until_when = upload.said, upload.view["expires_at"]
+    address = server or service.url
+    Pending(address, upload.id, upload.view["capability"], str(scores), said["size"], said["sha256"], until_when).keep()
+    return upload
+
+
+def test_a_killed_command_is_gone_on_with_by_its_capability_and_sends_only_what_is_missing(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wide: Example
+) -> None:
+    before = service.rows()["part"]
+    with Gate(service.port, held=PART) as gate:
+        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", gate.url)
+        with command(*sent, LDSBOARD_TOKEN=service.token("amy", ranked_per_day=1)) as process:
+            until(lambda: service.rows()["part"] == before + 2, "all parts but one")
+            process.kill()
+        (kept,) = pending(gate.url)
+        assert kept._file.stat().st_mode & 0o777 == 0o600
+        assert kept.capability.startswith("ldsu_")
+        gate.held = ""
+        gate.asked.clear()
+        assert run(monkeypatch, "submit", "--resume", "--server", gate.url, "--json") == 0
+        view = json.loads(capsys.readouterr().out)
+        assert [line for line in gate.asked if line.startswith("PUT")] == [
+            f"PUT /api/v1/submissions/{view['id']}/parts/1"
+        ]
+        assert pending(gate.url) == []
+    assert (view["state"], view["attempts"]) == ("scored", 1)
+    assert view["public"]["lds"] == wide.offline(wide.scores())["public"].lds
+
+
+def test_a_server_that_is_killed_and_started_again_is_waited_for(service: Service, scores: Path) -> None:
+    before = service.rows()["part"]
+    with Gate(service.port, held=PART) as gate:
+        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", gate.url, "--no-wait", "--json")
+        with command(*sent, LDSBOARD_TOKEN=service.token("bob", ranked_per_day=1)) as process:
+            until(lambda: service.rows()["part"] == before + 2, "all parts but one")
+            gate.held = ""
+            service.stop(signal.SIGKILL)
+            service.start()
+            out, err = process.communicate()
+        assert process.returncode == 0, err
+    view = json.loads(out)
+    assert service.settled(view["id"])["attempts"] == 1
+    assert sum(line.startswith("POST") and line.endswith("submissions") for line in gate.asked) == 1
+
+
+def test_an_unreachable_server_leaves_something_to_go_on_with(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Gate(service.port) as gate:
+        pass
+    interrupted(service, scores, "cat", server=gate.url)
+    monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
+    assert run(monkeypatch, "submit", str(scores), "--resume", "--server", gate.url) == exits.UNREACHABLE
+    assert f"submit --resume {scores}" in capsys.readouterr().err
+    assert len(pending(gate.url)) == 1
+
+
+def test_a_file_that_changed_is_not_gone_on_with(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload = interrupted(service, scores, "dee", 0)
+    content = bytearray(scores.read_bytes())
+    content[-1] ^= 1
+    scores.write_bytes(content)
+    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.REJECTED
+    err = capsys.readouterr().err
+    assert "[upload.changed]" in err
+    assert str(scores) in err
+    assert upload.received() == [0]
+    scores.unlink()
+    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+
+
+def test_a_part_that_arrived_damaged_is_sent_again(service: Service, scores: Path) -> None:
+    upload = interrupted(service, scores, "eli", 0, 1, 2)
+    upload.put(1, bytes(HEADER_LIMIT))
+    assert sending.resume(pending(service.url)[0])["id"] == upload.id
+    assert service.settled(upload.id)["state"] == "scored"
+
+
+def test_an_upload_that_the_server_gave_up_is_forgotten(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload = interrupted(service, scores, "fox")
+    upload.put(0, b"not an array".ljust(HEADER_LIMIT))
+    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.FAILED
+    assert "[upload.expired]" in capsys.readouterr().err
+    assert pending(service.url) == []
+    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+    assert "got none" in capsys.readouterr().err
+
+
+def test_what_is_kept_is_forgotten_when_its_time_is_over(service: Service, scores: Path) -> None:
+    Pending(service.url, "0", "ldsu_x", str(scores), 1, "0", "2026-01-01T00:00:00Z").keep()
+    assert pending(service.url) == []
+    assert not list((scores.parent / "cache" / "uploads").iterdir())
+
+
+def test_one_of_several_interrupted_uploads_is_named_by_its_file(
+    service: Service, scores: Path, wide: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = scores.with_name("other.npy")
+    np.save(other, wide.scores(seed=1))
+    uploads = [interrupted(service, path, path.stem) for path in (scores, other)]
+    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+    assert f"{other}" in capsys.readouterr().err
+    assert run(monkeypatch, "submit", str(other), "--resume", "--server", service.url, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["id"] == uploads[1].id
+
+
+def test_progress_counts_every_byte_once_and_a_commit_is_told(service: Service, scores: Path) -> None:
+    told: list[int] = []
+    with Client(service.url, service.token("gus")) as client:
+        view = sending.submit(
+            client,
+            "wide",
+            scores,
+            method="ours",
+            origin=sending.Origin("gus/x", "0123abc"),
+            advance=told.append,
+        )
+    assert sum(told) == scores.stat().st_size
+    assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc"}
+
+
+class Moody(http.server.BaseHTTPRequestHandler):
+    """Answers as it is told, one status and Retry-After after the other."""
+
+    answers: list[tuple[int, str | None]]
+
+    def do_GET(self) -> None:
+        status, after = self.answers.pop(0)
+        self.send_response(status)
+        if after is not None:
+            self.send_header("Retry-After", after)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it so
+        pass
+
+
+@pytest.fixture
+def moody() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answers", "pauses"),
+    [
+        ([(503, None), (503, None), (200, None)], [(0.5, 1), (1, 2)]),
+        ([(503, "7"), (429, "9"), (200, None)], [(7, 7), (9, 9)]),
+        ([(500, "3"), (200, None)], [(3, 3)]),
+        ([(429, "3600")], RefusedError),
+        ([(429, None)], RefusedError),
+        ([(503, "3600")], RefusedError),
+        ([(500, None)] * 4, RefusedError),
+        ([(502, None)] * 4, UnreachableError),
+    ],
+    ids=str,
+)
+def test_the_server_is_asked_again_after_the_time_that_it_names(
+    moody: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[tuple[int, str | None]],
+    pauses: list[tuple[float, float]] | type[Exception],
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(Moody, "answers", list(answers), raising=False)
+    with Client(moody) as client:
+        monkeypatch.setattr(client._closed, "wait", waited.append)
+        if isinstance(pauses, list):
+            client.benchmark("toy")
+            assert all(low <= pause <= high for pause, (low, high) in zip(waited, pauses, strict=True))
+        else:
+            with pytest.raises(pauses):
+                client.benchmark("toy")
+    assert Moody.answers == []
