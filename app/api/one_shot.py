@@ -11,15 +11,16 @@ from sqlalchemy.orm import Session
 
 from app.api.acceptance import accepted, located
 from app.api.bodies import Body, stated_length
-from app.db.models import Kind, State, Submission
+from app.db.models import Kind, State, Submission, Version
 from app.dependencies import Caller, TheRooms
 from app.rooms import Rooms
 from app.services import benchmarks, repetitions, submissions
 from app.services.accounts import Account
 from app.services.submissions import Entry
-from app.services.views import SubmissionView
+from app.services.views import BenchmarkName, DryRunView, SubmissionView
 from app.storage import Arrival
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats import HEADER_LIMIT, open_scores
+from ldsboard.scores import check_finite
 
 router = APIRouter(tags=["uploads"])
 
@@ -46,9 +47,13 @@ async def submit(
     repository: Annotated[str | None, Query(max_length=200, description="where the file comes from")] = None,
     commit: Annotated[str | None, Query(pattern="^[0-9a-f]{7,64}$", description="the commit that made it")] = None,
     url: Annotated[str | None, Query(max_length=500, pattern="^https?://", description="more on where from")] = None,
+    dry_run: Annotated[bool, Query(description="only check the file; nothing is kept or counted")] = False,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
-) -> SubmissionView:
-    """Submit a score file: the raw body of the request is the .npy file, n x N float16, float32 or float64."""
+) -> SubmissionView | DryRunView:
+    """Submit a score file: the raw body of the request is the .npy file, n x N float16, float32 or float64.
+
+    With `dry_run` the answer is 200 and says that the file would be taken, as `ldsboard validate` does.
+    """
     limit = rooms.settings.max_upload_bytes
     length = stated_length(request, limit)
     cost = _given(seconds=seconds, device=device, models=models)
@@ -56,6 +61,9 @@ async def submit(
     with rooms.storage.receive() as arrival:
         body = Body(request, arrival, length, limit)
         entry = Entry(name, method, title.strip(), kind, cost, None if body.encoded else length, origin)
+        if dry_run:
+            response.status_code = 200
+            return await _rehearse(rooms, entry, arrival, body)
         await run_in_threadpool(_admit, rooms, account, entry, idempotency_key)
         await body.receive(HEADER_LIMIT)
         reserved, known = await run_in_threadpool(_reserve, rooms, account, entry, arrival.start, idempotency_key)
@@ -72,6 +80,34 @@ async def submit(
                 await run_in_threadpool(_expire, rooms, reserved)
             raise
     return await run_in_threadpool(located, rooms, stands, response)
+
+
+async def _rehearse(rooms: Rooms, entry: Entry, arrival: Arrival, body: Body) -> DryRunView:
+    """Make all checks that need nothing hidden, on bytes that are gone with the answer."""
+    version = await run_in_threadpool(_version, rooms, entry)
+    await body.receive(HEADER_LIMIT)
+    submissions.check_start(version, arrival.start, entry.size)
+    await body.receive()
+    return await run_in_threadpool(_checked, version, entry, arrival)
+
+
+def _version(rooms: Rooms, entry: Entry) -> Version:
+    rooms.storage.check_room(entry.size or 0)
+    with rooms.database.read() as session:
+        return benchmarks.find(session, entry.benchmark)
+
+
+def _checked(version: Version, entry: Entry, arrival: Arrival) -> DryRunView:
+    sha256 = arrival.flush()
+    submissions.check_start(version, arrival.start, arrival.size)
+    check_finite(open_scores(arrival.path))
+    return DryRunView(
+        benchmark=BenchmarkName(name=entry.benchmark, version=version.version),
+        method=entry.method,
+        kind=entry.kind.value,
+        size=arrival.size,
+        sha256=sha256,
+    )
 
 
 def _given(**said: object) -> dict[str, object] | None:

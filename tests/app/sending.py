@@ -18,7 +18,7 @@ class Sending:
         self.service = service
         self.content = content
         self.token = token
-        self.said = {"benchmark": benchmark, "method": "ours", "size": len(content)} | said
+        self.said: dict[str, Any] = {"benchmark": benchmark, "method": "ours", "size": len(content)} | said
         self.said.setdefault("sha256", hashlib.sha256(content).hexdigest())
         self.view: dict[str, Any] = {}
 

@@ -85,9 +85,9 @@ def interrupted(service: Service, scores: Path, owner: str, *arrived: int, serve
     upload = Sending(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes()).started()
     for number in arrived:
         upload.put(number)
-    said, until_when = upload.said, upload.view["expires_at"]
+    view, until_when = upload.view, upload.view["expires_at"]
     address = server or service.url
-    Pending(address, upload.id, upload.view["capability"], str(scores), said["size"], said["sha256"], until_when).keep()
+    Pending(address, upload.id, upload.view["capability"], str(scores), view["size"], view["sha256"], until_when).keep()
     return upload
 
 

@@ -1,0 +1,95 @@
+"""A disk without room: 507, and nothing is kept or counted."""
+
+from __future__ import annotations
+
+import errno
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.db.models import Kind
+from app.db.uploads import Upload
+from app.services import accounts, benchmarks, uploads
+from app.services.quotas import Quotas
+from app.services.submissions import Entry
+from app.storage import Storage
+from ldsboard import ProblemError
+from ldsboard.formats import HEADER_LIMIT
+from tests.app.sending import Sending
+from tests.app.service import PATIENCE_SECONDS, Service, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.app.benchmarks import Example
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
+    """A server that leaves more of its disk free than there is."""
+    with Service(tmp_path_factory.mktemp("service"), spare_bytes=2**62) as running:
+        running.publish(toy.folder)
+        yield running
+
+
+def test_a_server_without_room_says_so_before_it_reads_a_file(service: Service, toy: Example) -> None:
+    token = service.token("ann", ranked_per_day=1)
+    content = npy(toy.scores())
+    answers = [
+        service.submit(token, "toy", content),
+        service.submit(token, "toy", content, dry_run="true"),
+        Sending(service, token, "toy", content).begin(),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")
+    assert service.files() == set()
+    assert service.rows()["submission"] == 0
+
+
+def test_a_part_and_a_joined_file_need_room_too(service: Service, toy: Example) -> None:
+    token = service.token("ben")
+    sending = Sending(service, token, "toy", npy(toy.scores()))
+    storage = Storage(service.settings.storage_dir)
+    with service.database.write() as session, storage.receive() as arrival:
+        account = accounts.authenticate(session, f"Bearer {token}")
+        entry = Entry("toy", "ours", "", Kind.PRACTICE, None, len(sending.content))
+        version = benchmarks.find(session, "toy")
+        submission = uploads.start(session, account, version, entry, sending.said["sha256"], Quotas(1, 1))
+        capability = uploads.open_upload(
+            session, submission, sending.said["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
+        )
+        upload = session.get_one(Upload, submission.id)
+        arrival.write(sending.content)
+        uploads.receive_part(session, storage, upload, 0, arrival, arrival.flush())
+        sending.view = uploads.view(session, upload).model_dump() | {"capability": capability}
+    for answer in (sending.put(0), sending.complete()):
+        assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")
+    assert sending.received() == [0]
+    assert service.files() == {"0"}
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20], ids=["seen at the end", "seen at once"])
+def test_a_disk_that_becomes_full_while_a_file_arrives_keeps_none_of_it(tmp_path: Path, size: int) -> None:
+    storage = Storage(tmp_path / "files")
+
+    def receive() -> None:
+        with storage.receive() as arrival:
+            arrival._file.close()
+            arrival._file = Path("/dev/full").open("wb")  # noqa: SIM115 -- the arrival closes it
+            arrival.write(bytes(size))
+            arrival.flush()
+
+    with pytest.raises(ProblemError, match="no room") as raised:
+        receive()
+    assert raised.value.problem.code == "internal.full"
+    assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
+
+
+def test_other_failures_of_the_disk_are_not_taken_for_that(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "files")
+    (tmp_path / "files" / "arriving").rmdir()
+    with pytest.raises(OSError, match="No such file") as raised:
+        storage.receive()
+    assert raised.value.errno == errno.ENOENT
