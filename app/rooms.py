@@ -52,7 +52,7 @@ class Rooms:
         storage = Storage(settings.storage_dir, settings.spare_bytes)
         scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer)
-        runner = Runner(evaluator.work, settings.scoring_processes, lambda: _expire_uploads(database, storage))
+        runner = Runner(evaluator.work, settings.scoring_processes, lambda: expire_uploads(database, storage))
         return cls(settings, database, storage, scorer, runner, lock)
 
     @property
@@ -85,11 +85,13 @@ class Rooms:
         self.lock.close()
 
 
-def _expire_uploads(database: Database, storage: Storage) -> None:
+def expire_uploads(database: Database, storage: Storage) -> None:
     """Give up the uploads whose time is over, and free the space of all that are not waited for any more."""
+    # Looked for first: an upload that starts meanwhile has its row before its first part.
+    with_parts = storage.uploads()
     with database.write() as session:
         uploads.expire(session)
         waiting = uploads.waiting(session)
-    for upload in storage.uploads():
+    for upload in with_parts:
         if upload not in waiting:
             storage.discard_parts(upload)

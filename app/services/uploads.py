@@ -78,11 +78,14 @@ def authorise(session: Session, submission_id: str, authorization: str | None) -
     Raises
     ------
     ProblemError
-        ``auth.missing``, ``auth.invalid``, or ``submission.unknown`` for an upload of somebody else.
+        ``auth.missing``, ``auth.invalid``, ``submission.unknown`` for an upload of somebody else, or ``upload.expired`` for a
+        capability whose time is over.
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
     if upload is not None and upload.digest == _digest(value.strip()):
+        if upload.expires_at <= now():
+            raise _expired(upload)
         return upload
     account = accounts.authenticate(session, authorization)
     if upload is None or upload.submission.user_id != account.id:
@@ -99,12 +102,7 @@ def check_open(upload: Upload) -> None:
     """Raise unless an upload still waits for parts: ``upload.expired``, or ``request.conflict`` when it has its file."""
     state = upload.submission.state
     if state == State.EXPIRED or (state == State.UPLOADING and upload.expires_at <= now()):
-        raise ProblemError(
-            "upload.expired",
-            expected=f"an upload that is completed before {upload.expires_at:%Y-%m-%d %H:%M:%S} UTC",
-            got="one that was given up",
-            hint="Start again with POST /api/v1/submissions; it has cost nothing.",
-        )
+        raise _expired(upload)
     if state != State.UPLOADING:
         raise ProblemError(
             "request.conflict",
@@ -112,6 +110,15 @@ def check_open(upload: Upload) -> None:
             got=f"a submission that is {state}",
             hint="Its file has arrived; nothing more is needed.",
         )
+
+
+def _expired(upload: Upload) -> ProblemError:
+    return ProblemError(
+        "upload.expired",
+        expected=f"an upload that is completed before {upload.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+        got="one that was given up, or whose time is over",
+        hint="Start again with POST /api/v1/submissions; it has cost nothing.",
+    )
 
 
 def check_part(upload: Upload, number: int) -> None:

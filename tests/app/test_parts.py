@@ -248,11 +248,24 @@ def test_an_upload_whose_time_is_over_is_given_up_with_its_parts(service: Servic
     until(lambda: service.row(sending.id).state == "expired", "an expired upload")
     until(lambda: sending.id not in parts_left(service), "its parts deleted")
     assert service.events(sending.id) == [(None, "uploading"), ("uploading", "expired")]
-    assert sending.received() == []
     assert sending.complete().json()["code"] == "upload.expired"
+    owner = {"Authorization": f"Bearer {token}"}
+    shown = service.client.get(f"/submissions/{sending.id}/parts", headers=owner).json()
+    assert (shown["state"], {part["received"] for part in shown["parts"]}) == ("expired", {False})
+    assert service.client.post(f"/submissions/{sending.id}/complete", headers=owner).status_code == 410
     assert Sending(service, token, "wide", content(wide)).scored()["attempts"] == 1
 
 
 def _expires(sending: Sending) -> timedelta:
     with sending.service.database.read() as session:
         return session.get_one(Upload, sending.id).expires_at - now()
+
+
+def test_the_capability_of_a_finished_upload_ends_too(service: Service, wide: Example) -> None:
+    sending = Sending(service, service.token("max"), "wide", content(wide))
+    sending.scored()
+    assert sending.complete().status_code == 202
+    with service.database.write() as session:
+        session.execute(update(Upload).where(Upload.submission_id == sending.id).values(expires_at=now()))
+    assert sending.complete().json()["code"] == "upload.expired"
+    assert service.row(sending.id).state == "scored"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,7 +13,7 @@ from sqlalchemy import update
 
 from app.db.models import Submission, now
 from tests.app.benchmarks import write_benchmark
-from tests.app.service import npy
+from tests.app.service import PATIENCE_SECONDS, npy
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
@@ -73,3 +74,14 @@ def _age(service: Service, submission_id: str, age: timedelta) -> None:
     assert created_at < now()
     with service.database.write() as session:
         session.execute(update(Submission).where(Submission.id == submission_id).values(created_at=created_at))
+
+
+def test_a_used_up_quota_is_told_before_a_byte_of_the_file_is_sent(service: Service, content: bytes) -> None:
+    token = service.token("early", ranked_per_day=0)
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as connection:
+        request = (
+            "PUT /api/v1/benchmarks/toy/submissions?method=ours HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Length: {len(content)}\r\nExpect: 100-continue\r\n\r\n"
+        )
+        connection.sendall(request.encode())
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 429 Too Many Requests\r\n"

@@ -1,0 +1,72 @@
+"""The guide to the API works as it stands: its commands, run in its order by a shell, against a running server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.errors import STATUS
+from ldsboard.formats import HEADER_LIMIT
+from ldsboard.problems import TITLES
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import ROOT, Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What each block of the guide printed, in a folder with a score file of several parts."""
+    folder: Path = tmp_path_factory.mktemp("guide")
+    example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
+    np.save(folder / "scores.npy", example.scores().astype(np.float64))
+    with Service(folder / "service", part_bytes=HEADER_LIMIT) as service:
+        service.publish(example.folder)
+        address = {"LDSBOARD_SERVER": service.url, "LDSBOARD_TOKEN": service.token("ann")}
+        command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(BLOCKS)]
+        environment = os.environ | address
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return done.stdout.split("===\n")
+
+
+def test_every_block_was_run_and_the_files_were_scored(printed: list[str]) -> None:
+    assert len(printed) == len(BLOCKS) == 10
+    for place in (1, 9):
+        shown = json.loads(printed[place])
+        assert shown["state"] in {"queued", "scoring", "scored"}
+    assert shown["method"] == "in-parts"
+    assert shown["provenance"] == {"repository": "me/attribution", "commit": "0123abc"}
+
+
+def test_a_dry_run_says_what_would_have_been_taken(printed: list[str]) -> None:
+    assert json.loads(printed[2])["size"] > 2 * HEADER_LIMIT
+
+
+def test_a_repeated_call_answers_twice_with_one_id(printed: list[str]) -> None:
+    first, second = printed[4].split()
+    assert first == second
+
+
+def test_the_parts_are_listed_as_received(printed: list[str]) -> None:
+    assert [part["received"] for part in json.loads(printed[8])["parts"]] == [True, True, True]
+
+
+def test_its_codes_are_those_of_the_service() -> None:
+    table = GUIDE[GUIDE.index("## What can go wrong") :]
+    for statuses, codes in re.findall(r"^\| ([0-9, ]+) \| (`.*?`) \|", table, re.MULTILINE):
+        for code in re.findall(r"`([a-z._]+)`", codes):
+            assert code in TITLES
+            assert str(STATUS[code]) in statuses
+    uploads = {code for code in STATUS if code.startswith("upload.")}
+    assert uploads <= set(re.findall(r"`(upload\.[a-z_]+)`", table))
