@@ -41,7 +41,7 @@ def test_a_ranked_submission_shows_its_public_numbers_whole_and_its_hidden_ones_
     service: Service, token: str, toy: Example
 ) -> None:
     scores_nN = toy.scores(noise=0.5)
-    view = service.scored(token, "toy", npy(scores_nN))
+    view = service.scored(token, "toy", npy(scores_nN), method="shown")
     offline = toy.offline(scores_nN)
     public, hidden = offline["public"], offline["ranking"]
     assert view["public"] == {
