@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ class Pending:
 
     def forget(self) -> None:
         """Strike it: nothing is left to go on with."""
-        self._file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._file.unlink()
 
     @property
     def _file(self) -> Path:

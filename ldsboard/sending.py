@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,8 @@ def submit(
     kept = Pending(
         client.server, upload["id"], upload["capability"], str(path.absolute()), size, sha256, upload["expires_at"]
     )
-    kept.keep()
+    with suppress(OSError):  # then it cannot be gone on with, which is no reason not to send it
+        kept.keep()
     with Client(kept.server, kept.capability) as sender, _forgotten_if_refused(kept):
         return _send(sender, kept, upload, advance)
 

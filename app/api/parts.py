@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -70,12 +70,26 @@ class Announced(BaseModel):
         return Entry(self.benchmark, self.method, self.title.strip(), self.kind, cost, self.size, origin)
 
 
+def _schema() -> Any:
+    """Return the schema of what is announced, whole: the description of the API has no place for its definitions."""
+    schema = Announced.model_json_schema()
+    definitions = schema.pop("$defs")
+
+    def whole(node: Any) -> Any:
+        if isinstance(node, list):
+            return [whole(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        referred = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else {}
+        return {name: whole(value) for name, value in (referred | node).items() if name != "$ref"}
+
+    return whole(schema)
+
+
 @router.post(
     "/submissions",
     status_code=201,
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": Announced.model_json_schema()}}}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _schema()}}}},
 )
 async def start_upload(
     request: Request,

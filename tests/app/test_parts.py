@@ -269,3 +269,12 @@ def test_the_capability_of_a_finished_upload_ends_too(service: Service, wide: Ex
         session.execute(update(Upload).where(Upload.submission_id == sending.id).values(expires_at=now()))
     assert sending.complete().json()["code"] == "upload.expired"
     assert service.row(sending.id).state == "scored"
+
+
+def test_what_a_start_takes_is_described_whole(service: Service) -> None:
+    paths = service.client.get("/openapi.json").json()["paths"]
+    body = paths["/api/v1/submissions"]["post"]["requestBody"]
+    schema = body["content"]["application/json"]["schema"]
+    assert "$ref" not in str(schema)
+    assert schema["required"] == ["benchmark", "method", "size", "sha256"]
+    assert schema["properties"]["kind"]["enum"] == ["ranked", "practice"]

@@ -211,6 +211,15 @@ def test_progress_counts_every_byte_once_and_a_commit_is_told(service: Service, 
     assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc"}
 
 
+def test_without_a_cache_a_file_is_sent_all_the_same(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(scores))
+    with Client(service.url, service.token("hut")) as client:
+        assert sending.submit(client, "wide", scores, method="ours")["state"] in {"queued", "scoring", "scored"}
+    assert pending(service.url) == []
+
+
 class Moody(http.server.BaseHTTPRequestHandler):
     """Answers as it is told, one status and Retry-After after the other."""
 
