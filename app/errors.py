@@ -61,5 +61,15 @@ class QuotaError(ProblemError):
         )
 
 
+def no_room(expected: str) -> ProblemError:
+    """Return the error of a disk that is full."""
+    return ProblemError(
+        "internal.full",
+        expected=expected,
+        got="a disk of the server without it",
+        hint="Nothing was kept or counted. Try again later; the operator should make room.",
+    )
+
+
 class SandboxError(RuntimeError):
     """A scoring process ended without an answer."""

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from app.db.models import random_id
+from app.errors import no_room
 from ldsboard.formats import HEADER_LIMIT
-from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Storage:
     def check_room(self, size: int) -> None:
         """Raise ``internal.full`` unless the disk has room for so many bytes more."""
         if shutil.disk_usage(self.folder).free < size + self._spare:
-            raise _full(f"room for {size} bytes")
+            raise no_room(f"room for {size} bytes")
 
     def receive(self) -> Arrival:
         """Begin to receive a file."""
@@ -155,14 +155,5 @@ def _disk() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full("room for the file") from error
+            raise no_room("room for the file") from error
         raise
-
-
-def _full(expected: str) -> ProblemError:
-    return ProblemError(
-        "internal.full",
-        expected=expected,
-        got="a disk of the server without it",
-        hint="Nothing was kept or counted. Try again later; the operator should make room.",
-    )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from typing import TYPE_CHECKING
 
 import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from app.errors import QuotaError
+from app.errors import QuotaError, no_room
 from app.services.results import problem_view
 from ldsboard.problems import Problem, ProblemError
 
@@ -34,6 +36,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(Exception, _failure)
 
 
@@ -68,6 +71,14 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
         hint="See /docs for the calls there are.",
     )
     return response(problem, error.status_code, dict(error.headers or {}))
+
+
+def _database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OperationalError)  # noqa: S101 -- registered for this type
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        log.error("database.full", path=request.url.path)
+        return response(no_room("room for a row of the database").problem)
+    return _failure(request, error)
 
 
 def _failure(request: Request, error: Exception) -> JSONResponse:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.app.sending import Sending
 from tests.app.service import ROOT, Service, npy, until
 
 if TYPE_CHECKING:
@@ -42,16 +43,31 @@ def begin(
     return connection
 
 
+def begin_part(service: Service, upload: Sending, sent: int) -> socket.socket:
+    """Send the head and the first bytes of a part, and no more."""
+    connection = socket.create_connection(("localhost", service.port))
+    head = f"PUT {upload.view['parts'][0]['url']} HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: {upload.capability['Authorization']}\r\nContent-Length: {len(upload.content)}\r\n"
+    connection.sendall(head.encode() + b"\r\n" + upload.content[:sent])
+    return connection
+
+
 def test_stalled_uploads_hold_nothing_that_others_need(busy: Service, wide: Example) -> None:
     token = busy.token("ada")
     content = npy(wide.scores())
+    in_parts = Sending(busy, token, "wide", content, kind="practice", method="parts").started()
     with ExitStack() as open_connections:
-        for _ in range(HANGING):
+        for _ in range(HANGING // 2):
             open_connections.enter_context(begin(busy, token, content, len(content) - 1))
-        until(lambda: busy.rows()["submission"] == HANGING, f"{HANGING} uploads on their way")
+            open_connections.enter_context(begin_part(busy, in_parts, len(content) - 1))
+        until(lambda: busy.rows()["submission"] == 1 + HANGING // 2, "uploads on their way")
+        until(lambda: len(busy.files()) == HANGING, f"{HANGING} files arriving")
         assert httpx.get(f"{busy.url}/api/v1/benchmarks", timeout=5).status_code == httpx.codes.OK
         assert busy.scored(token, "wide", content, kind="practice")["public"]
     until(lambda: len(busy.files()) == 1, "the stalled uploads given up")
+    assert busy.row(in_parts.id).state == "uploading"
+    in_parts.put_all()
+    assert in_parts.complete().is_success
 
 
 def test_a_repeated_upload_takes_the_place_of_one_that_stalled(busy: Service, wide: Example) -> None:

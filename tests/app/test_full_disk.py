@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import create_engine
 
+from app.api import problems
 from app.db.models import Kind
 from app.db.uploads import Upload
 from app.services import accounts, benchmarks, uploads
@@ -93,3 +98,27 @@ def test_other_failures_of_the_disk_are_not_taken_for_that(tmp_path: Path) -> No
     with pytest.raises(OSError, match="No such file") as raised:
         storage.receive()
     assert raised.value.errno == errno.ENOENT
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "code"),
+    [("CREATE TABLE t AS SELECT zeroblob(100000)", 507, "internal.full"), ("SELECT nothing", 500, "internal.failed")],
+)
+def test_a_database_that_cannot_grow_is_a_full_disk(statement: str, status: int, code: str) -> None:
+    app, engine = FastAPI(), create_engine("sqlite://")
+    problems.install(app)
+
+    @app.get("/")
+    def write() -> None:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 2")
+            connection.exec_driver_sql(statement)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/")
+
+    answer = asyncio.run(ask())
+    engine.dispose()
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
