@@ -16,33 +16,22 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.migration import upgrade
-from app.db.sessions import Database
+from app import people
 from app.demo import Demo
 from app.main import create_app
+from app.operation import fail, open_database
 from app.rooms import Rooms
-from app.services import accounts, benchmarks
+from app.services import audit, benchmarks
+from app.services.audit import OPERATOR, Action
 from app.services.leaderboard import listed
-from app.settings import Settings
 from ldsboard import imports
 from ldsboard.origins import BitOrder, Origin, read_origin
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
 benchmark = typer.Typer(help="Publish, import and list benchmarks.", no_args_is_help=True)
-user = typer.Typer(help="Manage users.", no_args_is_help=True)
-token = typer.Typer(help="Manage API tokens.", no_args_is_help=True)
 cli.add_typer(benchmark, name="benchmark")
-cli.add_typer(user, name="user")
-cli.add_typer(token, name="token")
-
-
-def _database() -> tuple[Settings, Database]:
-    settings = Settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # The database holds what the pages round or hide: nobody but the server's own user may look.
-    settings.data_dir.chmod(0o700)
-    upgrade(settings.resolved_database_url)
-    return settings, Database(settings.resolved_database_url)
+cli.add_typer(people.user, name="user")
+cli.add_typer(people.token, name="token")
 
 
 def _check_port(host: str, port: int) -> None:
@@ -52,14 +41,9 @@ def _check_port(host: str, port: int) -> None:
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise _fail(
+            raise fail(
                 RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
             ) from None
-
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"Error: {error}", err=True)
-    return typer.Exit(2)
 
 
 @cli.command()
@@ -69,14 +53,14 @@ def serve(
 ) -> None:
     """Serve the site and the API, and evaluate submissions, until Ctrl-C."""
     _check_port(host, port)
-    settings, database = _database()
+    settings, database = open_database()
     database.close()
     if "public_url" not in settings.model_fields_set:
         settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
     try:
         rooms = Rooms.open(settings)
     except RuntimeError as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     typer.echo(f"The site is at {settings.public_url}. Ctrl-C ends it.")
     uvicorn.run(
         create_app(rooms),
@@ -85,6 +69,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=5,
     )
 
@@ -92,7 +77,7 @@ def serve(
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    settings, database = _database()
+    settings, database = open_database()
     database.close()
     typer.echo(f"The database at {settings.resolved_database_url} is up to date.")
 
@@ -106,7 +91,7 @@ def demo(
 ) -> None:
     """Train a benchmark, submit six baselines to it, and serve the site until Ctrl-C."""
     _check_port("127.0.0.1", port)
-    settings, database = _database()
+    settings, database = open_database()
     show = Demo(settings, database, port)
     try:
         show.prepare()
@@ -119,9 +104,9 @@ def demo(
             show.greet(token)
             raise typer.Exit(server.wait())
     except subprocess.CalledProcessError as error:
-        raise _fail(RuntimeError(f"a step of the demo failed: {' '.join(error.cmd[1:])}")) from None
+        raise fail(RuntimeError(f"a step of the demo failed: {' '.join(error.cmd[1:])}")) from None
     except (RuntimeError, ValueError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     except KeyboardInterrupt:
         typer.echo()
     finally:
@@ -131,13 +116,14 @@ def demo(
 @benchmark.command("publish")
 def publish_benchmark(folder: Annotated[Path, typer.Argument(help="A folder that the worker wrote.")]) -> None:
     """Publish a benchmark folder as the current version."""
-    settings, database = _database()
+    settings, database = open_database()
     try:
         with database.write() as session:
             version = benchmarks.publish(session, settings.benchmarks_dir, folder)
+            audit.note(session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{version.benchmark.name} {version.version}")
             published = f"Published {version.benchmark.name} version {version.version}."
     except (ValueError, OSError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     finally:
         database.close()
     typer.echo(published)
@@ -182,7 +168,7 @@ def import_benchmark(
     origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
-    settings, database = _database()
+    settings, database = open_database()
     try:
         about["output_function"] = imports.output_function(origin, output_function)
         found = read_origin(origin)
@@ -191,8 +177,9 @@ def import_benchmark(
             folder = out or Path(elsewhere)
             manifest = imports.write_import(folder, origin, found, about)
             benchmarks.publish(session, settings.benchmarks_dir, folder)
+            audit.note(session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{manifest.name} {manifest.version}")
     except (ValueError, OSError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     finally:
         database.close()
     typer.echo(imports.summary(manifest))
@@ -201,7 +188,7 @@ def import_benchmark(
 @benchmark.command("list")
 def list_benchmarks() -> None:
     """List the published benchmarks."""
-    _, database = _database()
+    _, database = open_database()
     with database.read() as session:
         for version in benchmarks.current(session):
             entries = len(listed(session, version))
@@ -209,40 +196,6 @@ def list_benchmarks() -> None:
                 f"{version.benchmark.name} version {version.version}, {version.manifest['split']}, {entries} entries"
             )
     database.close()
-
-
-@user.command("add")
-def add_user(
-    name: Annotated[str, typer.Argument(help="Lower-case name.")],
-    ranked_per_day: Annotated[
-        int | None, typer.Option(min=0, help="Own quota of ranked submissions in 24 hours.")
-    ] = None,
-    ranked_per_version: Annotated[int | None, typer.Option(min=0, help="Own quota to one version.")] = None,
-) -> None:
-    """Add a user, or change the quotas of one."""
-    _, database = _database()
-    try:
-        with database.write() as session:
-            accounts.add_user(session, name, ranked_per_day=ranked_per_day, ranked_per_version=ranked_per_version)
-    except ValueError as error:
-        raise _fail(error) from None
-    finally:
-        database.close()
-    typer.echo(f"User {name} is there. Create a token: python -m app token create {name}")
-
-
-@token.command("create")
-def create_token(name: Annotated[str, typer.Argument(help="Whose token.")]) -> None:
-    """Create a token and print it, alone, on standard output; it is shown only this once."""
-    _, database = _database()
-    try:
-        with database.write() as session:
-            value = accounts.create_token(session, name)
-    except ValueError as error:
-        raise _fail(error) from None
-    finally:
-        database.close()
-    typer.echo(value)
 
 
 def main() -> None:

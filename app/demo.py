@@ -16,7 +16,7 @@ import typer
 from sqlalchemy import select
 
 from app.db.models import Benchmark
-from app.services import accounts, benchmarks
+from app.services import accounts, benchmarks, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +61,8 @@ class Demo:
         path = self.settings.data_dir / "demo-token"
         if not path.exists():
             with self.database.write() as session:
-                accounts.add_user(session, OWNER, ranked_per_day=1000, ranked_per_version=1000)
-                token = accounts.create_token(session, OWNER)
+                user = accounts.add_user(session, OWNER, ranked_per_day=1000, ranked_per_version=1000)
+                _, token = tokens.create(session, user)
             partial = path.with_suffix(".partial")
             partial.touch(mode=0o600)
             partial.write_text(token)

@@ -3,12 +3,15 @@
 ::
 
     ProblemError          what the caller sent cannot be used (in the library, which has the words)
-    └── QuotaError        …not now: it knows when to try again
+    └── LimitError        …not now: it knows when to try again
+        ├── RateError     too many requests
+        └── QuotaError    too many ranked submissions
     SandboxError          a scoring process died: our fault, tried again
 """
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from ldsboard.problems import ProblemError
@@ -32,14 +35,22 @@ STATUS = {
     "upload.expired": 410,
     "auth.missing": 401,
     "auth.invalid": 401,
+    "auth.expired": 401,
+    "auth.scope": 403,
+    "auth.owner": 403,
+    "token.unknown": 404,
+    "rate.exceeded": 429,
     "quota.exceeded": 429,
     "benchmark.unknown": 404,
     "submission.unknown": 404,
     "submission.not_scored": 409,
+    "submission.busy": 409,
+    "submission.gone": 409,
     "compare.different": 409,
     "request.invalid": 422,
     "request.not_found": 404,
     "request.conflict": 409,
+    "request.too_large": 413,
     "internal.failed": 500,
     "internal.unready": 503,
     "internal.full": 507,
@@ -47,11 +58,28 @@ STATUS = {
 """HTTP status of each problem code that can leave the service."""
 
 
-class QuotaError(ProblemError):
-    """The caller has used up a quota; ``resets_at`` is when the next submission will be taken."""
+class LimitError(ProblemError):
+    """Not now: ``retry_after`` is in how many seconds, if ever."""
+
+    retry_after: int | None = None
+
+
+class RateError(LimitError):
+    """The caller makes too many requests."""
+
+    def __init__(self, limit: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            "rate.exceeded", expected=f"at most {limit}", got="one more", hint=f"Try again in {retry_after} seconds."
+        )
+
+
+class QuotaError(LimitError):
+    """The caller has used up a quota, until ``resets_at``."""
 
     def __init__(self, limit: str, resets_at: datetime | None, now: datetime) -> None:
-        self.retry_after = None if resets_at is None else max(timedelta(seconds=1), resets_at - now)
+        if resets_at is not None:
+            self.retry_after = math.ceil(max(timedelta(seconds=1), resets_at - now).total_seconds())
         when = "never for this version" if resets_at is None else f"at {resets_at:%Y-%m-%d %H:%M:%S} UTC"
         super().__init__(
             "quota.exceeded",

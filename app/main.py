@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import benchmarks, health, one_shot, parts, problems, submissions
+from app.api import accounts, benchmarks, health, one_shot, ownership, parts, problems, submissions
+from app.api.body_limit import BodyLimit
+from app.dependencies import count_request
 from app.pages import site
 
 if TYPE_CHECKING:
@@ -36,12 +38,15 @@ def create_app(rooms: Rooms) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(count_request)])
     api.include_router(benchmarks.router)
     api.include_router(one_shot.router)
     api.include_router(parts.router)
     api.include_router(submissions.router)
+    api.include_router(ownership.router)
+    api.include_router(accounts.router)
     app.include_router(api)
     app.include_router(health.router)
+    app.add_middleware(BodyLimit)
     site.install(app)
     return app

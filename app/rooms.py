@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from app.db.sessions import Database
 from app.jobs import Runner
+from app.rates import Rates
 from app.sandbox.scorer import Scorer
 from app.services import benchmarks, files, submissions, uploads
 from app.services.evaluations import Evaluator
@@ -28,6 +29,7 @@ class Rooms:
     storage: Storage
     scorer: Scorer
     runner: Runner
+    rates: Rates
     lock: TextIO
 
     @classmethod
@@ -53,7 +55,7 @@ class Rooms:
         scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer)
         runner = Runner(evaluator.work, settings.scoring_processes, lambda: expire_uploads(database, storage))
-        return cls(settings, database, storage, scorer, runner, lock)
+        return cls(settings, database, storage, scorer, runner, Rates(settings.requests_per_minute), lock)
 
     @property
     def quotas(self) -> Quotas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +34,12 @@ class Settings(BaseSettings):
         default=5, ge=0, description="Ranked submissions of one user to one benchmark in 24 hours."
     )
     ranked_per_version: int = Field(default=30, ge=0, description="Ranked submissions of one user to one version.")
+    requests_per_minute: int = Field(
+        default=1200, gt=0, description="Requests that one user, and one address, may make in a minute."
+    )
+    trusted_proxies: str = Field(
+        default="", description="Addresses or networks of proxies whose X-Forwarded-For is believed, by commas."
+    )
     scoring_processes: int = Field(default=1, ge=1, le=64, description="Score files evaluated at the same time.")
 
     @field_validator("public_url")
@@ -40,6 +47,13 @@ class Settings(BaseSettings):
     def _is_an_address(cls, value: str) -> str:
         TypeAdapter(HttpUrl).validate_python(value)
         return value.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for proxy in filter(None, map(str.strip, value.split(","))):
+            ip_network(proxy)
+        return value
 
     @model_validator(mode="after")
     def _is_the_embedded_mode(self) -> Self:

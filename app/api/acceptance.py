@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.services import files, results, submissions
+from app.services import files, results, visibility
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.rooms import Rooms
+    from app.services.accounts import Account
     from app.services.views import SubmissionView
 
 
@@ -30,14 +31,14 @@ def accepted(rooms: Rooms, sha256: str, accept: Callable[[Session], str]) -> str
     return submission_id
 
 
-def located(rooms: Rooms, submission_id: str, response: Response) -> SubmissionView:
+def located(rooms: Rooms, submission_id: str, owner: Account, response: Response) -> SubmissionView:
     """Return a submission as the answer to the call that sent its file."""
-    view = shown(rooms, submission_id)
+    view = shown(rooms, submission_id, owner)
     response.headers["Location"] = view.links["self"]
     return view
 
 
-def shown(rooms: Rooms, submission_id: str) -> SubmissionView:
-    """Return a submission as everybody may see it."""
+def shown(rooms: Rooms, submission_id: str, viewer: Account | None) -> SubmissionView:
+    """Return a submission as somebody may see it."""
     with rooms.database.read() as session:
-        return results.view(session, submissions.find(session, submission_id))
+        return results.view(session, visibility.find(session, submission_id, viewer), viewer)

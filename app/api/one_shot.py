@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.api.acceptance import accepted, located
 from app.api.bodies import Body, stated_length
 from app.db.models import Kind, State, Submission, Version
-from app.dependencies import Caller, TheRooms
+from app.dependencies import Submitting, TheRooms
 from app.rooms import Rooms
 from app.services import benchmarks, repetitions, submissions
 from app.services.accounts import Account
@@ -34,7 +34,7 @@ async def submit(
     request: Request,
     response: Response,
     rooms: TheRooms,
-    account: Caller,
+    account: Submitting,
     name: str,
     method: Annotated[str, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="slug of the method")],
     kind: Annotated[Kind, Query(description="ranked: listed and counted; practice: public subsets only")] = Kind.RANKED,
@@ -70,7 +70,7 @@ async def submit(
         if known:
             await body.receive()
             await run_in_threadpool(_check_repeated, rooms, reserved, arrival)
-            return await run_in_threadpool(located, rooms, reserved, response)
+            return await run_in_threadpool(located, rooms, reserved, account, response)
         try:
             await body.receive()
             stands = await run_in_threadpool(_accept, rooms, account, entry, reserved, arrival, idempotency_key)
@@ -79,7 +79,7 @@ async def submit(
             with anyio.CancelScope(shield=True):
                 await run_in_threadpool(_expire, rooms, reserved)
             raise
-    return await run_in_threadpool(located, rooms, stands, response)
+    return await run_in_threadpool(located, rooms, stands, account, response)
 
 
 async def _rehearse(rooms: Rooms, entry: Entry, arrival: Arrival, body: Body) -> DryRunView:
@@ -126,7 +126,7 @@ def _admit(rooms: Rooms, account: Account, entry: Entry, key: str | None) -> Non
         version = benchmarks.find(session, entry.benchmark)
         known = repetitions.earlier(session, account, _route(entry), key, entry)
         if known is None and entry.kind is Kind.RANKED:
-            rooms.quotas.check(session, account, version)
+            rooms.quotas.check(session, account.id, version)
     rooms.prepare(entry.benchmark, version.version)
 
 
@@ -151,7 +151,7 @@ def _overtaken(session: Session, known: Submission) -> bool:
 def _check_repeated(rooms: Rooms, submission_id: str, arrival: Arrival) -> None:
     sha256 = arrival.flush()
     with rooms.database.read() as session:
-        repetitions.check_repeated(submissions.find(session, submission_id), sha256)
+        repetitions.check_repeated(session.get_one(Submission, submission_id), sha256)
 
 
 def _accept(rooms: Rooms, account: Account, entry: Entry, submission_id: str, arrival: Arrival, key: str | None) -> str:

@@ -15,9 +15,9 @@ from app.api.acceptance import accepted, located
 from app.api.bodies import Body, arriving, check_limit, interrupted, stated_length
 from app.db.models import Kind
 from app.db.uploads import Upload
-from app.dependencies import Caller, TheRooms
+from app.dependencies import Submitting, TheRooms
 from app.rooms import Rooms
-from app.services import benchmarks, repetitions, submissions, uploads
+from app.services import accounts, benchmarks, repetitions, submissions, uploads
 from app.services.accounts import Account
 from app.services.submissions import Entry
 from app.services.views import PartView, StartedView, SubmissionView, UploadView
@@ -95,7 +95,7 @@ async def start_upload(
     request: Request,
     response: Response,
     rooms: TheRooms,
-    account: Caller,
+    account: Submitting,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> StartedView:
     """Announce a file that will come in parts; the answer says where to send each, and with which capability."""
@@ -225,11 +225,11 @@ def complete_upload(
             uploads.check_open(upload)
             uploads.check_complete(session, upload)
             size, count = upload.submission.size, upload.count
-            account = Account(upload.submission.user_id, upload.submission.user.name)
-    return located(rooms, done or _complete(rooms, account, submission_id, size, count), response)
+        owner = accounts.holder(upload.submission.user)
+    return located(rooms, done or _complete(rooms, submission_id, size, count), owner, response)
 
 
-def _complete(rooms: Rooms, account: Account, submission_id: str, size: int, count: int) -> str:
+def _complete(rooms: Rooms, submission_id: str, size: int, count: int) -> str:
     rooms.storage.check_room(size)
     with rooms.storage.receive() as arrival:
         try:
@@ -248,7 +248,7 @@ def _complete(rooms: Rooms, account: Account, submission_id: str, size: int, cou
         def finish(session: Session) -> str:
             upload = session.get_one(Upload, submission_id)
             uploads.check_sha256(upload, sha256)
-            return uploads.finish(session, rooms.storage, account, upload, arrival, sha256, rooms.quotas)
+            return uploads.finish(session, rooms.storage, upload, arrival, sha256, rooms.quotas)
 
         stands = accepted(rooms, sha256, finish)
     rooms.storage.discard_parts(submission_id)

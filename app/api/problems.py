@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from app.errors import QuotaError, no_room
+from app.errors import STATUS, LimitError, no_room
 from app.services.results import problem_view
 from ldsboard.problems import Problem, ProblemError
 
@@ -43,10 +43,10 @@ def install(app: FastAPI) -> None:
 def _problem(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)  # noqa: S101 -- registered for this type
     headers = {}
-    if error.problem.code.startswith("auth."):
+    if STATUS[error.problem.code] == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, QuotaError) and error.retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after.total_seconds()))
+    if isinstance(error, LimitError) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return response(error.problem, headers=headers)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -69,6 +70,20 @@ class Visibility(StrEnum):
     PRIVATE = "private"
 
 
+class Role(StrEnum):
+    """What a user may do: an admin may do to every submission what its owner may."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What a token allows, beside reading what is its user's."""
+
+    SUBMIT = "submit"
+    MANAGE = "manage"  # edit and withdraw submissions, create and revoke tokens
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment, always in UTC and always aware, also on SQLite, which has no such type."""
 
@@ -109,6 +124,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
+        dict[str, str]: JSON,
         list[str]: JSON,
     }
 
@@ -122,9 +138,11 @@ class User(Base):
     """Somebody who may submit."""
 
     __tablename__ = "user"
+    __table_args__ = (_one_of("role", Role),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(16), default=Role.USER)
     ranked_per_day: Mapped[int | None]
     ranked_per_version: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -134,10 +152,14 @@ class Token(Base):
     """A bearer token, of which only the sha256 is kept."""
 
     __tablename__ = "token"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    name: Mapped[str] = mapped_column(String(64))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
 
@@ -189,6 +211,15 @@ class Submission(Base):
         CheckConstraint("(state = 'rejected' OR state = 'failed') = (error IS NOT NULL)", name="error"),
         Index("ix_submission_board", "version_id", "kind", "state"),
         Index("ix_submission_quota", "user_id", "version_id", "created_at"),
+        Index(
+            "ix_submission_pinned",
+            "user_id",
+            "version_id",
+            "method",
+            unique=True,
+            sqlite_where=text("pinned"),
+            postgresql_where=text("pinned"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=random_id)
@@ -199,6 +230,10 @@ class Submission(Base):
     state: Mapped[str] = mapped_column(String(16), default=State.UPLOADING)
     method: Mapped[str] = mapped_column(String(64))
     title: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(String(2000), default="")
+    tags: Mapped[list[str]] = mapped_column(default=list)
+    urls: Mapped[dict[str, str]] = mapped_column(default=dict)
+    pinned: Mapped[bool] = mapped_column(default=False)
     cost: Mapped[dict[str, Any] | None]
     size: Mapped[int]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"))
@@ -208,6 +243,17 @@ class Submission(Base):
     user: Mapped[User] = relationship()
     version: Mapped[Version] = relationship()
     evaluations: Mapped[list[Evaluation]] = relationship(back_populates="submission")
+
+
+class Alias(Base):
+    """The number that stands for a user on one benchmark, wherever a submission of theirs is anonymous."""
+
+    __tablename__ = "alias"
+    __table_args__ = (UniqueConstraint("benchmark_id", "number"),)
+
+    benchmark_id: Mapped[int] = mapped_column(ForeignKey("benchmark.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    number: Mapped[int]
 
 
 class Evaluation(Base):
@@ -267,6 +313,20 @@ class Event(Base):
     after: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str | None] = mapped_column(String(500))
     at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Audit(Base):
+    """Something that was done to an account, a benchmark or a submission; a trigger refuses to change or delete rows."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=now)
+    actor: Mapped[str] = mapped_column(String(64))
+    address: Mapped[str | None] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(200))
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Idempotency(Base):

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from fastapi.responses import HTMLResponse
 
 from app.db.models import FINAL
-from app.dependencies import Reading, TheRooms, WhichVersion
+from app.dependencies import Reading, TheRooms, WhichVersion, count_request
 from app.pages import problems
 from app.pages.assets import Assets
 from app.pages.figures import histogram
 from app.pages.protection import Protection
 from app.pages.templates import render
-from app.services import benchmarks, comparison, leaderboard, results, submissions
+from app.services import benchmarks, comparison, leaderboard, results, visibility
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 page = partial(router.api_route, methods=["GET", "HEAD"])
@@ -33,7 +33,7 @@ PublicUrl = Annotated[str, Depends(_public_url)]
 
 def install(app: FastAPI) -> None:
     """Add the pages, their files, their errors and the headers that protect them; the API must be there already."""
-    app.include_router(router)
+    app.include_router(router, dependencies=[Depends(count_request)])
     app.mount("/static", Assets(), name="static")
     problems.install(app)
     app.add_middleware(Protection)
@@ -69,7 +69,7 @@ def show_benchmark(
 @page("/submissions/{submission_id}")
 def show_submission(session: Reading, submission_id: str) -> str:
     """Show a submission and what became of it; the page comes again by itself until that is final."""
-    found = submissions.find(session, submission_id)
+    found = visibility.find(session, submission_id, None)
     view = results.view(session, found)
     others = leaderboard.view(session, found.version).rows if view.public else []
     return render(
@@ -87,7 +87,7 @@ def compare(session: Reading, a: str = "", b: str = "") -> str:
     """Compare two submissions, or ask which."""
     if not (a and b):
         return render("compare.html", a=a, b=b)
-    found = [submissions.find(session, wanted.strip()) for wanted in (a, b)]
+    found = [visibility.find(session, wanted.strip(), None) for wanted in (a, b)]
     return render(
         "comparison.html",
         comparison=comparison.compare(session, *found),

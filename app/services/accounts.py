@@ -1,57 +1,82 @@
-"""Users and their bearer tokens."""
+"""Users, and who makes a request."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.db.models import Token, User
+from app.db.models import Role, Scope, Token, User, now
+from app.services.tokens import digest
+from app.services.visibility import ALIAS
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-PREFIX = "ldsb_"
 _HINT = "Ask the operator for a token (python -m app token create NAME) and send it as 'Authorization: Bearer ldsb_…'."
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who makes a request."""
+    """Who makes a request, and with which token."""
 
     id: int
     name: str
+    role: Role
+    token_id: int | None
+    scopes: frozenset[Scope]
+
+    def require(self, scope: Scope) -> None:
+        """Raise ``auth.scope`` unless the token allows this."""
+        if scope not in self.scopes:
+            raise ProblemError(
+                "auth.scope",
+                expected=f"a token with the scope {scope}",
+                got=f"one with {', '.join(sorted(self.scopes)) or 'none'}",
+                hint="Use another token, or create one with this scope.",
+            )
+
+
+def holder(user: User) -> Account:
+    """Return a user as whoever holds the capability of an upload of theirs: it sees what they see, and allows nothing else."""
+    return Account(user.id, user.name, Role.USER, None, frozenset())
 
 
 def add_user(
-    session: Session, name: str, *, ranked_per_day: int | None = None, ranked_per_version: int | None = None
+    session: Session,
+    name: str,
+    *,
+    role: Role | None = None,
+    ranked_per_day: int | None = None,
+    ranked_per_version: int | None = None,
 ) -> User:
-    """Add a user, or return the one of that name with its quotas set.
+    """Add a user, or return the one of that name with its role and quotas set.
 
     Raises
     ------
     ValueError
         The name is not a slug.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
-        raise ValueError(f"expected a name of lower-case letters, digits, '.', '_' and '-', got {name!r}")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or name.startswith(ALIAS):
+        raise ValueError(
+            f"expected a name of lower-case letters, digits, '.', '_' and '-' that does not begin with {ALIAS}, got {name!r}"
+        )
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
-        user = User(name=name)
+        user = User(name=name, role=Role.USER)
         session.add(user)
+    user.role = user.role if role is None else role
     user.ranked_per_day = ranked_per_day if ranked_per_day is not None else user.ranked_per_day
     user.ranked_per_version = ranked_per_version if ranked_per_version is not None else user.ranked_per_version
     session.flush()
     return user
 
 
-def create_token(session: Session, name: str) -> str:
-    """Create a token for a user and return it; only its hash is kept.
+def find_user(session: Session, name: str) -> User:
+    """Return the user of this name.
 
     Raises
     ------
@@ -61,10 +86,7 @@ def create_token(session: Session, name: str) -> str:
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
         raise ValueError(f"expected the name of a user, got {name!r}. Add it first: python -m app user add {name}")
-    token = PREFIX + secrets.token_urlsafe(32)
-    session.add(Token(user_id=user.id, digest=_digest(token)))
-    session.flush()
-    return token
+    return user
 
 
 def authenticate(session: Session, authorization: str | None) -> Account:
@@ -73,17 +95,20 @@ def authenticate(session: Session, authorization: str | None) -> Account:
     Raises
     ------
     ProblemError
-        ``auth.missing`` or ``auth.invalid``.
+        ``auth.missing``, ``auth.invalid`` or ``auth.expired``.
     """
     if not authorization:
         raise ProblemError("auth.missing", expected="a bearer token", got="no Authorization header", hint=_HINT)
     scheme, _, value = authorization.partition(" ")
-    token = session.scalar(select(Token).where(Token.digest == _digest(value.strip())))
+    token = session.scalar(select(Token).where(Token.digest == digest(value.strip())))
     if scheme.lower() != "bearer" or token is None:
         raise ProblemError("auth.invalid", expected="a bearer token of this server", got="another one", hint=_HINT)
-    return Account(token.user.id, token.user.name)
-
-
-def _digest(token: str) -> str:
-    # Tokens are 256 random bits, so a plain hash cannot be searched and needs no salt.
-    return hashlib.sha256(token.encode()).hexdigest()
+    if token.expires_at is not None and token.expires_at <= now():
+        raise ProblemError(
+            "auth.expired",
+            expected="a token that is still valid",
+            got=f"one that expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+            hint=_HINT,
+        )
+    scopes = frozenset(Scope(scope) for scope in token.scopes)
+    return Account(token.user.id, token.user.name, Role(token.user.role), token.id, scopes)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import joinedload
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.services import provenance
 from app.services.views import BenchmarkView, Best, LeaderboardView, Row, published, ranking_numbers
+from app.services.visibility import identity
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
 from ldsboard.result import SCORER_VERSION
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluation, Measurement]]:
-    """Return the entries of a version, best first: of each owner and method the newest ranked one that was scored.
+    """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
 
     Equal scores, as they are published, stand in the order of submission.
     """
@@ -37,7 +38,7 @@ def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluat
             Submission.state == State.SCORED,
             Submission.visibility != Visibility.PRIVATE,
         )
-        .order_by(Submission.created_at, Submission.id)
+        .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
     newest = {(row[0].user_id, row[0].method): row for row in session.execute(query)}
 
@@ -51,6 +52,8 @@ def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluat
 
 def rank(session: Session, version: Version) -> None:
     """Decide the rank intervals of all listed entries again, and store them with their evaluations."""
+    for evaluation in session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)):
+        evaluation.rank_low = evaluation.rank_high = None
     entries = listed(session, version)
     if not entries:
         return
@@ -61,8 +64,6 @@ def rank(session: Session, version: Version) -> None:
     influences = dict(session.execute(query).all())
     influence_kM = np.stack([np.frombuffer(influences[i], dtype="<f8") for i in ids])
     intervals = rank_intervals([measurement.lds for *_, measurement in entries], influence_kM)
-    for evaluation in session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)):
-        evaluation.rank_low = evaluation.rank_high = None
     for (_, evaluation, _), (low, high) in zip(entries, intervals, strict=True):
         evaluation.rank_low, evaluation.rank_high = low, high
 
@@ -81,17 +82,20 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
         numbers = ranking_numbers(measurement, manifest, (evaluation.rank_low, evaluation.rank_high))
         count = made[submission.user_id]
         gain = attempt_gain(numbers.lds, count, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+        shown = identity(session, submission, None, origins.get(submission.id))
         rows.append(
             Row(
                 id=submission.id,
-                owner=submission.user.name,
-                method=submission.method,
-                title=submission.title,
+                owner=shown.owner,
+                method=shown.method,
+                title=shown.title,
+                tags=shown.tags,
+                urls=shown.urls,
                 **numbers.model_dump(),
                 attempts=count,
                 possible_gain=round(gain, 4),
                 cost=submission.cost,
-                provenance=origins.get(submission.id),
+                provenance=shown.provenance,
                 created_at=submission.created_at,
             )
         )
@@ -131,6 +135,7 @@ def benchmark_view(session: Session, version: Version) -> BenchmarkView:
     if entries:
         submission, _, measurement = entries[0]
         lds = ranking_numbers(measurement, manifest, None).lds
-        best = Best(method=submission.method, owner=submission.user.name, lds=lds)
+        first = identity(session, submission, None, None)
+        best = Best(method=first.method, owner=first.owner, lds=lds)
     versions = [known.version for known in version.benchmark.versions]
     return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)

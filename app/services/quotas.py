@@ -14,8 +14,6 @@ from app.errors import QuotaError
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from app.services.accounts import Account
-
 
 @dataclass(frozen=True)
 class Quotas:
@@ -24,7 +22,7 @@ class Quotas:
     per_day: int
     per_version: int
 
-    def check(self, session: Session, account: Account, version: Version, *, besides: str | None = None) -> None:
+    def check(self, session: Session, user_id: int, version: Version, *, besides: str | None = None) -> None:
         """Refuse a ranked submission if there is no room for it beside the others, one that is there already not counted.
 
         Raises
@@ -32,7 +30,7 @@ class Quotas:
         QuotaError
             The user has no ranked submission left.
         """
-        user = session.get_one(User, account.id)
+        user = session.get_one(User, user_id)
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
         # What failed on our side, and what never arrived, counts for nothing.
@@ -40,7 +38,7 @@ class Quotas:
             select(Submission.created_at)
             .join(Version)
             .where(
-                Submission.user_id == account.id,
+                Submission.user_id == user_id,
                 Submission.kind == Kind.RANKED,
                 Submission.state.not_in([State.EXPIRED, State.FAILED]),
                 Submission.id != (besides or ""),

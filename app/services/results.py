@@ -1,4 +1,4 @@
-"""A submission as everybody may see it."""
+"""A submission as somebody may see it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from app.services.evaluations import find, measured, usual_seconds
 from app.services.leaderboard import attempts
 from app.services.submissions import queue_place
 from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
+from app.services.visibility import identity
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
+
+    from app.services.accounts import Account
 
 API = "/api/v1"
 
@@ -28,8 +31,8 @@ def problem_view(problem: Problem) -> ProblemView:
     return ProblemView(type=f"urn:ldsboard:problem:{problem.code}", status=STATUS[problem.code], **problem.as_dict())
 
 
-def view(session: Session, submission: Submission) -> SubmissionView:
-    """Return a submission with what is known of its result."""
+def view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
+    """Return a submission with what is known of its result, as somebody sees it: by default, a visitor."""
     version = submission.version
     evaluation = find(session, submission)
     parts = {} if evaluation is None else {part.part: part for part in evaluation.measurements}
@@ -39,13 +42,19 @@ def view(session: Session, submission: Submission) -> SubmissionView:
         rank = (evaluation.rank_low, evaluation.rank_high)
     name = version.benchmark.name
     judged = ranking or public
+    origin = provenance.newest(session, [submission.id]).get(submission.id)
+    shown = identity(session, submission, viewer, origin)
     return SubmissionView(
         id=submission.id,
         state=State(submission.state).value,
         benchmark=BenchmarkName(name=name, version=version.version),
-        owner=submission.user.name,
-        method=submission.method,
-        title=submission.title,
+        owner=shown.owner,
+        method=shown.method,
+        title=shown.title,
+        description=shown.description,
+        tags=shown.tags,
+        urls=shown.urls,
+        pinned=submission.pinned,
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
         created_at=submission.created_at,
@@ -56,7 +65,7 @@ def view(session: Session, submission: Submission) -> SubmissionView:
         warnings=judged.warnings if judged else [],
         error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
         cost=submission.cost,
-        provenance=provenance.newest(session, [submission.id]).get(submission.id),
+        provenance=shown.provenance,
         links={
             "self": f"{API}/submissions/{submission.id}",
             "page": f"/submissions/{submission.id}",

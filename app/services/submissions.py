@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 
-from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
+from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version
 from app.db.uploads import Upload
 from app.services import files, provenance
 from ldsboard.formats import HEADER_LIMIT, check_dimensions, check_size, parse_npy_header
@@ -64,7 +64,7 @@ def reserve(session: Session, account: Account, version: Version, entry: Entry, 
         The user has no ranked submission left.
     """
     if entry.kind is Kind.RANKED and quotas is not None:
-        quotas.check(session, account, version)
+        quotas.check(session, account.id, version)
     submission = Submission(
         user_id=account.id,
         version_id=version.id,
@@ -135,19 +135,6 @@ def move(
         return False
     session.add(Event(submission_id=submission_id, before=before, after=after, detail=detail))
     return True
-
-
-def find(session: Session, submission_id: str) -> Submission:
-    """Return a submission that everybody may see, or raise ``submission.unknown``."""
-    submission = session.get(Submission, submission_id)
-    if submission is None or submission.visibility == Visibility.PRIVATE:
-        raise ProblemError(
-            "submission.unknown",
-            expected="the id of a submission",
-            got=repr(submission_id[:40]),
-            hint="Use the id or the Location that the upload answered with.",
-        )
-    return submission
 
 
 def recover(session: Session) -> None:

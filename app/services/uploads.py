@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from app.db.models import Kind, State, Submission, now
+from app.db.models import Kind, Scope, State, Submission, now
 from app.db.uploads import Part, Upload
 from app.services import accounts, provenance, submissions
 from app.services.views import PartView, UploadView
@@ -43,7 +43,7 @@ def start(
     """
     submission = submissions.reserve(session, account, version, entry, None)
     if entry.kind is Kind.RANKED and provenance.twin(session, submission, sha256) is None:
-        quotas.check(session, account, version, besides=submission.id)
+        quotas.check(session, account.id, version, besides=submission.id)
     return submission
 
 
@@ -78,8 +78,8 @@ def authorise(session: Session, submission_id: str, authorization: str | None) -
     Raises
     ------
     ProblemError
-        ``auth.missing``, ``auth.invalid``, ``submission.unknown`` for an upload of somebody else, or ``upload.expired`` for a
-        capability whose time is over.
+        ``auth.missing``, ``auth.invalid``, ``auth.scope``, ``submission.unknown`` for an upload of somebody else, or
+        ``upload.expired`` for a capability whose time is over.
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
@@ -95,6 +95,7 @@ def authorise(session: Session, submission_id: str, authorization: str | None) -
             got=repr(submission_id[:40]),
             hint="Start one with POST /api/v1/submissions.",
         )
+    account.require(Scope.SUBMIT)
     return upload
 
 
@@ -185,9 +186,7 @@ def check_sha256(upload: Upload, sha256: str) -> None:
         )
 
 
-def finish(
-    session: Session, storage: Storage, account: Account, upload: Upload, arrival: Arrival, sha256: str, quotas: Quotas
-) -> str:
+def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, sha256: str, quotas: Quotas) -> str:
     """Take the joined file as one that came in one piece; return the id of the submission that stands for it."""
     if (done := answer(upload)) is not None:
         return done
@@ -195,7 +194,7 @@ def finish(
     submission = upload.submission
     # Somebody who announced a file that was there already may have withdrawn that meanwhile.
     if submission.kind == Kind.RANKED and provenance.twin(session, submission, sha256) is None:
-        quotas.check(session, account, submission.version, besides=submission.id)
+        quotas.check(session, submission.user_id, submission.version, besides=submission.id)
     stands = submissions.accept(session, storage, upload.submission_id, arrival, sha256)
     upload.stands_for = None if stands == upload.submission_id else stands
     return stands

@@ -75,6 +75,10 @@ class SubmissionView(BaseModel):
     owner: str
     method: str
     title: str
+    description: str
+    tags: list[str]
+    urls: dict[str, str] = Field(description="paper and code, as its owner gave them")
+    pinned: bool = Field(description="whether its owner chose it to be the one listed for its method")
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
     created_at: datetime
@@ -167,6 +171,8 @@ class Row(BaseModel):
     owner: str
     method: str
     title: str
+    tags: list[str]
+    urls: dict[str, str]
     lds: float
     std_error: float
     ci: Interval

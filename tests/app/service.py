@@ -20,7 +20,7 @@ from sqlalchemy.orm import undefer
 from app.db.migration import upgrade
 from app.db.models import FINAL, Base, Evaluation, Event, Measurement, Submission
 from app.db.sessions import Database
-from app.services import accounts, benchmarks
+from app.services import accounts, benchmarks, tokens
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,11 +119,10 @@ class Service:
         with self.database.write() as session:
             benchmarks.publish(session, self.settings.benchmarks_dir, folder)
 
-    def token(self, name: str, **quotas: int) -> str:
+    def token(self, name: str, **quotas: Any) -> str:
         """Return a new token of a user, who is added if need be."""
         with self.database.write() as session:
-            accounts.add_user(session, name, **quotas)
-            return accounts.create_token(session, name)
+            return tokens.create(session, accounts.add_user(session, name, **quotas))[1]
 
     def submit(
         self, token: str, benchmark: str, content: bytes, *, key: str | None = None, **query: str

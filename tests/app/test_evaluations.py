@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.models import Event, Kind, Measurement, State, Submission
 from app.sandbox.scorer import Scorer
-from app.services import accounts, benchmarks, submissions
+from app.services import accounts, benchmarks, submissions, tokens
 from app.services.evaluations import Evaluator
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
@@ -36,15 +36,15 @@ class Desk:
         self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer)
         with database.write() as session:
             benchmarks.publish(session, folder / "benchmarks", toy.folder)
-            self.account = accounts.add_user(session, "alice")
+            _, token = tokens.create(session, accounts.add_user(session, "alice"))
+            self.account = accounts.authenticate(session, f"Bearer {token}")
 
     def accept(self, content: bytes) -> str:
         """Take a ranked score file in."""
         entry = Entry("toy", "ours", "Ours", Kind.RANKED, None, len(content))
-        account = accounts.Account(self.account.id, self.account.name)
         with self.database.write() as session:
             version = benchmarks.find(session, "toy")
-            submission_id = submissions.reserve(session, account, version, entry, Quotas(5, 30)).id
+            submission_id = submissions.reserve(session, self.account, version, entry, Quotas(5, 30)).id
         with self.storage.receive() as arrival:
             arrival.write(content)
             sha256 = arrival.flush()

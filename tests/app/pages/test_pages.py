@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
-from app.db.models import Kind, State, Visibility
+from app.db.models import Kind, State, Submission, Visibility
 from app.pages import words
-from app.services import accounts, submissions
+from app.services import accounts, submissions, tokens
 from app.services import benchmarks as published
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
@@ -33,8 +33,8 @@ MINUS = "\N{MINUS SIGN}"
 def reserved(site: Site, benchmark: str = "toy") -> str:
     """Return the id of a submission whose file is on its way."""
     with site.service.database.write() as session:
-        accounts.add_user(session, "carol")
-        account = accounts.authenticate(session, f"Bearer {accounts.create_token(session, 'carol')}")
+        _, token = tokens.create(session, accounts.add_user(session, "carol"))
+        account = accounts.authenticate(session, f"Bearer {token}")
         entry = Entry(benchmark, "coming", "", Kind.PRACTICE, None, 1000)
         version = published.find(session, benchmark)
         return submissions.reserve(session, account, version, entry, Quotas(1, 1)).id
@@ -164,7 +164,7 @@ def test_page_comes_again_until_the_state_is_final(site: Site) -> None:
 def test_private_submission_has_no_page(site: Site) -> None:
     coming = reserved(site)
     with site.service.database.write() as session:
-        submissions.find(session, coming).visibility = Visibility.PRIVATE
+        session.get_one(Submission, coming).visibility = Visibility.PRIVATE
     assert site.browser.get(f"/submissions/{coming}").status_code == 404
 
 

@@ -1,0 +1,98 @@
+"""One's own account and tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+from pydantic import BaseModel, Field
+
+from app.db.models import Role, Scope, Token, User
+from app.dependencies import Caller, Managing, Reading, TheActor, Writing
+from app.services import audit, tokens
+from app.services.audit import Action
+
+router = APIRouter(tags=["account"])
+
+
+class TokenView(BaseModel):
+    """What is told of a token; never the token itself."""
+
+    id: int
+    name: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None = Field(description="null: never")
+
+    @classmethod
+    def of(cls, token: Token) -> TokenView:
+        """Return the view of a token."""
+        scopes = [Scope(scope) for scope in token.scopes]
+        return cls(
+            id=token.id, name=token.name, scopes=scopes, created_at=token.created_at, expires_at=token.expires_at
+        )
+
+
+class NewTokenView(TokenView):
+    """A token that was just created."""
+
+    token: str = Field(description="to be kept now: it is not shown again")
+
+
+class AccountView(BaseModel):
+    """Who a token belongs to."""
+
+    name: str
+    role: Role
+    created_at: datetime
+    token: TokenView
+
+
+class NewToken(BaseModel, extra="forbid"):
+    """What is asked of a new token."""
+
+    name: str = Field(min_length=1, max_length=64, description="to tell it from others of yours")
+    scopes: list[Scope] = Field(min_length=1, description="at most those of the token that creates it")
+    days: int | None = Field(
+        default=None, ge=1, le=3650, description="until it expires; by default with the token that creates it"
+    )
+
+
+@router.get("/users/me")
+def show_account(caller: Caller, session: Reading) -> AccountView:
+    """Show whose token this is, and what it allows."""
+    user, token = session.get_one(User, caller.id), session.get_one(Token, caller.token_id)
+    return AccountView(name=user.name, role=caller.role, created_at=user.created_at, token=TokenView.of(token))
+
+
+@router.get("/tokens")
+def list_tokens(caller: Caller, session: Reading) -> list[TokenView]:
+    """List your tokens, the oldest first."""
+    return [TokenView.of(token) for token in tokens.listed(session, caller.id)]
+
+
+@router.post("/tokens", status_code=201)
+def create_token(
+    caller: Managing, actor: TheActor, session: Writing, wanted: Annotated[NewToken, Body()]
+) -> NewTokenView:
+    """Create a token of yours, which only this answer shows; its name is unique, so a repeated call makes no second."""
+    for scope in wanted.scopes:
+        caller.require(scope)
+    creator = session.get_one(Token, caller.token_id)
+    token, value = tokens.create(
+        session,
+        session.get_one(User, caller.id),
+        name=wanted.name,
+        scopes=wanted.scopes,
+        expires_at=tokens.lifetime(wanted.days, creator),
+    )
+    audit.note(session, actor, Action.TOKEN_CREATED, caller.name, token=token.name, scopes=token.scopes)
+    return NewTokenView(**TokenView.of(token).model_dump(), token=value)
+
+
+@router.delete("/tokens/{token_id}", status_code=204)
+def revoke_token(caller: Managing, actor: TheActor, session: Writing, token_id: int) -> None:
+    """Revoke a token of yours, at once."""
+    token = tokens.revoke(session, caller.id, token_id=token_id)
+    audit.note(session, actor, Action.TOKEN_REVOKED, caller.name, token=token.name)

@@ -1,0 +1,94 @@
+"""What owners do to their submissions: list, edit, withdraw."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, HttpUrl, StringConstraints
+from sqlalchemy import select
+
+from app.db.models import Submission, Visibility
+from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
+from app.services import audit, files, ownership, results, visibility
+from app.services.accounts import Account
+from app.services.audit import Action
+from app.services.views import SubmissionView
+from ldsboard.problems import ProblemError
+
+router = APIRouter(tags=["submissions"])
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
+class Urls(BaseModel, extra="forbid"):
+    """Where more is to be read."""
+
+    paper: HttpUrl | None = Field(default=None, max_length=300)
+    code: HttpUrl | None = Field(default=None, max_length=300)
+
+
+class Changes(BaseModel, extra="forbid"):
+    """What an owner may change; whatever is left out stays."""
+
+    title: Annotated[Line, Field(min_length=1, max_length=200)] = ""
+    description: Annotated[str, Field(max_length=2000)] = ""
+    tags: Annotated[list[Tag], Field(max_length=8)] = []
+    urls: Urls = Urls()
+    visibility: Visibility = Visibility.PUBLIC
+    pinned: bool = False
+
+
+def _owned(session: Reading, submission_id: str, caller: Account) -> Submission:
+    submission = visibility.find(session, submission_id, caller)
+    if not visibility.owns(caller, submission):
+        raise ProblemError(
+            "auth.owner",
+            expected="a submission of your own",
+            got=f"{submission.id}, which belongs to somebody else",
+            hint="Use the token of its owner.",
+        )
+    return submission
+
+
+@router.get("/users/me/submissions")
+def list_own(
+    caller: Caller,
+    session: Reading,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> list[SubmissionView]:
+    """List your submissions of every kind, state and visibility, the newest first."""
+    query = (
+        select(Submission)
+        .where(Submission.user_id == caller.id)
+        .order_by(Submission.created_at.desc(), Submission.id)
+        .offset(after)
+        .limit(limit)
+    )
+    return [results.view(session, submission, caller) for submission in session.scalars(query)]
+
+
+@router.patch("/submissions/{submission_id}")
+def edit_submission(
+    caller: Managing, actor: TheActor, session: Writing, submission_id: str, changes: Changes
+) -> SubmissionView:
+    """Change what is told of a submission, who sees it, or whether it is the one listed for its method."""
+    submission = _owned(session, submission_id, caller)
+    wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    ownership.edit(session, submission, wanted)
+    audit.note(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
+    return results.view(session, submission, caller)
+
+
+@router.delete("/submissions/{submission_id}", status_code=204)
+def withdraw_submission(caller: Managing, actor: TheActor, rooms: TheRooms, submission_id: str) -> None:
+    """Take a submission back. Its numbers and its file are deleted; it still counts as an attempt."""
+    with rooms.database.write() as session:
+        submission = _owned(session, submission_id, caller)
+        orphan = ownership.withdraw(session, submission)
+        audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+    if orphan is not None:
+        with rooms.database.write() as session:
+            files.discard_unreferenced(session, rooms.storage, [orphan])

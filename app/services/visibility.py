@@ -1,0 +1,93 @@
+"""Who may see a submission, and under which name.
+
+A public one is seen by everybody. An anonymous one too, under an alias that its owner has on this benchmark alone; what could
+tell who sent it is withheld. A private one is there for its owner and for admins only: for all others it does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import func, select
+
+from app.db.models import Alias, Role, Submission, Visibility
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.services.accounts import Account
+
+WITHHELD = "withheld"
+"""Stands for the method of an anonymous submission."""
+
+ALIAS = "anonymous-"
+"""How every alias begins, and no user's name does."""
+
+
+class Identity(NamedTuple):
+    """What tells who sent a submission and what it is, as far as somebody may know it."""
+
+    owner: str
+    method: str
+    title: str
+    description: str
+    tags: list[str]
+    urls: dict[str, str]
+    provenance: dict[str, Any] | None
+
+
+def owns(viewer: Account | None, submission: Submission) -> bool:
+    """Return whether somebody may do to a submission what its owner may."""
+    return viewer is not None and (viewer.id == submission.user_id or viewer.role is Role.ADMIN)
+
+
+def find(session: Session, submission_id: str, viewer: Account | None) -> Submission:
+    """Return a submission that somebody may see.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.unknown``: there is none, or none for them.
+    """
+    submission = session.get(Submission, submission_id)
+    if submission is None or (submission.visibility == Visibility.PRIVATE and not owns(viewer, submission)):
+        raise ProblemError(
+            "submission.unknown",
+            expected="the id of a submission",
+            got=repr(submission_id[:40]),
+            hint="Use the id or the Location that the upload answered with; a private one needs its owner's token.",
+        )
+    return submission
+
+
+def identity(
+    session: Session, submission: Submission, viewer: Account | None, origin: dict[str, Any] | None
+) -> Identity:
+    """Return what somebody who may see a submission may know of it; `origin` is where its file says that it comes from."""
+    if submission.visibility == Visibility.ANONYMOUS and not owns(viewer, submission):
+        return Identity(alias(session, submission), WITHHELD, WITHHELD, "", [], {}, None)
+    return Identity(
+        submission.user.name,
+        submission.method,
+        submission.title,
+        submission.description,
+        submission.tags,
+        submission.urls,
+        origin,
+    )
+
+
+def alias(session: Session, submission: Submission) -> str:
+    """Return the alias of a submission's owner on its benchmark."""
+    return f"{ALIAS}{session.get_one(Alias, (submission.version.benchmark_id, submission.user_id)).number}"
+
+
+def set_visibility(session: Session, submission: Submission, visibility: Visibility) -> None:
+    """Change who may see a submission, and give its owner an alias if that is needed."""
+    submission.visibility = visibility
+    key = (submission.version.benchmark_id, submission.user_id)
+    if visibility is Visibility.ANONYMOUS and session.get(Alias, key) is None:
+        used = session.scalar(select(func.count()).select_from(Alias).where(Alias.benchmark_id == key[0])) or 0
+        session.add(Alias(benchmark_id=key[0], user_id=key[1], number=used + 1))
+    session.flush()

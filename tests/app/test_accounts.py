@@ -1,0 +1,151 @@
+"""Tokens: what they allow, until when, who can make and revoke them; and that all of it is written down."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.db.models import Audit, Scope, Token, now
+from app.services import accounts, tokens
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import httpx
+
+    from app.db.sessions import Database
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _token(service: Service, user: str, *scopes: Scope, **options: Any) -> str:
+    with service.database.write() as session:
+        return tokens.create(session, accounts.add_user(session, user), scopes=scopes, **options)[1]
+
+
+def _create(
+    service: Service, token: str, name: str, scopes: Iterable[str] = ("submit",), **more: Any
+) -> httpx.Response:
+    return service.client.post("/tokens", headers=_bearer(token), json={"name": name, "scopes": [*scopes]} | more)
+
+
+def test_a_token_tells_whose_it_is_and_what_it_allows(service: Service) -> None:
+    token = _token(service, "ann", Scope.SUBMIT, name="laptop")
+    view = service.client.get("/users/me", headers=_bearer(token)).json()
+    assert (view["name"], view["role"]) == ("ann", "user")
+    assert (view["token"]["name"], view["token"]["scopes"], view["token"]["expires_at"]) == ("laptop", ["submit"], None)
+    assert token not in str(view)
+
+
+def test_a_user_makes_lists_and_revokes_tokens_and_all_is_written_down(service: Service) -> None:
+    manager = service.token("ben")
+    created = _create(service, manager, "ci", days=7)
+    assert created.status_code == 201
+    value, number = created.json()["token"], created.json()["id"]
+    listed = service.client.get("/tokens", headers=_bearer(manager))
+    assert [token["name"] for token in listed.json()][1:] == ["ci"]
+    assert value not in listed.text
+    assert service.client.get("/users/me", headers=_bearer(value)).status_code == 200
+    assert service.client.delete(f"/tokens/{number}", headers=_bearer(manager)).status_code == 204
+    refused = service.client.get("/users/me", headers=_bearer(value))
+    assert (refused.status_code, refused.json()["code"]) == (401, "auth.invalid")
+    with service.database.read() as session:
+        rows = session.scalars(select(Audit).where(Audit.actor == "ben").order_by(Audit.id)).all()
+    assert [(row.action, row.subject, row.address) for row in rows] == [
+        ("token.created", "ben", "127.0.0.1"),
+        ("token.revoked", "ben", "127.0.0.1"),
+    ]
+    assert value not in str([row.detail for row in rows])
+    assert value not in service.log.read_text()
+
+
+def test_a_name_is_used_once_so_that_a_repeated_call_makes_no_second_token(service: Service) -> None:
+    manager = service.token("cleo")
+    assert _create(service, manager, "ci").status_code == 201
+    again = _create(service, manager, "ci")
+    assert (again.status_code, again.json()["code"]) == (409, "request.conflict")
+    assert _create(service, service.token("dora"), "ci").status_code == 201
+
+
+def test_a_token_does_only_what_its_scopes_allow(service: Service, toy: Example) -> None:
+    manage, submit = _token(service, "eve", Scope.MANAGE), _token(service, "eve", Scope.SUBMIT)
+    sent = service.submit(manage, "toy", npy(toy.scores(0.5)), kind="practice")
+    assert (sent.status_code, sent.json()["code"]) == (403, "auth.scope")
+    assert sent.json()["got"] == "one with manage"
+    made = _create(service, submit, "more")
+    assert (made.status_code, made.json()["code"]) == (403, "auth.scope")
+    assert service.client.delete("/tokens/1", headers=_bearer(submit)).status_code == 403
+    # Nor can it be talked into making a token that may do more than itself.
+    assert _create(service, manage, "more").status_code == 403
+    assert _create(service, manage, "same", scopes=["manage"]).status_code == 201
+
+
+def test_a_token_ends_and_so_do_those_made_with_it(service: Service) -> None:
+    soon = now() + timedelta(days=1)
+    manager = _token(service, "fred", *Scope, name="short", expires_at=soon)
+    longer = _create(service, manager, "longer", days=3650).json()
+    assert longer["expires_at"] == soon.isoformat().replace("+00:00", "Z")
+    with service.database.write() as session:
+        session.execute(update(Token).where(Token.name == "short").values(expires_at=now() - timedelta(seconds=1)))
+    refused = service.client.get("/users/me", headers=_bearer(manager))
+    assert (refused.status_code, refused.json()["code"]) == (401, "auth.expired")
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_tokens_of_others_are_not_there(service: Service) -> None:
+    theirs = _create(service, service.token("gil"), "theirs").json()["id"]
+    refused = service.client.delete(f"/tokens/{theirs}", headers=_bearer(service.token("hugo")))
+    assert (refused.status_code, refused.json()["code"]) == (404, "token.unknown")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"name": "", "scopes": ["submit"]},
+        {"name": "x", "scopes": []},
+        {"name": "x", "scopes": ["everything"]},
+        {"name": "x", "scopes": ["submit"], "days": 0},
+        {"name": "x", "scopes": ["submit"], "role": "admin"},
+    ],
+)
+def test_what_makes_no_sense_is_refused(service: Service, token: str, wanted: dict[str, Any]) -> None:
+    refused = service.client.post("/tokens", headers=_bearer(token), json=wanted)
+    assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
+
+
+@pytest.mark.parametrize("change", [update(Audit).values(actor="nobody"), delete(Audit)])
+def test_the_audit_log_only_grows(database: Database, change: Any) -> None:
+    with database.write() as session:
+        session.add(Audit(actor="ann", action="token.created", subject="ann"))
+    with pytest.raises(IntegrityError, match="the audit log only grows"), database.write() as session:
+        session.execute(change)
+
+
+def test_a_call_without_a_token_costs_no_transaction(service: Service) -> None:
+    with service.database.write():  # the one write lock that there is
+        refused = service.client.post("/tokens", json={"name": "x", "scopes": ["submit"]})
+    assert refused.status_code == 401
+
+
+def test_the_operator_lists_and_revokes_tokens(service: Service) -> None:
+    assert service.run("user", "add", "ida", "--role", "admin").returncode == 0
+    created = service.run("token", "create", "ida", "--label", "ops", "--scope", "manage", "--days", "30")
+    token = created.stdout.strip()
+    assert service.client.get("/users/me", headers=_bearer(token)).json()["role"] == "admin"
+    listed = service.run("token", "list", "ida").stdout
+    assert listed.startswith("ops: manage; created ")
+    assert "expires" in listed
+    assert service.run("token", "revoke", "ida", "ops").stdout == "The token ops of ida is revoked.\n"
+    assert service.client.get("/users/me", headers=_bearer(token)).status_code == 401
+    again = service.run("token", "revoke", "ida", "ops")
+    assert again.returncode == 2
+    assert "expected the id or name of a token" in again.stderr

@@ -1,0 +1,41 @@
+"""Where no file is expected, a body is small or is not read to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.api.body_limit import LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.app.service import Service
+
+
+def _refused(service: Service, content: bytes | Iterator[bytes]) -> None:
+    refused = service.client.post("/tokens", content=content, headers={"Content-Type": "application/json"})
+    assert (refused.status_code, refused.json()["code"]) == (413, "request.too_large")
+
+
+def test_a_large_body_is_refused_before_anybody_is_asked_for_a_token(service: Service) -> None:
+    _refused(service, b" " * (LIMIT_BYTES + 1))
+
+
+def test_a_body_without_an_end_is_not_read_to_its_end(service: Service) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            yield b" " * 2**20
+            sent += 1
+
+    _refused(service, endless())
+    assert sent < 100
+
+
+def test_a_body_of_just_the_limit_is_read(service: Service) -> None:
+    answer = service.client.post(
+        "/tokens", content=b"{}".ljust(LIMIT_BYTES), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code in {401, 422}

@@ -1,0 +1,169 @@
+"""What an owner does to a submission: its texts, who sees it, which one is listed, and taking it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from app.db.models import Audit, State
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+@pytest.fixture(scope="module")
+def own(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    example = write_benchmark(tmp_path_factory.mktemp("own"), "own")
+    service.publish(example.folder)
+    return example
+
+
+def _edit(service: Service, token: str, submission_id: str, **changes: Any) -> httpx.Response:
+    return service.client.patch(
+        f"/submissions/{submission_id}", json=changes, headers={"Authorization": f"Bearer {token}"}
+    )
+
+
+def _withdraw(service: Service, token: str, submission_id: str) -> httpx.Response:
+    return service.client.delete(f"/submissions/{submission_id}", headers={"Authorization": f"Bearer {token}"})
+
+
+def _board(service: Service, owner: str) -> dict[str, dict[str, Any]]:
+    rows = service.client.get("/benchmarks/own/leaderboard").json()["rows"]
+    return {row["id"]: row for row in rows if row["owner"] == owner}
+
+
+def test_what_is_left_out_of_an_edit_stays(service: Service, own: Example) -> None:
+    token = service.token("editor")
+    sent = service.scored(token, "own", npy(own.scores(0.5)), method="m", title="First", kind="practice")["id"]
+    told = {
+        "description": "Two\nlines",
+        "tags": ["linear", "one-model"],
+        "urls": {"paper": "https://example.org/a?b=c"},
+    }
+    assert _edit(service, token, sent, **told).json().items() >= {"title": "First", **told}.items()
+    assert _edit(service, token, sent, title=" Second ").json().items() >= {"title": "Second", **told}.items()
+    assert _edit(service, token, sent, tags=[]).json()["tags"] == []
+    with service.database.read() as session:
+        rows = session.scalars(select(Audit).where(Audit.subject == sent).order_by(Audit.id)).all()
+    assert [(row.action, row.actor, row.detail) for row in rows][1:] == [
+        ("submission.edited", "editor", {"title": "Second"}),
+        ("submission.edited", "editor", {"tags": []}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": ""},
+        {"title": "two\nlines"},
+        {"title": "x" * 201},
+        {"description": "x" * 2001},
+        {"tags": ["Not a slug"]},
+        {"tags": ["x"] * 9},
+        {"urls": {"paper": "javascript:alert(1)"}},
+        {"urls": {"other": "https://example.org"}},
+        {"visibility": "secret"},
+        {"state": "scored"},
+        {"method": "another"},
+    ],
+)
+def test_an_edit_that_makes_no_sense_changes_nothing(service: Service, own: Example, changes: dict[str, Any]) -> None:
+    token = service.token("careless", ranked_per_day=1000, ranked_per_version=1000)
+    sent = service.scored(token, "own", npy(own.scores(0.5)), kind="practice")["id"]
+    refused = _edit(service, token, sent, **changes)
+    assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
+    assert service.row(sent).title == "ours"
+
+
+def test_the_newest_is_listed_until_another_is_pinned(service: Service, own: Example) -> None:
+    token = service.token("pinner")
+    first, second, third = (
+        service.scored(token, "own", npy(own.scores(noise)), method="p")["id"] for noise in (0.2, 0.5, 1.0)
+    )
+    assert _board(service, "pinner").keys() == {third}
+    for chosen in (first, second):
+        assert _edit(service, token, chosen, pinned=True).json()["pinned"]
+        assert _board(service, "pinner").keys() == {chosen}
+        assert _board(service, "pinner")[chosen]["attempts"] == 3
+    assert _edit(service, token, second, pinned=False).status_code == 200
+    assert _board(service, "pinner").keys() == {third}
+
+
+def test_one_made_private_leaves_the_board_and_the_ranks(service: Service, own: Example) -> None:
+    token = service.token("shy")
+    best = service.scored(token, "own", npy(own.scores(0.01)), method="best")["id"]
+    other = service.scored(service.token("second"), "own", npy(own.scores(0.3)), method="next")["id"]
+    assert _board(service, "second")[other]["rank"][0] > 1
+    _edit(service, token, best, visibility="private")
+    assert _board(service, "shy") == {}
+    assert _board(service, "second")[other]["rank"][0] == 1
+    _edit(service, token, best, visibility="public")
+    assert _board(service, "second")[other]["rank"][0] > 1
+
+
+def test_an_alias_is_the_same_all_over_a_board_and_nobodys_name(service: Service, own: Example) -> None:
+    token = service.token("masked")
+    aliases = set()
+    for method in ("one", "two"):
+        sent = service.scored(token, "own", npy(own.scores(0.7)), method=method)["id"]
+        _edit(service, token, sent, visibility="anonymous")
+        aliases.add(service.client.get(f"/submissions/{sent}").json()["owner"])
+        assert sent in _board(service, next(iter(aliases)))
+    assert len(aliases) == 1
+    refused = service.run("user", "add", aliases.pop())
+    assert refused.returncode == 2
+    assert "does not begin with anonymous-" in refused.stderr
+
+
+def test_a_withdrawn_one_leaves_a_tombstone_that_still_counts(service: Service, own: Example) -> None:
+    token = service.token("sorry")
+    content = npy(own.scores(0.05, seed=9))
+    sent = service.scored(token, "own", content, method="regretted")
+    assert sent["attempts"] == 1
+    name = service.row(sent["id"]).file_sha256
+    assert name in service.files()
+    assert _withdraw(service, token, sent["id"]).status_code == 204
+    assert name not in service.files()
+    assert _board(service, "sorry") == {}
+    view = service.client.get(f"/submissions/{sent['id']}").json()
+    assert (view["state"], view["hidden"], view["public"], view["attempts"]) == ("withdrawn", None, None, 1)
+    assert service.client.get(f"/submissions/{sent['id']}/per-target.npz").status_code == 409
+    assert service.events(sent["id"])[-1] == (State.SCORED, State.WITHDRAWN)
+    again = _withdraw(service, token, sent["id"])
+    assert (again.status_code, again.json()["code"]) == (409, "submission.gone")
+    assert service.scored(token, "own", content, method="regretted")["attempts"] == 2
+
+
+def test_a_file_that_others_sent_too_stays(service: Service, own: Example) -> None:
+    content = npy(own.scores(0.05, seed=10))
+    token = service.token("first")
+    mine = service.scored(token, "own", content)["id"]
+    theirs = service.scored(service.token("second"), "own", content)["id"]
+    assert _withdraw(service, token, mine).status_code == 204
+    assert service.row(theirs).file_sha256 in service.files()
+    assert service.client.get(f"/submissions/{theirs}").json()["state"] == "scored"
+
+
+def test_a_rejected_one_can_be_withdrawn_and_one_on_its_way_cannot(service: Service, own: Example) -> None:
+    token = service.token("hasty")
+    scores = own.scores(0.5)
+    scores[0, 0] = np.inf
+    rejected = service.submit(token, "own", npy(scores), kind="practice").json()["id"]
+    assert service.settled(rejected)["state"] == "rejected"
+    assert _withdraw(service, token, rejected).status_code == 204
+    sent = service.scored(token, "own", npy(own.scores(0.5)), kind="practice")["id"]
+    with service.database.write() as session:
+        session.connection().exec_driver_sql("UPDATE submission SET state = 'scoring' WHERE id = ?", (sent,))
+    busy = _withdraw(service, token, sent)
+    assert (busy.status_code, busy.json()["code"]) == (409, "submission.busy")
+    with service.database.write() as session:
+        session.connection().exec_driver_sql("UPDATE submission SET state = 'scored' WHERE id = ?", (sent,))
