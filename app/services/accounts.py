@@ -58,12 +58,12 @@ def add_user(
     Raises
     ------
     ValueError
-        The name is not a slug.
+        The name is not a slug, or looks like an alias.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) or name.startswith(ALIAS):
-        raise ValueError(
-            f"expected a name of lower-case letters, digits, '.', '_' and '-' that does not begin with {ALIAS}, got {name!r}"
-        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        raise ValueError(f"expected a name of lower-case letters, digits, '.', '_' and '-', got {name!r}")
+    if name.startswith(ALIAS):
+        raise ValueError(f"expected a name that does not begin with {ALIAS}, as aliases do, got {name!r}")
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
         user = User(name=name, role=Role.USER)
