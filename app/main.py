@@ -38,7 +38,7 @@ def create_app(rooms: Rooms) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(count_request)])
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(count_request)], responses=problems.DESCRIBED)
     api.include_router(benchmarks.router)
     api.include_router(one_shot.router)
     api.include_router(parts.router)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi.exceptions import RequestValidationError
@@ -14,12 +14,22 @@ from starlette.exceptions import HTTPException
 
 from app.errors import STATUS, LimitError, no_room
 from app.services.results import problem_view
+from app.services.views import ProblemView
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 MEDIA_TYPE = "application/problem+json"
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemView.__name__}"}}},
+    }
+    for status, description in {"4XX": "What is wrong with the request", "5XX": "What failed on our side"}.items()
+}
+"""What the description of the API says of errors, the same of every call."""
+
 log = structlog.get_logger()
 
 
