@@ -16,7 +16,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import people
+from app import people, upkeep
 from app.demo import Demo
 from app.main import create_app
 from app.operation import fail, open_database
@@ -32,6 +32,8 @@ benchmark = typer.Typer(help="Publish, import and list benchmarks.", no_args_is_
 cli.add_typer(benchmark, name="benchmark")
 cli.add_typer(people.user, name="user")
 cli.add_typer(people.token, name="token")
+cli.command()(upkeep.rescore)
+cli.command()(upkeep.doctor)
 
 
 def _check_port(host: str, port: int) -> None:

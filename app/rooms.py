@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TextIO
 
+from app import lock
 from app.db.sessions import Database
 from app.jobs import Runner
 from app.rates import Rates
 from app.sandbox.scorer import Scorer
-from app.services import benchmarks, files, submissions, uploads
+from app.services import benchmarks, boards, files, queue, submissions, uploads
 from app.services.evaluations import Evaluator
 from app.services.quotas import Quotas
 from app.storage import Storage
@@ -30,7 +30,7 @@ class Rooms:
     scorer: Scorer
     runner: Runner
     rates: Rates
-    lock: TextIO
+    held: TextIO
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -41,21 +41,13 @@ class Rooms:
         RuntimeError
             Another server works on this data folder, and would lose its uploads to this one.
         """
-        lock = (settings.data_dir / "server.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise RuntimeError(
-                f"expected a data folder of its own, got {settings.data_dir.absolute()}, which another server uses. "
-                "End that one, or set LDSBOARD_DATA_DIR."
-            ) from error
+        held = lock.hold(settings.data_dir)
         database = Database(settings.resolved_database_url)
         storage = Storage(settings.storage_dir, settings.spare_bytes)
         scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
-        evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer)
+        evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer, settings.retry_seconds)
         runner = Runner(evaluator.work, settings.scoring_processes, lambda: expire_uploads(database, storage))
-        return cls(settings, database, storage, scorer, runner, Rates(settings.requests_per_minute), lock)
+        return cls(settings, database, storage, scorer, runner, Rates(settings.requests_per_minute), held)
 
     @property
     def quotas(self) -> Quotas:
@@ -69,7 +61,9 @@ class Rooms:
             for version in benchmarks.current(session):
                 self.prepare(version.benchmark.name, version.version)
         with self.database.write() as session:
+            queue.recover(session)
             submissions.recover(session)
+            boards.renew(session)
             files.discard_unreferenced(session, self.storage, self.storage.names())
         self.storage.discard_arriving()
         self.runner.start()
@@ -84,7 +78,7 @@ class Rooms:
             self.scorer.stop()
         # Otherwise scoring ends with this process, and no sooner: that would count as its failure.
         self.database.close()
-        self.lock.close()
+        self.held.close()
 
 
 def expire_uploads(database: Database, storage: Storage) -> None:

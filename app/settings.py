@@ -34,6 +34,9 @@ class Settings(BaseSettings):
         default=5, ge=0, description="Ranked submissions of one user to one benchmark in 24 hours."
     )
     ranked_per_version: int = Field(default=30, ge=0, description="Ranked submissions of one user to one version.")
+    retry_seconds: float = Field(
+        default=2.0, ge=0, description="Wait after a first failure of ours to evaluate; four times longer after each."
+    )
     requests_per_minute: int = Field(
         default=1200, gt=0, description="Requests that one user, and one address, may make in a minute."
     )

@@ -165,18 +165,19 @@ class Token(Base):
 
 
 class Benchmark(Base):
-    """A named task; its current version is what is submitted to."""
+    """A named task; its current version is what is submitted to, and the next one is being made ready to follow it."""
 
     __tablename__ = "benchmark"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     current_version: Mapped[int]
+    next_version: Mapped[int | None]
     versions: Mapped[list[Version]] = relationship(order_by="Version.version", back_populates="benchmark")
 
 
 class Version(Base):
-    """A published, immutable version of a benchmark; its arrays are in the data folder."""
+    """A published, immutable version of a benchmark; its arrays are in the data folder. Its board shows what one scorer made."""
 
     __tablename__ = "version"
     __table_args__ = (UniqueConstraint("benchmark_id", "version"),)
@@ -185,6 +186,7 @@ class Version(Base):
     benchmark_id: Mapped[int] = mapped_column(ForeignKey("benchmark.id"))
     version: Mapped[int]
     manifest: Mapped[dict[str, Any]]
+    scorer_version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
     benchmark: Mapped[Benchmark] = relationship(back_populates="versions")
 
@@ -238,7 +240,6 @@ class Submission(Base):
     size: Mapped[int]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    failures: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
     version: Mapped[Version] = relationship()
@@ -257,7 +258,10 @@ class Alias(Base):
 
 
 class Evaluation(Base):
-    """The scoring of one submission against one version by one scorer; a job until ``scored_at`` is set."""
+    """The scoring of one submission against one version by one scorer; a job until ``scored_at`` is set.
+
+    ``claimed_at`` is set while a process works on it; one that failed waits until ``not_before``.
+    """
 
     __tablename__ = "evaluation"
     __table_args__ = (UniqueConstraint("submission_id", "version_id", "scorer_version"),)
@@ -267,12 +271,21 @@ class Evaluation(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("version.id"))
     scorer_version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    claimed_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(default=0)
     scored_at: Mapped[datetime | None]
     seconds: Mapped[float | None]
     rank_low: Mapped[int | None]
     rank_high: Mapped[int | None]
     submission: Mapped[Submission] = relationship(back_populates="evaluations")
+    version: Mapped[Version] = relationship()
     measurements: Mapped[list[Measurement]] = relationship(back_populates="evaluation", lazy="selectin")
+
+    @property
+    def parts(self) -> dict[str, Measurement]:
+        """What was measured, by part of the subsets."""
+        return {measurement.part: measurement for measurement in self.measurements}
 
 
 class Measurement(Base):

@@ -71,11 +71,12 @@ def show_submission(session: Reading, submission_id: str) -> str:
     """Show a submission and what became of it; the page comes again by itself until that is final."""
     found = visibility.find(session, submission_id, None)
     view = results.view(session, found)
-    others = leaderboard.view(session, found.version).rows if view.public else []
+    version = benchmarks.find(session, view.benchmark.name, view.benchmark.version)
+    others = leaderboard.view(session, version).rows if view.public else []
     return render(
         "submission.html",
         submission=view,
-        benchmark=leaderboard.benchmark_view(session, found.version),
+        benchmark=leaderboard.benchmark_view(session, version),
         bins=histogram(results.public_per_target(session, found)) if view.public else [],
         others=[row for row in others if row.id != view.id],
         final=view.state in FINAL,

@@ -12,7 +12,8 @@ import numpy as np
 from sqlalchemy import select
 
 from app.db.models import Benchmark, Version
-from ldsboard import GroundTruth
+from app.services import boards
+from ldsboard import GroundTruth, result
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import MANIFEST
 from ldsboard.masks import count_duplicates
@@ -49,7 +50,7 @@ def folder_of(root: Path, name: str, version: int) -> Path:
 
 
 def publish(session: Session, root: Path, folder: Path) -> Version:
-    """Publish a benchmark folder: verify it, copy it, prepare its downloads, and make it the current version.
+    """Publish a benchmark folder: verify it, copy it, prepare its downloads, and make it the current version; see `boards`.
 
     Raises
     ------
@@ -69,10 +70,12 @@ def publish(session: Session, root: Path, folder: Path) -> Version:
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
             "Raise the version: --version."
         )
-    benchmark.current_version = max(benchmark.current_version, manifest.version)
-    version = Version(benchmark=benchmark, version=manifest.version, manifest=asdict(manifest))
+    version = Version(
+        benchmark=benchmark, version=manifest.version, manifest=asdict(manifest), scorer_version=result.SCORER_VERSION
+    )
     session.add(version)
     session.flush()
+    boards.introduce(session, version)
     _copy(bundle, folder_of(root, manifest.name, manifest.version))
     return version
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from app.services.evaluations import measured
+from app.services.measurements import measured
 from app.services.views import BenchmarkName, ComparisonView, published
 from ldsboard.comparison import compare_influences
 from ldsboard.problems import ProblemError
@@ -25,20 +25,22 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
     ProblemError
         They belong to different versions, or one of them is not scored.
     """
-    if a.version_id != b.version_id:
-        names = " and ".join(f"{s.version.benchmark.name} version {s.version.version}" for s in (a, b))
+    sides = measured(session, a), measured(session, b)
+    version = sides[0].version
+    if len({(side.version_id, side.scorer_version) for side in sides}) > 1:
+        names = " and ".join(f"{side.version.benchmark.name} version {side.version.version}" for side in sides)
         raise ProblemError(
             "compare.different",
             expected="two submissions to the same version of a benchmark",
             got=names,
             hint="Submit both files to the same benchmark.",
         )
-    of_a, of_b = measured(session, a), measured(session, b)
+    of_a, of_b = (side.parts for side in sides)
     part: Literal["ranking", "public"] = "ranking" if "ranking" in of_a and "ranking" in of_b else "public"
     first, second = of_a[part], of_b[part]
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
     difference = compare_influences(first.lds - second.lds, *influences)
-    split = a.version.manifest["split"] if part == "ranking" else "open"
+    split = version.manifest["split"] if part == "ranking" else "open"
     numbers = published(
         {
             "difference": difference.difference,
@@ -51,7 +53,7 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
     return ComparisonView(
         a=a.id,
         b=b.id,
-        benchmark=BenchmarkName(name=a.version.benchmark.name, version=a.version.version),
+        benchmark=BenchmarkName(name=version.benchmark.name, version=version.version),
         part=part,
         difference=numbers["difference"],
         std_error=numbers["std_error"],

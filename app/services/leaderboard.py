@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version, Visibility
@@ -14,7 +14,6 @@ from app.services.views import BenchmarkView, Best, LeaderboardView, Row, publis
 from app.services.visibility import identity
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
-from ldsboard.result import SCORER_VERSION
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -32,7 +31,7 @@ def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluat
         .options(joinedload(Submission.user))
         .where(
             Evaluation.version_id == version.id,
-            Evaluation.scorer_version == SCORER_VERSION,
+            Evaluation.scorer_version == version.scorer_version,
             Measurement.part == "ranking",
             Submission.kind == Kind.RANKED,
             Submission.state == State.SCORED,
@@ -113,11 +112,17 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
 
 
 def attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return how many ranked submissions each user made to a version, over all methods, whatever became of them."""
+    """Return how many ranked submissions of each user met a version's subsets, over all methods, whatever became of them.
+
+    Those that were sent to it, and those that were scored again when it took the place of an earlier one.
+    """
+    scored_again = select(Evaluation.submission_id).where(
+        Evaluation.version_id == version.id, Evaluation.scored_at.is_not(None)
+    )
     query = (
         select(Submission.user_id, func.count())
         .where(
-            Submission.version_id == version.id,
+            or_(Submission.version_id == version.id, Submission.id.in_(scored_again)),
             Submission.kind == Kind.RANKED,
             Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
         )

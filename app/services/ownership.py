@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from app.db.models import TRANSITIONS, Evaluation, Measurement, State, Submission, Visibility
-from app.services import leaderboard
+from app.services import boards, leaderboard
 from app.services.files import release_file
 from app.services.submissions import move
 from app.services.visibility import set_visibility
@@ -15,6 +15,8 @@ from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from app.db.models import Version
 
 
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
@@ -35,7 +37,8 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
         setattr(submission, name, changes[name])
     session.flush()
     if changes.keys() & {"visibility", "pinned"}:
-        leaderboard.rank(session, submission.version)
+        for version in _versions(submission):
+            leaderboard.rank(session, version)
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:
@@ -62,9 +65,16 @@ def withdraw(session: Session, submission: Submission) -> str | None:
         )
     if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False):
         raise RuntimeError(f"expected {submission.id} to stay {before} within a transaction")
+    versions = _versions(submission)
     evaluations = select(Evaluation.id).where(Evaluation.submission_id == submission.id)
     session.execute(delete(Measurement).where(Measurement.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
     session.expire(submission)
-    leaderboard.rank(session, submission.version)
+    for version in versions:
+        boards.settle(session, version)  # one that waited for this submission waits no more
     return release_file(session, submission)
+
+
+def _versions(submission: Submission) -> list[Version]:
+    """Return the versions whose boards a submission is on, or may come to."""
+    return list({evaluation.version_id: evaluation.version for evaluation in submission.evaluations}.values())

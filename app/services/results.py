@@ -9,10 +9,9 @@ import numpy as np
 
 from app.db.models import Kind, State, Submission
 from app.errors import STATUS
-from app.services import provenance
-from app.services.evaluations import find, measured, usual_seconds
+from app.services import provenance, queue
 from app.services.leaderboard import attempts
-from app.services.submissions import queue_place
+from app.services.measurements import measured, shown, usual_seconds
 from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
 from app.services.visibility import identity
 from ldsboard.problems import Problem
@@ -33,9 +32,9 @@ def problem_view(problem: Problem) -> ProblemView:
 
 def view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
     """Return a submission with what is known of its result, as somebody sees it: by default, a visitor."""
-    version = submission.version
-    evaluation = find(session, submission)
-    parts = {} if evaluation is None else {part.part: part for part in evaluation.measurements}
+    evaluation = shown(session, submission)
+    version = submission.version if evaluation is None else evaluation.version
+    parts = {} if evaluation is None else evaluation.parts
     public, ranking = parts.get("public"), parts.get("ranking")
     rank = None
     if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
@@ -43,17 +42,17 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
     name = version.benchmark.name
     judged = ranking or public
     origin = provenance.newest(session, [submission.id]).get(submission.id)
-    shown = identity(session, submission, viewer, origin)
+    known = identity(session, submission, viewer, origin)
     return SubmissionView(
         id=submission.id,
         state=State(submission.state).value,
         benchmark=BenchmarkName(name=name, version=version.version),
-        owner=shown.owner,
-        method=shown.method,
-        title=shown.title,
-        description=shown.description,
-        tags=shown.tags,
-        urls=shown.urls,
+        owner=known.owner,
+        method=known.method,
+        title=known.title,
+        description=known.description,
+        tags=known.tags,
+        urls=known.urls,
         pinned=submission.pinned,
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
@@ -65,7 +64,7 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
         warnings=judged.warnings if judged else [],
         error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
         cost=submission.cost,
-        provenance=shown.provenance,
+        provenance=known.provenance,
         links={
             "self": f"{API}/submissions/{submission.id}",
             "page": f"/submissions/{submission.id}",
@@ -83,7 +82,7 @@ def public_per_target(session: Session, submission: Submission) -> NDArray[np.fl
     ProblemError
         ``submission.not_scored``.
     """
-    return np.frombuffer(measured(session, submission)["public"].per_target, dtype="<f8")
+    return np.frombuffer(measured(session, submission).parts["public"].per_target, dtype="<f8")
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:
@@ -96,6 +95,6 @@ def per_target_npz(session: Session, submission: Submission) -> bytes:
 def _queue(session: Session, submission: Submission) -> Queue | None:
     if submission.state != State.QUEUED:
         return None
-    place = queue_place(session, submission.created_at)
+    place = queue.place(session, submission.created_at)
     usual = usual_seconds(session)
     return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))

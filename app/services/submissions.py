@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version
 from app.db.uploads import Upload
 from app.services import files, provenance
+from ldsboard import result
 from ldsboard.formats import HEADER_LIMIT, check_dimensions, check_size, parse_npy_header
 from ldsboard.problems import ProblemError
-from ldsboard.result import SCORER_VERSION
 from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy.orm import Session
 
     from app.services.accounts import Account
@@ -108,7 +106,7 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
         return known.id
     files.hold_file(session, storage, submission, arrival, sha256)
     session.add(
-        Evaluation(submission_id=submission_id, version_id=submission.version_id, scorer_version=SCORER_VERSION)
+        Evaluation(submission_id=submission_id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
     return submission_id
 
@@ -138,17 +136,8 @@ def move(
 
 
 def recover(session: Session) -> None:
-    """After a start: queue again what was being scored, and give up what was being received in one piece."""
-    for submission_id in session.scalars(select(Submission.id).where(Submission.state == State.SCORING)).all():
-        move(session, submission_id, State.SCORING, State.QUEUED, detail="the server was restarted")
+    """After a start: give up what was being received in one piece."""
     in_parts = select(Upload.submission_id)
     torn = select(Submission.id).where(Submission.state == State.UPLOADING, Submission.id.not_in(in_parts))
     for submission_id in session.scalars(torn).all():
         move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="the server was restarted")
-
-
-def queue_place(session: Session, created_at: datetime) -> int:
-    """Return how many queued or running submissions came no later than this moment."""
-    waiting = Submission.state.in_([State.QUEUED, State.SCORING])
-    count = select(func.count()).where(waiting, Submission.created_at <= created_at)
-    return session.scalar(count) or 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services.evaluations import MAX_FAILURES
+from app.services.queue import MAX_FAILURES
 from tests.app.processes import alive, fork_server, stop
 from tests.app.service import Service, npy, until
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service"), ranked_per_day=1) as running:
+    with Service(tmp_path_factory.mktemp("service"), ranked_per_day=1, retry_seconds=0) as running:
         running.publish(toy.folder)
         yield running
 
@@ -69,7 +69,7 @@ def test_a_killed_fork_server_is_replaced_and_its_file_scored(service: Service, 
     os.kill(warm, signal.SIGKILL)
     assert service.settled(submission_id)["state"] == "scored"
     assert fork_server(service.process.pid) != warm
-    assert service.row(submission_id).failures <= 1  # none if it was killed before it was asked
+    assert service.failures(submission_id) <= 1  # none if it was killed before it was asked
 
 
 def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:
@@ -85,7 +85,7 @@ def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy:
     assert view["state"] == "failed"
     assert view["error"]["code"] == "internal.failed"
     assert view["error"]["status"] == 500
-    assert service.row(submission_id).failures == MAX_FAILURES
+    assert service.failures(submission_id) == MAX_FAILURES
     assert [after for _, after in service.events(submission_id)].count("scoring") == MAX_FAILURES
     assert service.scored(token, "toy", npy(toy.scores()))["attempts"] == 1
 
@@ -97,4 +97,4 @@ def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, 
     until(lambda: not alive(warm), "the end of the fork server")
     service.start()
     assert service.settled(submission_id)["state"] == "scored"
-    assert service.row(submission_id).failures == 0
+    assert service.failures(submission_id) == 0

@@ -157,6 +157,12 @@ class Service:
         with self.database.read() as session:
             return session.get_one(Submission, submission_id)
 
+    def failures(self, submission_id: str) -> int:
+        """Return how often the evaluation of a submission has failed."""
+        with self.database.read() as session:
+            query = select(Evaluation.failures).where(Evaluation.submission_id == submission_id)
+            return session.scalars(query).one()
+
     def measured(self, submission_id: str) -> dict[str, Measurement]:
         """Return what was measured of a submission, by part, arrays included."""
         query = (

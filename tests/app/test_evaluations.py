@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.models import Event, Kind, Measurement, State, Submission
 from app.sandbox.scorer import Scorer
-from app.services import accounts, benchmarks, submissions, tokens
+from app.services import accounts, benchmarks, ownership, submissions, tokens
 from app.services.evaluations import Evaluator
+from app.services.queue import MAX_FAILURES
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
 from app.storage import Storage
@@ -21,6 +22,8 @@ from tests.app.service import npy
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
     from tests.app.benchmarks import Example
@@ -33,15 +36,16 @@ class Desk:
         self.database = database
         self.storage = Storage(folder / "files")
         self.scorer = Scorer()
-        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer)
+        self.benchmarks = folder / "benchmarks"
+        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
         with database.write() as session:
             benchmarks.publish(session, folder / "benchmarks", toy.folder)
             _, token = tokens.create(session, accounts.add_user(session, "alice"))
             self.account = accounts.authenticate(session, f"Bearer {token}")
 
-    def accept(self, content: bytes) -> str:
+    def accept(self, content: bytes, method: str = "ours") -> str:
         """Take a ranked score file in."""
-        entry = Entry("toy", "ours", "Ours", Kind.RANKED, None, len(content))
+        entry = Entry("toy", method, "Ours", Kind.RANKED, None, len(content))
         with self.database.write() as session:
             version = benchmarks.find(session, "toy")
             submission_id = submissions.reserve(session, self.account, version, entry, Quotas(5, 30)).id
@@ -55,6 +59,9 @@ class Desk:
     def move(self, submission_id: str, before: State, after: State) -> None:
         with self.database.write() as session:
             assert submissions.move(session, submission_id, before, after)
+
+    def withdraw(self, session: Session, submission_id: str) -> None:
+        ownership.withdraw(session, session.get_one(Submission, submission_id))
 
     def state(self, submission_id: str) -> str:
         with self.database.read() as session:
@@ -107,7 +114,7 @@ def test_a_failure_is_tried_again_and_then_given_up(desk: Desk, toy: Example) ->
         sha256 = session.get_one(Submission, submission_id).file_sha256
     assert sha256 is not None
     desk.storage.delete(sha256)
-    for state in (State.QUEUED, State.QUEUED, State.FAILED):
+    for state in (*[State.QUEUED] * (MAX_FAILURES - 1), State.FAILED):
         assert desk.evaluator.work()
         assert desk.state(submission_id) == state
     assert not desk.evaluator.work()

@@ -53,7 +53,7 @@ def test_files_scored_at_once_share_the_processors(tmp_path: Path, at_once: int,
     rooms = Rooms.open(Settings(data_dir=tmp_path, scoring_processes=at_once))
     assert rooms.scorer._threads == threads
     rooms.database.close()
-    rooms.lock.close()
+    rooms.held.close()
 
 
 @pytest.mark.parametrize("threads", [1, 2])

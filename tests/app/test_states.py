@@ -44,7 +44,9 @@ def _submission(database: Database, state: State = State.UPLOADING, **values: An
     with database.write() as session:
         user = session.scalar(select(User)) or User(name="alice")
         benchmark = session.scalar(select(Benchmark)) or Benchmark(name="toy", current_version=1)
-        version = session.scalar(select(Version)) or Version(benchmark=benchmark, version=1, manifest={})
+        version = session.scalar(select(Version)) or Version(
+            benchmark=benchmark, version=1, manifest={}, scorer_version=1
+        )
         submission = Submission(
             user=user, version=version, kind=Kind.RANKED, method="ours", title="Ours", size=1, state=state, **values
         )

@@ -1,0 +1,145 @@
+"""Boards that change as a whole: to a new version of a benchmark, or to a new scorer.
+
+Everything that was scored is scored again, from the stored files, and only when all of that is done the board shows it: never a
+mixture. A version is compatible with the one before if it has the same examples, targets and output function; otherwise entries
+stay on the old board.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import func, select
+
+from app.db.models import Benchmark, Evaluation, Kind, State, Submission, Version
+from app.services import leaderboard
+from ldsboard import result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session
+
+log = structlog.get_logger()
+
+
+def compatible(old: Version, new: Version) -> bool:
+    """Return whether a file that was sent to one version can be scored against another."""
+
+    def essence(version: Version) -> tuple[object, ...]:
+        manifest = version.manifest
+        return (
+            manifest["n_train"],
+            manifest["n_targets"],
+            manifest["output_function"],
+            manifest["dataset"].get("sha256"),
+        )
+
+    return essence(old) == essence(new)
+
+
+def introduce(session: Session, version: Version) -> None:
+    """Make a new version the current one: at once, or when what was scored against the one before is scored against it."""
+    benchmark = version.benchmark
+    current = next((known for known in benchmark.versions if known.version == benchmark.current_version), version)
+    if version.version <= current.version:
+        return
+    if current is version or not compatible(current, version):
+        _switch(benchmark, version)
+        return
+    benchmark.next_version = version.version
+    _add(session, version, _scored(session, current, Kind.RANKED))
+    settle(session, version)
+
+
+def renew(session: Session) -> int:
+    """Have everything scored again that the present scorer has not scored, and return how many evaluations wait for that.
+
+    What failed too often before is tried again.
+    """
+    for benchmark in session.scalars(select(Benchmark)):
+        for version in benchmark.versions:
+            if version.scorer_version != result.SCORER_VERSION:
+                _add(session, version, _scored(session, version))
+            for evaluation in session.scalars(_again(version)):
+                evaluation.failures, evaluation.not_before = 0, None
+            session.flush()
+            settle(session, version)
+    return sum(_waiting(session, version) for version in session.scalars(select(Version)))
+
+
+def settle(session: Session, version: Version) -> None:
+    """Let the boards show a version, or the present scorer on it, if all is there that they need; and rank its entries."""
+    benchmark = version.benchmark
+    if not _waiting(session, version):
+        if version.scorer_version != result.SCORER_VERSION:
+            version.scorer_version = result.SCORER_VERSION
+            log.info("board.renewed", benchmark=benchmark.name, version=version.version, scorer=result.SCORER_VERSION)
+        if benchmark.next_version == version.version:
+            _switch(benchmark, version)
+            log.info("board.switched", benchmark=benchmark.name, version=version.version)
+        session.flush()
+    leaderboard.rank(session, version)
+
+
+def follow(session: Session, evaluation: Evaluation) -> None:
+    """Have what was just scored against the current version scored against the one that is to follow it, too."""
+    version, benchmark = evaluation.version, evaluation.version.benchmark
+    if evaluation.submission.kind == Kind.RANKED and version.version == benchmark.current_version:
+        for following in benchmark.versions:
+            if following.version == benchmark.next_version:
+                _add(session, following, [evaluation.submission_id])
+
+
+def _switch(benchmark: Benchmark, version: Version) -> None:
+    benchmark.current_version, benchmark.next_version = version.version, None
+
+
+def _scored(session: Session, version: Version, *kinds: Kind) -> list[str]:
+    """Return the submissions that were scored against a version, the oldest first."""
+    query = (
+        select(Submission.id)
+        .join(Evaluation, Evaluation.submission_id == Submission.id)
+        .where(
+            Evaluation.version_id == version.id,
+            Evaluation.scored_at.is_not(None),
+            Submission.state == State.SCORED,
+            Submission.kind.in_(kinds or list(Kind)),
+        )
+        .order_by(Submission.created_at, Submission.id)
+        .distinct()
+    )
+    return list(session.scalars(query))
+
+
+def _add(session: Session, version: Version, submission_ids: Iterable[str]) -> None:
+    """Have submissions evaluated against a version by the present scorer, unless they are."""
+    scorer = result.SCORER_VERSION
+    known = select(Evaluation.submission_id).where(
+        Evaluation.version_id == version.id, Evaluation.scorer_version == scorer
+    )
+    there = set(session.scalars(known))
+    for submission_id in submission_ids:
+        if submission_id not in there:
+            session.add(Evaluation(submission_id=submission_id, version_id=version.id, scorer_version=scorer))
+    session.flush()
+
+
+def _again(version: Version) -> Select[Evaluation]:
+    """Select the evaluations of what is scored already that a board waits for."""
+    return (
+        select(Evaluation)
+        .join(Submission, Submission.id == Evaluation.submission_id)
+        .where(
+            Evaluation.version_id == version.id,
+            Evaluation.scorer_version == result.SCORER_VERSION,
+            Evaluation.scored_at.is_(None),
+            Submission.state == State.SCORED,
+        )
+    )
+
+
+def _waiting(session: Session, version: Version) -> int:
+    return session.scalar(select(func.count()).select_from(_again(version).subquery())) or 0

@@ -1,0 +1,80 @@
+"""The queue of evaluations: which comes next, and what becomes of one that failed.
+
+People wait for the first evaluation of a submission, whose state shows where it is. Evaluations of submissions that are scored
+already, against a new version or by a new scorer, come after all of those.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, or_, select, update
+
+from app.db.models import Evaluation, State, Submission, now
+from app.services.submissions import move
+from ldsboard import result
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+MAX_FAILURES = 4
+"""How often an evaluation is tried that fails by our fault."""
+
+SLOWER = 4
+"""How many times longer the wait is after each failure."""
+
+
+def claim(session: Session) -> int | None:
+    """Take the next evaluation that waits, and return its id; None if there is none."""
+    evaluation = session.scalar(
+        select(Evaluation)
+        .join(Submission)
+        .where(
+            Evaluation.scored_at.is_(None),
+            Evaluation.claimed_at.is_(None),
+            Evaluation.failures < MAX_FAILURES,
+            Evaluation.scorer_version == result.SCORER_VERSION,
+            or_(Evaluation.not_before.is_(None), Evaluation.not_before <= now()),
+            Submission.state.in_([State.QUEUED, State.SCORED]),
+        )
+        .order_by(Submission.state == State.SCORED, Evaluation.id)
+        .limit(1)
+    )
+    if evaluation is None:
+        return None
+    evaluation.claimed_at = now()
+    if evaluation.submission.state == State.QUEUED:
+        move(session, evaluation.submission_id, State.QUEUED, State.SCORING)
+    return evaluation.id
+
+
+def put_back(session: Session, evaluation_id: int, detail: str) -> None:
+    """Let an evaluation that nobody works on any more be taken again."""
+    evaluation = session.get_one(Evaluation, evaluation_id)
+    evaluation.claimed_at = None
+    move(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
+
+
+def postpone(evaluation: Evaluation, first_wait: float) -> bool:
+    """Count a failure; tell whether it will be tried again: `first_wait` seconds after the first, and later after each."""
+    evaluation.claimed_at = None
+    evaluation.failures += 1
+    evaluation.not_before = now() + timedelta(seconds=first_wait * SLOWER ** (evaluation.failures - 1))
+    return evaluation.failures < MAX_FAILURES
+
+
+def recover(session: Session) -> None:
+    """After a start: let everything be taken again that an earlier process had taken."""
+    session.execute(update(Evaluation).where(Evaluation.scored_at.is_(None)).values(claimed_at=None))
+    for submission_id in session.scalars(select(Submission.id).where(Submission.state == State.SCORING)).all():
+        move(session, submission_id, State.SCORING, State.QUEUED, detail="the server was restarted")
+
+
+def place(session: Session, created_at: datetime) -> int:
+    """Return how many queued or running submissions came no later than this moment."""
+    waiting = Submission.state.in_([State.QUEUED, State.SCORING])
+    count = select(func.count()).where(waiting, Submission.created_at <= created_at)
+    return session.scalar(count) or 0
