@@ -24,13 +24,14 @@ def _rooms(request: Request) -> Rooms:
 TheRooms = Annotated[Rooms, Depends(_rooms)]
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Return where a request comes from, as far as it is believed."""
     return request.client.host if request.client else "unknown"
 
 
 async def count_request(request: Request, rooms: TheRooms) -> None:
     """Count a request of its address, and refuse one too many."""
-    rooms.rates.count("address", _address(request))
+    rooms.rates.count("address", address_of(request))
 
 
 def _reading(rooms: TheRooms) -> Iterator[Session]:
@@ -85,7 +86,7 @@ Managing = Annotated[Account, Depends(_managing)]
 
 
 def _actor(request: Request, caller: Caller) -> Actor:
-    return Actor(caller.name, _address(request))
+    return Actor(caller.name, address_of(request))
 
 
 TheActor = Annotated[Actor, Depends(_actor)]

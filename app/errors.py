@@ -37,6 +37,8 @@ STATUS = {
     "auth.invalid": 401,
     "auth.expired": 401,
     "auth.scope": 403,
+    "auth.form": 403,
+    "auth.sign_in": 502,
     "auth.owner": 403,
     "token.unknown": 404,
     "rate.exceeded": 429,

@@ -48,5 +48,5 @@ def create_app(rooms: Rooms) -> FastAPI:
     app.include_router(api)
     app.include_router(health.router)
     app.add_middleware(BodyLimit)
-    site.install(app)
+    site.install(app, rooms.settings)
     return app

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, HttpUrl, TypeAdapter, field_validator, model_validator
+from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
@@ -43,6 +43,16 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="", description="Addresses or networks of proxies whose X-Forwarded-For is believed, by commas."
     )
+    oidc_issuer: str = Field(default="", description="Address of an OpenID Connect provider to sign in with.")
+    oidc_label: str = Field(default="OpenID Connect", description="What people know that provider as.")
+    oidc_client_id: str = Field(default="", description="What the provider knows this site as.")
+    oidc_client_secret: SecretStr = Field(default=SecretStr(""), description="The secret that goes with that.")
+    github_client_id: str = Field(default="", description="Client id of an OAuth app of GitHub to sign in with.")
+    github_client_secret: SecretStr = Field(default=SecretStr(""), description="The secret that goes with that.")
+    github_url: str = Field(default="https://github.com", description="Address of GitHub, or of one's own.")
+    session_key: SecretStr = Field(
+        default=SecretStr(""), description="Signs the cookies of the pages; by default a file in the data folder."
+    )
     scoring_processes: int = Field(default=1, ge=1, le=64, description="Score files evaluated at the same time.")
 
     @field_validator("public_url")
@@ -57,6 +67,28 @@ class Settings(BaseSettings):
         for proxy in filter(None, map(str.strip, value.split(","))):
             ip_network(proxy)
         return value
+
+    @field_validator("oidc_issuer", "github_url")
+    @classmethod
+    def _is_a_safe_address(cls, value: str) -> str:
+        address = TypeAdapter(HttpUrl).validate_python(value) if value else None
+        if address is not None and address.scheme != "https" and address.host not in ("localhost", "127.0.0.1"):
+            raise ValueError(
+                "expected an https address of an identity provider, got one that anybody on the way could read"
+            )
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_whole_providers(self) -> Self:
+        oidc = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret.get_secret_value())
+        github = (self.github_client_id, self.github_client_secret.get_secret_value())
+        for name, parts in (
+            ("OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET", oidc),
+            ("GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", github),
+        ):
+            if any(parts) and not all(parts):
+                raise ValueError(f"expected {name} together, got some without the others")
+        return self
 
     @model_validator(mode="after")
     def _is_the_embedded_mode(self) -> Self:

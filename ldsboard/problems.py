@@ -35,6 +35,8 @@ TITLES = {
     "auth.invalid": "The token is not valid",
     "auth.expired": "The token has expired",
     "auth.owner": "The submission belongs to somebody else",
+    "auth.form": "The form is not one of this session",
+    "auth.sign_in": "Signing in did not work",
     "auth.scope": "The token does not allow this call",
     "token.unknown": "There is no such token",
     "rate.exceeded": "Too many requests",

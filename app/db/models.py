@@ -148,6 +148,18 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Identity(Base):
+    """Whose account somebody has who signs in at a provider; the subject is what that never gives to anybody else."""
+
+    __tablename__ = "identity"
+
+    provider: Mapped[str] = mapped_column(String(300), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    user: Mapped[User] = relationship()
+
+
 class Token(Base):
     """A bearer token, of which only the sha256 is kept."""
 

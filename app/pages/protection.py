@@ -65,6 +65,8 @@ class Protection:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if any(name == b"cookie" for name, _ in scope["headers"]):
+                    headers.setdefault("Cache-Control", "no-store")  # it may be for the eyes of who signed in
             await send(message)
 
         await self.app(scope, receive, protected)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query
 from fastapi.responses import HTMLResponse
 
 from app.db.models import FINAL
 from app.dependencies import Reading, TheRooms, WhichVersion, count_request
-from app.pages import problems
+from app.pages import account, problems, visitors
 from app.pages.assets import Assets
 from app.pages.figures import histogram
 from app.pages.protection import Protection
+from app.pages.providers import Providers
 from app.pages.templates import render
+from app.pages.visitors import Visitor
 from app.services import benchmarks, comparison, leaderboard, results, visibility
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 page = partial(router.api_route, methods=["GET", "HEAD"])
@@ -31,9 +36,12 @@ def _public_url(rooms: TheRooms) -> str:
 PublicUrl = Annotated[str, Depends(_public_url)]
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, settings: Settings) -> None:
     """Add the pages, their files, their errors and the headers that protect them; the API must be there already."""
+    app.state.providers = Providers(settings)
     app.include_router(router, dependencies=[Depends(count_request)])
+    app.include_router(account.router, dependencies=[Depends(count_request)])
+    visitors.install(app, settings)
     app.mount("/static", Assets(), name="static")
     problems.install(app)
     app.add_middleware(Protection)
@@ -67,10 +75,10 @@ def show_benchmark(
 
 
 @page("/submissions/{submission_id}")
-def show_submission(session: Reading, submission_id: str) -> str:
+def show_submission(session: Reading, visitor: Visitor, submission_id: str) -> str:
     """Show a submission and what became of it; the page comes again by itself until that is final."""
-    found = visibility.find(session, submission_id, None)
-    view = results.view(session, found)
+    found = visibility.find(session, submission_id, visitor)
+    view = results.view(session, found, visitor)
     version = benchmarks.find(session, view.benchmark.name, view.benchmark.version)
     others = leaderboard.view(session, version).rows if view.public else []
     return render(
@@ -84,15 +92,15 @@ def show_submission(session: Reading, submission_id: str) -> str:
 
 
 @page("/compare")
-def compare(session: Reading, a: str = "", b: str = "") -> str:
+def compare(session: Reading, visitor: Visitor, a: str = "", b: str = "") -> str:
     """Compare two submissions, or ask which."""
     if not (a and b):
         return render("compare.html", a=a, b=b)
-    found = [visibility.find(session, wanted.strip(), None) for wanted in (a, b)]
+    found = [visibility.find(session, wanted.strip(), visitor) for wanted in (a, b)]
     return render(
         "comparison.html",
         comparison=comparison.compare(session, *found),
-        sides=[results.view(session, submission) for submission in found],
+        sides=[results.view(session, submission, visitor) for submission in found],
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 import numpy as np
+from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
@@ -60,7 +61,7 @@ class Service:
         self.log = folder / "server.log"
         self.port = _free_port()
         self.environment = os.environ | {
-            f"LDSBOARD_{name.upper()}": str(value)
+            f"LDSBOARD_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self.settings.model_dump(exclude_unset=True).items()
         }
         upgrade(self.settings.resolved_database_url)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from pydantic import SecretStr
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -15,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.main import create_app
+from app.settings import Settings
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 
 if TYPE_CHECKING:
@@ -36,8 +39,9 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[S
         assert "request.failed" not in service.log.read_text()
 
 
-# The description needs no rooms; those come with the server that is asked.
-schema = schemathesis.openapi.from_dict(create_app(cast("Rooms", None)).openapi())
+# The description needs no rooms but the settings; those come with the server that is asked.
+ROOMS = cast("Rooms", SimpleNamespace(settings=Settings(session_key=SecretStr("only described"))))
+schema = schemathesis.openapi.from_dict(create_app(ROOMS).openapi())
 
 
 @schema.parametrize()

@@ -1,0 +1,92 @@
+"""Who looks at the pages: a signed cookie remembers who signed in. It opens pages, and never the API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Form, Request
+from starlette.middleware.sessions import SessionMiddleware
+
+from app.db.models import Role, User
+from app.dependencies import TheRooms, address_of
+from app.services.accounts import Account
+from app.services.audit import Actor
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.settings import Settings
+
+COOKIE = "ldsboard"
+LIFETIME_SECONDS = 12 * 3600
+KEY_FILE = "session-key"
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Read and write the cookie with every request of a page."""
+    app.add_middleware(
+        SessionMiddleware,
+        secret_key=_key(settings),
+        session_cookie=COOKIE,
+        max_age=LIFETIME_SECONDS,
+        same_site="lax",
+        https_only=settings.public_url.startswith("https:"),
+    )
+
+
+def _key(settings: Settings) -> str:
+    """Return the key that cookies are signed with: the one that is set, or one kept in the data folder."""
+    if key := settings.session_key.get_secret_value():
+        return key
+    path = settings.data_dir / KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    return path.read_text()
+
+
+def sign_in(request: Request, user: User) -> None:
+    """Remember who signed in; what an earlier session held is gone."""
+    request.session.clear()
+    request.session.update(user=user.id, form=secrets.token_urlsafe(16))
+
+
+def _visitor(request: Request, rooms: TheRooms) -> Account | None:
+    user_id = request.session.get("user")
+    if user_id is None:
+        return None
+    with rooms.database.read() as session:
+        user = session.get(User, user_id)
+    # No scopes: a cookie lets its owner look, and what a form changes is checked by the form's own token.
+    return None if user is None else Account(user.id, user.name, Role(user.role), None, frozenset())
+
+
+Visitor = Annotated[Account | None, Depends(_visitor)]
+
+
+def _sender(request: Request, visitor: Visitor, form: Annotated[str, Form()] = "") -> Account:
+    """Return who sent a form, which must be one that this session was given."""
+    if visitor is None or not secrets.compare_digest(form.encode(), str(request.session.get("form")).encode()):
+        raise ProblemError(
+            "auth.form",
+            expected="a form that was opened in the session that you are signed in to",
+            got="another one, or one that is too old",
+            hint="Open the page again, and send its form.",
+        )
+    return visitor
+
+
+Sender = Annotated[Account, Depends(_sender)]
+
+
+def _acting(request: Request, sender: Sender) -> Actor:
+    return Actor(sender.name, address_of(request))
+
+
+Acting = Annotated[Actor, Depends(_acting)]
