@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy.orm import Session
 
-from app.db.models import Scope
+from app.db.accounts import Scope
 from app.rooms import Rooms
 from app.services.accounts import Account, authenticate
 from app.services.audit import Actor

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.db.models import Role, Scope
+from app.db.accounts import Role, Scope
 from app.operation import writing
 from app.services import accounts, audit, tokens
 from app.services.audit import OPERATOR, Action

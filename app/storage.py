@@ -13,7 +13,7 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from app.db.models import random_id
+from app.db.base import random_id
 from app.errors import no_room
 from ldsboard.formats import HEADER_LIMIT
 

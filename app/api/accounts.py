@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
-from app.db.models import Role, Scope, Token, User
+from app.db.accounts import Role, Scope, Token, User
 from app.dependencies import Caller, Managing, Reading, TheActor, Writing
 from app.services import audit, tokens
 from app.services.audit import Action

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    CheckConstraint,
-    DateTime,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
+from app.db.accounts import User
+from app.db.base import Base, now, one_of, random_id
 
 
 class State(StrEnum):
@@ -70,112 +57,6 @@ class Visibility(StrEnum):
     PRIVATE = "private"
 
 
-class Role(StrEnum):
-    """What a user may do: an admin may do to every submission what its owner may."""
-
-    USER = "user"
-    ADMIN = "admin"
-
-
-class Scope(StrEnum):
-    """What a token allows, beside reading what is its user's."""
-
-    SUBMIT = "submit"
-    MANAGE = "manage"  # edit and withdraw submissions, create and revoke tokens
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always in UTC and always aware, also on SQLite, which has no such type."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Store without the zone."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read with the zone."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-def now() -> datetime:
-    """Return the present moment in UTC."""
-    return datetime.now(UTC)
-
-
-def random_id() -> str:
-    """Return an id that says nothing and cannot be guessed."""
-    return secrets.token_hex(8)
-
-
-class Base(DeclarativeBase):
-    """All tables; constraints are named, so that migrations can speak of them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012
-        datetime: UtcDateTime,
-        dict[str, Any]: JSON,
-        dict[str, str]: JSON,
-        list[str]: JSON,
-    }
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    allowed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({allowed})", name=column)
-
-
-class User(Base):
-    """Somebody who may submit."""
-
-    __tablename__ = "user"
-    __table_args__ = (_one_of("role", Role),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    role: Mapped[str] = mapped_column(String(16), default=Role.USER)
-    ranked_per_day: Mapped[int | None]
-    ranked_per_version: Mapped[int | None]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class Identity(Base):
-    """Whose account somebody has who signs in at a provider; the subject is what that never gives to anybody else."""
-
-    __tablename__ = "identity"
-
-    provider: Mapped[str] = mapped_column(String(300), primary_key=True)
-    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    user: Mapped[User] = relationship()
-
-
-class Token(Base):
-    """A bearer token, of which only the sha256 is kept."""
-
-    __tablename__ = "token"
-    __table_args__ = (UniqueConstraint("user_id", "name"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
-    name: Mapped[str] = mapped_column(String(64))
-    digest: Mapped[str] = mapped_column(String(64), unique=True)
-    scopes: Mapped[list[str]]
-    expires_at: Mapped[datetime | None]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    user: Mapped[User] = relationship()
-
-
 class Benchmark(Base):
     """A named task; its current version is what is submitted to, and the next one is being made ready to follow it."""
 
@@ -219,9 +100,9 @@ class Submission(Base):
 
     __tablename__ = "submission"
     __table_args__ = (
-        _one_of("state", State),
-        _one_of("kind", Kind),
-        _one_of("visibility", Visibility),
+        one_of("state", State),
+        one_of("kind", Kind),
+        one_of("visibility", Visibility),
         CheckConstraint("(state = 'rejected' OR state = 'failed') = (error IS NOT NULL)", name="error"),
         Index("ix_submission_board", "version_id", "kind", "state"),
         Index("ix_submission_quota", "user_id", "version_id", "created_at"),
@@ -338,20 +219,6 @@ class Event(Base):
     after: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str | None] = mapped_column(String(500))
     at: Mapped[datetime] = mapped_column(default=now)
-
-
-class Audit(Base):
-    """Something that was done to an account, a benchmark or a submission; a trigger refuses to change or delete rows."""
-
-    __tablename__ = "audit"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[datetime] = mapped_column(default=now)
-    actor: Mapped[str] = mapped_column(String(64))
-    address: Mapped[str | None] = mapped_column(String(64))
-    action: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(200))
-    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Idempotency(Base):

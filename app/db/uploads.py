@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db.models import Base, Submission, now
+from app.db.base import Base, now
+from app.db.models import Submission
 
 
 class Upload(Base):

@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db.models import Scope, Submission, User
+from app.db.accounts import Scope, User
+from app.db.models import Submission
 from app.dependencies import Reading, TheRooms, Writing
 from app.pages.providers import Providers
 from app.pages.templates import render

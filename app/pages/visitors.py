@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Form, Request
 from starlette.middleware.sessions import SessionMiddleware
 
-from app.db.models import Role, User
+from app.db.accounts import Role, User
 from app.dependencies import TheRooms, address_of
 from app.services.accounts import Account
 from app.services.audit import Actor

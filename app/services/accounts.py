@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.db.models import Role, Scope, Token, User, now
+from app.db.accounts import Role, Scope, Token, User
+from app.db.base import now
 from app.services.tokens import digest
 from app.services.visibility import ALIAS
 from ldsboard.problems import ProblemError

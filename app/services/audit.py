@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from app.db.models import Audit
+from app.db.accounts import Audit
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

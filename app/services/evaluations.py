@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.db.models import Evaluation, Kind, Measurement, State, Submission, now
+from app.db.base import now
+from app.db.models import Evaluation, Kind, Measurement, State, Submission
 from app.services import boards, queue
 from app.services.benchmarks import folder_of
 from app.services.files import discard_unreferenced, release_file

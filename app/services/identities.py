@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.db.models import Identity, User
+from app.db.accounts import Identity, User
 from app.services import accounts
 from app.services.visibility import ALIAS
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select, update
 
-from app.db.models import Evaluation, State, Submission, now
+from app.db.base import now
+from app.db.models import Evaluation, State, Submission
 from app.services.submissions import move
 from ldsboard import result
 

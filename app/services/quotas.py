@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select
 
-from app.db.models import Kind, State, Submission, User, Version, now
+from app.db.accounts import User
+from app.db.base import now
+from app.db.models import Kind, State, Submission, Version
 from app.errors import QuotaError
 
 if TYPE_CHECKING:

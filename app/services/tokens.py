@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.db.models import Scope, Token, User, now
+from app.db.accounts import Scope, Token, User
+from app.db.base import now
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from app.db.models import Kind, Scope, State, Submission, now
+from app.db.accounts import Scope
+from app.db.base import now
+from app.db.models import Kind, State, Submission
 from app.db.uploads import Part, Upload
 from app.services import accounts, provenance, submissions
 from app.services.views import PartView, UploadView

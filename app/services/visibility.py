@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select
 
-from app.db.models import Alias, Role, Submission, Visibility
+from app.db.accounts import Role
+from app.db.models import Alias, Submission, Visibility
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:

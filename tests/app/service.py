@@ -18,8 +18,9 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
+from app.db.base import Base
 from app.db.migration import upgrade
-from app.db.models import FINAL, Base, Evaluation, Event, Measurement, Submission
+from app.db.models import FINAL, Evaluation, Event, Measurement, Submission
 from app.db.sessions import Database
 from app.services import accounts, benchmarks, tokens
 from app.settings import Settings

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.db.models import Audit, Scope, Token, now
+from app.db.accounts import Audit, Scope, Token
+from app.db.base import now
 from app.services import accounts, tokens
 from tests.app.service import npy
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from app.__main__ import cli
-from app.db.models import Token, User
+from app.db.accounts import Token, User
 from app.db.sessions import Database
 from app.services.accounts import authenticate
 from app.settings import Settings

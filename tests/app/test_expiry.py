@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.db.models import Benchmark, Kind, State, Submission, User, Version
+from app.db.accounts import User
+from app.db.models import Benchmark, Kind, State, Submission, Version
 from app.db.uploads import Upload
 from app.rooms import expire_uploads
 from app.services import uploads

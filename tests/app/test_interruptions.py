@@ -13,7 +13,8 @@ from sqlalchemy import select
 from starlette.requests import Request
 
 from app.api import bodies
-from app.db.models import Submission, User
+from app.db.accounts import User
+from app.db.models import Submission
 from ldsboard.formats import HEADER_LIMIT
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import PATIENCE_SECONDS, npy, until

@@ -11,8 +11,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, create_engine, inspect
 
+from app.db.base import Base
 from app.db.migration import SCRIPTS, upgrade
-from app.db.models import Base
 from app.db.sessions import Database
 
 if TYPE_CHECKING:

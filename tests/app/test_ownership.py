@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.db.models import Audit, State
+from app.db.accounts import Audit
+from app.db.models import State
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
 

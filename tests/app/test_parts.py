@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from app.db.models import now
+from app.db.base import now
 from app.db.uploads import Upload
 from ldsboard.formats import HEADER_LIMIT
 from tests.app.sending import Sending

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
-from app.db.models import Submission, now
+from app.db.base import now
+from app.db.models import Submission
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import PATIENCE_SECONDS, npy
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
+from app.db.accounts import User
 from app.db.models import (
     FINAL,
     TRANSITIONS,
@@ -22,17 +23,16 @@ from app.db.models import (
     Measurement,
     State,
     Submission,
-    User,
     Version,
 )
-from app.services import submissions
+from app.services import queue, submissions
 from app.storage import Storage
 from ldsboard import ProblemError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.db.models import Base
+    from app.db.base import Base
     from app.db.sessions import Database
 
 ERROR = {"code": "internal.failed", "expected": "a result", "got": "nothing", "hint": "Wait."}
@@ -196,6 +196,7 @@ def test_a_file_that_arrives_for_a_submission_given_up_is_not_kept(database: Dat
 def test_a_start_takes_up_what_an_end_left(database: Database, tmp_path: Path) -> None:
     ids = {state: _submission(database, state) for state in State}
     with database.write() as session:
+        queue.recover(session)
         submissions.recover(session)
     after = {state: _state(database, submission_id) for state, submission_id in ids.items()}
     assert after == {state: state for state in State} | {

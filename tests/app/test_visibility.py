@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from sqlalchemy import select
 
-from app.db.models import Kind, Role, State, Submission, User, Version, Visibility
+from app.db.accounts import Role, User
+from app.db.models import Kind, State, Submission, Version, Visibility
 from app.pages import site
 from app.services import accounts, tokens
 from tests.app.benchmarks import write_benchmark

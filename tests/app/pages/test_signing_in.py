@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from app.db.models import Audit, User
+from app.db.accounts import Audit, User
 from tests.app.pages.provider import Provider
 from tests.app.service import Service, npy
 
