@@ -41,7 +41,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_every_block_was_run_and_the_files_were_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 10
+    assert len(printed) == len(BLOCKS) == 18
     for place in (1, 9):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}
@@ -70,3 +70,18 @@ def test_its_codes_are_those_of_the_service() -> None:
             assert str(STATUS[code]) in statuses
     uploads = {code for code in STATUS if code.startswith("upload.")}
     assert uploads <= set(re.findall(r"`(upload\.[a-z_]+)`", table))
+
+
+def test_it_shows_every_call(service: Service) -> None:
+    described = service.client.get("/openapi.json").json()["paths"]
+    shown = re.sub(r"\$(\w+|\([^)]*\))", "X", GUIDE).replace("fashion5k-mlp", "X").replace("/parts/X", "/parts/Y")
+    for path, calls in described.items():
+        wanted = re.sub(r"\{[^}]*\}", "X", path).replace("/parts/X", "/parts/Y")
+        for method in calls.keys() - {"parameters"}:
+            told = {"get": "curl -fsS", "put": "-T ", "post": "-d |-X POST", "patch": "-X PATCH", "delete": "-X DELETE"}
+            commands = [
+                command
+                for command in re.split(r"\n(?=curl|  curl|```)", shown)
+                if re.search(re.escape(wanted) + r"[\"? ]", command)
+            ]
+            assert any(re.search(told[method], command) for command in commands), f"{method} {path}"
