@@ -71,6 +71,9 @@ bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and trai
 	$(BIN)/python -m tests.bench.service
 	$(BIN)/python -m worker bench
 
+chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and count what is there in the end
+	$(BIN)/python -m tests.acceptance.chaos
+
 screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/
 	$(BIN)/python -m tests.browser.screenshots
 
@@ -88,4 +91,4 @@ browser:
 clean: ## remove the environment and all caches; the data in .ldsboard stay
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help setup references demo serve test check check-all bench screenshots readme browser clean
+.PHONY: help setup references demo serve test check check-all bench chaos screenshots readme browser clean
