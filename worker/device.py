@@ -1,9 +1,11 @@
-"""What the arithmetic runs on: one thread, and the names of everything that can change a bit."""
+"""What the arithmetic runs on: one thread, or a GPU, and the names of everything that can change a bit."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +15,39 @@ THREADS = 1
 """Two threads in one process can be far slower on a busy machine, and change bits: processes run side by side instead."""
 
 
+CPU, GPU = "cpu", "cuda"
+KINDS = (CPU, GPU)
+
+
+def best() -> str:
+    """Return the kind of device that trains fastest here: the GPU where there is one."""
+    return GPU if torch.cuda.is_available() else CPU
+
+
+def count(kind: str) -> int:
+    """Return how many training processes keep all devices of a kind busy: one for each GPU, or for each core."""
+    if kind == GPU:
+        return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def place(kind: str) -> torch.device:
+    """Return the device that this process trains on: of several GPUs, the one of its number (see `worker.processes.run`)."""
+    if kind == CPU:
+        return torch.device(CPU)
+    # What is not asked for in bfloat16 is computed in full float32, and the same way every time.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    number = multiprocessing.current_process().name
+    return torch.device(kind, int(number) % torch.cuda.device_count() if number.isdecimal() else 0)
+
+
+def wait(where: torch.device) -> None:
+    """Wait until a device has done what it was asked to; a CPU has."""
+    if where.type == GPU:
+        torch.cuda.synchronize(where)
+
+
 def use_one_thread() -> None:
     """Keep this process, and every one that it starts, to one thread each."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -20,18 +55,24 @@ def use_one_thread() -> None:
     torch.set_num_threads(THREADS)
 
 
-def arithmetic() -> dict[str, str | int]:
-    """Return what decides the bits of a sum: torch's build, the instruction sets of its own code and of MKL, and threads.
+def arithmetic(kind: str = CPU) -> dict[str, str | int]:
+    """Return what decides the bits of a sum: torch's build, the instruction sets of its own code and of its libraries, and threads.
 
-    ``ATEN_CPU_CAPABILITY`` chooses the first, ``MKL_CBWR`` the second. MKL does not tell what it chose by itself, so without
-    that the kind of processor stands for it.
+    ``ATEN_CPU_CAPABILITY`` chooses the first, ``MKL_CBWR`` MKL's. MKL does not tell what it chose by itself, so without
+    that the kind of processor stands for it, which is also what oneDNN chooses by. ``ONEDNN_MAX_CPU_ISA`` holds that one back,
+    and is named where it is set. A GPU is named with its libraries.
     """
-    return {
+    found: dict[str, str | int] = {
         "torch": torch.__version__,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": THREADS,
         "mkl_cbwr": os.environ.get("MKL_CBWR") or f"unset, on {_kind()}",
     }
+    if held := os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA"):
+        found["onednn_max_cpu_isa"] = held
+    if kind == GPU:
+        found["gpu"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    return found
 
 
 def versions() -> dict[str, str]:

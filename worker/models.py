@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     import torch
@@ -102,6 +102,22 @@ class Augmenting(Protocol):
 
     def visits(self, rng: np.random.Generator, order_Em: torch.Tensor, /) -> torch.Tensor:
         """Draw what each visit shows of its example; int64 (E, m, 1 + a), the index first."""
+
+    def altered(self, inputs_nd: torch.Tensor, visits_B: torch.Tensor, /) -> torch.Tensor:
+        """Return what visits (B, 1 + a), of any models, show: inputs (B, d)."""
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """What a recipe has besides if several of its models can train at once, whatever their layers: the parts of its `train`."""
+
+    def loss(
+        self, model: Callable[[torch.Tensor], torch.Tensor], inputs_Bd: torch.Tensor, labels_B: torch.Tensor, /
+    ) -> torch.Tensor:
+        """Return the loss of one model on the examples of a step, averaged over them."""
+
+    def optimizer(self, parameters: Iterable[torch.Tensor], /) -> torch.optim.Optimizer:
+        """Make the optimizer of one model, which treats every number among its parameters like any other."""
 
 
 class Model(NamedTuple):

@@ -174,15 +174,17 @@ class Configuration:
     arithmetic: dict[str, Any]
 
     @classmethod
-    def of(cls, plan: Plan, recipe: Recipe, dataset: Dataset, hidden: HiddenSeed | None) -> Configuration:
-        """Return the configuration of a plan on this machine."""
+    def of(
+        cls, plan: Plan, recipe: Recipe, dataset: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
+    ) -> Configuration:
+        """Return the configuration of a plan on this machine, on a kind of device."""
         return cls(
             plan,
             hidden.commitment if hidden else None,
             sha256(recipe_file(recipe).read_bytes()).hexdigest(),
             json.loads(json.dumps(asdict(recipe.SETTINGS))),
             dataset.describe(),
-            device.arithmetic(),
+            device.arithmetic(kind),
         )
 
     @property

@@ -42,7 +42,7 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     tasks
         Handed out one by one, to whichever process is free; the next one is taken only then.
     processes
-        How many.
+        How many. Each is named by its number, from 0, by which it finds its GPU.
 
     Raises
     ------
@@ -54,9 +54,9 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     running: dict[Any, Any] = {}
     device.use_one_thread()  # children read these settings before they import anything
     try:
-        for task in islice(waiting, processes):
+        for number, task in enumerate(islice(waiting, processes)):
             ours, theirs = context.Pipe()
-            child = context.Process(target=_serve, args=(prepare, theirs), daemon=True)
+            child = context.Process(target=_serve, args=(prepare, theirs), name=str(number), daemon=True)
             with _interrupts_held():
                 child.start()
             theirs.close()

@@ -87,14 +87,21 @@ Report = Progress | Finished | Exhausted
 class Trainer:
     """Trains any model of a plan, in this process."""
 
-    def __init__(self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None) -> None:
+    def __init__(
+        self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
+    ) -> None:
         device.use_one_thread()  # whoever trains, the process that gathers included: more would change bits
+        self.place = device.place(kind)
         self.recipe = recipe
         self.engine = ENGINES[plan.engine]
         self.data = data
-        self.inputs_nd, self.target_inputs = recipe.inputs(data.train.images), recipe.inputs(data.target.images)
-        self.labels_n, self.target_labels = torch.from_numpy(data.train.labels), torch.from_numpy(data.target.labels)
-        self.configuration = Configuration.of(plan, recipe, data, hidden)
+        self.inputs_nd, self.target_inputs = (
+            recipe.inputs(part.images).to(self.place) for part in (data.train, data.target)
+        )
+        self.labels_n, self.target_labels = (
+            torch.from_numpy(part.labels).to(self.place) for part in (data.train, data.target)
+        )
+        self.configuration = Configuration.of(plan, recipe, data, hidden, kind)
         self.plan = plan
         self.roots = {"public": plan.public_seed} | ({"hidden": hidden.seed} if hidden else {})
         self.masks = {
@@ -112,14 +119,21 @@ class Trainer:
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
         """Train a group of models, each from its own seed (root, subset, run) on its own examples, of equal number."""
+        models, order_KEm = self.begin(seeds, examples)
+        self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
+        return models
+
+    def begin(
+        self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]
+    ) -> tuple[list[nn.Module], torch.Tensor]:
+        """Return a group of initialised models and what each will visit, int64 (K, E, m) or (K, E, m, 1 + a), on the device."""
         models = []
         for seed in seeds:
             model = self.recipe.build()
             self.recipe.initialise(model, generator(*seed, INITIALISATION))
-            models.append(model)
+            models.append(model.to(self.place))
         order_KEm = torch.stack([self.order(*each) for each in zip(seeds, examples, strict=True)])
-        self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
-        return models
+        return models, order_KEm.to(self.place)
 
     def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
         """Draw what a model visits: int64 (E, m), or (E, m, 1 + a) with how its examples are altered."""
@@ -141,7 +155,7 @@ class Trainer:
         margins_KN = self.recipe.output(logits_KNC, labels_KN)
         accuracy_K = (logits_KNC.argmax(2) == labels_KN).double().mean(1)
         loss_K = functional.cross_entropy(logits_KNC.mT, labels_KN, reduction="none").double().mean(1)
-        return Margins(margins_KN.numpy(), accuracy_K.numpy(), loss_K.numpy())
+        return Margins(margins_KN.float().cpu().numpy(), accuracy_K.cpu().numpy(), loss_K.cpu().numpy())
 
     def train_shard(self, numbers: range) -> Iterator[Margins | Shard]:
         """Train a shard; yield what every group gave, and at the end the shard."""
@@ -166,10 +180,11 @@ class Job:
     load: Callable[[str], Recipe]
     data: Dataset
     hidden: HiddenSeed | None
+    kind: str = device.CPU
 
     def trainer(self) -> Trainer:
         """Make the trainer of this job."""
-        return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden)
+        return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
         """Return the function that trains and writes a shard, and reports on it group by group, then on the whole."""
@@ -192,7 +207,11 @@ class Job:
 
 
 def begin(
-    plan: Plan, folder: Path, load: Callable[[str], Recipe], hidden_seed: str | None = None
+    plan: Plan,
+    folder: Path,
+    load: Callable[[str], Recipe],
+    hidden_seed: str | None = None,
+    kind: str = device.CPU,
 ) -> tuple[Job, Configuration]:
     """Begin or continue a training folder: obtain its hidden seed, and write or check its configuration.
 
@@ -207,9 +226,9 @@ def begin(
     hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(recipe.DATASET)
-    configuration = Configuration.of(plan, recipe, data, hidden)
+    configuration = Configuration.of(plan, recipe, data, hidden, kind)
     configuration.keep(folder)
-    return Job(plan, folder, load, data, hidden), configuration
+    return Job(plan, folder, load, data, hidden, kind), configuration
 
 
 def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.engines.batched import train_batched
 from worker.engines.sequential import train_sequential
+from worker.engines.vmapped import train_vmapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,4 +35,4 @@ class Engine(Protocol):
         """Train them; `order_KEm` holds indices of examples, int64."""
 
 
-ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential}
+ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}

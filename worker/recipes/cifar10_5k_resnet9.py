@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -167,25 +167,31 @@ def altered(inputs_n3ss: torch.Tensor, visits_B4: torch.Tensor) -> torch.Tensor:
     ]
 
 
-def train(model: nn.Module, inputs_n3ss: torch.Tensor, labels_n: torch.Tensor, visits_Em4: torch.Tensor) -> None:
-    """Train a model in place by stochastic gradient descent on the smoothed cross-entropy, averaged over each batch."""
+def loss(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
+    """Return the smoothed cross-entropy of a model on images (B, 3, s, s), averaged over them."""
     # The one place where a GPU differs: convolutions and products take bfloat16 there. Parameters and loss are always float32.
-    precision = torch.autocast("cuda", torch.bfloat16, enabled=inputs_n3ss.is_cuda)
+    with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
+        logits_BC = model(images)
+    return functional.cross_entropy(logits_BC.float(), labels_B, label_smoothing=SETTINGS.label_smoothing)
+
+
+def optimizer(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+    """Make the optimizer: stochastic gradient descent with momentum."""
+    settings = {"momentum": SETTINGS.momentum, "weight_decay": SETTINGS.weight_decay}
+    return torch.optim.SGD(parameters, SETTINGS.learning_rate, **settings)
+
+
+def train(model: nn.Module, inputs_n3ss: torch.Tensor, labels_n: torch.Tensor, visits_Em4: torch.Tensor) -> None:
+    """Train a model in place."""
     layout = torch.channels_last  # of images and filters in memory: the fastest on either
     model.train().to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub leaves it out
-    optimizer = torch.optim.SGD(
-        model.parameters(), SETTINGS.learning_rate, momentum=SETTINGS.momentum, weight_decay=SETTINGS.weight_decay
-    )
+    descent = optimizer(model.parameters())
     for visits_B4, learning_rate in batches(visits_Em4):
-        optimizer.param_groups[0]["lr"] = learning_rate
         images = altered(inputs_n3ss, visits_B4).contiguous(memory_format=layout)
-        with precision:
-            logits_BC = model(images)
-        labels_B = labels_n[visits_B4[:, 0]]
-        loss = functional.cross_entropy(logits_BC.float(), labels_B, label_smoothing=SETTINGS.label_smoothing)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
+        descent.param_groups[0]["lr"] = learning_rate
+        descent.zero_grad()
+        torch.autograd.backward(loss(model, images, labels_n[visits_B4[:, 0]]))
+        descent.step()
 
 
 def output(logits_NC: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,104 @@
+"""Models of any kind that train at once are those that train one by one: a narrow ResNet-9 on photographs of two colours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.worker.test_recipe_resnet9 import SMALL, photographs
+from worker.data.dataset import Dataset
+from worker.engines import ENGINES
+from worker.models import Stackable
+from worker.plan import Plan
+from worker.recipes import cifar10_5k_resnet9, digits_mlp
+from worker.training import Trainer
+
+if TYPE_CHECKING:
+    from worker.models import Recipe
+
+stackable: Stackable = cifar10_5k_resnet9  # checked by mypy: the module has the interface
+DATA = Dataset(photographs(80), photographs(40), {"name": "Colours", "source": "a test"}, "none", ships_images=False)
+
+
+def trainer(engine: str, monkeypatch: pytest.MonkeyPatch, **settings: float) -> Trainer:
+    monkeypatch.setattr(cifar10_5k_resnet9, "SETTINGS", replace(SMALL, **cast("Any", settings)))
+    plan = Plan("cifar10-5k-resnet9", split="open", public=12, ranking=4, group=3, engine=engine)
+    return Trainer(plan, cifar10_5k_resnet9, DATA, None)
+
+
+def states(engine: str, monkeypatch: pytest.MonkeyPatch, steps: int) -> list[dict[str, torch.Tensor]]:
+    """Train three models for a few steps; return parameters and running averages."""
+    training = trainer(engine, monkeypatch, epochs=1, batch_size=16)
+    seeds = [(1, subset, 0) for subset in range(3)]
+    examples = [np.flatnonzero(mask)[: 16 * steps] for mask in training.masks["public"][:3]]
+    return [model.state_dict() for model in training.train(seeds, examples)]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_first_steps_are_the_same_running_averages_included(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    pairs = zip(states("vmapped", monkeypatch, steps), states("sequential", monkeypatch, steps), strict=True)
+    for found, expected in pairs:
+        assert found["0.1.num_batches_tracked"].item() == steps
+        for name, values in expected.items():
+            torch.testing.assert_close(found[name].contiguous(), values.contiguous(), rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_losses_of_the_first_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses: dict[str, list[torch.Tensor]] = {"vmapped": [], "sequential": []}
+    loss = cifar10_5k_resnet9.loss
+    for engine, written in losses.items():
+
+        def written_down(*arguments: Any, written: list[torch.Tensor] = written) -> torch.Tensor:
+            value = loss(*arguments)
+            written.append(value)
+            return value
+
+        monkeypatch.setattr(cifar10_5k_resnet9, "loss", written_down)
+        states(engine, monkeypatch, 2)
+    assert len(losses["sequential"]) == 6
+    one_by_one = torch.stack(losses["sequential"]).detach().view(3, 2)
+    # What is mapped is seen from within the map: the value lies beneath.
+    at_once = torch.stack([torch._C._functorch.get_unwrapped(each) for each in losses["vmapped"]], 1).detach()
+    torch.testing.assert_close(at_once, one_by_one, rtol=1e-5, atol=1e-6)
+
+
+def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, at these sizes, a difference in the last bit is one in the first after some epochs; in float64 it stays small."""
+
+    def loss(model: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(model(images), labels)
+
+    monkeypatch.setattr(cifar10_5k_resnet9, "loss", loss)
+    margins = []
+    for engine in ("vmapped", "sequential"):
+        training = trainer(engine, monkeypatch, epochs=6, batch_size=8, learning_rate=0.1)
+        models, order = training.begin([(1, 0, 0), (1, 1, 0)], [np.arange(40), np.arange(30, 70)])
+        models = [model.double() for model in models]
+        ENGINES[engine](cifar10_5k_resnet9, models, training.inputs_nd.double(), training.labels_n, order)
+        training.target_inputs = training.target_inputs.double()
+        margins.append(training.evaluate(models).margins_KN)
+    assert margins[1].std() > 1
+    np.testing.assert_allclose(margins[0], margins[1], rtol=0, atol=1e-6)
+
+
+def test_margins_are_distributed_alike_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"epochs": 6, "batch_size": 8, "learning_rate": 0.1}
+    found, expected = (
+        trainer(engine, monkeypatch, **settings).train_group(range(12)).margins_KN
+        for engine in ("vmapped", "sequential")
+    )
+    quantiles = (0.1, 0.25, 0.5, 0.75, 0.9)
+    np.testing.assert_allclose(np.quantile(found, quantiles), np.quantile(expected, quantiles), atol=0.3)
+
+
+def test_a_recipe_that_hands_down_no_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = trainer("vmapped", monkeypatch)
+    assert not isinstance(digits_mlp, Stackable)
+    training.recipe = digits_mlp
+    with pytest.raises(TypeError, match="with loss and optimizer, got digits-mlp without"):
+        ENGINES["vmapped"](digits_mlp, [], training.inputs_nd, training.labels_n, torch.zeros(1, 1, 1))

@@ -1,0 +1,73 @@
+"""K models of any kind at once: the recipe's own forward pass and loss, mapped over their stacked parameters.
+
+`torch.vmap` turns the convolutions of K models into one grouped convolution, and its linear layers into batched products. Batch
+normalisation averages over a model's own batch, and its running averages, stacked like the parameters, move as they would alone.
+The optimizer is the recipe's: stochastic gradient descent knows no other parameter but its own, so that it does not matter
+that they are stacked.
+
+Each model's loss is the mean over *its* batch; the losses are added up, and every gradient is that of its model alone.
+
+Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs, B examples of a step.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch.func import functional_call, stack_module_state
+
+from worker.models import Augmenting, Stackable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from worker.models import Recipe
+
+
+def train_vmapped(
+    recipe: Recipe,
+    models: Sequence[nn.Module],
+    inputs_nd: torch.Tensor,
+    labels_n: torch.Tensor,
+    order_KEm: torch.Tensor,
+) -> None:
+    """Train a group of models at once; see `worker.engines.Engine`.
+
+    Raises
+    ------
+    TypeError
+        The recipe does not hand down its loss and optimizer.
+    """
+    if not isinstance(recipe, Stackable):
+        raise TypeError(f"the vmapped engine expects a recipe with loss and optimizer, got {recipe.NAME} without")
+    skeleton = deepcopy(models[0]).train().to("meta")
+    parameters, buffers = stack_module_state([model.train() for model in models])
+    optimizer = recipe.optimizer(parameters.values())
+
+    def loss(
+        parameters: dict[str, torch.Tensor],
+        buffers: dict[str, torch.Tensor],
+        inputs_Bd: torch.Tensor,
+        labels_B: torch.Tensor,
+    ) -> torch.Tensor:
+        return recipe.loss(partial(functional_call, skeleton, (parameters, buffers)), inputs_Bd, labels_B)
+
+    for batch_KB, learning_rate in recipe.batches(order_KEm):
+        K, B = batch_KB.shape[:2]
+        visits = batch_KB.flatten(0, 1)
+        inputs = recipe.altered(inputs_nd, visits) if isinstance(recipe, Augmenting) else inputs_nd[visits]
+        examples_KB = batch_KB[..., 0] if isinstance(recipe, Augmenting) else batch_KB
+        losses_K = torch.vmap(loss)(parameters, buffers, inputs.unflatten(0, (K, B)), labels_n[examples_KB])
+        optimizer.param_groups[0]["lr"] = learning_rate
+        optimizer.zero_grad()
+        torch.autograd.backward(losses_K.sum())
+        optimizer.step()
+    with torch.no_grad():
+        for k, model in enumerate(models):
+            for name, values in (*model.named_parameters(), *model.named_buffers()):
+                values.copy_((parameters if name in parameters else buffers)[name][k])
