@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 
 from ldsboard.manifest import BundleError
-from worker import bench, cluster, recipes
+from worker import bench, cluster, data, device, recipes
 from worker.baselines.command import baseline
 from worker.campaign import Campaign, Outcome
+from worker.choice import AUTO, candidates, fastest
 from worker.data import DataError
 from worker.gathering import gather as gather_folder
 from worker.gathering import is_whole
@@ -49,7 +50,8 @@ Ray = Annotated[
 Gpus = Annotated[
     int, typer.Option("--gpus-per-shard", min=0, help="With --ray: GPUs assigned to each shard; 0: a core.")
 ]
-Processes = Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core.")]
+Processes = Annotated[int, typer.Option(min=0, help="Training processes, one thread each; 0: one per core, or GPU.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda where there is one.")]
 
 
 @app.command()
@@ -71,8 +73,14 @@ def train(
         ),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="batched or sequential; as the recipe says when not given.", show_default=False)
+        str | None,
+        typer.Option(
+            help="batched, sequential or vmapped; auto: the fastest of a short trial. When not given, as the folder was begun, "
+            "or auto on a GPU, or as the recipe says.",
+            show_default=False,
+        ),
     ] = None,
+    on: Device = device.AUTO,
     shard_size: ShardSize = None,
     shards: Shards = "",
     processes: Processes = 0,
@@ -88,11 +96,16 @@ def train(
     ] = None,
 ) -> None:
     """Train the models of a benchmark, and gather them when all are there. Ctrl-C finishes the shards under way."""
-    own = recipes.load(recipe)
-    if group is None:
-        group = Configuration.read(out).plan.group if (out / CONFIGURATION).exists() else own.GROUP
-    plan = Plan(recipe, version, split, public, ranking, runs, group, engine or own.ENGINE, public_seed)
-    campaign = Campaign(out, recipes.load, _trainers(processes, ray, gpus), console, shard_size, shards)
+    own, kind = recipes.load(recipe), _kind(on, ray, gpus)
+    if (out / CONFIGURATION).exists():
+        begun = Configuration.read(out).plan
+        engine, group = begun.engine if engine in {None, AUTO} else engine, group or begun.group
+    plan = Plan(recipe, version, split, public, ranking, runs, group or own.GROUP, own.ENGINE, public_seed)
+    if engine == AUTO or (engine, group, kind) == (None, None, device.GPU):
+        plan = _fastest(plan, kind, group)
+    elif engine:
+        plan = replace(plan, engine=engine)
+    campaign = Campaign(out, recipes.load, _trainers(kind, processes, ray, gpus), console, shard_size, shards, kind)
     _conclude(campaign, campaign.train(plan, hidden_seed))
 
 
@@ -113,19 +126,42 @@ def make_again(
     gpus: Gpus = 0,
 ) -> None:
     """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
-    plan, seed, differences = remake(benchmark, recipes.load, hidden)
+    plan, seed, differences, kind = remake(benchmark, recipes.load, hidden)
     for difference in differences:
         console.print(f"The bytes may differ: {difference}.", markup=False, soft_wrap=True)
     if seed is not None and seed.keep(out) != seed:
         raise ConfigurationError(f"{out} holds another hidden seed than {benchmark}. Choose another folder.")
-    campaign = Campaign(out, recipes.load, _trainers(processes, ray, gpus), console, shard_size, shards)
+    campaign = Campaign(out, recipes.load, _trainers(kind, processes, ray, gpus), console, shard_size, shards, kind)
     _conclude(campaign, campaign.train(plan, f"{seed.seed:032x}" if seed else None))
 
 
-def _trainers(processes: int, ray: str, gpus: int) -> Trainers:
+def _kind(on: str, ray: str, gpus: int) -> str:
+    if on not in (device.AUTO, *device.KINDS):
+        raise ConfigurationError(f"expected the device {device.AUTO}, {' or '.join(device.KINDS)}, got {on!r}")
+    if on == device.GPU and device.best() != device.GPU:
+        raise ConfigurationError(
+            "expected a GPU that torch can use, got none. Train on the CPU, or install torch with CUDA."
+        )
+    if on == device.AUTO:
+        return device.CPU if ray and not gpus else device.best()
+    return on
+
+
+def _fastest(plan: Plan, kind: str, group: int | None) -> Plan:
+    own = recipes.load(plan.recipe)
+    tried = []
+    for candidate in candidates(plan, own, data.load(own.DATASET), kind, group):
+        console.print(f"  {candidate}", markup=False)
+        tried.append(candidate)
+    chosen = fastest(tried)
+    console.print(f"The fastest is {chosen.engine}, K = {chosen.group}.", soft_wrap=True)
+    return replace(plan, engine=chosen.engine, group=chosen.group)
+
+
+def _trainers(kind: str, processes: int, ray: str, gpus: int) -> Trainers:
     if ray:
         return partial(cluster.train, address=ray, gpus=gpus)
-    return partial(train_shards, count=processes or _cores())
+    return partial(train_shards, count=processes or device.count(kind))
 
 
 def _name_outliers(folder: Path) -> None:
@@ -180,17 +216,22 @@ app.command()(baseline)
 
 @app.command("bench")
 def show_bench(
-    recipe: Annotated[str, typer.Argument()] = "digits-mlp",
+    names: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Both MLPs when not given.")] = None,
     group: Annotated[int | None, typer.Option(help="Models that train at once (K); as the recipe says.")] = None,
-    rounds: Annotated[int, typer.Option(help="How often both engines take turns.")] = 3,
+    rounds: Annotated[int, typer.Option(help="How often the contenders take turns.")] = 3,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="First steps of each model, timed alone; 0: all, with margins. As long as is bearable."
+        ),
+    ] = None,
+    on: Device = device.AUTO,
 ) -> None:
-    """Time batched and one-by-one training and a notebook's loop beside each other."""
-    group = group or recipes.load(recipe).GROUP
-    typer.echo(bench.table(recipe, group, bench.compare(recipe, group, rounds)))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Time every engine and a notebook's loop beside each other."""
+    kind = _kind(on, "", 0)
+    for name in names or bench.RECIPES:
+        contest = bench.Contest(name, group, kind, steps)
+        typer.echo(bench.table(contest, bench.compare(contest, rounds)) + "\n")
 
 
 def main() -> None:

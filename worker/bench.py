@@ -1,5 +1,7 @@
 """How fast models train: every engine and a notebook's own loop, one process with one thread, taking turns in one run.
 
+On a CPU speed is told by processor time, which a busy machine distorts least; on a GPU by wall time.
+
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs.
 """
 
@@ -19,12 +21,13 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from worker import data, device, recipes
-from worker.engines import ENGINES
+from worker.engines import ENGINES, fitting
+from worker.models import Stackable
 from worker.plan import Plan
 from worker.training import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
 
@@ -35,7 +38,10 @@ GROUPS = {"batched": 6}
 """Groups of models that an engine trains in its turn, where one would be too short to time."""
 
 PEAK_SIZE = 1024
-"""Side of the square matrices whose product is the device's measured peak."""
+"""Side of the square matrices whose product is the measured peak of a CPU; of a GPU it is eight times that."""
+
+FEW = 8
+"""Examples that operations are counted on."""
 
 
 def train_as_a_notebook(
@@ -68,29 +74,32 @@ def train_as_a_notebook(
 
 
 CONTENDERS = ENGINES | {NOTEBOOK: train_as_a_notebook}
+RECIPES = ("digits-mlp", "fashion5k-mlp")
+"""What is timed when nothing is asked for: what one processor trains in minutes."""
 
 
 @dataclass
 class Speed:
     """Models trained, the wall and processor seconds that it took, and the seconds of each step."""
 
-    models: int = 0
+    models: float = 0
     wall: float = 0.0
     processor: float = 0.0
     steps: list[float] = field(default_factory=list)
+    kind: str = device.CPU
 
     @property
     def per_second(self) -> float:
-        """Models per processor second: what a busy machine distorts least."""
-        return self.models / self.processor
+        """Models per second: of processor time on a CPU, of wall time on a GPU."""
+        return self.models / (self.processor if self.kind == device.CPU else self.wall)
 
 
 class Clocked:
     """A recipe that writes down when each step of an engine that reads its batches begins."""
 
-    def __init__(self, recipe: Recipe, ticks: list[float]) -> None:
+    def __init__(self, recipe: Recipe, tick: Callable[[], None]) -> None:
         self._recipe = recipe
-        self._ticks = ticks
+        self._tick = tick
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._recipe, name)
@@ -98,50 +107,77 @@ class Clocked:
     def batches(self, order_Em: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
         """Yield what the recipe yields, with a tick at each."""
         for batch in self._recipe.batches(order_Em):
-            self._ticks.append(time.perf_counter())
+            self._tick()
             yield batch
-        self._ticks.append(time.perf_counter())
+        self._tick()
 
 
 class Contest:
-    """All contenders with the same models of one recipe before them."""
+    """All contenders with the same models of one recipe before them.
 
-    def __init__(self, name: str, group: int) -> None:
+    Attributes
+    ----------
+    steps
+        First steps of each model, timed alone; 0: all of them, and all that comes before and after.
+    """
+
+    def __init__(self, name: str, group: int | None = None, kind: str = device.CPU, steps: int | None = None) -> None:
         self.recipe = recipes.load(name)
-        self.trainer = Trainer(Plan(name, split="open", group=group), self.recipe, data.load(self.recipe.DATASET), None)
+        self.stackable = isinstance(self.recipe, Stackable)
+        # One model with convolutions takes an hour of a CPU, and two at once are what there is to compare.
+        self.group = group or max(self.recipe.GROUP, 2)
+        self.steps = int(self.stackable and kind == device.CPU) if steps is None else steps
+        plan = Plan(name, split="open", group=self.group, engine=self.recipe.ENGINE)
+        self.trainer = Trainer(plan, self.recipe, data.load(self.recipe.DATASET), None, kind)
+        self.kind = kind
+        self.contenders = [*fitting(self.recipe), NOTEBOOK]
 
     def train(self, contender: str, groups: int = 1) -> Speed:
-        """Let one train its groups of models, margins included."""
-        K, ticks = self.trainer.plan.group, list[float]()
-        self.trainer.engine = CONTENDERS[contender]
-        self.trainer.recipe = Clocked(self.recipe, ticks)
+        """Let one train its groups of models, margins included, or their first steps."""
+        K, ticks, trainer = self.group, list[float](), self.trainer
+
+        def tick(*_: object) -> None:
+            device.wait(trainer.place)
+            ticks.append(time.perf_counter())
+
+        trainer.engine = CONTENDERS[contender]
+        trainer.recipe = Clocked(self.recipe, tick)
+        if self.steps:
+            models, order_KEm = trainer.begin(*trainer.drawn(range(K)))
+            few_KEm = trainer.first_steps(order_KEm, self.steps)
         # Who has an optimizer, and no batches of the recipe's, ticks by it.
-        hook = register_optimizer_step_post_hook(lambda *_: ticks.append(time.perf_counter()))
+        hook = register_optimizer_step_post_hook(tick)
         wall, processor = time.perf_counter(), time.process_time()
         try:
-            for group in range(groups):
-                self.trainer.train_group(range(group * K, (group + 1) * K))
+            if self.steps:
+                trainer.engine(trainer.recipe, models, trainer.inputs_nd, trainer.labels_n, few_KEm)
+                share = few_KEm[0, ..., :1].numel() / order_KEm[0, ..., :1].numel()
+            else:
+                share = groups
+                for group in range(groups):
+                    trainer.train_group(range(group * K, (group + 1) * K))
         finally:
             hook.remove()
+        device.wait(trainer.place)
         processor, wall = time.process_time() - processor, time.perf_counter() - wall
-        return Speed(groups * K, wall, processor, np.diff(ticks).tolist())
+        return Speed(share * K, wall, processor, np.diff(ticks).tolist(), self.kind)
 
     def operations(self) -> float:
         """Return the floating-point operations of training one model: those of its products and convolutions, over all epochs."""
-        trainer = self.trainer
-        model, examples = self.recipe.build(), np.flatnonzero(trainer.masks["public"][0])
-        order_Em = trainer.order((0, 0, 0), examples)
+        (model, *_), order_KEm = self.trainer.begin(*self.trainer.drawn([0]))
+        order_Em = order_KEm[0]
+        few_Em = order_Em[:1, :FEW]
         with FlopCounterMode(display=False) as counter:
-            self.recipe.train(model, trainer.inputs_nd, trainer.labels_n, order_Em[:1])
-        return float(counter.get_total_flops()) * len(order_Em)
+            self.recipe.train(model, self.trainer.inputs_nd, self.trainer.labels_n, few_Em)
+        return float(counter.get_total_flops()) * len(order_Em) * order_Em.shape[1] / few_Em.shape[1]
 
 
-def compare(name: str, group: int, rounds: int) -> dict[str, Speed]:
+def compare(contest: Contest, rounds: int) -> dict[str, Speed]:
     """Time all contenders in turns, so that a change in the machine's load meets each of them."""
-    contest = Contest(name, group)
-    total = {contender: Speed() for contender in CONTENDERS}
-    for contender in CONTENDERS:
-        contest.train(contender)  # to warm up
+    total = {contender: Speed(kind=contest.kind) for contender in contest.contenders}
+    if not contest.steps or contest.kind == device.GPU:
+        for contender in total:
+            contest.train(contender)  # to warm up
     for _ in range(rounds):
         for contender, speed in total.items():
             found = contest.train(contender, GROUPS.get(contender, 1))
@@ -152,39 +188,51 @@ def compare(name: str, group: int, rounds: int) -> dict[str, Speed]:
     return total
 
 
-def peak() -> float:
-    """Return the operations per processor second of the best of ten large float32 products."""
+def peak(kind: str = device.CPU) -> float:
+    """Return the operations per second of the best of ten large products: float32 on a CPU's one thread, bfloat16 on a GPU."""
     device.use_one_thread()
-    a = torch.randn(PEAK_SIZE, PEAK_SIZE)
+    size, dtype = (PEAK_SIZE, torch.float32) if kind == device.CPU else (8 * PEAK_SIZE, torch.bfloat16)
+    clock = time.process_time if kind == device.CPU else time.perf_counter
+    where = device.place(kind)
+    a = torch.randn(size, size, device=where, dtype=dtype)
     best = math.inf
     for _ in range(10):
-        start = time.process_time()
+        device.wait(where)
+        start = clock()
         torch.mm(a, a)
-        best = min(best, time.process_time() - start)
-    return 2 * PEAK_SIZE**3 / best
+        device.wait(where)
+        best = min(best, clock() - start)
+    return 2 * size**3 / best
 
 
-def table(name: str, group: int, speeds: dict[str, Speed]) -> str:
+def table(contest: Contest, speeds: dict[str, Speed]) -> str:
     """Write the comparison as a Markdown table."""
-    operations, most = Contest(name, group).operations(), peak()
+    operations, most = contest.operations(), peak(contest.kind)
     rows = []
     for contender, speed in speeds.items():
         middle, late = np.percentile(speed.steps, (50, 95)) * 1000
         rows.append(
-            f"| {name}, {contender} | {speed.models} | {speed.wall:.2f} | {speed.processor:.2f} | {speed.per_second:.1f} | "
-            f"{middle:.2f} / {late:.2f} | {operations * speed.per_second / most:.0%} |"
+            f"| {contest.recipe.NAME}, {contender} | {speed.models:.4g} | {speed.wall:.2f} | {speed.processor:.2f} | "
+            f"{speed.per_second:.3g} | {middle:.2f} / {late:.2f} | {operations * speed.per_second / most:.0%} |"
         )
-    first = speeds["batched"].per_second
-    ratios = [f"batched / {other}: {first / speeds[other].per_second:.1f}x" for other in ("sequential", NOTEBOOK)]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    first, *others = speeds
+    ratios = [f"{first} / {other}: {speeds[first].per_second / speeds[other].per_second:.1f}x" for other in others]
+    second, number = ("CPU s", "float32") if contest.kind == device.CPU else ("s", "bfloat16")
     return "\n".join(
         [
-            "| training, one thread | models | wall s | CPU s | models per CPU s | step ms, p50 / p95 | of the peak |",
+            f"| training, one thread | models | wall s | CPU s | models per {second} | step ms, p50 / p95 | of the peak |",
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
-            f"Models per CPU second, K = {group}: {', '.join(ratios)}.",
-            f"A step of the batched engine moves {group} models. Peak memory of the process: {memory:.0f} MiB.",
-            f"Peak of float32 products: {most / 1e9:.0f} GFLOP/s; one model takes {operations / 1e9:.2f} GFLOP.",
+            *([f"Of each model the first {contest.steps} steps, without margins."] if contest.steps else []),
+            f"Models per {second}, K = {contest.group}: {', '.join(ratios)}.",
+            f"A step of an engine that trains models at once moves {contest.group}. {_memory(contest.kind)}",
+            f"Peak of {number} products: {most / 1e9:.0f} GFLOP/s; one model takes {operations / 1e9:.2f} GFLOP.",
         ]
     )
+
+
+def _memory(kind: str) -> str:
+    if kind == device.CPU:
+        return f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB."
+    return f"Peak memory of {torch.cuda.get_device_name()}: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB."

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker import device
 from worker.interruption import Interruption
 from worker.memory import OutOfMemory
 from worker.plan import CONFIGURATION, ConfigurationError
@@ -45,6 +46,8 @@ class Campaign:
         Models in a shard; None for about a hundred, in whole groups.
     shards
         Only these, as ``a-b`` from 0, both included; all when empty.
+    kind
+        Of device (`worker.device.KINDS`).
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Campaign:
     console: Console
     shard_size: int | None = None
     shards: str = ""
+    kind: str = device.CPU
 
     def train(self, plan: Plan, hidden_seed: str | None = None) -> Outcome:
         """Train what is missing; with fewer models at once, should memory run out before the first shard is written.
@@ -78,7 +82,7 @@ class Campaign:
     def _train(self, plan: Plan, hidden_seed: str | None) -> Outcome:
         every = cut(len(plan.models), self.shard_size or _about_a_hundred(plan.group), plan.group)
         wanted = every[_shard_range(self.shards, len(every))]
-        job, configuration = begin(plan, self.folder, self.load, hidden_seed)
+        job, configuration = begin(plan, self.folder, self.load, hidden_seed, self.kind)
         folder = self.folder / "shards"
         there = read_all(folder, configuration.digest)
         absent = missing(there, len(plan.models))

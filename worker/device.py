@@ -8,8 +8,12 @@ import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 THREADS = 1
 """Two threads in one process can be far slower on a busy machine, and change bits: processes run side by side instead."""
@@ -17,11 +21,17 @@ THREADS = 1
 
 CPU, GPU = "cpu", "cuda"
 KINDS = (CPU, GPU)
+AUTO = "auto"
 
 
 def best() -> str:
     """Return the kind of device that trains fastest here: the GPU where there is one."""
     return GPU if torch.cuda.is_available() else CPU
+
+
+def same(arithmetic: Mapping[str, Any]) -> str:
+    """Return the kind of device that an arithmetic was of, or the CPU where there is none of that kind."""
+    return best() if "gpu" in arithmetic else CPU
 
 
 def count(kind: str) -> int:
@@ -55,12 +65,12 @@ def use_one_thread() -> None:
     torch.set_num_threads(THREADS)
 
 
-def arithmetic(kind: str = CPU) -> dict[str, str | int]:
-    """Return what decides the bits of a sum: torch's build, the instruction sets of its own code and of its libraries, and threads.
+def arithmetic(kind: str, *, convolves: bool) -> dict[str, str | int]:
+    """Return what decides the bits of a sum: torch's build, the instruction sets of it and its libraries, and threads.
 
-    ``ATEN_CPU_CAPABILITY`` chooses the first, ``MKL_CBWR`` MKL's. MKL does not tell what it chose by itself, so without
-    that the kind of processor stands for it, which is also what oneDNN chooses by. ``ONEDNN_MAX_CPU_ISA`` holds that one back,
-    and is named where it is set. A GPU is named with its libraries.
+    ``ATEN_CPU_CAPABILITY`` chooses the first, ``MKL_CBWR`` MKL's, ``ONEDNN_MAX_CPU_ISA`` that of oneDNN, which computes
+    convolutions and nothing else here. MKL and oneDNN do not tell what they chose by themselves, so without these the kind of
+    processor stands for it. A GPU is named with its libraries.
     """
     found: dict[str, str | int] = {
         "torch": torch.__version__,
@@ -68,10 +78,11 @@ def arithmetic(kind: str = CPU) -> dict[str, str | int]:
         "threads": THREADS,
         "mkl_cbwr": os.environ.get("MKL_CBWR") or f"unset, on {_kind()}",
     }
-    if held := os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA"):
-        found["onednn_max_cpu_isa"] = held
     if kind == GPU:
-        found["gpu"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        libraries = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
+        found["gpu"] = f"{torch.cuda.get_device_name()}, {libraries}"
+    elif convolves:
+        found["onednn_max_cpu_isa"] = os.environ.get("ONEDNN_MAX_CPU_ISA") or f"unset, on {_kind()}"
     return found
 
 
@@ -87,7 +98,7 @@ def name() -> str:
 
 
 def _kind() -> str:
-    """Return the processor's maker and widest instruction set: what MKL chooses its code by."""
+    """Return the processor's maker and widest instruction set: what MKL and oneDNN choose their code by."""
     information = _information()
     flags = information.get("flags", "").split()
     widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), platform.machine())

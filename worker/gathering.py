@@ -54,7 +54,7 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     plan = _present(kept.plan, shards, folder, partial=partial)
     hidden = HiddenSeed.read(folder / HIDDEN) if plan.split == "protected" else None
     recipe = load(plan.recipe)
-    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden)
+    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.same(kept.arithmetic))
     # The machine that gathers may differ from the one that trained; recipe, data and seeds may not.
     replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).keep(folder)
     margins, accuracy = _in_order(shards, kept.plan, plan)
@@ -147,9 +147,7 @@ def _describe(
         "provenance": {
             "versions": device.versions() | {"torch": arithmetic["torch"]},
             "device": device.name(),
-            "instruction_set": arithmetic["instruction_set"],
-            "mkl_cbwr": arithmetic["mkl_cbwr"],
-            "threads": arithmetic["threads"],
+            **{name: value for name, value in arithmetic.items() if name != "torch"},
             "engine": plan.engine,
             "models_at_once": plan.group,
             "models": len(plan.models),

@@ -120,6 +120,11 @@ class Stackable(Protocol):
         """Make the optimizer of one model, which treats every number among its parameters like any other."""
 
 
+def convolves(model: nn.Module) -> bool:
+    """Tell whether there are convolutions in a model."""
+    return any("Conv" in type(layer).__name__ for layer in model.modules())
+
+
 class Model(NamedTuple):
     """One model of a benchmark: which part it belongs to, which subset it trains on, and which run of it this is."""
 

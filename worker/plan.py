@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ldsboard.subsets import commitment
 from worker import device
 from worker.engines import ENGINES
-from worker.models import Model, list_models
+from worker.models import Model, convolves, list_models
 
 if TYPE_CHECKING:
     from worker.data import Dataset
@@ -184,7 +184,7 @@ class Configuration:
             sha256(recipe_file(recipe).read_bytes()).hexdigest(),
             json.loads(json.dumps(asdict(recipe.SETTINGS))),
             dataset.describe(),
-            device.arithmetic(kind),
+            device.arithmetic(kind, convolves=convolves(recipe.build())),
         )
 
     @property

@@ -11,6 +11,7 @@ import torch
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from worker import data, device
 from worker.gathering import COUNTS
+from worker.models import convolves
 from worker.plan import HIDDEN, ConfigurationError, HiddenSeed, Plan, recipe_file
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 
 class Remake(NamedTuple):
-    """What is to be trained again; `differences` names what is another here, so that bytes may differ."""
+    """What is to be trained again, and on which kind of device; `differences` names what is another here: bytes may differ."""
 
     plan: Plan
     hidden: HiddenSeed | None
     differences: list[str]
+    kind: str
 
 
 def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None) -> Remake:
@@ -61,7 +63,9 @@ def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | N
         hidden = HiddenSeed.read(file)
         if hidden.commitment != manifest.commitment:
             raise ConfigurationError(f"{file} does not open the commitment in {path}: it belongs to another benchmark")
-    return Remake(plan, hidden, _differences(manifest.provenance))
+    kind = device.same(manifest.provenance)
+    now = device.arithmetic(kind, convolves=convolves(recipe.build()))
+    return Remake(plan, hidden, _differences(manifest.provenance, now), kind)
 
 
 def _plan(manifest: Manifest, path: Path) -> Plan:
@@ -83,8 +87,10 @@ def _plan(manifest: Manifest, path: Path) -> Plan:
         raise BundleError(f"expected {error} in {path}; without it nobody can tell how it was trained") from error
 
 
-def _differences(made: dict[str, Any]) -> list[str]:
-    now = device.arithmetic() | device.versions() | {"torch": torch.__version__}
+def _differences(made: dict[str, Any], arithmetic: dict[str, Any]) -> list[str]:
+    now = arithmetic | device.versions() | {"torch": torch.__version__}
+    if "gpu" in made:
+        now = {"gpu": "none"} | now
     then = made | made.get("versions", {})
     differences = [
         f"{name} {then[name]} then, {value} now" for name, value in now.items() if then.get(name, value) != value

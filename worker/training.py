@@ -112,10 +112,13 @@ class Trainer:
 
     def train_group(self, numbers: Sequence[int]) -> Margins:
         """Train the models of these numbers together."""
+        return self.evaluate(self.train(*self.drawn(numbers)))
+
+    def drawn(self, numbers: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[NDArray[np.integer]]]:
+        """Return the seeds (root, subset, run) of the models of these numbers, and the examples of their subsets."""
         chosen = [self.models[number] for number in numbers]
         seeds = [(self.roots[model.part], model.subset, model.run) for model in chosen]
-        examples = [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
-        return self.evaluate(self.train(seeds, examples))
+        return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
         """Train a group of models, each from its own seed (root, subset, run) on its own examples, of equal number."""
@@ -141,6 +144,10 @@ class Trainer:
         if isinstance(self.recipe, Augmenting):
             return self.recipe.visits(generator(*seed, AUGMENTATION), order_Em)
         return order_Em
+
+    def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
+        """Return the part of an order that its first steps are, all within one epoch."""
+        return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
 
     def train_references(self, count: int) -> list[nn.Module]:
         """Train the reference models: on all examples, with public seeds ``[root, REFERENCE_SUBSET, i]``."""

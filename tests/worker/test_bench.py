@@ -9,13 +9,14 @@ from worker import bench
 
 
 def test_all_contenders_are_timed() -> None:
-    speeds = bench.compare("digits-mlp", 2, rounds=1)
+    contest = bench.Contest("digits-mlp", 2)
+    speeds = bench.compare(contest, rounds=1)
     models = {contender: speed.models for contender, speed in speeds.items()}
     assert models == {"batched": 12, "sequential": 2, bench.NOTEBOOK: 2}
     for contender, speed in speeds.items():
         assert 0 < sum(speed.steps) < speed.wall
         assert len(speed.steps) > 12 * 12 * (speed.models if contender != "batched" else 6) - 10
-    text = bench.table("digits-mlp", 2, speeds)
+    text = bench.table(contest, speeds)
     ratio = speeds["batched"].per_second / speeds["sequential"].per_second
     assert f"batched / sequential: {ratio:.1f}x" in text
     assert f"| digits-mlp, {bench.NOTEBOOK} | 2 |" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,9 +17,6 @@ from worker.models import Stackable
 from worker.plan import Plan
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
 from worker.training import Trainer
-
-if TYPE_CHECKING:
-    from worker.models import Recipe
 
 stackable: Stackable = cifar10_5k_resnet9  # checked by mypy: the module has the interface
 DATA = Dataset(photographs(80), photographs(40), {"name": "Colours", "source": "a test"}, "none", ships_images=False)
@@ -68,7 +65,7 @@ def test_losses_of_the_first_steps_are_the_same(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32, at these sizes, a difference in the last bit is one in the first after some epochs; in float64 it stays small."""
+    """In float32 a difference in the last bit is one in the first after some epochs of so small models; in float64 it stays small."""
 
     def loss(model: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(model(images), labels)

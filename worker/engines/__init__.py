@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from worker.engines.batched import train_batched
 from worker.engines.sequential import train_sequential
 from worker.engines.vmapped import train_vmapped
+from worker.models import Stackable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,3 +37,9 @@ class Engine(Protocol):
 
 
 ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}
+
+
+def fitting(recipe: Recipe) -> list[str]:
+    """Return the names of the engines that can train a recipe: the one it names, sequential, and vmapped if it can be stacked."""
+    possible = {recipe.ENGINE, "sequential"} | ({"vmapped"} if isinstance(recipe, Stackable) else set())
+    return [name for name in ENGINES if name in possible]

@@ -62,7 +62,7 @@ def train_vmapped(
         visits = batch_KB.flatten(0, 1)
         inputs = recipe.altered(inputs_nd, visits) if isinstance(recipe, Augmenting) else inputs_nd[visits]
         examples_KB = batch_KB[..., 0] if isinstance(recipe, Augmenting) else batch_KB
-        losses_K = torch.vmap(loss)(parameters, buffers, inputs.unflatten(0, (K, B)), labels_n[examples_KB])
+        losses_K = torch.vmap(loss)(parameters, buffers, inputs.view(K, B, *inputs.shape[1:]), labels_n[examples_KB])
         optimizer.param_groups[0]["lr"] = learning_rate
         optimizer.zero_grad()
         torch.autograd.backward(losses_K.sum())

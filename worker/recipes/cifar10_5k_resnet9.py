@@ -177,8 +177,8 @@ def loss(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, la
 
 def optimizer(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
     """Make the optimizer: stochastic gradient descent with momentum."""
-    settings = {"momentum": SETTINGS.momentum, "weight_decay": SETTINGS.weight_decay}
-    return torch.optim.SGD(parameters, SETTINGS.learning_rate, **settings)
+    momentum, decay = SETTINGS.momentum, SETTINGS.weight_decay
+    return torch.optim.SGD(parameters, SETTINGS.learning_rate, momentum=momentum, weight_decay=decay)
 
 
 def train(model: nn.Module, inputs_n3ss: torch.Tensor, labels_n: torch.Tensor, visits_Em4: torch.Tensor) -> None:
