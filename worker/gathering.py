@@ -45,7 +45,7 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     Raises
     ------
     ShardError
-        Models are missing, or a shard is damaged or of another configuration.
+        Models are missing or diverged, or a shard is damaged or of another configuration.
     ConfigurationError
         The folder was trained with another recipe or data than there are now.
     """
@@ -57,6 +57,7 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.same(kept.arithmetic))
     # The machine that gathers may differ from the one that trained; recipe, data and seeds may not.
     replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).keep(folder)
+    _expect_finite(shards, folder)
     margins, accuracy = _in_order(shards, kept.plan, plan)
     with TemporaryDirectory() as kit:
         write_kit(Path(kit), trainer)
@@ -101,6 +102,17 @@ def _present(planned: Plan, shards: Sequence[Shard], folder: Path, *, partial: b
         return replace(planned, public=public, ranking=ranking)
     except ConfigurationError as error:
         raise ShardError(f"{found} The subsets before those are too few for a benchmark: {error}.") from error
+
+
+def _expect_finite(shards: Sequence[Shard], folder: Path) -> None:
+    """Refuse models that diverged: what a benchmark holds is ranked, and not a number has no rank."""
+    diverged = {shard.start + int(k) for shard in shards for k in np.flatnonzero(~np.isfinite(shard.margins).all(1))}
+    if diverged:
+        raise ShardError(
+            f"expected finite margins in {folder / 'shards'}, got others from models {as_ranges(diverged)}: they diverged. "
+            "Lower the learning rate in the recipe and train in another folder; if memory or disk did it, delete their shards "
+            "and train again."
+        )
 
 
 def _in_order(

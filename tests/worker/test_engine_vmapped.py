@@ -65,7 +65,7 @@ def test_losses_of_the_first_steps_are_the_same(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32 a difference in the last bit is one in the first after some epochs of so small models; in float64 it stays small."""
+    """In float32 a last bit grows into a first one over some epochs of so small models; in float64 it stays small."""
 
     def loss(model: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(model(images), labels)

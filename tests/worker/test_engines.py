@@ -12,7 +12,7 @@ from torch import nn
 from ldsboard.subsets import INITIALISATION, ORDER, generator
 from tests.worker.tiny import TINY
 from worker.data import digits
-from worker.engines import ENGINES
+from worker.engines import ENGINES, fitting
 from worker.recipes import digits_mlp
 from worker.training import Trainer
 
@@ -33,9 +33,9 @@ def test_batched_takes_the_same_first_steps(trainer: Trainer, examples: int) -> 
     subset = np.arange(examples)  # 120 leave a smaller last batch
     order_KEm = torch.stack([digits_mlp.order(generator(7, i, 0, ORDER), subset)[:2] for i in range(3)])
     trained = {}
-    for name, engine in ENGINES.items():
+    for name in fitting(digits_mlp):
         trained[name] = initialised(3)
-        engine(digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
+        ENGINES[name](digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
     for one, other, start in zip(trained["batched"], trained["sequential"], initialised(3), strict=True):
         torch.testing.assert_close(parameters(one), parameters(other), rtol=1e-4, atol=1e-6)
         assert (parameters(one) - parameters(start)).abs().max() > 0.01
@@ -63,9 +63,9 @@ def test_batched_stacks_any_depth(trainer: Trainer) -> None:
 
     order_KEm = digits_mlp.order(generator(7, 0, 0, ORDER), np.arange(150))[None, :1]
     trained = {}
-    for name, engine in ENGINES.items():
+    for name in fitting(digits_mlp):
         trained[name] = build()
-        engine(digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
+        ENGINES[name](digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
     torch.testing.assert_close(parameters(trained["batched"][0]), parameters(trained["sequential"][0]))
 
 

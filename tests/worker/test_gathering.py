@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from ldsboard.subsets import draw_masks
 from tests.worker.tiny import HIDDEN_SEED, TINY, import_file
 from worker import recipes
 from worker.gathering import gather
+from worker.plan import Configuration
+from worker.shards import ShardError, read_all
 from worker.training import REFERENCE_SUBSET, Trainer, begin
 
 if TYPE_CHECKING:
@@ -121,3 +124,17 @@ def test_an_open_benchmark_hides_nothing(tmp_path: Path) -> None:
     assert manifest.subsets == {"public": 4, "ranking": 6}
     assert not (tmp_path / "hidden").exists()
     np.testing.assert_array_equal(Bundle.open(tmp_path).masks_Mn, draw_masks(1, 10, 1200, 0.5))
+
+
+def test_models_that_diverged_are_named(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "diverged"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("public"))
+    digest = Configuration.read(folder).digest
+    for shard in read_all(folder / "shards", digest):
+        for k, value in ((3, np.nan), (4, np.inf)):
+            if shard.start == 8:
+                shard.margins[k, 7] = value
+        shard.write(folder / "shards", digest)
+    with pytest.raises(ShardError, match="from models 11-12: they diverged"):
+        gather(folder, recipes.load)
+    assert not (folder / "public").exists()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,9 @@ from tests.worker.tiny import HIDDEN_SEED, ROOT, alive, children_of, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+PATIENCE = 120.0
+"""Seconds after which a run that should have ended is killed, so that the test fails instead of hanging."""
 
 OPTIONS = ("--public", "100", "--hidden", "100", "--hidden-seed", HIDDEN_SEED, "--processes", "2")
 
@@ -28,7 +32,14 @@ def training(folder: Path, shard_size: int) -> Iterator[subprocess.Popen[str]]:
         while len(trainers(process.pid)) < 2:
             with pytest.raises(subprocess.TimeoutExpired):  # it must not end by itself
                 process.wait(0.01)
-        yield process
+        ending = Timer(PATIENCE, lambda: os.killpg(process.pid, signal.SIGKILL))
+        ending.start()
+        try:
+            yield process
+        finally:
+            ending.cancel()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def trainers(pid: int) -> list[int]:

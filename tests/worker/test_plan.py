@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         ({"public": 3}, "public of at least 4, got 3"),
         ({"runs": 1}, "runs of at least 2, got 1"),
         ({"public_seed": -1}, "public-seed of at least 0, got -1"),
-        ({"engine": "warp"}, "batched, sequential, got 'warp'"),
+        ({"engine": "warp"}, "batched, sequential, vmapped, got 'warp'"),
     ],
 )
 def test_impossible_plans_are_refused(option: dict[str, Any], message: str) -> None:
