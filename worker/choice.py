@@ -52,6 +52,8 @@ def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int 
             yield Candidate(engine, K, seconds)
             if seconds is None:
                 break  # more need more
+    del trainer
+    device.release()
 
 
 def fastest(tried: list[Candidate]) -> Candidate:

@@ -58,6 +58,11 @@ def wait(where: torch.device) -> None:
         torch.cuda.synchronize(where)
 
 
+def release() -> None:
+    """Give back the memory of a GPU that torch keeps for later, to the processes that train."""
+    torch.cuda.empty_cache()
+
+
 def use_one_thread() -> None:
     """Keep this process, and every one that it starts, to one thread each."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

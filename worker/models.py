@@ -103,13 +103,13 @@ class Augmenting(Protocol):
     def visits(self, rng: np.random.Generator, order_Em: torch.Tensor, /) -> torch.Tensor:
         """Draw what each visit shows of its example; int64 (E, m, 1 + a), the index first."""
 
-    def altered(self, inputs_nd: torch.Tensor, visits_B: torch.Tensor, /) -> torch.Tensor:
-        """Return what visits (B, 1 + a), of any models, show: inputs (B, d)."""
-
 
 @runtime_checkable
 class Stackable(Protocol):
     """What a recipe has besides if several of its models can train at once, whatever their layers: the parts of its `train`."""
+
+    def altered(self, inputs_nd: torch.Tensor, visits_B: torch.Tensor, /) -> torch.Tensor:
+        """Return the inputs (B, d) of the examples that visits (B, 1 + a) show; of indices (B,) where there are no visits."""
 
     def loss(
         self, model: Callable[[torch.Tensor], torch.Tensor], inputs_Bd: torch.Tensor, labels_B: torch.Tensor, /

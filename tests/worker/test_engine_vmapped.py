@@ -97,5 +97,5 @@ def test_a_recipe_that_hands_down_no_loss_is_refused(monkeypatch: pytest.MonkeyP
     training = trainer("vmapped", monkeypatch)
     assert not isinstance(digits_mlp, Stackable)
     training.recipe = digits_mlp
-    with pytest.raises(TypeError, match="with loss and optimizer, got digits-mlp without"):
+    with pytest.raises(TypeError, match="with altered, loss and optimizer, got digits-mlp without"):
         ENGINES["vmapped"](digits_mlp, [], training.inputs_nd, training.labels_n, torch.zeros(1, 1, 1))

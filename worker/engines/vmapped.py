@@ -41,10 +41,12 @@ def train_vmapped(
     Raises
     ------
     TypeError
-        The recipe does not hand down its loss and optimizer.
+        The recipe does not hand down the parts of its loop.
     """
     if not isinstance(recipe, Stackable):
-        raise TypeError(f"the vmapped engine expects a recipe with loss and optimizer, got {recipe.NAME} without")
+        raise TypeError(
+            f"the vmapped engine expects a recipe with altered, loss and optimizer, got {recipe.NAME} without"
+        )
     skeleton = deepcopy(models[0]).train().to("meta")
     parameters, buffers = stack_module_state([model.train() for model in models])
     optimizer = recipe.optimizer(parameters.values())
@@ -60,7 +62,7 @@ def train_vmapped(
     for batch_KB, learning_rate in recipe.batches(order_KEm):
         K, B = batch_KB.shape[:2]
         visits = batch_KB.flatten(0, 1)
-        inputs = recipe.altered(inputs_nd, visits) if isinstance(recipe, Augmenting) else inputs_nd[visits]
+        inputs = recipe.altered(inputs_nd, visits)
         examples_KB = batch_KB[..., 0] if isinstance(recipe, Augmenting) else batch_KB
         losses_K = torch.vmap(loss)(parameters, buffers, inputs.view(K, B, *inputs.shape[1:]), labels_n[examples_KB])
         optimizer.param_groups[0]["lr"] = learning_rate
