@@ -141,17 +141,18 @@ class Contest:
             ticks.append(time.perf_counter())
 
         trainer.engine = CONTENDERS[contender]
-        trainer.recipe = Clocked(self.recipe, tick)
+        # Whoever has an optimizer ticks by it; the batched engine has none, and reads the recipe's batches.
+        trainer.recipe = Clocked(self.recipe, tick) if contender == "batched" else self.recipe
         if self.steps:
             models, order_KEm = trainer.begin(*trainer.drawn(range(K)))
             few_KEm = trainer.first_steps(order_KEm, self.steps)
-        # Who has an optimizer, and no batches of the recipe's, ticks by it.
         hook = register_optimizer_step_post_hook(tick)
         wall, processor = time.perf_counter(), time.process_time()
         try:
             if self.steps:
+                tick()  # a first step has nothing before it
                 trainer.engine(trainer.recipe, models, trainer.inputs_nd, trainer.labels_n, few_KEm)
-                share = few_KEm[0, ..., :1].numel() / order_KEm[0, ..., :1].numel()
+                share = few_KEm.numel() / order_KEm.numel()
             else:
                 share = groups
                 for group in range(groups):
@@ -224,7 +225,7 @@ def table(contest: Contest, speeds: dict[str, Speed]) -> str:
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
-            *([f"Of each model the first {contest.steps} steps, without margins."] if contest.steps else []),
+            *([f"Steps of each model that were run: {contest.steps}, without margins."] if contest.steps else []),
             f"Models per {second}, K = {contest.group}: {', '.join(ratios)}.",
             f"A step of an engine that trains models at once moves {contest.group}. {_memory(contest.kind)}",
             f"Peak of {number} products: {most / 1e9:.0f} GFLOP/s; one model takes {operations / 1e9:.2f} GFLOP.",
