@@ -77,8 +77,8 @@ chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and c
 screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/
 	$(BIN)/python -m tests.browser.screenshots
 
-readme: $(VENV)/.run ## write the demo's leaderboard into the README
-	$(BIN)/python -m app demo --table README.md
+readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice board into the README
+	$(BIN)/python -m app demo --all --table README.md
 
 # A system package: installed where that is allowed, asked for where it is not.
 browser:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import people, upkeep
-from app.demo import Demo
+from app.demo import BENCHMARK, PRACTICE, Demo
 from app.main import create_app
 from app.operation import fail, open_database
 from app.rooms import Rooms
@@ -86,22 +86,29 @@ def migrate() -> None:
 
 @cli.command()
 def demo(
+    *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Submit the baselines to the practice board, too: some minutes more.")
+    ] = False,
     table: Annotated[
-        Path | None, typer.Option(help="Write the leaderboard into this file and end.", show_default=False)
+        Path | None, typer.Option(help="Write the leaderboards into this file and end.", show_default=False)
     ] = None,
 ) -> None:
-    """Train a benchmark, submit six baselines to it, and serve the site until Ctrl-C."""
+    """Train a benchmark, publish it and one that ships, submit six baselines, and serve the site until Ctrl-C."""
     _check_port("127.0.0.1", port)
     settings, database = open_database()
     show = Demo(settings, database, port)
+    boards = (BENCHMARK, PRACTICE) if everything else (BENCHMARK,)
     try:
         show.prepare()
         token = show.token()
         with show.serving() as server:
-            show.submit_baselines(token)
+            for board in boards:
+                show.submit_baselines(token, board)
             if table is not None:
-                show.write_table(table)
+                for board in boards:
+                    show.write_table(table, board)
                 return
             show.greet(token)
             raise typer.Exit(server.wait())
@@ -116,12 +123,21 @@ def demo(
 
 
 @benchmark.command("publish")
-def publish_benchmark(folder: Annotated[Path, typer.Argument(help="A folder that the worker wrote.")]) -> None:
+def publish_benchmark(
+    folder: Annotated[Path, typer.Argument(help="A folder that the worker wrote.")],
+    *,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add the images that it lacks, if you may hand them on: an .npz file, or a folder of .npy files."
+        ),
+    ] = None,
+) -> None:
     """Publish a benchmark folder as the current version."""
     settings, database = open_database()
     try:
         with database.write() as session:
-            version = benchmarks.publish(session, settings.benchmarks_dir, folder)
+            version = benchmarks.publish(session, settings.benchmarks_dir, folder, images)
             audit.note(session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{version.benchmark.name} {version.version}")
             published = f"Published {version.benchmark.name} version {version.version}."
     except (ValueError, OSError) as error:

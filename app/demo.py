@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,22 +20,22 @@ from app.db.models import Benchmark
 from app.services import accounts, benchmarks, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from app.db.sessions import Database
     from app.settings import Settings
 
 BENCHMARK = "digits-mlp"
+PRACTICE = "fashion5k-mlp"
+SHIPPED = Path(__file__).parents[1] / "benchmarks"
 BASELINES = ("random", "similarity", "datamodel", "grad-dot", "trak", "ek-fac")
 OWNER = "baselines"
 PATIENCE_SECONDS = 60.0
-TABLE_START, TABLE_END = "<!-- leaderboard -->", "<!-- /leaderboard -->"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A data folder with the digits benchmark in it, and the six baselines on its leaderboard."""
+    """A data folder with the digits benchmark and the practice board that ships, and six baselines on their leaderboards."""
 
     settings: Settings
     database: Database
@@ -46,13 +47,20 @@ class Demo:
         return f"http://localhost:{self.port}"
 
     def prepare(self) -> None:
-        """Train the ground truth and publish it, unless that was done before."""
-        with self.database.read() as session:
-            if session.scalar(select(Benchmark).where(Benchmark.name == BENCHMARK)) is not None:
-                return
+        """Train the ground truth and publish it, and the practice board, unless that was done before."""
         folder = self.settings.data_dir / "training" / BENCHMARK
-        typer.echo(f"Training 2,000 models for {BENCHMARK}; if interrupted, the next start goes on from there.")
-        _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
+        if not self._is_published(BENCHMARK):
+            typer.echo(f"Training 2,000 models for {BENCHMARK}; if interrupted, the next start goes on from there.")
+            _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
+            self._publish(folder)
+        if not self._is_published(PRACTICE):
+            self._publish(SHIPPED / PRACTICE)
+
+    def _is_published(self, board: str) -> bool:
+        with self.database.read() as session:
+            return session.scalar(select(Benchmark).where(Benchmark.name == board)) is not None
+
+    def _publish(self, folder: Path) -> None:
         with self.database.write() as session:
             benchmarks.publish(session, self.settings.benchmarks_dir, folder)
 
@@ -92,50 +100,54 @@ class Demo:
             f"expected a server at {self.address}, got none. Is the port taken? Choose another: PORT=8001"
         )
 
-    def submit_baselines(self, token: str) -> None:
-        """Compute and submit, over HTTP and by the command line, every baseline that is not on the leaderboard yet."""
+    def submit_baselines(self, token: str, board: str, names: Sequence[str] = BASELINES) -> None:
+        """Compute and submit, over HTTP and by the command line, every baseline that is not on a leaderboard yet."""
         environment = {
             "LDSBOARD_SERVER": self.address,
             "LDSBOARD_TOKEN": token,
             "LDSBOARD_CACHE": str(self.settings.data_dir.absolute() / "cache"),
         }
-        missing = [name for name in BASELINES if name not in {row["method"] for row in self.rows()}]
+        there = {row["method"] for row in self.rows(board)}
+        missing = [name for name in names if name not in there]
         if missing:
-            _run("-m", "ldsboard.cli", "pull", BENCHMARK, **environment)
-        scores = self.settings.data_dir.absolute() / "scores"
-        scores.mkdir(exist_ok=True)
+            _run("-m", "ldsboard.cli", "pull", board, **environment)
+        scores = self.settings.data_dir.absolute() / "scores" / board
+        scores.mkdir(parents=True, exist_ok=True)
         for name in missing:
-            typer.echo(f"Baseline {name}")
+            typer.echo(f"Baseline {name} on {board}")
             file = str(scores / f"{name}.npy")
             cost = json.loads(
-                _run("-m", "worker", "baseline", name, "--benchmark", BENCHMARK, "--out", file, **environment)
+                _run("-m", "worker", "baseline", name, "--benchmark", board, "--out", file, **environment)
             )
             reported = [f"--{key}={value}" for key, value in cost.items()]
-            submit = ("-m", "ldsboard.cli", "submit", file, BENCHMARK, "--method", name, "--kind", "ranked", *reported)
+            submit = ("-m", "ldsboard.cli", "submit", file, board, "--method", name, "--kind", "ranked", *reported)
             typer.echo(_run(*submit, **environment), nl=False)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of the leaderboard."""
-        answer = httpx.get(
-            f"{self.address}/api/v1/benchmarks/{BENCHMARK}/leaderboard", trust_env=False
-        ).raise_for_status()
+    def rows(self, board: str = BENCHMARK) -> list[dict[str, Any]]:
+        """Return the rows of a leaderboard."""
+        answer = httpx.get(f"{self.address}/api/v1/benchmarks/{board}/leaderboard", trust_env=False).raise_for_status()
         rows: list[dict[str, Any]] = answer.json()["rows"]
         return rows
 
     def greet(self, token: str) -> None:
-        """Print the leaderboard, and what to do next."""
+        """Print the leaderboards that have entries, and what to do next."""
         environment = os.environ | {"LDSBOARD_SERVER": self.address}
-        subprocess.run([sys.executable, "-m", "ldsboard.cli", "leaderboard", BENCHMARK], env=environment, check=True)
-        scores = self.settings.data_dir / "scores" / "grad-dot.npy"
+        for board in (BENCHMARK, PRACTICE):
+            if self.rows(board):
+                command = [sys.executable, "-m", "ldsboard.cli", "leaderboard", board]
+                subprocess.run(command, env=environment, check=True)
+        scores = self.settings.data_dir / "scores" / BENCHMARK / "grad-dot.npy"
         typer.echo(f"The site is at {self.address}. In another terminal, to use it from the command line:\n")
         typer.echo(f"  export LDSBOARD_SERVER={self.address} LDSBOARD_TOKEN={token}\n")
         typer.echo(f"or, for a file (this one is a baseline's; the token is that of the user {OWNER}):\n")
         typer.echo(f"  curl -T {scores} -H 'Authorization: Bearer {token}' \\")
         typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
+        if not self.rows(PRACTICE):
+            typer.echo(f"The practice board {PRACTICE} is there too, empty: python -m app demo --all submits to it.")
         typer.echo("Ctrl-C ends it; what was made is kept.")
 
-    def write_table(self, readme: Path) -> None:
-        """Write the leaderboard into a file, between its two marks.
+    def write_table(self, readme: Path, board: str) -> None:
+        """Write a leaderboard into a file, between its two marks.
 
         Raises
         ------
@@ -143,11 +155,17 @@ class Demo:
             The file lacks the marks.
         """
         text = readme.read_text()
-        if TABLE_START not in text or TABLE_END not in text:
-            raise ValueError(f"expected the marks {TABLE_START} and {TABLE_END} in {readme}, got none. Put them in.")
-        before, rest = text.split(TABLE_START, 1)
-        after = rest.split(TABLE_END, 1)[1]
-        readme.write_text(f"{before}{TABLE_START}\n{_table(self.rows())}{TABLE_END}{after}")
+        start, end = marks(board)
+        if start not in text or end not in text:
+            raise ValueError(f"expected the marks {start} and {end} in {readme}, got none. Put them in.")
+        before, rest = text.split(start, 1)
+        after = rest.split(end, 1)[1]
+        readme.write_text(f"{before}{start}\n{_table(self.rows(board))}{end}{after}")
+
+
+def marks(board: str) -> tuple[str, str]:
+    """Return the lines between which a leaderboard stands in a file."""
+    return f"<!-- leaderboard {board} -->", f"<!-- /leaderboard {board} -->"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -160,7 +178,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         rank = str(low) if low == high else f"{low}-{high}"
         lines.append(
             f"| {rank} | `{row['method']}` | {row['lds']:.4f} [{row['ci'][0]:.4f}, {row['ci'][1]:.4f}] "
-            f"| {row['of_ceiling']:.1%} | {row['z_random']:g} |"
+            f"| {row['of_ceiling']:.1%} | {row['z_random']:.3g} |"
         )
     return "\n".join(lines) + "\n"
 

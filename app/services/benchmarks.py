@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,7 @@ from sqlalchemy import select
 
 from app.db.models import Benchmark, Version
 from app.services import boards
+from app.services.images import find_images
 from ldsboard import GroundTruth, result
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import MANIFEST
@@ -20,7 +23,7 @@ from ldsboard.masks import count_duplicates
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -49,17 +52,28 @@ def folder_of(root: Path, name: str, version: int) -> Path:
     return root / name / str(version)
 
 
-def publish(session: Session, root: Path, folder: Path) -> Version:
+def publish(session: Session, root: Path, folder: Path, images: Path | None = None) -> Version:
     """Publish a benchmark folder: verify it, copy it, prepare its downloads, and make it the current version; see `boards`.
+
+    Parameters
+    ----------
+    session, root
+        The database, and where published benchmarks are kept.
+    folder
+        What the worker wrote; it stays as it is.
+    images
+        Where the images are that the folder lacks; see `find_images`. What is published then has them, and says so.
 
     Raises
     ------
-    PublishError, BundleError
-        The folder is not a benchmark, or this version is published already.
+    PublishError, BundleError, ImagesError
+        The folder is not a benchmark, or this version is published already, or the images are not those of the benchmark.
     """
     bundle = Bundle.open(folder)
-    manifest = bundle.manifest
     _check(bundle)
+    added = find_images(images, bundle.manifest) if images is not None else {}
+    digests = {name: sha256(content).hexdigest() for name, content in added.items()}
+    manifest = replace(bundle.manifest, files=bundle.manifest.files | digests)
     benchmark = session.scalar(select(Benchmark).where(Benchmark.name == manifest.name))
     if benchmark is None:
         benchmark = Benchmark(name=manifest.name, current_version=manifest.version)
@@ -76,7 +90,7 @@ def publish(session: Session, root: Path, folder: Path) -> Version:
     session.add(version)
     session.flush()
     boards.introduce(session, version)
-    _copy(bundle, folder_of(root, manifest.name, manifest.version))
+    _copy(folder, manifest, added, folder_of(root, manifest.name, manifest.version))
     return version
 
 
@@ -143,22 +157,26 @@ def has_kit(files: Iterable[str]) -> bool:
     return any(name.startswith("kit/") for name in files)
 
 
-def _copy(bundle: Bundle, target: Path) -> None:
-    """Copy the folder and pack its downloads; the target appears only when it is whole."""
+def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], target: Path) -> None:
+    """Copy the folder, put in what is added, and pack its downloads; the target appears only when it is whole."""
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     # What a killed publication left without a row; a version with one never comes here.
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(bundle.folder / "public", partial / "public")
-    if bundle.manifest.split == "protected":
-        shutil.copytree(bundle.folder / "hidden", partial / "hidden")
+    shutil.copytree(folder / "public", partial / "public")
+    if manifest.split == "protected":
+        shutil.copytree(folder / "hidden", partial / "hidden")
         (partial / "hidden").chmod(0o700)
     public, downloads = partial / "public", partial / "downloads"
     downloads.mkdir()
+    for name, content in added.items():
+        (public / name).write_bytes(content)
+    if added:
+        (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
     # Only what the manifest names was verified, and only that is handed out.
-    arrays = [public / name for name in ARRAYS if name in bundle.manifest.files]
+    arrays = [public / name for name in ARRAYS if name in manifest.files]
     _pack(downloads / "public.npz", public, arrays)
-    kit = [public / name for name in sorted(bundle.manifest.files) if name.startswith("kit/")]
+    kit = [public / name for name in sorted(manifest.files) if name.startswith("kit/")]
     _pack(downloads / "kit.zip", public, [public / MANIFEST, *kit])
     partial.rename(target)
 

@@ -6,7 +6,7 @@ Legend: M subsets, R runs, n training examples, N targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ldsboard.bundle import Bundle, HiddenPart, write_bundle
 from ldsboard.subsets import draw_masks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,6 +67,7 @@ def write_benchmark(
     ranking: int = 120,
     noise: float = 2.0,
     runs: int = 2,
+    dataset: Mapping[str, Any] | None = None,
 ) -> Example:
     """Write a benchmark whose margins are sums of known effects and the noise of each run."""
     rng = np.random.default_rng(0)
@@ -88,7 +90,7 @@ def write_benchmark(
         "title": f"The {name} benchmark",
         "description": "Sums of known effects.",
         "licence": "CC0-1.0",
-        "dataset": {"name": "none"},
+        "dataset": dict(dataset or {"name": "none"}),
         "recipe": {"name": "sums"},
         "alpha": ALPHA,
         "output_function": "margin",

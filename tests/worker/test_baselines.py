@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import typer
 
 from ldsboard import cache
@@ -19,6 +20,7 @@ from worker.baselines import command
 from worker.baselines.material import Examples, Material
 from worker.baselines.registry import BASELINES
 from worker.baselines.tuning import tune
+from worker.data import DataError
 from worker.gathering import gather
 
 if TYPE_CHECKING:
@@ -92,16 +94,37 @@ def edit_manifest(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-@pytest.mark.parametrize("absent", ["train_images.npy", "kit/reference-*.safetensors"])
-def test_a_benchmark_without_pictures_or_models_is_refused(public_half: Path, tmp_path: Path, absent: str) -> None:
-    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
-    for path in (tmp_path / "public").glob(absent):
+def without(folder: Path, pattern: str) -> None:
+    """Take files out of a benchmark and its manifest, as if they had never been in it."""
+    public = folder / "public"
+    for path in public.glob(pattern):
         path.unlink()
-    files = json.loads((tmp_path / "public" / "benchmark.json").read_text())["files"]
-    edit_manifest(
-        tmp_path, files={name: digest for name, digest in files.items() if (tmp_path / "public" / name).exists()}
-    )
-    with pytest.raises(BundleError, match="reference models and pictures"):
+    files = json.loads((public / "benchmark.json").read_text())["files"]
+    edit_manifest(folder, files={name: digest for name, digest in files.items() if (public / name).exists()})
+
+
+def test_a_benchmark_without_models_is_refused(public_half: Path, tmp_path: Path) -> None:
+    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    without(tmp_path, "kit/reference-*.safetensors")
+    with pytest.raises(BundleError, match="expected reference models in"):
+        Material.open(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["*_images.npy", "target_images.npy"])
+def test_images_that_do_not_ship_are_the_users_own(public_half: Path, tmp_path: Path, pattern: str) -> None:
+    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    without(tmp_path, pattern)
+    shipped, own = Material.open(public_half), Material.open(tmp_path)
+    torch.testing.assert_close(own.train.inputs, shipped.train.inputs, rtol=0, atol=0)
+    torch.testing.assert_close(own.target.inputs, shipped.target.inputs, rtol=0, atol=0)
+
+
+def test_other_images_than_the_benchmarks_are_refused(public_half: Path, tmp_path: Path) -> None:
+    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    without(tmp_path, "*_images.npy")
+    dataset = json.loads((tmp_path / "public" / "benchmark.json").read_text())["dataset"]
+    edit_manifest(tmp_path, dataset=dataset | {"sha256": dataset["sha256"] | {"target_images": 64 * "0"}})
+    with pytest.raises(DataError, match=r"as published, got others: target_images\."):
         Material.open(tmp_path)
 
 

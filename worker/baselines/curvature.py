@@ -8,30 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import nn
 
 from ldsboard.manifest import BundleError
-from worker.baselines.gradients import loss
+from worker.baselines import layers
+from worker.baselines.gradients import Outer, loss
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
+    from worker.baselines.layers import Pass
     from worker.baselines.material import Examples, Material
 
-DAMPING = 3e-4
-
-
-class Pass(NamedTuple):
-    """A forward pass over n examples: logits (n, C), and of every linear layer its inputs (n, i) and its outputs (n, o)."""
-
-    logits_nC: torch.Tensor
-    inputs: list[torch.Tensor]
-    outputs: list[torch.Tensor]
-
-    def backward(self, values_n: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the gradient of every example's value by the outputs (n, o) of every layer."""
-        return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
+DAMPING = 0.5
 
 
 class Eigenbasis(NamedTuple):
@@ -41,9 +31,19 @@ class Eigenbasis(NamedTuple):
     inputs_ii: torch.Tensor
     values_oi: torch.Tensor
 
-    def coordinates(self, inputs_ni: torch.Tensor, slopes_no: torch.Tensor) -> torch.Tensor:
-        """Return each example's gradient, the outer product of slope and input, in this basis: (n, o x i)."""
-        return torch.einsum("no,ni->noi", slopes_no @ self.outputs_oo, inputs_ni @ self.inputs_ii).flatten(1)
+    def coordinates(self, gradients: Outer) -> Outer:
+        """Return each example's gradient in this basis: still an outer product, of slope and input."""
+        return Outer(gradients.slopes_no @ self.outputs_oo, gradients.inputs_ni @ self.inputs_ii)
+
+    def products(self, train: Outer, target: Outer, damping: float) -> torch.Tensor:
+        """Return ``train' (curvature + damping I)^-1 target`` for n examples and N targets, (n, N)."""
+        mine, theirs = self.coordinates(train), self.coordinates(target)
+        products_nN = torch.zeros(len(mine.slopes_no), len(theirs.slopes_no), dtype=mine.slopes_no.dtype)
+        # One output after the other: all at once would hold (n, o x i) numbers.
+        for slope_n, target_slope_N, values_i in zip(mine.slopes_no.T, theirs.slopes_no.T, self.values_oi, strict=True):
+            along_inputs_nN = (mine.inputs_ni / (values_i + damping)) @ theirs.inputs_ni.T
+            products_nN += slope_n[:, None] * target_slope_N * along_inputs_nN
+        return products_nN
 
 
 def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
@@ -54,50 +54,46 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     Generalization with Influence Functions", section 2.2): layers apart, eigenvectors from the Kronecker factors, and along
     each of them the true second moment of the gradients.
 
-    Costs, for each model, C + 2 backward passes and, for each layer, one product of (n, o x i) with (o x i, N).
+    Parameters
+    ----------
+    material
+        What the benchmark makes public.
+    damping
+        As a multiple of the mean eigenvalue of G, over all layers, so that one number serves models and data of any scale.
 
     Raises
     ------
     BundleError
-        A parameter belongs to another layer than a linear one with a bias.
+        A parameter belongs to another layer than a linear one with a bias, or an example passes a layer more than once.
+
+    Notes
+    -----
+    Costs, for each model, C + 2 backward passes and, for each layer, o products of (n, i) with (i, N).
     """
     scores_nN = torch.zeros(len(material.train.labels), len(material.target.labels))
     for model in material.models:
-        train, target = run(model, material.train), run(model, material.target)
-        bases = eigenbases(train)
+        train, target = _run(model, material.train), _run(model, material.target)
         slopes = train.backward(loss(train.logits_nC, material.train.labels))
         target_slopes = target.backward(material.recipe.output(target.logits_nC, material.target.labels))
+        bases = eigenbases(train)
+        typical = float(torch.cat([basis.values_oi.flatten() for basis in bases]).mean())
         for layer, basis in enumerate(bases):
-            train_nP = basis.coordinates(train.inputs[layer], slopes[layer])
-            target_NP = basis.coordinates(target.inputs[layer], target_slopes[layer])
-            scores_nN -= (train_nP / (basis.values_oi.flatten() + damping)) @ target_NP.T
+            train_layer = Outer(slopes[layer], train.inputs[layer])
+            target_layer = Outer(target_slopes[layer], target.inputs[layer])
+            scores_nN -= basis.products(train_layer, target_layer, damping * typical)
     scores: NDArray[np.float32] = (scores_nN / len(material.models)).numpy()
     return scores
 
 
-def run(model: nn.Module, examples: Examples) -> Pass:
-    """Run a model forward, keeping what goes into and comes out of its linear layers."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
-    covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)
-    if covered != (total := sum(parameter.numel() for parameter in model.parameters())):
+def _run(model: nn.Module, examples: Examples) -> Pass:
+    """Run a model forward, or say that it is not one of linear layers."""
+    forward = layers.run(model, examples)
+    if forward is None:
         raise BundleError(
-            f"expected a model of linear layers with biases, got one with {total - covered} other parameters. "
+            "expected a model of linear layers with biases, got other parameters, or a layer that is used twice. "
             "EK-FAC is written for multilayer perceptrons; use trak instead."
         )
-    inputs: list[torch.Tensor] = []
-    outputs: list[torch.Tensor] = []
-
-    def keep(_layer: nn.Module, arguments: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        inputs.append(nn.functional.pad(arguments[0].detach(), (0, 1), value=1.0))
-        outputs.append(output)
-
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
-    try:
-        logits_nC = model(examples.inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Pass(logits_nC, inputs, outputs)
+    return forward
 
 
 def eigenbases(train: Pass) -> list[Eigenbasis]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import BundleError
+from worker import data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,24 +62,26 @@ class Material:
     def open(cls, folder: Path) -> Self:
         """Load the material in ``folder/public``, after its hashes are verified. This runs the kit's ``recipe.py``.
 
+        Where a benchmark ships no images, they are the user's own, loaded as the trainer loads them: by the recipe's ``DATASET``.
+
         Raises
         ------
         BundleError
-            The folder is incomplete or altered, ships no pictures, or its kit holds no reference models.
+            The folder is incomplete or altered, or its kit holds no reference models.
+        DataError
+            It ships no images, and they are nowhere to be had, or are others than those it was made with.
         """
         bundle = Bundle.open(folder)
         kit = folder / "public" / "kit"
         files = sorted(kit.glob("reference-*.safetensors"))
-        if not files or not (folder / "public" / "train_images.npy").exists():
-            raise BundleError(
-                f"expected reference models and pictures in {folder / 'public'}, got {len(files)} models in kit/ and "
-                f"arrays {sorted(path.stem for path in (folder / 'public').glob('*.npy'))}. Use a benchmark with both."
-            )
+        if not files:
+            raise BundleError(f"expected reference models in {kit}, got none. Use a benchmark that has a kit.")
         recipe = load_recipe(kit / "recipe.py")
+        images = _images(bundle, recipe)
 
         def examples(part: str) -> Examples:
             labels = torch.from_numpy(bundle.array(f"{part}_labels")).long()
-            return Examples(recipe.inputs(bundle.array(f"{part}_images")), labels)
+            return Examples(recipe.inputs(images[part]), labels)
 
         public = slice(bundle.manifest.subsets["public"])
         return cls(
@@ -101,6 +104,14 @@ def load_recipe(path: Path) -> Recipe:
     sys.modules[name] = module  # dataclasses look up their module while they are defined
     spec.loader.exec_module(module)
     return cast("Recipe", module)
+
+
+def _images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:
+    """Return the images of training examples and targets: the benchmark's, or the user's own with the hashes it states."""
+    if {"train_images.npy", "target_images.npy"} <= set(bundle.manifest.files):
+        return {part: bundle.array(f"{part}_images") for part in ("train", "target")}
+    own = data.load(recipe.DATASET).verified(bundle.manifest.dataset["sha256"])
+    return {name: part.images for name, part in own.parts.items()}
 
 
 def _read_model(recipe: Recipe, path: Path) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.baselines.gradients import loss, per_example
+from worker.baselines.gradients import gradients, loss
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +22,10 @@ def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
     order of what this does to the target's margin. TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing
     Gradient Descent", section 3) with one checkpoint, the end of training, whose learning rate is a factor that changes no rank.
 
-    Costs one gradient of every example and target, and one (n, P) x (P, N) product.
+    Costs one gradient of every example and target, and their inner products (exact or sketched: see `gradients`).
     """
     reference = material.models[model]
-    train_nP = per_example(reference, loss, material.train)
-    target_NP = per_example(reference, material.recipe.output, material.target)
-    scores: NDArray[np.float32] = (-(train_nP @ target_NP.T)).numpy()
+    train = gradients(reference, loss, material.train)
+    target = gradients(reference, material.recipe.output, material.target)
+    scores: NDArray[np.float32] = (-train.products(target)).numpy()
     return scores

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from worker.baselines.gradients import per_example
+from worker.baselines.gradients import gradients
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from worker.baselines.material import Material
 
-DAMPING = 600.0
+DAMPING = 2.0
+CHUNK = 256
+"""Examples in one forward pass: all at once would fill gigabytes in a convolutional network."""
 
 
 def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
@@ -28,21 +30,31 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
         scores = mean over models of (Phi (Phi' Phi + damping I)^-1 phi') * (mean over models of q)
 
-    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible; here a damping does so and nothing is
-    projected. ``(Phi Phi' + damping I)^-1 Phi phi'`` is the same and needs an inverse of size n only.
+    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible; here a damping does so, and nothing is
+    projected but gradients that are sketched (see `gradients`). ``(Phi Phi' + damping I)^-1 Phi phi'`` is the same and needs an
+    inverse of size n only.
 
-    Costs, for each model, one gradient of every example and target, products of (n, P) with (P, n + N), and n^3 / 3.
+    Parameters
+    ----------
+    material
+        What the benchmark makes public.
+    damping
+        As a multiple of the mean squared length of the rows of Phi, so that one number serves models and data of any scale.
+
+    Notes
+    -----
+    Costs, for each model, one gradient of every example and target, their n (n + N) inner products, and n^3 / 3.
     """
     output, train = material.recipe.output, material.train
     n, N = len(train.labels), len(material.target.labels)
     similarity_nN, doubt_n = torch.zeros(n, N), torch.zeros(n)
     for model in material.models:
-        train_nP = per_example(model, output, train)
-        target_NP = per_example(model, output, material.target)
-        kernel_nn = train_nP @ train_nP.T
-        kernel_nn.diagonal().add_(damping)
-        similarity_nN += torch.cholesky_solve(train_nP @ target_NP.T, torch.linalg.cholesky(kernel_nn))
+        examples, targets = gradients(model, output, train), gradients(model, output, material.target)
+        kernel_nn = examples.products(examples)
+        kernel_nn.diagonal().add_(damping * kernel_nn.diagonal().mean())
+        similarity_nN += torch.cholesky_solve(examples.products(targets), torch.linalg.cholesky(kernel_nn))
         with torch.no_grad():
-            doubt_n += torch.sigmoid(-output(model(train.inputs), train.labels))
+            logits_nC = torch.cat([model(inputs) for inputs in torch.split(train.inputs, CHUNK)])
+        doubt_n += torch.sigmoid(-output(logits_nC, train.labels))
     scores: NDArray[np.float32] = (similarity_nN * doubt_n[:, None] / len(material.models) ** 2).numpy()
     return scores

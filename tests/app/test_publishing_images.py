@@ -1,0 +1,170 @@
+"""Images that a benchmark ships without can be added when it is published, if they are the ones it was made with."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from app.__main__ import cli
+from app.services import benchmarks
+from app.services.images import ImagesError
+from ldsboard.bundle import Bundle
+from tests.app.benchmarks import write_benchmark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from app.db.sessions import Database
+    from tests.app.benchmarks import Example
+
+RNG = np.random.default_rng(0)
+TRAIN, TARGET = (RNG.integers(0, 256, (count, 4, 5, 3), dtype=np.uint8) for count in (60, 7))
+DATASET = {
+    "name": "noise",
+    "sha256": {
+        "train_images": hashlib.sha256(TRAIN.tobytes()).hexdigest(),
+        "target_images": hashlib.sha256(TARGET.tobytes()).hexdigest(),
+    },
+}
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    return write_benchmark(tmp_path / "worker", dataset=DATASET)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """An archive as other programs write it: other names, other arrays beside them."""
+    path = tmp_path / "copy.npz"
+    np.savez(path, y_train=np.arange(60), x_train=TRAIN, x_test=TARGET)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("about.txt", "noise")
+    return path
+
+
+def _as_folder(images: Path) -> Path:
+    folder = images.with_name("copy")
+    folder.mkdir()
+    for name in ("x_train", "x_test"):
+        with np.load(images) as archive:
+            np.save(folder / f"{name}.npy", archive[name])
+    return folder
+
+
+@pytest.mark.parametrize("place", [lambda images: images, _as_folder], ids=["an archive", "a folder"])
+def test_added_images_are_published_as_if_they_had_shipped(
+    database: Database, tmp_path: Path, example: Example, images: Path, place: Callable[[Path], Path]
+) -> None:
+    before = (example.folder / "public/benchmark.json").read_bytes()
+    with database.write() as session:
+        version = benchmarks.publish(session, tmp_path / "benchmarks", example.folder, place(images))
+        stated = version.manifest["files"]
+    published = tmp_path / "benchmarks/toy/1"
+    bundle = Bundle.open(published)  # which verifies every file that the manifest names
+    assert bundle.manifest.files == stated
+    np.testing.assert_array_equal(bundle.array("train_images"), TRAIN)
+    np.testing.assert_array_equal(bundle.array("target_images"), TARGET)
+    with np.load(io.BytesIO((published / "downloads/public.npz").read_bytes())) as arrays:
+        np.testing.assert_array_equal(arrays["train_images"], TRAIN)
+    assert (example.folder / "public/benchmark.json").read_bytes() == before
+    assert not (example.folder / "public/train_images.npy").exists()
+
+
+def _altered(images: Path) -> Path:
+    other = TRAIN.copy()
+    other[-1, -1, -1, -1] ^= 1
+    np.savez(images, x_train=other, x_test=TARGET)
+    return images
+
+
+def _in_another_order(images: Path) -> Path:
+    np.savez(images, x_train=TRAIN[::-1], x_test=TARGET)
+    return images
+
+
+def _without_targets(images: Path) -> Path:
+    np.savez(images, x_train=TRAIN)
+    return images
+
+
+def _of_another_type(images: Path) -> Path:
+    np.savez(images, x_train=TRAIN, x_test=TARGET.view(np.int8))
+    return images
+
+
+def _flat(images: Path) -> Path:
+    np.savez(images, x_train=TRAIN.reshape(-1), x_test=TARGET)
+    return images
+
+
+def _no_archive(images: Path) -> Path:
+    images.write_bytes(b"no archive")
+    return images
+
+
+def _one_array(images: Path) -> Path:
+    path = images.with_suffix(".npy")
+    np.save(path, TRAIN)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_altered, "no array of the stated sha256 for train_images.npy."),
+        (_in_another_order, "no array of the stated sha256 for train_images.npy."),
+        (_without_targets, "no array of the stated sha256 for target_images.npy."),
+        (_of_another_type, "no array of the stated sha256 for target_images.npy."),
+        (_flat, "no array of the stated sha256 for train_images.npy."),
+        (_no_archive, "expected an .npz file or a folder of .npy files"),
+        (_one_array, "expected an .npz file or a folder of .npy files"),
+        (lambda images: images.with_name("absent"), "expected an .npz file or a folder of .npy files"),
+    ],
+)
+def test_other_images_are_refused_and_leave_nothing(
+    database: Database, tmp_path: Path, example: Example, images: Path, damage: Callable[[Path], Path], message: str
+) -> None:
+    place = damage(images)
+    with pytest.raises(ImagesError) as raised, database.write() as session:
+        benchmarks.publish(session, tmp_path / "benchmarks", example.folder, place)
+    assert message in str(raised.value)
+    assert not (tmp_path / "benchmarks").exists()
+    with database.read() as session:
+        assert benchmarks.current(session) == []
+
+
+def test_a_benchmark_that_names_no_images_takes_none(database: Database, tmp_path: Path, images: Path) -> None:
+    example = write_benchmark(tmp_path / "unnamed")
+    with pytest.raises(ImagesError, match="states the sha256 of its images"), database.write() as session:
+        benchmarks.publish(session, tmp_path / "benchmarks", example.folder, images)
+
+
+def test_a_benchmark_that_has_images_takes_no_others(
+    database: Database, tmp_path: Path, example: Example, images: Path
+) -> None:
+    with database.write() as session:
+        benchmarks.publish(session, tmp_path / "benchmarks", example.folder, images)
+    complete = tmp_path / "benchmarks/toy/1"
+    with pytest.raises(ImagesError, match="toy, which has them"), database.write() as session:
+        benchmarks.publish(session, tmp_path / "elsewhere", complete, images)
+
+
+def test_the_command_adds_images_or_says_why_not(
+    tmp_path: Path, example: Example, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDSBOARD_DATA_DIR", str(tmp_path / "data"))
+    arguments = ["benchmark", "publish", str(example.folder), "--images"]
+    refused = CliRunner().invoke(cli, [*arguments, str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "Error: expected the images that toy was made with" in refused.stderr
+    published = CliRunner().invoke(cli, [*arguments, str(images)])
+    assert published.stdout == "Published toy version 1.\n", published.stderr
+    assert (tmp_path / "data/benchmarks/toy/1/public/target_images.npy").is_file()

@@ -1,0 +1,56 @@
+"""A forward pass through a model of linear layers, with what goes into and comes out of each of them.
+
+There the gradient of one example by the parameters of a layer is an outer product: of the gradient by the layer's outputs, the
+*slopes*, and the layer's inputs. Nothing that has as many numbers as there are parameters need be written out.
+
+Legend: n examples, C classes; of one linear layer: o outputs, i inputs and a constant 1 for the bias.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from worker.baselines.material import Examples
+
+
+class Pass(NamedTuple):
+    """A forward pass over n examples: logits (n, C), and of every linear layer its inputs (n, i) and its outputs (n, o)."""
+
+    logits_nC: torch.Tensor
+    inputs: list[torch.Tensor]
+    outputs: list[torch.Tensor]
+
+    def backward(self, values_n: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the gradient of every example's value by the outputs (n, o) of every layer."""
+        return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
+
+
+def run(model: nn.Module, examples: Examples) -> Pass | None:
+    """Run a model forward, keeping what goes into and comes out of its linear layers.
+
+    Returns None for a model with other parameters than those of linear layers with biases, or with a layer that sees an example
+    more than once: there the outer products are not all of the gradient.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
+    covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)
+    if covered != sum(parameter.numel() for parameter in model.parameters()):
+        return None
+    inputs: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
+
+    def keep(_layer: nn.Module, arguments: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        inputs.append(nn.functional.pad(arguments[0].detach(), (0, 1), value=1.0))
+        outputs.append(output)
+
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        logits_nC = model(examples.inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    once = len(inputs) == len(layers) and all(values.shape[:-1] == (len(logits_nC),) for values in inputs)
+    return Pass(logits_nC, inputs, outputs) if once else None
