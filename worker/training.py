@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator
 from worker import data as datasets
@@ -93,6 +92,7 @@ class Trainer:
         device.use_one_thread()  # whoever trains, the process that gathers included: more would change bits
         self.place = device.place(kind)
         self.recipe = recipe
+        self.augmenting = recipe if isinstance(recipe, Augmenting) else None
         self.engine = ENGINES[plan.engine]
         self.data = data
         self.inputs_nd, self.target_inputs = (
@@ -134,16 +134,16 @@ class Trainer:
         for seed in seeds:
             model = self.recipe.build()
             self.recipe.initialise(model, generator(*seed, INITIALISATION))
-            models.append(model.to(self.place))
+            models.append(model if self.place.type == device.CPU else model.to(self.place))  # which asks every module
         order_KEm = torch.stack([self.order(*each) for each in zip(seeds, examples, strict=True)])
         return models, order_KEm.to(self.place)
 
     def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
         """Draw what a model visits: int64 (E, m), or (E, m, 1 + a) with how its examples are altered."""
         order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
-        if isinstance(self.recipe, Augmenting):
-            return self.recipe.visits(generator(*seed, AUGMENTATION), order_Em)
-        return order_Em
+        if self.augmenting is None:
+            return order_Em
+        return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
 
     def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
         """Return the part of an order that its first steps are, all within one epoch."""
@@ -161,7 +161,8 @@ class Trainer:
         labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
         margins_KN = self.recipe.output(logits_KNC, labels_KN)
         accuracy_K = (logits_KNC.argmax(2) == labels_KN).double().mean(1)
-        loss_K = functional.cross_entropy(logits_KNC.mT, labels_KN, reduction="none").double().mean(1)
+        loss_KN = logits_KNC.logsumexp(2) - logits_KNC.gather(2, labels_KN.unsqueeze(2)).squeeze(2)
+        loss_K = loss_KN.double().mean(1)
         return Margins(margins_KN.float().cpu().numpy(), accuracy_K.cpu().numpy(), loss_K.cpu().numpy())
 
     def train_shard(self, numbers: range) -> Iterator[Margins | Shard]:
