@@ -59,7 +59,7 @@ check: $(VENV)/.dev $(VENV)/.references browser ## run the linters, the type che
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
 
-CORE := $(foreach room,masks margins scores grid products formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(room).py)
+CORE := $(foreach room,masks margins scores grid products headers npy safetensors npz formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(room).py)
 comma := ,
 space := $(subst ,, )
 

@@ -19,6 +19,8 @@ from ldsboard.problems import ProblemError
 STATUS = {
     "scores.unreadable": 422,
     "scores.truncated": 422,
+    "scores.damaged": 422,
+    "scores.several": 422,
     "scores.object": 422,
     "scores.dtype": 422,
     "scores.shape": 422,

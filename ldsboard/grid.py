@@ -19,7 +19,7 @@ from ldsboard.scores import check_finite
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.formats import ScoreArray
+    from ldsboard.headers import ScoreArray
 
 CHUNK_NUMBERS = 2**16
 """Scores rounded at a time: few enough for the steps between reading and writing to stay in the processor's cache."""

@@ -24,7 +24,7 @@ from ldsboard.scores import check_shape, read_scores
 from ldsboard.significance import ChanceSpread
 
 if TYPE_CHECKING:
-    from ldsboard.formats import ScoreArray
+    from ldsboard.headers import ScoreArray
 
 MOST_TARGETS = 512
 """Targets of a block: enough for the matrix product to run at speed."""

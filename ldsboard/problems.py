@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 TITLES = {
-    "scores.unreadable": "The file is not a readable .npy array",
+    "scores.unreadable": "The file is in no format that can be read",
     "scores.truncated": "The file does not have the size that its header claims",
+    "scores.damaged": "The file is damaged",
+    "scores.several": "The file does not hold exactly one array",
     "scores.object": "The file holds pickled Python objects",
     "scores.dtype": "The scores have an unsupported type",
     "scores.shape": "The scores have the wrong shape",

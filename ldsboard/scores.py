@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.formats import ScoreArray, check_dimensions, open_scores
+from ldsboard.formats import open_scores
+from ldsboard.headers import ScoreArray, check_dimensions
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def read_scores(scores: Any) -> ScoreArray:
     ----------
     scores
         An array, anything with ``__array__`` or DLPack on the CPU (a torch tensor, without importing torch), or the
-        path of a ``.npy`` file.
+        path of a ``.npy``, ``.safetensors`` or ``.npz`` file.
 
     Raises
     ------

@@ -1,0 +1,108 @@
+"""What the start of a score file says, in any format, before anything else is read or allocated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldsboard.problems import ProblemError
+
+ScoreArray = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
+
+HEADER_LIMIT = 64 * 1024
+"""Bytes from the start of a file within which its header must end."""
+
+MAX_DIMENSIONS, MAX_SIDE = 64, 2**63
+"""What numpy itself can describe."""
+
+FORMATS = "a .npy, .safetensors or .npz file with one array"
+SAVE_HINT = "Save the scores with numpy.save('scores.npy', scores.astype('float32'))."
+
+
+@dataclass(frozen=True)
+class Header:
+    """Item type, order and shape of the scores in a file, and where their bytes begin; they reach to its end."""
+
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def data_size(self) -> int:
+        """Bytes of the scores."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the whole file, if the header is true."""
+        return self.offset + self.data_size
+
+    def check_size(self, size: int) -> None:
+        """Raise ``scores.truncated`` unless a file of `size` bytes is what this header claims."""
+        if self.file_size != size:
+            raise self.truncated(f"{self.file_size} bytes", f"{size} bytes")
+
+    def truncated(self, expected: str, got: str) -> ProblemError:
+        """Return the error of a file that is not what this header claims."""
+        return ProblemError(
+            "scores.truncated",
+            expected=f"{expected} for {self.dtype} {self.shape}",
+            got=got,
+            hint="Write the file again, completely, and send it unchanged.",
+        )
+
+
+def unreadable(got: str, hint: str = SAVE_HINT) -> ProblemError:
+    """Return the error of a file that no format describes."""
+    return ProblemError("scores.unreadable", expected=FORMATS, got=got, hint=hint)
+
+
+def empty(got: str) -> ProblemError:
+    """Return the error of a file without anything in it."""
+    return ProblemError("scores.empty", expected=FORMATS, got=got, hint=SAVE_HINT)
+
+
+def pickled(got: str) -> ProblemError:
+    """Return the error of a file whose opening could run any code."""
+    return ProblemError(
+        "scores.object",
+        expected=FORMATS,
+        got=got,
+        hint="'ldsboard submit' converts a file of torch.save where you work. Or do it there yourself: "
+        "numpy.save('scores.npy', torch.load('scores.pt', weights_only=True).float().numpy()).",
+    )
+
+
+def unsupported_type(got: str) -> ProblemError:
+    """Return the error of scores that are not floating-point numbers of 2, 4 or 8 bytes."""
+    return ProblemError("scores.dtype", expected="float16, float32 or float64", got=got, hint=SAVE_HINT)
+
+
+def several(names: list[str], hint: str) -> ProblemError:
+    """Return the error of a file with several arrays, of which none is said to be the scores."""
+    shown = ", ".join(repr(name[:40]) for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
+    return ProblemError("scores.several", expected=FORMATS, got=f"{len(names)} arrays: {shown}{more}", hint=hint)
+
+
+def is_shape(sides: object) -> bool:
+    """Tell whether these are the sides of an array that numpy could describe."""
+    fits = isinstance(sides, list | tuple) and len(sides) <= MAX_DIMENSIONS
+    return fits and all(type(side) is int and 0 <= side < MAX_SIDE for side in sides)  # type: ignore[attr-defined]  # a list
+
+
+def check_dimensions(shape: tuple[int, ...]) -> None:
+    """Raise the error for scores that are not a table with at least one row and column."""
+    if len(shape) == 2 and all(shape):  # noqa: PLR2004
+        return
+    raise ProblemError(
+        "scores.empty" if 0 in shape else "scores.shape",
+        expected="two dimensions (n training examples, N targets)",
+        got=f"shape {shape}",
+        hint="Give one row per training example and one column per target.",
+    )

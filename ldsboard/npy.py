@@ -1,0 +1,73 @@
+"""NumPy's ``.npy`` files: their header, versions 1 to 3.
+
+It is parsed here rather than by numpy, because a file from a stranger may claim 2**40 elements, hold pickles, or carry a header
+that is no header at all; each of these must become a clear problem, not a MemoryError.
+"""
+
+from __future__ import annotations
+
+import ast
+import struct
+
+import numpy as np
+
+from ldsboard.headers import FORMATS, HEADER_LIMIT, SAVE_HINT, Header, is_shape, unreadable, unsupported_type
+from ldsboard.problems import ProblemError
+
+MAGIC = b"\x93NUMPY"
+
+
+def parse(start: bytes) -> Header:
+    """Parse the header of a file that begins with `MAGIC`.
+
+    Parameters
+    ----------
+    start
+        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+
+    Raises
+    ------
+    ProblemError
+        With code ``scores.unreadable``, ``scores.object`` or ``scores.dtype``.
+    """
+    offset, text = _header_text(start)
+    try:
+        fields = ast.literal_eval(text)
+        descr, fortran_order, shape = fields["descr"], fields["fortran_order"], fields["shape"]
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise unreadable("a header that is not a description of an array") from None
+    valid_shape = isinstance(shape, tuple) and is_shape(shape)
+    if len(fields) != 3 or type(fortran_order) is not bool or not valid_shape:  # noqa: PLR2004
+        raise unreadable("a header with a malformed shape or order")
+    return Header(_item_type(descr), fortran_order, shape, offset)
+
+
+def _header_text(start: bytes) -> tuple[int, str]:
+    """Return where the data begin, and the text between the magic string and them."""
+    prelude = {1: (10, "<H", "latin1"), 2: (12, "<I", "latin1"), 3: (12, "<I", "utf-8")}
+    if len(start) < 12 or start[6] not in prelude:  # noqa: PLR2004
+        raise unreadable("a truncated header or an unknown .npy version")
+    begin, size_format, encoding = prelude[start[6]]
+    offset = begin + struct.unpack(size_format, start[8:begin])[0]
+    if offset > HEADER_LIMIT:
+        raise unreadable(f"a header of {offset} bytes, over the limit of {HEADER_LIMIT}")
+    if offset > len(start):
+        raise unreadable("a file that ends within its header")
+    try:
+        return offset, start[begin:offset].decode(encoding)
+    except UnicodeDecodeError:
+        raise unreadable("a header that is not text") from None
+
+
+def _item_type(descr: object) -> np.dtype[np.floating]:
+    # Only the plain spelling: numpy.dtype() would evaluate far more than a type code.
+    if isinstance(descr, str) and descr in ("|O", "O"):
+        raise ProblemError(
+            "scores.object",
+            expected=FORMATS,
+            got="an array of Python objects, which would have to be unpickled",
+            hint="Stack the scores into one numeric array. " + SAVE_HINT,
+        )
+    if isinstance(descr, str) and descr[1:] in ("f2", "f4", "f8") and descr[0] in "<>=":
+        return np.dtype(descr)
+    raise unsupported_type(f"type {descr[:60]!r}" if isinstance(descr, str) else f"a {type(descr).__name__} of types")

@@ -1,0 +1,72 @@
+"""Safetensors files: eight bytes that say how long the header is, the header as JSON, and the bytes of the tensors.
+
+The header is parsed here in a few lines, since the library of that name maps whole files and builds an object for every tensor.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from ldsboard.headers import HEADER_LIMIT, Header, is_shape, several, unreadable, unsupported_type
+
+PRELUDE = 8
+TYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+METADATA = "__metadata__"
+ONE_HINT = "Save one tensor: safetensors.numpy.save_file({'scores': scores}, 'scores.safetensors')."
+
+
+def begins(start: bytes) -> bool:
+    """Tell whether a file begins as one of this format."""
+    return start[PRELUDE : PRELUDE + 1] == b"{"
+
+
+def parse(start: bytes) -> Header:
+    """Parse the header of a file that `begins` as one of this format, and check that it describes one tensor and no other byte.
+
+    Parameters
+    ----------
+    start
+        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+
+    Raises
+    ------
+    ProblemError
+        With code ``scores.unreadable``, ``scores.several``, ``scores.empty`` or ``scores.dtype``.
+    """
+    offset = PRELUDE + int.from_bytes(start[:PRELUDE], "little")
+    if offset > HEADER_LIMIT:
+        raise unreadable(f"a header of {offset} bytes, over the limit of {HEADER_LIMIT}", ONE_HINT)
+    if offset > len(start):
+        raise unreadable("a file that ends within its header")
+    try:
+        fields = json.loads(start[PRELUDE:offset].decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise unreadable("a header that is not JSON, or names something twice", ONE_HINT) from None
+    names = [name for name in fields if name != METADATA]
+    if len(names) != 1:
+        raise several(names, ONE_HINT)
+    return _header(fields[names[0]], offset)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a name that comes twice")
+    return fields
+
+
+def _header(tensor: object, offset: int) -> Header:
+    match tensor:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **others} if (
+            not others and is_shape(shape) and type(begin) is type(end) is int
+        ):
+            if dtype not in TYPES:
+                raise unsupported_type(f"type {dtype[:60]!r}")
+            header = Header(TYPES[dtype], fortran_order=False, shape=tuple(shape), offset=offset)
+            if (begin, end) == (0, header.data_size):
+                return header
+            raise unreadable(f"data_offsets that are not those of one {dtype} tensor {header.shape}"[:200], ONE_HINT)
+    raise unreadable("a header that does not describe a tensor by dtype, shape and data_offsets", ONE_HINT)
