@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ldsboard.headers import ScoreArray
     from ldsboard.problems import ProblemError
 
-__all__ = ["HEADER_LIMIT", "Header", "check_dimensions", "open_scores", "read_header"]
+__all__ = ["HEADER_LIMIT", "Header", "NpyHeader", "check_dimensions", "file_header", "open_scores", "read_header"]
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
@@ -80,6 +80,16 @@ def _refused(start: bytes) -> ProblemError:
     return unreadable(f"a file that begins with {start[:6]!r}")
 
 
+def file_header(path: str | PathLike[str]) -> Header:
+    """Return the header of a file, checked against the file's size; see `read_header`."""
+    with Path(path).open("rb") as file:
+        return _header_of(file)
+
+
+def _header_of(file: BinaryIO) -> Header:
+    return read_header(file.read(HEADER_LIMIT), os.fstat(file.fileno()).st_size)
+
+
 def open_scores(path: str | PathLike[str]) -> ScoreArray:
     """Return the scores of a file, memory-mapped unless they are compressed, after its header and size were checked.
 
@@ -91,7 +101,7 @@ def open_scores(path: str | PathLike[str]) -> ScoreArray:
         The file cannot be read.
     """
     with Path(path).open("rb") as file:
-        header = read_header(file.read(HEADER_LIMIT), os.fstat(file.fileno()).st_size)
+        header = _header_of(file)
         if isinstance(header, npz.MemberHeader):
             return npz.open_scores(file, header)
         order: Literal["C", "F"] = "F" if header.fortran_order else "C"
@@ -100,7 +110,8 @@ def open_scores(path: str | PathLike[str]) -> ScoreArray:
 
 
 # What the service's first stage calls until it asks `read_header`.
-NpyHeader, parse_npy_header = Header, _parse
+NpyHeader = Header
+parse_npy_header = _parse
 
 
 def check_size(header: Header, size: int) -> None:

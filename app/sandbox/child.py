@@ -6,6 +6,7 @@ JSON, and after scores an ``.npz``. It ends when it has answered, and dies when 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -17,14 +18,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from app.sandbox import limits
 from app.sandbox.lifeline import die_with
 from app.sandbox.truths import ground_truth
 from ldsboard import ProblemError
+from ldsboard.formats import file_header, open_scores
+from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ldsboard import GroundTruth
+    from ldsboard.headers import ScoreArray
     from ldsboard.result import Result
 
 NUMBERS = (
@@ -46,7 +51,9 @@ def run(request: dict[str, Any], service: Connection, parent: int) -> NoReturn:
         seal(service, parent)
         answer(request, service)
         status = 0
-    except BaseException:  # noqa: BLE001 -- the process ends here, whatever it was
+    except BaseException as error:  # noqa: BLE001 -- the process ends here, whatever it was
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            status = limits.OUT_OF_MEMORY
         traceback.print_exc()
     finally:
         os._exit(status)
@@ -59,7 +66,7 @@ def seal(service: Connection, parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     os.closerange(3, service.fileno())
     os.closerange(service.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    # Limits of this one process, by resource.setrlimit, belong here.
+    limits.hold_process()
     if sys.platform == "linux":
         # Hanging up raises SIGIO, which ends a process that does not ask for it: in the midst of any computation.
         fcntl.fcntl(service, fcntl.F_SETOWN, os.getpid())
@@ -77,7 +84,8 @@ def answer(request: dict[str, Any], service: Connection) -> None:
     truth, parts = ground_truth(request["benchmark"])  # whatever is wrong with that is not the file's fault
     arrays = b""
     try:
-        found, arrays = score(request, truth, {name: parts[name] for name in request["parts"]})
+        scores_nN = opened(request["scores"], truth, request["threads"])
+        found, arrays = score(scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"])
     except ProblemError as error:
         found = {"problem": error.problem.as_dict()}
     # A long answer waits for the service to read, and then SIGIO would say that it did.
@@ -87,9 +95,19 @@ def answer(request: dict[str, Any], service: Connection) -> None:
         service.send_bytes(arrays)
 
 
-def score(request: dict[str, Any], truth: GroundTruth, parts: dict[str, slice]) -> tuple[dict[str, Any], bytes]:
+def opened(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
+    """Open a file that fits the ground truth, within limits that follow from what its header says."""
+    header = file_header(path)
+    check_shape(header.shape, truth.n_train, truth.n_targets)  # before anything is inflated
+    limits.hold_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)
+    return open_scores(path)
+
+
+def score(
+    scores_nN: ScoreArray, truth: GroundTruth, parts: dict[str, slice], threads: int
+) -> tuple[dict[str, Any], bytes]:
     """Score one file; return the numbers of every part that was asked for, and their arrays."""
-    results = truth.score(request["scores"], splits=parts, threads=request["threads"])
+    results = truth.score(scores_nN, splits=parts, threads=threads)
     arrays = {f"{name}.influence": result.influence for name, result in results.items()}
     arrays |= {f"{name}.per_target": result.per_target for name, result in results.items()}
     buffer = io.BytesIO()

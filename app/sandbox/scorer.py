@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.errors import SandboxError
+from app.sandbox.limits import OUT_OF_MEMORY
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ GRACE_SECONDS = 5.0
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 """All that scoring processes are given of the environment: there is no setting and no credential in it."""
+
+ENDINGS = {
+    OUT_OF_MEMORY: "for want of memory",
+    -signal.SIGXCPU: "at its limit of processor time",
+}
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -154,10 +161,12 @@ def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tu
     return child, status
 
 
-def _ending(status: Connection) -> str:
+def _ending(exit_status: Connection) -> str:
     """Say how a child ended, if its fork server lived to see it."""
-    told = os.read(status.fileno(), 16) if status.poll(GRACE_SECONDS) else b""
-    return f"with status {told.decode()}" if told else "without a status"
+    told = os.read(exit_status.fileno(), 16) if exit_status.poll(GRACE_SECONDS) else b""
+    if not told:
+        return "without a status"
+    return ENDINGS.get(status := int(told), f"with status {status}")
 
 
 def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, Scored]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mmap  # noqa: F401 -- numpy imports it with the first file that it maps, and a child should import nothing
+import encodings.cp437  # noqa: F401 -- in which archives name their files; as with the next line, a child should import nothing
+import mmap  # noqa: F401 -- numpy imports it with the first file that it maps
 from functools import lru_cache
 from pathlib import Path
 

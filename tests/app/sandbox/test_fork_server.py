@@ -64,7 +64,7 @@ def test_they_know_neither_the_database_nor_the_settings() -> None:
     modules = ended.stdout.split()
     assert "ldsboard.groundtruth" in modules
     ours = {name for name in modules if name.startswith("app.")}
-    assert ours == {f"app.sandbox{name}" for name in ("", ".forking", ".child", ".truths", ".lifeline")}
+    assert ours == {f"app.sandbox{name}" for name in ("", ".forking", ".child", ".truths", ".lifeline", ".limits")}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
 
 
@@ -128,7 +128,9 @@ def test_a_scoring_process_imports_nothing(
     np.save(tmp_path / "bad.npy", np.full_like(large.scores(), np.nan))
     idle.start()
     assert "import time:" in load(idle, large.folder, capfd)
-    idle.score(large.folder, tmp_path / "scores.npy", PARTS)
+    np.savez_compressed(tmp_path / "scores.npz", large.scores())
+    for name in ("scores.npy", "scores.npz"):
+        idle.score(large.folder, tmp_path / name, PARTS)
     with pytest.raises(ProblemError, match="400000 NaN"):
         idle.score(large.folder, tmp_path / "bad.npy", PARTS)
     assert "import time:" not in capfd.readouterr().err

@@ -1,0 +1,122 @@
+"""What the kernel keeps a scoring process from, and what is said of one that ended so."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.errors import SandboxError
+from app.sandbox import limits
+from tests.app.benchmarks import Example, write_benchmark
+from tests.app.processes import alive
+from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
+from tests.app.service import PATIENCE_SECONDS, ROOT, npy, until
+from tests.hostile.files import saved, zipped
+
+if TYPE_CHECKING:
+    from app.sandbox.scorer import Scorer
+
+
+def _limits(pid: int) -> dict[str, str]:
+    """Return the soft limits of a process."""
+    lines = (Path("/proc") / str(pid) / "limits").read_text().splitlines()[1:]
+    return {line[:26].strip(): line[26:].split()[0] for line in lines}
+
+
+def _address_space(pid: int) -> int:
+    pages = int((Path("/proc") / str(pid) / "statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+def test_a_child_is_limited_before_it_opens_its_file_and_the_fork_server_is_not(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    held, free = _limits(stuck.child), _limits(pid_of(scorer))
+    assert held["Max core file size"] == "0"
+    assert held["Max open files"] == str(limits.OPEN_FILES)
+    assert limits.WRITTEN_BYTES <= int(held["Max file size"]) < 2**40
+    assert limits.MORE_PROCESSES < int(held["Max processes"]) < limits.MORE_PROCESSES + 100_000
+    assert free["Max file size"] == "unlimited"
+    assert int(free["Max open files"]) > limits.OPEN_FILES
+    stuck.let_go()
+
+
+PROGRAM = """
+import mmap, os, tempfile
+import numpy as np
+from app.sandbox import limits
+
+silent, end = os.pipe()
+
+def fork():
+    if os.fork() == 0:
+        os.close(end)
+        os.read(silent, 1)
+        os._exit(0)
+
+limits.CPU_SECONDS = limits.PRODUCTS_PER_SECOND = 1
+if os.getuid() == 0:
+    os.setuid(65534)  # root may have any number of processes
+limits.MORE_PROCESSES = 3
+limits.hold_process()
+limits.hold_work(M=0, n=100, N=100, data_bytes=80_000, threads=1)
+"""
+DEEDS = {
+    "memory": ("np.ones(10**9)", "MemoryError"),
+    "mapped memory": ("mmap.mmap(-1, 2**33)", "[Errno 12]"),
+    "files": ("[open('/dev/null') for _ in range(40)]", "[Errno 24]"),
+    "a long file": ("tempfile.TemporaryFile(buffering=0).truncate(2**40)", "[Errno 27]"),
+    "processes": ("[fork() for _ in range(100)]", "[Errno 11]"),
+    "processor time": ("while True: pass", ""),
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_the_kernel_ends_what_goes_too_far(deed: str, tmp_path: Path) -> None:
+    code, error = DEEDS[deed]
+    command = [sys.executable, "-c", PROGRAM + code]
+    with (tmp_path / "log").open("wb") as log:
+        ended = subprocess.run(command, cwd=ROOT, stderr=log, timeout=PATIENCE_SECONDS, check=False)
+    assert ended.returncode == (1 if error else -signal.SIGXCPU)
+    assert error in (tmp_path / "log").read_text()
+
+
+def test_what_scoring_needs_is_left(scorer: Scorer, tmp_path: Path) -> None:
+    large = write_benchmark(tmp_path, n=2000, N=200)
+    for name, content in {
+        "npy": npy(large.scores()),
+        "safetensors": saved(large.scores()),
+        "npz": zipped(large.scores()),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert are_right(scorer.score(large.folder, tmp_path / name, PARTS), large)
+
+
+def test_a_child_without_memory_says_so_and_the_next_has_its_own(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
+    large = write_benchmark(tmp_path, n=2000, N=1000)
+    path = tmp_path / "scores.npy"
+    np.save(path, large.scores().astype(np.float64))
+    scorer.score(large.folder, path, PARTS)
+    room = _address_space(pid_of(scorer)) + 2**22  # for the child too, which maps 2**24 bytes
+    resource.prlimit(pid_of(scorer), resource.RLIMIT_AS, (room, room))
+    with pytest.raises(SandboxError, match="ended for want of memory before it answered"):
+        scorer.score(large.folder, path, PARTS)
+    np.save(path, toy.scores())
+    assert are_right(scorer.score(toy.folder, path, PARTS), toy)
+
+
+def test_a_child_out_of_processor_time_is_reported(scorer: Scorer, toy: Example, scores: Path) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    os.kill(stuck.child, signal.SIGXCPU)
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    assert str(stuck.let_go()) == "the scoring process ended at its limit of processor time before it answered"
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
