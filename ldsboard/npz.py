@@ -32,6 +32,7 @@ MOST_INFLATION = 1032
 """How many times its size a deflated stream can inflate to."""
 
 PIECE_BYTES = 1 << 17
+MOST_LETTERS = 255
 DESCRIPTOR_BYTES = 24
 ONE_HINT = "Save one array: numpy.savez('scores.npz', scores=scores.astype('float32'))."
 PICKLES = (".pkl", ".pickle")
@@ -119,7 +120,8 @@ def _check_name(name: str) -> None:
     if name.endswith(PICKLES):
         raise pickled(f"an archive with pickled objects ({name[:40]!r}), as torch.save writes them")
     # It is never used as a path. Whoever writes one like that means to have it used.
-    if not name.endswith(".npy") or not name.isprintable() or any(sign in name for sign in "/\\:"):
+    plain = name.isprintable() and len(name) <= MOST_LETTERS and not any(sign in name for sign in "/\\:")
+    if not (plain and name.endswith(".npy")):
         raise unreadable(f"an archive with the file {name[:40]!r}", ONE_HINT)
 
 

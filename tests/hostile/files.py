@@ -81,7 +81,7 @@ def deflated(content: bytes) -> bytes:
 
 def archive(*entries: Entry, comment: bytes = b"", count: int | None = None, listed: bool = True) -> bytes:
     """Return a zip archive of these files."""
-    files = directory = b""
+    files, directory = bytearray(), bytearray()
     for entry in entries:
         said = entry.said(len(files), entry.header | entry.listed)
         directory += struct.pack(
@@ -107,7 +107,7 @@ def archive(*entries: Entry, comment: bytes = b"", count: int | None = None, lis
         files += said["name"] + said["extra"] + entry.body + entry.behind
     number = len(entries) if count is None else count
     end = (b"PK\x05\x06", 0, 0, number, number, len(directory), len(files), len(comment))
-    return files + (directory if listed else b"") + struct.pack("<4s4H2LH", *end) + comment
+    return bytes(files) + bytes(directory if listed else b"") + struct.pack("<4s4H2LH", *end) + comment
 
 
 def zipped(array: np.ndarray[Any, Any], **said: Any) -> bytes:

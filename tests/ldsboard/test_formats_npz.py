@@ -109,6 +109,7 @@ AT_THE_START = {
     "cut within the first header": (zipped(SCORES)[:29], "scores.unreadable"),
     "cut within the name": (zipped(SCORES)[:35], "scores.unreadable"),
     "a name of 64 KiB": (zipped(SCORES, name=b"a" * 65_531 + b".npy"), "scores.unreadable"),
+    "a name of 256 letters": (zipped(SCORES, name=b"a" * 252 + b".npy"), "scores.unreadable"),
     "cut within the file": (zipped(SCORES)[:-400], "scores.truncated"),
     "cut within the stored file": (zipped(SCORES, method=STORED)[:-400], "scores.truncated"),
     "cut within the streamed file": (streamed(STORED)[:-400], "scores.truncated"),

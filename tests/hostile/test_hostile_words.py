@@ -1,0 +1,82 @@
+"""Names and texts of strangers: refused, or shown as the text that they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from tests.hostile.conftest import Board
+
+METHODS = {
+    "HTML": "<script>alert(1)</script>",
+    "an attribute": 'a"onmouseover="alert(1)',
+    "a turn to the left": "ours\u202egro.live",
+    "a newline": "ours\n",
+    "a line in the log": "ours\r\n127.0.0.1 - GET /",
+    "a formula": "=1+1",
+    "a minus": "-ours",
+    "a path": "../../etc/passwd",
+    "a null byte": "ours\0",
+    "a letter that looks like another": "\u043eurs",
+    "10 kB": "a" * 10_000,
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_that_is_no_slug_is_refused(board: Board, name: str) -> None:
+    before = board.service.rows()
+    response = board.service.submit(board.token, board.example.name, board.good(), method=METHODS[name])
+    assert (response.status_code, response.json()["code"]) == (422, "request.invalid")
+    assert len(response.content) < 2000
+    assert board.service.rows() == before
+
+
+TEXTS = {
+    "HTML": "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "an attribute": "\"onmouseover='alert(1)'",
+    "a template": "{{ 7 * 7 }}{% for x in y %}",
+    "turns to the left and back": "safe \u202egpj.exe\u202c \u2066title\u2069",
+    "newlines": "one\ntwo\r\nthree",
+    "a formula": '=HYPERLINK("http://example.org","click")',
+    "a formula behind a plus": "+cmd|' /C calc'!A0",
+    "a formula behind an at sign": "@SUM(1+1)*cmd|' /C calc'!A0",
+    "a formula behind a minus": "-2+3",
+    "a cell that ends": '","=1+1","',
+    "200 letters of four bytes": "\U0001f600" * 200,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_title_is_shown_as_the_text_that_it_is(board: Board, name: str) -> None:
+    service, text = board.service, TEXTS[name]
+    method = f"m{list(TEXTS).index(name)}"
+    view = service.scored(board.token, board.example.name, board.good(), method=method, title=text, device=text[:100])
+    assert view["title"] == text
+    for page in (f"/benchmarks/{board.example.name}", f"/submissions/{view['id']}"):
+        shown = httpx.get(f"{service.url}{page}", trust_env=False)
+        assert shown.status_code == 200
+        assert "<script>alert" not in shown.text
+        assert "<img src=x" not in shown.text
+        assert '"onmouseover=' not in shown.text
+    table = service.client.get(f"/benchmarks/{board.example.name}/leaderboard", params={"format": "csv"})
+    (row,) = [row for row in csv.DictReader(io.StringIO(table.text, newline="")) if row["id"] == view["id"]]
+    assert row["title"].lstrip("'") == text
+    for cell in row.values():
+        assert not cell.startswith(("=", "+", "@", "\t", "\r"))
+        assert not cell.startswith("-") or float(cell) < 0
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("title", "t" * 10_000), ("title", "t" * 201), ("device", "d" * 10_000)], ids=len
+)
+def test_a_text_that_is_too_long_is_refused(board: Board, field: str, text: str) -> None:
+    before = board.service.rows()
+    response = board.service.submit(board.token, board.example.name, board.good(), **{field: text})
+    assert (response.status_code, response.json()["code"]) == (422, "request.invalid")
+    assert board.service.rows() == before
