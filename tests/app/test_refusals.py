@@ -47,7 +47,8 @@ def _pickled() -> bytes:
 FILES = {
     "empty": ("scores.empty", b""),
     "a text": ("scores.unreadable", b"0.1,0.2,0.3\n"),
-    "an archive": ("scores.unreadable", _archive(scores=SCORES)),
+    "an archive with a folder": ("scores.unreadable", _archive(**{"a/scores": SCORES})),
+    "an archive of objects": ("scores.object", _archive(scores=np.array([[None]]))),
     "ends in its header": ("scores.unreadable", npy(SCORES)[:100]),
     "a broken header": ("scores.unreadable", npy(SCORES).replace(b"'descr'", b"'descr:")),
     "a header of another make": ("scores.unreadable", _claiming("(60, -7)")),

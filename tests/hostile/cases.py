@@ -1,7 +1,8 @@
 """The corpus: score files of strangers, and what becomes of each.
 
-``start``: refused from its first 64 KiB, without a row or a file. ``content``: accepted, then rejected by the scoring process.
-``scored``: odd, but right; no more of it is used than its header says.
+``start``: refused from its first 64 KiB, without a row or a file. ``body``: refused while it comes or has just come, which only
+compressed bodies can be; an expired submission stays, and counts for nothing. ``content``: accepted, then rejected by the scoring
+process. ``scored``: odd, but right; no more of it is used than its header says.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ NPZ = {
 
 
 def zstd(content: bytes, mib_of_zeros: int = 0, window: int = 0x58) -> bytes:
-    """Return a frame of zstd, of 2 MiB window unless it says more: this content in raw blocks, then zeros in blocks of one byte."""
+    """Return a frame of zstd, with a window of 2 MiB: this content in raw blocks, then zeros in blocks of one byte."""
     pieces = [content[i : i + 2**17] for i in range(0, len(content), 2**17)]
     blocks = [(len(piece) << 3).to_bytes(3, "little") + piece for piece in pieces]
     blocks += [(2**17 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"] * (8 * mib_of_zeros)
@@ -261,14 +262,14 @@ ENCODED = {
     "gzip": Case(lambda: GZIP, "", "scored", "gzip"),
     "zstd": Case(lambda: zstd(npy(SCORES + 1)), "", "scored", "zstd"),
     "gzip of zeros, 3 GiB": Case(lambda: gzip.compress(bytes(MIB)) * 3072, "scores.unreadable", encoding="gzip"),
-    "zstd of zeros, 3 GiB": Case(lambda: zstd(b"", 3072), "scores.unreadable", encoding="zstd"),
+    "zstd of zeros, 100 MiB": Case(lambda: zstd(b"", 100), "scores.unreadable", encoding="zstd"),
     "a header and 3 GiB in gzip": Case(
-        lambda: gzip.compress(HEADER) + gzip.compress(bytes(MIB)) * 3072, "upload.too_large", encoding="gzip"
+        lambda: gzip.compress(HEADER) + gzip.compress(bytes(MIB)) * 3072, "upload.too_large", "body", "gzip"
     ),
-    "a header and 3 GiB in zstd": Case(lambda: zstd(HEADER, 3072), "upload.too_large", encoding="zstd"),
-    "a header and 100 MiB in zstd": Case(lambda: zstd(HEADER, 100), "scores.truncated", encoding="zstd"),
-    "less than the header says": Case(lambda: gzip.compress(PLAIN[:-1]), "scores.truncated", encoding="gzip"),
-    "gzip cut short": Case(lambda: GZIP[:-20_000], "scores.truncated", encoding="gzip"),
+    "a header and 3 GiB in zstd": Case(lambda: zstd(HEADER, 3072), "upload.too_large", "body", "zstd"),
+    "a header and 100 MiB in zstd": Case(lambda: zstd(HEADER, 100), "scores.truncated", "body", "zstd"),
+    "less than the header says": Case(lambda: gzip.compress(PLAIN[:-1]), "scores.truncated", "body", "gzip"),
+    "gzip cut short": Case(lambda: GZIP[:-20_000], "scores.truncated", "body", "gzip"),
     "gzip in gzip": Case(lambda: gzip.compress(GZIP), "scores.unreadable", encoding="gzip"),
     "gzip in gzip, and said": Case(lambda: gzip.compress(GZIP), "upload.encoding", encoding="gzip, gzip"),
     "no gzip": Case(lambda: PLAIN, "upload.encoding", encoding="gzip"),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from app.db.models import File
+from app.db.models import File, State, Submission
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service, npy, until
 from tests.hostile.cases import N, n
@@ -49,6 +49,11 @@ class Board:
         """Return the files that submissions refer to."""
         with self.service.database.read() as session:
             return set(session.scalars(select(File.sha256)))
+
+    def living(self) -> int:
+        """Return how many submissions there are that have not expired."""
+        with self.service.database.read() as session:
+            return session.scalar(select(func.count()).where(Submission.state != State.EXPIRED)) or 0
 
     def send(self, content: bytes, encoding: str | None) -> httpx.Response:
         """Send a score file under a Content-Encoding."""
