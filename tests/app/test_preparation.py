@@ -58,7 +58,7 @@ def test_files_scored_at_once_share_the_processors(tmp_path: Path, at_once: int,
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_child_takes_as_many_threads_as_it_is_told(
-    toy: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+    toy: Example, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     masks_Mn, margins_MRN, parts = toy.bundle.scored_arrays()
     truth, told = GroundTruth(masks_Mn, margins_MRN), []
@@ -69,8 +69,6 @@ def test_a_child_takes_as_many_threads_as_it_is_told(
 
     plain = truth.score
     monkeypatch.setattr(truth, "score", noting)
-    path = tmp_path / "scores.npy"
-    np.save(path, toy.scores())
-    answer, _ = child.score({"scores": str(path), "threads": threads}, truth, {"public": parts["public"]})
+    answer, _ = child.score(toy.scores(), truth, {"public": parts["public"]}, threads)
     assert told == [threads]
     assert answer["parts"]["public"]["lds"] == toy.offline(toy.scores())["public"].lds
