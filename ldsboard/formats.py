@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ldsboard.headers import ScoreArray
     from ldsboard.problems import ProblemError
 
-__all__ = ["HEADER_LIMIT", "Header", "NpyHeader", "check_dimensions", "file_header", "open_scores", "read_header"]
+__all__ = ["HEADER_LIMIT", "Header", "file_header", "open_scores", "read_header"]
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
@@ -107,13 +107,3 @@ def open_scores(path: str | PathLike[str]) -> ScoreArray:
         order: Literal["C", "F"] = "F" if header.fortran_order else "C"
         scores_nN: ScoreArray = np.memmap(file, header.dtype, "r", header.offset, header.shape, order)
         return scores_nN
-
-
-# What the service's first stage calls until it asks `read_header`.
-NpyHeader = Header
-parse_npy_header = _parse
-
-
-def check_size(header: Header, size: int) -> None:
-    """Raise ``scores.truncated`` unless a file of `size` bytes is what its header claims."""
-    header.check_size(size)

@@ -50,7 +50,7 @@ async def submit(
     dry_run: Annotated[bool, Query(description="only check the file; nothing is kept or counted")] = False,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> SubmissionView | DryRunView:
-    """Submit a score file: the raw body of the request is the .npy file, n x N float16, float32 or float64.
+    """Submit a score file: the raw body is a .npy, .safetensors or .npz file with one array, n x N float16, float32 or float64.
 
     With `dry_run` the answer is 200 and says that the file would be taken, as `ldsboard validate` does.
     """

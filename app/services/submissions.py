@@ -11,7 +11,7 @@ from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submissio
 from app.db.uploads import Upload
 from app.services import files, provenance
 from ldsboard import result
-from ldsboard.formats import HEADER_LIMIT, check_dimensions, check_size, parse_npy_header
+from ldsboard.formats import read_header
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_shape
 
@@ -46,10 +46,7 @@ def check_start(version: Version, start: bytes, size: int | None) -> None:
     size
         Bytes of the whole file; None while that is not known.
     """
-    header = parse_npy_header(start[:HEADER_LIMIT])
-    check_dimensions(header.shape)
-    if size is not None:
-        check_size(header, size)
+    header = read_header(start, size)
     check_shape(header.shape, version.manifest["n_train"], version.manifest["n_targets"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from app.rooms import Rooms

@@ -278,6 +278,4 @@ ENCODED = {
     "brotli": Case(lambda: PLAIN, "upload.encoding", encoding="br"),
     "an encoding of 10 kB": Case(lambda: PLAIN, "upload.encoding", encoding="x" * 10_000),
 }
-"""Bodies with a Content-Encoding; in the corpus once the service reads them."""
-
-FILES = NPY | OTHER_FORMATS | SAFETENSORS | NPZ
+FILES = NPY | OTHER_FORMATS | SAFETENSORS | NPZ | ENCODED
