@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 
 from ldsboard import ProblemError
 from ldsboard import npy as our_npy
-from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
+from ldsboard.formats import HEADER_LIMIT, file_header, open_scores, read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,7 @@ def test_headers_are_read_as_numpy_reads_them(version: tuple[int, int], order: s
     assert parsed.file_size == len(data)
     path = tmp_path / "scores.npy"
     path.write_bytes(data)
+    assert file_header(path) == parsed
     mapped = open_scores(path)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, np.load(path))

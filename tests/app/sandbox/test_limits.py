@@ -15,6 +15,7 @@ import pytest
 
 from app.errors import SandboxError
 from app.sandbox import limits
+from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.processes import alive
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
@@ -54,6 +55,7 @@ PROGRAM = """
 import mmap, os, tempfile
 import numpy as np
 from app.sandbox import limits
+from ldsboard import ProblemError
 
 silent, end = os.pipe()
 
@@ -99,6 +101,14 @@ def test_what_scoring_needs_is_left(scorer: Scorer, tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).write_bytes(content)
         assert are_right(scorer.score(large.folder, tmp_path / name, PARTS), large)
+
+
+def test_nothing_is_inflated_of_another_shape(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
+    path = tmp_path / "scores.npz"
+    path.write_bytes(zipped(toy.scores().T, listed={"crc": 7}))
+    with pytest.raises(ProblemError) as raised:
+        scorer.score(toy.folder, path, PARTS)
+    assert raised.value.problem.code == "scores.transposed"  # and not that it is damaged
 
 
 def test_a_child_without_memory_says_so_and_the_next_has_its_own(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
