@@ -181,7 +181,7 @@ SAFETENSORS = {
     ),
     "no tensor": Case(lambda: safetensors({}), "scores.several"),
     "the same name twice": Case(
-        lambda: safetensors(b'{"a":' + json.dumps(tensor(SCORES)).encode() + b',"a":1}', DATA), "scores.unreadable"
+        lambda: safetensors(b'{"a":1,"a":' + json.dumps(tensor(SCORES)).encode() + b"}", DATA), "scores.unreadable"
     ),
     "a hole": Case(lambda: safetensors({"a": tensor(SCORES, 8)}, bytes(8) + DATA), "scores.unreadable"),
     "offsets beyond the file": Case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SCORES = np.arange(12, dtype=np.float32).reshape(4, 3)
 DATA = SCORES.tobytes()
+SAVED = json.dumps({"a": tensor(SCORES)}).encode()
 
 
 def code_of(content: bytes, size: int | None = None) -> str:
@@ -55,8 +57,11 @@ BROKEN = {
     "no text": (safetensors(b"{\xff\xfe}"), "scores.unreadable"),
     "deep": (safetensors(b'{"a":' + b"[" * 60_000), "scores.unreadable"),
     "a number of 60,000 digits": (safetensors(b'{"a":' + b"9" * 60_000 + b"}"), "scores.unreadable"),
-    "the same name twice": (safetensors(b'{"a":1,"a":2}'), "scores.unreadable"),
-    "the same field twice": (safetensors(b'{"a":{"dtype":"F32","dtype":"F64"}}'), "scores.unreadable"),
+    "the same name twice": (safetensors(b'{"a":1,' + SAVED[1:], DATA), "scores.unreadable"),
+    "the same field twice": (
+        safetensors(SAVED.replace(b'"dtype"', b'"dtype":"F64","dtype"'), DATA),
+        "scores.unreadable",
+    ),
     "no tensor": (safetensors({"__metadata__": {"a": "b"}}), "scores.several"),
     "a tensor that is a number": (safetensors({"a": 1}), "scores.unreadable"),
     "no offsets": (safetensors({"a": {"dtype": "F32", "shape": [4, 3]}}), "scores.unreadable"),
