@@ -29,6 +29,7 @@ from ldsboard.problems import ProblemError
 from ldsboard.result import WARNINGS
 from ldsboard.scores import check_finite, check_shape, read_scores
 from ldsboard.sending import Origin, Reported
+from ldsboard.tensors import as_score_file
 
 cli = typer.Typer(
     help="Score data attribution methods by the linear datamodeling score.",
@@ -38,7 +39,11 @@ cli = typer.Typer(
 output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 Scores = Annotated[
-    Path, typer.Argument(help="A .npy file of scores, (n training examples, N targets).", show_default=False)
+    Path,
+    typer.Argument(
+        help="A .npy, .safetensors or .npz file of scores, (n training examples, N targets); or a tensor in a .pt file.",
+        show_default=False,
+    ),
 ]
 BenchmarkName = Annotated[str, typer.Argument(help="Name of the benchmark.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -51,7 +56,7 @@ Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="API to
 @cli.command()
 def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as_json: AsJson = False) -> None:
     """Score a file on the public subsets of a pulled benchmark, offline."""
-    result = GroundTruth.from_pulled(benchmark, server=server).score(scores)
+    result = GroundTruth.from_pulled(benchmark, server=server).score(as_score_file(scores))
     low, high = result.confidence_interval
     numbers = {
         "lds": result.lds,
@@ -74,7 +79,7 @@ def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as
 def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None) -> None:
     """Check offline whether a file could be submitted to a pulled benchmark."""
     manifest = Bundle.open(pulled(benchmark, server)).manifest
-    array = read_scores(scores)
+    array = read_scores(as_score_file(scores))
     check_shape(array.shape, manifest.n_train, manifest.n_targets)
     check_finite(array)
     output.print(f"{scores} fits {benchmark} version {manifest.version}: {array.dtype} {array.shape}", markup=False)
@@ -82,7 +87,12 @@ def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None)
 
 @cli.command()
 def submit(
-    scores: Annotated[Path | None, typer.Argument(help="A .npy file of scores, (n, N).", show_default=False)] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A .npy, .safetensors or .npz file of scores, (n, N); or a tensor in a .pt file.", show_default=False
+        ),
+    ] = None,
     benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark.", show_default=False)] = None,
     *,
     method: Annotated[str, typer.Option(help="Slug of the method: a-z, 0-9, '.', '_', '-'.", show_default=False)] = "",
@@ -123,6 +133,7 @@ def submit(
             else:
                 origin, cost = Origin(repository, commit), Reported(seconds, device, models)
                 about: dict[str, Any] = {"method": method, "kind": kind, "title": title, "cost": cost, "origin": origin}
+                scores = as_score_file(scores)
                 with progress.sending(errors, scores.name, scores.stat().st_size) as advance:
                     submission = sending.submit(client, benchmark, scores, advance=advance, **about)
         except (ClientError, KeyboardInterrupt):
