@@ -69,6 +69,7 @@ check-all: check bench ## check, all simulations of the scoring rules in full (1
 bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and training against their plain forms
 	$(BIN)/python -m tests.bench.scoring
 	$(BIN)/python -m tests.bench.service
+	$(BIN)/python -m tests.bench.upload
 	$(BIN)/python -m worker bench
 
 chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and count what is there in the end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from app.demo import BASELINES, BENCHMARK, PRACTICE, Demo, marks
 from app.services import benchmarks, leaderboard
 from app.services.comparison import compare
 from app.settings import Settings
-from tests.app.service import ROOT
+from tests.app.service import ROOT, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,20 +26,13 @@ HIDDEN_SEED = "5eed" * 8
 """Fixed, so that the random baseline's distance from chance is the same in every run."""
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     (start, end), (practice_start, practice_end) = marks(BENCHMARK), marks(PRACTICE)
     readme.write_text(f"Before\n{start}\nold\n{end}\nafter\n{practice_start}\n{practice_end}\n")
     settings = Settings(data_dir=tmp_path / "data")
     ran = subprocess.run(
-        [sys.executable, "-m", "app", "demo", "--port", str(_free_port()), "--table", str(readme)],
+        [sys.executable, "-m", "app", "demo", "--port", str(free_port()), "--table", str(readme)],
         cwd=ROOT,
         env=os.environ | {"LDSBOARD_DATA_DIR": str(settings.data_dir), "LDSBOARD_HIDDEN_SEED": HIDDEN_SEED},
         capture_output=True,
@@ -75,7 +67,7 @@ def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_pat
 
 def _submits_to_the_practice_board(settings: Settings, database: Database, readme: Path) -> None:
     """With the two methods that cost nothing; the others take minutes."""
-    demo, before = Demo(settings, database, _free_port()), readme.read_text()
+    demo, before = Demo(settings, database, free_port()), readme.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LDSBOARD_DATA_DIR", str(settings.data_dir))
         with demo.serving():

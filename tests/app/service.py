@@ -60,7 +60,7 @@ class Service:
         self.settings = Settings(data_dir=folder / "data", **settings)
         self.settings.data_dir.mkdir(parents=True)
         self.log = folder / "server.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.environment = os.environ | {
             f"LDSBOARD_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self.settings.model_dump(exclude_unset=True).items()
@@ -200,7 +200,8 @@ class Service:
         return {path.name for path in self.settings.storage_dir.rglob("*") if path.is_file()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,0 +1,111 @@
+"""A file of 400 MB sent over loopback, beside a bare uvicorn that drops what it receives: ``python -m tests.bench.upload``.
+
+Both are processes of their own, and take turns. The service's time is until its 202: received, hashed, synchronised to disk,
+header checked, rows committed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import ROOT, Service, free_port, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+n, N = 5000, 20_000
+ROUNDS, CHUNK = 5, 2**20
+
+SINK = """
+import sys
+import uvicorn
+
+async def sink(scope, receive, send):
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+    await send({"type": "http.response.start", "status": 202, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+uvicorn.run(sink, port=int(sys.argv[1]), log_level="warning", access_log=False, lifespan="off")
+"""
+
+
+@contextmanager
+def sink() -> Iterator[str]:
+    """Run the bare server, and yield its address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    process = subprocess.Popen([sys.executable, "-c", SINK, str(port)], cwd=ROOT)
+    try:
+        until(lambda: _answers(url), "a bare server")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def send(client: httpx.Client, url: str, content: memoryview, headers: dict[str, str]) -> float:
+    """Send the file, and return the seconds until the answer."""
+    pieces = (bytes(content[start : start + CHUNK]) for start in range(0, len(content), CHUNK))
+    began = perf_counter()
+    client.put(url, content=pieces, headers=headers | {"Content-Length": str(len(content))}).raise_for_status()
+    return perf_counter() - began
+
+
+def peak(pid: int) -> float:
+    """Return the most memory that a process held since it was asked to forget that, in MiB."""
+    status = (Path("/proc") / str(pid) / "status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    with TemporaryDirectory() as folder, sink() as bare:
+        example = write_benchmark(Path(folder), "bench", n=n, N=N, public=20, ranking=100)
+        path = Path(folder) / "scores.npy"
+        np.save(path, np.random.default_rng(0).normal(size=(n, N)).astype(np.float32))
+        content = memoryview(path.read_bytes())
+        # What comes in is not scored before the end, so that nothing else runs beside it.
+        with Service(Path(folder) / "service", scoring_processes=1) as service, httpx.Client(timeout=None) as client:  # noqa: S113 -- as long as it takes
+            service.publish(example.folder)
+            headers = {"Authorization": f"Bearer {service.token('bench')}"}
+            address = f"{service.url}/api/v1/benchmarks/bench/submissions?kind=practice&method=m-"
+            ours, theirs, rises = [], [], []
+            for turn in range(ROUNDS + 1):
+                (Path("/proc") / str(service.process.pid) / "clear_refs").write_text("5")
+                before = peak(service.process.pid)
+                ours.append(send(client, f"{address}{turn}", content, headers))
+                rises.append(peak(service.process.pid) - before)
+                service.idle()
+                theirs.append(send(client, bare, content, {}))
+    print(f"An upload of {len(content) / 1e6:.0f} MB over loopback, {ROUNDS} after a first")
+    print(f"  {'seconds':38} {'best':>6} {'median':>7} {'worst':>6}")
+    for name, seconds in {"the service, until its 202": ours[1:], "a bare uvicorn that drops it": theirs[1:]}.items():
+        print(f"  {name:38} {min(seconds):6.3f} {np.median(seconds):7.3f} {max(seconds):6.3f}")
+    ratio = min(ours[1:]) / min(theirs[1:])
+    print(f"  the service takes {ratio:.2f} x the bare one's time; its memory rose by {max(rises):.0f} MiB at most")
+
+
+if __name__ == "__main__":
+    main()
