@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 60.0
 """How long an upload may send nothing before it is given up."""
 
+WRITE_BYTES = 1 << 20
+"""What is gathered before it is written: handing a small piece to another thread takes longer than writing it."""
+
 
 def stated_length(request: Request, limit: int) -> int:
     """Return the Content-Length of a request.
@@ -76,12 +79,17 @@ class Body:
         ProblemError
             ``upload.interrupted``, ``upload.too_large``, ``upload.encoding``, ``internal.full``.
         """
+        waiting = bytearray()
         try:
             while until is None or self._arrival.size < until:
                 chunk = await anext(self._chunks)
                 self._received += len(chunk)
-                await run_in_threadpool(self._write, chunk)
+                waiting += chunk
+                if until is not None or len(waiting) >= WRITE_BYTES:
+                    await run_in_threadpool(self._write, bytes(waiting))
+                    waiting.clear()
         except StopAsyncIteration:
+            await run_in_threadpool(self._write, bytes(waiting))
             if self._received == self._length:
                 return
             raise interrupted(self._length) from None
