@@ -76,7 +76,7 @@ def test_submissions_to_different_versions_cannot_be_compared(
 ) -> None:
     sent = []
     for version in (1, 2):
-        example = write_benchmark(tmp_path_factory.mktemp("versions"), "versions", version=version)
+        example = write_benchmark(tmp_path_factory.mktemp("versions"), "versions", version=version, n=50 + version)
         service.publish(example.folder)
         sent.append(service.scored(token, "versions", npy(example.scores()))["id"])
     response = service.client.get("/compare", params={"a": sent[0], "b": sent[1]})
