@@ -93,6 +93,8 @@ def _database(request: Request, error: Exception) -> JSONResponse:
 
 def _failure(request: Request, error: Exception) -> JSONResponse:
     log.error("request.failed", path=request.url.path, exc_info=error)
+    # The web server ends the connection after this; a client that would send its next request on it must know.
     return response(
-        Problem("internal.failed", expected="an answer", got="an error of ours", hint="Try again; it was logged.")
+        Problem("internal.failed", expected="an answer", got="an error of ours", hint="Try again; it was logged."),
+        headers={"Connection": "close"},
     )

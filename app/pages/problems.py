@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from starlette.responses import Response
 
+KEPT = ("allow", "connection", "retry-after")
+"""Headers of an error's answer that are kept when a page is put around it."""
+
 ERRORS: tuple[type[Exception], ...] = (ProblemError, RequestValidationError, HTTPException, Exception)
 
 
@@ -37,7 +40,7 @@ def _page_around(handler: Callable[[Request, Exception], Response]) -> Callable[
             return response
         problem = json.loads(bytes(response.body))
         # An answer to a failure of ours does not pass through the middleware, hence its headers here.
-        headers = HEADERS | {name: response.headers[name] for name in ("allow",) if name in response.headers}
+        headers = HEADERS | {name: response.headers[name] for name in KEPT if name in response.headers}
         return HTMLResponse(
             render("problem.html", problem=problem, path=request.url.path), response.status_code, headers
         )

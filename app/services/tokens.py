@@ -41,7 +41,7 @@ def create(
     ProblemError
         ``request.conflict``: the user has a token of that name.
     """
-    name = name or f"token-{secrets.token_hex(3)}"
+    name = name or f"token-{secrets.token_hex(8)}"
     if session.scalar(select(Token).where(Token.user_id == user.id, Token.name == name)) is not None:
         raise ProblemError(
             "request.conflict",

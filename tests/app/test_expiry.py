@@ -37,7 +37,7 @@ def begin(database: Database, storage: Storage, lifetime: timedelta) -> str:
     with database.write() as session, storage.receive() as arrival:
         user = session.get(User, 1) or User(name="ann")
         version = session.get(Version, 1) or Version(
-            benchmark=Benchmark(name="toy", current_version=1), version=1, manifest={}
+            benchmark=Benchmark(name="toy", current_version=1), version=1, manifest={}, scorer_version=1
         )
         submission = Submission(user=user, version=version, kind=Kind.RANKED, method="m", title="m", size=3)
         session.add(submission)
