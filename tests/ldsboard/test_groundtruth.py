@@ -95,7 +95,11 @@ def test_there_is_no_scoring_without_a_thread(threads: int, make_problem: MakePr
         GroundTruth(masks, margins).score(scores, threads=threads)
 
 
-@pytest.mark.parametrize("convert", [np.float32, np.float16, np.int32, torch.tensor, np.ndarray.tolist], ids=str)
+@pytest.mark.parametrize(
+    "convert",
+    [np.float32, np.float16, np.int32, torch.tensor, np.ndarray.tolist],
+    ids=lambda value: str(value).partition(" at 0x")[0],
+)
 def test_margins_may_be_anything_real(convert: Any, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     whole = np.rint(margins * 8)

@@ -85,7 +85,7 @@ def test_whole_numbers_are_scores_too(dtype: str) -> None:
         (np.zeros((3, 0)), "scores.empty", r"got shape \(3, 0\)"),
         ([], "scores.empty", r"got shape \(0,\)"),
     ],
-    ids=str,
+    ids=lambda value: str(value).partition(" at 0x")[0],
 )
 def test_what_is_no_table_of_real_numbers_is_refused(scores: Any, code: str, words: str) -> None:
     with pytest.raises(ProblemError, match=words) as caught:
