@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READ_BYTES = 1 << 20
+
+SYNC_BYTES = 1 << 25
+"""What is received before it is sent on its way to the disk."""
 
 
 class Storage:
@@ -100,6 +104,9 @@ class Arrival:
         self._digest = hashlib.sha256()
         with _disk():
             self._file = path.open("xb")
+        self._syncing = threading.Thread()
+        self._unsynced = 0
+        self._lost: OSError | None = None
         self.size = 0
         self.start = b""
 
@@ -109,6 +116,7 @@ class Arrival:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._await_syncing()
         try:
             with _disk():
                 self._file.close()  # writes what is left in its buffer
@@ -121,12 +129,31 @@ class Arrival:
             self._file.write(chunk)
         self._digest.update(chunk)
         self.size += len(chunk)
+        self._unsynced += len(chunk)
+        if self._unsynced >= SYNC_BYTES and not self._syncing.is_alive():
+            # On its way to the disk while the rest still comes: at the end there is less to wait for.
+            self._unsynced = 0
+            self._syncing = threading.Thread(target=self._sync_meanwhile, name="synchronising")
+            self._syncing.start()
         if len(self.start) < HEADER_LIMIT:
             self.start += chunk[: HEADER_LIMIT - len(self.start)]
 
+    def _sync_meanwhile(self) -> None:
+        try:
+            os.fdatasync(self._file.fileno())
+        except OSError as error:
+            self._lost = error  # the kernel tells it once, and only here
+
+    def _await_syncing(self) -> None:
+        if self._syncing.ident is not None:
+            self._syncing.join()
+
     def flush(self) -> str:
         """Make what was received durable, and return its sha256 in hex."""
+        self._await_syncing()
         with _disk():
+            if self._lost is not None:
+                raise self._lost
             self._file.flush()
             os.fsync(self._file.fileno())
         return self._digest.hexdigest()

@@ -65,7 +65,8 @@ class Body:
     def __init__(self, request: Request, arrival: Arrival, length: int, limit: int) -> None:
         self.encoded = request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
         self._write = inflating(request.headers.get("content-encoding", ""), self._take)
-        self._chunks = arriving(request)
+        self._request = request
+        self._ended = False
         self._arrival = arrival
         self._length = length
         self._limit = limit
@@ -79,22 +80,39 @@ class Body:
         ProblemError
             ``upload.interrupted``, ``upload.too_large``, ``upload.encoding``, ``internal.full``.
         """
-        waiting = bytearray()
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)
         try:
-            while until is None or self._arrival.size < until:
-                chunk = await anext(self._chunks)
-                self._received += len(chunk)
-                waiting += chunk
-                if until is not None or len(waiting) >= WRITE_BYTES:
-                    await run_in_threadpool(self._write, bytes(waiting))
-                    waiting.clear()
-        except StopAsyncIteration:
-            await run_in_threadpool(self._write, bytes(waiting))
-            if self._received == self._length:
-                return
-            raise interrupted(self._length) from None
+            while not self._ended and (until is None or self._arrival.size < until):
+                piece = await self._piece(WRITE_BYTES if until is None else until)
+                await writing
+                # The next piece comes in while this one is hashed and written.
+                writing = asyncio.ensure_future(run_in_threadpool(self._write, piece))
+                if until is not None:
+                    await writing
+            await writing
         except (ClientDisconnect, TimeoutError):
             raise interrupted(self._length) from None
+        finally:
+            await asyncio.wait([writing])  # whatever ended this, nobody writes any more
+        if self._ended and self._received != self._length:
+            raise interrupted(self._length)
+
+    async def _piece(self, enough: int) -> bytes:
+        """Return the next bytes, at least so many unless the body ends; a connection that falls silent raises TimeoutError."""
+        chunks, size = [], 0
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(SILENCE_SECONDS) as silence:
+            while size < enough and not self._ended:
+                message = await self._request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                silence.reschedule(loop.time() + SILENCE_SECONDS)
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                self._ended = not message.get("more_body", False)
+        self._received += size
+        return b"".join(chunks)
 
     def _take(self, piece: bytes) -> None:
         if self._arrival.size + len(piece) > self._limit:

@@ -122,3 +122,21 @@ def test_a_database_that_cannot_grow_is_a_full_disk(statement: str, status: int,
     answer = asyncio.run(ask())
     engine.dispose()
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_what_is_lost_on_its_way_to_the_disk_is_told_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    # The kernel tells an error of a file once: to whoever synchronises next, which is not the end of the upload.
+    monkeypatch.setattr("app.storage.os.fdatasync", full)
+    monkeypatch.setattr("app.storage.SYNC_BYTES", 10)
+    storage = Storage(tmp_path)
+    with storage.receive() as arrival:
+        arrival.write(bytes(10))
+        with pytest.raises(ProblemError) as refused:
+            arrival.flush()
+    assert refused.value.problem.code == "internal.full"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
