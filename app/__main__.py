@@ -71,6 +71,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=75,  # longer than clients and proxies keep an idle connection: who closes first loses no request
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=5,
     )

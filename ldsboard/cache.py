@@ -22,7 +22,11 @@ def root() -> Path:
 
 
 def folder(server: str, name: str, version: int) -> Path:
-    """Return where a version of a benchmark of a server is kept."""
+    """Return where a version of a benchmark of a server is kept; a name that is no name of a benchmark raises BundleError."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):  # it may be a server's word, and becomes a path
+        raise BundleError(
+            f"expected the name of a benchmark: lower-case letters, digits and single dashes, got {name[:80]!r}"
+        )
     return root() / re.sub(r"[^A-Za-z0-9.-]+", "_", server.rstrip("/")) / name / str(version)
 
 

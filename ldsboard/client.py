@@ -54,7 +54,8 @@ class RefusedError(ClientError):
 
     def __init__(self, problem: Problem, status: int, retry_after: float | None) -> None:
         self.problem, self.status, self.retry_after = problem, status, retry_after
-        self.final = 400 <= status < 500 and status not in (408, TOO_MANY)  # noqa: PLR2004 -- the caller's errors
+        interrupted = problem.code == "upload.interrupted"
+        self.final = 400 <= status < 500 and status not in (408, TOO_MANY) and not interrupted  # noqa: PLR2004 -- the caller's errors
         super().__init__(f"{problem} [{problem.code}]")
 
 

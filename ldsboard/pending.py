@@ -46,6 +46,8 @@ class Pending:
 
     @property
     def _file(self) -> Path:
+        if not self.id.isalnum():  # it is a server's word, and becomes a path
+            raise ValueError(f"expected letters and digits as the id of an upload, got {self.id[:80]!r}")
         return _folder() / f"{self.id}.json"
 
 

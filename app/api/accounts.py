@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Path
 from pydantic import BaseModel, Field
 
 from app.db.accounts import Role, Scope, Token, User
@@ -14,6 +14,9 @@ from app.services import audit, tokens
 from app.services.audit import Action
 
 router = APIRouter(tags=["account"])
+
+
+TokenId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class TokenView(BaseModel):
@@ -92,7 +95,7 @@ def create_token(
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(caller: Managing, actor: TheActor, session: Writing, token_id: int) -> None:
+def revoke_token(caller: Managing, actor: TheActor, session: Writing, token_id: TokenId) -> None:
     """Revoke a token of yours, at once."""
     token = tokens.revoke(session, caller.id, token_id=token_id)
     audit.note(session, actor, Action.TOKEN_REVOKED, caller.name, token=token.name)

@@ -18,6 +18,9 @@ PIECE_BYTES = 1 << 17
 GZIP_WINDOW = 31
 """The largest window, and zlib's way of saying that a gzip header is to be expected."""
 
+MOST_EMPTY = 100
+"""Members of a gzip file that may inflate to nothing; each costs as much as all that follows it in a piece is long."""
+
 ZSTD_WINDOW_BYTES = 1 << 23
 """What RFC 9659 allows a body to ask for: 8 MiB of memory."""
 
@@ -44,16 +47,22 @@ class _Gzip:
     def __init__(self, take: Take) -> None:
         self._take = take
         self._member = zlib.decompressobj(GZIP_WINDOW)
+        self._empty = True
+        self._members_of_nothing = 0
 
     def __call__(self, chunk: bytes) -> None:
         while True:
             if self._member.eof:
-                self._member = zlib.decompressobj(GZIP_WINDOW)
+                self._members_of_nothing += self._empty
+                if self._members_of_nothing > MOST_EMPTY:
+                    raise _unreadable(f"more than {MOST_EMPTY} members of a gzip file with nothing in them")
+                self._member, self._empty = zlib.decompressobj(GZIP_WINDOW), True
             try:
                 piece = self._member.decompress(chunk, PIECE_BYTES)
             except zlib.error as error:
                 raise _unreadable(f"a body that is not: {error}") from None
             if piece:
+                self._empty = False
                 self._take(piece)
             chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             # A full piece may leave more behind, though every byte that came was read.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
@@ -98,7 +98,9 @@ def create_token(
 
 
 @router.post("/account/tokens/{token_id}/revoke")
-def revoke_token(sender: Sender, actor: Acting, session: Writing, token_id: int) -> Response:
+def revoke_token(
+    sender: Sender, actor: Acting, session: Writing, token_id: Annotated[int, Path(ge=1, lt=2**63)]
+) -> Response:
     """Revoke a token, at once."""
     token = tokens.revoke(session, sender.id, token_id=token_id)
     audit.note(session, actor, Action.TOKEN_REVOKED, sender.name, token=token.name)

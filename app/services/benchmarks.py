@@ -191,7 +191,8 @@ def find(session: Session, name: str, number: int | None = None) -> Version:
     """Return a version of a benchmark, by default the current one, or raise ``benchmark.unknown``."""
     query = select(Version).join(Benchmark).where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
-    version = session.scalar(query.where(Version.version == wanted))
+    # One that is being made ready is not there yet.
+    version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
     if version is None:
         names = session.scalars(select(Benchmark.name).order_by(Benchmark.name)).all()
         raise ProblemError(

@@ -44,7 +44,7 @@ def introduce(session: Session, version: Version) -> None:
     """Make a new version the current one: at once, or when what was scored against the one before is scored against it."""
     benchmark = version.benchmark
     current = next((known for known in benchmark.versions if known.version == benchmark.current_version), version)
-    if version.version <= current.version:
+    if version.version <= max(current.version, benchmark.next_version or 0):
         return
     if current is version or not compatible(current, version):
         _switch(benchmark, version)
@@ -59,10 +59,14 @@ def renew(session: Session) -> int:
 
     What failed too often before is tried again.
     """
+    for evaluation in session.scalars(_first_ones()):
+        evaluation.scorer_version = result.SCORER_VERSION  # nobody has begun it
     for benchmark in session.scalars(select(Benchmark)):
         for version in benchmark.versions:
             if version.scorer_version != result.SCORER_VERSION:
                 _add(session, version, _scored(session, version))
+            if version.version == benchmark.current_version:
+                _add_following(session, version, _scored(session, version, Kind.RANKED))
             for evaluation in session.scalars(_again(version)):
                 evaluation.failures, evaluation.not_before = 0, None
             session.flush()
@@ -85,12 +89,31 @@ def settle(session: Session, version: Version) -> None:
 
 
 def follow(session: Session, evaluation: Evaluation) -> None:
-    """Have what was just scored against the current version scored against the one that is to follow it, too."""
-    version, benchmark = evaluation.version, evaluation.version.benchmark
-    if evaluation.submission.kind == Kind.RANKED and version.version == benchmark.current_version:
-        for following in benchmark.versions:
-            if following.version == benchmark.next_version:
-                _add(session, following, [evaluation.submission_id])
+    """Have what was just scored against a version scored against the one that took its place meanwhile, or will, too."""
+    if evaluation.submission.kind == Kind.RANKED:
+        _add_following(session, evaluation.version, [evaluation.submission_id])
+
+
+def _add_following(session: Session, version: Version, submission_ids: list[str]) -> None:
+    """Have what was scored against a version scored against those that took its place or will, if they are compatible."""
+    benchmark = version.benchmark
+    for other in benchmark.versions:
+        shown = other.version in (benchmark.current_version, benchmark.next_version)
+        if shown and other.version > version.version and compatible(version, other):
+            _add(session, other, submission_ids)
+
+
+def _first_ones() -> Select[Evaluation]:
+    """Select the evaluations of what waits to be scored for the first time, by a scorer that is no more."""
+    return (
+        select(Evaluation)
+        .join(Submission, Submission.id == Evaluation.submission_id)
+        .where(
+            Submission.state == State.QUEUED,
+            Evaluation.scored_at.is_(None),
+            Evaluation.scorer_version != result.SCORER_VERSION,
+        )
+    )
 
 
 def _switch(benchmark: Benchmark, version: Version) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
 
@@ -16,6 +16,7 @@ from app.services.submissions import move
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -64,7 +65,7 @@ class Evaluator:
         """Score one claimed evaluation and write what came of it."""
         with self._database.read() as session:
             evaluation = session.get_one(Evaluation, evaluation_id)
-            submission, version = evaluation.submission, evaluation.version
+            submission, version, claim = evaluation.submission, evaluation.version, _Claim.of(evaluation)
             first = submission.state != State.SCORED
             folder = folder_of(self._benchmarks, version.benchmark.name, version.version)
             scores = self._storage.path(str(submission.file_sha256))
@@ -73,17 +74,15 @@ class Evaluator:
         try:
             scored = self._scorer.score(folder, scores, parts)
             with self._database.write() as session:
-                _write(session, evaluation_id, scored, time.perf_counter() - started)
+                _write(session, claim, scored, time.perf_counter() - started)
         except ProblemError as error:
             if first:
                 self._reject(submission.id, error.problem)
             else:
-                self._fail(
-                    evaluation_id, error
-                )  # it was taken before: that it cannot be scored now is ours to look into
+                self._fail(claim, error)  # it was taken before: that it cannot be scored now is ours to look into
             return
         except Exception as error:  # noqa: BLE001 -- whatever it was, it is ours: noted, logged and tried again
-            self._fail(evaluation_id, error)
+            self._fail(claim, error)
             return
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
 
@@ -101,7 +100,7 @@ class Evaluator:
                 discard_unreferenced(session, self._storage, [orphan])
         log.info("submission.rejected", submission=submission_id, code=problem.code)
 
-    def _fail(self, evaluation_id: int, error: Exception) -> None:
+    def _fail(self, claim: _Claim, error: Exception) -> None:
         problem = Problem(
             "internal.failed",
             expected="a result",
@@ -109,9 +108,9 @@ class Evaluator:
             hint="Send the file again later; a failure of ours costs no quota.",
         )
         with self._database.write() as session:
-            evaluation = session.get(Evaluation, evaluation_id)
+            evaluation = claim.held(session)
             if evaluation is None:
-                return  # withdrawn meanwhile
+                return
             submission_id, detail = evaluation.submission_id, repr(error)[:500]
             again = queue.postpone(evaluation, self._retry_seconds)
             failures = evaluation.failures
@@ -121,15 +120,33 @@ class Evaluator:
                 move(session, submission_id, State.SCORING, State.FAILED, detail=detail, error=problem.as_dict())
         log.error("submission.failed", submission=submission_id, failures=failures, exc_info=error)
         if not again:
-            log.critical(
-                "alert", about="an evaluation was given up", submission=submission_id, evaluation=evaluation_id
-            )
+            log.critical("alert", about="an evaluation was given up", submission=submission_id, evaluation=claim.id)
 
 
-def _write(session: Session, evaluation_id: int, scored: dict[str, Scored], seconds: float) -> None:
-    evaluation = session.get(Evaluation, evaluation_id)
-    if evaluation is None or evaluation.scored_at is not None or evaluation.claimed_at is None:
-        return  # withdrawn, written, or taken from us meanwhile
+class _Claim(NamedTuple):
+    """What was taken from the queue. Ids of deleted rows come again: whose it is and when it was taken tell it from another."""
+
+    id: int
+    submission_id: str
+    claimed_at: datetime | None
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """Return the claim to an evaluation."""
+        return cls(evaluation.id, evaluation.submission_id, evaluation.claimed_at)
+
+    def held(self, session: Session) -> Evaluation | None:
+        """Return the evaluation, unless it is written, withdrawn or taken from us meanwhile."""
+        found = session.get(Evaluation, self.id)
+        if found is None or found.scored_at is not None or found.claimed_at is None or _Claim.of(found) != self:
+            return None
+        return found
+
+
+def _write(session: Session, claim: _Claim, scored: dict[str, Scored], seconds: float) -> None:
+    evaluation = claim.held(session)
+    if evaluation is None:
+        return
     first = move(session, evaluation.submission_id, State.SCORING, State.SCORED)
     if not first and evaluation.submission.state != State.SCORED:
         return
@@ -138,7 +155,7 @@ def _write(session: Session, evaluation_id: int, scored: dict[str, Scored], seco
     for part, result in scored.items():
         session.add(
             Measurement(
-                evaluation_id=evaluation_id,
+                evaluation_id=evaluation.id,
                 part=part,
                 influence=result.influence.astype("<f8").tobytes(),
                 per_target=result.per_target.astype("<f8").tobytes(),

@@ -142,5 +142,6 @@ def benchmark_view(session: Session, version: Version) -> BenchmarkView:
         lds = ranking_numbers(measurement, manifest, None).lds
         first = identity(session, submission, None, None)
         best = Best(method=first.method, owner=first.owner, lds=lds)
-    versions = [known.version for known in version.benchmark.versions]
+    current = version.benchmark.current_version
+    versions = [known.version for known in version.benchmark.versions if known.version <= current]
     return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
-from app.db.models import TRANSITIONS, Evaluation, Measurement, State, Submission, Visibility
+from app.db.models import TRANSITIONS, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.services import boards, leaderboard
 from app.services.files import release_file
 from app.services.submissions import move
@@ -14,31 +14,55 @@ from app.services.visibility import set_visibility
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
-
-    from app.db.models import Version
 
 
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
     """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``visibility`` or ``pinned``.
 
-    Pinning one takes the pin from any other of the same owner, version and method.
+    Pinning one takes the pin from any other of the same owner, benchmark and method.
+
+    Raises
+    ------
+    ProblemError
+        ``request.conflict``: one that cannot be listed was to be pinned.
     """
+    versions = _versions(submission)
     if changes.get("pinned"):
-        same = (
-            Submission.user_id == submission.user_id,
-            Submission.version_id == submission.version_id,
-            Submission.method == submission.method,
-        )
-        session.execute(update(Submission).where(*same).values(pinned=False))
+        if submission.kind != Kind.RANKED or submission.state != State.SCORED:
+            raise ProblemError(
+                "request.conflict",
+                expected="a ranked submission that is scored, to be listed for its method",
+                got=f"a {submission.kind} one that is {submission.state}",
+                hint="Pin one that is on the board, or could be.",
+            )
+        for other in session.scalars(_of_same_method(submission)).all():
+            other.pinned = False
+            versions += _versions(other)
+        session.flush()
     if "visibility" in changes:
         set_visibility(session, submission, Visibility(changes["visibility"]))
     for name in changes.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()
     if changes.keys() & {"visibility", "pinned"}:
-        for version in _versions(submission):
+        for version in {version.id: version for version in versions}.values():
             leaderboard.rank(session, version)
+
+
+def _of_same_method(submission: Submission) -> Select[Submission]:
+    """Select what the same owner pinned for the same method, to whichever version of the benchmark."""
+    return (
+        select(Submission)
+        .join(Version, Version.id == Submission.version_id)
+        .where(
+            Submission.user_id == submission.user_id,
+            Version.benchmark_id == submission.version.benchmark_id,
+            Submission.method == submission.method,
+            Submission.pinned,
+        )
+    )
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:

@@ -48,7 +48,7 @@ def test_a_token_tells_whose_it_is_and_what_it_allows(service: Service) -> None:
 
 
 def test_a_user_makes_lists_and_revokes_tokens_and_all_is_written_down(service: Service) -> None:
-    manager = service.token("ben")
+    manager = service.token("benedict")
     created = _create(service, manager, "ci", days=7)
     assert created.status_code == 201
     value, number = created.json()["token"], created.json()["id"]
@@ -60,10 +60,10 @@ def test_a_user_makes_lists_and_revokes_tokens_and_all_is_written_down(service: 
     refused = service.client.get("/users/me", headers=_bearer(value))
     assert (refused.status_code, refused.json()["code"]) == (401, "auth.invalid")
     with service.database.read() as session:
-        rows = session.scalars(select(Audit).where(Audit.actor == "ben").order_by(Audit.id)).all()
+        rows = session.scalars(select(Audit).where(Audit.actor == "benedict").order_by(Audit.id)).all()
     assert [(row.action, row.subject, row.address) for row in rows] == [
-        ("token.created", "ben", "127.0.0.1"),
-        ("token.revoked", "ben", "127.0.0.1"),
+        ("token.created", "benedict", "127.0.0.1"),
+        ("token.revoked", "benedict", "127.0.0.1"),
     ]
     assert value not in str([row.detail for row in rows])
     assert value not in service.log.read_text()
@@ -150,3 +150,9 @@ def test_the_operator_lists_and_revokes_tokens(service: Service) -> None:
     again = service.run("token", "revoke", "ida", "ops")
     assert again.returncode == 2
     assert "expected the id or name of a token" in again.stderr
+
+
+@pytest.mark.parametrize("number", [str(10**30), "-1", "0", "one"])
+def test_a_number_that_no_token_has_is_refused(service: Service, token: str, number: str) -> None:
+    refused = service.client.delete(f"/tokens/{number}", headers=_bearer(token))
+    assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.db.models import Benchmark, Evaluation, Measurement, State, Submission, Version
-from app.services import benchmarks, boards, leaderboard, measurements
-from ldsboard import result
+from app.services import benchmarks, boards, leaderboard, measurements, queue, submissions
+from ldsboard import ProblemError, result
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy, until
 from tests.app.test_evaluations import Desk
@@ -225,3 +225,77 @@ def test_one_withdrawn_while_it_is_scored_again_leaves_nothing_behind(
     assert desk.state(sent) == State.WITHDRAWN
     assert desk.count(Measurement) == 0
     assert _shown(desk) == (2, 1, set())
+
+
+def test_a_version_that_is_made_ready_is_not_there_yet(desk: Desk, toy: Example, tmp_path: Path) -> None:
+    sent = desk.accept(npy(toy.scores()), "only")
+    assert desk.evaluator.work()
+    _publish(desk, write_benchmark(tmp_path / "new", version=3, ranking=130).folder)
+    with desk.database.read() as session:
+        with pytest.raises(ProblemError, match="There is no such benchmark"):
+            benchmarks.find(session, "toy", 3)
+        assert leaderboard.benchmark_view(session, benchmarks.find(session, "toy")).versions == [1]
+    _publish(desk, write_benchmark(tmp_path / "late", version=2, ranking=130).folder)  # does not overtake
+    assert desk.evaluator.work()
+    assert not desk.evaluator.work()
+    assert _shown(desk) == (3, 1, {sent})
+
+
+def test_a_new_scorer_takes_what_waits_and_what_a_version_waits_for(
+    desk: Desk, toy: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = desk.accept(npy(toy.scores(0.3)), "first")
+    assert desk.evaluator.work()
+    waiting = desk.accept(npy(toy.scores(0.6)), "waiting")
+    _publish(desk, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    monkeypatch.setattr(result, "SCORER_VERSION", 2)
+    with desk.database.write() as session:
+        boards.renew(session)
+    assert _shown(desk) == (1, 1, {first})
+    while desk.evaluator.work():
+        pass
+    assert _shown(desk) == (2, 2, {first, waiting})
+
+
+def test_what_was_sent_to_a_version_that_was_overtaken_goes_with_the_others(
+    desk: Desk, toy: Example, tmp_path: Path
+) -> None:
+    first = desk.accept(npy(toy.scores(0.3)), "first")
+    assert desk.evaluator.work()
+    _publish(desk, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    late = desk.accept(npy(toy.scores(0.6)), "late")
+    with desk.database.write() as session:  # as if the rest had been quicker
+        evaluation = session.scalars(select(Evaluation).where(Evaluation.submission_id == late)).one()
+        evaluation.claimed_at = evaluation.created_at
+    assert desk.evaluator.work()
+    assert _shown(desk) == (2, 1, {first})
+    with desk.database.write() as session:
+        session.get_one(Evaluation, evaluation.id).claimed_at = None
+    while desk.evaluator.work():
+        pass
+    assert _shown(desk) == (2, 1, {first, late})
+
+
+def test_a_result_is_written_only_to_what_it_was_taken_for(
+    desk: Desk, toy: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = desk.accept(npy(toy.scores(0.3)), "first")
+    score = desk.scorer.score
+    others: list[str] = []
+
+    def interrupted(*arguments: Any) -> Any:
+        found = score(*arguments)
+        if not others:
+            with desk.database.write() as session:
+                session.execute(delete(Evaluation))
+                submissions.move(session, sent, State.SCORING, State.QUEUED)
+            others.append(desk.accept(npy(-toy.scores(0.3)), "other"))
+            with desk.database.write() as session:
+                assert session.scalars(select(Evaluation.id)).all() == [1]  # the id of the one that is gone
+                assert queue.claim(session) == 1
+        return found
+
+    monkeypatch.setattr(desk.scorer, "score", interrupted)
+    desk.evaluator.work()
+    assert desk.count(Measurement) == 0
+    assert desk.state(others[0]) == State.SCORING

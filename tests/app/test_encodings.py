@@ -152,3 +152,10 @@ def test_a_frame_that_asks_for_more_memory_than_is_allowed_is_refused() -> None:
     frame = body.compress(bytes(1 << 25)) + body.flush()
     with pytest.raises(ProblemError, match="8 MiB"):
         inflating("zstd", lambda _: None)(frame)
+
+
+def test_a_body_of_empty_members_is_not_read_for_ever() -> None:
+    take = inflating("gzip", lambda _: None)
+    take(gzip.compress(b"") * 100)
+    with pytest.raises(ProblemError, match="members of a gzip file with nothing in them"):
+        take(gzip.compress(b"") * 10)

@@ -168,3 +168,16 @@ def test_a_rejected_one_can_be_withdrawn_and_one_on_its_way_cannot(service: Serv
     assert (busy.status_code, busy.json()["code"]) == (409, "submission.busy")
     with service.database.write() as session:
         session.connection().exec_driver_sql("UPDATE submission SET state = 'scored' WHERE id = ?", (sent,))
+
+
+def test_only_what_can_be_listed_can_be_pinned(service: Service, own: Example) -> None:
+    token = service.token("sly")
+    first = service.scored(token, "own", npy(own.scores(0.2)), method="p")["id"]
+    second = service.scored(token, "own", npy(own.scores(0.5)), method="p")["id"]
+    assert _edit(service, token, first, pinned=True).status_code == 200
+    practice = service.scored(token, "own", npy(own.scores(0.5)), method="p", kind="practice")["id"]
+    assert _withdraw(service, token, second).status_code == 204
+    for other in (practice, second):
+        refused = _edit(service, token, other, pinned=True)
+        assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
+    assert _board(service, "sly").keys() == {first}
