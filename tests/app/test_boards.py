@@ -12,22 +12,13 @@ from app.services import benchmarks, boards, leaderboard, measurements, queue, s
 from ldsboard import ProblemError, result
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy, until
-from tests.app.test_evaluations import Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from app.db.sessions import Database
     from tests.app.benchmarks import Example
+    from tests.app.desk import Desk
     from tests.app.service import Service
-
-
-@pytest.fixture
-def desk(database: Database, tmp_path: Path, toy: Example) -> Iterator[Desk]:
-    opened = Desk(database, tmp_path, toy)
-    yield opened
-    opened.scorer.stop()
 
 
 def _board(service: Service, name: str, **query: Any) -> dict[str, Any]:

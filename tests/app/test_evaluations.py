@@ -6,80 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from app.db.models import Event, Kind, Measurement, State, Submission
-from app.sandbox.scorer import Scorer
-from app.services import accounts, benchmarks, ownership, submissions, tokens
-from app.services.evaluations import Evaluator
+from app.db.models import Event, Measurement, State, Submission
 from app.services.queue import MAX_FAILURES
-from app.services.quotas import Quotas
-from app.services.submissions import Entry
-from app.storage import Storage
 from tests.app.service import npy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sqlalchemy.orm import Session
-
-    from app.db.sessions import Database
     from tests.app.benchmarks import Example
-
-
-class Desk:
-    """A database, files and a benchmark, without a server."""
-
-    def __init__(self, database: Database, folder: Path, toy: Example) -> None:
-        self.database = database
-        self.storage = Storage(folder / "files")
-        self.scorer = Scorer()
-        self.benchmarks = folder / "benchmarks"
-        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
-        with database.write() as session:
-            benchmarks.publish(session, folder / "benchmarks", toy.folder)
-            _, token = tokens.create(session, accounts.add_user(session, "alice"))
-            self.account = accounts.authenticate(session, f"Bearer {token}")
-
-    def accept(self, content: bytes, method: str = "ours") -> str:
-        """Take a ranked score file in."""
-        entry = Entry("toy", method, "Ours", Kind.RANKED, None, len(content))
-        with self.database.write() as session:
-            version = benchmarks.find(session, "toy")
-            submission_id = submissions.reserve(session, self.account, version, entry, Quotas(5, 30)).id
-        with self.storage.receive() as arrival:
-            arrival.write(content)
-            sha256 = arrival.flush()
-            with self.database.write() as session:
-                submissions.accept(session, self.storage, submission_id, arrival, sha256)
-        return submission_id
-
-    def move(self, submission_id: str, before: State, after: State) -> None:
-        with self.database.write() as session:
-            assert submissions.move(session, submission_id, before, after)
-
-    def withdraw(self, session: Session, submission_id: str) -> None:
-        ownership.withdraw(session, session.get_one(Submission, submission_id))
-
-    def state(self, submission_id: str) -> str:
-        with self.database.read() as session:
-            return session.get_one(Submission, submission_id).state
-
-    def count(self, table: type[Event | Measurement]) -> int:
-        with self.database.read() as session:
-            return session.scalar(select(func.count()).select_from(table)) or 0
-
-    def files(self) -> int:
-        return sum(path.is_file() for path in self.storage.folder.rglob("*"))
-
-
-@pytest.fixture
-def desk(database: Database, tmp_path: Path, toy: Example) -> Iterator[Desk]:
-    opened = Desk(database, tmp_path, toy)
-    yield opened
-    opened.scorer.stop()
+    from tests.app.desk import Desk
 
 
 def test_a_result_is_written_once(desk: Desk, toy: Example) -> None:

@@ -10,21 +10,12 @@ from sqlalchemy import delete, select, update
 from app.db.models import Evaluation, File, Measurement, State, Submission
 from app.services.inspection import inspect
 from tests.app.service import Service, npy
-from tests.app.test_evaluations import Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from app.db.sessions import Database
     from tests.app.benchmarks import Example
-
-
-@pytest.fixture
-def desk(database: Database, tmp_path: Path, toy: Example) -> Iterator[Desk]:
-    opened = Desk(database, tmp_path, toy)
-    yield opened
-    opened.scorer.stop()
+    from tests.app.desk import Desk
 
 
 def _found(desk: Desk, *, mend: bool = False) -> list[str]:
