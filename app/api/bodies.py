@@ -12,8 +12,6 @@ from app.api.encodings import inflating
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from fastapi import Request
 
     from app.storage import Arrival
@@ -118,18 +116,6 @@ class Body:
         if self._arrival.size + len(piece) > self._limit:
             raise _too_large(self._limit, "a body that inflates to more")
         self._arrival.write(piece)
-
-
-async def arriving(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body as it comes; a connection that falls silent raises TimeoutError."""
-    chunks = aiter(request.stream())
-    while True:
-        try:
-            async with asyncio.timeout(SILENCE_SECONDS):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        yield chunk
 
 
 def interrupted(size: int) -> ProblemError:

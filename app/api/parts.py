@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from app.api.acceptance import accepted, located
-from app.api.bodies import Body, arriving, check_limit, interrupted, stated_length
+from app.api.bodies import SILENCE_SECONDS, Body, check_limit, interrupted, stated_length
 from app.db.models import Kind
 from app.db.uploads import Upload
 from app.dependencies import Submitting, TheRooms
@@ -108,10 +109,9 @@ async def start_upload(
 async def _announced(request: Request) -> Announced:
     # Read here rather than by the framework, which would read any body whole before it looks at the token.
     length = stated_length(request, MAX_START_BYTES)
-    body = b""
     try:
-        async for chunk in arriving(request):
-            body += chunk
+        async with asyncio.timeout(SILENCE_SECONDS):
+            body = await request.body()
     except TimeoutError:
         raise interrupted(length) from None
     try:

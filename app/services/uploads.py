@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from app.db.base import now
 from app.db.models import Kind, State, Submission
 from app.db.uploads import Part, Upload
 from app.services import accounts, provenance, submissions
+from app.services.tokens import digest
 from app.services.views import PartView, UploadView
 from ldsboard.problems import ProblemError
 
@@ -56,7 +56,7 @@ def open_upload(session: Session, submission: Submission, sha256: str, part_byte
         Upload(
             submission_id=submission.id,
             submission=submission,
-            digest=_digest(capability),
+            digest=digest(capability),
             sha256=sha256,
             part_bytes=part_bytes,
             expires_at=now() + lifetime,
@@ -69,7 +69,7 @@ def open_upload(session: Session, submission: Submission, sha256: str, part_byte
 def renew(session: Session, upload: Upload) -> str:
     """Return a new capability in place of one that the caller never received."""
     capability = PREFIX + secrets.token_urlsafe(32)
-    upload.digest = _digest(capability)
+    upload.digest = digest(capability)
     session.flush()
     return capability
 
@@ -85,7 +85,7 @@ def authorise(session: Session, submission_id: str, authorization: str | None) -
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
-    if upload is not None and upload.digest == _digest(value.strip()):
+    if upload is not None and upload.digest == digest(value.strip()):
         if upload.expires_at <= now():
             raise _expired(upload)
         return upload
@@ -252,7 +252,3 @@ def view(session: Session, upload: Upload) -> UploadView:
         parts=parts,
         links={"self": own, "parts": f"{own}/parts", "complete": f"{own}/complete"},
     )
-
-
-def _digest(capability: str) -> str:
-    return hashlib.sha256(capability.encode()).hexdigest()
