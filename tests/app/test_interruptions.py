@@ -15,12 +15,15 @@ from starlette.requests import Request
 from app.api import bodies
 from app.db.accounts import User
 from app.db.models import Submission
+from app.storage import Storage
 from ldsboard.formats import HEADER_LIMIT
+from ldsboard.problems import ProblemError
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import PATIENCE_SECONDS, npy, until
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from pathlib import Path
 
     from tests.app.benchmarks import Example
     from tests.app.service import Service
@@ -152,7 +155,7 @@ def test_a_key_belongs_to_its_user(service: Service, large: Example) -> None:
     assert len(ids) == 2
 
 
-def test_an_upload_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.01)
     sent = iter([{"type": "http.request", "body": b"first", "more_body": True}])
 
@@ -161,11 +164,13 @@ def test_an_upload_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch
         return await asyncio.Future() if message is None else message
 
     async def read() -> None:
-        chunks = bodies.arriving(Request({"type": "http", "headers": []}, receive))
-        assert await anext(chunks) == b"first"
-        await anext(chunks)
+        with Storage(tmp_path).receive() as arrival:
+            body = bodies.Body(Request({"type": "http", "headers": []}, receive), arrival, 100, 100)
+            await body.receive(until=5)
+            assert arrival.size == len(b"first")
+            await body.receive()
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(ProblemError, match="ended early"):
         asyncio.run(read())
 
 
