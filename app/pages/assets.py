@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "static"
-OWN = ("style.css", "charts.js", "docs.js", "icon.svg")
+VENDOR = "vendor"
 
 
 @cache
@@ -28,9 +28,10 @@ def integrities() -> dict[str, str]:
 
     Those of vendored files are the ones written down when they were taken, so that a browser refuses altered ones.
     """
-    taken = json.loads((FOLDER / "vendor" / "vendor.json").read_text())
-    found = {f"vendor/{path}": str(value) for package in taken for path, value in package["files"].items()}
-    return found | {path: integrity((FOLDER / path).read_bytes()) for path in OWN}
+    taken = json.loads((FOLDER / VENDOR / "vendor.json").read_text())
+    found = {f"{VENDOR}/{path}": str(value) for package in taken for path, value in package["files"].items()}
+    own = [path for path in FOLDER.rglob("*") if path.is_file() and FOLDER / VENDOR not in path.parents]
+    return found | {path.relative_to(FOLDER).as_posix(): integrity(path.read_bytes()) for path in own}
 
 
 def integrity(content: bytes) -> str:

@@ -51,7 +51,7 @@ def test_every_page_opens_without_trouble_and_fits(visitor: Visitor, width: int,
 def test_board_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy")
     rows = page.locator("#board tbody tr")
-    chart = page.locator("figure[data-chart=board] svg.plot")
+    chart = page.locator("figure[data-chart=forest] svg.plot")
     chart.wait_for()
     assert chart.get_attribute("role") == "img"
     assert "LDS of each entry" in (chart.get_attribute("aria-label") or "")
@@ -78,7 +78,7 @@ def test_board_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
 
 def test_board_without_a_noise_ceiling_is_drawn_without_it(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/once")
-    chart = page.locator("figure[data-chart=board] svg.plot")
+    chart = page.locator("figure[data-chart=forest] svg.plot")
     chart.wait_for()
     assert chart.locator("g[aria-label=dot] circle").count() == 1
     assert "chance" in (chart.text_content() or "")

@@ -42,7 +42,7 @@ def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
             for name in ("href", "src", "action"):
                 assert (attributes.get(name) or "/").startswith(("/", "?", "#"))
                 assert not (attributes.get(name) or "").startswith("//")
-    assert seen == {"style.css", "icon.svg", "charts.js", "docs.js"} | {
+    assert seen == {"style.css", "icon.svg", "charts.js", "forest.js", "histogram.js", "docs.js"} | {
         "d3.min.js",
         "plot.umd.min.js",
         "swagger-ui-bundle.js",
