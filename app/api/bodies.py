@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 60.0
 """How long an upload may send nothing before it is given up."""
 
-WRITE_BYTES = 1 << 20
+WRITE_BYTES = 4 << 20
 """What is gathered before it is written: handing a small piece to another thread takes longer than writing it."""
 
 
