@@ -20,6 +20,7 @@ function draw(figure) {
     ...charts[figure.dataset.chart](table, width),
   });
   chart.setAttribute("role", "img");
+  for (const mark of chart.querySelectorAll("g[aria-label]")) mark.setAttribute("role", "group"); // only with a role may it have a label
   figure.querySelector(".plot")?.remove();
   figure.prepend(chart);
 }

@@ -1,0 +1,44 @@
+"""What keeps somebody from using a page, as axe-core finds it: on every page, light and dark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visitor
+
+GRAVE = {"serious", "critical"}
+
+
+def paths(ids: dict[str, str]) -> list[str]:
+    """Return the address of every page."""
+    return [
+        "/",
+        "/benchmarks/toy",
+        "/benchmarks/open-toy",
+        "/benchmarks/once",
+        "/compare",
+        f"/compare?a={ids['good']}&b={ids['middling']}",
+        *(f"/submissions/{submission_id}" for submission_id in ids.values()),
+        "/nowhere",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dark", "rules"), [(False, None), (True, ["color-contrast"])]
+)  # only colours differ in the dark
+def test_nothing_grave_is_found_on_any_page(visitor: Visitor, dark: bool, rules: list[str] | None) -> None:
+    page = visitor.open("/", dark=dark)
+    options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
+    found = []
+    for path in paths(visitor.site.ids):
+        visitor.visit(page, path)
+        for violation in Axe().run(page, options=options).response["violations"]:
+            if violation["impact"] in GRAVE:
+                targets = ", ".join(str(node["target"]) for node in violation["nodes"][:3])
+                found.append(f"{path}: {violation['id']} ({violation['help']}) at {targets}")
+    visitor.troubles = [text for text in visitor.troubles if "404" not in text]  # what is told of /nowhere
+    assert found == []
