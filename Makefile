@@ -42,10 +42,14 @@ demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on P
 serve: $(VENV)/.run ## serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app serve --port $(PORT)
 
-test: $(VENV)/.dev $(VENV)/.references browser ## run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev $(VENV)/.references browser ## run all tests, and hold the floors of their coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
 
-check: $(VENV)/.dev $(VENV)/.references browser ## run the linters, the type checker, the import contracts, and all tests with coverage
+check: $(VENV)/.dev ## run the linters, the type checker and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -53,17 +57,12 @@ check: $(VENV)/.dev $(VENV)/.references browser ## run the linters, the type che
 	$(BIN)/hadolint docker/server.Dockerfile
 	$(BIN)/shellcheck .ci/run examples/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
-	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --skip-covered --fail-under=90
-	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
 
 CORE := $(foreach room,masks margins scores grid products headers npy safetensors npz formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(room).py)
 comma := ,
 space := $(subst ,, )
 
-check-all: check bench ## check, all simulations of the scoring rules in full (15 minutes), and the benchmarks
+check-all: check test bench ## check, test, the benchmarks, and all simulations of the scoring rules in full (15 minutes)
 	$(BIN)/python -m pytest tests/statistics --full
 
 bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and training against their plain forms
