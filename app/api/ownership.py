@@ -10,11 +10,9 @@ from sqlalchemy import select
 
 from app.db.models import Submission, Visibility
 from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
-from app.services import audit, files, ownership, results, visibility
-from app.services.accounts import Account
+from app.services import audit, files, ownership, results
 from app.services.audit import Action
 from app.services.views import SubmissionView
-from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["submissions"])
 
@@ -40,18 +38,6 @@ class Changes(BaseModel, extra="forbid"):
     pinned: bool = False
 
 
-def _owned(session: Reading, submission_id: str, caller: Account) -> Submission:
-    submission = visibility.find(session, submission_id, caller)
-    if not visibility.owns(caller, submission):
-        raise ProblemError(
-            "auth.owner",
-            expected="a submission of your own",
-            got=f"{submission.id}, which belongs to somebody else",
-            hint="Use the token of its owner.",
-        )
-    return submission
-
-
 @router.get("/users/me/submissions")
 def list_own(
     caller: Caller,
@@ -75,7 +61,7 @@ def edit_submission(
     caller: Managing, actor: TheActor, session: Writing, submission_id: str, changes: Changes
 ) -> SubmissionView:
     """Change what is told of a submission, who sees it, or whether it is the one listed for its method."""
-    submission = _owned(session, submission_id, caller)
+    submission = ownership.owned(session, submission_id, caller)
     wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     ownership.edit(session, submission, wanted)
     audit.note(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
@@ -86,7 +72,7 @@ def edit_submission(
 def withdraw_submission(caller: Managing, actor: TheActor, rooms: TheRooms, submission_id: str) -> None:
     """Take a submission back. Its numbers and its file are deleted; it still counts as an attempt."""
     with rooms.database.write() as session:
-        submission = _owned(session, submission_id, caller)
+        submission = ownership.owned(session, submission_id, caller)
         orphan = ownership.withdraw(session, submission)
         audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
     if orphan is not None:

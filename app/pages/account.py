@@ -1,19 +1,22 @@
-"""The pages of one's own account: signing in and out, tokens, submissions, quotas."""
+"""One's own account: signing in and out, tokens, and the page that shows it all."""
 
 from __future__ import annotations
 
+import secrets
+from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Path, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from sqlalchemy import select
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.accounts import Scope, User
-from app.db.models import Submission
+from app.db.base import now
+from app.db.models import TRANSITIONS, State, Submission, Visibility
 from app.dependencies import Reading, TheRooms, Writing
-from app.pages.providers import Providers
+from app.pages.providers import TheProviders
 from app.pages.templates import render
 from app.pages.visitors import Acting, Sender, Visitor, sign_in
 from app.rooms import Rooms
@@ -24,34 +27,35 @@ from ldsboard.problems import ProblemError
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-SHOWN = 100
-"""Submissions of one's own on the page, the newest ones."""
+SHOWN = 50
+"""Submissions of one's own on one page."""
+
+BROWSER = "browser-"
+"""What the names of tokens begin with that a page was given to start an upload."""
+
+BROWSER_LIFETIME = timedelta(hours=1)
+"""How long these live; an upload that was started goes on with a capability of its own."""
 
 SEE_OTHER = 303
 
 
-def _providers(request: Request) -> Providers:
-    providers: Providers = request.app.state.providers
-    return providers
-
-
 @router.get("/sign-in")
-def show_sign_in(request: Request) -> str:
+def show_sign_in(providers: TheProviders) -> str:
     """Offer the providers to sign in with."""
-    return render("sign_in.html", providers=_providers(request).labels)
+    return render("sign_in.html", providers=providers.labels)
 
 
 @router.get("/sign-in/{provider}")
-async def begin_sign_in(request: Request, rooms: TheRooms, provider: str) -> Response:
+async def begin_sign_in(request: Request, rooms: TheRooms, providers: TheProviders, provider: str) -> Response:
     """Go to a provider."""
     back = f"{rooms.settings.public_url}/sign-in/{provider}/callback"
-    return await _providers(request).begin(provider, request, back)
+    return await providers.begin(provider, request, back)
 
 
 @router.get("/sign-in/{provider}/callback")
-async def finish_sign_in(request: Request, rooms: TheRooms, provider: str) -> Response:
+async def finish_sign_in(request: Request, rooms: TheRooms, providers: TheProviders, provider: str) -> Response:
     """Come back from a provider."""
-    profile = await _providers(request).finish(provider, request)
+    profile = await providers.finish(provider, request)
 
     def enter() -> User:
         with rooms.database.write() as session:
@@ -69,11 +73,17 @@ def sign_out(request: Request, _sender: Sender) -> Response:
 
 
 @router.get("/account")
-def show_account(request: Request, rooms: TheRooms, visitor: Visitor, session: Reading) -> Response:
+def show_account(
+    request: Request,
+    rooms: TheRooms,
+    visitor: Visitor,
+    session: Reading,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+) -> Response:
     """Show one's own account."""
     if visitor is None:
         return RedirectResponse("/sign-in", SEE_OTHER)
-    return _page(request, rooms, visitor, session)
+    return _page(request, rooms, visitor, session, after=after)
 
 
 @router.post("/account/tokens")
@@ -97,6 +107,17 @@ def create_token(
     return _page(request, rooms, sender, session, created=value)
 
 
+@router.post("/account/submit-token")
+def create_submit_token(sender: Sender, actor: Acting, session: Writing) -> JSONResponse:
+    """Create a token that only submits, for an hour, for the page that sends a file: the cookie opens no call of the API."""
+    tokens.discard_expired(session, sender.id, BROWSER)
+    name, ends = f"{BROWSER}{secrets.token_hex(4)}", now() + BROWSER_LIFETIME
+    user = session.get_one(User, sender.id)
+    _, value = tokens.create(session, user, name=name, scopes=[Scope.SUBMIT], expires_at=ends)
+    audit.note(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=[Scope.SUBMIT])
+    return JSONResponse({"token": value, "expires_at": ends.isoformat()})
+
+
 @router.post("/account/tokens/{token_id}/revoke")
 def revoke_token(
     sender: Sender, actor: Acting, session: Writing, token_id: Annotated[int, Path(ge=1, lt=2**63)]
@@ -107,9 +128,12 @@ def revoke_token(
     return RedirectResponse("/account", SEE_OTHER)
 
 
-def _page(request: Request, rooms: Rooms, account: Account, session: Session, **values: Any) -> Response:
+def _page(
+    request: Request, rooms: Rooms, account: Account, session: Session, *, after: int = 0, **values: Any
+) -> Response:
     query = select(Submission).where(Submission.user_id == account.id)
-    newest = session.scalars(query.order_by(Submission.created_at.desc(), Submission.id).limit(SHOWN))
+    count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    newest = session.scalars(query.order_by(Submission.created_at.desc(), Submission.id).offset(after).limit(SHOWN))
     page = render(
         "account.html",
         account=account,
@@ -117,7 +141,11 @@ def _page(request: Request, rooms: Rooms, account: Account, session: Session, **
         tokens=tokens.listed(session, account.id),
         scopes=list(Scope),
         submissions=[results.view(session, submission, account) for submission in newest],
+        count=count,
+        after=after,
         shown=SHOWN,
+        visibilities=list(Visibility),
+        withdrawable=[state for state, following in TRANSITIONS.items() if State.WITHDRAWN in following],
         quotas=[
             (version.benchmark.name, rooms.quotas.standing(session, account.id, version))
             for version in benchmarks.current(session)

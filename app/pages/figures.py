@@ -16,7 +16,7 @@ BINS = 40
 
 @dataclass(frozen=True)
 class Bin:
-    """How many targets have a correlation from ``low`` to below ``high`` (in the last bin, to 1 itself)."""
+    """How many values lie from ``low`` to below ``high`` (in the last bin, to ``high`` itself)."""
 
     low: float
     high: float

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
+from fastapi import Depends, Request
 from httpx2 import HTTPError
 from joserfc.errors import JoseError
 
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from fastapi import Request
     from starlette.responses import RedirectResponse
 
     from app.settings import Settings
@@ -117,3 +117,11 @@ def _failed(error: Exception) -> ProblemError:
         got=f"{type(error).__name__}: {error}"[:200],
         hint="Try again at /sign-in. If it stays, the operator should look at the settings of the provider.",
     )
+
+
+def _providers(request: Request) -> Providers:
+    providers: Providers = request.app.state.providers
+    return providers
+
+
+TheProviders = Annotated[Providers, Depends(_providers)]

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 from fastapi import Depends
 
 from app.dependencies import count_request
-from app.pages import account, boards, comparisons, home, problems, submissions, visitors
+from app.pages import (
+    about,
+    account,
+    boards,
+    comparisons,
+    guide,
+    home,
+    own_submissions,
+    problems,
+    sending,
+    submissions,
+    visitors,
+)
 from app.pages.assets import Assets
 from app.pages.protection import Protection
 from app.pages.providers import Providers
@@ -17,7 +29,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-ROOMS = (home, boards, submissions, comparisons, account)
+ROOMS = (home, guide, boards, about, sending, submissions, comparisons, account, own_submissions)
 """The modules that have pages."""
 
 

@@ -27,6 +27,7 @@ def _environment() -> Environment:
         stylesheet=assets.stylesheet,
         static=assets.url,
         states=words.STATES,
+        seen_by=words.SEEN_BY,
         warnings_in_words=WARNINGS,
     )
     return environment

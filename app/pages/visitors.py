@@ -70,6 +70,15 @@ def _visitor(request: Request, rooms: TheRooms) -> Account | None:
 Visitor = Annotated[Account | None, Depends(_visitor)]
 
 
+def _form_token(request: Request) -> str | None:
+    """Return what the forms of this session carry."""
+    token: str | None = request.session.get("form")
+    return token
+
+
+FormToken = Annotated[str | None, Depends(_form_token)]
+
+
 def _sender(request: Request, visitor: Visitor, form: Annotated[str, Form()] = "") -> Account:
     """Return who sent a form, which must be one that this session was given."""
     if visitor is None or not secrets.compare_digest(form.encode(), str(request.session.get("form")).encode()):

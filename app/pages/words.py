@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from app.services.views import Interval
 
+UNIT = 999.5
+"""From here on the next larger unit is used: three digits would become four."""
+
 STATES = {
     "uploading": "The file is on its way.",
     "queued": "Waiting to be scored.",
@@ -21,6 +24,16 @@ STATES = {
     "expired": "The upload ended early; nothing was kept.",
     "withdrawn": "Its owner took it back.",
 }
+
+SEEN_BY = {
+    "public": ("everybody", "Under your name."),
+    "anonymous": (
+        "everybody, without your name",
+        "Ranked under an alias; your name, the method, title, description, tags and where it comes from are withheld.",
+    ),
+    "private": ("you alone", "Not listed, and for others not there. A ranked one counts as an attempt all the same."),
+}
+"""Who sees a submission of each visibility, and what that means."""
 
 
 def number(value: float) -> str:
@@ -57,6 +70,19 @@ def date(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
+def moment(when: datetime) -> str:
+    """Write a day and a time, to the minute."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def size(count_of_bytes: int) -> str:
+    """Write how large a file is, in decimal units."""
+    value, units = float(count_of_bytes), ["bytes", "kB", "MB", "GB"]
+    while value >= UNIT and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.3g} {units[0]}"
+
+
 def count(value: int, singular: str, plural: str = "") -> str:
     """Write a number of things."""
     return f"{value:,} {singular if value == 1 else plural or singular + 's'}"
@@ -91,5 +117,6 @@ def _duration(seconds: float) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    writer.__name__: writer for writer in (number, span, significant, rank, share, date, count, chance, cost)
+    writer.__name__: writer
+    for writer in (number, span, significant, rank, share, date, moment, size, count, chance, cost)
 }

@@ -7,15 +7,35 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 
 from app.db.models import TRANSITIONS, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
-from app.services import boards, leaderboard
+from app.services import boards, leaderboard, visibility
 from app.services.files import release_file
 from app.services.submissions import move
-from app.services.visibility import set_visibility
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
+
+    from app.services.accounts import Account
+
+
+def owned(session: Session, submission_id: str, account: Account) -> Submission:
+    """Return a submission that an account may change: its own, or any one for an admin.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.unknown``: there is none, or none for them. ``auth.owner``: it belongs to somebody else.
+    """
+    submission = visibility.find(session, submission_id, account)
+    if not visibility.owns(account, submission):
+        raise ProblemError(
+            "auth.owner",
+            expected="a submission of your own",
+            got=f"{submission.id}, which belongs to somebody else",
+            hint="Use the token of its owner.",
+        )
+    return submission
 
 
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
@@ -42,7 +62,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             versions += _versions(other)
         session.flush()
     if "visibility" in changes:
-        set_visibility(session, submission, Visibility(changes["visibility"]))
+        visibility.set_visibility(session, submission, Visibility(changes["visibility"]))
     for name in changes.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()

@@ -7,7 +7,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.db.accounts import Scope, Token, User
 from app.db.base import now
@@ -67,6 +67,12 @@ def lifetime(days: int | None, creator: Token | None = None) -> datetime | None:
 def listed(session: Session, user_id: int) -> Sequence[Token]:
     """Return the tokens of a user, the oldest first."""
     return session.scalars(select(Token).where(Token.user_id == user_id).order_by(Token.id)).all()
+
+
+def discard_expired(session: Session, user_id: int, prefix: str) -> None:
+    """Delete those tokens of a user whose name begins with `prefix` and whose time is over."""
+    named = Token.name.startswith(prefix, autoescape=True)
+    session.execute(delete(Token).where(Token.user_id == user_id, named, Token.expires_at <= now()))
 
 
 def revoke(session: Session, user_id: int, *, token_id: int | None = None, name: str | None = None) -> Token:

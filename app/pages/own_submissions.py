@@ -1,0 +1,67 @@
+"""What owners do to their submissions on the pages: tell of them, choose who sees them, pin them, take them back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from app.db.models import Visibility
+from app.dependencies import Reading, TheRooms, Writing
+from app.pages.templates import render
+from app.pages.visitors import Acting, FormToken, Sender, Visitor
+from app.services import audit, files, ownership, results
+from app.services.audit import Action
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+SEE_OTHER = 303
+BACK = "/account#submissions"
+
+
+@router.post("/account/submissions/{submission_id}")
+def edit_own(
+    sender: Sender,
+    actor: Acting,
+    session: Writing,
+    submission_id: str,
+    visibility: Annotated[Visibility | None, Form()] = None,
+    pinned: Annotated[bool | None, Form()] = None,
+    description: Annotated[str | None, Form(max_length=2000)] = None,
+    tags: Annotated[str | None, Form(pattern=r"^([a-z0-9][a-z0-9-]{0,31}( |$)){0,8}$")] = None,
+) -> Response:
+    """Change what is told of a submission of one's own, who sees it, or whether it is the one listed; the rest stays."""
+    submission = ownership.owned(session, submission_id, sender)
+    changes = {
+        "visibility": visibility and visibility.value,
+        "pinned": pinned,
+        "description": description,
+        "tags": None if tags is None else tags.split(),
+    }
+    wanted = {name: value for name, value in changes.items() if value is not None}
+    ownership.edit(session, submission, wanted)
+    audit.note(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
+    return RedirectResponse(BACK, SEE_OTHER)
+
+
+@router.get("/account/submissions/{submission_id}/withdraw")
+def ask_before_withdrawal(visitor: Visitor, form: FormToken, session: Reading, submission_id: str) -> Response:
+    """Ask whether a submission of one's own is really to be taken back."""
+    if visitor is None:
+        return RedirectResponse("/sign-in", SEE_OTHER)
+    submission = ownership.owned(session, submission_id, visitor)
+    return HTMLResponse(render("withdraw.html", submission=results.view(session, submission, visitor), form=form))
+
+
+@router.post("/account/submissions/{submission_id}/withdraw")
+def withdraw_own(sender: Sender, actor: Acting, rooms: TheRooms, submission_id: str) -> Response:
+    """Take a submission of one's own back."""
+    with rooms.database.write() as session:
+        submission = ownership.owned(session, submission_id, sender)
+        orphan = ownership.withdraw(session, submission)
+        audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+    if orphan is not None:
+        with rooms.database.write() as session:
+            files.discard_unreferenced(session, rooms.storage, [orphan])
+    return RedirectResponse(BACK, SEE_OTHER)

@@ -1,0 +1,70 @@
+"""The versions of a benchmark, and what changed on its board from one to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.services import boards, leaderboard
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from app.db.models import Version
+    from app.services.views import Row
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A version as the history tells it; ``follows`` tells whether files sent to the one before could be scored against it."""
+
+    number: int
+    published_at: datetime
+    subsets: int
+    runs: int
+    ceiling: float | None
+    entries: int
+    follows: bool
+
+
+@dataclass(frozen=True)
+class Move:
+    """An entry that is on both boards: where it was, and where it is."""
+
+    before: Row
+    after: Row
+
+
+def editions(session: Session, version: Version) -> list[Edition]:
+    """Return the versions of a benchmark that are or were current, the newest first."""
+    benchmark = version.benchmark
+    shown = [known for known in benchmark.versions if known.version <= benchmark.current_version]
+    return [
+        Edition(
+            number=known.version,
+            published_at=known.created_at,
+            subsets=sum(known.manifest["subsets"].values()),
+            runs=known.manifest["runs"],
+            ceiling=known.manifest["ceiling"],
+            entries=len(leaderboard.listed(session, known)),
+            follows=before is not None and boards.compatible(before, known),
+        )
+        for before, known in zip([None, *shown], shown, strict=False)
+    ][::-1]
+
+
+def former(version: Version) -> Version | None:
+    """Return the version before this one."""
+    return max(
+        (known for known in version.benchmark.versions if known.version < version.version),
+        key=lambda known: known.version,
+        default=None,
+    )
+
+
+def moves(session: Session, before: Version, after: Version) -> list[Move]:
+    """Return the entries that are listed on both boards, as visitors see them, in the order of the later one."""
+    earlier = {row.id: row for row in leaderboard.view(session, before).rows}
+    return [Move(earlier[row.id], row) for row in leaderboard.view(session, after).rows if row.id in earlier]
