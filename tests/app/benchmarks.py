@@ -68,6 +68,7 @@ def write_benchmark(
     noise: float = 2.0,
     runs: int = 2,
     dataset: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Example:
     """Write a benchmark whose margins are sums of known effects and the noise of each run."""
     rng = np.random.default_rng(0)
@@ -97,7 +98,7 @@ def write_benchmark(
         "public_seed": 1,
         "split": split,
         "ranking": None if protected else (public, public + ranking),
-        "provenance": {},
+        "provenance": dict(provenance or {}),
     }
     write_bundle(
         folder / name,

@@ -10,10 +10,12 @@ import pytest
 
 from tests.app.boards import fill
 from tests.app.pages.markup import Markup
+from tests.app.pages.provider import Provider
+from tests.app.pages.signed_in import SignedIn
 from tests.app.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.app.benchmarks import Example
 
@@ -51,3 +53,32 @@ def site(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Examp
         service.publish(toy.folder)
         service.publish(open_toy.folder)
         yield Site(service, fill(service, toy), browser)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory, provider: Provider, toy: Example) -> Iterator[Service]:
+    """A server that people sign in to."""
+    with Service(tmp_path_factory.mktemp("board"), **provider.settings) as service:
+        service.publish(toy.folder)
+        yield service
+
+
+@pytest.fixture
+def enter(board: Service, provider: Provider) -> Iterator[Callable[[str], SignedIn]]:
+    """Sign somebody in, whom the provider knows by this subject."""
+    there: list[SignedIn] = []
+
+    def sign_in(subject: str) -> SignedIn:
+        provider.current = {"sub": subject, "preferred_username": subject}
+        there.append(SignedIn(board))
+        return there[-1]
+
+    yield sign_in
+    for someone in there:
+        someone.client.close()

@@ -163,4 +163,5 @@ addEventListener("DOMContentLoaded", () => {
   });
   show("idle");
   form.hidden = false;
+  document.getElementById("without").hidden = true;
 });

@@ -22,15 +22,17 @@ const begins = (bytes, magic) => magic.every((byte, place) => bytes[place] === b
 const tuple = (sides) => (sides.length === 1 ? `(${sides[0]},)` : `(${sides.join(", ")})`);
 const product = (sides) => sides.reduce((whole, side) => whole * side, 1n);
 
+const coded = (sign) => `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}`;
+const unprintable = (sign) => sign < " " || (sign >= "\x7f" && sign <= "\xa0");
+
 // A text as Python's repr writes it.
-function quoted(text, escape = (sign) => sign) {
+function quoted(text, escape = (sign) => (unprintable(sign) ? coded(sign) : sign)) {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
   const named = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", [mark]: `\\${mark}` };
   return mark + Array.from(text, (sign) => named[sign] ?? escape(sign)).join("") + mark;
 }
 
-const bytesQuoted = (bytes) =>
-  `b${quoted(latin(bytes), (sign) => (sign >= " " && sign <= "~" ? sign : `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}`))}`;
+const bytesQuoted = (bytes) => `b${quoted(latin(bytes), (sign) => (sign >= " " && sign <= "~" ? sign : coded(sign)))}`;
 
 // Checks files for one benchmark: `wanted` has its n, N and the most bytes that are taken, `words` the texts of the library.
 class ScoreFiles {

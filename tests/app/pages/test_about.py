@@ -1,0 +1,180 @@
+"""The page that describes a benchmark: what its manifest says, what its margins look like, and what changed between versions."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import pytest
+
+from app.pages.about import _told
+from app.services.outcomes import BINS, outcomes
+from tests.app.benchmarks import write_benchmark
+from tests.app.pages.markup import Markup
+from tests.app.service import Service, npy, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.pages.conftest import Site
+
+
+def test_it_says_what_the_manifest_says(site: Site, toy: Example) -> None:
+    manifest = toy.bundle.manifest
+    text = site.text("/benchmarks/toy/about")
+    page = Markup(text)
+    assert str(manifest.commitment) in text
+    assert f"{manifest.ceiling:.4f} ± {manifest.ceiling_std_error:.4f}" in text
+    assert f"within ± {manifest.null_band['shared']:.4f}" in text
+    assert "160 subsets, each with 50 % of the training" in " ".join(text.split())
+    assert [["name", "sums"]] in page.tables
+    (scale,) = [attributes for attributes in page.all("table") if attributes.get("id") == "scale"]
+    assert float(scale["data-ceiling"] or "nan") == manifest.ceiling
+    assert float(scale["data-best"] or "nan") == site.api("/benchmarks/toy")["best"]["lds"]
+
+
+def test_a_practice_board_has_no_commitment_and_says_that_nothing_is_hidden(site: Site) -> None:
+    text = site.text("/benchmarks/open-toy/about")
+    assert "practice board" in text
+    assert "commitment" not in text
+    assert "data-best" not in text  # nobody has sent anything
+
+
+def test_margins_are_counted_from_the_public_part_alone(site: Site, toy: Example) -> None:
+    margins_MRN = toy.bundle.margins_MRN
+    page = site.page("/benchmarks/toy/about")
+    bins = [attributes for attributes in page.all("tr") if "data-count" in attributes]
+    assert len(bins) == BINS
+    assert sum(int(attributes["data-count"] or "0") for attributes in bins) == margins_MRN.size
+    for place in (1, BINS // 2):
+        low, high = (float(bins[place][f"data-{end}"] or "nan") for end in ("low", "high"))
+        inside = np.count_nonzero((margins_MRN >= low) & (margins_MRN < high))
+        assert int(bins[place]["data-count"] or "0") == inside
+    positive = float((margins_MRN > 0).mean())
+    assert f"In {100 * positive:.1f}\u202f% of all pairs" in site.text("/benchmarks/toy/about")
+
+
+def test_margins_of_a_version_are_read_once(toy: Example) -> None:
+    assert outcomes(toy.folder) is outcomes(toy.folder)
+
+
+def test_the_accuracy_that_was_measured_is_told_before_any_that_is_inferred(tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path, "measured", provenance={"accuracy_mean": 0.8365, "accuracy_lowest": 0.815})
+    with Service(tmp_path / "service") as service:
+        service.publish(example.folder)
+        text = httpx.get(f"{service.url}/benchmarks/measured/about", trust_env=False).text
+    assert "83.7\u202f% of the targets right on average, the worst of them 81.5\u202f%" in " ".join(text.split(" "))
+    assert "of all pairs" not in text
+
+
+def test_downloads_have_their_sizes(site: Site) -> None:
+    text = site.text("/benchmarks/toy/about")
+    for name in ("public.npz", "kit.zip"):
+        address = f"/api/v1/benchmarks/toy/{name}?version=1"
+        size = len(site.service.client.get(f"{site.service.url}{address}").content)
+        assert f'<a href="{address}">{name}</a>, {size / 1000:.3g} kB' in text
+
+
+def test_what_an_operator_wrote_becomes_rows_and_links_that_carry_no_weight(tmp_path: Path) -> None:
+    told = {"name": "n", "source": "https://example.org/data (all)", "<b>": "<script>", "none": None}
+    example = write_benchmark(tmp_path, "written", dataset=told | {"sha256": {"train_images": "ab" * 32}})
+    with Service(tmp_path / "service") as service:
+        service.publish(example.folder)
+        text = httpx.get(f"{service.url}/benchmarks/written/about", trust_env=False).text
+    assert '<a href="https://example.org/data" rel="nofollow noopener ugc">' in text
+    assert "<script>" not in text
+    assert ["train images", "ab" * 32] in Markup(text).tables[1]
+
+
+def test_nested_values_are_told_under_their_names() -> None:
+    values = {"widths": [784, 64], "outer": {"inner_one": True, "deep": {"x": 1500}}, "rate": 0.02, "empty": ""}
+    assert list(_told(values)) == [
+        ("widths", "784, 64"),
+        ("outer, inner one", "yes"),
+        ("outer, deep, x", "1,500"),
+        ("rate", "0.02"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Markup | str]:
+    """The pages of two versions of a benchmark, whose second scored the entries of the first again, and of one that did not."""
+    old = write_benchmark(tmp_path_factory.mktemp("old"))
+    new = write_benchmark(tmp_path_factory.mktemp("new"), version=2, ranking=130)
+    other = write_benchmark(tmp_path_factory.mktemp("other"), version=3, N=8)
+    with Service(tmp_path_factory.mktemp("versions")) as service:
+        service.publish(old.folder)
+        token = service.token("ann")
+        for method, noise in (("first", 0.5), ("second", 3.0)):
+            service.scored(token, "toy", npy(old.scores(noise)), method=method)
+        hidden = service.scored(token, "toy", npy(old.scores(1.0)), method="private")["id"]
+        headers = {"Authorization": f"Bearer {token}"}
+        service.client.patch(f"/submissions/{hidden}", headers=headers, json={"visibility": "private"})
+        service.publish(new.folder)
+        until(lambda: service.client.get("/benchmarks/toy").json()["version"] == 2, "the second version")
+        for method in ("new-one",):
+            service.scored(token, "toy", npy(new.scores(0.7)), method=method)
+        service.publish(other.folder)
+        ranks = {
+            str(number): {
+                row["method"]: row
+                for row in service.client.get("/benchmarks/toy/leaderboard", params={"version": number}).json()["rows"]
+            }
+            for number in (1, 2)
+        }
+        texts = {
+            str(number): httpx.get(
+                f"{service.url}/benchmarks/toy/about", params={"version": number}, trust_env=False
+            ).text
+            for number in (1, 2, 3)
+        }
+    return texts | {f"ranks {number}": rows for number, rows in ranks.items()}
+
+
+def test_the_ranks_of_entries_on_both_boards_are_told(versions: dict[str, str]) -> None:
+    *_, moves = Markup(versions["2"]).tables
+    assert moves[0] == ["Method", "Owner", "Rank in 1", "Rank in 2", "LDS in 1", "LDS in 2"]
+    before, after = versions["ranks 1"], versions["ranks 2"]
+    assert [row[0] for row in moves[1:]] == [method for method in after if method in before] == ["first", "second"]
+    assert "new-one" in after
+    for method, owner, *_, former, present in moves[1:]:
+        assert owner == "ann"
+        assert former == f"{before[method]['lds']:.4f}"
+        assert present == f"{after[method]['lds']:.4f}"
+    assert "private" not in versions["2"].split("What changed")[1]
+
+
+def test_a_first_version_has_nothing_to_be_compared_with(versions: dict[str, str]) -> None:
+    assert "What changed in the ranking" not in versions["1"]
+
+
+def test_a_version_with_other_targets_says_that_entries_stayed(versions: dict[str, str]) -> None:
+    assert "No entry is listed on both boards" in versions["3"]
+    (history,) = [table for table in Markup(versions["3"]).tables if table[0][0] == "Version"]
+    assert [row[0] for row in history[1:]] == ["3", "2", "1"]
+    assert [row[2] for row in history[1:]] == ["160 × 2", "170 × 2", "160 × 2"]
+    assert [row[4] for row in history[1:]] == ["0", "3", "2"]
+    assert [row[5].split()[0] for row in history[1:]] == ["stay", "were", "–"]
+
+
+def test_an_unknown_version_is_not_there(site: Site) -> None:
+    assert site.browser.get("/benchmarks/toy/about?version=9").status_code == 404
+    assert site.browser.get("/benchmarks/nothing/about").status_code == 404
+    assert site.browser.get("/benchmarks/nothing/submit").status_code == 404
+
+
+def test_the_page_of_a_benchmark_without_a_ceiling_says_so(tmp_path: Path) -> None:
+    once = write_benchmark(tmp_path, "once", split="open", runs=1)
+    with Service(tmp_path / "service") as service:
+        service.publish(once.folder)
+        text = httpx.get(f"{service.url}/benchmarks/once/about", trust_env=False).text
+    assert "Unknown: it needs subsets that were trained more than once" in text
+    assert "data-ceiling" not in text
+
+
+def test_public_margins_can_be_downloaded_and_are_those_that_are_shown(site: Site) -> None:
+    archive = np.load(io.BytesIO(site.service.client.get("/benchmarks/toy/public.npz").content))
+    assert f'data-mean="{float(archive["margins"].mean(dtype=np.float64))}'[:18] in site.text("/benchmarks/toy/about")

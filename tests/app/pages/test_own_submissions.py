@@ -1,0 +1,152 @@
+"""What owners do to their submissions on the pages; nobody else does."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.db.accounts import Audit, User
+from app.db.models import Kind, State, Submission, Version, Visibility
+from tests.app.pages.markup import Markup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.app.benchmarks import Example
+    from tests.app.pages.signed_in import SignedIn
+    from tests.app.service import Service
+
+
+@pytest.fixture
+def owner(enter: Callable[[str], SignedIn], request: pytest.FixtureRequest) -> SignedIn:
+    return enter(request.node.name)
+
+
+def _done_to(board: Service, submission_id: str) -> list[tuple[str, object]]:
+    with board.database.read() as session:
+        query = select(Audit.action, Audit.detail).where(Audit.subject == submission_id).order_by(Audit.id)
+        return [(action, detail) for action, detail in session.execute(query)]
+
+
+def test_who_sees_it_is_changed_and_noted(owner: SignedIn, board: Service, toy: Example) -> None:
+    sent = owner.send(toy, "seen")
+    page = owner.post(sent, visibility="private")
+    assert page.url.path == "/account"
+    assert "you alone" in page.text
+    assert httpx.get(f"{board.url}/submissions/{sent}", trust_env=False).status_code == 404
+    assert _done_to(board, sent) == [("submission.edited", {"visibility": "private"})]
+
+
+def test_description_and_tags_are_told(owner: SignedIn, board: Service, toy: Example) -> None:
+    sent = owner.send(toy, "told")
+    assert owner.post(sent, description="Two\r\nlines", tags="one two-3").status_code == 200
+    row = board.row(sent)
+    assert (row.description.split(), row.tags, row.visibility) == (["Two", "lines"], ["one", "two-3"], "public")
+    for tags in ("Capital", "a" * 33, " ".join("abcdefghi"), "a,b"):
+        assert owner.post(sent, tags=tags).status_code == 422
+    assert board.row(sent).tags == ["one", "two-3"]
+
+
+def test_a_pin_is_set_and_taken(owner: SignedIn, board: Service, toy: Example) -> None:
+    first, second = owner.send(toy, "pinned", 0.5), owner.send(toy, "pinned", 0.6)
+
+    def listed() -> set[str]:
+        return {row["id"] for row in board.client.get("/benchmarks/toy/leaderboard").json()["rows"]}
+
+    assert second in listed()
+    assert "pinned</span>" in owner.post(first, pinned="true").text
+    assert {first, second} & listed() == {first}
+    owner.post(first, pinned="false")
+    assert {first, second} & listed() == {second}
+
+
+def test_a_practice_submission_cannot_be_pinned_and_that_is_said(owner: SignedIn, toy: Example) -> None:
+    sent = owner.send(toy, "tried", kind="practice")
+    refused = owner.post(sent, pinned="true")
+    assert refused.status_code == 409
+    assert "Pin one that is on the board" in refused.text
+    assert 'name="pinned"' not in owner.client.get("/account").text
+
+
+def test_a_withdrawal_is_asked_about_first(owner: SignedIn, board: Service, toy: Example) -> None:
+    sent = owner.send(toy, "gone")
+    assert f'href="/account/submissions/{sent}/withdraw"' in owner.client.get("/account").text
+    question = owner.client.get(f"/account/submissions/{sent}/withdraw")
+    assert "This cannot be undone" in question.text
+    assert board.row(sent).state == State.SCORED
+    (form,) = [attributes for attributes in Markup(question.text).all("form") if attributes["method"] == "post"]
+    assert form["action"] == f"/account/submissions/{sent}/withdraw"
+    page = owner.post(f"{sent}/withdraw")
+    assert page.url.path == "/account"
+    assert board.row(sent).state == State.WITHDRAWN
+    assert f"{sent}/withdraw" not in page.text
+    assert _done_to(board, sent) == [("submission.withdrawn", None)]
+    assert owner.post(f"{sent}/withdraw").status_code == 409
+
+
+def test_a_wrong_form_changes_nothing(
+    owner: SignedIn, board: Service, toy: Example, enter: Callable[[str], SignedIn]
+) -> None:
+    sent = owner.send(toy, "kept")
+    thief = enter("thief")
+    for form in ("", "guessed", "None", thief.form()):
+        for path, fields in ((sent, {"visibility": "private"}), (f"{sent}/withdraw", {})):
+            assert owner.post(path, **fields, form=form).status_code == 403
+    for path, fields in ((sent, {"visibility": "private"}), (f"{sent}/withdraw", {})):
+        refused = thief.post(path, **fields)
+        assert refused.status_code == 403
+        assert "belongs to somebody else" in refused.text
+    assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 403
+    owner.post(sent, visibility="private")
+    for path, fields in ((sent, {"visibility": "public"}), (f"{sent}/withdraw", {})):
+        assert thief.post(path, **fields).status_code == 404  # as if it were not there
+    assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 404
+    nobody = httpx.Client(base_url=board.url, trust_env=False)
+    assert nobody.get(f"/account/submissions/{sent}/withdraw").headers["Location"] == "/sign-in"
+    assert nobody.post(f"/account/submissions/{sent}/withdraw", data={"form": owner.form()}).status_code == 403
+    row = board.row(sent)
+    assert (row.state, row.visibility) == (State.SCORED, Visibility.PRIVATE)
+    nobody.close()
+
+
+def test_many_submissions_are_shown_in_pages(owner: SignedIn, board: Service) -> None:
+    assert "You have sent nothing yet" in owner.client.get("/account").text
+    name = owner.name
+    with board.database.write() as session:
+        user = session.scalars(select(User).where(User.name == name)).one()
+        version = session.scalars(select(Version)).first()
+        assert version is not None
+        for place in range(101):
+            method = f"{place:03}".ljust(64, "x")
+            session.add(
+                Submission(
+                    user=user, version=version, kind=Kind.PRACTICE, state=State.EXPIRED, method=method, title="", size=1
+                )
+            )
+            session.flush()
+    seen = []
+    for after, links in ((0, {"Older"}), (50, {"Newer", "Older"}), (100, {"Newer"})):
+        text = owner.client.get("/account", params={"after": after}).text
+        seen += re.findall(r"([0-9]{3})x{61}</a>", text)
+        assert set(re.findall("(Older|Newer)</a>", text)) == links
+        assert "101 submissions" in text
+    assert sorted(seen, key=int) == [f"{place:03}" for place in range(101)]
+    assert "There are none so far back" in owner.client.get("/account", params={"after": 150}).text
+
+
+def test_the_page_says_when_the_next_ranked_submission_is_free(owner: SignedIn, board: Service, toy: Example) -> None:
+    name = owner.name
+    board.token(name, ranked_per_day=1)
+    assert "1 of 1" in owner.client.get("/account").text
+    owner.send(toy, "only")
+    text = owner.client.get("/account").text
+    assert "0 of 1" in text
+    assert re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC</time>", text)
+    assert "the next is free at" in owner.client.get("/benchmarks/toy/submit").text
+    board.token(name, ranked_per_version=1)
+    assert "with the next version" in owner.client.get("/account").text
+    assert "none left for this version" in owner.client.get("/benchmarks/toy/submit").text
