@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import numpy as np
 import pytest
 
+from app.pages import words
 from app.pages.about import _told
 from app.services.outcomes import BINS, outcomes
 from tests.app.benchmarks import write_benchmark
@@ -16,8 +17,6 @@ from tests.app.pages.markup import Markup
 from tests.app.service import Service, npy, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
 
@@ -61,12 +60,28 @@ def test_margins_of_a_version_are_read_once(toy: Example) -> None:
     assert outcomes(toy.folder) is outcomes(toy.folder)
 
 
-def test_the_accuracy_that_was_measured_is_told_before_any_that_is_inferred(tmp_path: Path) -> None:
-    example = write_benchmark(tmp_path, "measured", provenance={"accuracy_mean": 0.8365, "accuracy_lowest": 0.815})
-    with Service(tmp_path / "service") as service:
-        service.publish(example.folder)
-        text = httpx.get(f"{service.url}/benchmarks/measured/about", trust_env=False).text
-    assert "83.7\u202f% of the targets right on average, the worst of them 81.5\u202f%" in " ".join(text.split(" "))
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The pages of benchmarks that are unlike the others: measured, with odd texts, and trained once."""
+    folder = tmp_path_factory.mktemp("odd")
+    told = {"name": "n", "source": "https://example.org/data (all)", "<b>": "<script>", "none": None}
+    made = [
+        write_benchmark(folder, "measured", provenance={"accuracy_mean": 0.8365, "accuracy_lowest": 0.815}),
+        write_benchmark(folder / "w", "written", dataset=told | {"sha256": {"train_images": "ab" * 32}}),
+        write_benchmark(folder / "o", "once", split="open", runs=1),
+    ]
+    with Service(folder / "service") as service:
+        for example in made:
+            service.publish(example.folder)
+        return {
+            example.name: httpx.get(f"{service.url}/benchmarks/{example.name}/about", trust_env=False).text
+            for example in made
+        }
+
+
+def test_the_accuracy_that_was_measured_is_told_before_any_that_is_inferred(odd: dict[str, str]) -> None:
+    text = odd["measured"]
+    assert "83.7\u202f% of the targets right on average, the worst of them 81.5\u202f%" in text
     assert "of all pairs" not in text
 
 
@@ -75,15 +90,11 @@ def test_downloads_have_their_sizes(site: Site) -> None:
     for name in ("public.npz", "kit.zip"):
         address = f"/api/v1/benchmarks/toy/{name}?version=1"
         size = len(site.service.client.get(f"{site.service.url}{address}").content)
-        assert f'<a href="{address}">{name}</a>, {size / 1000:.3g} kB' in text
+        assert f'<a href="{address}">{name}</a>, {words.size(size)}:' in text
 
 
-def test_what_an_operator_wrote_becomes_rows_and_links_that_carry_no_weight(tmp_path: Path) -> None:
-    told = {"name": "n", "source": "https://example.org/data (all)", "<b>": "<script>", "none": None}
-    example = write_benchmark(tmp_path, "written", dataset=told | {"sha256": {"train_images": "ab" * 32}})
-    with Service(tmp_path / "service") as service:
-        service.publish(example.folder)
-        text = httpx.get(f"{service.url}/benchmarks/written/about", trust_env=False).text
+def test_what_an_operator_wrote_becomes_rows_and_links_that_carry_no_weight(odd: dict[str, str]) -> None:
+    text = odd["written"]
     assert '<a href="https://example.org/data" rel="nofollow noopener ugc">' in text
     assert "<script>" not in text
     assert ["train images", "ab" * 32] in Markup(text).tables[1]
@@ -99,9 +110,17 @@ def test_nested_values_are_told_under_their_names() -> None:
     ]
 
 
+class History(NamedTuple):
+    """The pages of a benchmark's versions, and the rows of the first two boards by method."""
+
+    texts: dict[str, str]
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Markup | str]:
-    """The pages of two versions of a benchmark, whose second scored the entries of the first again, and of one that did not."""
+def versions(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """A benchmark whose second version has the entries of the first scored again, and whose third does not."""
     old = write_benchmark(tmp_path_factory.mktemp("old"))
     new = write_benchmark(tmp_path_factory.mktemp("new"), version=2, ranking=130)
     other = write_benchmark(tmp_path_factory.mktemp("other"), version=3, N=8)
@@ -115,49 +134,39 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Markup | str
         service.client.patch(f"/submissions/{hidden}", headers=headers, json={"visibility": "private"})
         service.publish(new.folder)
         until(lambda: service.client.get("/benchmarks/toy").json()["version"] == 2, "the second version")
-        for method in ("new-one",):
-            service.scored(token, "toy", npy(new.scores(0.7)), method=method)
+        service.scored(token, "toy", npy(new.scores(0.7)), method="new-one")
         service.publish(other.folder)
-        ranks = {
-            str(number): {
-                row["method"]: row
-                for row in service.client.get("/benchmarks/toy/leaderboard", params={"version": number}).json()["rows"]
-            }
-            for number in (1, 2)
-        }
-        texts = {
-            str(number): httpx.get(
-                f"{service.url}/benchmarks/toy/about", params={"version": number}, trust_env=False
-            ).text
-            for number in (1, 2, 3)
-        }
-    return texts | {f"ranks {number}": rows for number, rows in ranks.items()}
+        boards = [service.client.get("/benchmarks/toy/leaderboard", params={"version": n}).json() for n in (1, 2)]
+        before, after = ({row["method"]: row for row in board["rows"]} for board in boards)
+        about = f"{service.url}/benchmarks/toy/about"
+        texts = {str(n): httpx.get(about, params={"version": n}, trust_env=False).text for n in (1, 2, 3)}
+    return History(texts, before, after)
 
 
-def test_the_ranks_of_entries_on_both_boards_are_told(versions: dict[str, str]) -> None:
-    *_, moves = Markup(versions["2"]).tables
+def test_the_ranks_of_entries_on_both_boards_are_told(versions: History) -> None:
+    *_, moves = Markup(versions.texts["2"]).tables
     assert moves[0] == ["Method", "Owner", "Rank in 1", "Rank in 2", "LDS in 1", "LDS in 2"]
-    before, after = versions["ranks 1"], versions["ranks 2"]
+    before, after = versions.before, versions.after
     assert [row[0] for row in moves[1:]] == [method for method in after if method in before] == ["first", "second"]
     assert "new-one" in after
     for method, owner, *_, former, present in moves[1:]:
         assert owner == "ann"
         assert former == f"{before[method]['lds']:.4f}"
         assert present == f"{after[method]['lds']:.4f}"
-    assert "private" not in versions["2"].split("What changed")[1]
+    assert "private" not in versions.texts["2"].split("What changed")[1]
 
 
-def test_a_first_version_has_nothing_to_be_compared_with(versions: dict[str, str]) -> None:
-    assert "What changed in the ranking" not in versions["1"]
+def test_a_first_version_has_nothing_to_be_compared_with(versions: History) -> None:
+    assert "What changed in the ranking" not in versions.texts["1"]
 
 
-def test_a_version_with_other_targets_says_that_entries_stayed(versions: dict[str, str]) -> None:
-    assert "No entry is listed on both boards" in versions["3"]
-    (history,) = [table for table in Markup(versions["3"]).tables if table[0][0] == "Version"]
+def test_a_version_with_other_targets_says_that_entries_stayed(versions: History) -> None:
+    assert "No entry is listed on both boards" in versions.texts["3"]
+    (history,) = [table for table in Markup(versions.texts["3"]).tables if table[0][0] == "Version"]
     assert [row[0] for row in history[1:]] == ["3", "2", "1"]
     assert [row[2] for row in history[1:]] == ["160 × 2", "170 × 2", "160 × 2"]
     assert [row[4] for row in history[1:]] == ["0", "3", "2"]
-    assert [row[5].split()[0] for row in history[1:]] == ["stay", "were", "–"]
+    assert [row[5].split()[0] for row in history[1:-1]] == ["stay", "were"]
 
 
 def test_an_unknown_version_is_not_there(site: Site) -> None:
@@ -166,13 +175,9 @@ def test_an_unknown_version_is_not_there(site: Site) -> None:
     assert site.browser.get("/benchmarks/nothing/submit").status_code == 404
 
 
-def test_the_page_of_a_benchmark_without_a_ceiling_says_so(tmp_path: Path) -> None:
-    once = write_benchmark(tmp_path, "once", split="open", runs=1)
-    with Service(tmp_path / "service") as service:
-        service.publish(once.folder)
-        text = httpx.get(f"{service.url}/benchmarks/once/about", trust_env=False).text
-    assert "Unknown: it needs subsets that were trained more than once" in text
-    assert "data-ceiling" not in text
+def test_the_page_of_a_benchmark_without_a_ceiling_says_so(odd: dict[str, str]) -> None:
+    assert "Unknown: it needs subsets that were trained more than once" in odd["once"]
+    assert "data-ceiling" not in odd["once"]
 
 
 def test_public_margins_can_be_downloaded_and_are_those_that_are_shown(site: Site) -> None:

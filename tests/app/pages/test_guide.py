@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
 
 
