@@ -8,6 +8,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
     from tests.browser.conftest import Visitor
 
 GRAVE = {"serious", "critical"}
@@ -20,10 +22,24 @@ def paths(ids: dict[str, str]) -> list[str]:
         "/benchmarks/toy",
         "/benchmarks/open-toy",
         "/benchmarks/once",
+        *(f"/benchmarks/{name}/about" for name in ("toy", "open-toy", "once")),
+        "/benchmarks/toy/submit",
+        "/guide",
         "/compare",
         f"/compare?a={ids['good']}&b={ids['middling']}",
         *(f"/submissions/{submission_id}" for submission_id in ids.values()),
         "/nowhere",
+    ]
+
+
+def grave(page: Page, rules: list[str] | None = None) -> list[str]:
+    """Return what is serious or critical on an open page, by all rules or by these."""
+    options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
+    return [
+        f"{page.url}: {violation['id']} ({violation['help']}) at "
+        + ", ".join(str(node["target"]) for node in violation["nodes"][:3])
+        for violation in Axe().run(page, options=options).response["violations"]
+        if violation["impact"] in GRAVE
     ]
 
 
@@ -32,13 +48,9 @@ def paths(ids: dict[str, str]) -> list[str]:
 )  # only colours differ in the dark
 def test_nothing_grave_is_found_on_any_page(visitor: Visitor, dark: bool, rules: list[str] | None) -> None:
     page = visitor.open("/", dark=dark)
-    options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
     found = []
     for path in paths(visitor.site.ids):
         visitor.visit(page, path)
-        for violation in Axe().run(page, options=options).response["violations"]:
-            if violation["impact"] in GRAVE:
-                targets = ", ".join(str(node["target"]) for node in violation["nodes"][:3])
-                found.append(f"{path}: {violation['id']} ({violation['help']}) at {targets}")
+        found += grave(page, rules)
     visitor.troubles = [text for text in visitor.troubles if "404" not in text]  # what is told of /nowhere
     assert found == []

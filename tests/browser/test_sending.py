@@ -18,6 +18,7 @@ from tests.app.benchmarks import write_benchmark
 from tests.app.pages.provider import Provider
 from tests.app.service import Service, npy
 from tests.browser.conftest import Site, Visitor
+from tests.browser.test_accessibility import grave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -343,6 +344,31 @@ def test_without_javascript_the_commands_take_the_place_of_the_form(visitor: Vis
     assert page.locator("[data-way=curl]").is_visible()
     page.get_by_text("GitHub Actions", exact=True).click()
     assert page.locator("[data-way=actions]").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_pages_of_an_account_fit_and_hold_nothing_grave(
+    visitor: Visitor, board: Board, calls: list[str], width: int
+) -> None:
+    page = _open(visitor, calls, width=width)
+    visitor.visit(page, "/account")
+    owner = page.locator("h1").inner_text()
+    method = f"a-very-long-name-of-a-method-{width}".ljust(64, "x")
+    sent = board.service.scored(
+        board.service.token(owner, ranked_per_day=99), "large", npy(board.example.scores(width)), method=method
+    )
+    page.reload()
+    page.get_by_label(f"Change {method}").click()
+    page.get_by_role("button", name="Pin").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert grave(page) == []
+    page.locator("tr", has=page.locator(f"a[href='/submissions/{sent['id']}']")).get_by_text("Withdraw").click()
+    page.get_by_role("heading", name=f"Withdraw {method}?").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert grave(page) == []
+    page.get_by_role("button", name="Withdraw it").click()
+    page.wait_for_url("**/account#submissions")
+    assert board.service.row(sent["id"]).state == "withdrawn"
 
 
 def test_the_words_of_the_page_are_data(visitor: Visitor, calls: list[str]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 
 def test_it_says_what_the_manifest_says(site: Site, toy: Example) -> None:
     manifest = toy.bundle.manifest
@@ -164,7 +166,7 @@ def test_a_version_with_other_targets_says_that_entries_stayed(versions: History
     assert "No entry is listed on both boards" in versions.texts["3"]
     (history,) = [table for table in Markup(versions.texts["3"]).tables if table[0][0] == "Version"]
     assert [row[0] for row in history[1:]] == ["3", "2", "1"]
-    assert [row[2] for row in history[1:]] == ["160 × 2", "170 × 2", "160 × 2"]
+    assert [row[2] for row in history[1:]] == [f"{subsets} {TIMES} 2" for subsets in (160, 170, 160)]
     assert [row[4] for row in history[1:]] == ["0", "3", "2"]
     assert [row[5].split()[0] for row in history[1:-1]] == ["stay", "were"]
 

@@ -21,7 +21,8 @@ def test_vendored_files_are_what_was_written_down() -> None:
 
 def pages(site: Site) -> list[str]:
     named = [f"/submissions/{submission_id}" for submission_id in site.ids.values()]
-    return ["/", "/benchmarks/toy", "/benchmarks/open-toy", "/compare", "/docs", *named]
+    described = ["/guide", "/benchmarks/toy/about", "/benchmarks/toy/submit"]
+    return [*described, "/", "/benchmarks/toy", "/benchmarks/open-toy", "/compare", "/docs", *named]
 
 
 def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
@@ -43,6 +44,11 @@ def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
                 assert (attributes.get(name) or "/").startswith(("/", "?", "#"))
                 assert not (attributes.get(name) or "").startswith("//")
     assert seen == {"style.css", "icon.svg", "charts.js", "forest.js", "histogram.js", "docs.js"} | {
+        "scale.js",
+        "margins.js",
+        "header.js",
+        "upload.js",
+        "form.js",
         "d3.min.js",
         "plot.umd.min.js",
         "swagger-ui-bundle.js",
@@ -61,3 +67,4 @@ def test_files_without_their_present_hash_are_asked_for_again(site: Site) -> Non
 def test_first_view_needs_no_chart_library(site: Site) -> None:
     assert not site.page("/").all("script")
     assert not site.page("/compare").all("script")
+    assert not site.page("/guide").all("script")
