@@ -154,6 +154,14 @@ def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authoriz
         return uploads.view(session, uploads.authorise(session, submission_id, authorization))
 
 
+@router.delete("/submissions/{submission_id}/parts", status_code=204)
+def give_up_upload(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> None:
+    """Give an upload up that waits for parts: what has arrived is gone at once, and it counts for nothing."""
+    with rooms.database.read() as session:
+        uploads.check_open(uploads.authorise(session, submission_id, authorization))
+    _give_up(rooms, submission_id, "given up by its sender")
+
+
 @router.put(
     "/submissions/{submission_id}/parts/{number}",
     openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},

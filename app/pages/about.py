@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from app.dependencies import Reading, TheRooms, WhichVersion
@@ -87,7 +88,8 @@ def _accuracy(manifest: dict[str, Any], seen: Outcomes) -> dict[str, float]:
 
 
 def _bins(seen: Outcomes) -> list[Bin]:
-    return [Bin(*edges, count) for *edges, count in zip(seen.edges, seen.edges[1:], seen.counts, strict=False)]
+    ends = pairwise(seen.edges)
+    return [Bin(low, high, count) for (low, high), count in zip(ends, seen.counts, strict=True)]
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -27,7 +27,7 @@ from ldsboard.problems import ProblemError
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-SHOWN = 50
+SHOWN = 25
 """Submissions of one's own on one page."""
 
 BROWSER = "browser-"

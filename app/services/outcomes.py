@@ -42,7 +42,8 @@ def outcomes(folder: Path) -> Outcomes:
     """Return what the public margins of a published version look like; read once, for a version never changes."""
     margins_MRN = np.load(folder / "public" / "margins.npy", mmap_mode="r")
     sample = margins_MRN.reshape(-1)[:: max(1, margins_MRN.size // SAMPLE)]
-    edges = np.linspace(*np.quantile(sample, (TAILS, 1 - TAILS)), BINS + 1)
+    low, high = np.quantile(sample, (TAILS, 1 - TAILS))
+    edges = np.linspace(float(low), float(high), BINS + 1)
     counts, positive, total = np.zeros(BINS, np.int64), 0, 0.0
     for margins_RN in margins_MRN:
         counts += _counted(margins_RN, edges)

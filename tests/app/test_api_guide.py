@@ -41,7 +41,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_every_block_was_run_and_the_files_were_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 18
+    assert len(printed) == len(BLOCKS) == 19
     for place in (1, 9):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}

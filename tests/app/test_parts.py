@@ -261,6 +261,27 @@ def _expires(sending: Sending) -> timedelta:
         return session.get_one(Upload, sending.id).expires_at - now()
 
 
+def test_an_upload_that_is_given_up_leaves_nothing_and_frees_the_quota(service: Service, wide: Example) -> None:
+    token = service.token("quitter", ranked_per_day=1)
+    sending = Sending(service, token, "wide", content(wide), kind="ranked").started()
+    assert sending.put(0).status_code == 200
+    address = f"/submissions/{sending.id}/parts"
+    assert service.client.delete(address).status_code == 401
+    other = {"Authorization": f"Bearer {service.token('somebody-else')}"}
+    assert service.client.delete(address, headers=other).status_code == 404
+    assert service.client.delete(address, headers=sending.capability).status_code == 204
+    assert sending.id not in parts_left(service)
+    assert [after for _, after in service.events(sending.id)] == ["uploading", "expired"]
+    assert service.client.delete(address, headers=sending.capability).status_code == 410
+    assert sending.put(1).status_code == 410
+    again = Sending(service, token, "wide", content(wide), kind="ranked").started()
+    for number in range(3):
+        again.put(number)
+    assert again.complete().status_code == 202
+    late = service.client.delete(f"/submissions/{again.id}/parts", headers=again.capability)
+    assert (late.status_code, late.json()["code"]) == (409, "request.conflict")
+
+
 def test_the_capability_of_a_finished_upload_ends_too(service: Service, wide: Example) -> None:
     sending = Sending(service, service.token("max"), "wide", content(wide))
     sending.scored()

@@ -308,6 +308,8 @@ def test_a_cancelled_upload_leaves_the_form_as_it_was(visitor: Visitor, board: B
     assert page.get_by_label("Method").input_value() == "cancelled"
     assert page.get_by_role("button", name="Send").is_enabled()
     assert not [call for call in calls if call.endswith("/complete")]
+    (given_up,) = [call.split("/")[-2] for call in calls if call.startswith("DELETE")]
+    assert board.service.row(given_up).state == "expired"
 
 
 def test_the_keyboard_alone_sends_a_file(visitor: Visitor, board: Board, calls: list[str]) -> None:

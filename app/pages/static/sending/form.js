@@ -6,7 +6,7 @@ addEventListener("DOMContentLoaded", () => {
   const { wanted, words } = Object.fromEntries(["wanted", "words"].map((name) => [name, JSON.parse(form.dataset[name])]));
   const files = new ScoreFiles(wanted, words);
   const part = (name) => form.querySelector(`[data-part=${name}]`);
-  const [told, refused, going, bar, amount] = ["told", "refused", "going", "bar", "amount"].map(part);
+  const [seen, told, refused, going, bar, amount] = ["seen", "told", "refused", "going", "bar", "amount"].map(part);
   const [submit, hold, goOn, cancel] = ["submit", "hold", "go-on", "cancel"].map(part);
   const field = (name) => form.elements[name];
   let running = null; // what is on its way: {controller, upload, edit}
@@ -19,12 +19,16 @@ addEventListener("DOMContentLoaded", () => {
     amount.textContent = `${megabytes(done)} of ${megabytes(size)} MB`;
   }
 
-  function showRefused(problem) {
+  // Shows a problem where what has it is: at the file, or above what was pressed.
+  function showRefused(problem, place) {
+    if (place === seen) seen.after(refused);
+    else going.before(refused);
     for (const name of ["title", "expected", "got", "hint", "code"]) {
       refused.querySelector(`[data-word=${name}]`).textContent = problem[name] ?? "";
     }
     refused.hidden = false;
-    say("");
+    refused.scrollIntoView({ block: "nearest" });
+    place.textContent = "";
   }
 
   // Shows the buttons of a state: "idle", "busy", "sending" or "held".
@@ -39,15 +43,18 @@ addEventListener("DOMContentLoaded", () => {
 
   async function check() {
     refused.hidden = true;
+    seen.textContent = "";
     const [file] = field("file").files;
     if (!file) return false;
     try {
       const header = await files.check(file);
-      say(header ? `${file.name} holds ${header.type} scores of shape ${header.shape}: it fits.` : `${file.name} can be sent; the server looks into it.`);
+      seen.textContent = header
+        ? `${file.name} holds ${header.type} scores of shape ${header.shape}: it fits.`
+        : `${file.name} can be sent; the server looks into it.`;
       return true;
     } catch (error) {
-      if (error instanceof Refused) showRefused(error.problem);
-      else say(`${file.name} cannot be read: ${error.message}`);
+      if (error instanceof Refused) showRefused(error.problem, seen);
+      else seen.textContent = `${file.name} cannot be read: ${error.message}`;
       return false;
     }
   }
@@ -135,11 +142,21 @@ addEventListener("DOMContentLoaded", () => {
       show("held");
       say(`It does not go on: ${error.message}. What has arrived is kept; go on when the connection is back.`);
     } else {
+      const { upload } = running;
       running = null;
       show("idle");
-      if (error === "cancelled") say("Cancelled. What has arrived of the file is thrown away, and has cost nothing.");
-      else if (error instanceof Refused) showRefused(error.problem);
+      if (error === "cancelled") cancelled(upload);
+      else if (error instanceof Refused) showRefused(error.problem, told);
       else say(`It was not sent: ${error.message}.`);
+    }
+  }
+
+  async function cancelled(upload) {
+    try {
+      await upload?.giveUp();
+      say("Cancelled. Nothing is kept of it, and it has cost nothing.");
+    } catch {
+      say("Cancelled. The server could not be told; it throws away what has arrived when the time of the upload is over.");
     }
   }
 

@@ -100,6 +100,11 @@ class Upload {
     return repeated("POST", this.started.links.complete, { token: this.started.capability, signal });
   }
 
+  // Lets the server throw away what has arrived.
+  giveUp() {
+    return repeated("DELETE", this.started.links.parts, { token: this.started.capability, signal: new AbortController().signal });
+  }
+
   async send(part, signal) {
     const body = this.file.slice(part.offset, part.offset + part.size);
     const told = (bytes) => {
