@@ -37,6 +37,9 @@ def main() -> None:
         pages = {
             "home": "/",
             "leaderboard": f"/benchmarks/{BENCHMARK}",
+            "about": f"/benchmarks/{BENCHMARK}/about",
+            "submit": f"/benchmarks/{BENCHMARK}/submit",
+            "guide": "/guide",
             "submission": f"/submissions/{rows[0]['id']}",
             "compare": f"/compare?a={rows[0]['id']}&b={rows[1]['id']}",
             "docs": "/docs",

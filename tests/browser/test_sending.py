@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
 
-N_TRAIN, TARGETS = 600, 100
-PARTS = 4
-"""That a file of float32 scores has here: of 64 KiB each, the least that a server takes."""
+N_TRAIN, TARGETS = 1200, 250
+PART_BYTES, PARTS = 320 * 1024, 4
+"""What a file of float32 scores is sent in; it is longer than what is hashed at once."""
 
-LIMIT = 1_000_000
+LIMIT = 3_000_000
 
 
 class Board:
@@ -52,7 +52,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     with (
         Provider() as provider,
         Service(
-            tmp_path_factory.mktemp("board"), part_bytes=HEADER_LIMIT, max_upload_bytes=LIMIT, **provider.settings
+            tmp_path_factory.mktemp("board"), part_bytes=PART_BYTES, max_upload_bytes=LIMIT, **provider.settings
         ) as service,
     ):
         service.publish(example.folder)
@@ -226,7 +226,7 @@ def test_what_the_header_tells_is_refused_before_anything_is_sent_in_the_library
 def test_a_file_over_the_limit_is_refused_in_the_words_of_the_server(
     visitor: Visitor, board: Board, calls: list[str]
 ) -> None:
-    content = npy(np.zeros((N_TRAIN, 300), np.float64))
+    content = npy(np.zeros((N_TRAIN, 400), np.float64))
     page = _open(visitor, calls)
     _choose(page, content)
     alert = page.get_by_role("alert")
@@ -283,7 +283,7 @@ def test_a_paused_upload_goes_on_with_what_is_missing(visitor: Visitor, board: B
     _choose(page, npy(board.example.scores(0.9)))
     page.get_by_label("Method").fill("paused")
     page.get_by_role("button", name="Send").click()
-    page.locator("[data-part=amount]").filter(has_text="0.20 of 0.24 MB").wait_for()  # all but the last part
+    page.locator("[data-part=amount]").filter(has_text="0.98 of 1.20 MB").wait_for()  # all but the last part
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("status").filter(has_text="Paused").wait_for()
     held[0].abort()
