@@ -21,7 +21,7 @@ from app.demo import BENCHMARK, PRACTICE, Demo
 from app.main import create_app
 from app.operation import fail, open_database
 from app.rooms import Rooms
-from app.services import audit, benchmarks
+from app.services import audit, benchmarks, publication
 from app.services.audit import OPERATOR, Action
 from app.services.leaderboard import listed
 from ldsboard import imports
@@ -137,8 +137,8 @@ def publish_benchmark(
     """Publish a benchmark folder as the current version."""
     settings, database = open_database()
     try:
-        with database.write() as session:
-            version = benchmarks.publish(session, settings.benchmarks_dir, folder, images)
+        with publication.prepared(settings.benchmarks_dir, folder, images) as made, database.write() as session:
+            version = publication.publish(session, made)
             audit.note(session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{version.benchmark.name} {version.version}")
             published = f"Published {version.benchmark.name} version {version.version}."
     except (ValueError, OSError) as error:
@@ -192,11 +192,12 @@ def import_benchmark(
         about["output_function"] = imports.output_function(origin, output_function)
         found = read_origin(origin)
         about["ranking"] = imports.ranking_rows(len(found.masks_Mn), ranking)
-        with TemporaryDirectory() as elsewhere, database.write() as session:
+        with TemporaryDirectory() as elsewhere:
             folder = out or Path(elsewhere)
             manifest = imports.write_import(folder, origin, found, about)
-            benchmarks.publish(session, settings.benchmarks_dir, folder)
-            audit.note(session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{manifest.name} {manifest.version}")
+            with publication.prepared(settings.benchmarks_dir, folder) as made, database.write() as session:
+                publication.publish(session, made)
+                audit.note(session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{manifest.name} {manifest.version}")
     except (ValueError, OSError) as error:
         raise fail(error) from None
     finally:

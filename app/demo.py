@@ -17,7 +17,7 @@ import typer
 from sqlalchemy import select
 
 from app.db.models import Benchmark
-from app.services import accounts, benchmarks, tokens
+from app.services import accounts, publication, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,8 +61,8 @@ class Demo:
             return session.scalar(select(Benchmark).where(Benchmark.name == board)) is not None
 
     def _publish(self, folder: Path) -> None:
-        with self.database.write() as session:
-            benchmarks.publish(session, self.settings.benchmarks_dir, folder)
+        with publication.prepared(self.settings.benchmarks_dir, folder) as made, self.database.write() as session:
+            publication.publish(session, made)
 
     def token(self) -> str:
         """Return a token of the demo's own user, which has no quota to speak of; made once and kept in the data folder."""

@@ -4,6 +4,7 @@
 
     ProblemError          what the caller sent cannot be used (in the library, which has the words)
     └── LimitError        …not now: it knows when to try again
+        ├── BusyError     the database is in use for long
         ├── RateError     too many requests
         └── QuotaError    too many ranked submissions
     SandboxError          a scoring process died: our fault, tried again
@@ -57,6 +58,7 @@ STATUS = {
     "request.too_large": 413,
     "internal.failed": 500,
     "internal.unready": 503,
+    "internal.busy": 503,
     "internal.full": 507,
 }
 """HTTP status of each problem code that can leave the service."""
@@ -66,6 +68,20 @@ class LimitError(ProblemError):
     """Not now: ``retry_after`` is in how many seconds, if ever."""
 
     retry_after: int | None = None
+
+
+class BusyError(LimitError):
+    """Others write to the database for longer than anybody should wait."""
+
+    retry_after = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "internal.busy",
+            expected="the database to be free for a moment",
+            got="one that others write to",
+            hint=f"Nothing was kept or counted. Try again in {self.retry_after} seconds.",
+        )
 
 
 class RateError(LimitError):

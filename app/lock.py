@@ -9,6 +9,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def take(path: Path) -> TextIO:
+    """Return what holds a file for this process, until it is closed or the process ends, or raise BlockingIOError."""
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
 def hold(data_dir: Path) -> TextIO:
     """Return what holds a data folder for this process, until it is closed or the process ends.
 
@@ -17,13 +28,10 @@ def hold(data_dir: Path) -> TextIO:
     RuntimeError
         Another process holds it, and would lose its uploads to this one.
     """
-    lock = (data_dir / "server.lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return take(data_dir / "server.lock")
     except OSError as error:
-        lock.close()
         raise RuntimeError(
             f"expected a data folder of its own, got {data_dir.absolute()}, which another server uses. "
             "End that one, or set LDSBOARD_DATA_DIR."
         ) from error
-    return lock

@@ -31,6 +31,8 @@ class Rooms:
     runner: Runner
     rates: Rates
     held: TextIO
+    streaming: set[str]
+    """Ids of the submissions whose file comes in one piece just now."""
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -42,12 +44,18 @@ class Rooms:
             Another server works on this data folder, and would lose its uploads to this one.
         """
         held = lock.hold(settings.data_dir)
-        database = Database(settings.resolved_database_url)
+        database = Database(settings.resolved_database_url, settings.busy_seconds)
         storage = Storage(settings.storage_dir, settings.spare_bytes)
         scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
         evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer, settings.retry_seconds)
-        runner = Runner(evaluator.work, settings.scoring_processes, lambda: expire_uploads(database, storage))
-        return cls(settings, database, storage, scorer, runner, Rates(settings.requests_per_minute), held)
+        streaming: set[str] = set()
+
+        def tidy() -> None:
+            expire_uploads(database, storage)
+            recover_lost(database, evaluator.in_hand, streaming)
+
+        runner = Runner(evaluator.work, settings.scoring_processes, tidy)
+        return cls(settings, database, storage, scorer, runner, Rates(settings.requests_per_minute), held, streaming)
 
     @property
     def quotas(self) -> Quotas:
@@ -91,3 +99,15 @@ def expire_uploads(database: Database, storage: Storage) -> None:
     for upload in with_parts:
         if upload not in waiting:
             storage.discard_parts(upload)
+
+
+def recover_lost(database: Database, in_hand: set[int], streaming: set[str]) -> None:
+    """Put back what is taken and not worked on, and give up what is to be received and does not come.
+
+    That is what is left of work whose end could not be written, for instance because the database was in use for long.
+    """
+    with database.write() as session:
+        session.connection()
+        # Looked at under the lock, and both are added to under it: whatever else is found in the database is lost.
+        queue.recover(session, frozenset(in_hand))
+        submissions.recover(session, frozenset(streaming))

@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(
         default=2.0, ge=0, description="Wait after a first failure of ours to evaluate; four times longer after each."
     )
+    busy_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a call waits for others to write to the database before it is refused.",
+    )
     requests_per_minute: int = Field(
         default=1200, gt=0, description="Requests that one user, and one address, may make in a minute."
     )

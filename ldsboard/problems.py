@@ -55,6 +55,7 @@ TITLES = {
     "request.too_large": "The request is too large",
     "internal.failed": "The evaluation failed on our side",
     "internal.unready": "The service is not ready",
+    "internal.busy": "The database is in use",
     "internal.full": "The service has no room left",
 }
 """Every code there is, with its title."""

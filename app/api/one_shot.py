@@ -79,6 +79,8 @@ async def submit(
             with anyio.CancelScope(shield=True):
                 await run_in_threadpool(_expire, rooms, reserved)
             raise
+        finally:
+            rooms.streaming.discard(reserved)
     return await run_in_threadpool(located, rooms, stands, account, response)
 
 
@@ -140,6 +142,7 @@ def _reserve(rooms: Rooms, account: Account, entry: Entry, start: bytes, key: st
             return known.id, True
         submission = submissions.reserve(session, account, version, entry, rooms.quotas)
         repetitions.remember(session, account, _route(entry), key, submission)
+        rooms.streaming.add(submission.id)  # before others can see that it is there
     return submission.id, False
 
 

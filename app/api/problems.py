@@ -10,9 +10,10 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 
-from app.errors import STATUS, LimitError, no_room
+from app.errors import STATUS, BusyError, LimitError, no_room
 from app.services.results import problem_view
 from app.services.views import ProblemView
 from ldsboard.problems import Problem, ProblemError
@@ -47,6 +48,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _database)
+    app.add_exception_handler(NoConnectionError, _busy)  # all of them wait for the same lock
     app.add_exception_handler(Exception, _failure)
 
 
@@ -85,10 +87,19 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
 
 def _database(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OperationalError)  # noqa: S101 -- registered for this type
-    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+    # The lower byte is the error, what is above tells it apart further.
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
         log.error("database.full", path=request.url.path)
         return response(no_room("room for a row of the database").problem)
+    if code == sqlite3.SQLITE_BUSY:
+        return _busy(request, error)
     return _failure(request, error)
+
+
+def _busy(request: Request, _error: Exception) -> JSONResponse:
+    log.error("database.busy", path=request.url.path)
+    return _problem(request, BusyError())
 
 
 def _failure(request: Request, error: Exception) -> JSONResponse:

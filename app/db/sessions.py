@@ -15,11 +15,18 @@ _WRITING = {"ldsboard_writing": True}
 
 
 class Database:
-    """The database of one process."""
+    """The database of one process.
 
-    def __init__(self, url: str) -> None:
+    Parameters
+    ----------
+    busy_seconds
+        How long a session waits for the write lock of another, before it raises OperationalError.
+    """
+
+    def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
         self.engine = create_engine(url)
-        event.listen(self.engine, "connect", _prepare)
+        self._busy_milliseconds = round(1000 * busy_seconds)
+        event.listen(self.engine, "connect", self._prepare)
         event.listen(self.engine, "begin", _begin)
         self.writer = self.engine.execution_options(**_WRITING)
 
@@ -39,12 +46,12 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
-
-def _prepare(connection: Any, _record: object) -> None:
-    # The driver would begin transactions by itself, later than the lock is needed.
-    connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "busy_timeout = 30000", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
+    def _prepare(self, connection: Any, _record: object) -> None:
+        # The driver would begin transactions by itself, later than the lock is needed.
+        connection.isolation_level = None
+        waiting = f"busy_timeout = {self._busy_milliseconds}"
+        for pragma in (waiting, "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):
+            connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:

@@ -35,6 +35,8 @@ class Evaluator:
     ----------
     retry_seconds
         How long an evaluation waits after its first failure.
+
+    ``in_hand`` are the ids of the evaluations that are being done.
     """
 
     def __init__(
@@ -45,11 +47,14 @@ class Evaluator:
         self._benchmarks = benchmarks
         self._scorer = scorer
         self._retry_seconds = retry_seconds
+        self.in_hand: set[int] = set()
 
     def work(self) -> bool:
         """Take the next evaluation that waits and do it; tell whether there was one."""
         with self._database.write() as session:
             evaluation_id = queue.claim(session)
+            if evaluation_id is not None:
+                self.in_hand.add(evaluation_id)  # before others can see that it is taken
         if evaluation_id is None:
             return False
         try:
@@ -59,6 +64,8 @@ class Evaluator:
             with self._database.write() as session:
                 queue.put_back(session, evaluation_id, "the outcome could not be written")
             raise
+        finally:
+            self.in_hand.discard(evaluation_id)
         return True
 
     def evaluate(self, evaluation_id: int) -> None:

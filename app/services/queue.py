@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select
 
 from app.db.base import now
 from app.db.models import Evaluation, State, Submission
@@ -17,12 +17,15 @@ from app.services.submissions import move
 from ldsboard import result
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
 MAX_FAILURES = 4
 """How often an evaluation is tried that fails by our fault."""
+
+LOST = "nobody worked on it any more"
 
 SLOWER = 4
 """How many times longer the wait is after each failure."""
@@ -67,11 +70,17 @@ def postpone(evaluation: Evaluation, first_wait: float) -> bool:
     return evaluation.failures < MAX_FAILURES
 
 
-def recover(session: Session) -> None:
-    """After a start: let everything be taken again that an earlier process had taken."""
-    session.execute(update(Evaluation).where(Evaluation.scored_at.is_(None)).values(claimed_at=None))
-    for submission_id in session.scalars(select(Submission.id).where(Submission.state == State.SCORING)).all():
-        move(session, submission_id, State.SCORING, State.QUEUED, detail="the server was restarted")
+def recover(session: Session, in_hand: Collection[int] = ()) -> None:
+    """Let everything be taken again that was taken and that nobody works on, `in_hand` being what is worked on."""
+    lost = select(Evaluation.id).where(
+        Evaluation.scored_at.is_(None), Evaluation.claimed_at.is_not(None), Evaluation.id.not_in(in_hand)
+    )
+    for evaluation_id in session.scalars(lost).all():
+        put_back(session, evaluation_id, LOST)
+    worked_on = select(Evaluation.submission_id).where(Evaluation.id.in_(in_hand))
+    stuck = select(Submission.id).where(Submission.state == State.SCORING, Submission.id.not_in(worked_on))
+    for submission_id in session.scalars(stuck).all():
+        move(session, submission_id, State.SCORING, State.QUEUED, detail=LOST)
 
 
 def place(session: Session, created_at: datetime) -> int:

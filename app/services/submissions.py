@@ -16,6 +16,8 @@ from ldsboard.problems import ProblemError
 from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.orm import Session
 
     from app.services.accounts import Account
@@ -132,9 +134,12 @@ def move(
     return True
 
 
-def recover(session: Session) -> None:
-    """After a start: give up what was being received in one piece."""
-    in_parts = select(Upload.submission_id)
-    torn = select(Submission.id).where(Submission.state == State.UPLOADING, Submission.id.not_in(in_parts))
+def recover(session: Session, streaming: Collection[str] = ()) -> None:
+    """Give up what was to come in one piece and does not come any more, `streaming` being what does."""
+    torn = select(Submission.id).where(
+        Submission.state == State.UPLOADING,
+        Submission.id.not_in(select(Upload.submission_id)),
+        Submission.id.not_in(streaming),
+    )
     for submission_id in session.scalars(torn).all():
-        move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="the server was restarted")
+        move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="its upload had ended")

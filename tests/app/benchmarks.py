@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.services import publication
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle, HiddenPart, write_bundle
 from ldsboard.subsets import draw_masks
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from app.db.models import Version
+    from app.db.sessions import Database
     from ldsboard.result import Result
 
 HIDDEN_SEED = 0x0F1E2D3C4B5A69788796A5B4C3D2E1F0
@@ -110,3 +113,9 @@ def write_benchmark(
         hidden=HiddenPart(HIDDEN_SEED, NONCE, hidden_Mn, margins(hidden_Mn)) if protected else None,
     )
     return Example(folder / name, effects_nN)
+
+
+def publish(database: Database, root: Path, folder: Path, images: Path | None = None) -> Version:
+    """Publish a benchmark folder, as the operator's command does."""
+    with publication.prepared(root, folder, images) as made, database.write() as session:
+        return publication.publish(session, made)

@@ -13,6 +13,7 @@ from app.services.evaluations import Evaluator
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
 from app.storage import Storage
+from tests.app.benchmarks import publish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,17 +33,21 @@ class Desk:
         self.scorer = Scorer()
         self.benchmarks = folder / "benchmarks"
         self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
+        publish(database, self.benchmarks, toy.folder)
         with database.write() as session:
-            benchmarks.publish(session, folder / "benchmarks", toy.folder)
             _, token = tokens.create(session, accounts.add_user(session, "alice"))
             self.account = accounts.authenticate(session, f"Bearer {token}")
 
-    def accept(self, content: bytes, method: str = "ours") -> str:
-        """Take a ranked score file in."""
-        entry = Entry("toy", method, "Ours", Kind.RANKED, None, len(content))
+    def reserve(self, size: int, method: str = "ours") -> str:
+        """Make room for a ranked score file."""
+        entry = Entry("toy", method, "Ours", Kind.RANKED, None, size)
         with self.database.write() as session:
             version = benchmarks.find(session, "toy")
-            submission_id = submissions.reserve(session, self.account, version, entry, Quotas(5, 30)).id
+            return submissions.reserve(session, self.account, version, entry, Quotas(5, 30)).id
+
+    def accept(self, content: bytes, method: str = "ours") -> str:
+        """Take a ranked score file in."""
+        submission_id = self.reserve(len(content), method)
         with self.storage.receive() as arrival:
             arrival.write(content)
             sha256 = arrival.flush()

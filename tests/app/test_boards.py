@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from app.db.models import Benchmark, Evaluation, Measurement, State, Submission, Version
 from app.services import benchmarks, boards, leaderboard, measurements, queue, submissions
 from ldsboard import ProblemError, result
-from tests.app.benchmarks import write_benchmark
+from tests.app.benchmarks import publish, write_benchmark
 from tests.app.service import npy, until
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def test_an_incompatible_version_starts_empty(service: Service, tmp_path_factory
 
 
 def _publish(desk: Desk, folder: Path) -> None:
-    with desk.database.write() as session:
-        benchmarks.publish(session, desk.benchmarks, folder)
+    publish(desk.database, desk.benchmarks, folder)
 
 
 def _shown(desk: Desk) -> tuple[int, int, set[str]]:

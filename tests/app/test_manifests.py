@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.services import benchmarks
-from tests.app.benchmarks import write_benchmark
+from app.services.publication import PublishError
+from tests.app.benchmarks import publish, write_benchmark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,8 @@ def test_a_manifest_that_does_not_fit_is_refused(
     shutil.copytree(toy.folder, folder)
     path = folder / "public" / "benchmark.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
-    with database.write() as session, pytest.raises(ValueError, match=r"expected|unusable"):
-        benchmarks.publish(session, tmp_path / "published", folder)
+    with pytest.raises(ValueError, match=r"expected|unusable"):
+        publish(database, tmp_path / "published", folder)
     assert not (tmp_path / "published").exists()
 
 
@@ -62,8 +62,8 @@ def test_hidden_arrays_are_always_verified_and_their_seed_never_repeated(
         members | {"seed": "f" * 40},
     ):
         path.write_text(json.dumps(altered))
-        with database.write() as session, pytest.raises(ValueError, match="expected") as refused:
-            benchmarks.publish(session, tmp_path / "published", folder)
+        with pytest.raises(ValueError, match="expected") as refused:
+            publish(database, tmp_path / "published", folder)
         assert members["seed"] not in str(refused.value)
         assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
@@ -77,11 +77,10 @@ def test_a_ceiling_is_stated_exactly_where_there_are_runs_to_tell_it(
     members = json.loads(path.read_text())
     for field in ("ceiling", "ceiling_std_error"):
         path.write_text(json.dumps(members | {field: 0.5 if runs == 1 else None}))
-        with database.write() as session, pytest.raises(benchmarks.PublishError, match=r"expected .*ceiling"):
-            benchmarks.publish(session, tmp_path / "published", folder)
+        with pytest.raises(PublishError, match=r"expected .*ceiling"):
+            publish(database, tmp_path / "published", folder)
     path.write_text(json.dumps(members))
-    with database.write() as session:
-        benchmarks.publish(session, tmp_path / "published", folder)
+    publish(database, tmp_path / "published", folder)
 
 
 def test_a_kit_needs_the_labels_and_a_benchmark_without_one_does_not(database: Database, tmp_path: Path) -> None:
@@ -90,9 +89,8 @@ def test_a_kit_needs_the_labels_and_a_benchmark_without_one_does_not(database: D
     members = json.loads(path.read_text())
     del members["files"]["train_labels.npy"]
     path.write_text(json.dumps(members))
-    with database.write() as session, pytest.raises(benchmarks.PublishError, match="the labels that its kit needs"):
-        benchmarks.publish(session, tmp_path / "published", folder)
+    with pytest.raises(PublishError, match="the labels that its kit needs"):
+        publish(database, tmp_path / "published", folder)
     del members["files"]["kit/recipe.py"]
     path.write_text(json.dumps(members))
-    with database.write() as session:
-        benchmarks.publish(session, tmp_path / "published", folder)
+    publish(database, tmp_path / "published", folder)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from app.services import benchmarks
-from app.services.benchmarks import PublishError
+from app.services.publication import PublishError
 from ldsboard import ProblemError
 from ldsboard.manifest import BundleError
-from tests.app.benchmarks import write_benchmark
+from tests.app.benchmarks import publish, write_benchmark
 from tests.app.service import ROOT
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def example(tmp_path: Path) -> Example:
 
 
 def _publish(database: Database, tmp_path: Path, folder: Path) -> None:
-    with database.write() as session:
-        benchmarks.publish(session, tmp_path / "benchmarks", folder)
+    publish(database, tmp_path / "benchmarks", folder)
 
 
 def _versions(database: Database) -> list[int]:
@@ -193,11 +192,11 @@ PUBLISH_SLOWLY = """
 import sys
 from pathlib import Path
 from app.db.sessions import Database
-from app.services import benchmarks
+from app.services import publication
 
 database = Database(sys.argv[1])
-with database.write() as session:
-    benchmarks.publish(session, Path(sys.argv[2]), Path(sys.argv[3]))
+with publication.prepared(Path(sys.argv[2]), Path(sys.argv[3])) as made, database.write() as session:
+    publication.publish(session, made)
     print("copied", flush=True)
     sys.stdin.read()
 """

@@ -15,7 +15,7 @@ from app.__main__ import cli
 from app.services import benchmarks
 from app.services.images import ImagesError
 from ldsboard.bundle import Bundle
-from tests.app.benchmarks import write_benchmark
+from tests.app.benchmarks import publish, write_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,9 +64,8 @@ def test_added_images_are_published_as_if_they_had_shipped(
     database: Database, tmp_path: Path, example: Example, images: Path, place: Callable[[Path], Path]
 ) -> None:
     before = (example.folder / "public/benchmark.json").read_bytes()
-    with database.write() as session:
-        version = benchmarks.publish(session, tmp_path / "benchmarks", example.folder, place(images))
-        stated = version.manifest["files"]
+    version = publish(database, tmp_path / "benchmarks", example.folder, place(images))
+    stated = version.manifest["files"]
     published = tmp_path / "benchmarks/toy/1"
     bundle = Bundle.open(published)  # which verifies every file that the manifest names
     assert bundle.manifest.files == stated
@@ -133,8 +132,8 @@ def test_other_images_are_refused_and_leave_nothing(
     database: Database, tmp_path: Path, example: Example, images: Path, damage: Callable[[Path], Path], message: str
 ) -> None:
     place = damage(images)
-    with pytest.raises(ImagesError) as raised, database.write() as session:
-        benchmarks.publish(session, tmp_path / "benchmarks", example.folder, place)
+    with pytest.raises(ImagesError) as raised:
+        publish(database, tmp_path / "benchmarks", example.folder, place)
     assert message in str(raised.value)
     assert not (tmp_path / "benchmarks").exists()
     with database.read() as session:
@@ -143,18 +142,17 @@ def test_other_images_are_refused_and_leave_nothing(
 
 def test_a_benchmark_that_names_no_images_takes_none(database: Database, tmp_path: Path, images: Path) -> None:
     example = write_benchmark(tmp_path / "unnamed")
-    with pytest.raises(ImagesError, match="states the sha256 of its images"), database.write() as session:
-        benchmarks.publish(session, tmp_path / "benchmarks", example.folder, images)
+    with pytest.raises(ImagesError, match="states the sha256 of its images"):
+        publish(database, tmp_path / "benchmarks", example.folder, images)
 
 
 def test_a_benchmark_that_has_images_takes_no_others(
     database: Database, tmp_path: Path, example: Example, images: Path
 ) -> None:
-    with database.write() as session:
-        benchmarks.publish(session, tmp_path / "benchmarks", example.folder, images)
+    publish(database, tmp_path / "benchmarks", example.folder, images)
     complete = tmp_path / "benchmarks/toy/1"
-    with pytest.raises(ImagesError, match="toy, which has them"), database.write() as session:
-        benchmarks.publish(session, tmp_path / "elsewhere", complete, images)
+    with pytest.raises(ImagesError, match="toy, which has them"):
+        publish(database, tmp_path / "elsewhere", complete, images)
 
 
 def test_the_command_adds_images_or_says_why_not(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.services import benchmarks
 from ldsboard.bundle import Bundle
 from ldsboard.subsets import draw_masks
+from tests.app.benchmarks import publish
 from tests.worker.tiny import ROOT
 from worker import recipes
 from worker.baselines.material import Material
@@ -80,7 +80,6 @@ def test_their_reference_models_know_their_targets(bundle: Bundle) -> None:
 
 
 def test_they_are_published_as_practice_boards(bundle: Bundle, database: Database, tmp_path: Path) -> None:
-    with database.write() as session:
-        version = benchmarks.publish(session, tmp_path / "published", bundle.folder)
-        assert tuple(version.manifest["ranking"]) == (200, 1000)
-        assert version.manifest["ceiling"] == pytest.approx(0.93, abs=0.01)
+    version = publish(database, tmp_path / "published", bundle.folder)
+    assert tuple(version.manifest["ranking"]) == (200, 1000)
+    assert version.manifest["ceiling"] == pytest.approx(0.93, abs=0.01)
