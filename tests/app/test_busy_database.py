@@ -84,12 +84,14 @@ def test_a_publication_copies_its_arrays_while_others_write(service: Service, to
     copy = service.settings.benchmarks_dir / "slow" / "1.partial" / "public" / "endless"
     command = [sys.executable, "-m", "app", "benchmark", "publish", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, env=service.environment, stdout=subprocess.PIPE, text=True) as publishing:
-        until(copy.exists, "a copy under way")
-        token = service.token("ben")
-        assert service.submit(token, "toy", npy(toy.scores(seed=1))).status_code == 202
-        refused = service.run("benchmark", "publish", str(toy.folder))
-        assert "got another at work" in refused.stderr
-        os.write(writer, b"\x04")  # the end of it
+        try:
+            until(copy.exists, "a copy under way")
+            token = service.token("ben")
+            assert service.submit(token, "toy", npy(toy.scores(seed=1))).status_code == 202
+            refused = service.run("benchmark", "publish", str(toy.folder))
+            assert "got another at work" in refused.stderr
+        finally:
+            os.write(writer, b"\x04")  # the end of it
         assert publishing.communicate()[0] == "Published slow version 1.\n"
     for descriptor in (writer, reader):
         os.close(descriptor)
