@@ -30,7 +30,7 @@ TITLES = {
     "upload.encoding": "The content encoding cannot be read",
     "upload.part": "The part does not belong to the upload",
     "upload.incomplete": "Parts of the file are missing",
-    "upload.hash": "The parts are not the file that was announced",
+    "upload.hash": "The bytes are not the file that was announced",
     "upload.expired": "The upload is over",
     "upload.changed": "The file is no longer what was begun to be sent",
     "auth.missing": "This call needs a token",

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.api.acceptance import accepted, located
 from app.api.bodies import Body, stated_length
-from app.db.models import Kind, State, Submission, Version
+from app.db.models import Kind, State, Submission, Version, Visibility
 from app.dependencies import Submitting, TheRooms
 from app.rooms import Rooms
 from app.services import benchmarks, repetitions, submissions
@@ -20,6 +20,7 @@ from app.services.submissions import Entry
 from app.services.views import BenchmarkName, DryRunView, SubmissionView
 from app.storage import Arrival
 from ldsboard.formats import HEADER_LIMIT, open_scores
+from ldsboard.problems import ProblemError
 from ldsboard.scores import check_finite
 
 router = APIRouter(tags=["uploads"])
@@ -38,6 +39,11 @@ async def submit(
     name: str,
     method: Annotated[str, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="slug of the method")],
     kind: Annotated[Kind, Query(description="ranked: listed and counted; practice: public subsets only")] = Kind.RANKED,
+    visibility: Annotated[Visibility, Query(description="who sees it, from the first moment on")] = Visibility.PUBLIC,
+    sha256: Annotated[
+        str | None,
+        Query(pattern="^[0-9a-f]{64}$", description="of the file: one that you have sent already costs no quota"),
+    ] = None,
     title: Annotated[str, Query(max_length=200, description="free text; by default the method")] = "",
     seconds: Annotated[
         float | None, Query(ge=0, allow_inf_nan=False, description="reported cost: seconds of computing")
@@ -60,7 +66,8 @@ async def submit(
     origin = _given(repository=repository, commit=commit, url=url)
     with rooms.storage.receive() as arrival:
         body = Body(request, arrival, length, limit)
-        entry = Entry(name, method, title.strip(), kind, cost, None if body.encoded else length, origin)
+        size = None if body.encoded else length
+        entry = Entry(name, method, title.strip(), kind, cost, size, origin, visibility, sha256)
         if dry_run:
             response.status_code = 200
             return await _rehearse(rooms, entry, arrival, body)
@@ -127,8 +134,8 @@ def _admit(rooms: Rooms, account: Account, entry: Entry, key: str | None) -> Non
     with rooms.database.read() as session:
         version = benchmarks.find(session, entry.benchmark)
         known = repetitions.earlier(session, account, _route(entry), key, entry)
-        if known is None and entry.kind is Kind.RANKED:
-            rooms.quotas.check(session, account.id, version)
+        if known is None:
+            submissions.check_quota(session, account, version, entry, rooms.quotas)
     rooms.prepare(entry.benchmark, version.version)
 
 
@@ -159,9 +166,16 @@ def _check_repeated(rooms: Rooms, submission_id: str, arrival: Arrival) -> None:
 
 def _accept(rooms: Rooms, account: Account, entry: Entry, submission_id: str, arrival: Arrival, key: str | None) -> str:
     sha256 = arrival.flush()
+    if entry.sha256 not in (None, sha256):
+        raise ProblemError(
+            "upload.hash",
+            expected=f"a file with sha256 {entry.sha256}",
+            got=f"one with {sha256}",
+            hint="Send the file that you mean, or leave 'sha256' away.",
+        )
 
     def accept(session: Session) -> str:
-        stands = submissions.accept(session, rooms.storage, submission_id, arrival, sha256)
+        stands = submissions.accept(session, rooms.storage, submission_id, arrival, sha256, rooms.quotas)
         repetitions.remember(session, account, _route(entry), key, session.get_one(Submission, stands))
         return stands
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.api.acceptance import accepted, located
 from app.api.bodies import SILENCE_SECONDS, Body, check_limit, interrupted, stated_length
-from app.db.models import Kind
+from app.db.models import Kind, Visibility
 from app.db.uploads import Upload
 from app.dependencies import Submitting, TheRooms
 from app.rooms import Rooms
@@ -58,6 +58,7 @@ class Announced(BaseModel):
     benchmark: str
     method: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     kind: Kind = Kind.RANKED
+    visibility: Visibility = Visibility.PUBLIC
     title: str = Field(default="", max_length=200)
     cost: Cost | None = None
     size: int = Field(ge=0, lt=2**63)
@@ -68,7 +69,10 @@ class Announced(BaseModel):
         """Return the same as services take it."""
         said = self.model_dump(exclude_none=True)
         cost, origin = said.get("cost") or None, said.get("provenance") or None
-        return Entry(self.benchmark, self.method, self.title.strip(), self.kind, cost, self.size, origin)
+        title = self.title.strip()
+        return Entry(
+            self.benchmark, self.method, title, self.kind, cost, self.size, origin, self.visibility, self.sha256
+        )
 
 
 def _schema() -> Any:
@@ -136,7 +140,7 @@ def _start(rooms: Rooms, account: Account, announced: Announced, key: str | None
                 raise repetitions.conflict("another file of the same size")
             capability = uploads.renew(session, upload)
         else:
-            submission = uploads.start(session, account, version, entry, announced.sha256, rooms.quotas)
+            submission = submissions.reserve(session, account, version, entry, rooms.quotas)
             repetitions.remember(session, account, ROUTE, key, submission)
             lifetime = timedelta(seconds=rooms.settings.upload_seconds)
             part_bytes = rooms.settings.part_bytes

@@ -27,7 +27,7 @@ class Scope(StrEnum):
 
 
 class User(Base):
-    """Somebody who may submit."""
+    """Somebody who may submit; ``served_at`` is when one of theirs was last taken from the queue."""
 
     __tablename__ = "user"
     __table_args__ = (one_of("role", Role),)
@@ -37,6 +37,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), default=Role.USER)
     ranked_per_day: Mapped[int | None]
     ranked_per_version: Mapped[int | None]
+    served_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.accounts import User
@@ -96,7 +96,11 @@ class File(Base):
 
 
 class Submission(Base):
-    """One score file that somebody sent for a version of a benchmark, and what became of it."""
+    """One score file that somebody sent for a version of a benchmark, and what became of it.
+
+    One that is not ``counted`` takes nothing of a quota and is no attempt: a file that is announced to be there already, or
+    that failed by our fault.
+    """
 
     __tablename__ = "submission"
     __table_args__ = (
@@ -106,11 +110,13 @@ class Submission(Base):
         CheckConstraint("(state = 'rejected' OR state = 'failed') = (error IS NOT NULL)", name="error"),
         Index("ix_submission_board", "version_id", "kind", "state"),
         Index("ix_submission_quota", "user_id", "version_id", "created_at"),
+        Index("ix_submission_waiting", "state", "user_id"),
         Index(
             "ix_submission_pinned",
             "user_id",
             "version_id",
             "method",
+            "visibility",
             unique=True,
             sqlite_where=text("pinned"),
             postgresql_where=text("pinned"),
@@ -129,6 +135,7 @@ class Submission(Base):
     tags: Mapped[list[str]] = mapped_column(default=list)
     urls: Mapped[dict[str, str]] = mapped_column(default=dict)
     pinned: Mapped[bool] = mapped_column(default=False)
+    counted: Mapped[bool] = mapped_column(default=True, server_default=true())
     cost: Mapped[dict[str, Any] | None]
     size: Mapped[int]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"))

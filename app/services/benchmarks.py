@@ -26,6 +26,21 @@ def has_kit(files: Iterable[str]) -> bool:
     return any(name.startswith("kit/") for name in files)
 
 
+def compatible(old: Version, new: Version) -> bool:
+    """Return whether a file that was sent to one version can be scored against another."""
+
+    def essence(version: Version) -> tuple[object, ...]:
+        manifest = version.manifest
+        return (
+            manifest["n_train"],
+            manifest["n_targets"],
+            manifest["output_function"],
+            manifest["dataset"].get("sha256"),
+        )
+
+    return essence(old) == essence(new)
+
+
 def find(session: Session, name: str, number: int | None = None) -> Version:
     """Return a version of a benchmark, by default the current one, or raise ``benchmark.unknown``."""
     query = select(Version).join(Benchmark).where(Benchmark.name == name)

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from app.db.models import Benchmark, Evaluation, Kind, State, Submission, Version
 from app.services import leaderboard
+from app.services.benchmarks import compatible
 from ldsboard import result
 
 if TYPE_CHECKING:
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 log = structlog.get_logger()
-
-
-def compatible(old: Version, new: Version) -> bool:
-    """Return whether a file that was sent to one version can be scored against another."""
-
-    def essence(version: Version) -> tuple[object, ...]:
-        manifest = version.manifest
-        return (
-            manifest["n_train"],
-            manifest["n_targets"],
-            manifest["output_function"],
-            manifest["dataset"].get("sha256"),
-        )
-
-    return essence(old) == essence(new)
 
 
 def introduce(session: Session, version: Version) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.services import provenance
+from app.services.benchmarks import compatible
 from app.services.views import BenchmarkView, Best, LeaderboardView, Row, published, ranking_numbers
 from app.services.visibility import identity
 from ldsboard.ceiling import attempt_gain
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluation, Measurement]]:
     """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
 
+    What is anonymous stands for itself: it does not go when its owner sends the same method under their name, which would tell
+    whose it is.
     Equal scores, as they are published, stand in the order of submission.
     """
     query = (
@@ -39,7 +42,7 @@ def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluat
         )
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
-    newest = {(row[0].user_id, row[0].method): row for row in session.execute(query)}
+    newest = {(row[0].user_id, row[0].method, row[0].visibility): row for row in session.execute(query)}
 
     def place(entry: tuple[Submission, Evaluation, Measurement]) -> tuple[float, object, str]:
         submission, _, measurement = entry
@@ -79,8 +82,11 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
         if evaluation.rank_low is None or evaluation.rank_high is None:
             raise LookupError(f"expected ranks of every listed entry, got none of {submission.id}")
         numbers = ranking_numbers(measurement, manifest, (evaluation.rank_low, evaluation.rank_high))
-        count = made[submission.user_id]
-        gain = attempt_gain(numbers.lds, count, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+        count = gain = None
+        if submission.visibility != Visibility.ANONYMOUS:  # equal counts would tell whose it is
+            count = made[submission.user_id]
+            spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
+            gain = round(attempt_gain(numbers.lds, count, spectrum, M), 4)
         shown = identity(session, submission, None, origins.get(submission.id))
         rows.append(
             Row(
@@ -92,7 +98,7 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
                 urls=shown.urls,
                 **numbers.model_dump(),
                 attempts=count,
-                possible_gain=round(gain, 4),
+                possible_gain=gain,
                 cost=submission.cost,
                 provenance=shown.provenance,
                 created_at=submission.created_at,
@@ -112,18 +118,21 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
 
 
 def attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return how many ranked submissions of each user met a version's subsets, over all methods, whatever became of them.
+    """Return how many ranked submissions each user made to a version, over all methods, whatever became of them.
 
-    Those that were sent to it, and those that were scored again when it took the place of an earlier one.
+    Those to earlier versions that it is compatible with are among them, since what was learned there is of use here.
     """
-    scored_again = select(Evaluation.submission_id).where(
-        Evaluation.version_id == version.id, Evaluation.scored_at.is_not(None)
-    )
+    met = [
+        known.id
+        for known in version.benchmark.versions
+        if known.version <= version.version and compatible(known, version)
+    ]
     query = (
         select(Submission.user_id, func.count())
         .where(
-            or_(Submission.version_id == version.id, Submission.id.in_(scored_again)),
+            Submission.version_id.in_(met),
             Submission.kind == Kind.RANKED,
+            Submission.counted,
             Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
         )
         .group_by(Submission.user_id)

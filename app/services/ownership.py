@@ -41,7 +41,7 @@ def owned(session: Session, submission_id: str, account: Account) -> Submission:
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
     """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``visibility`` or ``pinned``.
 
-    Pinning one takes the pin from any other of the same owner, benchmark and method.
+    Pinning one takes the pin from any other of the same owner, benchmark, method and visibility.
 
     Raises
     ------
@@ -49,20 +49,20 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
         ``request.conflict``: one that cannot be listed was to be pinned.
     """
     versions = _versions(submission)
-    if changes.get("pinned"):
-        if submission.kind != Kind.RANKED or submission.state != State.SCORED:
-            raise ProblemError(
-                "request.conflict",
-                expected="a ranked submission that is scored, to be listed for its method",
-                got=f"a {submission.kind} one that is {submission.state}",
-                hint="Pin one that is on the board, or could be.",
-            )
-        for other in session.scalars(_of_same_method(submission)).all():
+    if changes.get("pinned") and (submission.kind != Kind.RANKED or submission.state != State.SCORED):
+        raise ProblemError(
+            "request.conflict",
+            expected="a ranked submission that is scored, to be listed for its method",
+            got=f"a {submission.kind} one that is {submission.state}",
+            hint="Pin one that is on the board, or could be.",
+        )
+    shown_to = Visibility(changes.get("visibility", submission.visibility))
+    if changes.keys() & {"visibility", "pinned"} and changes.get("pinned", submission.pinned):
+        for other in session.scalars(_pinned_beside(submission, shown_to)).all():
             other.pinned = False
             versions += _versions(other)
         session.flush()
-    if "visibility" in changes:
-        visibility.set_visibility(session, submission, Visibility(changes["visibility"]))
+    visibility.set_visibility(session, submission, shown_to)
     for name in changes.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()
@@ -71,22 +71,24 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             leaderboard.rank(session, version)
 
 
-def _of_same_method(submission: Submission) -> Select[Submission]:
-    """Select what the same owner pinned for the same method, to whichever version of the benchmark."""
+def _pinned_beside(submission: Submission, shown_to: Visibility) -> Select[Submission]:
+    """Select what else the same owner pinned for the same method and visibility, to whichever version of the benchmark."""
     return (
         select(Submission)
         .join(Version, Version.id == Submission.version_id)
         .where(
+            Submission.id != submission.id,
             Submission.user_id == submission.user_id,
             Version.benchmark_id == submission.version.benchmark_id,
             Submission.method == submission.method,
+            Submission.visibility == shown_to,
             Submission.pinned,
         )
     )
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:
-    """Take a submission back: its numbers and its file are gone, a tombstone stays, and it still counts as an attempt.
+    """Take a submission back: its numbers and its file are gone, a tombstone stays, and it still counts as an attempt if it did.
 
     Returns
     -------
@@ -107,7 +109,8 @@ def withdraw(session: Session, submission: Submission) -> str | None:
             got=f"one that is {before}",
             hint="Try again when that is over." if busy else "There is nothing left to withdraw.",
         )
-    if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False):
+    counted = submission.counted and before is not State.FAILED  # that was our fault, and stays so
+    if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):
         raise RuntimeError(f"expected {submission.id} to stay {before} within a transaction")
     versions = _versions(submission)
     evaluations = select(Evaluation.id).where(Evaluation.submission_id == submission.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import select
 
@@ -12,18 +12,32 @@ from app.db.uploads import Provenance
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from app.db.models import Version
 
-def twin(session: Session, submission: Submission, sha256: str) -> Submission | None:
-    """Return the owner's own live submission of the same file, method and kind to the same version, if there is one.
+
+class Sent(Protocol):
+    """What tells one submission of a user to a version from another: its method, and whether it ranks."""
+
+    @property
+    def method(self) -> str:
+        """Slug of the method."""
+
+    @property
+    def kind(self) -> str:
+        """Ranked or practice."""
+
+
+def twin(session: Session, user_id: int, version: Version, sent: Sent, sha256: str) -> Submission | None:
+    """Return a user's own live submission of the same file, method and kind to the same version, if there is one.
 
     Nobody learns here what others have sent. What was withdrawn, rejected, failed or never arrived does not count.
     """
     return session.scalar(
         select(Submission).where(
-            Submission.user_id == submission.user_id,
-            Submission.version_id == submission.version_id,
-            Submission.method == submission.method,
-            Submission.kind == submission.kind,
+            Submission.user_id == user_id,
+            Submission.version_id == version.id,
+            Submission.method == sent.method,
+            Submission.kind == sent.kind,
             Submission.file_sha256 == sha256,
             Submission.state.in_([State.QUEUED, State.SCORING, State.SCORED]),
         )

@@ -39,8 +39,8 @@ class Quotas:
     per_day: int
     per_version: int
 
-    def standing(self, session: Session, user_id: int, version: Version, *, besides: str = "") -> Standing:
-        """Return how many ranked submissions a user has left, beside those that were made; `besides` is one not to count."""
+    def standing(self, session: Session, user_id: int, version: Version) -> Standing:
+        """Return how many ranked submissions a user has left, beside those that were made."""
         user = session.get_one(User, user_id)
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
@@ -51,8 +51,8 @@ class Quotas:
             .where(
                 Submission.user_id == user_id,
                 Submission.kind == Kind.RANKED,
+                Submission.counted,
                 Submission.state.not_in([State.EXPIRED, State.FAILED]),
-                Submission.id != besides,
             )
             .order_by(Submission.created_at)
         )
@@ -68,15 +68,15 @@ class Quotas:
             per_day, per_version, max(0, per_day - len(today)), max(0, per_version - (to_version or 0)), resets_at
         )
 
-    def check(self, session: Session, user_id: int, version: Version, *, besides: str = "") -> None:
-        """Refuse a ranked submission if there is no room for it; `besides` is the one itself, where it is there already.
+    def check(self, session: Session, user_id: int, version: Version) -> None:
+        """Refuse a ranked submission if there is no room for it.
 
         Raises
         ------
         QuotaError
             The user has no ranked submission left.
         """
-        standing = self.standing(session, user_id, version, besides=besides)
+        standing = self.standing(session, user_id, version)
         if standing.version == 0:
             raise QuotaError(f"{standing.per_version} ranked submissions to one version", None, now())
         if standing.today == 0:

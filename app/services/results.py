@@ -13,7 +13,7 @@ from app.services import provenance, queue
 from app.services.leaderboard import attempts
 from app.services.measurements import measured, shown, usual_seconds
 from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
-from app.services.visibility import identity
+from app.services.visibility import identity, knows
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
         created_at=submission.created_at,
-        attempts=attempts(session, version).get(submission.user_id, 0),
+        attempts=attempts(session, version).get(submission.user_id, 0) if knows(viewer, submission) else None,
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
@@ -95,6 +95,6 @@ def per_target_npz(session: Session, submission: Submission) -> bytes:
 def _queue(session: Session, submission: Submission) -> Queue | None:
     if submission.state != State.QUEUED:
         return None
-    place = queue.place(session, submission.created_at)
+    place = queue.place(session, submission)
     usual = usual_seconds(session)
     return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version
+from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
 from app.db.uploads import Upload
 from app.services import files, provenance
+from app.services.visibility import set_visibility
 from ldsboard import result
 from ldsboard.formats import read_header
 from ldsboard.problems import ProblemError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a caller says of a score file; its size is None while it is not known, its origin None where nothing was said."""
+    """What a caller says of a score file; size, sha256 and origin are None where they are not said."""
 
     benchmark: str
     method: str
@@ -36,6 +37,8 @@ class Entry:
     cost: dict[str, Any] | None
     size: int | None
     origin: dict[str, Any] | None = None
+    visibility: Visibility = Visibility.PUBLIC
+    sha256: str | None = None
 
 
 def check_start(version: Version, start: bytes, size: int | None) -> None:
@@ -52,17 +55,33 @@ def check_start(version: Version, start: bytes, size: int | None) -> None:
     check_shape(header.shape, version.manifest["n_train"], version.manifest["n_targets"])
 
 
-def reserve(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas | None) -> Submission:
-    """Make room for a submission whose bytes are about to come; the quota is checked and counted here, if there is one.
+def check_quota(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas) -> bool:
+    """Check that there is room for a submission, and tell whether it takes a place.
+
+    A file that its owner has sent already does not; whether what is announced is that file is seen when it has arrived.
 
     Raises
     ------
     QuotaError
         The user has no ranked submission left.
     """
-    if entry.kind is Kind.RANKED and quotas is not None:
+    if entry.sha256 is not None and provenance.twin(session, account.id, version, entry, entry.sha256) is not None:
+        return False
+    if entry.kind is Kind.RANKED:
         quotas.check(session, account.id, version)
+    return True
+
+
+def reserve(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas) -> Submission:
+    """Make room for a submission whose bytes are about to come; the quota is checked and counted here.
+
+    Raises
+    ------
+    QuotaError
+        The user has no ranked submission left.
+    """
     submission = Submission(
+        counted=check_quota(session, account, version, entry, quotas),
         user_id=account.id,
         version_id=version.id,
         kind=entry.kind,
@@ -73,12 +92,15 @@ def reserve(session: Session, account: Account, version: Version, entry: Entry, 
     )
     session.add(submission)
     session.flush()
+    set_visibility(session, submission, entry.visibility)
     session.add(Event(submission_id=submission.id, before=None, after=State.UPLOADING))
     provenance.note(session, submission.id, entry.origin)
     return submission
 
 
-def accept(session: Session, storage: Storage, submission_id: str, arrival: Arrival, sha256: str) -> str:
+def accept(
+    session: Session, storage: Storage, submission_id: str, arrival: Arrival, sha256: str, quotas: Quotas
+) -> str:
     """Take a file that has arrived whole, queue its evaluation, and return the id of the submission that stands for it.
 
     That is an earlier one if the owner has sent the same file already; the new one is then given up, and costs nothing.
@@ -87,9 +109,14 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
     ------
     ProblemError
         ``upload.interrupted``: the submission was given up meanwhile. ``scores.truncated``, for a compressed file.
+        ``quota.exceeded``: it was to be one that is there already, which was withdrawn meanwhile.
     """
     submission = session.get_one(Submission, submission_id)
-    known = provenance.twin(session, submission, sha256)
+    known = provenance.twin(session, submission.user_id, submission.version, submission, sha256)
+    if known is None and not submission.counted:
+        if submission.kind == Kind.RANKED:
+            quotas.check(session, submission.user_id, submission.version)
+        submission.counted = True
     after = State.QUEUED if known is None else State.EXPIRED
     detail = None if known is None else f"the same file as {known.id}"
     if not move(session, submission_id, State.UPLOADING, after, detail=detail):

@@ -9,9 +9,9 @@ from sqlalchemy import delete, select
 
 from app.db.accounts import Scope
 from app.db.base import now
-from app.db.models import Kind, State, Submission
+from app.db.models import State, Submission
 from app.db.uploads import Part, Upload
-from app.services import accounts, provenance, submissions
+from app.services import accounts, submissions
 from app.services.tokens import digest
 from app.services.views import PartView, UploadView
 from ldsboard.problems import ProblemError
@@ -21,32 +21,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.db.models import Version
-    from app.services.accounts import Account
     from app.services.quotas import Quotas
-    from app.services.submissions import Entry
     from app.storage import Arrival, Storage
 
 PREFIX = "ldsu_"
 API = "/api/v1"
-
-
-def start(
-    session: Session, account: Account, version: Version, entry: Entry, sha256: str, quotas: Quotas
-) -> Submission:
-    """Make room for a submission whose file will come in parts.
-
-    A file that the caller has sent already costs no quota; whether it really is that file is seen when it has arrived.
-
-    Raises
-    ------
-    QuotaError
-        The user has no ranked submission left.
-    """
-    submission = submissions.reserve(session, account, version, entry, None)
-    if entry.kind is Kind.RANKED and provenance.twin(session, submission, sha256) is None:
-        quotas.check(session, account.id, version, besides=submission.id)
-    return submission
 
 
 def open_upload(session: Session, submission: Submission, sha256: str, part_bytes: int, lifetime: timedelta) -> str:
@@ -193,11 +172,7 @@ def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival,
     if (done := answer(upload)) is not None:
         return done
     check_open(upload)
-    submission = upload.submission
-    # Somebody who announced a file that was there already may have withdrawn that meanwhile.
-    if submission.kind == Kind.RANKED and provenance.twin(session, submission, sha256) is None:
-        quotas.check(session, submission.user_id, submission.version, besides=submission.id)
-    stands = submissions.accept(session, storage, upload.submission_id, arrival, sha256)
+    stands = submissions.accept(session, storage, upload.submission_id, arrival, sha256, quotas)
     upload.stands_for = None if stands == upload.submission_id else stands
     return stands
 

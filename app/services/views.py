@@ -82,7 +82,9 @@ class SubmissionView(BaseModel):
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
     created_at: datetime
-    attempts: int = Field(description="ranked submissions that this owner made to this version")
+    attempts: int | None = Field(
+        description="ranked submissions that this owner made to this version; null where the owner is not to be known"
+    )
     queue: Queue | None
     hidden: RankingNumbers | None = Field(description="on the ranking subsets; null for a practice submission")
     public: Numbers | None
@@ -179,8 +181,10 @@ class Row(BaseModel):
     rank: tuple[int, int]
     of_ceiling: float | None
     z_random: float
-    attempts: int
-    possible_gain: float = Field(description="bound on what earlier answers may have added to the LDS")
+    attempts: int | None = Field(description="ranked submissions of this owner; null for an anonymous one")
+    possible_gain: float | None = Field(
+        description="bound on what earlier answers may have added to the LDS; null for an anonymous one"
+    )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
     created_at: datetime

@@ -43,6 +43,11 @@ def owns(viewer: Account | None, submission: Submission) -> bool:
     return viewer is not None and (viewer.id == submission.user_id or viewer.role is Role.ADMIN)
 
 
+def knows(viewer: Account | None, submission: Submission) -> bool:
+    """Return whether somebody who may see a submission may know whose it is."""
+    return submission.visibility != Visibility.ANONYMOUS or owns(viewer, submission)
+
+
 def find(session: Session, submission_id: str, viewer: Account | None) -> Submission:
     """Return a submission that somebody may see.
 
@@ -66,7 +71,7 @@ def identity(
     session: Session, submission: Submission, viewer: Account | None, origin: dict[str, Any] | None
 ) -> Identity:
     """Return what somebody who may see a submission may know of it; `origin` is where its file says that it comes from."""
-    if submission.visibility == Visibility.ANONYMOUS and not owns(viewer, submission):
+    if not knows(viewer, submission):
         return Identity(alias(session, submission), WITHHELD, WITHHELD, "", [], {}, None)
     return Identity(
         submission.user.name,

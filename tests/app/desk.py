@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from app.db.models import Event, Kind, Measurement, State, Submission
 from app.sandbox.scorer import Scorer
-from app.services import accounts, benchmarks, ownership, submissions, tokens
+from app.services import accounts, benchmarks, ownership, submissions
 from app.services.evaluations import Evaluator
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
+    from app.services.accounts import Account
     from tests.app.benchmarks import Example
 
 
@@ -30,29 +31,32 @@ class Desk:
     def __init__(self, database: Database, folder: Path, toy: Example) -> None:
         self.database = database
         self.storage = Storage(folder / "files")
+        self.quotas = Quotas(50, 300)
         self.scorer = Scorer()
         self.benchmarks = folder / "benchmarks"
         self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
         publish(database, self.benchmarks, toy.folder)
-        with database.write() as session:
-            _, token = tokens.create(session, accounts.add_user(session, "alice"))
-            self.account = accounts.authenticate(session, f"Bearer {token}")
 
-    def reserve(self, size: int, method: str = "ours") -> str:
-        """Make room for a ranked score file."""
-        entry = Entry("toy", method, "Ours", Kind.RANKED, None, size)
+    def _account(self, session: Session, name: str) -> Account:
+        return accounts.holder(accounts.add_user(session, name))
+
+    def reserve(
+        self, size: int, method: str = "ours", *, user: str = "alice", kind: Kind = Kind.RANKED, **said: Any
+    ) -> str:
+        """Make room for a score file."""
+        entry = Entry("toy", method, "Ours", kind, None, size, **said)
         with self.database.write() as session:
             version = benchmarks.find(session, "toy")
-            return submissions.reserve(session, self.account, version, entry, Quotas(5, 30)).id
+            return submissions.reserve(session, self._account(session, user), version, entry, self.quotas).id
 
-    def accept(self, content: bytes, method: str = "ours") -> str:
-        """Take a ranked score file in."""
-        submission_id = self.reserve(len(content), method)
+    def accept(self, content: bytes, method: str = "ours", **said: Any) -> str:
+        """Take a score file in, by default a ranked one of alice."""
+        submission_id = self.reserve(len(content), method, **said)
         with self.storage.receive() as arrival:
             arrival.write(content)
             sha256 = arrival.flush()
             with self.database.write() as session:
-                submissions.accept(session, self.storage, submission_id, arrival, sha256)
+                submissions.accept(session, self.storage, submission_id, arrival, sha256, self.quotas)
         return submission_id
 
     def move(self, submission_id: str, before: State, after: State) -> None:

@@ -289,3 +289,43 @@ def test_a_result_is_written_only_to_what_it_was_taken_for(
     desk.evaluator.work()
     assert desk.count(Measurement) == 0
     assert desk.state(others[0]) == State.SCORING
+
+
+def test_what_was_withdrawn_or_rejected_stays_an_attempt_on_the_versions_that_follow(
+    desk: Desk, toy: Example, tmp_path: Path
+) -> None:
+    spoiled_nN = toy.scores(0.5)
+    spoiled_nN[0, 0] = float("nan")
+    contents = [npy(toy.scores(0.3)), npy(toy.scores(0.6)), npy(toy.scores(0.9)), npy(spoiled_nN)]
+    before, after, _, _ = (desk.accept(content, f"m{i}") for i, content in enumerate(contents))
+    while desk.evaluator.work():
+        pass
+    with desk.database.write() as session:
+        desk.withdraw(session, before)
+    _publish(desk, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    while desk.evaluator.work():
+        pass
+
+    def attempts() -> list[int | None]:
+        with desk.database.read() as session:
+            return [
+                row.attempts
+                for number in (1, 2)
+                for row in leaderboard.view(session, benchmarks.find(session, "toy", number)).rows
+            ]
+
+    assert attempts() == [4, 4, 4, 4]
+    with desk.database.write() as session:
+        desk.withdraw(session, after)
+    assert attempts() == [4, 4]
+
+
+def test_attempts_on_a_version_that_is_not_compatible_do_not_count(desk: Desk, toy: Example, tmp_path: Path) -> None:
+    desk.accept(npy(toy.scores()))
+    assert desk.evaluator.work()
+    other = write_benchmark(tmp_path / "new", version=2, n=70)
+    _publish(desk, other.folder)
+    desk.accept(npy(other.scores()))
+    assert desk.evaluator.work()
+    with desk.database.read() as session:
+        assert [row.attempts for row in leaderboard.view(session, benchmarks.find(session, "toy")).rows] == [1]

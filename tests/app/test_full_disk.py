@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from app.api import problems
 from app.db.models import Kind
 from app.db.uploads import Upload
-from app.services import accounts, benchmarks, uploads
+from app.services import accounts, benchmarks, submissions, uploads
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
 from app.storage import Storage
@@ -61,7 +61,7 @@ def test_a_part_and_a_joined_file_need_room_too(service: Service, toy: Example) 
         account = accounts.authenticate(session, f"Bearer {token}")
         entry = Entry("toy", "ours", "", Kind.PRACTICE, None, len(sending.content))
         version = benchmarks.find(session, "toy")
-        submission = uploads.start(session, account, version, entry, sending.said["sha256"], Quotas(1, 1))
+        submission = submissions.reserve(session, account, version, entry, Quotas(1, 1))
         capability = uploads.open_upload(
             session, submission, sending.said["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
         )

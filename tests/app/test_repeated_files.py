@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,3 +120,44 @@ def test_a_repeated_key_of_a_repeated_file_gets_the_same_answer(service: Service
     for _ in range(2):
         response = service.submit(token, "toy", content, key="again")
         assert (response.status_code, response.json()["id"]) == (202, first)
+
+
+def test_an_announced_file_that_is_there_takes_no_place_of_another(service: Service, toy: Example) -> None:
+    token = service.token("filler", ranked_per_day=2)
+    content, other = npy(toy.scores(seed=40)), npy(toy.scores(seed=41))
+    first = service.scored(token, "toy", content)
+    new = Sending(service, token, "toy", other).started()
+    free = [Sending(service, token, "toy", content).started() for _ in range(3)]
+    for sending in (*free, new):
+        sending.put_all()
+    assert new.complete().json()["id"] == new.id
+    for sending in free:
+        answer = sending.complete()
+        assert (answer.status_code, answer.json()["id"]) == (202, first["id"])
+    assert service.submit(token, "toy", npy(toy.scores(seed=42))).status_code == 429
+
+
+def test_a_place_that_was_reserved_is_kept_whatever_comes_meanwhile(service: Service, toy: Example) -> None:
+    token = service.token("keeper", ranked_per_day=2)
+    content = npy(toy.scores(seed=43))
+    reserved = Sending(service, token, "toy", content).started()
+    reserved.put_all()
+    meanwhile = service.submit(token, "toy", content).json()["id"]
+    answer = reserved.complete()
+    assert (answer.status_code, answer.json()["id"]) == (202, meanwhile)
+    assert service.submit(token, "toy", npy(toy.scores(seed=44))).status_code == 202, "it has cost nothing"
+
+
+def test_a_file_in_one_piece_that_is_there_needs_no_quota_if_it_is_announced(service: Service, toy: Example) -> None:
+    token = service.token("announcer", ranked_per_day=1)
+    content, other = npy(toy.scores(seed=45)), npy(toy.scores(seed=46))
+    sha256 = hashlib.sha256(content).hexdigest()
+    first = service.scored(token, "toy", content)
+    assert service.submit(token, "toy", content).json()["code"] == "quota.exceeded"
+    again = service.submit(token, "toy", content, sha256=sha256, commit="e" * 40)
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+    assert again.json()["provenance"] == {"commit": "e" * 40}
+    lied = service.submit(token, "toy", other, sha256=sha256)
+    assert (lied.status_code, lied.json()["code"]) == (422, "upload.hash")
+    unknown = service.submit(token, "toy", other, sha256=hashlib.sha256(other).hexdigest())
+    assert unknown.json()["code"] == "quota.exceeded"

@@ -26,6 +26,7 @@ from app.db.models import (
     Version,
 )
 from app.services import queue, submissions
+from app.services.quotas import Quotas
 from app.storage import Storage
 from ldsboard import ProblemError
 
@@ -188,7 +189,7 @@ def test_a_file_that_arrives_for_a_submission_given_up_is_not_kept(database: Dat
         arrival.write(b"scores")
         sha256 = arrival.flush()
         with pytest.raises(ProblemError, match="given up"), database.write() as session:
-            submissions.accept(session, storage, submission_id, arrival, sha256)
+            submissions.accept(session, storage, submission_id, arrival, sha256, Quotas(1, 1))
     assert not storage.path(sha256).exists()
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
 
