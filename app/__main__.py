@@ -68,6 +68,7 @@ def serve(
         create_app(rooms),
         host=host,
         port=port,
+        http="httptools",  # the other one takes a body in chunks that is not of the stated length
         log_level="warning",
         access_log=False,
         server_header=False,

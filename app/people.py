@@ -20,6 +20,9 @@ def add_user(
     name: Annotated[str, typer.Argument(help="Lower-case name.")],
     *,
     role: Annotated[Role | None, typer.Option(help="By default a user.", show_default=False)] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Let a user who is there already become an admin.")
+    ] = False,
     ranked_per_day: Annotated[
         int | None, typer.Option(min=0, help="Own quota of ranked submissions in 24 hours.")
     ] = None,
@@ -28,7 +31,12 @@ def add_user(
     """Add a user, or change the role and quotas of one."""
     with writing() as session:
         found = accounts.add_user(
-            session, name, role=role, ranked_per_day=ranked_per_day, ranked_per_version=ranked_per_version
+            session,
+            name,
+            role=role,
+            promote=promote,
+            ranked_per_day=ranked_per_day,
+            ranked_per_version=ranked_per_version,
         )
         quotas = {"ranked_per_day": found.ranked_per_day, "ranked_per_version": found.ranked_per_version}
         audit.note(session, OPERATOR, Action.USER_CHANGED, name, role=found.role, **quotas)

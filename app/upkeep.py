@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,15 @@ from app.operation import fail, open_database, writing
 from app.services import audit, boards, inspection
 from app.services.audit import OPERATOR, Action
 from app.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from app.db.sessions import Database
+    from app.services.inspection import Finding
 
 
 def rescore() -> None:
@@ -31,23 +40,46 @@ def doctor(
     """Look for rows and files that do not agree; end with status 1 if any remain."""
     settings, database = open_database()
     storage = Storage(settings.storage_dir)
-    remaining = 0
     try:
-        held = lock.hold(settings.data_dir) if repair else None
-        with database.write() if repair else database.read() as session:
-            for finding in inspection.inspect(session, storage, settings.benchmarks_dir):
-                mended = repair and finding.mend is not None
-                if repair and finding.mend is not None:
-                    finding.mend()
-                    session.flush()
-                remaining += not mended
-                typer.echo(f"{finding.what}{': mended' if mended else ''}")
-        if held is not None:
-            held.close()
+        if repair:
+            with lock.hold(settings.data_dir), database.write() as session:
+                remaining = _mend(session, inspection.inspect(session, storage, settings.benchmarks_dir))
+        else:
+            remaining = examine(database, storage, settings.benchmarks_dir)
     except RuntimeError as error:
         raise fail(error) from None
     finally:
         database.close()
+    for what in remaining:
+        typer.echo(what)
     if remaining:
         raise typer.Exit(1)
     typer.echo("Rows and files agree.")
+
+
+def _mend(session: Session, findings: Iterable[Finding]) -> list[str]:
+    """Mend what can be and say so; return what cannot."""
+    remaining = []
+    for finding in findings:
+        if finding.mend is None:
+            remaining.append(finding.what)
+            continue
+        finding.mend()
+        session.flush()
+        typer.echo(f"{finding.what}: mended")
+    return remaining
+
+
+def examine(database: Database, storage: Storage, benchmarks: Path) -> list[str]:
+    """Return what does not agree, also while a server runs.
+
+    What is found is looked for once more while nobody writes: a file that was just accepted, or is just deleted, is no finding.
+    """
+    with database.read() as session:
+        damaged = [finding.what for finding in inspection.inspect_benchmarks(session, benchmarks)]
+        found = [finding.what for finding in inspection.inspect_submissions(session, storage)]
+    if found:
+        with database.write() as session:
+            still = {finding.what for finding in inspection.inspect_submissions(session, storage)}
+        found = [what for what in found if what in still]
+    return damaged + found

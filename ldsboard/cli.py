@@ -99,6 +99,7 @@ def submit(
     kind: Annotated[
         str, typer.Option(help="ranked or practice; by default ranked, in CI practice.", show_default=False)
     ] = "",
+    visibility: Annotated[str, typer.Option(help="Who sees it: public, anonymous or private.")] = "public",
     title: Annotated[str, typer.Option(help="Free text; by default the method.", show_default=False)] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an upload that was interrupted.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
@@ -124,6 +125,8 @@ def submit(
     kind = kind or ("practice" if os.environ.get("CI") else "ranked")
     if kind not in ("ranked", "practice"):
         fail(USAGE, f"expected --kind ranked or practice, got {kind!r}")
+    if visibility not in ("public", "anonymous", "private"):
+        fail(USAGE, f"expected --visibility public, anonymous or private, got {visibility!r}")
     with Client(server, token) as client:
         try:
             if resume:
@@ -132,10 +135,12 @@ def submit(
                 fail(USAGE, "expected SCORES, BENCHMARK and --method, or --resume")
             else:
                 origin, cost = Origin(repository, commit), Reported(seconds, device, models)
-                about: dict[str, Any] = {"method": method, "kind": kind, "title": title, "cost": cost, "origin": origin}
+                about: dict[str, Any] = {"method": method, "kind": kind, "visibility": visibility, "title": title}
                 scores = as_score_file(scores)
                 with progress.sending(errors, scores.name, scores.stat().st_size) as advance:
-                    submission = sending.submit(client, benchmark, scores, advance=advance, **about)
+                    submission = sending.submit(
+                        client, benchmark, scores, cost=cost, origin=origin, advance=advance, **about
+                    )
         except (ClientError, KeyboardInterrupt):
             for kept in pending(client.server, scores and scores.absolute()):
                 errors.print(

@@ -52,6 +52,7 @@ def submit(
     *,
     method: str,
     kind: str = "ranked",
+    visibility: str = "public",
     title: str = "",
     cost: Reported | None = None,
     origin: Origin | None = None,
@@ -61,6 +62,8 @@ def submit(
 
     Parameters
     ----------
+    visibility
+        Who sees the submission, from the first moment on: ``public``, ``anonymous`` or ``private``.
     advance
         Called with the number of bytes sent since the last call; negative where a part is sent again. From several threads.
 
@@ -74,7 +77,7 @@ def submit(
     check_finite(open_scores(path))
     size, sha256 = path.stat().st_size, _sha256(path)
     announced = {"benchmark": benchmark, "method": method, "kind": kind, "title": title, "size": size, "sha256": sha256}
-    announced |= {"cost": _said(cost), "provenance": _said(origin)}
+    announced |= {"visibility": visibility, "cost": _said(cost), "provenance": _said(origin)}
     upload = client.start_upload(announced, str(uuid.uuid4()))
     kept = Pending(
         client.server, upload["id"], upload["capability"], str(path.absolute()), size, sha256, upload["expires_at"]
@@ -82,7 +85,13 @@ def submit(
     with suppress(OSError):  # then it cannot be gone on with, which is no reason not to send it
         kept.keep()
     with Client(kept.server, kept.capability) as sender, _forgotten_if_refused(kept):
-        return _send(sender, kept, upload, advance)
+        try:
+            return _send(sender, kept, upload, advance)
+        except RefusedError as error:
+            if error.problem.code != "submission.unknown":
+                raise
+            kept.forget()
+            return client.complete(kept.id)  # private, whose first answer was lost: that takes its owner's token
 
 
 def resume(kept: Pending, advance: Advance = lambda _: None) -> dict[str, Any]:

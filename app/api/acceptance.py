@@ -31,9 +31,9 @@ def accepted(rooms: Rooms, sha256: str, accept: Callable[[Session], str]) -> str
     return submission_id
 
 
-def located(rooms: Rooms, submission_id: str, owner: Account, response: Response) -> SubmissionView:
+def located(rooms: Rooms, submission_id: str, viewer: Account | None, response: Response) -> SubmissionView:
     """Return a submission as the answer to the call that sent its file."""
-    view = shown(rooms, submission_id, owner)
+    view = shown(rooms, submission_id, viewer)
     response.headers["Location"] = view.links["self"]
     return view
 

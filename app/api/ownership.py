@@ -70,11 +70,15 @@ def edit_submission(
 
 @router.delete("/submissions/{submission_id}", status_code=204)
 def withdraw_submission(caller: Managing, actor: TheActor, rooms: TheRooms, submission_id: str) -> None:
-    """Take a submission back. Its numbers and its file are deleted; it still counts as an attempt."""
+    """Take a submission back. Its numbers and its file are deleted; it still counts as an attempt.
+
+    An upload in parts that is not completed is given up: its parts are deleted, and its place in the quota is free.
+    """
     with rooms.database.write() as session:
         submission = ownership.owned(session, submission_id, caller)
         orphan = ownership.withdraw(session, submission)
         audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+    rooms.storage.discard_parts(submission_id)
     if orphan is not None:
         with rooms.database.write() as session:
             files.discard_unreferenced(session, rooms.storage, [orphan])

@@ -155,7 +155,8 @@ def _start(rooms: Rooms, account: Account, announced: Announced, key: str | None
 def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> UploadView:
     """List the parts of an upload: which have arrived, and where to send the others."""
     with rooms.database.read() as session:
-        return uploads.view(session, uploads.authorise(session, submission_id, authorization))
+        upload, _ = uploads.authorise(session, submission_id, authorization)
+        return uploads.view(session, upload)
 
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
@@ -192,7 +193,7 @@ async def send_part(
 def _admit_part(rooms: Rooms, submission_id: str, number: int, authorization: str | None) -> int:
     """Check all that can be told before the first byte of a part; return the bytes that it should have."""
     with rooms.database.read() as session:
-        upload = uploads.authorise(session, submission_id, authorization)
+        upload, _ = uploads.authorise(session, submission_id, authorization)
         uploads.check_open(upload)
         uploads.check_part(upload, number)
         size = upload.part_size(number)
@@ -231,14 +232,18 @@ def complete_upload(
 ) -> SubmissionView:
     """Join the parts, check that they are the file that was announced, and queue its evaluation."""
     with rooms.database.read() as session:
-        upload = uploads.authorise(session, submission_id, authorization)
+        upload, account = uploads.authorise(session, submission_id, authorization)
         done = uploads.answer(upload)
         if done is None:
             uploads.check_open(upload)
             uploads.check_complete(session, upload)
             size, count = upload.submission.size, upload.count
         owner = accounts.holder(upload.submission.user)
-    return located(rooms, done or _complete(rooms, submission_id, size, count), owner, response)
+    if done is not None or account is not None:
+        return located(rooms, done or _complete(rooms, submission_id, size, count), account, response)
+    # Whoever ends it by its capability is told what was announced, and nothing of results.
+    view = located(rooms, _complete(rooms, submission_id, size, count), owner, response)
+    return view.model_copy(update={"hidden": None, "public": None, "warnings": [], "error": None})
 
 
 def _complete(rooms: Rooms, submission_id: str, size: int, count: int) -> str:

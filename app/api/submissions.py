@@ -6,13 +6,15 @@ import asyncio
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.api.acceptance import shown
 from app.db.models import FINAL, Submission
 from app.dependencies import Reading, TheRooms, Viewer
+from app.rooms import Rooms
 from app.services import results, visibility
+from app.services.accounts import authenticate
 from app.services.comparison import compare
 from app.services.views import ComparisonView, SubmissionView
 
@@ -24,6 +26,7 @@ MAX_WAIT_SECONDS = 60
 
 @router.get("/submissions/{submission_id}")
 async def show_submission(
+    request: Request,
     rooms: TheRooms,
     viewer: Viewer,
     submission_id: str,
@@ -35,8 +38,15 @@ async def show_submission(
     deadline = time.monotonic() + wait
     while view.state not in FINAL and (view.state, view.queue) == before and time.monotonic() < deadline:
         await asyncio.sleep(POLL_SECONDS)
-        view = await run_in_threadpool(shown, rooms, submission_id, viewer)
+        view = await run_in_threadpool(_look_again, rooms, submission_id, request.headers.get("authorization"))
     return view
+
+
+def _look_again(rooms: Rooms, submission_id: str, authorization: str | None) -> SubmissionView:
+    """Return a submission as somebody may still see it, whose token may have ended meanwhile."""
+    with rooms.database.read() as session:
+        viewer = authenticate(session, authorization) if authorization else None
+    return shown(rooms, submission_id, viewer)
 
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)

@@ -51,15 +51,21 @@ def add_user(
     name: str,
     *,
     role: Role | None = None,
+    promote: bool = False,
     ranked_per_day: int | None = None,
     ranked_per_version: int | None = None,
 ) -> User:
     """Add a user, or return the one of that name with its role and quotas set.
 
+    Parameters
+    ----------
+    promote
+        Let somebody who is there already become an admin. Names are first come, first served, among strangers who sign in too.
+
     Raises
     ------
     ValueError
-        The name is not a slug, or looks like an alias.
+        The name is not a slug, or looks like an alias, or is that of somebody who was not to be promoted.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise ValueError(f"expected a name of lower-case letters, digits, '.', '_' and '-', got {name!r}")
@@ -69,6 +75,11 @@ def add_user(
     if user is None:
         user = User(name=name, role=Role.USER)
         session.add(user)
+    elif role is Role.ADMIN and user.role != role and not promote:
+        raise ValueError(
+            f"expected a new name for an admin, got {name}, who is there since {user.created_at:%Y-%m-%d} and may be a stranger "
+            "who signed in. Choose another name, or add --promote if you know who that is."
+        )
     user.role = user.role if role is None else role
     user.ranked_per_day = ranked_per_day if ranked_per_day is not None else user.ranked_per_day
     user.ranked_per_version = ranked_per_version if ranked_per_version is not None else user.ranked_per_version

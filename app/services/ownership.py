@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 
 from app.db.models import TRANSITIONS, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
-from app.services import boards, leaderboard, visibility
+from app.db.uploads import Upload
+from app.services import boards, leaderboard, uploads, visibility
 from app.services.files import release_file
 from app.services.submissions import move
 from ldsboard.problems import ProblemError
@@ -90,6 +91,8 @@ def _pinned_beside(submission: Submission, shown_to: Visibility) -> Select[Submi
 def withdraw(session: Session, submission: Submission) -> str | None:
     """Take a submission back: its numbers and its file are gone, a tombstone stays, and it still counts as an attempt if it did.
 
+    An upload in parts that still waits for some is given up, and costs nothing.
+
     Returns
     -------
     str or None
@@ -101,6 +104,9 @@ def withdraw(session: Session, submission: Submission) -> str | None:
         ``submission.busy``: it is being received or scored; ``submission.gone``: it is withdrawn or expired already.
     """
     before = State(submission.state)
+    if before is State.UPLOADING and session.get(Upload, submission.id) is not None:
+        uploads.give_up(session, submission.id, "its owner gave it up")
+        return None
     if State.WITHDRAWN not in TRANSITIONS[before]:
         busy = before in (State.UPLOADING, State.SCORING)
         raise ProblemError(

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 
 from app.db.accounts import Scope
 from app.db.base import now
-from app.db.models import State, Submission
+from app.db.models import State, Submission, Visibility
 from app.db.uploads import Part, Upload
 from app.services import accounts, submissions
 from app.services.tokens import digest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from app.services.accounts import Account
     from app.services.quotas import Quotas
     from app.storage import Arrival, Storage
 
@@ -53,8 +54,10 @@ def renew(session: Session, upload: Upload) -> str:
     return capability
 
 
-def authorise(session: Session, submission_id: str, authorization: str | None) -> Upload:
-    """Return an upload to whoever may send it: the holder of its capability, or its owner.
+def authorise(session: Session, submission_id: str, authorization: str | None) -> tuple[Upload, Account | None]:
+    """Return an upload to whoever may send it: its owner, and who that is; or the holder of its capability, who is nobody.
+
+    When its file has arrived, a capability opens what everybody may see of it, and no more.
 
     Raises
     ------
@@ -67,17 +70,24 @@ def authorise(session: Session, submission_id: str, authorization: str | None) -
     if upload is not None and upload.digest == digest(value.strip()):
         if upload.expires_at <= now():
             raise _expired(upload)
-        return upload
+        done = answer(upload)
+        if done is not None and session.get_one(Submission, done).visibility == Visibility.PRIVATE:
+            raise _unknown(submission_id)
+        return upload, None
     account = accounts.authenticate(session, authorization)
     if upload is None or upload.submission.user_id != account.id:
-        raise ProblemError(
-            "submission.unknown",
-            expected="the id of an upload in parts that you started",
-            got=repr(submission_id[:40]),
-            hint="Start one with POST /api/v1/submissions.",
-        )
+        raise _unknown(submission_id)
     account.require(Scope.SUBMIT)
-    return upload
+    return upload, account
+
+
+def _unknown(submission_id: str) -> ProblemError:
+    return ProblemError(
+        "submission.unknown",
+        expected="the id of an upload in parts that you started",
+        got=repr(submission_id[:40]),
+        hint="Start one with POST /api/v1/submissions; a private one whose file has arrived needs its owner's token.",
+    )
 
 
 def check_open(upload: Upload) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -12,12 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from app.db.accounts import Audit, Scope, Token
 from app.db.base import now
 from app.services import accounts, tokens
-from tests.app.service import npy
+from tests.app.sending import Sending
+from tests.app.service import PATIENCE_SECONDS, npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import httpx
 
     from app.db.sessions import Database
     from tests.app.benchmarks import Example
@@ -156,3 +157,26 @@ def test_the_operator_lists_and_revokes_tokens(service: Service) -> None:
 def test_a_number_that_no_token_has_is_refused(service: Service, token: str, number: str) -> None:
     refused = service.client.delete(f"/tokens/{number}", headers=_bearer(token))
     assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
+
+
+def test_who_waits_is_told_nothing_after_the_token_was_revoked(service: Service, toy: Example) -> None:
+    manager = service.token("watcher")
+    watching = _token(service, "watcher", Scope.SUBMIT, name="watching")
+    sending = Sending(service, manager, "toy", npy(toy.scores(seed=90)), visibility="private").started()
+
+    def wait() -> httpx.Response:
+        return httpx.get(
+            f"{service.url}/api/v1/submissions/{sending.id}",
+            params={"wait": 50},
+            headers=_bearer(watching),
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
+        )
+
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(wait)
+        with service.database.write() as session:
+            tokens.revoke(session, accounts.find_user(session, "watcher").id, name="watching")
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["code"]) == (401, "auth.invalid")
+    service.client.delete(f"/submissions/{sending.id}", headers=_bearer(manager))

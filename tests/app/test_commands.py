@@ -122,3 +122,20 @@ def test_a_port_that_is_taken_is_named(service: Service, tmp_path: Path) -> None
     assert ended.returncode == 2
     assert f"expected a free port, got 127.0.0.1:{service.port}" in ended.stderr
     assert "Choose another" in ended.stderr
+
+
+def test_nobody_who_is_there_becomes_an_admin_by_their_name_alone(opened: Database) -> None:
+    assert _run("user", "add", "stranger").exit_code == 0
+    refused = _run("user", "add", "stranger", "--role", "admin")
+    assert refused.exit_code == 2
+    assert "add --promote if you know who that is" in refused.stderr
+
+    def role() -> str:
+        with opened.read() as session:
+            return session.scalars(select(User.role).where(User.name == "stranger")).one()
+
+    assert role() == "user"
+    assert _run("user", "add", "stranger", "--role", "admin", "--promote").exit_code == 0
+    assert role() == "admin"
+    assert _run("user", "add", "stranger", "--role", "admin").exit_code == 0
+    assert _run("user", "add", "newcomer", "--role", "admin").exit_code == 0

@@ -9,6 +9,8 @@ from sqlalchemy import delete, select, update
 
 from app.db.models import Evaluation, File, Measurement, State, Submission
 from app.services.inspection import inspect
+from app.storage import Storage
+from app.upkeep import examine
 from tests.app.service import Service, npy
 
 if TYPE_CHECKING:
@@ -139,3 +141,27 @@ def test_the_command_mends_only_while_no_server_runs(tmp_path: Path, toy: Exampl
         mended = service.run("doctor", "--repair")
         assert (mended.returncode, mended.stdout) == (0, f"{what}: mended\nRows and files agree.\n")
         assert service.run("doctor").returncode == 0
+
+
+class Accepting(Storage):
+    """Files among which one more is accepted just when they are looked through for the first time."""
+
+    desk: Desk
+    content: bytes = b""
+
+    def names(self) -> list[str]:
+        """Accept it first."""
+        content, self.content = self.content, b""
+        if content:
+            self.desk.accept(content)
+        return super().names()
+
+
+def test_a_file_that_is_just_accepted_is_no_finding(desk: Desk, toy: Example) -> None:
+    storage = Accepting(desk.storage.folder)
+    storage.desk, storage.content = desk, npy(toy.scores())
+    stray = storage.path("ab" * 32)
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"stray")
+    assert examine(desk.database, storage, desk.benchmarks) == [f"no row tells of the stored file {'ab' * 32}"]
+    assert desk.files() == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from sqlalchemy import select
 from app.db.accounts import Audit
 from app.db.models import State
 from tests.app.benchmarks import write_benchmark
+from tests.app.sending import Sending
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -181,3 +184,64 @@ def test_only_what_can_be_listed_can_be_pinned(service: Service, own: Example) -
         refused = _edit(service, token, other, pinned=True)
         assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
     assert _board(service, "sly").keys() == {first}
+
+
+def test_what_failed_by_our_fault_is_no_attempt_when_it_is_withdrawn(service: Service, own: Example) -> None:
+    token = service.token("unlucky", ranked_per_day=2)
+    sent = service.scored(token, "own", npy(own.scores(0.4)), method="a")["id"]
+    with service.database.write() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE submission SET state = 'failed', error = ? WHERE id = ?", ('{"code": "internal.failed"}', sent)
+        )
+    assert _withdraw(service, token, sent).status_code == 204
+    assert service.scored(token, "own", npy(own.scores(0.5)), method="b")["attempts"] == 1
+    assert service.scored(token, "own", npy(own.scores(0.6)), method="c")["attempts"] == 2
+    assert service.submit(token, "own", npy(own.scores(0.7)), method="d").status_code == 429
+
+
+def test_an_anonymous_entry_stays_when_its_owner_sends_the_same_method_openly(service: Service, own: Example) -> None:
+    token = service.token("double", ranked_per_day=9)
+    query = {"method": "twice"}
+    masked = service.scored(token, "own", npy(own.scores(0.2, seed=1)), visibility="anonymous", **query)["id"]
+    older = service.scored(token, "own", npy(own.scores(0.4, seed=2)), **query)["id"]
+    newer = service.scored(token, "own", npy(own.scores(0.6, seed=3)), **query)["id"]
+
+    def listed() -> set[str]:
+        rows = service.client.get("/benchmarks/own/leaderboard").json()["rows"]
+        return {row["id"] for row in rows} & {masked, older, newer}
+
+    assert listed() == {masked, newer}
+    assert _edit(service, token, masked, pinned=True).status_code == 200
+    assert _edit(service, token, older, pinned=True).status_code == 200
+    assert service.row(masked).pinned, "a pin among the public ones moves nothing among the anonymous"
+    assert listed() == {masked, older}
+    assert _edit(service, token, masked, visibility="public").status_code == 200
+    assert listed() == {masked}, "where two are pinned, the last one that was moved there is listed"
+    assert not service.row(older).pinned
+
+
+def test_attempts_of_an_anonymous_one_are_told_to_its_owner_alone(service: Service, own: Example) -> None:
+    token = service.token("counted", ranked_per_day=9)
+    sent = service.scored(token, "own", npy(own.scores(0.3, seed=5)), visibility="anonymous")
+    assert sent["attempts"] is None
+    mine = service.client.get(f"/submissions/{sent['id']}", headers={"Authorization": f"Bearer {token}"}).json()
+    assert (mine["attempts"], mine["owner"]) == (1, "counted")
+    rows = service.client.get("/benchmarks/own/leaderboard").json()["rows"]
+    row = next(row for row in rows if row["id"] == sent["id"])
+    assert (row["attempts"], row["possible_gain"]) == (None, None)
+    table = service.client.get("/benchmarks/own/leaderboard", params={"format": "csv"}).text
+    cells = next(line for line in csv.DictReader(io.StringIO(table)) if line["id"] == sent["id"])
+    assert (cells["attempts"], cells["possible_gain"]) == ("", "")
+
+
+@pytest.mark.parametrize("visibility", ["anonymous", "private"])
+def test_what_is_not_public_is_so_from_its_first_moment(service: Service, own: Example, visibility: str) -> None:
+    token = service.token(f"never-{visibility}", ranked_per_day=9)
+    sending = Sending(service, token, "own", npy(own.scores(seed=6)), visibility=visibility).started()
+    sent = service.submit(token, "own", npy(own.scores(seed=7)), kind="practice", visibility=visibility).json()["id"]
+    for submission_id in (sending.id, sent):
+        shown = service.client.get(f"/submissions/{submission_id}")
+        assert f"never-{visibility}" not in shown.text
+        assert shown.status_code == (404 if visibility == "private" else 200)
+    service.client.delete(f"/submissions/{sending.id}", headers={"Authorization": f"Bearer {token}"})
+    service.idle()

@@ -245,3 +245,18 @@ def test_a_small_file_whose_connection_drops_leaves_nothing(
 )
 def test_every_wrong_address_is_answered_with_a_problem(service: Service, address: str, status: int, code: str) -> None:
     _problem(service.client.get(address), status, code)
+
+
+@pytest.mark.parametrize(
+    "stated", ["Content-Length: 9\r\nTransfer-Encoding: chunked", "Content-Length: 9\r\nContent-Length: 3"]
+)
+def test_a_body_of_two_lengths_is_refused_before_anything_else(service: Service, token: str, stated: str) -> None:
+    rows = service.rows()
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as connection:
+        request = (
+            "PUT /api/v1/benchmarks/toy/submissions?method=ours HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\n{stated}\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+        connection.sendall(request.encode())
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
+    assert service.rows() == rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,7 +11,7 @@ import numpy as np
 
 from app.db.models import Kind, State, Submission, Visibility
 from app.pages import words
-from app.services import accounts, submissions, tokens
+from app.services import accounts, submissions, tokens, uploads
 from app.services import benchmarks as published
 from app.services.quotas import Quotas
 from app.services.submissions import Entry
@@ -37,7 +37,9 @@ def reserved(site: Site, benchmark: str = "toy") -> str:
         account = accounts.authenticate(session, f"Bearer {token}")
         entry = Entry(benchmark, "coming", "", Kind.PRACTICE, None, 1000)
         version = published.find(session, benchmark)
-        return submissions.reserve(session, account, version, entry, Quotas(1, 1)).id
+        submission = submissions.reserve(session, account, version, entry, Quotas(1, 1))
+        uploads.open_upload(session, submission, "0" * 64, 1000, timedelta(hours=1))
+        return submission.id
 
 
 def test_home_lists_every_benchmark_with_its_kind(site: Site) -> None:
