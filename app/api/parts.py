@@ -163,7 +163,8 @@ def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authoriz
 def give_up_upload(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> None:
     """Give an upload up that waits for parts: what has arrived is gone at once, and it counts for nothing."""
     with rooms.database.read() as session:
-        uploads.check_open(uploads.authorise(session, submission_id, authorization))
+        upload, _ = uploads.authorise(session, submission_id, authorization)
+        uploads.check_open(upload)
     _give_up(rooms, submission_id, "given up by its sender")
 
 

@@ -41,8 +41,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_every_block_was_run_and_the_files_were_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 19
-    for place in (1, 9):
+    assert len(printed) == len(BLOCKS) == 20
+    for place in (1, 10):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}
     assert shown["method"] == "in-parts"
@@ -59,7 +59,7 @@ def test_a_repeated_call_answers_twice_with_one_id(printed: list[str]) -> None:
 
 
 def test_the_parts_are_listed_as_received(printed: list[str]) -> None:
-    assert [part["received"] for part in json.loads(printed[8])["parts"]] == [True, True, True]
+    assert [part["received"] for part in json.loads(printed[9])["parts"]] == [True, True, True]
 
 
 def test_its_codes_are_those_of_the_service() -> None:
