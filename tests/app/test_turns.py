@@ -27,7 +27,7 @@ def _send(desk: Desk, toy: Example, sent: list[tuple[str, Kind]]) -> list[str]:
 def _taken(desk: Desk) -> str | None:
     with desk.database.write() as session:
         evaluation_id = queue.claim(session)
-        return evaluation_id and session.get_one(Evaluation, evaluation_id).submission_id
+        return None if evaluation_id is None else session.get_one(Evaluation, evaluation_id).submission_id
 
 
 def _places(desk: Desk, ids: list[str]) -> dict[str, int]:
