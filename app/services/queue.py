@@ -94,7 +94,7 @@ def place(session: Session, submission: Submission) -> int:
 
     That holds if nobody sends anything more, and is what `claim` does: everybody has a turn before anybody has the next.
     """
-    own = session.scalar(select(func.min(Evaluation.id)).where(Evaluation.submission_id == submission.id))
+    own = session.scalar(select(func.min(Evaluation.id)).where(Evaluation.submission_id == submission.id)) or 0
     before = and_(Submission.kind == submission.kind, Evaluation.id <= own)
     if submission.kind == Kind.PRACTICE:
         before = or_(Submission.kind == Kind.RANKED, before)

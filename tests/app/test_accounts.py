@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
-import httpx
 import pytest
+from fastapi import Request
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.api.submissions import show_submission
 from app.db.accounts import Audit, Scope, Token
 from app.db.base import now
+from app.db.models import Visibility
 from app.services import accounts, tokens
-from tests.app.sending import Sending
+from ldsboard import ProblemError
 from tests.app.service import PATIENCE_SECONDS, npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import httpx
+
     from app.db.sessions import Database
+    from app.rooms import Rooms
     from tests.app.benchmarks import Example
+    from tests.app.desk import Desk
     from tests.app.service import Service
 
 
@@ -159,24 +166,19 @@ def test_a_number_that_no_token_has_is_refused(service: Service, token: str, num
     assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
 
 
-def test_who_waits_is_told_nothing_after_the_token_was_revoked(service: Service, toy: Example) -> None:
-    manager = service.token("watcher")
-    watching = _token(service, "watcher", Scope.SUBMIT, name="watching")
-    sending = Sending(service, manager, "toy", npy(toy.scores(seed=90)), visibility="private").started()
-
-    def wait() -> httpx.Response:
-        return httpx.get(
-            f"{service.url}/api/v1/submissions/{sending.id}",
-            params={"wait": 50},
-            headers=_bearer(watching),
-            timeout=PATIENCE_SECONDS,
-            trust_env=False,
-        )
-
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(wait)
-        with service.database.write() as session:
-            tokens.revoke(session, accounts.find_user(session, "watcher").id, name="watching")
-        answer = waiting.result()
-    assert (answer.status_code, answer.json()["code"]) == (401, "auth.invalid")
-    service.client.delete(f"/submissions/{sending.id}", headers=_bearer(manager))
+def test_who_waits_is_told_nothing_after_the_token_was_revoked(desk: Desk) -> None:
+    submission_id = desk.reserve(1, visibility=Visibility.PRIVATE)
+    with desk.database.write() as session:
+        user = accounts.find_user(session, "alice")
+        _, value = tokens.create(session, user, name="watching")
+        viewer = accounts.authenticate(session, f"Bearer {value}")
+    rooms = cast("Rooms", SimpleNamespace(database=desk.database))
+    request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {value}".encode())]})
+    shown = asyncio.run(show_submission(request, rooms, viewer, submission_id, wait=0.2))
+    assert shown.state == "uploading"
+    with desk.database.write() as session:
+        tokens.revoke(session, viewer.id, name="watching")
+    # The token was still one when the call came.
+    with pytest.raises(ProblemError) as refused:
+        asyncio.run(show_submission(request, rooms, viewer, submission_id, wait=PATIENCE_SECONDS))
+    assert refused.value.problem.code == "auth.invalid"

@@ -123,13 +123,14 @@ def test_a_repeated_key_of_a_repeated_file_gets_the_same_answer(service: Service
 
 
 def test_an_announced_file_that_is_there_takes_no_place_of_another(service: Service, toy: Example) -> None:
-    token = service.token("filler", ranked_per_day=2)
+    token = service.token("filler", ranked_per_day=3)
     content, other = npy(toy.scores(seed=40)), npy(toy.scores(seed=41))
     first = service.scored(token, "toy", content)
     new = Sending(service, token, "toy", other).started()
     free = [Sending(service, token, "toy", content).started() for _ in range(3)]
     for sending in (*free, new):
         sending.put_all()
+    assert service.submit(token, "toy", npy(toy.scores(seed=47))).status_code == 202, "the third"
     assert new.complete().json()["id"] == new.id
     for sending in free:
         answer = sending.complete()
