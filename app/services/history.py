@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.services import boards, leaderboard
+from app.services import leaderboard
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,7 +49,7 @@ def editions(session: Session, version: Version) -> list[Edition]:
             runs=known.manifest["runs"],
             ceiling=known.manifest["ceiling"],
             entries=len(leaderboard.listed(session, known)),
-            follows=before is not None and boards.compatible(before, known),
+            follows=before is not None and benchmarks.compatible(before, known),
         )
         for before, known in zip([None, *shown], shown, strict=False)
     ][::-1]
