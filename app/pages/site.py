@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import Depends
 
 from app.dependencies import count_request
-from app.pages import account, boards, comparisons, home, problems, submissions, visitors
+from app.pages import account, boards, comparisons, home, pictures, problems, submissions, visitors
 from app.pages.assets import Assets
 from app.pages.protection import Protection
 from app.pages.providers import Providers
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-ROOMS = (home, boards, submissions, comparisons, account)
+ROOMS = (home, boards, submissions, comparisons, pictures, account)
 """The modules that have pages."""
 
 

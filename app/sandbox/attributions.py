@@ -56,7 +56,7 @@ class Attributions(NamedTuple):
         targets_t = shown_targets(rho_N)
         high, high_scores, low, low_scores = [], [], [], []
         for target in targets_t:
-            scores_n = np.ascontiguousarray(scores_nN[:, target])
+            scores_n: NDArray[np.floating] = np.ascontiguousarray(scores_nN[:, target])
             high.append(np.argsort(-scores_n, kind="stable")[:EXAMPLES])
             low.append(np.argsort(scores_n, kind="stable")[:EXAMPLES])
             high_scores.append(scores_n[high[-1]].astype(np.float64))
