@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.services.visibility import WITHHELD
+
 if TYPE_CHECKING:
     from app.services.views import BenchmarkView, Numbers, RankingNumbers, SubmissionView
 
@@ -32,6 +34,11 @@ def latex(text: str) -> str:
     return " ".join(text.split()).translate(SPECIAL)
 
 
+def _known_as(submission: SubmissionView, name: str = "") -> str:
+    """Return the method of a submission, or another name of it; an alias where its owner wants to stay unnamed."""
+    return f"entry of {submission.owner}" if submission.method == WITHHELD else name or submission.method
+
+
 def plus_minus(numbers: Numbers | RankingNumbers) -> str:
     """Write a score with its standard error: three decimals, or four where three would not show the error."""
     decimals = 3 if numbers.std_error >= 0.0005 else 4  # noqa: PLR2004
@@ -42,7 +49,7 @@ def table_row(submission: SubmissionView, numbers: Numbers | RankingNumbers) -> 
     """Return the row of a LaTeX table, with what it is the score of as a comment."""
     about = f"{submission.benchmark.name} version {submission.benchmark.version}, scorer version {submission.scorer_version}"
     part = "ranking" if submission.hidden else "public"
-    return rf"{latex(submission.method)} & {plus_minus(numbers)} \\ % LDS on the {part} subsets of {about}"
+    return rf"{latex(_known_as(submission))} & {plus_minus(numbers)} \\ % LDS on the {part} subsets of {about}"
 
 
 def bibtex(
@@ -52,7 +59,7 @@ def bibtex(
     part = "ranking" if submission.hidden else "public"
     fields = {
         "author": f"{{{latex(submission.owner)}}}",
-        "title": f"{{{latex(submission.title)} on {latex(benchmark.title)}}}",
+        "title": f"{{{latex(_known_as(submission, submission.title))} on {latex(benchmark.title)}}}",
         "year": str(submission.created_at.year),
         "howpublished": rf"LDSBoard, \url{{{address}}}",
         "note": f"Linear datamodeling score {plus_minus(numbers)} (standard error) on the {part} subsets of "

@@ -275,7 +275,14 @@ def test_only_listed_entries_have_a_badge(site: Site) -> None:
 
 
 def test_scores_are_written_for_people() -> None:
-    written = {0.0: "+0", 1974.6: "+1,970", -0.012345: "-0.0123", 3.1e-7: "+3.10e-07", -2.5e9: "-2.50e+09", 42.0: "+42"}
+    written = {
+        0.0: "+0",
+        1974.6: "+1,975",
+        -0.012345: "-0.01235",
+        3.1e-7: "+3.100e-07",
+        -2.5e9: "-2.500e+09",
+        42.0: "+42",
+    }
     assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
     p_values = [words.p_value(value).replace(MINUS, "-") for value in (0.0, 1e-299, 0.0312)]
     assert p_values == ["< 1e-300", "1e-299", "0.031"]

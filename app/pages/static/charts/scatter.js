@@ -2,14 +2,16 @@
 "use strict";
 
 charts.scatter = (table, width) => {
+  const TICK = 90; // pixels: room for six digits
   const points = rows(table).map(numbers);
+  const across = Math.min(width, 560);
   return {
-    width: Math.min(width, 560),
-    height: Math.min(420, Math.round(Math.min(width, 560) * 0.75)),
+    width: across,
+    height: Math.round(across * 0.75),
     marginLeft: 56,
     marginTop: 28,
     marginBottom: 40,
-    x: { label: "Predicted: sum of scores", ticks: Math.max(3, Math.round(width / 110)), grid: true },
+    x: { label: "Predicted: sum of scores", ticks: Math.round(across / TICK), grid: true },
     y: { label: "Actual margin", grid: true },
     marks: [
       Plot.dot(points, {
