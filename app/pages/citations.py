@@ -36,7 +36,8 @@ def latex(text: str) -> str:
 
 def _known_as(submission: SubmissionView, name: str = "") -> str:
     """Return the method of a submission, or another name of it; an alias where its owner wants to stay unnamed."""
-    return f"entry of {submission.owner}" if submission.method == WITHHELD else name or submission.method
+    unnamed = submission.visibility == "anonymous" and submission.method == WITHHELD
+    return f"entry of {submission.owner}" if unnamed else name or submission.method
 
 
 def plus_minus(numbers: Numbers | RankingNumbers) -> str:

@@ -45,12 +45,16 @@ class Examples(NamedTuple):
         )
 
     def label(self, part: Part, index: int) -> str | None:
-        """Return the class of an example by its name, or by its number; None where labels are unknown."""
+        """Return the class of an example by its name, where the data set states its ``classes``, or else by its number.
+
+        None where labels are unknown.
+        """
         if not self._has(f"{part}_labels"):
             return None
         number = int(self._array(f"{part}_labels")[index])
-        classes = self.manifest["dataset"].get("classes") or []
-        return str(classes[number]) if 0 <= number < len(classes) else f"label {number}"
+        classes = self.manifest["dataset"].get("classes")
+        named = isinstance(classes, list) and 0 <= number < len(classes)
+        return str(classes[number]) if named else f"label {number}"
 
     def picture(self, part: Part, index: int) -> NDArray[np.uint8]:
         """Return the pixels of an example, uint8 (h, w) or (h, w, 3); the brightest of all training examples is 255.

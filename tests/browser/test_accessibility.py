@@ -21,7 +21,9 @@ def paths(ids: dict[str, str]) -> list[str]:
         "/benchmarks/open-toy",
         "/benchmarks/once",
         "/compare",
+        "/compare?benchmark=toy",
         f"/compare?a={ids['good']}&b={ids['middling']}",
+        f"/compare?a={ids['good']}&b={ids['middling']}&c={ids['random']}",
         *(f"/submissions/{submission_id}" for submission_id in ids.values()),
         "/nowhere",
     ]

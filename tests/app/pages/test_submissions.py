@@ -263,6 +263,21 @@ def test_a_citation_names_the_result_and_what_it_belongs_to(site: Site) -> None:
     assert depth == 0
 
 
+def test_an_unnamed_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:
+    token = site.service.token("noa")
+    sent = site.service.scored(
+        token, "toy", npy(toy.scores(0.6)), method="telling", title="Telling title", kind="practice"
+    )
+    authorized = {"Authorization": f"Bearer {token}"}
+    edited = site.service.client.patch(
+        f"/submissions/{sent['id']}", json={"visibility": "anonymous"}, headers=authorized
+    )
+    assert edited.status_code == 200
+    text = site.text(f"/submissions/{sent['id']}")
+    assert "title        = {{entry of anonymous-1 on The toy benchmark}}" in text
+    assert lines_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
+
+
 def test_small_errors_are_not_written_as_nothing(site: Site) -> None:
     view = httpx.get(f"{site.service.url}/api/v1/submissions/{site.ids['good']}", trust_env=False).json()["public"]
     numbers = type("Numbers", (), {"lds": view["lds"], "std_error": 0.00041})()
