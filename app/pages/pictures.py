@@ -26,7 +26,7 @@ def show_picture(
     version: WhichVersion = None,
 ) -> Response:
     """Draw an example. Versions never change, so that a picture of a stated one may be kept for ever."""
-    examples = Examples.of(rooms.settings.benchmarks_dir, benchmarks.find(session, name, version))
+    examples = Examples(rooms.settings.benchmarks_dir, benchmarks.find(session, name, version))
     kept = "public, max-age=31536000, immutable" if version is not None else "no-cache"
     picture = png.encode(examples.picture(part, index))
     return Response(picture, media_type="image/png", headers={"Cache-Control": kept})

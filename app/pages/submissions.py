@@ -24,6 +24,9 @@ from app.services.views import SubmissionView
 
 router = Pages()
 
+OTHERS = 20
+"""Entries that the page offers to compare with, the first ones; the page of comparisons has all."""
+
 WhichTarget = Annotated[int | None, Query(ge=0, lt=2**31)]
 
 
@@ -85,12 +88,12 @@ def _page(
         return page
     evaluation = measurements.measured(session, found)
     rho_N = results.public_per_target(session, found)
-    examples = Examples.of(rooms.settings.benchmarks_dir, version)
+    examples = Examples(rooms.settings.benchmarks_dir, version)
     address = f"{public_url}{view.links['page']}"
     page["result"] = {
         "bins": histogram(rho_N),
         "targets": targets(session, evaluation, examples, rho_N, target),
-        "others": [row for row in leaderboard.view(session, version).rows if row.id != view.id],
+        "others": [row for row in leaderboard.view(session, version, limit=OTHERS).rows if row.id != view.id],
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),
         "address": address,
         "bibtex": citations.bibtex(view, benchmark, numbers, address),

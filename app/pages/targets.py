@@ -60,18 +60,11 @@ class Targets(NamedTuple):
     chosen: Chosen
 
 
-class Gallery:
-    """Makes cards of the examples of one version of a benchmark."""
-
-    def __init__(self, examples: Examples) -> None:
-        self._examples = examples
-        self._pictures = examples.have_pictures
-
-    def card(self, part: Part, index: int, value: float) -> Card:
-        """Return the card of one example."""
-        manifest = self._examples.manifest
-        picture = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
-        return Card(index, self._examples.label(part, index), picture if self._pictures else None, value)
+def card(examples: Examples, part: Part, index: int, value: float) -> Card:
+    """Return the card of an example."""
+    manifest = examples.manifest
+    picture = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
+    return Card(index, examples.label(part, index), picture if examples.have_pictures else None, value)
 
 
 def targets(
@@ -97,10 +90,9 @@ def targets(
             got=str(wanted),
             hint="Choose one on the page of the submission.",
         )
-    gallery = Gallery(examples)
 
     def cards(of: Any) -> list[Card]:
-        return [gallery.card("target", int(target), float(rho_N[target])) for target in of]
+        return [card(examples, "target", int(target), float(rho_N[target])) for target in of]
 
     kept = attributions.targets(session, evaluation)
     chosen = wanted if wanted is not None else attributions.typical(rho_N, kept or range(N))
@@ -109,18 +101,18 @@ def targets(
         cards(kept),
         cards(np.argsort(-rho_N, kind="stable")[:few]),
         cards(np.argsort(rho_N, kind="stable")[:few]),
-        _in_full(session, evaluation, examples, gallery, cards([chosen])[0]),
+        _in_full(session, evaluation, examples, cards([chosen])[0]),
     )
 
 
-def _in_full(session: Session, evaluation: Evaluation, examples: Examples, gallery: Gallery, card: Card) -> Chosen:
-    found = attributions.of(session, evaluation, card.index)
+def _in_full(session: Session, evaluation: Evaluation, examples: Examples, target: Card) -> Chosen:
+    found = attributions.of(session, evaluation, target.index)
     if found is None:
-        return Chosen(card, [], 0, [], [])
-    actual_M = examples.margins(card.index)
+        return Chosen(target, [], 0, [], [])
+    actual_M = examples.margins(target.index)
     drawn = slice(MOST_POINTS)
     points = zip(found.predictions_M[drawn].tolist(), actual_M[drawn].tolist(), strict=True)
     proponents, opponents = (
-        [gallery.card("train", index, score) for index, score in side] for side in (found.proponents, found.opponents)
+        [card(examples, "train", index, score) for index, score in side] for side in (found.proponents, found.opponents)
     )
-    return Chosen(card, [point for point in points if np.isfinite(point[0])], actual_M.size, proponents, opponents)
+    return Chosen(target, [point for point in points if np.isfinite(point[0])], actual_M.size, proponents, opponents)

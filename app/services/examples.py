@@ -7,8 +7,8 @@ Legend: M public subsets, R runs, N targets; h, w pixels.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
 Part = Literal["train", "target"]
 
 
-class Examples(NamedTuple):
-    """The examples of one version: its public folder, and its manifest."""
+class Examples:
+    """The examples of one version, for as long as a page is made: what was opened stays open.
 
-    folder: Path
-    manifest: dict[str, Any]
+    Parameters
+    ----------
+    root
+        Where published benchmarks are kept.
+    """
 
-    @classmethod
-    def of(cls, root: Path, version: Version) -> Examples:
-        """Return the examples of a version; `root` is where published benchmarks are kept."""
-        return cls(folder_of(root, version.benchmark.name, version.version) / "public", version.manifest)
+    def __init__(self, root: Path, version: Version) -> None:
+        self.manifest: dict[str, Any] = version.manifest
+        self._folder = folder_of(root, version.benchmark.name, version.version) / "public"
+        self._arrays: dict[str, NDArray[Any]] = {}
 
-    @property
+    @cached_property
     def have_pictures(self) -> bool:
         """Whether the benchmark may show its images, and they can be drawn: grey (h, w), or colours last, (h, w, 3)."""
         return all(
@@ -73,7 +76,7 @@ class Examples(NamedTuple):
                 hint="The pages of submissions link to the pictures that there are.",
             )
         pixels: NDArray[np.uint8] = self._array(f"{part}_images")[index]
-        return np.round(np.minimum(pixels / _brightest(self.folder / "train_images.npy"), 1) * 255).astype(np.uint8)
+        return np.round(np.minimum(pixels / _brightest(self._folder / "train_images.npy"), 1) * 255).astype(np.uint8)
 
     def margins(self, target: int) -> NDArray[np.float64]:
         """Return the margins of a target on the public subsets, their mean over runs, float64 (M,)."""
@@ -84,8 +87,9 @@ class Examples(NamedTuple):
         return f"{name}.npy" in self.manifest["files"]
 
     def _array(self, name: str) -> NDArray[Any]:
-        array: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return array
+        if name not in self._arrays:
+            self._arrays[name] = np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return self._arrays[name]
 
 
 def drawable(images: NDArray[Any]) -> bool:

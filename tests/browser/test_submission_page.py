@@ -39,7 +39,7 @@ def test_a_page_that_waits_shows_the_result_without_a_reload(visitor: Visitor) -
     page.evaluate("document.body.dataset.same = 'yes'")
     assert page.locator("li[aria-current=step]").inner_text() == "Uploading"
     with page.expect_response(lambda response: response.status == 204):
-        pass  # it asks, and is told that nothing has changed
+        pass  # it asks, and nothing has changed
     coming.put_all()
     assert coming.complete().status_code == 202
     page.get_by_role("status").get_by_text("Scored.").wait_for()
@@ -47,6 +47,8 @@ def test_a_page_that_waits_shows_the_result_without_a_reload(visitor: Visitor) -
         page.locator(f"#result figure[data-chart={kind}] svg.plot").wait_for()
     assert page.locator("body").get_attribute("data-same") == "yes"
     assert page.locator("[hx-trigger^=every]").count() == 0  # it asks no more
+    assert page.locator("#result").count() == 1
+    assert page.locator("[role=status] #result").count() == 0  # all of it is not for saying
     # What came by itself works as if it had been there from the start.
     link = page.locator(".extremes a").first
     link.click()

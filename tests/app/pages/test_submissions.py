@@ -23,6 +23,7 @@ from app.db.models import Attribution, Evaluation, State, Submission
 from app.pages import citations, png, words
 from app.sandbox.attributions import EXAMPLES
 from app.services import submissions
+from app.services.examples import drawable
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -84,6 +85,14 @@ def test_pictures_are_those_of_the_benchmark_and_kept_for_ever(site: Site, drawn
         assert site.browser.get(f"/benchmarks/drawn/images/{wrong}").status_code == status
     assert site.browser.get("/benchmarks/toy/images/train/0.png").status_code == 404  # it has none
     assert site.browser.get("/benchmarks/drawn/images/train/0.png?version=2").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "drawn"),
+    [((9, 4, 3), "u1", True), ((9, 4, 3, 3), "u1", True), ((9, 3, 4, 4), "u1", False), ((9, 4, 3), "f4", False)],
+)
+def test_what_is_no_picture_is_not_drawn(shape: tuple[int, ...], dtype: str, drawn: bool) -> None:
+    assert drawable(np.zeros(shape, dtype)) == drawn
 
 
 def walls(text: str) -> list[list[list[str]]]:
