@@ -48,7 +48,7 @@ def significant(value: float) -> str:
 def signed(value: float) -> str:
     """Write a score, whose sign matters, in four significant digits."""
     plain = value == 0 or PLAIN[0] <= abs(value) < PLAIN[1]
-    text = f"{float(f'{value:.4g}'):+,.10g}" if plain else f"{value:+.3e}"
+    text = f"{float(f'{value:.4g}'):+,.10g}" if plain else f"{value:+.2e}"
     return text.replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 

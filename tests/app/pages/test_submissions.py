@@ -303,8 +303,8 @@ def test_scores_are_written_for_people() -> None:
         0.0: "+0",
         1974.6: "+1,975",
         -0.012345: "-0.01235",
-        3.1e-7: "+3.100e-07",
-        -2.5e9: "-2.500e+09",
+        3.1e-7: "+3.10e-07",
+        -2.5e9: "-2.50e+09",
         42.0: "+42",
     }
     assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
