@@ -45,14 +45,17 @@ class GridBlock(NamedTuple):
     typical_b
         float64 (b,): in columns most of whose scores other than 0 were coarsely rounded, their median magnitude in steps of the
         grid, at least half a step; infinite in all others.
+    exponent_b
+        integers (b,): a step of the grid of a column is ``2**-exponent``.
     """
 
     whole_nb: NDArray[np.float64]
     rounded_b: NDArray[np.bool_]
     typical_b: NDArray[np.float64]
+    exponent_b: NDArray[np.integer]
 
 
-def to_grid(scores_nN: ScoreArray, columns: slice) -> GridBlock:
+def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> GridBlock:
     """Round some columns of the scores (n, N) to their grids.
 
     Raises
@@ -95,7 +98,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice) -> GridBlock:
         steps = np.abs(whole_nb[scores_nb[:, j] != 0, j])
         if 2 * coarse_b[j] > steps.size:
             typical_b[j] = max(0.5, np.median(steps))
-    return GridBlock(whole_nb, rounded_b, typical_b)
+    return GridBlock(whole_nb, rounded_b, typical_b, exponent_b)
 
 
 def coarse(n: int) -> float:

@@ -1,6 +1,6 @@
 """Ground truth: the subsets that models were trained on, and the margins that they reached.
 
-Legend: M subsets, R runs, n training examples, N targets, b targets of one block.
+Legend: M subsets, R runs, n training examples, N targets, b targets of one block, t chosen targets.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from ldsboard.scores import check_shape, read_scores
 from ldsboard.significance import ChanceSpread
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ldsboard.headers import ScoreArray
 
 MOST_TARGETS = 512
@@ -180,6 +182,39 @@ class GroundTruth:
             name: sums[name].result(chances[name].value(), part.duplicates, part.fingerprint)
             for name, part in parts.items()
         }
+
+    def predict(self, scores: Any, targets: Any, rows: slice = slice(None)) -> NDArray[np.float64]:
+        """Return what `scores` predict of some targets: for every subset, the sum of the scores of its examples.
+
+        Parameters
+        ----------
+        scores
+            As in `score`.
+        targets
+            Indices of t targets.
+        rows
+            Which subsets; by default all.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 (t, M): the exact sums of scores on their grid, whose order is what the LDS compares; infinite beyond float64.
+
+        Raises
+        ------
+        ProblemError
+            A ValueError: as in `score`; scores of other targets than those asked for need not be finite.
+        """
+        scores_nN = read_scores(scores)
+        check_shape(scores_nN.shape, self.n_train, self.n_targets)
+        chosen_t = np.asarray(targets, dtype=np.intp)
+        step = max(1, BLOCK_BYTES // (8 * (self.n_train + len(self.masks_Mn))))
+        blocks = []
+        for start in range(0, chosen_t.size, step):
+            grid = to_grid(scores_nN, chosen_t[start : start + step])
+            with np.errstate(over="ignore"):
+                blocks.append(np.ldexp(self._product(grid.whole_nb)[:, rows], -grid.exponent_b[:, None]))
+        return np.concatenate(blocks) if blocks else np.empty((0, len(self.masks_Mn[rows])))
 
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
         """Estimate what no method can be expected to exceed, from R >= 2 runs; see `ldsboard.ceiling.noise_ceiling`."""

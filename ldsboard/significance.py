@@ -69,6 +69,11 @@ def new_targets_error(
     return math.sqrt(max(subsets, targets, subsets + targets - both))
 
 
+def half_width(std_error: float, M: int) -> float:
+    """Return how far a 95 % interval reaches to each side, by Student's t with M - 1 degrees of freedom."""
+    return float(scipy.special.stdtrit(M - 1, (1 + LEVEL) / 2)) * std_error
+
+
 def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -> tuple[float, float]:
     """Return the 95 % interval of the LDS, widened on one side by its bias at few subsets.
 
@@ -80,7 +85,7 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     sine_N = np.clip(2 * np.sin(math.pi * rho_N / 6), -1, 1)
     tau_N = 2 / math.pi * np.arcsin(sine_N)
     bias = float(np.mean(3 * (rho_N - tau_N) / (M - 2)))
-    half = float(scipy.special.stdtrit(M - 1, (1 + LEVEL) / 2)) * std_error
+    half = half_width(std_error, M)
     return (max(-1.0, lds + min(0.0, bias) - half), min(1.0, lds + max(0.0, bias) + half))
 
 

@@ -215,6 +215,23 @@ class Measurement(Base):
     evaluation: Mapped[Evaluation] = relationship(back_populates="measurements")
 
 
+class Attribution(Base):
+    """What a scored file says of one of its shown targets: who speaks for and against it, and what it predicts.
+
+    ``examples`` are 2k training examples, little-endian int32: the k with the highest scores, the highest first, then the k with
+    the lowest, the lowest first; ``scores`` are theirs. ``predictions`` are sums of scores over the public subsets. Both are
+    little-endian float64. Evaluations that were made before these were kept have none.
+    """
+
+    __tablename__ = "attribution"
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    target: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    examples: Mapped[bytes] = mapped_column(LargeBinary)
+    scores: Mapped[bytes] = mapped_column(LargeBinary)
+    predictions: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Event(Base):
     """One change of a submission's state; rows are only ever added."""
 

@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
-from app.dependencies import Reading
+import re
+from itertools import combinations
+from typing import Annotated
+
+from fastapi import Query, Request
+from sqlalchemy.orm import Session
+
+from app.dependencies import Reading, WhichVersion
+from app.pages.figures import versus
 from app.pages.routing import Pages
 from app.pages.templates import render
 from app.pages.visitors import Visitor
-from app.services import comparison, results, visibility
+from app.services import benchmarks, comparison, leaderboard, results, visibility
+from app.services.views import SubmissionView
+from ldsboard.problems import ProblemError
 
 router = Pages()
 
+MOST = 10
+"""Submissions that are compared at a time: every two of them are."""
+
 
 @router.page("/compare")
-def compare(session: Reading, visitor: Visitor, a: str = "", b: str = "") -> str:
-    """Compare two submissions, or ask which."""
-    if not (a and b):
-        return render("compare.html", a=a, b=b)
-    found = [visibility.find(session, wanted.strip(), visitor) for wanted in (a, b)]
+def compare(
+    request: Request,
+    session: Reading,
+    visitor: Visitor,
+    benchmark: Annotated[str, Query(max_length=64)] = "",
+    version: WhichVersion = None,
+    choose: bool = False,
+) -> str:
+    """Compare two or more submissions, named as a, b, c… or each as id; or ask which."""
+    found = [visibility.find(session, wanted, visitor) for wanted in _named(request)]
+    if choose or len(found) < 2:  # noqa: PLR2004
+        return _ask(session, [results.view(session, one, visitor) for one in found], benchmark, version)
+    pairs = comparison.compare_all(session, found)
+    sides = [results.view(session, submission, visitor) for submission in found]
     return render(
         "comparison.html",
-        comparison=comparison.compare(session, *found),
-        sides=[results.view(session, submission, visitor) for submission in found],
+        sides=sides,
+        pairs=[(*two, pair) for two, pair in zip(combinations(sides, 2), pairs, strict=True)],
+        versus=versus(*(results.public_per_target(session, submission) for submission in found[:2])),
+    )
+
+
+def _named(request: Request) -> list[str]:
+    """Return the ids in the address, each once, in their order.
+
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``: there are too many.
+    """
+    named = [value.strip() for name, value in request.query_params.multi_items() if re.fullmatch("id|[a-z]", name)]
+    ids = list(dict.fromkeys(filter(None, named)))
+    if len(ids) > MOST:
+        raise ProblemError(
+            "request.invalid", expected=f"at most {MOST} submissions", got=str(len(ids)), hint="Leave some out."
+        )
+    return ids
+
+
+def _ask(session: Session, chosen: list[SubmissionView], name: str, number: int | None) -> str:
+    """Ask which submissions, from the board of a benchmark: the one that is named, or else that of the one chosen."""
+    if chosen and not name:
+        name, number = chosen[0].benchmark.name, chosen[0].benchmark.version
+    rows = leaderboard.view(session, benchmarks.find(session, name, number)).rows if name else []
+    return render(
+        "compare.html",
+        benchmark=name,
+        rows=rows,
+        boards=[version.benchmark.name for version in benchmarks.current(session)],
+        chosen=chosen,
+        unlisted=[view for view in chosen if view.id not in {row.id for row in rows}],
+        most=MOST,
     )

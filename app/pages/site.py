@@ -15,6 +15,7 @@ from app.pages import (
     guide,
     home,
     own_submissions,
+    pictures,
     problems,
     sending,
     submissions,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-ROOMS = (home, guide, boards, about, sending, submissions, comparisons, account, own_submissions)
+ROOMS = (home, guide, boards, about, sending, submissions, comparisons, pictures, account, own_submissions)
 """The modules that have pages."""
 
 

@@ -2,29 +2,101 @@
 
 from __future__ import annotations
 
-from app.db.models import FINAL
-from app.dependencies import Reading
+from typing import Annotated, Any
+
+from fastapi import Query
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy.orm import Session
+
+from app.db.models import FINAL, State, Submission
+from app.dependencies import Reading, TheRooms
+from app.pages import citations
 from app.pages.figures import histogram
-from app.pages.routing import Pages
+from app.pages.routing import Pages, PublicUrl
+from app.pages.targets import targets
 from app.pages.templates import render
 from app.pages.visitors import Visitor
-from app.services import benchmarks, leaderboard, results, visibility
+from app.rooms import Rooms
+from app.services import benchmarks, leaderboard, measurements, results, visibility
+from app.services.accounts import Account
+from app.services.examples import Examples
+from app.services.views import SubmissionView
 
 router = Pages()
 
+OTHERS = 20
+"""Entries that the page offers to compare with, the first ones; the page of comparisons has all."""
+
+WhichTarget = Annotated[int | None, Query(ge=0, lt=2**31)]
+
 
 @router.page("/submissions/{submission_id}")
-def show_submission(session: Reading, visitor: Visitor, submission_id: str) -> str:
-    """Show a submission and what became of it; the page comes again by itself until that is final."""
+def show_submission(
+    session: Reading,
+    rooms: TheRooms,
+    visitor: Visitor,
+    public_url: PublicUrl,
+    submission_id: str,
+    target: WhichTarget = None,
+) -> str:
+    """Show a submission and what became of it; until that is final, the page asks for its state."""
     found = visibility.find(session, submission_id, visitor)
+    page = _page(session, rooms, found, visitor, public_url, target)
+    return render("submission.html", **page, polled=False)
+
+
+@router.page("/submissions/{submission_id}/state")
+def show_state(
+    session: Reading,
+    rooms: TheRooms,
+    visitor: Visitor,
+    public_url: PublicUrl,
+    submission_id: str,
+    seen: Annotated[str, Query(max_length=40)] = "",
+) -> Response:
+    """Answer a page that asks for the state: nothing while it is the one `seen`, and in the end the result with it."""
+    found = visibility.find(session, submission_id, visitor)
+    if seen == _mark(results.view(session, found, visitor)):
+        return Response(status_code=204)
+    page = _page(session, rooms, found, visitor, public_url, None)
+    return HTMLResponse(render("submission_live.html", **page, polled=True))
+
+
+def _mark(view: SubmissionView) -> str:
+    """Return what changes with everything that a waiting page shows."""
+    return view.state if view.queue is None else f"{view.state}-{view.queue.position}"
+
+
+def _page(
+    session: Session, rooms: Rooms, found: Submission, visitor: Account | None, public_url: str, target: int | None
+) -> dict[str, Any]:
+    """Return all that the templates of a submission are given."""
     view = results.view(session, found, visitor)
     version = benchmarks.find(session, view.benchmark.name, view.benchmark.version)
-    others = leaderboard.view(session, version).rows if view.public else []
-    return render(
-        "submission.html",
-        submission=view,
-        benchmark=leaderboard.benchmark_view(session, version),
-        bins=histogram(results.public_per_target(session, found)) if view.public else [],
-        others=[row for row in others if row.id != view.id],
-        final=view.state in FINAL,
-    )
+    benchmark = leaderboard.benchmark_view(session, version)
+    page = {
+        "submission": view,
+        "benchmark": benchmark,
+        "final": State(view.state) in FINAL,
+        "mark": _mark(view),
+        "usual_seconds": measurements.usual_seconds(session),
+        "own": visibility.owns(visitor, found),
+        "result": None,
+    }
+    numbers = view.hidden or view.public
+    if view.public is None or numbers is None:
+        return page
+    evaluation = measurements.measured(session, found)
+    rho_N = results.public_per_target(session, found)
+    examples = Examples(rooms.settings.benchmarks_dir, version)
+    address = f"{public_url}{view.links['page']}"
+    page["result"] = {
+        "bins": histogram(rho_N),
+        "targets": targets(session, evaluation, examples, rho_N, target),
+        "others": [row for row in leaderboard.view(session, version, limit=OTHERS).rows if row.id != view.id],
+        "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),
+        "address": address,
+        "bibtex": citations.bibtex(view, benchmark, numbers, address),
+        "table_row": citations.table_row(view, numbers),
+    }
+    return page

@@ -35,6 +35,12 @@ SEEN_BY = {
 }
 """Who sees a submission of each visibility, and what that means."""
 
+PLAIN = (1e-4, 1e6)
+"""Magnitudes between which scores are written without an exponent."""
+
+SMALLEST_P = 1e-300
+"""Far below it float64 ends."""
+
 
 def number(value: float) -> str:
     """Write a correlation or a difference of correlations, with a real minus sign."""
@@ -50,6 +56,23 @@ def significant(value: float) -> str:
     """Write a p-value or a distance from chance, in two significant digits."""
     rounded = f"{value:.2g}"
     return (f"{float(rounded):.0f}" if "e+" in rounded else rounded).replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+
+
+def signed(value: float) -> str:
+    """Write a score, whose sign matters, in four significant digits."""
+    plain = value == 0 or PLAIN[0] <= abs(value) < PLAIN[1]
+    text = f"{float(f'{value:.4g}'):+,.10g}" if plain else f"{value:+.2e}"
+    return text.replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+
+
+def p_value(value: float) -> str:
+    """Write a p-value in two significant digits; far down, as a bound."""
+    return "< 1e−300" if value < SMALLEST_P else significant(value)  # noqa: RUF001 -- the minus sign is meant
+
+
+def short(value: float) -> str:
+    """Write a coordinate in six significant digits."""
+    return f"{value:.6g}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def rank(interval: tuple[int, int]) -> str:
@@ -109,6 +132,11 @@ def cost(reported: dict[str, Any] | None) -> str:
     return ", ".join(parts)
 
 
+def seconds(value: float) -> str:
+    """Write how long something takes, in about one digit: it is a guess."""
+    return "less than a second" if value < 1 else _duration(round(value))
+
+
 def _duration(seconds: float) -> str:
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -118,5 +146,21 @@ def _duration(seconds: float) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     writer.__name__: writer
-    for writer in (number, span, significant, rank, share, date, moment, size, count, chance, cost)
+    for writer in (
+        number,
+        span,
+        significant,
+        p_value,
+        signed,
+        short,
+        rank,
+        share,
+        date,
+        moment,
+        size,
+        count,
+        chance,
+        cost,
+        seconds,
+    )
 }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from app.sandbox import limits
+from app.sandbox.attributions import Attributions
 from app.sandbox.lifeline import die_with
 from app.sandbox.truths import ground_truth
 from ldsboard import ProblemError
@@ -106,10 +107,12 @@ def opened(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
 def score(
     scores_nN: ScoreArray, truth: GroundTruth, parts: dict[str, slice], threads: int
 ) -> tuple[dict[str, Any], bytes]:
-    """Score one file; return the numbers of every part that was asked for, and their arrays."""
+    """Score one file; return the numbers of every part that was asked for, and their arrays and those of its attributions."""
     results = truth.score(scores_nN, splits=parts, threads=threads)
+    shown = Attributions.of(scores_nN, truth, parts["public"], results["public"].per_target)
     arrays = {f"{name}.influence": result.influence for name, result in results.items()}
     arrays |= {f"{name}.per_target": result.per_target for name, result in results.items()}
+    arrays |= {f"attributions.{name}": values for name, values in shown._asdict().items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes keywords for allow_pickle
     return {"parts": {name: numbers(result) for name, result in results.items()}}, buffer.getvalue()

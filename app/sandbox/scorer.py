@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.errors import SandboxError
+from app.sandbox.attributions import Attributions
 from app.sandbox.limits import OUT_OF_MEMORY
 from ldsboard.problems import Problem, ProblemError
 
@@ -49,6 +50,8 @@ class Scored:
     numbers: dict[str, Any]
     influence: NDArray[np.float64]
     per_target: NDArray[np.float64]
+    attributions: Attributions | None = None
+    """What is kept to look at; of the public part alone."""
 
 
 class Scorer:
@@ -92,7 +95,7 @@ class Scorer:
                 _send(self._control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
 
     def score(self, benchmark: Path, scores: Path, parts: list[str]) -> dict[str, Scored]:
-        """Score the file `scores` against parts of the benchmark in the folder `benchmark`.
+        """Score the file `scores` against parts of the benchmark in the folder `benchmark`, the public one among them.
 
         Raises
         ------
@@ -171,7 +174,13 @@ def _ending(exit_status: Connection) -> str:
 
 def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, Scored]:
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        attributions = Attributions(**{name: arrays[f"attributions.{name}"] for name in Attributions._fields})
         return {
-            name: Scored(numbers, arrays[f"{name}.influence"], arrays[f"{name}.per_target"])
+            name: Scored(
+                numbers,
+                arrays[f"{name}.influence"],
+                arrays[f"{name}.per_target"],
+                attributions if name == "public" else None,
+            )
             for name, numbers in parts.items()
         }

@@ -1,20 +1,27 @@
-"""Whether one submission is better than another, on the subsets that both were scored on."""
+"""Whether one submission is better than another, on the subsets that both were scored on.
+
+Legend: M subsets, N targets.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from app.services.measurements import measured
-from app.services.views import BenchmarkName, ComparisonView, published
+from app.services.views import BenchmarkName, ComparisonView, PairView, published
 from ldsboard.comparison import compare_influences
 from ldsboard.problems import ProblemError
+from ldsboard.significance import half_width
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
-    from app.db.models import Submission
+    from app.db.models import Evaluation, Submission
 
 
 def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
@@ -25,38 +32,54 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
     ProblemError
         They belong to different versions, or one of them is not scored.
     """
-    sides = measured(session, a), measured(session, b)
-    version = sides[0].version
-    if len({(side.version_id, side.scorer_version) for side in sides}) > 1:
-        names = " and ".join(f"{side.version.benchmark.name} version {side.version.version}" for side in sides)
+    return ComparisonView(a=a.id, b=b.id, **_paired(*_alike(session, [a, b])))
+
+
+def compare_all(session: Session, submissions: Sequence[Submission]) -> list[PairView]:
+    """Compare every two of some submissions, in their order; errors are those of `compare`."""
+    sides = zip(submissions, _alike(session, submissions), strict=True)
+    return [
+        PairView(a=a.id, b=b.id, **_paired(of_a, of_b), wins=_wins(of_a, of_b))
+        for (a, of_a), (b, of_b) in combinations(sides, 2)
+    ]
+
+
+def _alike(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
+    """Return the evaluations that are shown of some submissions, if they are by one scorer and against one version."""
+    evaluations = [measured(session, submission) for submission in submissions]
+    if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
+        names = [f"{it.version.benchmark.name} version {it.version.version}" for it in evaluations]
         raise ProblemError(
             "compare.different",
-            expected="two submissions to the same version of a benchmark",
-            got=names,
-            hint="Submit both files to the same benchmark.",
+            expected="submissions to the same version of a benchmark",
+            got=" and ".join(names),
+            hint="Compare those of one version, or submit the files to the same one.",
         )
-    of_a, of_b = (side.parts for side in sides)
+    return evaluations
+
+
+def _paired(a: Evaluation, b: Evaluation) -> dict[str, Any]:
+    """Return all that may be told of the difference of two evaluations, a minus b, with its 95 % interval."""
+    of_a, of_b = a.parts, b.parts
     part: Literal["ranking", "public"] = "ranking" if "ranking" in of_a and "ranking" in of_b else "public"
     first, second = of_a[part], of_b[part]
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
-    difference = compare_influences(first.lds - second.lds, *influences)
-    split = version.manifest["split"] if part == "ranking" else "open"
-    numbers = published(
-        {
-            "difference": difference.difference,
-            "std_error": difference.std_error,
-            "z": difference.z,
-            "p_value": difference.p_value,
-        },
-        split,
-    )
-    return ComparisonView(
-        a=a.id,
-        b=b.id,
-        benchmark=BenchmarkName(name=version.benchmark.name, version=version.version),
-        part=part,
-        difference=numbers["difference"],
-        std_error=numbers["std_error"],
-        z=numbers["z"] if np.isfinite(numbers["z"]) else None,
-        p_value=numbers["p_value"],
-    )
+    found = compare_influences(first.lds - second.lds, *influences)
+    half = half_width(found.std_error, influences[0].size)
+    split = a.version.manifest["split"] if part == "ranking" else "open"
+    numbers = published(vars(found) | {"low": found.difference - half, "high": found.difference + half}, split)
+    return {
+        "benchmark": BenchmarkName(name=a.version.benchmark.name, version=a.version.version),
+        "part": part,
+        "difference": numbers["difference"],
+        "std_error": numbers["std_error"],
+        "z": numbers["z"] if np.isfinite(numbers["z"]) else None,
+        "p_value": numbers["p_value"],
+        "ci": (numbers["low"], numbers["high"]),
+    }
+
+
+def _wins(a: Evaluation, b: Evaluation) -> tuple[int, int]:
+    """Return on how many targets each of two evaluations has the higher correlation, on the public subsets."""
+    rho_a_N, rho_b_N = (np.frombuffer(side.parts["public"].per_target, dtype="<f8") for side in (a, b))
+    return int(np.count_nonzero(rho_a_N > rho_b_N)), int(np.count_nonzero(rho_b_N > rho_a_N))

@@ -9,7 +9,7 @@ import structlog
 
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission
-from app.services import boards, queue
+from app.services import attributions, boards, queue
 from app.services.benchmarks import folder_of
 from app.services.files import discard_unreferenced, release_file
 from app.services.submissions import move
@@ -170,6 +170,8 @@ def _write(session: Session, claim: _Claim, scored: dict[str, Scored], seconds: 
             )
         )
     session.flush()
+    if (kept := scored["public"].attributions) is not None:
+        attributions.keep(session, evaluation.id, kept)
     boards.follow(session, evaluation)
     if evaluation.submission.kind == Kind.RANKED or not first:
         boards.settle(session, evaluation.version)

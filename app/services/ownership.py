@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
 
-from app.db.models import TRANSITIONS, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
+from app.db.models import (
+    TRANSITIONS,
+    Attribution,
+    Evaluation,
+    Kind,
+    Measurement,
+    State,
+    Submission,
+    Version,
+    Visibility,
+)
 from app.db.uploads import Upload
 from app.services import boards, leaderboard, uploads, visibility
 from app.services.files import release_file
@@ -121,6 +131,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     versions = _versions(submission)
     evaluations = select(Evaluation.id).where(Evaluation.submission_id == submission.id)
     session.execute(delete(Measurement).where(Measurement.evaluation_id.in_(evaluations)))
+    session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
     session.expire(submission)
     for version in versions:

@@ -65,6 +65,8 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
         error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
         cost=submission.cost,
         provenance=known.provenance,
+        file_sha256=known.file_sha256,
+        scorer_version=None if evaluation is None else evaluation.scorer_version,
         links={
             "self": f"{API}/submissions/{submission.id}",
             "page": f"/submissions/{submission.id}",

@@ -92,6 +92,8 @@ class SubmissionView(BaseModel):
     error: ProblemView | None
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
+    file_sha256: str | None = Field(description="of the score file; null where it is not kept, or tells who sent it")
+    scorer_version: int | None = Field(description="of the scorer that the numbers are from; null before there are any")
     links: dict[str, str]
 
 
@@ -213,6 +215,13 @@ class ComparisonView(BaseModel):
     std_error: float
     z: float | None = Field(description="null where the standard error is 0 and the difference is not")
     p_value: float
+
+
+class PairView(ComparisonView):
+    """Two of several submissions beside each other, as the pages show them."""
+
+    ci: Interval
+    wins: tuple[int, int] = Field(description="targets on which each has the higher correlation, on the public subsets")
 
 
 DECIMALS = 4

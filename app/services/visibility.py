@@ -36,6 +36,7 @@ class Identity(NamedTuple):
     tags: list[str]
     urls: dict[str, str]
     provenance: dict[str, Any] | None
+    file_sha256: str | None
 
 
 def owns(viewer: Account | None, submission: Submission) -> bool:
@@ -72,7 +73,7 @@ def identity(
 ) -> Identity:
     """Return what somebody who may see a submission may know of it; `origin` is where its file says that it comes from."""
     if not knows(viewer, submission):
-        return Identity(alias(session, submission), WITHHELD, WITHHELD, "", [], {}, None)
+        return Identity(alias(session, submission), WITHHELD, WITHHELD, "", [], {}, None, None)
     return Identity(
         submission.user.name,
         submission.method,
@@ -81,6 +82,7 @@ def identity(
         submission.tags,
         submission.urls,
         origin,
+        submission.file_sha256,
     )
 
 

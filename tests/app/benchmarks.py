@@ -72,8 +72,9 @@ def write_benchmark(
     runs: int = 2,
     dataset: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    pictures: tuple[int, ...] = (),
 ) -> Example:
-    """Write a benchmark whose margins are sums of known effects and the noise of each run."""
+    """Write a benchmark whose margins are sums of known effects and the noise of each run, with pictures if they have a shape."""
     rng = np.random.default_rng(0)
     effects_nN = rng.normal(size=(n, N))
 
@@ -109,6 +110,11 @@ def write_benchmark(
         masks_Mn=masks_Mn,
         margins_MRN=margins(masks_Mn),
         labels={"train": np.arange(n) % 10, "target": np.arange(N) % 10},
+        images={
+            part: np.random.default_rng(count).integers(0, 17, (count, *pictures), dtype=np.uint8)
+            for part, count in (("train", n), ("target", N))
+            if pictures
+        },
         kit=kit,
         hidden=HiddenPart(HIDDEN_SEED, NONCE, hidden_Mn, margins(hidden_Mn)) if protected else None,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from app.db.models import Event, Kind, Measurement, State, Submission
+from app.db.models import Attribution, Event, Kind, Measurement, State, Submission
 from app.sandbox.scorer import Scorer
 from app.services import accounts, benchmarks, ownership, submissions
 from app.services.evaluations import Evaluator
@@ -70,7 +70,7 @@ class Desk:
         with self.database.read() as session:
             return session.get_one(Submission, submission_id).state
 
-    def count(self, table: type[Event | Measurement]) -> int:
+    def count(self, table: type[Attribution | Event | Measurement]) -> int:
         with self.database.read() as session:
             return session.scalar(select(func.count()).select_from(table)) or 0
 

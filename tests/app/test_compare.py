@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from scipy import stats
 
+from app.db.models import Submission
+from app.services.comparison import compare_all
 from ldsboard import compare
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
@@ -43,6 +46,24 @@ def test_hidden_subsets_give_a_rounded_difference(service: Service, token: str, 
     }
     assert (back["difference"], back["z"]) == (-there["difference"], -there["z"])
     assert (back["std_error"], back["p_value"]) == (there["std_error"], there["p_value"])
+
+
+def test_no_interval_of_a_hidden_difference_is_told_in_full(
+    service: Service, token: str, toy: Example, open_toy: Example
+) -> None:
+    for example, hidden in ((toy, True), (open_toy, False)):
+        scores = [example.scores(0.5), example.scores(0.8, seed=1)]
+        ids = [service.scored(token, example.name, npy(array))["id"] for array in scores]
+        found = compare(*(example.offline(array)["ranking"] for array in scores))
+        half = stats.t.ppf(0.975, 119) * found.std_error
+        expected = (found.difference - half, found.difference + half)
+        with service.database.read() as session:
+            (pair,) = compare_all(session, [session.get_one(Submission, submission_id) for submission_id in ids])
+        if hidden:
+            assert pair.ci == (round(expected[0], 4), round(expected[1], 4))
+        else:
+            assert pair.ci == pytest.approx(expected, abs=1e-12)
+            assert pair.ci != (round(pair.ci[0], 4), round(pair.ci[1], 4))
 
 
 def test_a_practice_submission_is_compared_on_the_public_subsets_at_full_precision(

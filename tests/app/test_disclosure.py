@@ -67,6 +67,10 @@ def test_no_answer_holds_anything_hidden(service: Service, tmp_path_factory: pyt
         *(f"/submissions/{submission_id}" for submission_id in ids),
         *(f"/submissions/{submission_id}/per-target.npz" for submission_id in ids),
         f"/compare?a={ids[0]}&b={ids[1]}",
+        *(f"{service.url}/submissions/{submission_id}" for submission_id in ids),
+        *(f"{service.url}/submissions/{ids[0]}?target={target}" for target in range(7)),
+        f"{service.url}/submissions/{ids[0]}/state",
+        f"{service.url}/compare?a={ids[0]}&b={ids[1]}",
     ]
     answers = {path: _contents(service.client.get(path)) for path in paths}
     answers["the log"] = service.log.read_bytes()

@@ -27,6 +27,7 @@ ONE = {
     "/api/v1/submissions/{submission_id}",
     "/api/v1/submissions/{submission_id}/per-target.npz",
     "/submissions/{submission_id}",
+    "/submissions/{submission_id}/state",
 }
 """Routes that show one submission."""
 
@@ -51,7 +52,12 @@ MANY = {
 OWN = {"/api/v1/users/me", "/api/v1/users/me/submissions", "/api/v1/tokens"}
 """Routes that show what is the caller's."""
 
-NONE = {"/docs", "/api/v1/benchmarks/{name}/public.npz", "/api/v1/benchmarks/{name}/kit.zip"}
+NONE = {
+    "/docs",
+    "/benchmarks/{name}/images/{part}/{index}.png",
+    "/api/v1/benchmarks/{name}/public.npz",
+    "/api/v1/benchmarks/{name}/kit.zip",
+}
 """Routes that show no submission."""
 
 
@@ -191,6 +197,17 @@ def test_one_submission_is_shown_to_whom_it_may_be(cast: Cast, path: str, role: 
             assert _holds(shown, told) == []
         elif path == "/api/v1/submissions/{submission_id}":
             assert _holds(shown, told) == told
+
+
+@pytest.mark.parametrize(("role", "visibility"), [*product(ROLES, Visibility)])
+def test_the_hash_of_a_file_is_told_to_who_may_know_whose_it_is(cast: Cast, role: str, visibility: Visibility) -> None:
+    cast = _as_owner(cast, visibility)
+    submission_id = cast.ids[visibility, State.SCORED]
+    sha256 = str(cast.service.row(submission_id).file_sha256)
+    answers = {role: f"/api/v1/submissions/{submission_id}", "visitor": f"/submissions/{submission_id}"}
+    for role_there, path in answers.items():
+        told = _holds(cast.get(path, role), [sha256])
+        assert told == ([sha256] if _sees(role_there, visibility) and _knows(role_there, visibility) else [])
 
 
 @pytest.mark.parametrize("path", sorted(PARTS))

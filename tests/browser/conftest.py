@@ -16,13 +16,17 @@ from tests.browser.chromium import launch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.app.benchmarks import Example
+
 
 @dataclass(frozen=True)
 class Site:
-    """A server with a filled board, an open one, and one without a noise ceiling."""
+    """A server with a filled board, an open one, one without a noise ceiling, and one with pictures."""
 
     url: str
     ids: dict[str, str]
+    service: Service
+    drawn: Example
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         once = write_benchmark(tmp_path_factory.mktemp("once"), "once", split="open", runs=1)
         service.publish(once.folder)
         alone = service.scored(service.token("ada"), once.name, npy(once.scores()))
-        yield Site(service.url, fill(service, toy) | {"alone": alone["id"]})
+        drawn = write_benchmark(tmp_path_factory.mktemp("drawn"), "drawn", N=30, pictures=(8, 8))
+        service.publish(drawn.folder)
+        pictured = service.scored(service.token("ada"), drawn.name, npy(drawn.scores()))
+        ids = fill(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
+        yield Site(service.url, ids, service, drawn)
 
 
 @pytest.fixture(scope="session")

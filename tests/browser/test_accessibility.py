@@ -26,7 +26,9 @@ def paths(ids: dict[str, str]) -> list[str]:
         "/benchmarks/toy/submit",
         "/guide",
         "/compare",
+        "/compare?benchmark=toy",
         f"/compare?a={ids['good']}&b={ids['middling']}",
+        f"/compare?a={ids['good']}&b={ids['middling']}&c={ids['random']}",
         *(f"/submissions/{submission_id}" for submission_id in ids.values()),
         "/nowhere",
     ]

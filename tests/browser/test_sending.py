@@ -61,7 +61,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 
 @pytest.fixture
 def visitor(browser: Browser, board: Board) -> Iterator[Visitor]:
-    someone = Visitor(browser, Site(board.service.url, {}))
+    someone = Visitor(browser, Site(board.service.url, {}, board.service, board.example))
     yield someone
     for page in someone.pages:
         page.close()

@@ -38,7 +38,7 @@ columns = st.lists(
 @example([2.0**1000, 1e-300])  # scaled down, the small one vanishes before it is rounded
 def test_the_grid_is_the_nearest_whole_number_and_says_where_it_rounded(column: list[float]) -> None:
     largest = max(map(abs, column))
-    grid_nb, rounded_b, _ = to_grid(np.array(column)[:, None], slice(None))
+    grid_nb, rounded_b, *_ = to_grid(np.array(column)[:, None], slice(None))
     expected = exact_grid(column)
     assert grid_nb[:, 0].tolist() == expected
     exponent = math.frexp(largest)[1] if largest else 0
@@ -61,14 +61,14 @@ def test_bits_leave_room_for_n_summands(n: int, bits: int) -> None:
 @pytest.mark.parametrize("scale", [-1074, -1060, -1022, -500, 0, 500, 971])
 def test_subnormal_and_huge_columns_lose_nothing(scale: int) -> None:
     whole = np.array([[3.0], [-2.0], [1.0], [0.0]])
-    grid_nb, rounded_b, _ = to_grid(np.ldexp(whole, scale), slice(None))
+    grid_nb, rounded_b, *_ = to_grid(np.ldexp(whole, scale), slice(None))
     assert (grid_nb / grid_nb[2, 0]).T.tolist() == [[3, -2, 1, 0]]
     assert not rounded_b.any()
 
 
 def test_columns_have_their_own_grids() -> None:
     scores_nN = np.array([[1.0, 0.0, 1e-200], [0.5, -0.0, 3e200]])
-    grid_nb, rounded_b, _ = to_grid(scores_nN, slice(0, 3))
+    grid_nb, rounded_b, *_ = to_grid(scores_nN, slice(0, 3))
     assert grid_nb.T.tolist() == [exact_grid(column) for column in scores_nN.T.tolist()]
     assert not grid_nb[:, 1].any()
     assert rounded_b.tolist() == [False, False, True]
@@ -78,7 +78,7 @@ def test_columns_have_their_own_grids() -> None:
 def test_float32_scores_are_exact_at_5000_examples(rng: np.random.Generator) -> None:
     # 40 bits of grid hold the 24 of a float32 down to 2**-16 of the largest.
     scores_nN = rng.uniform(0.5, 1, size=(5000, 2)).astype(np.float32)
-    grid_nb, rounded_b, _ = to_grid(scores_nN, slice(None))
+    grid_nb, rounded_b, *_ = to_grid(scores_nN, slice(None))
     assert not rounded_b.any()
     assert np.array_equal(grid_nb, np.ldexp(scores_nN.astype(np.float64), 40))
 

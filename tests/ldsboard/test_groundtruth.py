@@ -6,13 +6,15 @@ Legend: M subsets, R runs, n training examples, N targets.
 from __future__ import annotations
 
 import doctest
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from ldsboard import GroundTruth, ProblemError, lds, scoring
+from ldsboard import GroundTruth, ProblemError, groundtruth, lds, scoring
 from ldsboard.groundtruth import MOST_PARTS
 from ldsboard.masks import pack_masks
 from ldsboard.ranking import MAX_SUBSETS
@@ -237,6 +239,35 @@ def test_one_bad_score_in_any_block_refuses_the_file(make_problem: MakeProblem) 
     with pytest.raises(ProblemError, match=r"1 NaN or infinite, the first at \(row, column\) \(4, 290\)") as caught:
         lds(scores, masks, margins)
     assert caught.value.problem.code == "scores.nonfinite"
+
+
+def test_predictions_are_the_sums_that_the_score_ranks(
+    make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, masks, margins = make_problem(N=9)
+    scores = np.round(scores, 3).astype(np.float32)
+    scores[:, 7] *= 2.0**-140  # subnormal
+    truth = GroundTruth(masks, margins)
+    expected_tM = [[math.fsum(scores[mask, target]) for mask in masks] for target in (7, 2, 2, 8)]
+    whole = truth.predict(scores, [7, 2, 2, 8])
+    assert whole.tolist() == expected_tM
+    assert truth.predict(scores, [7, 2, 2, 8], slice(3, 20)).tolist() == [row[3:20] for row in expected_tM]
+    monkeypatch.setattr(groundtruth, "BLOCK_BYTES", 1)
+    assert truth.predict(scores, np.array([7, 2, 2, 8])).tolist() == expected_tM
+    assert truth.predict(scores, []).shape == (0, 40)
+    rho = truth.score(scores).per_target[[7, 2]]
+    assert [stats.spearmanr(whole[i], margins[:, target])[0] for i, target in enumerate((7, 2))] == pytest.approx(rho)
+
+
+def test_predictions_beyond_float64_are_infinite(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    assert np.isinf(GroundTruth(masks, margins).predict(np.full_like(scores, -1.7e308), [0])).all()
+
+
+def test_predictions_need_scores_of_the_right_shape(make_problem: MakeProblem) -> None:
+    scores, masks, margins = make_problem()
+    with pytest.raises(ProblemError, match="transposed"):
+        GroundTruth(masks, margins).predict(scores.T, [0])
 
 
 def test_what_a_notebook_shows_of_a_ground_truth_and_a_result(make_problem: MakeProblem) -> None:

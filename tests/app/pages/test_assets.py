@@ -22,7 +22,8 @@ def test_vendored_files_are_what_was_written_down() -> None:
 def pages(site: Site) -> list[str]:
     named = [f"/submissions/{submission_id}" for submission_id in site.ids.values()]
     described = ["/guide", "/benchmarks/toy/about", "/benchmarks/toy/submit"]
-    return [*described, "/", "/benchmarks/toy", "/benchmarks/open-toy", "/compare", "/docs", *named]
+    compared = f"/compare?a={site.ids['good']}&b={site.ids['middling']}"
+    return [*described, compared, "/", "/benchmarks/toy", "/benchmarks/open-toy", "/compare", "/docs", *named]
 
 
 def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
@@ -43,9 +44,8 @@ def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
             for name in ("href", "src", "action"):
                 assert (attributes.get(name) or "/").startswith(("/", "?", "#"))
                 assert not (attributes.get(name) or "").startswith("//")
-    assert seen == {"style.css", "icon.svg", "charts.js", "forest.js", "histogram.js", "docs.js"} | {
-        "scale.js",
-        "margins.js",
+    charts = {"charts.js", "forest.js", "histogram.js", "scatter.js", "targets.js", "scale.js", "margins.js"}
+    assert seen == {"style.css", "icon.svg", "docs.js", "htmx.min.js"} | charts | {
         "header.js",
         "upload.js",
         "form.js",

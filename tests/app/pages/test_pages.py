@@ -115,7 +115,7 @@ def test_texts_of_users_are_escaped(site: Site) -> None:
 def test_submission_shows_both_parts_and_its_histogram(site: Site) -> None:
     view = site.api(f"/submissions/{site.ids['middling']}")
     page = site.page(f"/submissions/{site.ids['middling']}")
-    result, bins = page.tables
+    result, bins, *_ = page.tables
     assert [row[0] for row in result[1:]] == ["120 that rank, hidden", "40 public"]
     for row, part in zip(result[1:], ("hidden", "public"), strict=True):
         assert row[1].split()[0] == f"{view[part]['lds']:.4f}"
@@ -126,8 +126,8 @@ def test_submission_shows_both_parts_and_its_histogram(site: Site) -> None:
     for attributes in drawn:
         low, high = float(attributes["data-low"] or "nan"), float(attributes["data-high"] or "nan")
         assert int(attributes["data-count"] or "-1") == np.count_nonzero((rho_N >= low) & (rho_N < high))
-    assert not page.all("meta")[-1].get("http-equiv")
     options = [option["value"] for option in page.all("option")]
+    assert "http-equiv" not in site.text(f"/submissions/{site.ids['middling']}")
     assert site.ids["good"] in options
     assert site.ids["middling"] not in options
 
@@ -135,7 +135,7 @@ def test_submission_shows_both_parts_and_its_histogram(site: Site) -> None:
 def test_practice_submission_has_no_hidden_numbers(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['practice']}")
     assert [row[0] for row in Markup(text).tables[0][1:]] == ["40 public"]
-    assert "is not listed" in text
+    assert "are not listed" in text
 
 
 def test_rejected_submission_shows_the_problem(site: Site) -> None:
@@ -144,6 +144,7 @@ def test_rejected_submission_shows_the_problem(site: Site) -> None:
     for part in ("title", "expected", "got", "hint", "code"):
         assert error[part] in text
     assert "<table" not in text
+    assert "<script" not in text  # nothing to draw, nothing to wait for
 
 
 def test_warnings_are_said_in_words(site: Site) -> None:
@@ -154,7 +155,7 @@ def test_warnings_are_said_in_words(site: Site) -> None:
 def test_page_comes_again_until_the_state_is_final(site: Site) -> None:
     coming = reserved(site)
     text = site.text(f"/submissions/{coming}")
-    assert '<meta http-equiv="refresh" content="2">' in text
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in text
     assert words.STATES["uploading"] in text
     with site.service.database.write() as session:
         submissions.move(session, coming, State.UPLOADING, State.EXPIRED)
@@ -177,7 +178,6 @@ def test_comparison_says_who_is_better(site: Site) -> None:
     assert f"good by ada is better, by {view['difference']:.4f}" in text
     assert f"good by ada is better, by {view['difference']:.4f}" in site.text(f"/compare?a={middling}&b={good}")
     assert "cannot be told apart" in site.text(f"/compare?a={good}&b={twin}")
-    assert site.page("/compare").all("input")[0]["name"] == "a"
 
 
 def test_comparison_across_benchmarks_is_explained(site: Site, open_toy: Example) -> None:

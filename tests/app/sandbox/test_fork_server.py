@@ -64,7 +64,8 @@ def test_they_know_neither_the_database_nor_the_settings() -> None:
     modules = ended.stdout.split()
     assert "ldsboard.groundtruth" in modules
     ours = {name for name in modules if name.startswith("app.")}
-    assert ours == {f"app.sandbox{name}" for name in ("", ".forking", ".child", ".truths", ".lifeline", ".limits")}
+    rooms = ("", ".attributions", ".child", ".forking", ".lifeline", ".limits", ".truths")
+    assert ours == {f"app.sandbox{name}" for name in rooms}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
 
 

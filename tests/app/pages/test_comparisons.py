@@ -1,0 +1,103 @@
+"""The page that compares submissions, and the one that asks which."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from app.pages import words
+from app.pages.figures import versus
+from ldsboard import compare
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.pages.conftest import Site
+
+
+def test_three_are_compared_two_by_two(site: Site, toy: Example) -> None:
+    noises = {"good": 0.1, "middling": 2.0}
+    ids = [site.ids[name] for name in ("good", "middling", "flipped")]
+    offline = [toy.offline(toy.scores(noise)) for noise in noises.values()] + [toy.offline(-toy.scores(1.0))]
+    page = site.page(f"/compare?a={ids[0]}&id={ids[1]}&c={ids[2]}&b={ids[0]}")  # each once, in the order of the address
+    scores, pairs = page.tables
+    assert [row[0].split()[0] for row in scores[1:]] == ["good", "middling", "flipped"]
+    assert len(pairs) == 1 + 3
+    for row, (a, b) in zip(pairs[1:], combinations(offline, 2), strict=True):
+        found = compare(a["ranking"], b["ranking"])
+        half = stats.t.ppf(0.975, 119) * found.std_error
+        # Of hidden subsets: no digit more than four.
+        low, high = round(found.difference - half, 4), round(found.difference + half, 4)
+        assert row[2] == f"{words.number(found.difference)} [{words.number(low)}, {words.number(high)}]"
+        assert row[3:6] == [words.number(found.std_error), words.significant(found.z), words.p_value(found.p_value)]
+        wins = [np.count_nonzero(x["public"].per_target > y["public"].per_target) for x, y in ((a, b), (b, a))]
+        assert row[6:] == ["ranking", f"{wins[0]} : {wins[1]} by target"]
+
+
+def test_two_are_compared_target_by_target(site: Site, toy: Example) -> None:
+    page = site.page(f"/compare?a={site.ids['good']}&b={site.ids['middling']}")
+    rho_a_N, rho_b_N = (toy.offline(toy.scores(noise))["public"].per_target for noise in (0.1, 2.0))
+    points = [row for row in page.all("tr") if "data-a" in row]
+    assert [(row["data-a"], row["data-b"]) for row in points] == [
+        (f"{a:.4f}", f"{b:.4f}") for a, b in zip(rho_a_N, rho_b_N, strict=True)
+    ]
+    clearest = int(np.argmax(rho_a_N - rho_b_N))
+    address = f"/submissions/{site.ids['good']}?target={clearest}#target"
+    assert address in [link["href"] for link in page.all("a")]
+    assert site.browser.get(address).status_code == 200
+
+
+def test_a_practice_submission_is_compared_on_public_subsets(site: Site) -> None:
+    row = site.page(f"/compare?a={site.ids['practice']}&b={site.ids['good']}").tables[1][1]
+    assert row[6] == "public"
+
+
+def test_a_file_is_no_better_than_itself_sent_by_another(site: Site) -> None:
+    text = site.text(f"/compare?a={site.ids['good']}&b={site.ids['twin']}")
+    assert "and on 7 they are equal" in text
+    assert "There is none where good" in text
+
+
+def test_targets_are_counted_and_a_share_of_many_is_drawn() -> None:
+    rng = np.random.default_rng(0)
+    rho_a_N, rho_b_N = rng.uniform(-1, 1, (2, 5000))
+    rho_b_N[:100] = rho_a_N[:100]
+    found = versus(rho_a_N, rho_b_N)
+    assert (found.targets, len(found.points)) == (5000, 1000)
+    assert (found.points[0].target, found.points[-1].target) == (0, 4999)
+    assert found.a_wins == np.count_nonzero(rho_a_N > rho_b_N)
+    assert found.b_wins == np.count_nonzero(rho_b_N > rho_a_N)
+    order = np.argsort(rho_a_N - rho_b_N)
+    assert [pair.target for pair in found.clearest_b] == list(order[:5])
+    assert [pair.target for pair in found.clearest_a] == list(order[:-6:-1])
+
+
+def test_who_asks_without_two_ids_can_choose(site: Site) -> None:
+    empty = site.page("/compare")
+    assert {option.get("value") for option in empty.all("option")} == {None}
+    assert not [box for box in empty.all("input") if box.get("type") == "checkbox"]
+    board = site.page("/compare?benchmark=toy")
+    rows = site.api("/benchmarks/toy/leaderboard")["rows"]
+    boxes = [box for box in board.all("input") if box.get("type") == "checkbox"]
+    assert [box["value"] for box in boxes] == [row["id"] for row in rows]
+    assert "Nobody has an entry to open-toy yet" in site.text("/compare?benchmark=open-toy")
+    # One that is not on the board can be chosen too.
+    one = site.page(f"/compare?id={site.ids['practice']}")
+    assert [box["value"] for box in one.all("input") if "checked" in box] == [site.ids["practice"]]
+    both = site.page(f"/compare?id={site.ids['good']}&id={site.ids['middling']}&choose=1")
+    assert {box["value"] for box in both.all("input") if "checked" in box} == {site.ids["good"], site.ids["middling"]}
+
+
+def test_ids_that_cannot_be_compared_are_refused(site: Site, open_toy: Example) -> None:
+    names = "&".join(f"id={number:016x}" for number in range(11))
+    assert site.browser.get(f"/compare?id={site.ids['good']}&b=0000").status_code == 404
+    many = site.browser.get(f"/compare?{names}")
+    assert many.status_code == 422
+    assert "at most 10 submissions" in many.text
+    other = site.service.scored(site.service.token("fay"), open_toy.name, npy(open_toy.scores()), kind="practice")["id"]
+    mixed = site.browser.get(f"/compare?id={site.ids['good']}&id={site.ids['middling']}&id={other}")
+    assert mixed.status_code == 409
+    assert site.browser.get(f"/compare?id={site.ids['good']}&id={site.ids['spoiled']}").status_code == 409

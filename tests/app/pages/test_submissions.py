@@ -1,0 +1,313 @@
+"""The page of a submission: its targets, its examples, its state, and how it is cited.
+
+Legend: M public subsets, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from html import unescape
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import pytest
+from sqlalchemy import delete, select
+
+from app.db.models import Attribution, Evaluation, State, Submission
+from app.pages import citations, png, words
+from app.sandbox.attributions import EXAMPLES
+from app.services import submissions
+from app.services.examples import drawable
+from tests.app.benchmarks import write_benchmark
+from tests.app.boards import HOSTILE
+from tests.app.pages.markup import Markup
+from tests.app.pages.test_pages import MINUS, reserved
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.app.benchmarks import Example
+    from tests.app.pages.conftest import Site
+
+CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "<b>nine</b>"]
+
+
+@pytest.fixture(scope="module")
+def drawn(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, str]:
+    """A benchmark with pictures and names of classes, and a submission to it."""
+    folder = tmp_path_factory.mktemp("drawn")
+    example = write_benchmark(folder, "drawn", N=30, pictures=(4, 3), dataset={"name": "drawn", "classes": CLASSES})
+    site.service.publish(example.folder)
+    return example, site.service.scored(site.service.token("eve"), "drawn", npy(example.scores(0.5)))["id"]
+
+
+def decoded(content: bytes) -> NDArray[np.uint8]:
+    """Return the pixels of a PNG file after the specification, (h, w, channels)."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(content):
+        (length,) = struct.unpack_from(">I", content, at)
+        kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", content, at + 8 + length) == (zlib.crc32(kind + body),)
+        chunks[kind] = body
+        at += 12 + length
+    width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert (depth, rest, list(chunks)) == (8, [0, 0, 0], [b"IHDR", b"IDAT", b"IEND"])
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert not rows[:, 0].any()
+    return rows[:, 1:].reshape(height, width, {0: 1, 2: 3}[colour])
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 2, 3), (1, 1)])
+def test_a_picture_has_the_pixels_that_it_is_made_of(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(decoded(png.encode(pixels)).reshape(shape), pixels)
+
+
+def test_pictures_are_those_of_the_benchmark_and_kept_for_ever(site: Site, drawn: tuple[Example, str]) -> None:
+    images = drawn[0].bundle.array("train_images")
+    response = site.browser.get("/benchmarks/drawn/images/train/17.png", params={"version": 1})
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+    # The brightest pixel, 16 here, is white.
+    assert np.array_equal(decoded(response.content)[..., 0], np.round(images[17] / images.max() * 255))
+    assert site.browser.get("/benchmarks/drawn/images/target/0.png").headers["cache-control"] == "no-cache"
+    for wrong, status in (("train/60.png", 404), ("target/30.png", 404), ("train/-1.png", 422), ("hidden/0.png", 422)):
+        assert site.browser.get(f"/benchmarks/drawn/images/{wrong}").status_code == status
+    assert site.browser.get("/benchmarks/toy/images/train/0.png").status_code == 404  # it has none
+    assert site.browser.get("/benchmarks/drawn/images/train/0.png?version=2").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "drawn"),
+    [((9, 4, 3), "u1", True), ((9, 4, 3, 3), "u1", True), ((9, 3, 4, 4), "u1", False), ((9, 4, 3), "f4", False)],
+)
+def test_what_is_no_picture_is_not_drawn(shape: tuple[int, ...], dtype: str, drawn: bool) -> None:
+    assert drawable(np.zeros(shape, dtype)) == drawn
+
+
+def walls(text: str) -> list[list[list[str]]]:
+    """Return, of each list of examples on a page, the words of each example."""
+    return [
+        [re.sub(r"<[^>]+>", " ", item).split() for item in wall.split("<li>")[1:]]
+        for wall in re.findall(r'<ol class="wall">(.*?)</ol>', text, re.DOTALL)
+    ]
+
+
+def test_proponents_and_opponents_are_drawn_with_label_and_score(site: Site, drawn: tuple[Example, str]) -> None:
+    example, submission_id = drawn
+    scores_n = example.scores(0.5)[:, 8]
+    text = site.text(f"/submissions/{submission_id}?target=8")
+    high, low = np.argsort(-scores_n, kind="stable")[:EXAMPLES], np.argsort(scores_n, kind="stable")[:EXAMPLES]
+    escaped = [*CLASSES[:9], "&lt;b&gt;nine&lt;/b&gt;"]
+    assert walls(text) == [
+        [[f"#{i}", escaped[i % 10], words.signed(float(scores_n[i]))] for i in examples] for examples in (high, low)
+    ]
+    alike = [sum(i % 10 == 8 for i in examples) for examples in (high, low)]
+    assert f"{alike[0]} of its 8 proponents and\n    {alike[1]} of its 8 opponents have its class" in text
+    for image in Markup(text).all("img"):
+        assert re.fullmatch(r"(Target|Training example) \d+", image["alt"] or "")
+        assert site.browser.get(image["src"] or "").status_code == 200
+
+
+def test_examples_without_pictures_are_cards_of_text(site: Site) -> None:
+    text = site.text(f"/submissions/{site.ids['good']}?target=0")
+    assert not Markup(text).all("img")
+    first, second = walls(text)
+    assert len(first) == len(second) == EXAMPLES
+    assert re.fullmatch(r"#\d+ label \d", " ".join(first[0][:3]))
+
+
+def test_points_are_the_public_predictions_and_margins(site: Site, toy: Example) -> None:
+    page = site.page(f"/submissions/{site.ids['good']}?target=3")
+    points = [row for row in page.all("tr") if "data-predicted" in row]
+    predicted_M = toy.bundle.masks_Mn @ toy.scores(0.1)[:, 3].astype(np.float64)
+    margins_M = toy.bundle.margins_MRN.mean(axis=1, dtype=np.float64)[:, 3]
+    assert [row["data-predicted"] for row in points] == [f"{value:.6g}" for value in predicted_M]
+    assert [row["data-actual"] for row in points] == [f"{value:.6g}" for value in margins_M]
+
+
+def test_the_best_and_worst_targets_are_named(site: Site, toy: Example) -> None:
+    rho_N = toy.offline(toy.scores(2.0))["public"].per_target
+    rows = site.page(f"/submissions/{site.ids['middling']}").tables[2][1:]
+    order = np.argsort(-rho_N, kind="stable")
+    expected = [("best", j) for j in order[:3]] + [("worst", j) for j in order[:-4:-1]]
+    assert [row[:2] + row[-1:] for row in rows] == [
+        [kind, f"Target {j}", words.number(rho_N[j])] for kind, j in expected
+    ]
+
+
+def test_a_target_of_which_nothing_was_kept_has_its_correlation(site: Site, drawn: tuple[Example, str]) -> None:
+    with site.service.database.read() as session:
+        evaluation = select(Evaluation.id).where(Evaluation.submission_id == drawn[1])
+        kept = set(
+            session.scalars(select(Attribution.target).where(Attribution.evaluation_id == evaluation.scalar_subquery()))
+        )
+    other = min(set(range(30)) - kept)
+    text = site.text(f"/submissions/{drawn[1]}?target={other}")
+    rho_N = drawn[0].offline(drawn[0].scores(0.5))["public"].per_target
+    assert f"Correlation {words.number(rho_N[other])} on the public subsets" in text
+    assert "Of this target nothing more was kept" in text
+    assert walls(text) == []
+    refused = site.browser.get(f"/submissions/{drawn[1]}?target=30")
+    assert refused.status_code == 422
+    assert "a target from 0 to 29" in refused.text
+
+
+def test_at_first_a_target_like_the_mean_is_shown(site: Site, drawn: tuple[Example, str]) -> None:
+    result = drawn[0].offline(drawn[0].scores(0.5))["public"]
+    page = site.page(f"/submissions/{drawn[1]}")
+    offered = [int(option["value"] or "") for option in page.all("option") if (option.get("value") or "").isdecimal()]
+    (chosen,) = [int(option["value"] or "") for option in page.all("option") if "selected" in option]
+    assert abs(result.per_target[chosen] - result.lds) == min(abs(result.per_target[offered] - result.lds))
+
+
+def test_what_was_scored_before_examples_were_kept_has_a_page(site: Site, toy: Example) -> None:
+    sent = site.service.scored(site.service.token("old"), "toy", npy(toy.scores(0.4)))
+    with site.service.database.write() as session:
+        evaluation = select(Evaluation.id).where(Evaluation.submission_id == sent["id"])
+        session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation)))
+    text = site.text(f"/submissions/{sent['id']}")
+    assert "was scored before predictions and extreme scores were kept" in text
+    assert 'id="points"' not in text
+
+
+def test_a_waiting_page_is_answered_when_something_changes(site: Site) -> None:
+    coming = reserved(site)
+    first = site.page(f"/submissions/{coming}")
+    (asks,) = [element for _, element in first.elements if "hx-get" in element]
+    assert asks["hx-get"] == f"/submissions/{coming}/state?seen=uploading"
+    assert site.browser.get(asks["hx-get"] or "").status_code == 204
+    with site.service.database.write() as session:
+        session.get_one(Submission, coming).state = State.QUEUED
+    queued = site.text(asks["hx-get"] or "")
+    assert "Place 1 in the queue" in queued
+    assert 'id="result"' not in queued
+    with site.service.database.write() as session:
+        submissions.move(session, coming, State.QUEUED, State.SCORING)
+    scoring = Markup(site.text(f"/submissions/{coming}/state?seen=queued-1"))
+    assert [item.get("aria-current") or item.get("class") for item in scoring.all("li")] == [
+        "done",
+        "done",
+        "step",
+        None,
+    ]
+    with site.service.database.write() as session:
+        error = {"code": "scores.nonfinite", "expected": "finite scores", "got": "one NaN", "hint": "Look for it."}
+        submissions.move(session, coming, State.SCORING, State.REJECTED, error=error)
+    final = Markup(site.text(f"/submissions/{coming}/state?seen=scoring"))
+    assert not [element for _, element in final.elements if "hx-get" in element]
+    (result,) = [element for _, element in final.elements if element.get("id") == "result"]
+    assert result["hx-swap-oob"] == "true"
+
+
+def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
+    text = site.text(f"/submissions/{site.ids['good']}/state?seen=scoring")
+    lds = site.api(f"/submissions/{site.ids['good']}")["hidden"]["lds"]
+    assert f"LDS {words.number(lds)}" in text
+    assert 'id="points"' in text
+    assert "<html" not in text
+
+
+def lines_under(text: str, heading: str) -> str:
+    """Return the first block of code after a heading, as one would copy it."""
+    block = re.search(rf">{heading}<.*?<pre><code>(.*?)</code></pre>", text, re.DOTALL)
+    assert block
+    return unescape(block[1])
+
+
+@pytest.mark.parametrize("name", ["toy", "open-toy"])
+def test_the_lines_give_the_public_number_again(
+    site: Site, toy: Example, open_toy: Example, tmp_path: Path, name: str
+) -> None:
+    example = {"toy": toy, "open-toy": open_toy}[name]
+    view = site.service.scored(
+        site.service.token("rae"), name, npy(example.scores(0.7)), method="again", kind="practice"
+    )
+    lines = lines_under(site.text(f"/submissions/{view['id']}"), "The public number, offline")
+    np.save(tmp_path / "scores.npy", example.scores(0.7))
+    program = (
+        f'ldsboard() {{ "{sys.executable}" -m ldsboard.cli "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n{lines}'
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LDSBOARD_")}
+    environment |= {"LDSBOARD_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.getcwd()}  # noqa: PTH109
+    ran = subprocess.run(
+        ["/bin/bash", "-euc", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert repr(view["public"]["lds"]) in ran.stdout
+    assert repr(view["public"]["std_error"]) in ran.stdout
+
+
+def test_texts_in_a_citation_are_printed_and_not_obeyed() -> None:
+    assert citations.latex("a_b & 5% \\input{x}\n~^$#<>|") == (
+        r"a\_b \& 5\% \textbackslash{}input\textbraceleft{}x\textbraceright{} "
+        r"\textasciitilde{}\textasciicircum{}\$\#\textless{}\textgreater{}\textbar{}"
+    )
+
+
+def test_a_citation_names_the_result_and_what_it_belongs_to(site: Site) -> None:
+    view = site.api(f"/submissions/{site.ids['twin']}")
+    text = site.text(f"/submissions/{site.ids['twin']}")
+    row, entry = (lines_under(text, heading) for heading in ("Row of a LaTeX table", "BibTeX"))
+    number = f"${view['hidden']['lds']:.3f} \\pm {view['hidden']['std_error']:.3f}$"
+    assert row == f"good & {number} \\\\ % LDS on the ranking subsets of toy version 1, scorer version 1"
+    assert number in entry
+    assert "toy, version 1; scorer version 1" in entry
+    assert f"{site.service.url}/submissions/{site.ids['twin']}" in entry
+    assert HOSTILE not in entry
+    assert citations.latex(HOSTILE) in entry
+    depth = 0
+    for character in entry:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+
+
+def test_an_unnamed_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:
+    token = site.service.token("noa")
+    sent = site.service.scored(
+        token, "toy", npy(toy.scores(0.6)), method="telling", title="Telling title", kind="practice"
+    )
+    authorized = {"Authorization": f"Bearer {token}"}
+    edited = site.service.client.patch(
+        f"/submissions/{sent['id']}", json={"visibility": "anonymous"}, headers=authorized
+    )
+    assert edited.status_code == 200
+    text = site.text(f"/submissions/{sent['id']}")
+    assert "title        = {{entry of anonymous-1 on The toy benchmark}}" in text
+    assert lines_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
+
+
+def test_small_errors_are_not_written_as_nothing(site: Site) -> None:
+    view = httpx.get(f"{site.service.url}/api/v1/submissions/{site.ids['good']}", trust_env=False).json()["public"]
+    numbers = type("Numbers", (), {"lds": view["lds"], "std_error": 0.00041})()
+    assert citations.plus_minus(numbers) == f"${view['lds']:.4f} \\pm 0.0004$"
+
+
+def test_only_listed_entries_have_a_badge(site: Site) -> None:
+    assert f"/submissions/{site.ids['middling']}/badge.svg" in site.text(f"/submissions/{site.ids['middling']}")
+    assert "badge.svg" not in site.text(f"/submissions/{site.ids['practice']}")
+
+
+def test_scores_are_written_for_people() -> None:
+    written = {
+        0.0: "+0",
+        1974.6: "+1,975",
+        -0.012345: "-0.01235",
+        3.1e-7: "+3.10e-07",
+        -2.5e9: "-2.50e+09",
+        42.0: "+42",
+    }
+    assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
+    p_values = [words.p_value(value).replace(MINUS, "-") for value in (0.0, 1e-299, 0.0312)]
+    assert p_values == ["< 1e-300", "1e-299", "0.031"]
+    assert [words.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]
