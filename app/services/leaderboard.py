@@ -2,33 +2,78 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import and_, func, or_, select
 
-from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version, Visibility
-from app.services import provenance
+from app.db.accounts import User
+from app.db.models import Alias, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
+from app.services import provenance, visibility
 from app.services.views import BenchmarkView, Best, LeaderboardView, Row, published, ranking_numbers
-from app.services.visibility import identity
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
 
-def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluation, Measurement]]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A listed submission as visitors know it, and its numbers on the ranking subsets, which leave only as `ranking_numbers`."""
+
+    id: str
+    evaluation_id: int
+    user_id: int
+    known: visibility.Identity
+    cost: dict[str, Any] | None
+    created_at: datetime
+    attempts: int
+    rank_low: int | None
+    rank_high: int | None
+    lds: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    z_random: float
+
+
+def listed(session: Session, version: Version) -> list[Entry]:
     """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
 
-    Equal scores, as they are published, stand in the order of submission.
+    Equal scores, as they are published, stand in the order of submission. Columns are read, not objects: a page of a board with
+    hundreds of entries needs all of them.
     """
     query = (
-        select(Submission, Evaluation, Measurement)
+        select(
+            Submission.id,
+            Submission.user_id,
+            Submission.visibility,
+            Submission.method,
+            Submission.title,
+            Submission.tags,
+            Submission.urls,
+            Submission.cost,
+            Submission.created_at,
+            User.name,
+            Alias.number,
+            Evaluation.id.label("evaluation_id"),
+            Evaluation.rank_low,
+            Evaluation.rank_high,
+            Measurement.lds,
+            Measurement.std_error,
+            Measurement.ci_low,
+            Measurement.ci_high,
+            Measurement.z_random,
+        )
+        .join(User, User.id == Submission.user_id)
         .join(Evaluation, Evaluation.submission_id == Submission.id)
         .join(Measurement, Measurement.evaluation_id == Evaluation.id)
-        .options(joinedload(Submission.user))
+        .outerjoin(Alias, and_(Alias.user_id == Submission.user_id, Alias.benchmark_id == version.benchmark_id))
         .where(
             Evaluation.version_id == version.id,
             Evaluation.scorer_version == version.scorer_version,
@@ -39,65 +84,76 @@ def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluat
         )
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
-    newest = {(row[0].user_id, row[0].method): row for row in session.execute(query)}
+    newest = {(row.user_id, row.method): row for row in session.execute(query)}
+    made = attempts(session, version)
 
-    def place(entry: tuple[Submission, Evaluation, Measurement]) -> tuple[float, object, str]:
-        submission, _, measurement = entry
-        lds = published({"lds": measurement.lds}, version.manifest["split"])["lds"]
-        return (-lds, submission.created_at, submission.id)
+    def known(row: Any) -> visibility.Identity:
+        if row.visibility == Visibility.ANONYMOUS:
+            return visibility.unnamed(row.number)
+        return visibility.Identity(row.name, row.method, row.title, "", row.tags, row.urls, None)
 
-    return sorted(newest.values(), key=place)
+    entries = [
+        Entry(
+            id=row.id,
+            evaluation_id=row.evaluation_id,
+            user_id=row.user_id,
+            known=known(row),
+            cost=row.cost,
+            created_at=row.created_at,
+            attempts=made[row.user_id],
+            rank_low=row.rank_low,
+            rank_high=row.rank_high,
+            lds=row.lds,
+            std_error=row.std_error,
+            ci_low=row.ci_low,
+            ci_high=row.ci_high,
+            z_random=row.z_random,
+        )
+        for row in newest.values()
+    ]
+
+    def place(entry: Entry) -> tuple[float, object, str]:
+        lds = published({"lds": entry.lds}, version.manifest["split"])["lds"]
+        return (-lds, entry.created_at, entry.id)
+
+    return sorted(entries, key=place)
 
 
 def rank(session: Session, version: Version) -> None:
     """Decide the rank intervals of all listed entries again, and store them with their evaluations."""
-    for evaluation in session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)):
+    evaluations = session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)).all()
+    for evaluation in evaluations:
         evaluation.rank_low = evaluation.rank_high = None
     entries = listed(session, version)
     if not entries:
         return
-    ids = [evaluation.id for _, evaluation, _ in entries]
+    ids = [entry.evaluation_id for entry in entries]
     query = select(Measurement.evaluation_id, Measurement.influence).where(
         Measurement.evaluation_id.in_(ids), Measurement.part == "ranking"
     )
     influences = dict(session.execute(query).all())
     influence_kM = np.stack([np.frombuffer(influences[i], dtype="<f8") for i in ids])
-    intervals = rank_intervals([measurement.lds for *_, measurement in entries], influence_kM)
-    for (_, evaluation, _), (low, high) in zip(entries, intervals, strict=True):
-        evaluation.rank_low, evaluation.rank_high = low, high
+    intervals = rank_intervals([entry.lds for entry in entries], influence_kM)
+    by_id = {evaluation.id: evaluation for evaluation in evaluations}
+    for i, (low, high) in zip(ids, intervals, strict=True):
+        by_id[i].rank_low, by_id[i].rank_high = low, high
 
 
-def view(session: Session, version: Version, *, after: int = 0, limit: int | None = None) -> LeaderboardView:
-    """Return a page of the leaderboard of a version, by default all of it."""
-    entries = listed(session, version)
+def view(
+    session: Session,
+    version: Version,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    entries: Sequence[Entry] | None = None,
+) -> LeaderboardView:
+    """Return a page of the leaderboard of a version, by default all of it; `entries` are those of `listed`, or some of them."""
+    entries = listed(session, version) if entries is None else entries
     limit = len(entries) if limit is None else limit
+    page = entries[after : after + limit]
     manifest = version.manifest
-    rows = []
-    made = attempts(session, version)
-    origins = provenance.newest(session, [submission.id for submission, *_ in entries])
-    for submission, evaluation, measurement in entries[after : after + limit]:
-        if evaluation.rank_low is None or evaluation.rank_high is None:
-            raise LookupError(f"expected ranks of every listed entry, got none of {submission.id}")
-        numbers = ranking_numbers(measurement, manifest, (evaluation.rank_low, evaluation.rank_high))
-        count = made[submission.user_id]
-        gain = attempt_gain(numbers.lds, count, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
-        shown = identity(session, submission, None, origins.get(submission.id))
-        rows.append(
-            Row(
-                id=submission.id,
-                owner=shown.owner,
-                method=shown.method,
-                title=shown.title,
-                tags=shown.tags,
-                urls=shown.urls,
-                **numbers.model_dump(),
-                attempts=count,
-                possible_gain=round(gain, 4),
-                cost=submission.cost,
-                provenance=shown.provenance,
-                created_at=submission.created_at,
-            )
-        )
+    named = [entry.id for entry in page if entry.known.method != visibility.WITHHELD]
+    origins = provenance.newest(session, named)
     name = version.benchmark.name
     more = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
@@ -106,8 +162,29 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
         ceiling=manifest["ceiling"],
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
-        rows=rows,
+        rows=[_row(entry, manifest, origins.get(entry.id)) for entry in page],
         next=more if after + limit < len(entries) else None,
+    )
+
+
+def _row(entry: Entry, manifest: dict[str, Any], origin: dict[str, Any] | None) -> Row:
+    if entry.rank_low is None or entry.rank_high is None:
+        raise LookupError(f"expected ranks of every listed entry, got none of {entry.id}")
+    numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
+    gain = attempt_gain(numbers.lds, entry.attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+    return Row(
+        id=entry.id,
+        owner=entry.known.owner,
+        method=entry.known.method,
+        title=entry.known.title,
+        tags=entry.known.tags,
+        urls=entry.known.urls,
+        **numbers.model_dump(),
+        attempts=entry.attempts,
+        possible_gain=round(gain, 4),
+        cost=entry.cost,
+        provenance=origin,
+        created_at=entry.created_at,
     )
 
 
@@ -131,17 +208,15 @@ def attempts(session: Session, version: Version) -> dict[int, int]:
     return dict(session.execute(query).all())
 
 
-def benchmark_view(session: Session, version: Version) -> BenchmarkView:
-    """Return a benchmark as everybody sees it."""
+def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
+    """Return a benchmark as everybody sees it; `entries` are those of `listed`, if known."""
     manifest = version.manifest
     shown = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
-    entries = listed(session, version)
+    entries = listed(session, version) if entries is None else entries
     best = None
     if entries:
-        submission, _, measurement = entries[0]
-        lds = ranking_numbers(measurement, manifest, None).lds
-        first = identity(session, submission, None, None)
-        best = Best(method=first.method, owner=first.owner, lds=lds)
+        known, lds = entries[0].known, ranking_numbers(entries[0], manifest, None).lds
+        best = Best(method=known.method, owner=known.owner, lds=lds)
     current = version.benchmark.current_version
     versions = [known.version for known in version.benchmark.versions if known.version <= current]
     return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)
