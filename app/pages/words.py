@@ -99,14 +99,19 @@ def cost(reported: dict[str, Any] | None) -> str:
     """Write what a submitter says that the scores cost."""
     if not reported:
         return "not reported"
-    parts = []
-    if "seconds" in reported:
-        parts.append(_duration(reported["seconds"]))
-    if "models" in reported:
-        parts.append(count(reported["models"], "model"))
-    if "device" in reported:
-        parts.append(reported["device"])
-    return ", ".join(parts)
+    return ", ".join(filter(None, (seconds(reported) if "seconds" in reported else "", equipment(reported))))
+
+
+def seconds(reported: dict[str, Any] | None) -> str:
+    """Write how long a submitter says that it took."""
+    return _duration(reported["seconds"]) if reported and "seconds" in reported else "–"  # noqa: RUF001 -- the dash of empty cells is meant
+
+
+def equipment(reported: dict[str, Any] | None) -> str:
+    """Write what a submitter says that it took, beside time."""
+    given = reported or {}
+    models = count(given["models"], "model") if "models" in given else ""
+    return ", ".join(filter(None, (models, given.get("device", ""))))
 
 
 def _duration(seconds: float) -> str:
@@ -116,7 +121,36 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def model(recipe: dict[str, Any]) -> str:
+    """Write which model a recipe trains: its name, and the widths of its layers where it has them."""
+    name = str(recipe.get("name", "unknown"))
+    return f"{name}, {'–'.join(map(str, recipe['widths']))}" if recipe.get("widths") else name  # noqa: RUF001 -- from layer to layer
+
+
+def origin(provenance: dict[str, Any] | None) -> str:
+    """Write how far it is known where a file comes from."""
+    if not provenance:
+        return ""
+    return "verified CI" if provenance.get("verified") else "reported"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     writer.__name__: writer
-    for writer in (number, span, significant, rank, share, date, moment, size, count, chance, cost)
+    for writer in (
+        number,
+        span,
+        significant,
+        rank,
+        share,
+        date,
+        moment,
+        size,
+        count,
+        chance,
+        cost,
+        seconds,
+        equipment,
+        model,
+        origin,
+    )
 }

@@ -159,6 +159,7 @@ class BenchmarkView(BaseModel):
     ceiling: float | None = Field(description="null where every subset was trained once")
     ceiling_std_error: float | None
     null_band: dict[str, float]
+    dataset: dict[str, Any]
     recipe: dict[str, Any]
     versions: list[int]
     entries: int
