@@ -104,7 +104,8 @@ def test_leaderboard_says_who_is_best_and_how_certain_that_is(site: Site) -> Non
     text = site.text("/benchmarks/toy")
     # The same file was sent twice: nothing can tell the two apart.
     assert part(text, '<p class="lead', "</p>") == (
-        "good by ada has the highest LDS, but may not be the best: it cannot be told apart from the second, good by bob, which is 0.0000 below. The two, compared."
+        "good by ada has the highest LDS, but may not be the best: it cannot be told apart from the second, good by bob, "
+        "which is 0.0000 below. The two, compared."
     )
     assert f'href="/compare?a={first["id"]}&amp;b={second["id"]}"' in text
     glance = part(text, '<dl class="glance', "</dl>")
