@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
@@ -67,7 +67,7 @@ class Arrangement:
 
     def address(self, **changes: object) -> str:
         """Return the query of the address with some parts changed; any change but of `after` begins at the first page again."""
-        values = asdict(replace(self, **{"after": 0} | changes))  # type: ignore[arg-type]  # templates name its own fields
+        values = vars(replace(self, **{"after": 0} | changes))  # type: ignore[arg-type]  # templates name its own fields
         if values["order"] == FIRST_ORDER[values["sort"]]:
             values["order"] = None
         if values["sort"] == "rank" and values["order"] is None:
@@ -81,7 +81,7 @@ class Arrangement:
 
 
 VALUES: dict[Column, Callable[[Entry], float | None]] = {
-    "cost": lambda entry: (entry.cost or {}).get("seconds"),
+    "cost": lambda entry: entry.seconds,
     "attempts": lambda entry: entry.attempts,
     "date": lambda entry: entry.created_at.timestamp(),
 }

@@ -17,7 +17,7 @@ from app.services import benchmarks, leaderboard
 
 router = Pages()
 
-ENTRIES = 100
+ENTRIES = 50
 """Entries of a leaderboard on one page."""
 
 NEWS = 50
@@ -42,14 +42,18 @@ def show_benchmark(
     arrangement = Arrangement(sort, order, q, tag, version, after)
     wanted = arrangement.of(entries)
     board = leaderboard.view(session, found, after=after, limit=ENTRIES, entries=wanted)
+    leads = after == 0 and wanted[:2] == entries[:2]
+    top = board.rows if leads else leaderboard.view(session, found, limit=2, entries=entries).rows
+    tags = dict(sorted(Counter(tag for entry in entries for tag in entry.known.tags).items()))
     return render(
         "benchmark.html",
         benchmark=leaderboard.benchmark_view(session, found, entries),
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
-        verdict=verdict(leaderboard.view(session, found, limit=2, entries=entries).rows),
+        verdict=verdict(top),
         groups=groups(entries) if board.rows and arrangement.is_ranking else {},
-        tags=sorted(Counter(tag for entry in entries for tag in entry.known.tags).items()),
+        tags=tags,
+        tagged={tag: arrangement.address(tag=tag) for tag in tags},
         wanted=len(wanted),
         shown=arrangement,
         page=ENTRIES,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import and_, func, or_, select
@@ -22,17 +21,15 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A listed submission as visitors know it, and its numbers on the ranking subsets, which leave only as `ranking_numbers`."""
 
+    known: visibility.Identity
+    attempts: int
     id: str
     evaluation_id: int
-    user_id: int
-    known: visibility.Identity
-    cost: dict[str, Any] | None
     created_at: datetime
-    attempts: int
+    seconds: float | None
     rank_low: int | None
     rank_high: int | None
     lds: float
@@ -45,23 +42,23 @@ class Entry:
 def listed(session: Session, version: Version) -> list[Entry]:
     """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
 
-    Equal scores, as they are published, stand in the order of submission. Columns are read, not objects: a page of a board with
-    hundreds of entries needs all of them.
+    Equal scores, as they are published, stand in the order of submission. A page needs all entries of a board to sort and search
+    them; so columns are read, not objects, and what only rows show is left to `view`.
     """
     query = (
         select(
-            Submission.id,
             Submission.user_id,
             Submission.visibility,
             Submission.method,
             Submission.title,
             Submission.tags,
-            Submission.urls,
-            Submission.cost,
-            Submission.created_at,
             User.name,
             Alias.number,
-            Evaluation.id.label("evaluation_id"),
+            # From here on as in an entry.
+            Submission.id,
+            Evaluation.id,
+            Submission.created_at,
+            Submission.cost["seconds"].as_float(),
             Evaluation.rank_low,
             Evaluation.rank_high,
             Measurement.lds,
@@ -84,39 +81,20 @@ def listed(session: Session, version: Version) -> list[Entry]:
         )
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
-    newest = {(row.user_id, row.method): row for row in session.execute(query)}
     made = attempts(session, version)
-
-    def known(row: Any) -> visibility.Identity:
-        if row.visibility == Visibility.ANONYMOUS:
-            return visibility.unnamed(row.number)
-        return visibility.Identity(row.name, row.method, row.title, "", row.tags, row.urls, None)
-
-    entries = [
-        Entry(
-            id=row.id,
-            evaluation_id=row.evaluation_id,
-            user_id=row.user_id,
-            known=known(row),
-            cost=row.cost,
-            created_at=row.created_at,
-            attempts=made[row.user_id],
-            rank_low=row.rank_low,
-            rank_high=row.rank_high,
-            lds=row.lds,
-            std_error=row.std_error,
-            ci_low=row.ci_low,
-            ci_high=row.ci_high,
-            z_random=row.z_random,
-        )
-        for row in newest.values()
-    ]
+    newest = {}
+    for user_id, seen_by, method, title, tags, name, number, *rest in session.execute(query):
+        if seen_by == Visibility.ANONYMOUS:
+            known = visibility.unnamed(number)
+        else:
+            known = visibility.Identity(name, method, title, "", tags, {}, None)
+        newest[user_id, method] = Entry(known, made[user_id], *rest)
 
     def place(entry: Entry) -> tuple[float, object, str]:
         lds = published({"lds": entry.lds}, version.manifest["split"])["lds"]
         return (-lds, entry.created_at, entry.id)
 
-    return sorted(entries, key=place)
+    return sorted(newest.values(), key=place)
 
 
 def rank(session: Session, version: Version) -> None:
@@ -152,8 +130,9 @@ def view(
     limit = len(entries) if limit is None else limit
     page = entries[after : after + limit]
     manifest = version.manifest
-    named = [entry.id for entry in page if entry.known.method != visibility.WITHHELD]
-    origins = provenance.newest(session, named)
+    ids = [entry.id for entry in page]
+    details = {row.id: row for row in session.execute(select(*DETAILS).where(Submission.id.in_(ids)))}
+    origins = provenance.newest(session, ids)
     name = version.benchmark.name
     more = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
@@ -162,28 +141,33 @@ def view(
         ceiling=manifest["ceiling"],
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
-        rows=[_row(entry, manifest, origins.get(entry.id)) for entry in page],
+        rows=[_row(entry, manifest, details[entry.id], origins.get(entry.id)) for entry in page],
         next=more if after + limit < len(entries) else None,
     )
 
 
-def _row(entry: Entry, manifest: dict[str, Any], origin: dict[str, Any] | None) -> Row:
+DETAILS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
+"""What the rows of a page show beside what is in an entry."""
+
+
+def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str, Any] | None) -> Row:
     if entry.rank_low is None or entry.rank_high is None:
         raise LookupError(f"expected ranks of every listed entry, got none of {entry.id}")
     numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
     gain = attempt_gain(numbers.lds, entry.attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+    named = details.visibility != Visibility.ANONYMOUS
     return Row(
         id=entry.id,
         owner=entry.known.owner,
         method=entry.known.method,
         title=entry.known.title,
         tags=entry.known.tags,
-        urls=entry.known.urls,
+        urls=details.urls if named else {},
         **numbers.model_dump(),
         attempts=entry.attempts,
         possible_gain=round(gain, 4),
-        cost=entry.cost,
-        provenance=origin,
+        cost=details.cost,
+        provenance=origin if named else None,
         created_at=entry.created_at,
     )
 

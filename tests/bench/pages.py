@@ -1,7 +1,7 @@
 """How long a full leaderboard takes to make, and what a browser loads for it: ``python -m tests.bench.pages``.
 
-A real server with a board of 500 entries, written straight into its database, is asked for one page after another; the time is from
-the request to the last byte of the answer, on this machine. Beside it is the processor time of the server.
+A real server with a board of 500 entries, written straight into its database, is asked for one page after another; the time is
+from the request to the last byte of the answer, on this machine. Beside it is the processor time of the server.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGES = {
     "a leaderboard": "/benchmarks/bench",
     "sorted by cost": "/benchmarks/bench?sort=cost",
     "searched": "/benchmarks/bench?q=trak+lab-01",
-    "one tag, the second page": "/benchmarks/bench?tag=kernel&after=100",
+    "one tag, the second page": "/benchmarks/bench?tag=kernel&after=50",
     "home": "/",
 }
 FIRST_VIEW = ("style.css", "vendor/htmx/htmx.min.js", "copy.js", "icon.svg")
@@ -90,7 +90,7 @@ def main() -> None:
             page = travelling(browser, PAGES["a leaderboard"])
             files = {file: travelling(browser, assets.url(file)) for file in (*FIRST_VIEW, *CHARTS)}
             print(f"  {'kB':34}{'whole':>9}{'gzip':>9}")
-            show("the page, 100 entries of it", [page])
+            show("the page, 50 entries of it", [page])
             for file, size in files.items():
                 show(file, [size])
             show("first view, without charts", [page, *(files[file] for file in FIRST_VIEW)])

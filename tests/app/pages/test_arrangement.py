@@ -26,13 +26,12 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
         values.get("owner", "ada"), method, values.get("title", method), "", values.get("tags", []), {}, None
     )
     return Entry(
+        known=values.get("known", known),
+        attempts=values.get("attempts", 1),
         id=method,
         evaluation_id=1,
-        user_id=1,
-        known=values.get("known", known),
-        cost=values.get("cost"),
         created_at=DAY + timedelta(days=values.get("day", 0)),
-        attempts=values.get("attempts", 1),
+        seconds=values.get("seconds"),
         rank_low=rank[0],
         rank_high=rank[1],
         lds=0.5,
@@ -44,10 +43,10 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
 
 
 BOARD = [
-    entry("a", cost={"seconds": 30.0}, day=2, attempts=2, title="Straße", tags=["fast", "c&a"]),
-    entry("b", cost=None, day=3, attempts=1, owner="Bob"),
-    entry("c", cost={"seconds": 10.0}, day=1, attempts=2, tags=["fast"]),
-    entry("d", cost={"models": 3}, day=4, attempts=1, known=unnamed(7)),
+    entry("a", seconds=30.0, day=2, attempts=2, title="Straße", tags=["fast", "c&a"]),
+    entry("b", day=3, attempts=1, owner="Bob"),
+    entry("c", seconds=10.0, day=1, attempts=2, tags=["fast"]),
+    entry("d", day=4, attempts=1, known=unnamed(7)),
 ]
 
 
