@@ -58,9 +58,9 @@ class Arrangement:
         backwards = self.direction == "desc"
         if (value := VALUES.get(self.sort)) is None:  # the board's own order: what is published of equal scores decides
             return found if self.is_ranking else found[::-1]
-        known = [entry for entry in found if value(entry) is not None]
+        known = [(number, entry) for entry in found if (number := value(entry)) is not None]
         unknown = [entry for entry in found if value(entry) is None]
-        return sorted(known, key=value, reverse=backwards) + unknown
+        return [entry for _, entry in sorted(known, key=lambda pair: pair[0], reverse=backwards)] + unknown
 
     def _has_tag(self, entry: Entry) -> bool:
         return not self.tag or self.tag in entry.known.tags

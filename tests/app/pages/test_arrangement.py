@@ -16,7 +16,7 @@ from app.services.visibility import Identity, unnamed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.pages.arrangement import Column
+    from app.pages.arrangement import Column, Order
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ def names(entries: Sequence[Entry]) -> str:
 )
 def test_columns_sort_both_ways(column: Column, first: str, other: str) -> None:
     assert names(Arrangement(sort=column).of(BOARD)) == first
-    turned = "asc" if FIRST_ORDER[column] == "desc" else "desc"
+    turned: Order = "asc" if FIRST_ORDER[column] == "desc" else "desc"
     assert names(Arrangement(sort=column, order=turned).of(BOARD)) == other
 
 
