@@ -69,6 +69,7 @@ bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and trai
 	$(BIN)/python -m tests.bench.scoring
 	$(BIN)/python -m tests.bench.service
 	$(BIN)/python -m tests.bench.upload
+	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m worker bench
 
 chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and count what is there in the end

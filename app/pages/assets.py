@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64encode
 from functools import cache
@@ -9,13 +10,17 @@ from hashlib import sha384
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastapi.concurrency import run_in_threadpool
 from markupsafe import Markup
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from app.pages.delivery import accepts_gzip
 
 if TYPE_CHECKING:
     import os
 
-    from starlette.responses import Response
     from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "static"
@@ -59,8 +64,28 @@ def stylesheet(path: str) -> Markup:
     return Markup('<link rel="stylesheet" href="{}" integrity="{}">').format(url(path), integrities()[path])
 
 
+@cache
+def _compressed(path: str) -> bytes:
+    """Return a file as gzip: made when it is first asked for, and held, less than a megabyte in all."""
+    return gzip.compress(Path(path).read_bytes(), mtime=0)
+
+
 class Assets(StaticFiles):
     """Serves the files; asked for under their present hash they may be kept for ever, otherwise not without asking."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file, compressed where that is welcome: all are text."""
+        response = await super().get_response(path, scope)
+        response.headers.add_vary_header("Accept-Encoding")
+        asked = Headers(scope=scope)
+        if not isinstance(response, FileResponse) or "range" in asked or not accepts_gzip(asked):
+            return response
+        body = await run_in_threadpool(_compressed, str(response.path))
+        headers = {
+            name: value for name, value in response.headers.items() if name not in ("accept-ranges", "content-length")
+        }
+        # Weak: the same file in other bytes.
+        return Response(body, headers=headers | {"etag": f"W/{headers['etag']}", "content-encoding": "gzip"})
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)

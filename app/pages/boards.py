@@ -1,20 +1,27 @@
-"""Leaderboards."""
+"""Leaderboards, and their news."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from app.dependencies import Reading, WhichVersion
+from app.pages.arrangement import Arrangement, Column, Order
+from app.pages.feed import atom
 from app.pages.routing import Pages, PublicUrl
+from app.pages.standing import groups, verdict
 from app.pages.templates import render
 from app.services import benchmarks, leaderboard
 
 router = Pages()
 
-ENTRIES = 500
+ENTRIES = 50
 """Entries of a leaderboard on one page."""
+
+NEWS = 50
+"""Entries of a feed, the newest ones."""
 
 
 @router.page("/benchmarks/{name}")
@@ -23,15 +30,42 @@ def show_benchmark(
     public_url: PublicUrl,
     name: str,
     version: WhichVersion = None,
+    sort: Column = "rank",
+    order: Order | None = None,
+    q: Annotated[str, Query(max_length=100)] = "",
+    tag: Annotated[str, Query(max_length=100)] = "",
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> str:
-    """Show a benchmark and its leaderboard."""
+    """Show a leaderboard: all of it, or what is asked for, sorted by a column."""
     found = benchmarks.find(session, name, version)
+    entries = leaderboard.listed(session, found)
+    arrangement = Arrangement(sort, order, q, tag, version, after)
+    wanted = arrangement.of(entries)
+    board = leaderboard.view(session, found, after=after, limit=ENTRIES, entries=wanted)
+    leads = after == 0 and wanted[:2] == entries[:2]
+    top = board.rows if leads else leaderboard.view(session, found, limit=2, entries=entries).rows
+    tags = dict(sorted(Counter(tag for entry in entries for tag in entry.known.tags).items()))
     return render(
         "benchmark.html",
-        benchmark=leaderboard.benchmark_view(session, found),
-        board=leaderboard.view(session, found, after=after, limit=ENTRIES),
-        following=after + ENTRIES,
-        kit=benchmarks.has_kit(found.manifest["files"]),
+        benchmark=leaderboard.benchmark_view(session, found, entries),
+        board=board,
+        timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
+        verdict=verdict(top),
+        groups=groups(entries) if board.rows and arrangement.is_ranking else {},
+        tags=tags,
+        tagged={tag: arrangement.address(tag=tag) for tag in tags},
+        wanted=len(wanted),
+        shown=arrangement,
+        page=ENTRIES,
         public_url=public_url,
     )
+
+
+@router.page("/benchmarks/{name}/feed.atom")
+def show_feed(session: Reading, public_url: PublicUrl, name: str) -> Response:
+    """List the newest entries of a leaderboard for feed readers."""
+    found = benchmarks.find(session, name)
+    entries = sorted(leaderboard.listed(session, found), key=lambda entry: entry.created_at, reverse=True)
+    rows = leaderboard.view(session, found, limit=NEWS, entries=entries).rows
+    benchmark = leaderboard.benchmark_view(session, found, entries)
+    return Response(atom(benchmark, rows, found.created_at, public_url), media_type="application/atom+xml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.dependencies import Reading
-from app.pages.routing import Pages
+from app.pages.routing import Pages, PublicUrl
 from app.pages.templates import render
 from app.services import benchmarks, leaderboard
 
@@ -11,10 +11,10 @@ router = Pages()
 
 
 @router.page("/")
-def home(session: Reading) -> str:
+def home(session: Reading, public_url: PublicUrl) -> str:
     """List the benchmarks."""
     views = [leaderboard.benchmark_view(session, version) for version in benchmarks.current(session)]
-    return render("home.html", benchmarks=views)
+    return render("home.html", benchmarks=views, public_url=public_url)
 
 
 @router.page("/docs")

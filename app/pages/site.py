@@ -10,6 +10,7 @@ from app.dependencies import count_request
 from app.pages import (
     about,
     account,
+    badges,
     boards,
     comparisons,
     guide,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-ROOMS = (home, guide, boards, about, sending, submissions, comparisons, pictures, account, own_submissions)
+ROOMS = (home, guide, boards, badges, about, sending, submissions, comparisons, pictures, account, own_submissions)
 """The modules that have pages."""
 
 

@@ -122,17 +122,22 @@ def cost(reported: dict[str, Any] | None) -> str:
     """Write what a submitter says that the scores cost."""
     if not reported:
         return "not reported"
-    parts = []
-    if "seconds" in reported:
-        parts.append(_duration(reported["seconds"]))
-    if "models" in reported:
-        parts.append(count(reported["models"], "model"))
-    if "device" in reported:
-        parts.append(reported["device"])
-    return ", ".join(parts)
+    return ", ".join(filter(None, (seconds(reported) if "seconds" in reported else "", equipment(reported))))
 
 
-def seconds(value: float) -> str:
+def seconds(reported: dict[str, Any] | None) -> str:
+    """Write how long a submitter says that it took."""
+    return _duration(reported["seconds"]) if reported and "seconds" in reported else "–"  # noqa: RUF001 -- the dash of empty cells is meant
+
+
+def equipment(reported: dict[str, Any] | None) -> str:
+    """Write what a submitter says that it took, beside time."""
+    given = reported or {}
+    models = count(given["models"], "model") if "models" in given else ""
+    return ", ".join(filter(None, (models, given.get("device", ""))))
+
+
+def roughly(value: float) -> str:
     """Write how long something takes, in about one digit: it is a guess."""
     return "less than a second" if value < 1 else _duration(round(value))
 
@@ -142,6 +147,19 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def model(recipe: dict[str, Any]) -> str:
+    """Write which model a recipe trains: its name, and the widths of its layers where it has them."""
+    name = str(recipe.get("name", "unknown"))
+    return f"{name}, {'–'.join(map(str, recipe['widths']))}" if recipe.get("widths") else name  # noqa: RUF001 -- from layer to layer
+
+
+def origin(provenance: dict[str, Any] | None) -> str:
+    """Write how far it is known where a file comes from."""
+    if not provenance:
+        return ""
+    return "verified CI" if provenance.get("verified") else "reported"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -162,5 +180,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
         chance,
         cost,
         seconds,
+        roughly,
+        equipment,
+        model,
+        origin,
     )
 }

@@ -135,7 +135,7 @@ def _evaluate(session: Session, submission: Submission) -> None:
 
 def _ranks(session: Session) -> Iterator[Finding]:
     for version in session.scalars(select(Version)).all():
-        if any(evaluation.rank_low is None for _, evaluation, _ in leaderboard.listed(session, version)):
+        if any(entry.rank_low is None for entry in leaderboard.listed(session, version)):
             yield Finding(
                 f"entries of {version.benchmark.name} version {version.version} have no rank",
                 partial(leaderboard.rank, session, version),

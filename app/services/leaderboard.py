@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import and_, func, select
 
-from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version, Visibility
-from app.services import provenance
+from app.db.accounts import User
+from app.db.models import Alias, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
+from app.services import provenance, visibility
 from app.services.benchmarks import compatible
 from app.services.views import BenchmarkView, Best, LeaderboardView, Row, published, ranking_numbers
-from app.services.visibility import identity
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
 
-def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluation, Measurement]]:
+class Entry(NamedTuple):
+    """A listed submission as visitors know it, and its numbers on the ranking subsets, which leave only as `ranking_numbers`."""
+
+    known: visibility.Identity
+    attempts: int | None
+    id: str
+    evaluation_id: int
+    created_at: datetime
+    seconds: float | None
+    rank_low: int | None
+    rank_high: int | None
+    lds: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    z_random: float
+
+
+def listed(session: Session, version: Version) -> list[Entry]:
     """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
 
     What is anonymous stands for itself: it does not go when its owner sends the same method under their name, which would tell
-    whose it is.
-    Equal scores, as they are published, stand in the order of submission.
+    whose it is. Equal scores, as they are published, stand in the order of submission.
+
+    A page needs all entries of a board to sort and search them; so columns are read, not objects, and what only rows show is left
+    to `view`.
     """
     query = (
-        select(Submission, Evaluation, Measurement)
+        select(
+            Submission.user_id,
+            Submission.visibility,
+            Submission.method,
+            Submission.title,
+            Submission.tags,
+            User.name,
+            Alias.number,
+            # From here on as in an entry.
+            Submission.id,
+            Evaluation.id,
+            Submission.created_at,
+            Submission.cost["seconds"].as_float(),
+            Evaluation.rank_low,
+            Evaluation.rank_high,
+            Measurement.lds,
+            Measurement.std_error,
+            Measurement.ci_low,
+            Measurement.ci_high,
+            Measurement.z_random,
+        )
+        .join(User, User.id == Submission.user_id)
         .join(Evaluation, Evaluation.submission_id == Submission.id)
         .join(Measurement, Measurement.evaluation_id == Evaluation.id)
-        .options(joinedload(Submission.user))
+        .outerjoin(Alias, and_(Alias.user_id == Submission.user_id, Alias.benchmark_id == version.benchmark_id))
         .where(
             Evaluation.version_id == version.id,
             Evaluation.scorer_version == version.scorer_version,
@@ -42,68 +85,58 @@ def listed(session: Session, version: Version) -> list[tuple[Submission, Evaluat
         )
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
-    newest = {(row[0].user_id, row[0].method, row[0].visibility): row for row in session.execute(query)}
+    made = attempts(session, version)
+    newest = {}
+    for user_id, seen_by, method, title, tags, name, number, *rest in session.execute(query):
+        if seen_by == Visibility.ANONYMOUS:
+            known, count = visibility.unnamed(number), None  # equal counts would tell whose it is
+        else:
+            known, count = visibility.Identity(name, method, title, "", tags, {}, None, None), made[user_id]
+        newest[user_id, method, seen_by] = Entry(known, count, *rest)
 
-    def place(entry: tuple[Submission, Evaluation, Measurement]) -> tuple[float, object, str]:
-        submission, _, measurement = entry
-        lds = published({"lds": measurement.lds}, version.manifest["split"])["lds"]
-        return (-lds, submission.created_at, submission.id)
+    def place(entry: Entry) -> tuple[float, object, str]:
+        lds = published({"lds": entry.lds}, version.manifest["split"])["lds"]
+        return (-lds, entry.created_at, entry.id)
 
     return sorted(newest.values(), key=place)
 
 
 def rank(session: Session, version: Version) -> None:
     """Decide the rank intervals of all listed entries again, and store them with their evaluations."""
-    for evaluation in session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)):
+    evaluations = session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)).all()
+    for evaluation in evaluations:
         evaluation.rank_low = evaluation.rank_high = None
     entries = listed(session, version)
     if not entries:
         return
-    ids = [evaluation.id for _, evaluation, _ in entries]
+    ids = [entry.evaluation_id for entry in entries]
     query = select(Measurement.evaluation_id, Measurement.influence).where(
         Measurement.evaluation_id.in_(ids), Measurement.part == "ranking"
     )
     influences = dict(session.execute(query).all())
     influence_kM = np.stack([np.frombuffer(influences[i], dtype="<f8") for i in ids])
-    intervals = rank_intervals([measurement.lds for *_, measurement in entries], influence_kM)
-    for (_, evaluation, _), (low, high) in zip(entries, intervals, strict=True):
-        evaluation.rank_low, evaluation.rank_high = low, high
+    intervals = rank_intervals([entry.lds for entry in entries], influence_kM)
+    by_id = {evaluation.id: evaluation for evaluation in evaluations}
+    for i, (low, high) in zip(ids, intervals, strict=True):
+        by_id[i].rank_low, by_id[i].rank_high = low, high
 
 
-def view(session: Session, version: Version, *, after: int = 0, limit: int | None = None) -> LeaderboardView:
-    """Return a page of the leaderboard of a version, by default all of it."""
-    entries = listed(session, version)
+def view(
+    session: Session,
+    version: Version,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    entries: Sequence[Entry] | None = None,
+) -> LeaderboardView:
+    """Return a page of the leaderboard of a version, by default all of it; `entries` are those of `listed`, or some of them."""
+    entries = listed(session, version) if entries is None else entries
     limit = len(entries) if limit is None else limit
+    page = entries[after : after + limit]
     manifest = version.manifest
-    rows = []
-    made = attempts(session, version)
-    origins = provenance.newest(session, [submission.id for submission, *_ in entries])
-    for submission, evaluation, measurement in entries[after : after + limit]:
-        if evaluation.rank_low is None or evaluation.rank_high is None:
-            raise LookupError(f"expected ranks of every listed entry, got none of {submission.id}")
-        numbers = ranking_numbers(measurement, manifest, (evaluation.rank_low, evaluation.rank_high))
-        count = gain = None
-        if submission.visibility != Visibility.ANONYMOUS:  # equal counts would tell whose it is
-            count = made[submission.user_id]
-            spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
-            gain = round(attempt_gain(numbers.lds, count, spectrum, M), 4)
-        shown = identity(session, submission, None, origins.get(submission.id))
-        rows.append(
-            Row(
-                id=submission.id,
-                owner=shown.owner,
-                method=shown.method,
-                title=shown.title,
-                tags=shown.tags,
-                urls=shown.urls,
-                **numbers.model_dump(),
-                attempts=count,
-                possible_gain=gain,
-                cost=submission.cost,
-                provenance=shown.provenance,
-                created_at=submission.created_at,
-            )
-        )
+    ids = [entry.id for entry in page]
+    details = {row.id: row for row in session.execute(select(*DETAILS).where(Submission.id.in_(ids)))}
+    origins = provenance.newest(session, ids)
     name = version.benchmark.name
     more = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
@@ -112,8 +145,37 @@ def view(session: Session, version: Version, *, after: int = 0, limit: int | Non
         ceiling=manifest["ceiling"],
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
-        rows=rows,
+        rows=[_row(entry, manifest, details[entry.id], origins.get(entry.id)) for entry in page],
         next=more if after + limit < len(entries) else None,
+    )
+
+
+DETAILS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
+"""What the rows of a page show beside what is in an entry."""
+
+
+def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str, Any] | None) -> Row:
+    if entry.rank_low is None or entry.rank_high is None:
+        raise LookupError(f"expected ranks of every listed entry, got none of {entry.id}")
+    numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
+    gain = None
+    if entry.attempts is not None:
+        bound = attempt_gain(numbers.lds, entry.attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+        gain = round(bound, 4)
+    named = details.visibility != Visibility.ANONYMOUS
+    return Row(
+        id=entry.id,
+        owner=entry.known.owner,
+        method=entry.known.method,
+        title=entry.known.title,
+        tags=entry.known.tags,
+        urls=details.urls if named else {},
+        **numbers.model_dump(),
+        attempts=entry.attempts,
+        possible_gain=gain,
+        cost=details.cost,
+        provenance=origin if named else None,
+        created_at=entry.created_at,
     )
 
 
@@ -140,17 +202,15 @@ def attempts(session: Session, version: Version) -> dict[int, int]:
     return dict(session.execute(query).all())
 
 
-def benchmark_view(session: Session, version: Version) -> BenchmarkView:
-    """Return a benchmark as everybody sees it."""
+def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
+    """Return a benchmark as everybody sees it; `entries` are those of `listed`, if known."""
     manifest = version.manifest
     shown = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
-    entries = listed(session, version)
+    entries = listed(session, version) if entries is None else entries
     best = None
     if entries:
-        submission, _, measurement = entries[0]
-        lds = ranking_numbers(measurement, manifest, None).lds
-        first = identity(session, submission, None, None)
-        best = Best(method=first.method, owner=first.owner, lds=lds)
+        known, lds = entries[0].known, ranking_numbers(entries[0], manifest, None).lds
+        best = Best(method=known.method, owner=known.owner, lds=lds)
     current = version.benchmark.current_version
     versions = [known.version for known in version.benchmark.versions if known.version <= current]
     return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from app.db.models import Measurement
+    from app.services.leaderboard import Entry
 
 Interval = tuple[float, float]
 StateName = Literal["uploading", "queued", "scoring", "scored", "rejected", "failed", "expired", "withdrawn"]
@@ -162,6 +163,7 @@ class BenchmarkView(BaseModel):
     ceiling: float | None = Field(description="null where every subset was trained once")
     ceiling_std_error: float | None
     null_band: dict[str, float]
+    dataset: dict[str, Any]
     recipe: dict[str, Any]
     versions: list[int]
     entries: int
@@ -258,7 +260,9 @@ def public_numbers(measurement: Measurement) -> Numbers:
     )
 
 
-def ranking_numbers(measurement: Measurement, manifest: dict[str, Any], rank: tuple[int, int] | None) -> RankingNumbers:
+def ranking_numbers(
+    measurement: Measurement | Entry, manifest: dict[str, Any], rank: tuple[int, int] | None
+) -> RankingNumbers:
     """Return the numbers of the ranking part as they may leave the server."""
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
     numbers = published({name: getattr(measurement, name) for name in names}, manifest["split"])

@@ -73,7 +73,7 @@ def identity(
 ) -> Identity:
     """Return what somebody who may see a submission may know of it; `origin` is where its file says that it comes from."""
     if not knows(viewer, submission):
-        return Identity(alias(session, submission), WITHHELD, WITHHELD, "", [], {}, None, None)
+        return unnamed(session.get_one(Alias, (submission.version.benchmark_id, submission.user_id)).number)
     return Identity(
         submission.user.name,
         submission.method,
@@ -86,9 +86,9 @@ def identity(
     )
 
 
-def alias(session: Session, submission: Submission) -> str:
-    """Return the alias of a submission's owner on its benchmark."""
-    return f"{ALIAS}{session.get_one(Alias, (submission.version.benchmark_id, submission.user_id)).number}"
+def unnamed(number: int) -> Identity:
+    """Return what everybody may know of an anonymous submission: the alias of its owner on its benchmark."""
+    return Identity(f"{ALIAS}{number}", WITHHELD, WITHHELD, "", [], {}, None, None)
 
 
 def set_visibility(session: Session, submission: Submission, visibility: Visibility) -> None:

@@ -48,7 +48,7 @@ def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_pat
     database = Database(settings.resolved_database_url)
     with database.read() as session:
         version = benchmarks.find(session, "digits-mlp")
-        entries = {submission.method: measured for submission, _, measured in leaderboard.listed(session, version)}
+        entries = {entry.known.method: entry for entry in leaderboard.listed(session, version)}
         submissions = {submission.method: submission for submission in session.scalars(select(Submission))}
         assert set(entries) == set(BASELINES)
         assert abs(entries["random"].z_random) < 3

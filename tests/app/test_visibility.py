@@ -28,8 +28,12 @@ ONE = {
     "/api/v1/submissions/{submission_id}/per-target.npz",
     "/submissions/{submission_id}",
     "/submissions/{submission_id}/state",
+    "/submissions/{submission_id}/badge.svg",
 }
 """Routes that show one submission."""
+
+UNLISTED = {"/api/v1/submissions/{submission_id}/per-target.npz": 409, "/submissions/{submission_id}/badge.svg": 404}
+"""What those of them answer that show only what is scored, or listed."""
 
 PARTS = {"/api/v1/submissions/{submission_id}/parts"}
 """Routes that are there for who sends an upload in parts; what else they say is tested there."""
@@ -43,6 +47,7 @@ MANY = {
     "/benchmarks/{name}",
     "/benchmarks/{name}/about",
     "/benchmarks/{name}/submit",
+    "/benchmarks/{name}/feed.atom",
     "/api/v1/benchmarks",
     "/api/v1/benchmarks/{name}",
     "/api/v1/benchmarks/{name}/leaderboard",
@@ -190,8 +195,7 @@ def test_one_submission_is_shown_to_whom_it_may_be(cast: Cast, path: str, role: 
             different = shown.text.replace(cast.ids[visibility, state], "0" * 16)
             assert different == unknown.text  # as if it were not there
             continue
-        scored = state is State.SCORED or not path.endswith(".npz")
-        assert shown.status_code == (200 if scored else 409), shown.text
+        assert shown.status_code == (200 if state is State.SCORED else UNLISTED.get(path, 200)), shown.text
         told = [*_secrets(visibility), *(_origin(visibility) if state is State.SCORED else [])]
         if not _knows(role_there, visibility):
             assert _holds(shown, told) == []
@@ -244,6 +248,15 @@ def test_what_is_listed_is_the_same_for_everybody(cast: Cast, path: str, role: s
         hidden = [text for visibility in kept for text in (*_secrets(visibility), *_origin(visibility))]
         hidden += [cast.ids[Visibility.PRIVATE, state] for state in State]
         assert _holds(shown, hidden) == []
+
+
+@pytest.mark.parametrize("visibility", [Visibility.ANONYMOUS, Visibility.PRIVATE])
+def test_a_search_finds_nothing_that_is_withheld(cast: Cast, visibility: Visibility) -> None:
+    assert "1 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", q="method-of-public").text
+    assert "1 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", tag="tag-of-public").text
+    for text in _secrets(visibility):
+        for query in ({"q": text}, {"tag": text}):
+            assert "0 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", **query).text
 
 
 def test_a_board_counts_and_ranks_what_it_lists(cast: Cast) -> None:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import select
 
+from app.db.models import Submission
+from app.services import benchmarks
+from tests.app import crowd
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill
 from tests.app.service import Service, npy
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A server with a filled board, an open one, one without a noise ceiling, and one with pictures."""
+    """A server with boards: filled, open, without a noise ceiling, with pictures, and crowded, with long names."""
 
     url: str
     ids: dict[str, str]
@@ -41,6 +45,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         drawn = write_benchmark(tmp_path_factory.mktemp("drawn"), "drawn", N=30, pictures=(8, 8))
         service.publish(drawn.folder)
         pictured = service.scored(service.token("ada"), drawn.name, npy(drawn.scores()))
+        service.publish(write_benchmark(tmp_path_factory.mktemp("crowd"), "crowd").folder)
+        with service.database.write() as session:
+            crowd.fill(session, benchmarks.find(session, "crowd"), 60)
+            longest = session.scalars(select(Submission).where(Submission.method.contains("ek-fac"))).first()
+            assert longest
+            longest.method, longest.title = "m" * 64, "\N{HEBREW LETTER ALEF}" * 160 + " <b>long</b>"
         ids = fill(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
         yield Site(service.url, ids, service, drawn)
 

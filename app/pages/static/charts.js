@@ -28,8 +28,9 @@ function draw(figure) {
 function show(figure) {
   figure.hidden = false;
   let width = 0;
-  new ResizeObserver(() => {
-    if (figure.clientWidth !== width) {
+  new ResizeObserver((_, observer) => {
+    if (!figure.isConnected) observer.disconnect(); // something took its place, and that of its table
+    else if (figure.clientWidth !== width) {
       width = figure.clientWidth;
       draw(figure);
     }

@@ -2,7 +2,7 @@
 "use strict";
 
 charts.forest = (table, width) => {
-  const LONGEST = 40; // entries in a chart; the table has them all
+  const LONGEST = 30; // entries in a chart; the table has them all
   const CHARACTER = 6.6; // pixels, at the font size of charts
   const { ceiling, ceilingError, unrelated, shared } = numbers(table); // without a ceiling, where subsets have one run
   const known = ceiling === undefined ? [] : [ceiling];
@@ -11,7 +11,7 @@ charts.forest = (table, width) => {
   const entries = shown.map((row) => {
     const { id, method, owner } = row.dataset;
     const alone = methods.filter((other) => other === method).length === 1;
-    const label = alone ? method : `${method} · ${owner}`;
+    const label = method === "withheld" ? owner : alone ? method : `${method} · ${owner}`;
     const { lds, low, high } = numbers(row);
     return { id, label, lds, low, high };
   });
@@ -24,7 +24,7 @@ charts.forest = (table, width) => {
   const low = Math.min(-band, ...entries.map((entry) => entry.low));
   const high = Math.max(band, ...known.map((value) => value + ceilingError), ...entries.map((entry) => entry.high));
   return {
-    height: entries.length * 26 + 76,
+    height: entries.length * (entries.length > 12 ? 20 : 28) + 76,
     marginLeft,
     marginTop: 28,
     marginRight: 16,

@@ -1,0 +1,39 @@
+"""The badge of an entry, to be shown elsewhere."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from app.dependencies import Reading
+from app.pages.routing import Pages
+from app.pages.templates import render
+from app.services import results, visibility
+from ldsboard.problems import ProblemError
+
+router = Pages()
+
+KEPT_SECONDS = 300
+LONGEST = 40
+"""Characters of a name on a badge."""
+
+
+@router.page("/submissions/{submission_id}/badge.svg")
+def show_badge(session: Reading, submission_id: str) -> Response:
+    """Draw the badge of a listed entry: everybody is shown the same, as a page elsewhere shows it to everybody."""
+    view = results.view(session, visibility.find(session, submission_id, None))
+    if view.hidden is None or view.hidden.rank is None:
+        raise ProblemError(
+            "submission.unknown",
+            expected="a submission that is listed on a leaderboard",
+            got=repr(submission_id[:40]),
+            hint="Only listed entries have a badge: ranked, scored, and of their method the newest or the pinned one.",
+        )
+    name = view.method if view.method != visibility.WITHHELD else view.owner
+    badge = render(
+        "badge.svg",
+        name=name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…",
+        benchmark=view.benchmark.name,
+        numbers=view.hidden,
+    )
+    headers = {"Cache-Control": f"public, max-age={KEPT_SECONDS}"}
+    return Response(badge, media_type="image/svg+xml", headers=headers)

@@ -1,0 +1,63 @@
+// LDS against the seconds that submitters report, and the front of those that none has beaten for less.
+"use strict";
+
+charts.pareto = (table, width) => {
+  const CHARACTER = 6.6; // pixels, at the font size of charts
+  const LINE = 16; // pixels of a label's height
+  const LONGEST = 18; // characters of a label
+  const entries = rows(table)
+    .filter((row) => row.dataset.seconds)
+    .map((row) => ({ ...numbers(row), method: row.dataset.method, owner: row.dataset.owner }))
+    .sort((a, b) => a.seconds - b.seconds || b.lds - a.lds);
+  const front = entries.filter(({ lds }, i) => entries.slice(0, i).every((earlier) => earlier.lds < lds));
+  const name = ({ method, owner }) => (method === "withheld" ? owner : method);
+  const short = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+  const [least, most] = [entries[0].seconds, entries[entries.length - 1].seconds];
+  const { ceiling } = numbers(table);
+  const height = Math.max(260, Math.min(380, Math.round(width * 0.7)));
+  const [inner, tall] = [width - 48 - 16, height - 28 - 40];
+  const [left, right] = [least / 1.6, Math.max(most, least * 10) * 1.6];
+  const all = entries.map(({ lds }) => lds);
+  const [low, high] = [Math.min(0, ...all) - 0.03, Math.max(ceiling ?? 0, ...all) + 0.05];
+  // Where labels would lie; the best come first, and one that would cover another is left out.
+  const boxes = front.map((entry) => {
+    const x = (Math.log(entry.seconds / left) / Math.log(right / left)) * inner;
+    const long = short(name(entry)).length * CHARACTER + 8;
+    const isAtEdge = x + long > inner;
+    return { entry, isAtEdge, start: isAtEdge ? x - long : x, end: isAtEdge ? x : x + long, y: ((high - entry.lds) / (high - low)) * tall };
+  });
+  const covers = (a, b) => Math.abs(a.y - b.y) < LINE && a.start < b.end && b.start < a.end;
+  const labelled = boxes.reverse().reduce((kept, box) => (kept.some((other) => covers(other, box)) ? kept : [...kept, box]), []);
+  const named = (some, textAnchor, dx) =>
+    Plot.text(some.map(({ entry }) => entry), { x: "seconds", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy: -9, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 });
+  const powers = Array.from({ length: 24 }, (_, i) => 10 ** (i - 9)).filter((tick) => tick >= left && tick <= right);
+  const every = Math.ceil((powers.length * 64) / inner); // pixels of a label
+  const ticks = powers.filter((_, i) => i % every === 0);
+  const time = (seconds) => (seconds < 1 ? `${Number((seconds * 1000).toPrecision(3))} ms` : `${seconds.toLocaleString("en")} s`);
+  return {
+    height,
+    marginLeft: 48,
+    marginTop: 28,
+    marginRight: 16,
+    marginBottom: 40,
+    x: { type: "log", domain: [left, right], label: "Reported time, log scale", ticks, tickFormat: time },
+    y: { domain: [low, high], label: "LDS", grid: true },
+    marks: [
+      Plot.ruleY([0], { stroke: "var(--line-strong)" }),
+      Plot.ruleY(ceiling === undefined ? [] : [ceiling], { stroke: "var(--ceiling)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
+      Plot.text(ceiling === undefined ? [] : [ceiling], { y: (value) => value, text: () => "ceiling", frameAnchor: "right", textAnchor: "end", dy: -8, fill: "var(--ceiling)" }),
+      Plot.line(front, { x: "seconds", y: "lds", curve: "step-after", stroke: "var(--accent)", strokeWidth: 1.5, strokeOpacity: 0.7 }),
+      named(labelled.filter(({ isAtEdge }) => !isAtEdge), "start", 8),
+      named(labelled.filter(({ isAtEdge }) => isAtEdge), "end", -8),
+      Plot.dot(entries, {
+        x: "seconds",
+        y: "lds",
+        r: 4,
+        fill: (entry) => (front.includes(entry) ? "var(--accent)" : "var(--ground)"),
+        stroke: "var(--accent)",
+        strokeWidth: 1.5,
+        title: (entry) => `${name(entry)}: ${entry.lds.toFixed(4)} in ${entry.seconds} s`,
+      }),
+    ],
+  };
+};

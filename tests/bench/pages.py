@@ -1,0 +1,101 @@
+"""How long a full leaderboard takes to make, and what a browser loads for it: ``python -m tests.bench.pages``.
+
+A real server with a board of 500 entries, written straight into its database, is asked for one page after another; the time is
+from the request to the last byte of the answer, on this machine. Beside it is the processor time of the server.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+
+from app.pages import assets
+from app.services import benchmarks
+from tests.app import crowd
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ENTRIES, RANKING = 500, 800
+WARM, ROUNDS = 20, 200
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGES = {
+    "a leaderboard": "/benchmarks/bench",
+    "sorted by cost": "/benchmarks/bench?sort=cost",
+    "searched": "/benchmarks/bench?q=trak+lab-01",
+    "one tag, the second page": "/benchmarks/bench?tag=kernel&after=50",
+    "home": "/",
+}
+FIRST_VIEW = ("style.css", "vendor/htmx/htmx.min.js", "copy.js", "icon.svg")
+CHARTS = ("vendor/d3/d3.min.js", "vendor/plot/plot.umd.min.js", "charts.js", "charts/forest.js", "charts/pareto.js")
+
+
+def processor_ms(pid: int) -> float:
+    """Return the processor time that a process has had, in milliseconds."""
+    fields = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def measure(service: Service, browser: httpx.Client, path: str) -> tuple[list[float], float]:
+    """Return the milliseconds of every answer, and the mean processor time of one."""
+    for _ in range(WARM):
+        browser.get(path).raise_for_status()
+    before, times = processor_ms(service.process.pid), []
+    for _ in range(ROUNDS):
+        start = perf_counter()
+        browser.get(path)
+        times.append(1000 * (perf_counter() - start))
+    return times, (processor_ms(service.process.pid) - before) / ROUNDS
+
+
+def travelling(browser: httpx.Client, path: str) -> tuple[int, int]:
+    """Return the bytes of an answer, whole and as they travel."""
+    with browser.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as response:
+        body = b"".join(response.iter_raw())
+    packed = response.headers.get("content-encoding") == "gzip"
+    return len(gzip.decompress(body) if packed else body), len(body)
+
+
+def show(name: str, sizes: Iterable[tuple[int, int]]) -> None:
+    """Print some bytes, added up."""
+    whole, packed = (sum(side) for side in zip(*sizes, strict=True))
+    print(f"  {name:34}{whole / 1000:9.1f}{packed / 1000:9.1f}")
+
+
+def main() -> None:
+    """Measure and print."""
+    with TemporaryDirectory() as folder:
+        example = write_benchmark(Path(folder), "bench", ranking=RANKING)
+        service = Service(Path(folder) / "service", requests_per_minute=10**6)
+        service.publish(example.folder)
+        with service.database.write() as session:
+            crowd.fill(session, benchmarks.find(session, "bench"), ENTRIES)
+        headers = {"Accept": "text/html", "Accept-Encoding": "gzip"}
+        with service, httpx.Client(base_url=service.url, headers=headers, trust_env=False) as browser:
+            print(f"A board of {ENTRIES} entries, {ROUNDS} requests after {WARM}, compressed")
+            print(f"  {'milliseconds':34}{'p50':>9}{'p95':>9}{'processor':>12}")
+            for name, path in PAGES.items():
+                times, processor = measure(service, browser, path)
+                p50, p95 = np.percentile(times, [50, 95])
+                print(f"  {name:34}{p50:9.1f}{p95:9.1f}{processor:12.1f}")
+            page = travelling(browser, PAGES["a leaderboard"])
+            files = {file: travelling(browser, assets.url(file)) for file in (*FIRST_VIEW, *CHARTS)}
+            print(f"  {'kB':34}{'whole':>9}{'gzip':>9}")
+            show("the page, 50 entries of it", [page])
+            for file, size in files.items():
+                show(file, [size])
+            show("first view, without charts", [page, *(files[file] for file in FIRST_VIEW)])
+            show("with charts", [page, *files.values()])
+
+
+if __name__ == "__main__":
+    main()

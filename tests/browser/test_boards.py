@@ -1,0 +1,147 @@
+"""Leaderboards in a browser: sorted and searched with and without JavaScript, charts that follow, pictures elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.test_browsing import DESK, PHONE, fits, numbers
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Visitor
+
+ENTRIES = 60
+
+
+def methods(page: Page) -> list[str]:
+    """Return the methods of a leaderboard in the order of the page."""
+    return [row.get_attribute("data-method") or "" for row in page.locator("#board tbody tr").all()]
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_columns_sort_and_the_address_says_so(visitor: Visitor, javascript: bool) -> None:
+    page = visitor.open("/benchmarks/toy", javascript=javascript)
+    best_first = methods(page)
+    page.get_by_role("link", name="LDS [95 % interval]").click()
+    page.wait_for_url("**/benchmarks/toy?sort=lds")
+    page.get_by_role("link", name="LDS [95 % interval]").click()
+    page.wait_for_url("**/benchmarks/toy?sort=lds&order=asc")
+    page.locator("th[aria-sort=ascending]").wait_for()
+    assert methods(page) == best_first[::-1]
+    page.go_back()
+    page.wait_for_url("**/benchmarks/toy?sort=lds")
+    page.locator("th[aria-sort=descending]").wait_for()
+    assert methods(page) == best_first
+
+
+def test_search_narrows_while_one_types_and_says_how_many(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/toy?sort=date")
+    found = page.get_by_role("status")
+    page.get_by_role("searchbox").press_sequentially("bob")
+    page.get_by_text("1 of 5 entries found").wait_for()
+    assert found.inner_text() == "1 of 5 entries found"
+    assert methods(page) == ["good"]
+    assert re.search(r"[?&]q=bob", page.url)
+    assert re.search(r"[?&]sort=date", page.url)
+    assert page.evaluate("document.activeElement.id") == "q"
+    # The charts are those of what is found.
+    dots = page.locator("figure[data-chart=forest] svg.plot g[aria-label=dot] circle")
+    assert dots.count() == 1
+    page.get_by_role("searchbox").fill("nobody at all")
+    page.get_by_text("No entry is like that.").wait_for()
+    assert page.locator("figure").count() == 0
+    page.get_by_role("link", name="Show all 5").click()
+    page.wait_for_url("**/benchmarks/toy?sort=date")
+    assert len(methods(page)) == 5
+
+
+def test_search_and_tags_work_without_javascript(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/crowd", javascript=False)
+    assert len(methods(page)) == 50
+    page.get_by_role("link", name="Further entries").click()
+    assert len(methods(page)) == ENTRIES - 50
+    named = page.locator("#board tbody tr:not([data-method=withheld])").first
+    page.get_by_role("searchbox").fill(named.get_attribute("data-owner") or "")
+    page.get_by_role("button", name="Find").click()
+    assert page.get_by_role("status").inner_text() == f"1 of {ENTRIES} entries found"
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("combobox").select_option("kernel")
+    page.get_by_role("button", name="Find").click()
+    shown = int(page.get_by_role("status").inner_text().split()[0])
+    assert 0 < shown == len(methods(page)) < ENTRIES
+    assert page.locator("#board tbody a.badge", has_text="kernel").count() == shown
+
+
+def test_cost_chart_is_drawn_from_the_table_with_its_front(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/crowd?q=1")
+    chart = page.locator("figure[data-chart=pareto] svg.plot")
+    chart.wait_for()
+    assert "Pareto front" in (chart.get_attribute("aria-label") or "")
+    timed = page.locator("#board tbody tr[data-seconds]")
+    dots = chart.locator("g[aria-label=dot] circle")
+    assert dots.count() == timed.count() > 5
+    pairs = sorted(zip(numbers(timed, "data-seconds"), numbers(timed, "data-lds"), strict=True))
+    front = [lds for i, (_, lds) in enumerate(pairs) if all(lds > other for _, other in pairs[:i])]
+    assert chart.locator("g[aria-label=dot] circle[fill='var(--accent)']").count() == len(front)
+    assert "NaN" not in chart.inner_html()
+    # With no more than one cost there is nothing to compare.
+    assert visitor.open("/benchmarks/toy").locator("figure[data-chart=pareto]").count() == 0
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("dark", [False, True])
+def test_long_names_and_many_entries_fit(visitor: Visitor, width: int, dark: bool) -> None:
+    page = visitor.open("/", width=width, dark=dark)
+    for path in (
+        "/",
+        "/benchmarks/crowd",
+        "/benchmarks/crowd?q=long&sort=cost",
+        "/benchmarks/once",
+        "/benchmarks/toy?q=none",
+    ):
+        visitor.visit(page, path)
+        assert fits(page), path
+    visitor.visit(page, "/benchmarks/crowd?q=long")
+    assert methods(page) == ["m" * 64]
+    title = page.locator(".method-title")
+    assert title.get_attribute("dir") == "auto"
+    assert title.evaluate("title => getComputedStyle(title).direction") == "rtl"
+    box = page.locator("#board tbody th").bounding_box()
+    assert box
+    assert box["width"] < 420
+
+
+def test_pages_follow_each_other_in_place(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/crowd")
+    first = methods(page)
+    page.get_by_role("link", name="Further entries").click()
+    page.wait_for_url("**/benchmarks/crowd?after=50")
+    page.get_by_text(f"51 to {ENTRIES} of {ENTRIES}").wait_for()
+    assert not set(first) & set(methods(page))
+    assert page.locator("figure[data-chart=forest] svg.plot").count() == 1
+    page.get_by_role("link", name="Back").click()
+    page.get_by_text(f"1 to 50 of {ENTRIES}").wait_for()
+    assert methods(page) == first
+
+
+def test_badge_is_a_picture(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/toy")
+    page.get_by_text("A badge for a paper").click()
+    badge = page.get_by_alt_text("Badge of the first entry")
+    badge.scroll_into_view_if_needed()
+    badge.evaluate("badge => badge.decode()")
+    assert int(badge.evaluate("badge => badge.naturalWidth")) > 100
+
+
+def test_commands_are_copied(visitor: Visitor) -> None:
+    page = visitor.open("/")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines == page.locator("pre").inner_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["export", "ldsboard", "ldsboard"]
