@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.services import leaderboard
+from app.services import benchmarks, leaderboard
 
 if TYPE_CHECKING:
     from datetime import datetime
