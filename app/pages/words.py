@@ -122,10 +122,10 @@ def cost(reported: dict[str, Any] | None) -> str:
     """Write what a submitter says that the scores cost."""
     if not reported:
         return "not reported"
-    return ", ".join(filter(None, (seconds(reported) if "seconds" in reported else "", equipment(reported))))
+    return ", ".join(filter(None, (spent(reported) if "seconds" in reported else "", equipment(reported))))
 
 
-def seconds(reported: dict[str, Any] | None) -> str:
+def spent(reported: dict[str, Any] | None) -> str:
     """Write how long a submitter says that it took."""
     return _duration(reported["seconds"]) if reported and "seconds" in reported else "–"  # noqa: RUF001 -- the dash of empty cells is meant
 
@@ -137,7 +137,7 @@ def equipment(reported: dict[str, Any] | None) -> str:
     return ", ".join(filter(None, (models, given.get("device", ""))))
 
 
-def roughly(value: float) -> str:
+def seconds(value: float) -> str:
     """Write how long something takes, in about one digit: it is a guess."""
     return "less than a second" if value < 1 else _duration(round(value))
 
@@ -180,7 +180,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
         chance,
         cost,
         seconds,
-        roughly,
+        spent,
         equipment,
         model,
         origin,

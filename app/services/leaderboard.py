@@ -44,10 +44,8 @@ def listed(session: Session, version: Version) -> list[Entry]:
     """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
 
     What is anonymous stands for itself: it does not go when its owner sends the same method under their name, which would tell
-    whose it is. Equal scores, as they are published, stand in the order of submission.
-
-    A page needs all entries of a board to sort and search them; so columns are read, not objects, and what only rows show is left
-    to `view`.
+    whose it is. Equal scores, as they are published, stand in the order of submission. A page needs all entries of a board to
+    sort and search them; so columns are read, not objects, and what only rows show is left to `view`.
     """
     query = (
         select(
@@ -89,10 +87,11 @@ def listed(session: Session, version: Version) -> list[Entry]:
     newest = {}
     for user_id, seen_by, method, title, tags, name, number, *rest in session.execute(query):
         if seen_by == Visibility.ANONYMOUS:
-            known, count = visibility.unnamed(number), None  # equal counts would tell whose it is
+            entry = Entry(visibility.unnamed(number), None, *rest)  # equal attempts would tell whose it is
         else:
-            known, count = visibility.Identity(name, method, title, "", tags, {}, None, None), made[user_id]
-        newest[user_id, method, seen_by] = Entry(known, count, *rest)
+            known = visibility.Identity(name, method, title, "", tags, {}, None, None)
+            entry = Entry(known, made[user_id], *rest)
+        newest[user_id, method, seen_by] = entry
 
     def place(entry: Entry) -> tuple[float, object, str]:
         lds = published({"lds": entry.lds}, version.manifest["split"])["lds"]
@@ -160,8 +159,8 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str,
     numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
     gain = None
     if entry.attempts is not None:
-        bound = attempt_gain(numbers.lds, entry.attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
-        gain = round(bound, 4)
+        spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
+        gain = round(attempt_gain(numbers.lds, entry.attempts, spectrum, M), 4)
     named = details.visibility != Visibility.ANONYMOUS
     return Row(
         id=entry.id,

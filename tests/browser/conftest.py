@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A server with boards: filled, open, without a noise ceiling, with pictures, and crowded, with long names."""
+    """A server with a filled board, an open one, one without a noise ceiling, one with pictures, and a crowded one."""
 
     url: str
     ids: dict[str, str]
@@ -42,15 +42,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         once = write_benchmark(tmp_path_factory.mktemp("once"), "once", split="open", runs=1)
         service.publish(once.folder)
         alone = service.scored(service.token("ada"), once.name, npy(once.scores()))
-        drawn = write_benchmark(tmp_path_factory.mktemp("drawn"), "drawn", N=30, pictures=(8, 8))
-        service.publish(drawn.folder)
-        pictured = service.scored(service.token("ada"), drawn.name, npy(drawn.scores()))
         service.publish(write_benchmark(tmp_path_factory.mktemp("crowd"), "crowd").folder)
         with service.database.write() as session:
             crowd.fill(session, benchmarks.find(session, "crowd"), 60)
             longest = session.scalars(select(Submission).where(Submission.method.contains("ek-fac"))).first()
             assert longest
             longest.method, longest.title = "m" * 64, "\N{HEBREW LETTER ALEF}" * 160 + " <b>long</b>"
+        drawn = write_benchmark(tmp_path_factory.mktemp("drawn"), "drawn", N=30, pictures=(8, 8))
+        service.publish(drawn.folder)
+        pictured = service.scored(service.token("ada"), drawn.name, npy(drawn.scores()))
         ids = fill(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
         yield Site(service.url, ids, service, drawn)
 

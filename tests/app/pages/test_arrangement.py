@@ -22,9 +22,8 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
-    known = Identity(
-        values.get("owner", "ada"), method, values.get("title", method), "", values.get("tags", []), {}, None, None
-    )
+    owner, title, tags = values.get("owner", "ada"), values.get("title", method), values.get("tags", [])
+    known = Identity(owner, method, title, "", tags, {}, None, None)
     return Entry(
         known=values.get("known", known),
         attempts=values.get("attempts", 1),

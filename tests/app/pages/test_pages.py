@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
 
+MINUS = "\N{MINUS SIGN}"
+
 
 def reserved(site: Site, benchmark: str = "toy") -> str:
     """Return the id of a submission whose file is on its way."""

@@ -27,8 +27,7 @@ from app.services.examples import drawable
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
-from tests.app.pages.test_boards import MINUS
-from tests.app.pages.test_pages import reserved
+from tests.app.pages.test_pages import MINUS, reserved
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -311,4 +310,4 @@ def test_scores_are_written_for_people() -> None:
     assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
     p_values = [words.p_value(value).replace(MINUS, "-") for value in (0.0, 1e-299, 0.0312)]
     assert p_values == ["< 1e-300", "1e-299", "0.031"]
-    assert [words.roughly(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]
+    assert [words.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]
