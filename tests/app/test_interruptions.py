@@ -79,7 +79,7 @@ def test_a_dropped_connection_leaves_an_expired_submission_no_file_and_the_quota
     assert _in_state(service, "dropper", "expired").id == submission.id
     assert service.events(submission.id) == [(None, "uploading"), ("uploading", "expired")]
     assert service.client.get(f"/submissions/{submission.id}").json()["state"] == "expired"
-    assert service.files() == before
+    until(lambda: service.files() == before, "the end of the file")
     assert service.scored(token, "large", content)["attempts"] == 1
 
 

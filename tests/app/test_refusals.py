@@ -11,7 +11,7 @@ import pytest
 
 from ldsboard import GroundTruth, ProblemError
 from ldsboard.problems import TITLES
-from tests.app.service import PATIENCE_SECONDS, npy
+from tests.app.service import PATIENCE_SECONDS, npy, until
 from tests.conftest import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _nothing_is_left(service: Service) -> Iterator[None]:
     accounts = {"user", "token"}
     rows, files = service.rows(), service.files()
     yield
-    assert service.files() == files
+    until(lambda: service.files() == files, "the end of what was received")
     assert {name: n for name, n in service.rows().items() if name not in accounts} == {
         name: n for name, n in rows.items() if name not in accounts
     }
