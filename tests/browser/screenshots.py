@@ -13,7 +13,7 @@ from typing import Literal
 from playwright.sync_api import sync_playwright
 
 from app.db.sessions import Database
-from app.demo import BENCHMARK, Demo
+from app.demo import BENCHMARK, PRACTICE, Demo
 from app.settings import Settings
 from tests.browser.chromium import launch
 
@@ -42,9 +42,14 @@ def main() -> None:
             "guide": "/guide",
             "submission": f"/submissions/{rows[0]['id']}",
             "compare": f"/compare?a={rows[0]['id']}&b={rows[1]['id']}",
+            "practice": f"/benchmarks/{PRACTICE}",
+            "choose": "/compare",
+            "sign-in": "/sign-in",
             "docs": "/docs",
             "missing": "/submissions/none",
         }
+        if practised := demo.rows(PRACTICE):
+            pages["practised"] = f"/submissions/{practised[0]['id']}"
         browser = launch(playwright)
         for width, scheme in product(WIDTHS, SCHEMES):
             page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
