@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from app.pages.protection import HEADERS
 from app.pages.templates import render
-from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,14 +19,11 @@ if TYPE_CHECKING:
 KEPT = ("allow", "connection", "retry-after")
 """Headers of an error's answer that are kept when a page is put around it."""
 
-ERRORS: tuple[type[Exception], ...] = (ProblemError, RequestValidationError, HTTPException, Exception)
-
 
 def install(app: FastAPI) -> None:
     """Put a page around the answer of each error's handler; the handlers must be there already."""
-    for error in ERRORS:
-        handler = cast("Callable[[Request, Exception], Response]", app.exception_handlers[error])
-        app.add_exception_handler(error, _page_around(handler))
+    for error, handler in list(app.exception_handlers.items()):
+        app.add_exception_handler(error, _page_around(cast("Callable[[Request, Exception], Response]", handler)))
 
 
 def _page_around(handler: Callable[[Request, Exception], Response]) -> Callable[[Request, Exception], Response]:

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import QueuePool
 
 from app.api import problems
+from app.pages import problems as pages
 from app.db.models import State
 from app.rooms import recover_lost
 from app.sandbox.scorer import Scorer
@@ -64,6 +65,7 @@ def test_a_database_in_use_is_told_with_a_time_to_try_again(service: Service, to
 def test_no_connection_left_is_told_the_same() -> None:
     app = FastAPI()
     problems.install(app)
+    pages.install(app)
     engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0)
 
     @app.get("/")
@@ -71,9 +73,13 @@ def test_no_connection_left_is_told_the_same() -> None:
         with engine.connect(), engine.connect():
             pass
 
-    answer = TestClient(app).get("/")
+    client = TestClient(app)
+    answer, page = client.get("/"), client.get("/", headers={"Accept": "text/html"})
     engine.dispose()
     assert (answer.status_code, answer.json()["code"]) == (503, "internal.busy")
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
+    assert "internal.busy" in page.text
+    assert page.text.startswith("<!DOCTYPE html>")
 
 
 def test_a_publication_copies_its_arrays_while_others_write(service: Service, toy: Example, tmp_path: Path) -> None:
