@@ -15,8 +15,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import QueuePool
 
 from app.api import problems
-from app.pages import problems as pages
 from app.db.models import State
+from app.pages import problems as pages
 from app.rooms import recover_lost
 from app.sandbox.scorer import Scorer
 from app.services import benchmarks, queue
