@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from ldsboard.subsets import commitment
 from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import recipes
-from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
+from worker.plan import CONFIGURATION, HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.training import Job, Trainer, begin
 
 if TYPE_CHECKING:
@@ -94,6 +95,43 @@ def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
 def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no hidden seed"):
         begin(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
+
+
+def test_an_open_benchmark_is_not_begun_beside_a_hidden_seed(tmp_path: Path) -> None:
+    HiddenSeed.obtain(tmp_path, None, public_seed=1)
+    with pytest.raises(ConfigurationError, match=r"expected no .*hidden\.json beside an open benchmark"):
+        begin(replace(TINY, split="open"), tmp_path, recipes.load)
+    assert not (tmp_path / CONFIGURATION).exists()
+
+
+@pytest.mark.parametrize("given", [None, HIDDEN_SEED])
+def test_a_lost_hidden_seed_is_not_replaced(job: Job, given: str | None) -> None:
+    (job.folder / HIDDEN).unlink()
+    with pytest.raises(ConfigurationError, match="Put it back from a copy"):
+        begin(TINY, job.folder, recipes.load, given)
+    assert not (job.folder / HIDDEN).exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"plan": {"mystery": 1}}'])
+def test_a_damaged_configuration_is_refused_by_name(job: Job, content: str) -> None:
+    (job.folder / CONFIGURATION).write_text(content)
+    with pytest.raises(
+        ConfigurationError, match=r"expected the configuration .*training\.json, got: .*Delete the file"
+    ):
+        begin(TINY, job.folder, recipes.load)
+    (job.folder / CONFIGURATION).unlink()
+    assert begin(TINY, job.folder, recipes.load)[0].hidden == job.hidden
+
+
+def test_subsets_that_repeat_are_refused_before_they_are_trained(tmp_path: Path) -> None:
+    few = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1 / 1200})
+    with pytest.raises(
+        ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d that repeat"
+    ):
+        begin(replace(TINY, public=40, ranking=60), tmp_path / "few", lambda _: few, HIDDEN_SEED)
+    none = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1.0})
+    with pytest.raises(ConfigurationError, match=r"some of 1200 examples in and some out, got 1\.0"):
+        begin(TINY, tmp_path / "none", lambda _: none, HIDDEN_SEED)
 
 
 def test_a_lost_hidden_seed_is_missed(tmp_path: Path) -> None:
