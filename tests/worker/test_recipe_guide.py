@@ -73,7 +73,7 @@ def test_it_can_be_made_again_by_the_path_of_its_recipe(written: Path, monkeypat
     monkeypatch.chdir(written)  # where the recipe looks for its data
     again = remake(written / "flowers", recipes.load, own="flowers_net.py")
     assert (again.plan.recipe, again.plan.public, again.differences) == ("flowers_net.py", 10, [])
-    with pytest.raises(ConfigurationError, match="or a path .*, got 'flowers-net'"):
+    with pytest.raises(ConfigurationError, match=r"or a path .*, got 'flowers-net'"):
         remake(written / "flowers", recipes.load)
 
 
