@@ -20,7 +20,7 @@ from ldsboard.masks import count_duplicates
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator, subset_size
 from worker import data as datasets
 from worker import device, processes
-from worker.engines import ENGINES
+from worker.engines import ENGINES, expect_fitting
 from worker.memory import OutOfMemory, is_exhausted
 from worker.models import Augmenting
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
@@ -224,14 +224,18 @@ def begin(
     Raises
     ------
     ConfigurationError
-        The folder was begun with another configuration, or the hidden seed does not fit, or there are too few examples to draw
-        so many different subsets from.
+        The engine cannot train the recipe, the folder was begun with another configuration, the hidden seed does not fit, or
+        there are too few examples to draw so many different subsets from.
     """
     recipe = load(plan.recipe)
     if plan.split == "open" and hidden_seed is not None:
         raise ConfigurationError("expected no hidden seed for an open benchmark: all of its subsets are public")
     if plan.split == "open" and (folder / HIDDEN).exists():
         raise ConfigurationError(f"expected no {folder / HIDDEN} beside an open benchmark. Choose another folder.")
+    try:
+        expect_fitting(plan.engine, recipe)
+    except TypeError as error:
+        raise ConfigurationError(str(error)) from error
     hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
     data = datasets.load(recipe.DATASET)

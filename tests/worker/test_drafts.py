@@ -46,7 +46,12 @@ def test_a_seed_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
 
     def watched(name: str) -> None:
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *arguments: (done.append(name), real(*arguments))[1])
+
+        def call(*arguments: object) -> None:
+            done.append(name)
+            real(*arguments)
+
+        monkeypatch.setattr(os, name, call)
 
     watched("fsync")
     watched("link")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from ldsboard.subsets import commitment
 from tests.worker.tiny import HIDDEN_SEED, TINY
@@ -95,6 +96,18 @@ def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
 def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no hidden seed"):
         begin(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
+
+
+@pytest.mark.parametrize("engine", ["batched", "vmapped"])
+def test_an_engine_that_cannot_train_a_recipe_is_refused_before_the_folder_is_begun(
+    tmp_path: Path, engine: str
+) -> None:
+    curved = SimpleNamespace(
+        **vars(recipes.load("digits-mlp")) | {"build": lambda: nn.Sequential(nn.Linear(64, 10), nn.Tanh())}
+    )
+    with pytest.raises(ConfigurationError, match=f"the {engine} engine expects .* Train it with the sequential engine"):
+        begin(replace(TINY, engine=engine), tmp_path, lambda _: curved, HIDDEN_SEED)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_open_benchmark_is_not_begun_beside_a_hidden_seed(tmp_path: Path) -> None:
