@@ -223,6 +223,8 @@ def begin(
 
     Raises
     ------
+    DataError
+        The recipe's data cannot be had; nothing is written then.
     ConfigurationError
         The engine cannot train the recipe, the folder was begun with another configuration, the hidden seed does not fit, or
         there are too few examples to draw so many different subsets from.
@@ -232,13 +234,13 @@ def begin(
         raise ConfigurationError("expected no hidden seed for an open benchmark: all of its subsets are public")
     if plan.split == "open" and (folder / HIDDEN).exists():
         raise ConfigurationError(f"expected no {folder / HIDDEN} beside an open benchmark. Choose another folder.")
+    data = datasets.load(recipe.DATASET)
     try:
         expect_fitting(plan.engine, recipe)
     except TypeError as error:
         raise ConfigurationError(str(error)) from error
     hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
-    data = datasets.load(recipe.DATASET)
     configuration = Configuration.of(plan, recipe, data, hidden, kind)
     _expect_different(_masks(_roots(plan, hidden), plan, len(data.train.labels), recipe.ALPHA))
     configuration.keep(folder)

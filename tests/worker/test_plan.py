@@ -13,6 +13,7 @@ from torch import nn
 from ldsboard.subsets import commitment
 from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import recipes
+from worker.data import DataError
 from worker.plan import CONFIGURATION, HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.training import Job, Trainer, begin
 
@@ -96,6 +97,13 @@ def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
 def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no hidden seed"):
         begin(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
+
+
+def test_a_folder_is_not_begun_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path / "absent"))
+    with pytest.raises(DataError, match="See LDSBOARD_FASHION_MNIST"):
+        begin(replace(TINY, recipe="fashion5k-mlp"), tmp_path / "out", recipes.load, HIDDEN_SEED)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("engine", ["batched", "vmapped"])
