@@ -162,13 +162,18 @@ def test_the_seed_is_on_the_disk_before_it_replaces_the_one_there(
 ) -> None:
     """A power cut must not leave an empty hidden.json, the only copy of what draws the subsets."""
     done: list[str] = []
-    for name in ("fsync", "replace"):
 
-        def call(*arguments: object, name: str = name, real: Any = getattr(os, name)) -> None:
+    def watched(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*arguments: object) -> None:
             done.append(name)
             real(*arguments)
 
         monkeypatch.setattr(os, name, call)
+
+    watched("fsync")
+    watched("replace")
     bundles._write_hidden(protected / "hidden", HIDDEN)
     assert done == ["fsync", "replace"]
 
