@@ -17,6 +17,7 @@ Legend: M subsets, R runs, n training examples, N targets.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -244,10 +245,13 @@ def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
     np.save(folder / "margins.npy", hidden.margins_MRN.astype(np.float32))
     digests = {name: sha256(folder / name) for name in ("masks.npy", "margins.npy")}
     members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
-    # Replaced in one step: at no moment is the only copy of the seed half written.
+    # Replaced in one step: at no moment is the only copy of the seed half written, after a power cut neither.
     partial = folder / "hidden.json.partial"
     partial.touch(mode=0o600)
-    partial.write_text(json.dumps(members, indent=2) + "\n")
+    with partial.open("w") as file:
+        file.write(json.dumps(members, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(folder / "hidden.json")
 
 

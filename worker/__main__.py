@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.campaign import Trainers
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, highlight=False)
 DEFAULTS = Plan("")
 
 ShardSize = Annotated[
@@ -99,8 +99,10 @@ def train(
     own, kind = recipes.load(recipe), _kind(on, ray, gpus)
     if (out / CONFIGURATION).exists():
         begun = Configuration.read(out).plan
-        engine, group = begun.engine if engine in {None, AUTO} else engine, group or begun.group
-    plan = Plan(recipe, version, split, public, ranking, runs, group or own.GROUP, own.ENGINE, public_seed)
+        engine = begun.engine if engine in {None, AUTO} else engine
+        group = begun.group if group is None else group
+    together = own.GROUP if group is None else group
+    plan = Plan(recipe, version, split, public, ranking, runs, together, own.ENGINE, public_seed)
     if engine == AUTO or (engine, group, kind) == (None, None, device.GPU):
         plan = _fastest(plan, kind, group)
     elif engine:
@@ -119,6 +121,9 @@ def make_again(
     hidden: Annotated[
         Path | None, typer.Option(help="The operator's hidden.json; that of the folder when not given.")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Path of one's own recipe; when not given, the recipe of that name here.")
+    ] = None,
     shard_size: ShardSize = None,
     shards: Shards = "",
     processes: Processes = 0,
@@ -126,9 +131,9 @@ def make_again(
     gpus: Gpus = 0,
 ) -> None:
     """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
-    plan, seed, differences, kind = remake(benchmark, recipes.load, hidden)
+    plan, seed, differences, kind = remake(benchmark, recipes.load, hidden, recipe)
     for difference in differences:
-        console.print(f"The bytes may differ: {difference}.", markup=False, soft_wrap=True)
+        console.print(f"The bytes may differ: {difference}.", soft_wrap=True)
     if seed is not None and seed.keep(out) != seed:
         raise ConfigurationError(f"{out} holds another hidden seed than {benchmark}. Choose another folder.")
     campaign = Campaign(out, recipes.load, _trainers(kind, processes, ray, gpus), console, shard_size, shards, kind)
@@ -142,6 +147,13 @@ def _kind(on: str, ray: str, gpus: int) -> str:
         raise ConfigurationError(
             "expected a GPU that torch can use, got none. Train on the CPU, or install torch with CUDA."
         )
+    if on == device.GPU and ray and not gpus:
+        raise ConfigurationError("expected --gpus-per-shard of at least 1 with --ray and --device cuda, got 0")
+    if on == device.AUTO and ray and gpus and device.best() != device.GPU:
+        raise ConfigurationError(
+            "expected a GPU on this machine too, whose name is part of the configuration, got none. Start from a machine that "
+            "has the cluster's, or train on its cores with --gpus-per-shard 0."
+        )
     if on == device.AUTO:
         return device.CPU if ray and not gpus else device.best()
     return on
@@ -151,7 +163,7 @@ def _fastest(plan: Plan, kind: str, group: int | None) -> Plan:
     own = recipes.load(plan.recipe)
     tried = []
     for candidate in candidates(plan, own, data.load(own.DATASET), kind, group):
-        console.print(f"  {candidate}", markup=False)
+        console.print(f"  {candidate}", soft_wrap=True)
         tried.append(candidate)
     chosen = fastest(tried)
     console.print(f"The fastest is {chosen.engine}, K = {chosen.group}.", soft_wrap=True)
@@ -161,6 +173,10 @@ def _fastest(plan: Plan, kind: str, group: int | None) -> Plan:
 def _trainers(kind: str, processes: int, ray: str, gpus: int) -> Trainers:
     if ray:
         return partial(cluster.train, address=ray, gpus=gpus)
+    if gpus:
+        raise ConfigurationError(
+            f"expected --gpus-per-shard with --ray alone, got {gpus}. Without Ray each GPU has a process of its own."
+        )
     return partial(train_shards, count=processes or device.count(kind))
 
 
@@ -176,7 +192,7 @@ def _conclude(campaign: Campaign, outcome: Outcome) -> None:
     """Gather what is complete; say what is missing."""
     out = campaign.folder
     if outcome.absent:
-        console.print(f"Still missing: models {as_ranges(outcome.absent)}.")
+        console.print(f"Still missing: models {as_ranges(outcome.absent)}.", soft_wrap=True)
     if outcome.interrupted:
         console.print("Stopped as asked. The same command goes on from here.")
         raise typer.Exit(128 + signal.SIGINT)
@@ -189,7 +205,7 @@ def _conclude(campaign: Campaign, outcome: Outcome) -> None:
     elif outcome.models or not is_whole(out):
         gather(out)
     else:
-        console.print(f"{out} is complete.")
+        console.print(f"{out} is complete.", soft_wrap=True)
 
 
 @app.command()
@@ -207,7 +223,8 @@ def gather(
     made = manifest.provenance
     console.print(
         f"{manifest.name} version {manifest.version} is in {folder}: {made['models']} models, {made['seconds']} s of "
-        f"processor time, accuracy {made['accuracy_mean']}, ceiling {manifest.ceiling:.3f} ± {manifest.ceiling_std_error:.3f}"
+        f"processor time, accuracy {made['accuracy_mean']}, ceiling {manifest.ceiling:.3f} ± {manifest.ceiling_std_error:.3f}",
+        soft_wrap=True,
     )
 
 
@@ -217,8 +234,8 @@ app.command()(baseline)
 @app.command("bench")
 def show_bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Both MLPs when not given.")] = None,
-    group: Annotated[int | None, typer.Option(help="Models that train at once (K); as the recipe says.")] = None,
-    rounds: Annotated[int, typer.Option(help="How often the contenders take turns.")] = 3,
+    group: Annotated[int | None, typer.Option(min=1, help="Models that train at once (K); as the recipe says.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the contenders take turns.")] = 3,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -239,11 +256,14 @@ def main() -> None:
     try:
         app(_with_address(sys.argv[1:]))
     except OutOfMemory as error:
-        console.print(f"error: {error} {_advice(error)}", markup=False, soft_wrap=True)
+        console.print(f"error: {error} {_advice(error)}", soft_wrap=True)
         sys.exit(2)
     except (BundleError, ConfigurationError, DataError, ProcessError, ShardError) as error:
-        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        console.print(f"error: {error}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ProcessError) else 2)
+    except OSError as error:  # no room, no right to write, a disk that is gone
+        console.print(f"error: {error}. Shards that were finished are kept: mend this and start again.", soft_wrap=True)
+        sys.exit(1)
 
 
 def _with_address(arguments: list[str]) -> list[str]:

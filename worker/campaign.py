@@ -96,7 +96,7 @@ class Campaign:
             closing(self.trainers(job, interruption.until(todo))) as reports,
         ):
             self.console.print(f"{plan.recipe}: {models} of {len(plan.models)} models to train")
-            show(reports, Tally.of(len(plan.models), there), self.console, Log.beside(folder))
+            show(reports, Tally.of(len(plan.models), there, models), self.console, Log.beside(folder))
         absent = missing(read_all(folder, configuration.digest), len(plan.models))
         return Outcome(absent, models, interruption.asked)
 

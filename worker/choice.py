@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from worker import device
 from worker.engines import ENGINES, fitting
-from worker.memory import is_exhausted
+from worker.memory import OutOfMemory, is_exhausted
 from worker.training import Trainer
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def fastest(tried: list[Candidate]) -> Candidate:
 
     Raises
     ------
-    MemoryError
+    OutOfMemory
         There was room for none.
     """
     possible = [(candidate.seconds, candidate) for candidate in tried if candidate.seconds is not None]
     if not possible:
-        raise MemoryError("not one model could be trained")
+        raise OutOfMemory(min(candidate.group for candidate in tried), "no engine had room for them")
     return min(possible)[1]
 
 

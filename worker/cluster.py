@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 RETRIES = 3
 """How often a shard is trained again whose process or node was lost."""
 
-PINS = ("MKL_CBWR", "ATEN_CPU_CAPABILITY")
-"""What pins the arithmetic has to be the same on every node."""
-
 
 class Trained(NamedTuple):
     """A shard, the configuration that it was trained under there, and on which node and GPU."""
@@ -74,9 +71,9 @@ def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generat
 
 def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-    )  # as Ray itself advises: a task without a GPU sees none
+    # What Ray does by itself by now, said so that older versions do not warn of it. A task without a GPU of its own may see
+    # those of its node; it trains on a core all the same.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray  # noqa: PLC0415  # starting takes seconds and a gigabyte, which only who asks for it should pay
     except ImportError as error:
@@ -85,7 +82,7 @@ def _connect(address: str) -> Any:
     environment = {
         # What runs is this very code, whatever a node has installed; torch it has to have.
         "py_modules": [str(Path(str(package.__file__)).parent) for package in (ldsboard, worker)],
-        "env_vars": one_thread | {name: os.environ[name] for name in PINS if name in os.environ},
+        "env_vars": one_thread | {name: os.environ[name] for name in device.PINS if name in os.environ},
     }
     _expect_someone(address)
     local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}

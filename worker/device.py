@@ -24,6 +24,10 @@ KINDS = (CPU, GPU)
 AUTO = "auto"
 
 
+PINS = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
+"""What, in the environment, pins the arithmetic: it has to be the same wherever shards of one benchmark are trained."""
+
+
 def best() -> str:
     """Return the kind of device that trains fastest here: the GPU where there is one."""
     return GPU if torch.cuda.is_available() else CPU

@@ -59,8 +59,9 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).keep(folder)
     _expect_finite(shards, folder)
     margins, accuracy = _in_order(shards, kept.plan, plan)
-    with TemporaryDirectory() as kit:
-        write_kit(Path(kit), trainer)
+    with TemporaryDirectory() as temporary:
+        kit = Path(temporary, "kit")  # a folder within, since the temporary one is its owner's alone
+        write_kit(kit, trainer)
         return write_bundle(
             folder,
             _describe(trainer, kept, shards, accuracy["public"]),
@@ -68,7 +69,7 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
             margins_MRN=margins["public"],
             labels={name: part.labels for name, part in trainer.data.parts.items()},
             images={name: part.images for name, part in trainer.data.parts.items() if trainer.data.ships_images},
-            kit=Path(kit),
+            kit=kit,
             hidden=HiddenPart(hidden.seed, hidden.nonce, trainer.masks["hidden"], margins["hidden"])
             if hidden
             else None,

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from worker.models import Augmenting
 from worker.plan import recipe_file
@@ -60,14 +60,16 @@ a public subset, {streams}; reference model i has subset {reference} and run i.
 
 
 def write_kit(folder: Path, trainer: Trainer) -> None:
-    """Train the reference models and write a kit into an empty folder."""
+    """Train the reference models and write a kit into a new folder, for everyone to read as the umask allows."""
+    folder.mkdir()
     shutil.copyfile(recipe_file(trainer.recipe), folder / "recipe.py")
     for name, part in trainer.data.parts.items():
         np.save(folder / f"{name}_index.npy", part.index)
     for i, model in enumerate(trainer.train_references(REFERENCES)):
         # Batch normalisation's averages are in it; other layouts in memory than the plain one cannot be saved.
         state = {name: values.cpu().contiguous() for name, values in model.state_dict().items()}
-        save_file(state, folder / f"reference-{i}.safetensors")
+        # Not by save_file, which keeps a file from all but its owner.
+        (folder / f"reference-{i}.safetensors").write_bytes(save(state))
     data, streams = trainer.data, ["1 for its initialisation", "2 for the order of examples"]
     if isinstance(trainer.recipe, Augmenting):
         streams.append("3 for how they are altered at each visit")

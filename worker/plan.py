@@ -7,7 +7,6 @@ before the first model is trained); `worker.gathering` adds the benchmark.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.subsets import commitment
 from worker import device
+from worker.drafts import drafted
 from worker.engines import ENGINES
 from worker.models import Model, convolves, list_models
 
@@ -105,17 +105,20 @@ class HiddenSeed:
         Raises
         ------
         ConfigurationError
-            The seed given is not one of at most 128 bits, is the public one, or is not the one that the folder has.
+            The seed given is not one of at most 128 bits, is the public one, or is not the one that the folder has; or the
+            folder has lost the one that it was begun with.
         """
         try:
             seed = secrets.randbits(128) if given is None else int(given, 16)
-        except ValueError as error:
-            raise ConfigurationError("expected the hidden seed as hexadecimal digits") from error
+        except ValueError:
+            raise ConfigurationError("expected the hidden seed as hexadecimal digits") from None
         if not 0 <= seed < 2**128:
             raise ConfigurationError("expected a hidden seed of at most 128 bits: 32 hexadecimal digits")
         if seed == public_seed:
             raise ConfigurationError("expected a hidden seed other than the public one, which everyone can draw from")
-        found = cls(seed, secrets.token_bytes(16)).keep(folder)
+        begun = (folder / CONFIGURATION).exists() and Configuration.read(folder).commitment is not None
+        # Another seed in the place of a lost one would fit no shard there, and be in the way of the copy.
+        found = cls.read(folder / HIDDEN) if begun else cls(seed, secrets.token_bytes(16)).keep(folder)
         if given is not None and found.seed != seed:
             raise ConfigurationError(
                 f"{folder / HIDDEN} holds another hidden seed than the one given. Choose another folder."
@@ -142,24 +145,19 @@ class HiddenSeed:
             raise ConfigurationError(f"expected the hidden seed at {path}; it is missing. Put it back from a copy.")
         try:
             members = json.loads(path.read_text())
-            return cls(int(members["seed"], 16), bytes.fromhex(members["nonce"]))
-        except (ValueError, KeyError, TypeError):
+            found = cls(int(members["seed"], 16), bytes.fromhex(members["nonce"]))
+            commitment(found.seed, found.nonce)  # refuses what is too long or too short
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise ConfigurationError(
-                f"expected seed and nonce in hexadecimal digits in {path}. Put it back from a copy."
+                f"expected seed and nonce of 32 hexadecimal digits in {path}. Put it back from a copy."
             ) from None
+        return found
 
 
 def write_once(path: Path, members: dict[str, Any]) -> None:
     """Write a JSON file, readable by its owner alone, unless it exists; of several writers at once one wins, whole."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(members, indent=2) + "\n")
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    with drafted(path, once=True) as file:
+        file.write((json.dumps(members, indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -216,12 +214,24 @@ class Configuration:
 
     @classmethod
     def read(cls, folder: Path) -> Configuration:
-        """Read the configuration of a training folder."""
+        """Read the configuration of a training folder.
+
+        Raises
+        ------
+        ConfigurationError
+            There is none, or it is damaged.
+        """
         path = folder / CONFIGURATION
         if not path.exists():
             raise ConfigurationError(f"expected a training folder with a {CONFIGURATION}, got {folder}. Train first.")
-        members = json.loads(path.read_text())
-        return cls(**members | {"plan": Plan(**members["plan"])})
+        try:
+            members = json.loads(path.read_text())
+            return cls(**members | {"plan": Plan(**members["plan"])})
+        except (ValueError, LookupError, TypeError) as error:
+            raise ConfigurationError(
+                f"expected the configuration of a training folder in {path}, got: {error}. Delete the file and train with the "
+                "same options as before: it is written again, and shards of other options are refused."
+            ) from error
 
 
 def _flat(members: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -89,7 +89,10 @@ def _answers(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iter
     """Take one message from a process: a report, the wish for another task (None), or the text of an error."""
     try:
         kind, content = pipe.recv()
-    except (EOFError, ConnectionResetError) as error:
+        if kind == "idle" and (task := next(waiting, NO_MORE)) is not NO_MORE:
+            pipe.send(task)
+            return
+    except (EOFError, ConnectionError) as error:
         child = running.pop(pipe)
         child.join()
         reason = " (killed; the kernel does so when memory runs out)" if child.exitcode == -signal.SIGKILL else ""
@@ -97,11 +100,9 @@ def _answers(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iter
             f"a training process ended with exit code {child.exitcode}{reason}. Start again: finished shards are kept."
         ) from error
     if kind == "error":
-        raise ProcessError(f"a training process failed:\n{content}")
+        raise ProcessError(f"a training process failed:\n{content}Finished shards are kept: mend this and start again.")
     if kind == "report":
         yield content
-    elif (task := next(waiting, NO_MORE)) is not NO_MORE:
-        pipe.send(task)
     else:
         pipe.close()
         running.pop(pipe).join()

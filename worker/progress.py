@@ -47,19 +47,20 @@ class Log:
 
 @dataclass
 class Tally:
-    """How far the training of some models is: all of them, those that were there before, those trained since."""
+    """How far a training is: all models of the plan, those there before, those that this run is to train and has trained."""
 
     models: int
     before: int
     accuracy_sum: float
+    wanted: int
     trained: int = 0
     start: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, models: int, shards: Sequence[Shard]) -> Tally:
+    def of(cls, models: int, shards: Sequence[Shard], wanted: int) -> Tally:
         """Count the models of shards that exist."""
         accuracy = {shard.start + k: value for shard in shards for k, value in enumerate(shard.accuracy)}
-        return cls(models, len(accuracy), sum(accuracy.values()))
+        return cls(models, len(accuracy), sum(accuracy.values()), wanted)
 
     def add(self, report: Progress) -> None:
         """Count the models of a report."""
@@ -87,7 +88,7 @@ class Tally:
         return self.trained / (time.monotonic() - self.start)
 
     def __str__(self) -> str:
-        left = timedelta(seconds=round((self.models - self.done) / self.per_second))
+        left = timedelta(seconds=round((self.wanted - self.trained) / self.per_second))
         return f"{self.per_second:.3g} models/s  {left} left  accuracy {self.accuracy:.3f}"
 
 

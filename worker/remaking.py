@@ -30,7 +30,9 @@ class Remake(NamedTuple):
     kind: str
 
 
-def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None) -> Remake:
+def remake(
+    benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None, own: str | None = None
+) -> Remake:
     """Read how a benchmark was made, from ``public/benchmark.json`` and the hidden seed.
 
     Parameters
@@ -39,6 +41,8 @@ def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | N
         Its folder, of which nothing but the manifest is read.
     hidden_file
         The operator's ``hidden.json``; the folder's own when None.
+    own
+        Path of the recipe, where it is one's own; what the manifest calls it when None.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | N
     """
     path = benchmark / "public" / MANIFEST
     manifest = Manifest.read(path)
-    plan = _plan(manifest, path)
+    plan = _plan(manifest, path, own)
     recipe = load(plan.recipe)
     if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
         raise ConfigurationError(
@@ -68,13 +72,13 @@ def remake(benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | N
     return Remake(plan, hidden, _differences(manifest.provenance, now), kind)
 
 
-def _plan(manifest: Manifest, path: Path) -> Plan:
+def _plan(manifest: Manifest, path: Path, own: str | None) -> Plan:
     made = manifest.provenance
     if manifest.public_seed is None:
         raise BundleError(f"expected a public seed in {path}, got none: its subsets were not drawn here")
     try:
         return Plan(
-            recipe=manifest.recipe["name"],
+            recipe=own or manifest.recipe["name"],
             version=manifest.version,
             split=manifest.split,
             **made.get("planned", {name: manifest.subsets[name] for name in COUNTS}),

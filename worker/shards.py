@@ -8,12 +8,12 @@ Legend: k models of a shard, M subsets, R runs, N targets.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
+
+from worker.drafts import UNREADABLE, drafted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,12 +56,8 @@ class Shard:
         """Write the shard in one step: it is there whole, or not at all."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / shard_name(self.start, self.stop)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("wb") as file:
+        with drafted(path) as file:
             np.savez(file, configuration=np.array(configuration), **vars(self))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
 
     @classmethod
     def read(cls, path: Path, configuration: str) -> Shard:
@@ -75,15 +71,18 @@ class Shard:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 members: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-        except (BadZipFile, OSError, ValueError) as error:
-            raise ShardError(f"{path} is damaged ({error}). Delete it and train again.") from error
-        if (got := str(members.pop("configuration"))) != configuration:
+            got = str(members.pop("configuration"))
+            shard = cls(**members | {name: members[name].item() for name in ("start", "stop", "seconds")})
+        except UNREADABLE as error:
+            raise ShardError(
+                f"{path} is damaged ({str(error) or type(error).__name__}). Delete it and train again."
+            ) from error
+        if got != configuration:
             raise ShardError(
                 f"{path} was trained with another configuration: expected {configuration}, got {got}. "
                 "Delete it, or choose another folder."
             )
-        scalars = {name: members[name].item() for name in ("start", "stop", "seconds")}
-        return cls(**members | scalars)
+        return shard
 
 
 def shard_name(start: int, stop: int) -> str:

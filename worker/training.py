@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator
+from ldsboard.masks import count_duplicates
+from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator, subset_size
 from worker import data as datasets
 from worker import device, processes
-from worker.engines import ENGINES
+from worker.engines import ENGINES, expect_fitting
 from worker.memory import OutOfMemory, is_exhausted
 from worker.models import Augmenting
-from worker.plan import Configuration, ConfigurationError, HiddenSeed, Plan
+from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.shards import Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -103,11 +104,8 @@ class Trainer:
         )
         self.configuration = Configuration.of(plan, recipe, data, hidden, kind)
         self.plan = plan
-        self.roots = {"public": plan.public_seed} | ({"hidden": hidden.seed} if hidden else {})
-        self.masks = {
-            part: draw_masks(self.roots[part], count, len(data.train.labels), recipe.ALPHA)
-            for part, count in plan.subsets.items()
-        }
+        self.roots = _roots(plan, hidden)
+        self.masks = _masks(self.roots, plan, len(data.train.labels), recipe.ALPHA)
         self.models = plan.models
 
     def train_group(self, numbers: Sequence[int]) -> Margins:
@@ -225,18 +223,50 @@ def begin(
 
     Raises
     ------
+    DataError
+        The recipe's data cannot be had; nothing is written then.
     ConfigurationError
-        The folder was begun with another configuration, or the hidden seed does not fit.
+        The engine cannot train the recipe, the folder was begun with another configuration, the hidden seed does not fit, or
+        there are too few examples to draw so many different subsets from.
     """
     recipe = load(plan.recipe)
     if plan.split == "open" and hidden_seed is not None:
         raise ConfigurationError("expected no hidden seed for an open benchmark: all of its subsets are public")
+    if plan.split == "open" and (folder / HIDDEN).exists():
+        raise ConfigurationError(f"expected no {folder / HIDDEN} beside an open benchmark. Choose another folder.")
+    data = datasets.load(recipe.DATASET)
+    try:
+        expect_fitting(plan.engine, recipe)
+    except TypeError as error:
+        raise ConfigurationError(str(error)) from error
     hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
-    data = datasets.load(recipe.DATASET)
     configuration = Configuration.of(plan, recipe, data, hidden, kind)
+    _expect_different(_masks(_roots(plan, hidden), plan, len(data.train.labels), recipe.ALPHA))
     configuration.keep(folder)
     return Job(plan, folder, load, data, hidden, kind), configuration
+
+
+def _roots(plan: Plan, hidden: HiddenSeed | None) -> dict[str, int]:
+    """Return the root seed of every part."""
+    return {"public": plan.public_seed} | ({"hidden": hidden.seed} if hidden else {})
+
+
+def _masks(roots: Mapping[str, int], plan: Plan, n: int, alpha: float) -> dict[str, NDArray[np.bool_]]:
+    """Draw the subsets of every part, bool (M, n)."""
+    if not 0 < subset_size(alpha, n) < n:
+        raise ConfigurationError(f"expected an ALPHA that leaves some of {n} examples in and some out, got {alpha}")
+    return {part: draw_masks(roots[part], count, n, alpha) for part, count in plan.subsets.items()}
+
+
+def _expect_different(masks: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Refuse subsets that repeat, which no benchmark may hold: before they are trained."""
+    every_Mn = np.concatenate(list(masks.values()))
+    if repeated := count_duplicates(every_Mn):
+        raise ConfigurationError(
+            f"expected {len(every_Mn)} different subsets of {every_Mn.shape[1]} examples, got {repeated} that repeat another. "
+            "Take fewer subsets, or more examples."
+        )
 
 
 def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:

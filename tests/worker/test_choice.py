@@ -14,6 +14,7 @@ from worker import device
 from worker.choice import Candidate, candidates, fastest
 from worker.data import digits
 from worker.engines import fitting
+from worker.memory import OutOfMemory
 from worker.plan import Configuration
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
 
@@ -52,7 +53,7 @@ def test_what_has_no_room_is_not_chosen() -> None:
     ]
     assert fastest(tried).engine == "sequential"
     assert str(tried[0]) == "batched, K = 5: needs more memory than there is"
-    with pytest.raises(MemoryError):
+    with pytest.raises(OutOfMemory, match="2 models at once \\(K\\) need more memory than there is"):
         fastest([Candidate("vmapped", 2, None)])
 
 

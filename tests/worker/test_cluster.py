@@ -55,7 +55,9 @@ def test_a_killed_process_costs_no_shard_and_no_bit(tmp_path: Path) -> None:
     out, straight = tmp_path / "ray", tmp_path / "straight"
     # Two GPUs that Ray believes in: it assigns them as it does real ones, and the digits train on a core anyway.
     environment = os.environ | {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": 2, "GPU": 2})}
-    arguments = command("train", "digits-mlp", "--out", out, *OPTIONS, "--gpus-per-shard", "1", "--ray")
+    arguments = command(
+        "train", "digits-mlp", "--out", out, *OPTIONS, "--device", "cpu", "--gpus-per-shard", "1", "--ray"
+    )
     with subprocess.Popen(arguments, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE) as run:
         kill_one_that_trains(run)
         _, said = run.communicate()

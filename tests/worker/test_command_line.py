@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.worker.tiny import HIDDEN_SEED
+from worker import device
 from worker.__main__ import _advice, _with_address, main
 from worker.memory import OutOfMemory
 
@@ -68,6 +69,8 @@ def test_a_part_of_the_shards_waits_for_the_rest(worker: Callable[..., tuple[int
         (["train", "digits-mlp", "--out", "OUT", "--shard-size", "15"], "multiple of 20, the number of models"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "3"], "expected shards as a-b with a <= b < 20, got '3'"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "9-20"], "got '9-20'"),
+        (["train", "digits-mlp", "--out", "OUT", "--group", "0"], "group of at least 1, got 0"),
+        (["train", "digits-mlp", "--out", "OUT", "--gpus-per-shard", "1"], "--gpus-per-shard with --ray alone, got 1"),
         (["train", "digits-mlp", "--out", "OUT", "--split", "half"], "'protected' or 'open', got 'half'"),
     ],
 )
@@ -79,6 +82,32 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
     assert code == 2
     assert message in said
     assert not out.exists()
+
+
+def test_a_cluster_of_gpus_needs_one_here(
+    worker: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "best", lambda: device.CPU)
+    code, said = worker("train", "digits-mlp", "--out", tmp_path / "out", "--ray", "--gpus-per-shard", "1")
+    assert (code, "expected a GPU on this machine too" in said) == (2, True)
+    monkeypatch.setattr(device, "best", lambda: device.GPU)
+    code, said = worker("train", "digits-mlp", "--out", tmp_path / "out", "--ray", "--device", "cuda")
+    assert (code, "expected --gpus-per-shard of at least 1" in said) == (2, True)
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(
+    worker: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, said = worker("train", "digits-mlp", "--out", tmp_path / "file" / "out", *TINY_OPTIONS)
+    assert code == 1
+    assert said.startswith("error: [Errno 20] Not a directory")
+    assert said.endswith("mend this and start again.")
+
+
+def test_a_name_in_brackets_is_told_as_it_is(worker: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    code, said = worker("gather", tmp_path / "truth[/b]")
+    assert (code, "truth[/b]" in said) == (2, True)
 
 
 def test_out_of_memory_names_the_group_to_restart_with() -> None:

@@ -50,6 +50,7 @@ def test_without_a_licence_its_images_do_not_ship(tmp_path: Path) -> None:
         ),
         ({"train_labels": np.zeros(6)}, r"got uint8 \(6, 2, 2\) and float64 \(6,\)"),
         ({"target_labels": np.zeros(3, int)}, r"target_labels integers \(n,\), got uint8 \(2, 2, 2\) and int64 \(3,\)"),
+        ({"target_labels": np.array([1, -1])}, "target_labels from 0, got -1"),
         ({"train_labels": np.array([None] * 6)}, "Object arrays cannot be loaded"),
     ],
 )
@@ -66,7 +67,10 @@ def test_missing_arrays_are_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("text")
-    for name in ("absent.npz", "text.npz"):
+    (tmp_path / "empty.npz").touch()
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    for name in ("absent.npz", "text.npz", "empty.npz", "array.npz"):
         with pytest.raises(DataError, match=f"expected an .npz file of arrays at .*{name}"):
             load(str(tmp_path / name))
 

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     import pytest
 
 
+class Asked(dict[str, str]):
+    """An environment that writes down what it is asked for."""
+
+    def __init__(self, asked: list[str]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self._asked.append(name)
+        return default
+
+
 def test_another_device_than_there_is_is_refused(
     tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -35,6 +47,13 @@ def test_the_best_device_is_a_gpu_where_there_is_one() -> None:
 def test_a_benchmark_of_a_gpu_is_made_again_on_one_where_there_is_one() -> None:
     assert device.same({"gpu": "any"}) == device.best()
     assert device.same({"instruction_set": "AVX2"}) == device.CPU
+
+
+def test_every_pin_of_the_arithmetic_is_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("worker.device.os.environ", Asked(asked))
+    device.arithmetic(device.CPU, convolves=True)
+    assert {*asked, "ATEN_CPU_CAPABILITY"} == set(device.PINS)  # the one that torch itself reads
 
 
 def test_onednn_counts_where_there_are_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from ldsboard.subsets import commitment
 from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import recipes
-from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
+from worker.data import DataError
+from worker.plan import CONFIGURATION, HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.training import Job, Trainer, begin
 
 if TYPE_CHECKING:
@@ -94,6 +97,62 @@ def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
 def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no hidden seed"):
         begin(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
+
+
+def test_a_folder_is_not_begun_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path / "absent"))
+    with pytest.raises(DataError, match="See LDSBOARD_FASHION_MNIST"):
+        begin(replace(TINY, recipe="fashion5k-mlp"), tmp_path / "out", recipes.load, HIDDEN_SEED)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ["batched", "vmapped"])
+def test_an_engine_that_cannot_train_a_recipe_is_refused_before_the_folder_is_begun(
+    tmp_path: Path, engine: str
+) -> None:
+    curved = SimpleNamespace(
+        **vars(recipes.load("digits-mlp")) | {"build": lambda: nn.Sequential(nn.Linear(64, 10), nn.Tanh())}
+    )
+    with pytest.raises(ConfigurationError, match=f"the {engine} engine expects .* Train it with the sequential engine"):
+        begin(replace(TINY, engine=engine), tmp_path, lambda _: curved, HIDDEN_SEED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_benchmark_is_not_begun_beside_a_hidden_seed(tmp_path: Path) -> None:
+    HiddenSeed.obtain(tmp_path, None, public_seed=1)
+    with pytest.raises(ConfigurationError, match=r"expected no .*hidden\.json beside an open benchmark"):
+        begin(replace(TINY, split="open"), tmp_path, recipes.load)
+    assert not (tmp_path / CONFIGURATION).exists()
+
+
+@pytest.mark.parametrize("given", [None, HIDDEN_SEED])
+def test_a_lost_hidden_seed_is_not_replaced(job: Job, given: str | None) -> None:
+    (job.folder / HIDDEN).unlink()
+    with pytest.raises(ConfigurationError, match="Put it back from a copy"):
+        begin(TINY, job.folder, recipes.load, given)
+    assert not (job.folder / HIDDEN).exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"plan": {"mystery": 1}}'])
+def test_a_damaged_configuration_is_refused_by_name(job: Job, content: str) -> None:
+    (job.folder / CONFIGURATION).write_text(content)
+    with pytest.raises(
+        ConfigurationError, match=r"expected the configuration .*training\.json, got: .*Delete the file"
+    ):
+        begin(TINY, job.folder, recipes.load)
+    (job.folder / CONFIGURATION).unlink()
+    assert begin(TINY, job.folder, recipes.load)[0].hidden == job.hidden
+
+
+def test_subsets_that_repeat_are_refused_before_they_are_trained(tmp_path: Path) -> None:
+    few = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1 / 1200})
+    with pytest.raises(
+        ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d that repeat"
+    ):
+        begin(replace(TINY, public=40, ranking=60), tmp_path / "few", lambda _: few, HIDDEN_SEED)
+    none = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1.0})
+    with pytest.raises(ConfigurationError, match=r"some of 1200 examples in and some out, got 1\.0"):
+        begin(TINY, tmp_path / "none", lambda _: none, HIDDEN_SEED)
 
 
 def test_a_lost_hidden_seed_is_missed(tmp_path: Path) -> None:

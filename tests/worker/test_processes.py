@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from multiprocessing import Pipe, get_context
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,17 @@ def test_an_error_arrives_with_its_traceback() -> None:
 def test_a_killed_process_is_noticed() -> None:
     with pytest.raises(processes.ProcessError, match=r"exit code -9.*finished shards are kept"):
         list(processes.run(prepare, [1, 13], 2))
+
+
+def test_a_process_that_is_lost_between_two_tasks_is_noticed() -> None:
+    ours, theirs = Pipe()
+    theirs.send(("idle", None))
+    theirs.close()
+    lost = get_context("spawn").Process(target=os._exit, args=(3,))
+    lost.start()
+    lost.join()
+    with pytest.raises(processes.ProcessError, match=r"exit code 3.*finished shards are kept"):
+        list(processes._answers(ours, {ours: lost}, iter([1])))
 
 
 def test_nothing_to_do_starts_nothing() -> None:

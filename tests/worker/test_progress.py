@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +34,7 @@ def lines(log: Log) -> list[dict[str, object]]:
 def told(tmp_path: Path, *, terminal: bool) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=200, color_system=None)
-    show(REPORTS, Tally(20, 8, 7.2), console, Log.beside(tmp_path / "shards"))
+    show(REPORTS, Tally(20, 8, 7.2, 12), console, Log.beside(tmp_path / "shards"))
     return screen.getvalue()
 
 
@@ -41,6 +42,12 @@ def test_a_terminal_shows_models_done_speed_time_left_and_accuracy(tmp_path: Pat
     last = told(tmp_path, terminal=True).splitlines()[-2]  # below it, the cursor comes back
     assert "20/20" in last
     assert "models/s  0:00:00 left  accuracy 0.930" in last  # (7.2 + 11.4) / 20: what was there before counts
+
+
+def test_the_time_left_is_that_of_the_models_that_this_run_trains() -> None:
+    tally = Tally(2000, 0, 0.0, wanted=8, start=time.monotonic() - 4)
+    tally.add(Progress(4, 3.6))
+    assert "0:00:04 left" in str(tally)  # not half an hour: others train the others
 
 
 def test_a_batch_job_prints_a_line_for_each_shard(tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_a_training_that_failed_is_logged_as_such(tmp_path: Path) -> None:
 
     log = Log.beside(tmp_path)
     with pytest.raises(ProcessError):
-        show(fail(), Tally(20, 8, 7.2), Console(file=io.StringIO()), log)
+        show(fail(), Tally(20, 8, 7.2, 12), Console(file=io.StringIO()), log)
     assert [line["event"] for line in lines(log)] == ["begun", "failed"]
     assert lines(log)[1] | {"time": ""} == {
         "time": "",

@@ -17,6 +17,7 @@ from tests.worker.tiny import ROOT
 from worker import recipes
 from worker.gathering import gather
 from worker.plan import ConfigurationError, Plan
+from worker.remaking import remake
 from worker.training import begin
 
 if TYPE_CHECKING:
@@ -68,6 +69,21 @@ def test_its_kit_is_read_as_the_kit_says(written: Path) -> None:
     assert float(done.stdout) > 0.9
 
 
+def test_it_can_be_made_again_by_the_path_of_its_recipe(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(written)  # where the recipe looks for its data
+    again = remake(written / "flowers", recipes.load, own="flowers_net.py")
+    assert (again.plan.recipe, again.plan.public, again.differences) == ("flowers_net.py", 10, [])
+    with pytest.raises(ConfigurationError, match=r"or a path .*, got 'flowers-net'"):
+        remake(written / "flowers", recipes.load)
+
+
+def test_its_kit_is_for_everyone_to_read(written: Path) -> None:
+    kit = written / "flowers" / "public" / "kit"
+    plain = written / "flowers.py"  # written as any file is
+    assert {path.stat().st_mode for path in kit.iterdir()} == {plain.stat().st_mode}
+    assert kit.stat().st_mode == kit.parent.stat().st_mode
+
+
 def test_without_a_licence_the_benchmark_holds_no_images(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +98,24 @@ def test_without_a_licence_the_benchmark_holds_no_images(
     public = tmp_path / "flowers" / "public"
     assert {path.stem for path in public.glob("*.npy")} == {"masks", "margins", "train_labels", "target_labels"}
     assert "images = ...  # uint8 (50, 4)" in (public / "kit" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "message"),
+    [
+        ('ENGINE, GROUP = "sequential", 1', "", "expected a recipe with ENGINE, GROUP in .*flowers_net.py"),
+        ("    momentum: float = 0.9  # of Adam", "", r"expected a recipe with SETTINGS\.momentum in"),
+        ('NAME = "flowers-net"', 'NAME = "Flowers, net"', "NAME of small letters, .*, got 'Flowers, net'"),
+    ],
+)
+def test_a_recipe_that_lacks_something_is_refused_before_it_trains(
+    tmp_path: Path, line: str, instead: str, message: str
+) -> None:
+    text = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[1]
+    assert line in text
+    (tmp_path / "flowers_net.py").write_text(text.replace(line, instead))
+    with pytest.raises(ConfigurationError, match=message):
+        recipes.load(str(tmp_path / "flowers_net.py"))
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:

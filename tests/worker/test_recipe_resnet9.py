@@ -161,7 +161,6 @@ def test_a_model_does_not_depend_on_those_trained_before(small: Trainer) -> None
 def test_kit_gives_the_margins_of_the_reference_models(small: Trainer, tmp_path: Path) -> None:
     """By the very lines of its README, run in its folder, with the running averages that the state holds."""
     kit = tmp_path / "kit"
-    kit.mkdir()
     write_kit(kit, small)
     np.save(tmp_path / "target_labels.npy", small.data.target.labels)
     text = (kit / "README.md").read_text()

@@ -90,11 +90,21 @@ def test_another_hidden_seed_is_refused(original: Path, tmp_path: Path) -> None:
         remake(original, recipes.load, other)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"seed": "xyz", "nonce": "secret"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"seed": "xyz", "nonce": "secret"}',
+        '{"seed": "00", "nonce": "5ec3"}',
+        f'{{"seed": "{"f" * 33}", "nonce": "{"00" * 16}"}}',
+    ],
+)
 def test_a_damaged_hidden_file_is_refused_and_not_repeated(original: Path, tmp_path: Path, content: str) -> None:
     damaged = tmp_path / "hidden.json"
     damaged.write_text(content)
-    with pytest.raises(ConfigurationError, match="expected seed and nonce in hexadecimal") as error:
+    with pytest.raises(ConfigurationError, match="expected seed and nonce of 32 hexadecimal") as error:
         remake(original, recipes.load, damaged)
     assert "secret" not in str(error.value)
 

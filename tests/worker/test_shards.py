@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,26 @@ def test_a_damaged_shard_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "models-000000-000004.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ShardError, match=r"is damaged .*Delete it"):
+        read_all(tmp_path, "abc")
+
+
+def foreign(**members: object) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **members)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", foreign(a=1), foreign(configuration="abc"), b"\x93NUMPY"])
+def test_what_is_no_shard_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "models-000000-000004.npz").write_bytes(content)
+    with pytest.raises(ShardError, match=r"models-000000-000004.npz is damaged .*Delete it"):
+        read_all(tmp_path, "abc")
+
+
+def test_an_array_in_place_of_a_shard_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "models-000000-000004.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ShardError, match="is damaged"):
         read_all(tmp_path, "abc")
 
 

@@ -30,6 +30,8 @@ def baseline(
     """Compute the scores of a baseline from the kit and the public subsets, and print what it cost as one line of JSON."""
     if name not in BASELINES:
         raise typer.BadParameter(f"expected one of {', '.join(BASELINES)}, got {name!r}", param_hint="NAME")
+    if not out.parent.is_dir():  # said now, not after an hour of attributing
+        raise typer.BadParameter(f"expected a folder at {out.parent}, got none", param_hint="--out")
     device.use_one_thread()
     folder = Path(benchmark)
     material = Material.open(folder if (folder / "public").is_dir() else pulled(benchmark))

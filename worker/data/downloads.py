@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from hashlib import file_digest
+import hashlib
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from ldsboard import cache
 from worker.data.dataset import DataError
+from worker.drafts import EVERYONE, drafted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,32 +34,28 @@ def fetch(url: str, sha256: str) -> Path:
     """
     path = folder() / url.rpartition("/")[2]
     if path.exists():
-        _check(path, path, sha256)
+        with path.open("rb") as file:
+            _check(hashlib.file_digest(file, "sha256").hexdigest(), path, sha256)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Under a name of this process until it is whole: others may fetch the same file.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    found = hashlib.sha256()
     try:
         with (
             Console(stderr=True).status(f"downloading {url}"),
             httpx.stream("GET", url, timeout=TIMEOUT, follow_redirects=True) as answer,
-            draft.open("wb") as file,
+            drafted(path, mode=EVERYONE) as file,
         ):
             answer.raise_for_status()
             for block in answer.iter_raw():
                 file.write(block)
-        _check(draft, url, sha256)
-        draft.replace(path)
+                found.update(block)
+            _check(found.hexdigest(), url, sha256)
     except httpx.HTTPError as error:
         raise DataError(f"expected a download from {url}, got: {error or type(error).__name__}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 
-def _check(path: Path, origin: Path | str, sha256: str) -> None:
-    with path.open("rb") as file:
-        found = file_digest(file, "sha256").hexdigest()
+def _check(found: str, origin: Path | str, sha256: str) -> None:
     if found != sha256:
         raise DataError(
             f"expected {origin} with sha256 {sha256}, got {found}. It is damaged, or not the file published."

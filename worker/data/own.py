@@ -7,11 +7,11 @@ It holds train_images and target_images, uint8, (n, ...) and (N, ...); train_lab
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
 from worker.data.dataset import DataError, Dataset, Part
+from worker.drafts import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,13 +26,15 @@ def own(path: Path) -> Dataset:
     Raises
     ------
     DataError
-        There is none, or an array is missing, of another type, or of another length than its partner.
+        There is none, or an array is missing, of another type, or of another length than its partner, or a label is negative.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, BadZipFile) as error:
-        raise DataError(f"expected an .npz file of arrays at {path}, got: {error}") from error
+    except UNREADABLE as error:
+        raise DataError(
+            f"expected an .npz file of arrays at {path}, got: {str(error) or type(error).__name__}"
+        ) from error
     texts = {key: str(arrays[key]) for key in ("name", "source", "licence") if key in arrays}
     about = {"name": path.stem, "source": "not stated"} | texts
     licence = about.pop("licence", "")
@@ -49,4 +51,6 @@ def _part(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Part:
             f"expected {name}_images uint8 (n, ...) and {name}_labels integers (n,), got {images.dtype} {images.shape} and "
             f"{labels.dtype} {labels.shape}. Other numbers fit as bytes: values.astype('float32').view('uint8')."
         )
+    if labels.min() < 0:
+        raise DataError(f"expected {name}_labels from 0, got {labels.min()}. Number the classes 0, 1, 2, ...")
     return Part(images.astype(np.uint8), labels.astype(np.int64), np.arange(len(labels)))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from worker.engines.batched import train_batched
+from worker.engines.batched import linear_layers, train_batched
 from worker.engines.sequential import train_sequential
-from worker.engines.vmapped import train_vmapped
+from worker.engines.vmapped import stackable, train_vmapped
 from worker.models import Stackable
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ class Engine(Protocol):
 
 
 ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}
+
+
+def expect_fitting(name: str, recipe: Recipe) -> None:
+    """Check that an engine can train a recipe, before anything is trained.
+
+    Raises
+    ------
+    TypeError
+        It cannot; the message says what it expects.
+    """
+    if name == "batched":
+        linear_layers(recipe.build())
+    elif name == "vmapped":
+        stackable(recipe)
 
 
 def fitting(recipe: Recipe) -> list[str]:

@@ -51,7 +51,7 @@ class Stack:
     """
 
     def __init__(self, models: Sequence[nn.Module], momentum: float, decay: float) -> None:
-        rows = list(zip(*[_linear_layers(model) for model in models], strict=True))
+        rows = list(zip(*[linear_layers(model) for model in models], strict=True))
         stacked = [torch.stack([layer.weight.detach() for layer in row]) for row in rows]
         stacked += [torch.stack([layer.bias.detach() for layer in row]).unsqueeze(2) for row in rows]
         sizes = [values.numel() for values in stacked]
@@ -130,14 +130,21 @@ class Stack:
                 layer.bias.data.copy_(stacked.bias_Ko1[k, :, 0])
 
 
-def _linear_layers(model: nn.Module) -> list[nn.Linear]:
+def linear_layers(model: nn.Module) -> list[nn.Linear]:
+    """Return the layers of a multilayer perceptron.
+
+    Raises
+    ------
+    TypeError
+        The model is something else.
+    """
     kinds = [type(module) for module in model.children()]
     layers = [module for module in model.children() if isinstance(module, nn.Linear) and module.bias is not None]
     expected = [nn.Linear, *[nn.ReLU, nn.Linear] * max(len(layers) - 1, 0)]
     if not isinstance(model, nn.Sequential) or kinds != expected or not layers:
         raise TypeError(
             "the batched engine expects an nn.Sequential of Linear layers with bias and ReLU between them, "
-            f"got {model}. Train it with the sequential engine."
+            f"got {' '.join(str(model).split())}. Train it with the sequential engine."
         )
     return layers
 

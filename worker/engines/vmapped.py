@@ -29,6 +29,22 @@ if TYPE_CHECKING:
     from worker.models import Recipe
 
 
+def stackable(recipe: Recipe) -> Stackable:
+    """Return a recipe that hands down the parts of its loop.
+
+    Raises
+    ------
+    TypeError
+        It does not.
+    """
+    if not isinstance(recipe, Stackable):
+        raise TypeError(
+            f"the vmapped engine expects a recipe with altered, loss and optimizer, got {recipe.NAME} without. "
+            "Train it with the sequential engine."
+        )
+    return recipe
+
+
 def train_vmapped(
     recipe: Recipe,
     models: Sequence[nn.Module],
@@ -43,13 +59,10 @@ def train_vmapped(
     TypeError
         The recipe does not hand down the parts of its loop.
     """
-    if not isinstance(recipe, Stackable):
-        raise TypeError(
-            f"the vmapped engine expects a recipe with altered, loss and optimizer, got {recipe.NAME} without"
-        )
+    parts = stackable(recipe)
     skeleton = deepcopy(models[0]).train().to("meta")
     parameters, buffers = stack_module_state([model.train() for model in models])
-    optimizer = recipe.optimizer(parameters.values())
+    optimizer = parts.optimizer(parameters.values())
 
     def loss(
         parameters: dict[str, torch.Tensor],
@@ -57,12 +70,12 @@ def train_vmapped(
         inputs_Bd: torch.Tensor,
         labels_B: torch.Tensor,
     ) -> torch.Tensor:
-        return recipe.loss(partial(functional_call, skeleton, (parameters, buffers)), inputs_Bd, labels_B)
+        return parts.loss(partial(functional_call, skeleton, (parameters, buffers)), inputs_Bd, labels_B)
 
     for batch_KB, learning_rate in recipe.batches(order_KEm):
         K, B = batch_KB.shape[:2]
         visits = batch_KB.flatten(0, 1)
-        inputs = recipe.altered(inputs_nd, visits)
+        inputs = parts.altered(inputs_nd, visits)
         examples_KB = batch_KB[..., 0] if isinstance(recipe, Augmenting) else batch_KB
         losses_K = torch.vmap(loss)(parameters, buffers, inputs.view(K, B, *inputs.shape[1:]), labels_n[examples_KB])
         optimizer.param_groups[0]["lr"] = learning_rate

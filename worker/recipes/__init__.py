@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -9,13 +10,16 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, cast
 
+from worker.models import Recipe, Settings
 from worker.plan import ConfigurationError
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
-    from worker.models import Recipe
+NAME = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
+"""What a server takes for the name of a benchmark."""
 
 
 def names() -> list[str]:
@@ -29,7 +33,7 @@ def load(name: str) -> Recipe:
     Raises
     ------
     ConfigurationError
-        There is none of that name, or no such file.
+        There is none of that name, or no such file, or it lacks what a recipe has.
     """
     if name.endswith(".py"):
         return _from_file(Path(name))
@@ -47,4 +51,23 @@ def _from_file(path: Path) -> Recipe:
     spec = cast("ModuleSpec", spec_from_file_location(name, path))
     module = sys.modules[name] = module_from_spec(spec)  # dataclasses look up their module while they are defined
     cast("Loader", spec.loader).exec_module(module)
+    _expect_whole(module, path)
     return cast("Recipe", module)
+
+
+def _expect_whole(module: ModuleType, path: Path) -> None:
+    """Refuse a file without what is asked for after hours of training, if not before."""
+    lacking = _lacking(module, Recipe)
+    lacking += [f"SETTINGS.{name}" for name in _lacking(getattr(module, "SETTINGS", None), Settings)]
+    if lacking:
+        raise ConfigurationError(
+            f"expected a recipe with {', '.join(lacking)} in {path}, got none. docs/recipes.md has an example."
+        )
+    if not re.fullmatch(NAME, module.NAME):
+        raise ConfigurationError(
+            f"expected a NAME of small letters, digits and single hyphens in {path}, such as flowers-net, got {module.NAME!r}"
+        )
+
+
+def _lacking(thing: object, protocol: type) -> list[str]:
+    return [name for name in vars(protocol) if not name.startswith("_") and not hasattr(thing, name)]

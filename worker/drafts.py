@@ -1,0 +1,56 @@
+"""Files that are there whole or not at all, after a power cut too: they get their name once all of them is on the disk."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
+from zipfile import BadZipFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OWNER, EVERYONE = 0o600, 0o666
+"""Who may read a file and write to it, as far as the umask lets them."""
+
+UNREADABLE = (BadZipFile, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError)
+"""What zipfile and numpy raise on an ``.npz`` that was not written so, and was cut short, or that is something else."""
+
+
+@contextmanager
+def drafted(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[BinaryIO]:
+    """Give a file to write to, which becomes `path` at the end of the block; an error in it leaves nothing behind.
+
+    Parameters
+    ----------
+    mode
+        Who may use the file.
+    once
+        Leave `path` as it is where it exists by then: of several writers at once one wins.
+    """
+    # A random name: the number of a process is the same in many containers, which may share this folder.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if once:
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        else:
+            draft.replace(path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk: without this a power cut may take the file's."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
