@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 from sqlalchemy.pool import QueuePool
 
 from app.api import problems
-from app.db.models import State
+from app.db.accounts import User
+from app.db.models import State, Submission
 from app.pages import problems as pages
 from app.rooms import recover_lost
 from app.sandbox.scorer import Scorer
@@ -105,6 +106,11 @@ def test_a_publication_copies_its_arrays_while_others_write(service: Service, to
         assert benchmarks.find(session, "slow").version == 1
 
 
+def _states(service: Service, owner: str) -> list[str]:
+    with service.database.read() as session:
+        return list(session.scalars(select(Submission.state).join(User).where(User.name == owner)))
+
+
 def test_an_upload_whose_end_could_not_be_written_is_given_up_while_the_server_runs(
     service: Service, wide: Example
 ) -> None:
@@ -112,7 +118,8 @@ def test_an_upload_whose_end_could_not_be_written_is_given_up_while_the_server_r
     content = npy(wide.scores())
     before = service.log.read_text().count("database.busy")
     with begin(service, token, content, len(content) - 1, kind="ranked"):
-        until(lambda: service.submit(token, "wide", content).status_code == 429, "an upload that takes the quota")
+        until(lambda: _states(service, "cleo") == [State.UPLOADING], "an upload that takes the quota")
+        assert service.submit(token, "wide", content).status_code == 429
         lock = _in_use(service.database)
         lock.__enter__()
     until(lambda: service.log.read_text().count("database.busy") > before, "an end that could not be written")
