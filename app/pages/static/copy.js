@@ -20,4 +20,9 @@ function addButton(pre) {
   frame.append(pre, button);
 }
 
-if (navigator.clipboard) document.querySelectorAll("pre[data-copy]").forEach(addButton);
+const addButtons = (part) => part.querySelectorAll(":not(.copyable) > pre[data-copy]").forEach(addButton);
+
+if (navigator.clipboard) {
+  addButtons(document);
+  addEventListener("htmx:load", ({ detail }) => addButtons(detail.elt)); // what takes the place of something later
+}
