@@ -220,7 +220,7 @@ def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
 
 def lines_under(text: str, heading: str) -> str:
     """Return the first block of code after a heading, as one would copy it."""
-    block = re.search(rf">{heading}<.*?<pre><code>(.*?)</code></pre>", text, re.DOTALL)
+    block = re.search(rf">{heading}<.*?<pre data-copy><code>(.*?)</code></pre>", text, re.DOTALL)
     assert block
     return unescape(block[1])
 
