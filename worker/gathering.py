@@ -150,7 +150,7 @@ def _describe(
         "title": recipe.TITLE,
         "description": recipe.DESCRIPTION,
         "licence": trainer.data.licence,
-        "dataset": trained.dataset,
+        "dataset": trainer.data.for_manifest(),
         "recipe": {"name": recipe.NAME, **trained.settings},
         "alpha": recipe.ALPHA,
         "output_function": "margin",

@@ -59,7 +59,7 @@ def remake(
         raise ConfigurationError(
             f"expected the recipe {plan.recipe} of the kit of {path}, got another. Use the version that made it."
         )
-    if json.loads(json.dumps(data.load(recipe.DATASET).describe())) != manifest.dataset:
+    if json.loads(json.dumps(data.load(recipe.DATASET).for_manifest())) != manifest.dataset:
         raise ConfigurationError(f"expected the data set that {path} describes, got another of that name")
     hidden = None
     if plan.split == "protected":

@@ -12,6 +12,7 @@ from ldsboard.subsets import draw_masks
 from tests.app.benchmarks import publish
 from tests.worker.tiny import ROOT
 from worker import recipes
+from worker.data import fashion
 from worker.baselines.material import Material
 from worker.data import Dataset, Part
 from worker.plan import Plan
@@ -33,6 +34,12 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 def test_fashion_is_among_them() -> None:
     assert "fashion5k-mlp" in [folder.name for folder in SHIPPED]
+
+
+def test_their_classes_have_names(bundle: Bundle) -> None:
+    classes = bundle.manifest.dataset["classes"]
+    assert set(bundle.array("train_labels")) == set(range(len(classes)))
+    assert (bundle.folder.name, tuple(classes)) == ("fashion5k-mlp", fashion.CLASSES)
 
 
 def test_nothing_of_them_is_hidden(bundle: Bundle) -> None:

@@ -40,6 +40,7 @@ DIGESTS = {
 }
 BATCHES, IN_BATCH, FIRST = 5, 10_000, 1000
 # What tarfile, numpy and pickle raise on files that are something else.
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 UNREADABLE = (
     OSError,
     EOFError,
@@ -107,7 +108,9 @@ def read(path: Path) -> Dataset:
         "source": "https://www.cs.toronto.edu/~kriz/cifar.html (Krizhevsky 2009)",
         "split": "the first 1,000 of each of the five training batches to train on, the first 1,000 of the test batch as targets",
     }
-    return Dataset(train, target, about, licence="Apache-2.0, photographs not included", ships_images=False)
+    return Dataset(
+        train, target, about, licence="Apache-2.0, photographs not included", ships_images=False, classes=CLASSES
+    )
 
 
 def _from_npz(path: Path) -> tuple[Part, Part]:

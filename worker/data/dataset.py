@@ -44,6 +44,8 @@ class Dataset:
         Under which a benchmark of them ships.
     ships_images
         Whether that benchmark may hold the images; otherwise it says only which they are.
+    classes
+        What the labels 0, 1, … stand for, if that has a name.
     """
 
     train: Part
@@ -51,6 +53,7 @@ class Dataset:
     about: dict[str, Any]
     licence: str
     ships_images: bool = True
+    classes: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -69,6 +72,10 @@ class Dataset:
     def describe(self) -> dict[str, Any]:
         """Return name, source and the sha256 of every decoded array."""
         return self.about | {"sha256": self.digests}
+
+    def for_manifest(self) -> dict[str, Any]:
+        """Return what a manifest says: the description, and the names of the classes, on which no model depends."""
+        return self.describe() | ({"classes": list(self.classes)} if self.classes else {})
 
     def verified(self, expected: Mapping[str, str]) -> Self:
         """Return the data set if these are the digests of its arrays: so that every source gives the same bytes.

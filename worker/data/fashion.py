@@ -37,6 +37,18 @@ DIGESTS = {
     "target_labels": "204202495be82cb26f3ae3e23f4ea2c1cba8b64b0e03d04acaa36af68ffc0847",
 }
 TRAIN, TARGETS = 5000, 1000
+CLASSES = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 UBYTE = 8  # the code of unsigned bytes in an idx header
 
 
@@ -94,7 +106,7 @@ def read(folder: Path) -> Dataset:
         "source": "https://github.com/zalandoresearch/fashion-mnist (Xiao, Rasul and Vollgraf 2017)",
         "split": "the first 5,000 training images to train on, the first 1,000 test images as targets",
     }
-    return Dataset(part("train", TRAIN), part("t10k", TARGETS), about, licence="MIT")
+    return Dataset(part("train", TRAIN), part("t10k", TARGETS), about, licence="MIT", classes=CLASSES)
 
 
 def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
