@@ -12,9 +12,8 @@ from ldsboard.subsets import draw_masks
 from tests.app.benchmarks import publish
 from tests.worker.tiny import ROOT
 from worker import recipes
-from worker.data import fashion
 from worker.baselines.material import Material
-from worker.data import Dataset, Part
+from worker.data import Dataset, Part, fashion
 from worker.plan import Plan
 from worker.training import Trainer
 
