@@ -131,7 +131,7 @@ def test_pages_follow_each_other_in_place(visitor: Visitor) -> None:
 def test_badge_is_a_picture(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy")
     page.get_by_text("A badge for a paper").click()
-    badge = page.get_by_alt_text("Badge of the first entry")
+    badge = page.get_by_alt_text("Badge of the entry at the top")
     badge.scroll_into_view_if_needed()
     badge.evaluate("badge => badge.decode()")
     assert int(badge.evaluate("badge => badge.naturalWidth")) > 100

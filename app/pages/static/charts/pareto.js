@@ -19,17 +19,33 @@ charts.pareto = (table, width) => {
   const [left, right] = [least / 1.6, Math.max(most, least * 10) * 1.6];
   const all = entries.map(({ lds }) => lds);
   const [low, high] = [Math.min(0, ...all) - 0.03, Math.max(ceiling ?? 0, ...all) + 0.05];
-  // Where labels would lie; the best come first, and one that would cover another is left out.
-  const boxes = front.map((entry) => {
-    const x = (Math.log(entry.seconds / left) / Math.log(right / left)) * inner;
+  const places = entries.map((entry) => ({
+    entry,
+    x: (Math.log(entry.seconds / left) / Math.log(right / left)) * inner,
+    y: ((high - entry.lds) / (high - low)) * tall,
+  }));
+  // Labels lie to the upper right of their dot, or to another side where that has no room; the front comes first, from its best.
+  const sides = [["start", -9], ["end", -9], ["start", 9], ["end", 9]].map(([textAnchor, dy]) => ({ textAnchor, dy, dx: textAnchor === "start" ? 8 : -8 }));
+  const beside = ({ entry, x, y }, side) => {
     const long = short(name(entry)).length * CHARACTER + 8;
-    const isAtEdge = x + long > inner;
-    return { entry, isAtEdge, start: isAtEdge ? x - long : x, end: isAtEdge ? x : x + long, y: ((high - entry.lds) / (high - low)) * tall };
-  });
-  const covers = (a, b) => Math.abs(a.y - b.y) < LINE && a.start < b.end && b.start < a.end;
-  const labelled = boxes.reverse().reduce((kept, box) => (kept.some((other) => covers(other, box)) ? kept : [...kept, box]), []);
-  const named = (some, textAnchor, dx) =>
-    Plot.text(some.map(({ entry }) => entry), { x: "seconds", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy: -9, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 });
+    const [start, end] = side.textAnchor === "start" ? [x + 4, x + long] : [x - long, x - 4];
+    return { entry, ...side, start, end, y: y + side.dy };
+  };
+  const isFree = (box, kept) =>
+    box.start >= 0 &&
+    box.end <= inner &&
+    kept.every((other) => Math.abs(other.y - box.y) >= LINE || box.end <= other.start || other.end <= box.start) &&
+    places.every(({ entry, x, y }) => entry === box.entry || Math.abs(y - box.y) > LINE - 4 || x < box.start - 5 || x > box.end + 5);
+  const ranked = [...places].sort((a, b) => front.includes(b.entry) - front.includes(a.entry) || b.entry.lds - a.entry.lds);
+  const labelled = ranked.reduce((kept, place) => {
+    const box = sides.map((side) => beside(place, side)).find((candidate) => isFree(candidate, kept));
+    return box ? [...kept, box] : kept; // a crowd's labels would cover each other
+  }, []);
+  const named = ({ textAnchor, dx, dy }) =>
+    Plot.text(
+      labelled.filter((box) => box.textAnchor === textAnchor && box.dy === dy).map(({ entry }) => entry),
+      { x: "seconds", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 },
+    );
   const powers = Array.from({ length: 24 }, (_, i) => 10 ** (i - 9)).filter((tick) => tick >= left && tick <= right);
   const every = Math.ceil((powers.length * 64) / inner); // pixels of a label
   const ticks = powers.filter((_, i) => i % every === 0);
@@ -47,8 +63,7 @@ charts.pareto = (table, width) => {
       Plot.ruleY(ceiling === undefined ? [] : [ceiling], { stroke: "var(--ceiling)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
       Plot.text(ceiling === undefined ? [] : [ceiling], { y: (value) => value, text: () => "ceiling", frameAnchor: "right", textAnchor: "end", dy: -8, fill: "var(--ceiling)" }),
       Plot.line(front, { x: "seconds", y: "lds", curve: "step-after", stroke: "var(--accent)", strokeWidth: 1.5, strokeOpacity: 0.7 }),
-      named(labelled.filter(({ isAtEdge }) => !isAtEdge), "start", 8),
-      named(labelled.filter(({ isAtEdge }) => isAtEdge), "end", -8),
+      ...sides.map(named),
       Plot.dot(entries, {
         x: "seconds",
         y: "lds",
