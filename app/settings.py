@@ -12,6 +12,9 @@ from sqlalchemy import URL, make_url
 
 from ldsboard.formats import HEADER_LIMIT
 
+SHORTEST_KEY = 32
+"""Characters of a key that signs cookies, at least."""
+
 
 class Settings(BaseSettings):
     """Everything that an operator can set, each as ``LDSBOARD_`` and its name in capitals."""
@@ -56,7 +59,8 @@ class Settings(BaseSettings):
     github_client_secret: SecretStr = Field(default=SecretStr(""), description="The secret that goes with that.")
     github_url: str = Field(default="https://github.com", description="Address of GitHub, or of one's own.")
     session_key: SecretStr = Field(
-        default=SecretStr(""), description="Signs the cookies of the pages; by default a file in the data folder."
+        default=SecretStr(""),
+        description="Signs the cookies of the pages, at least 32 characters; by default a file in the data folder.",
     )
     scoring_processes: int = Field(default=1, ge=1, le=64, description="Score files evaluated at the same time.")
 
@@ -65,6 +69,13 @@ class Settings(BaseSettings):
     def _is_an_address(cls, value: str) -> str:
         TypeAdapter(HttpUrl).validate_python(value)
         return value.rstrip("/")
+
+    @field_validator("session_key")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value) < SHORTEST_KEY:
+            raise ValueError(f"expected a key of at least {SHORTEST_KEY} random characters, got {len(value)}")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

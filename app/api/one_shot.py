@@ -76,7 +76,7 @@ async def submit(
         reserved, known = await run_in_threadpool(_reserve, rooms, account, entry, arrival.start, idempotency_key)
         if known:
             await body.receive()
-            await run_in_threadpool(_check_repeated, rooms, reserved, arrival)
+            await run_in_threadpool(_check_repeated, rooms, account, entry, arrival, str(idempotency_key))
             return await run_in_threadpool(located, rooms, reserved, account, response)
         try:
             await body.receive()
@@ -158,10 +158,10 @@ def _overtaken(session: Session, known: Submission) -> bool:
     return submissions.move(session, known.id, State.UPLOADING, State.EXPIRED, detail="sent again")
 
 
-def _check_repeated(rooms: Rooms, submission_id: str, arrival: Arrival) -> None:
+def _check_repeated(rooms: Rooms, account: Account, entry: Entry, arrival: Arrival, key: str) -> None:
     sha256 = arrival.flush()
     with rooms.database.read() as session:
-        repetitions.check_repeated(session.get_one(Submission, submission_id), sha256)
+        repetitions.check_repeated(session, account, _route(entry), key, sha256)
 
 
 def _accept(rooms: Rooms, account: Account, entry: Entry, submission_id: str, arrival: Arrival, key: str | None) -> str:

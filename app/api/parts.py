@@ -22,12 +22,23 @@ from app.services import accounts, benchmarks, repetitions, submissions, uploads
 from app.services.accounts import Account
 from app.services.submissions import Entry
 from app.services.views import PartView, StartedView, SubmissionView, UploadView
+from app.services.visibility import WITHHELD
 from app.storage import Arrival
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
 ROUTE = "POST /submissions"
 MAX_START_BYTES = 64 * 1024
+SEALED: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None}
+UNTOLD: dict[str, Any] = {
+    "title": WITHHELD,
+    "description": "",
+    "tags": [],
+    "urls": {},
+    "cost": None,
+    "provenance": None,
+    "attempts": None,
+}
 
 UploadId = Annotated[str, Path(description="id that the start answered with")]
 Authorization = Annotated[str | None, Header(description="Bearer, with the upload's capability or the owner's token")]
@@ -162,10 +173,11 @@ def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authoriz
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
 def give_up_upload(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> None:
     """Give an upload up that waits for parts: what has arrived is gone at once, and it counts for nothing."""
-    with rooms.database.read() as session:
+    with rooms.database.write() as session:
         upload, _ = uploads.authorise(session, submission_id, authorization)
         uploads.check_open(upload)
-    _give_up(rooms, submission_id, "given up by its sender")
+        uploads.give_up(session, submission_id, "given up by its sender")
+    rooms.storage.discard_parts(submission_id)
 
 
 @router.put(
@@ -242,9 +254,11 @@ def complete_upload(
         owner = accounts.holder(upload.submission.user)
     if done is not None or account is not None:
         return located(rooms, done or _complete(rooms, submission_id, size, count), account, response)
-    # Whoever ends it by its capability is told what was announced, and nothing of results.
-    view = located(rooms, _complete(rooms, submission_id, size, count), owner, response)
-    return view.model_copy(update={"hidden": None, "public": None, "warnings": [], "error": None})
+    # Whoever ends it by its capability is told what was announced, and nothing of results; of a file that was there before, not
+    # what its owner says of it either.
+    stands = _complete(rooms, submission_id, size, count)
+    view = located(rooms, stands, owner, response)
+    return view.model_copy(update=SEALED if stands == submission_id else SEALED | UNTOLD)
 
 
 def _complete(rooms: Rooms, submission_id: str, size: int, count: int) -> str:

@@ -246,7 +246,7 @@ class Event(Base):
 
 
 class Idempotency(Base):
-    """A key that a caller gave to a creating call, and what that call created."""
+    """A key that a caller gave to a creating call, what that call created, and its file, which may be deleted since."""
 
     __tablename__ = "idempotency"
 
@@ -254,3 +254,4 @@ class Idempotency(Base):
     route: Mapped[str] = mapped_column(String(200), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"))
+    sha256: Mapped[str | None] = mapped_column(String(64))

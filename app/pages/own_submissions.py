@@ -61,6 +61,7 @@ def withdraw_own(sender: Sender, actor: Acting, rooms: TheRooms, submission_id: 
         submission = ownership.owned(session, submission_id, sender)
         orphan = ownership.withdraw(session, submission)
         audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+    rooms.storage.discard_parts(submission_id)
     if orphan is not None:
         with rooms.database.write() as session:
             files.discard_unreferenced(session, rooms.storage, [orphan])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Form, Request
@@ -13,6 +14,7 @@ from app.db.accounts import Role, User
 from app.dependencies import TheRooms, address_of
 from app.services.accounts import Account
 from app.services.audit import Actor
+from app.settings import SHORTEST_KEY
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -42,13 +44,22 @@ def _key(settings: Settings) -> str:
     if key := settings.session_key.get_secret_value():
         return key
     path = settings.data_dir / KEY_FILE
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    return path.read_text()
+    if not path.exists():
+        # Whole before it has its name: with an empty key anybody could sign.
+        partial = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
+        with open(partial, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was first
+            path.hardlink_to(partial)
+        partial.unlink()
+    key = path.read_text()
+    if len(key) < SHORTEST_KEY:
+        raise RuntimeError(
+            f"expected a key of at least {SHORTEST_KEY} characters in {path}, got {len(key)}. Delete the file."
+        )
+    return key
 
 
 def sign_in(request: Request, user: User) -> None:

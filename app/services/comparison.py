@@ -65,9 +65,11 @@ def _paired(a: Evaluation, b: Evaluation) -> dict[str, Any]:
     first, second = of_a[part], of_b[part]
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
     found = compare_influences(first.lds - second.lds, *influences)
-    half = half_width(found.std_error, influences[0].size)
     split = a.version.manifest["split"] if part == "ranking" else "open"
-    numbers = published(vars(found) | {"low": found.difference - half, "high": found.difference + half}, split)
+    numbers = published(vars(found), split)
+    # Of what is published, so that the ends tell no further digit of it.
+    middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
+    numbers |= published({"low": middle - half, "high": middle + half}, split)
     return {
         "benchmark": BenchmarkName(name=a.version.benchmark.name, version=a.version.version),
         "part": part,

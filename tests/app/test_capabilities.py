@@ -49,7 +49,7 @@ def test_a_private_file_is_ended_by_its_capability_and_shown_to_its_owner_alone(
 
 def test_a_capability_never_tells_results_of_a_file_that_was_there(service: Service, toy: Example) -> None:
     token, content = service.token("hoarder"), npy(toy.scores(seed=72))
-    first = service.scored(token, "toy", content, method="ours")
+    first = service.scored(token, "toy", content, method="ours", title="A secret title")
     client = service.client
     headers = {"Authorization": f"Bearer {token}"}
     assert client.patch(f"/submissions/{first['id']}", headers=headers, json={"visibility": "private"}).is_success
@@ -57,6 +57,8 @@ def test_a_capability_never_tells_results_of_a_file_that_was_there(service: Serv
     sending.put_all()
     told = sending.complete().json()
     assert (told["id"], told["hidden"], told["public"]) == (first["id"], None, None)
+    assert "secret" not in str(told)
+    assert told["attempts"] is None
     refused = sending.complete()
     assert refused.status_code == 404
     assert first["id"] not in refused.text

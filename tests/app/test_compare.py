@@ -60,7 +60,10 @@ def test_no_interval_of_a_hidden_difference_is_told_in_full(
         with service.database.read() as session:
             (pair,) = compare_all(session, [session.get_one(Submission, submission_id) for submission_id in ids])
         if hidden:
-            assert pair.ci == (round(expected[0], 4), round(expected[1], 4))
+            # Computed from what is told, so that they tell no further digit.
+            told = stats.t.ppf(0.975, 119) * pair.std_error
+            assert pair.ci == (round(pair.difference - told, 4), round(pair.difference + told, 4))
+            assert pair.ci == pytest.approx(expected, abs=2e-4)
         else:
             assert pair.ci == pytest.approx(expected, abs=1e-12)
             assert pair.ci != (round(pair.ci[0], 4), round(pair.ci[1], 4))

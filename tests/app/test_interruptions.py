@@ -185,6 +185,30 @@ def test_a_key_whose_upload_ended_early_can_be_used_again(service: Service, larg
     assert response.json()["id"] != dropped
 
 
+def test_a_key_whose_submission_was_withdrawn_can_be_used_again(service: Service, large: Example) -> None:
+    token = service.token("returning", ranked_per_day=2)
+    content = npy(large.scores())
+    first = service.submit(token, "large", content, key="retry").json()["id"]
+    service.settled(first)
+    withdrawn = service.client.delete(f"/submissions/{first}", headers={"Authorization": f"Bearer {token}"})
+    assert withdrawn.status_code == 204
+    again = service.submit(token, "large", content, key="retry")
+    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    assert again.json()["id"] != first
+
+
+def test_a_key_whose_file_was_rejected_answers_with_that_and_takes_no_other(service: Service, large: Example) -> None:
+    token = service.token("mending", ranked_per_day=2)
+    scores_nN = large.scores()
+    spoiled_nN = scores_nN.copy()
+    spoiled_nN[0, 0] = np.nan
+    first = service.submit(token, "large", npy(spoiled_nN), key="retry").json()["id"]
+    assert service.settled(first)["state"] == "rejected"
+    assert service.submit(token, "large", npy(spoiled_nN), key="retry").json()["id"] == first
+    other = service.submit(token, "large", npy(scores_nN), key="retry")
+    assert (other.status_code, other.json()["code"]) == (409, "request.conflict")
+
+
 def test_simultaneous_calls_under_one_key_make_one_submission(service: Service, large: Example) -> None:
     token = service.token("parallel", ranked_per_day=1)
     content = npy(large.scores())

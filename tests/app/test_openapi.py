@@ -40,7 +40,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[S
 
 
 # The description needs no rooms but the settings; those come with the server that is asked.
-ROOMS = cast("Rooms", SimpleNamespace(settings=Settings(session_key=SecretStr("only described"))))
+ROOMS = cast("Rooms", SimpleNamespace(settings=Settings(session_key=SecretStr("signs nothing: it is only described"))))
 schema = schemathesis.openapi.from_dict(create_app(ROOMS).openapi())
 
 

@@ -231,7 +231,7 @@ def test_a_start_repeated_under_a_key_is_one_upload_with_a_new_capability(servic
     lost = {"Authorization": f"Bearer {first['capability']}"}
     assert service.client.get(f"/submissions/{first['id']}/parts", headers=lost).status_code == 401
     assert sending.received() == []
-    for other in ({"method": "theirs"}, {"sha256": "0" * 64}, {"kind": "practice"}):
+    for other in ({"method": "theirs"}, {"sha256": "0" * 64}, {"kind": "practice"}, {"visibility": "private"}):
         another = Sending(service, token, "wide", content(wide), **other)
         assert another.begin("k").json()["code"] == "request.conflict"
 

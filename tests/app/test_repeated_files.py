@@ -49,7 +49,7 @@ def test_a_used_up_quota_does_not_refuse_an_announced_file_that_is_there(service
     for _ in range(2):
         response = sending.complete()
         assert (response.status_code, response.json()["id"]) == (202, first["id"])
-        assert response.json()["provenance"] == origin
+    assert response.json()["provenance"] == origin
     assert service.events(sending.id) == [(None, "uploading"), ("uploading", "expired")]
 
 
