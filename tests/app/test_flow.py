@@ -37,13 +37,6 @@ def test_an_upload_is_accepted_queued_and_found_at_its_location(service: Service
     ]
 
 
-@pytest.mark.parametrize("title", ["two\nlines", "ours \u202egnp.exe", "x" * 201])
-def test_a_title_that_is_not_one_plain_line_is_refused(service: Service, token: str, toy: Example, title: str) -> None:
-    refused = service.submit(token, "toy", npy(toy.scores()), method="titled", title=title)
-    assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
-    assert "title" in refused.json()["expected"]
-
-
 def test_a_ranked_submission_shows_its_public_numbers_whole_and_its_hidden_ones_rounded(
     service: Service, token: str, toy: Example
 ) -> None:

@@ -164,7 +164,7 @@ def test_a_token_that_only_submits_sends_an_anonymous_file_that_is_never_public(
         page.get_by_role("button", name="Send").click()
     view = board.submission(page)
     assert view["state"] == "scored"
-    said = announced.value.post_data_json
+    said = json.loads(announced.value.post_data or "")
     assert (said["visibility"], said["description"]) == ("anonymous", "Two lines,\nhere.")
     assert said["tags"] == ["gradient", "ensemble"]
     assert [call for call in calls if call.startswith(("POST", "PATCH"))] == [
