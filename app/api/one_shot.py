@@ -18,6 +18,7 @@ from app.services import benchmarks, repetitions, submissions
 from app.services.accounts import Account
 from app.services.submissions import Entry
 from app.services.views import BenchmarkName, DryRunView, SubmissionView
+from app.services.words import Title
 from app.storage import Arrival
 from ldsboard.formats import HEADER_LIMIT, open_scores
 from ldsboard.problems import ProblemError
@@ -44,7 +45,7 @@ async def submit(
         str | None,
         Query(pattern="^[0-9a-f]{64}$", description="of the file: one that you have sent already costs no quota"),
     ] = None,
-    title: Annotated[str, Query(max_length=200, description="free text; by default the method")] = "",
+    title: Annotated[Title, Query(description="free text; by default the method")] = "",
     seconds: Annotated[
         float | None, Query(ge=0, allow_inf_nan=False, description="reported cost: seconds of computing")
     ] = None,
@@ -67,7 +68,7 @@ async def submit(
     with rooms.storage.receive() as arrival:
         body = Body(request, arrival, length, limit)
         size = None if body.encoded else length
-        entry = Entry(name, method, title.strip(), kind, cost, size, origin, visibility, sha256)
+        entry = Entry(name, method, title, kind, cost, size, origin, visibility, sha256)
         if dry_run:
             response.status_code = 200
             return await _rehearse(rooms, entry, arrival, body)

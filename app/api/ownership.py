@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, HttpUrl, StringConstraints
+from pydantic import BaseModel, Field, HttpUrl
 from sqlalchemy import select
 
 from app.db.models import Submission, Visibility
@@ -13,11 +13,9 @@ from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writ
 from app.services import audit, files, ownership, results
 from app.services.audit import Action
 from app.services.views import SubmissionView
+from app.services.words import Description, Tags, Title
 
 router = APIRouter(tags=["submissions"])
-
-Line = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
 class Urls(BaseModel, extra="forbid"):
@@ -30,9 +28,9 @@ class Urls(BaseModel, extra="forbid"):
 class Changes(BaseModel, extra="forbid"):
     """What an owner may change; whatever is left out stays."""
 
-    title: Annotated[Line, Field(min_length=1, max_length=200)] = ""
-    description: Annotated[str, Field(max_length=2000)] = ""
-    tags: Annotated[list[Tag], Field(max_length=8)] = []
+    title: Annotated[Title, Field(min_length=1)] = ""
+    description: Description = ""
+    tags: Tags = []
     urls: Urls = Urls()
     visibility: Visibility = Visibility.PUBLIC
     pinned: bool = False

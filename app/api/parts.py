@@ -23,6 +23,7 @@ from app.services.accounts import Account
 from app.services.submissions import Entry
 from app.services.views import PartView, StartedView, SubmissionView, UploadView
 from app.services.visibility import WITHHELD
+from app.services.words import Description, Tags, Title
 from app.storage import Arrival
 from ldsboard.problems import ProblemError
 
@@ -70,7 +71,9 @@ class Announced(BaseModel):
     method: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     kind: Kind = Kind.RANKED
     visibility: Visibility = Visibility.PUBLIC
-    title: str = Field(default="", max_length=200)
+    title: Title = ""
+    description: Description = ""
+    tags: Tags = []
     cost: Cost | None = None
     size: int = Field(ge=0, lt=2**63)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -80,9 +83,18 @@ class Announced(BaseModel):
         """Return the same as services take it."""
         said = self.model_dump(exclude_none=True)
         cost, origin = said.get("cost") or None, said.get("provenance") or None
-        title = self.title.strip()
         return Entry(
-            self.benchmark, self.method, title, self.kind, cost, self.size, origin, self.visibility, self.sha256
+            self.benchmark,
+            self.method,
+            self.title,
+            self.kind,
+            cost,
+            self.size,
+            origin,
+            self.visibility,
+            self.sha256,
+            self.description,
+            self.tags,
         )
 
 

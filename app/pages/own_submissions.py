@@ -13,6 +13,7 @@ from app.pages.templates import render
 from app.pages.visitors import Acting, FormToken, Sender, Visitor
 from app.services import audit, files, ownership, results
 from app.services.audit import Action
+from app.services.words import Description
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -28,7 +29,7 @@ def edit_own(
     submission_id: str,
     visibility: Annotated[Visibility | None, Form()] = None,
     pinned: Annotated[bool | None, Form()] = None,
-    description: Annotated[str | None, Form(max_length=2000)] = None,
+    description: Annotated[Description | None, Form()] = None,
     tags: Annotated[str | None, Form(pattern=r"^([a-z0-9][a-z0-9-]{0,31}( |$)){0,8}$")] = None,
 ) -> Response:
     """Change what is told of a submission of one's own, who sees it, or whether it is the one listed; the rest stays."""

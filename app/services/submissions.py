@@ -17,7 +17,7 @@ from ldsboard.problems import ProblemError
 from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -39,6 +39,8 @@ class Entry:
     origin: dict[str, Any] | None = None
     visibility: Visibility = Visibility.PUBLIC
     sha256: str | None = None
+    description: str = ""
+    tags: Sequence[str] = ()
 
 
 def check_start(version: Version, start: bytes, size: int | None) -> None:
@@ -87,6 +89,8 @@ def reserve(session: Session, account: Account, version: Version, entry: Entry, 
         kind=entry.kind,
         method=entry.method,
         title=entry.title or entry.method,
+        description=entry.description,
+        tags=list(entry.tags),
         cost=entry.cost,
         size=entry.size or 0,
     )

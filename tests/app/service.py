@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
+from app.db.accounts import Scope
 from app.db.base import Base
 from app.db.migration import upgrade
 from app.db.models import FINAL, Evaluation, Event, Measurement, Submission
@@ -27,7 +28,7 @@ from app.settings import Settings
 from tests.app.benchmarks import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -121,10 +122,10 @@ class Service:
         """Publish a benchmark folder."""
         publish(self.database, self.settings.benchmarks_dir, folder)
 
-    def token(self, name: str, **quotas: Any) -> str:
-        """Return a new token of a user, who is added if need be."""
+    def token(self, name: str, *, scopes: Iterable[Scope] = tuple(Scope), **quotas: Any) -> str:
+        """Return a new token of a user, who is added if need be; it allows everything unless said otherwise."""
         with self.database.write() as session:
-            return tokens.create(session, accounts.add_user(session, name, **quotas))[1]
+            return tokens.create(session, accounts.add_user(session, name, **quotas), scopes=scopes)[1]
 
     def submit(
         self, token: str, benchmark: str, content: bytes, *, key: str | None = None, **query: str

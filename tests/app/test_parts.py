@@ -43,7 +43,10 @@ def parts_left(service: Service) -> list[str]:
 def test_parts_in_any_order_and_at_once_are_the_file(service: Service, wide: Example) -> None:
     token = service.token("ann")
     cost, origin = {"seconds": 1.5, "models": 3}, {"repository": "ann/x", "commit": "a" * 40, "url": "https://x.org/1"}
-    sending = Sending(service, token, "wide", content(wide), title=" Ours ", cost=cost, provenance=origin).started()
+    said = {"description": "Two lines,\n\there.", "tags": ["one", "two"]}
+    sending = Sending(service, token, "wide", content(wide), title=" Ours ", cost=cost, provenance=origin, **said)
+    first = service.client.get(f"/submissions/{sending.started().id}").json()
+    assert first.items() >= said.items()
     assert [part["size"] for part in sending.view["parts"]] == [HEADER_LIMIT, HEADER_LIMIT, 192128 - 2 * HEADER_LIMIT]
     assert sending.view["state"] == "uploading"
     with ThreadPoolExecutor(3) as threads:
@@ -55,6 +58,7 @@ def test_parts_in_any_order_and_at_once_are_the_file(service: Service, wide: Exa
     view = service.settled(sending.id)
     assert view["public"]["lds"] == wide.offline(wide.scores())["public"].lds
     assert (view["title"], view["cost"], view["provenance"]) == ("Ours", cost, origin)
+    assert view.items() >= said.items()
     assert [after for _, after in service.events(sending.id)] == ["uploading", "queued", "scoring", "scored"]
     assert sending.id not in parts_left(service)
 
@@ -200,6 +204,12 @@ def test_a_start_is_refused_as_a_file_is(service: Service, wide: Example) -> Non
         ({"sha256": "0"}, 422, "request.invalid"),
         ({"method": "Ours"}, 422, "request.invalid"),
         ({"more": 1}, 422, "request.invalid"),
+        ({"title": "two\nlines"}, 422, "request.invalid"),
+        ({"title": "ours \u202egnp.exe"}, 422, "request.invalid"),
+        ({"description": "a bell\a"}, 422, "request.invalid"),
+        ({"description": "\u2067turned"}, 422, "request.invalid"),
+        ({"tags": ["Not a slug"]}, 422, "request.invalid"),
+        ({"tags": ["x"] * 9}, 422, "request.invalid"),
         ({"provenance": {"url": "javascript:alert(1)"}}, 422, "request.invalid"),
     ):
         sending = Sending(service, token, "wide", content(wide))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from app.db.accounts import Scope
 from ldsboard.formats import HEADER_LIMIT, read_header
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_shape
@@ -125,7 +126,6 @@ def test_a_file_of_several_parts_is_sent_to_its_result(visitor: Visitor, board: 
     assert [call for call in calls if call.startswith("POST")] == [
         "POST /account/submit-token",
         "POST /api/v1/submissions",
-        f"POST /account/submissions/{view['id']}",
         f"POST /api/v1/submissions/{view['id']}/complete",
     ]
 
@@ -147,6 +147,47 @@ def test_who_is_not_signed_in_gives_a_token(visitor: Visitor, board: Board, call
     assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
     assert token not in page.content()
     visitor.troubles[:] = [text for text in visitor.troubles if "404" not in text]  # its page is not for visitors
+
+
+def test_a_token_that_only_submits_sends_an_anonymous_file_that_is_never_public(
+    visitor: Visitor, board: Board, calls: list[str]
+) -> None:
+    page = _open(visitor, calls, signed_in=False)
+    _choose(page, npy(board.example.scores(0.6)))
+    page.get_by_label("Method").fill("unseen")
+    page.get_by_label("Everybody, without your name").check()
+    page.get_by_text("Description, tags and cost").click()
+    page.get_by_label("Description").fill("Two lines,\nhere.")
+    page.get_by_label("Tags").fill(" gradient  ensemble ")
+    page.get_by_label("Token").fill(board.service.token("uma", scopes=[Scope.SUBMIT]))
+    with page.expect_request(lambda request: request.url.endswith("/api/v1/submissions")) as announced:
+        page.get_by_role("button", name="Send").click()
+    view = board.submission(page)
+    assert view["state"] == "scored"
+    said = json.loads(announced.value.post_data or "")
+    assert (said["visibility"], said["description"]) == ("anonymous", "Two lines,\nhere.")
+    assert said["tags"] == ["gradient", "ensemble"]
+    assert [call for call in calls if call.startswith(("POST", "PATCH"))] == [
+        "POST /api/v1/submissions",
+        f"POST /api/v1/submissions/{view['id']}/complete",
+    ]
+    row = board.service.row(view["id"])
+    assert (row.visibility, row.description, row.tags) == ("anonymous", said["description"], said["tags"])
+
+
+def test_an_upload_that_is_refused_on_its_way_is_given_up(visitor: Visitor, board: Board, calls: list[str]) -> None:
+    page = _open(visitor, calls)
+    problem = _as_the_library_says(REFUSED["integers"])
+    page.route("**/parts/1", lambda route: route.fulfill(status=422, json=problem))
+    _choose(page, npy(board.example.scores(1.3)))
+    page.get_by_label("Method").fill("given-up")
+    with page.expect_response(lambda response: response.request.method == "DELETE") as given_up:
+        page.get_by_role("button", name="Send").click()
+    assert given_up.value.ok
+    page.get_by_role("alert").filter(has_text=problem["title"]).wait_for()
+    assert page.get_by_role("button", name="Send").is_enabled()
+    assert board.service.row(given_up.value.url.split("/")[-2]).state == "expired"
+    visitor.troubles[:] = [text for text in visitor.troubles if "422" not in text]
 
 
 def test_a_token_that_is_not_valid_is_refused_in_words(visitor: Visitor, board: Board, calls: list[str]) -> None:

@@ -87,22 +87,9 @@ addEventListener("DOMContentLoaded", () => {
     if (value("seconds")) cost.seconds = Number(value("seconds"));
     if (value("device")) cost.device = value("device");
     if (value("models")) cost.models = Number(value("models"));
-    return { benchmark: wanted.benchmark, method: value("method"), title: value("title"), kind: value("kind"), cost, size: file.size, sha256 };
-  }
-
-  // What is told of a submission beside what its upload announces, set before its file is there.
-  async function tell(id, bearer, signal) {
-    const tags = field("tags").value.split(/\s+/).filter(Boolean);
-    const description = field("description").value.trim();
-    const visibility = field("visibility").value;
-    if (!tags.length && !description && visibility === "public") return;
-    if (field("token")) {
-      const body = JSON.stringify({ tags, description, visibility });
-      await repeated("PATCH", `/api/v1/submissions/${id}`, { token: bearer, headers: { "Content-Type": "application/json" }, body, signal });
-    } else {
-      const body = new URLSearchParams({ form: field("form").value, description, tags: tags.join(" "), visibility });
-      await repeated("POST", `/account/submissions/${id}`, { body, signal });
-    }
+    const said = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
+    const tags = value("tags").split(/\s+/).filter(Boolean);
+    return { benchmark: wanted.benchmark, ...said, tags, cost, size: file.size, sha256 };
   }
 
   async function start(file, signal) {
@@ -113,7 +100,6 @@ addEventListener("DOMContentLoaded", () => {
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
     const body = JSON.stringify(announced(file, sha256));
     const started = await repeated("POST", "/api/v1/submissions", { token: bearer, headers, body, signal });
-    await tell(started.id, bearer, signal);
     return new Upload(file, started, (sent) => showProgress(sent, file.size));
   }
 
@@ -145,8 +131,12 @@ addEventListener("DOMContentLoaded", () => {
       const { upload } = running;
       running = null;
       show("idle");
-      if (error === "cancelled") cancelled(upload);
-      else if (error instanceof Refused) showRefused(error.problem, told);
+      if (error === "cancelled") {
+        cancelled(upload);
+        return;
+      }
+      upload?.giveUp().catch(() => {}); // the server may have given it up already; else it does when its time is over
+      if (error instanceof Refused) showRefused(error.problem, told);
       else say(`It was not sent: ${error.message}.`);
     }
   }
