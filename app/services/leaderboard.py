@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 
@@ -183,22 +184,29 @@ def attempts(session: Session, version: Version) -> dict[int, int]:
 
     Those to earlier versions that it is compatible with are among them, since what was learned there is of use here.
     """
+    query = select(Submission.user_id, func.count()).where(*_are_attempts(version)).group_by(Submission.user_id)
+    return dict(session.execute(query).all())
+
+
+def attempts_of(session: Session, version: Version, user_id: int) -> int:
+    """Return how many of the `attempts` at a version are those of one user; only theirs are looked at."""
+    query = select(func.count()).where(Submission.user_id == user_id, *_are_attempts(version))
+    return session.scalar(query) or 0
+
+
+def _are_attempts(version: Version) -> list[ColumnElement[bool]]:
+    """Return what holds of the submissions that are attempts at a version."""
     met = [
         known.id
         for known in version.benchmark.versions
         if known.version <= version.version and compatible(known, version)
     ]
-    query = (
-        select(Submission.user_id, func.count())
-        .where(
-            Submission.version_id.in_(met),
-            Submission.kind == Kind.RANKED,
-            Submission.counted,
-            Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
-        )
-        .group_by(Submission.user_id)
-    )
-    return dict(session.execute(query).all())
+    return [
+        Submission.version_id.in_(met),
+        Submission.kind == Kind.RANKED,
+        Submission.counted,
+        Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
+    ]
 
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
