@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from app import lock
 from app.db.sessions import Database
 from app.jobs import Runner
-from app.rates import Rates
+from app.rates import Rates, Waits
 from app.sandbox.scorer import Scorer
 from app.services import benchmarks, boards, files, queue, submissions, uploads
 from app.services.evaluations import Evaluator
@@ -30,6 +30,7 @@ class Rooms:
     scorer: Scorer
     runner: Runner
     rates: Rates
+    waits: Waits
     held: TextIO
     streaming: set[str]
     """Ids of the submissions whose file comes in one piece just now."""
@@ -55,7 +56,8 @@ class Rooms:
             recover_lost(database, evaluator.in_hand, streaming)
 
         runner = Runner(evaluator.work, settings.scoring_processes, tidy)
-        return cls(settings, database, storage, scorer, runner, Rates(settings.requests_per_minute), held, streaming)
+        rates, waits = Rates(settings.requests_per_minute), Waits()
+        return cls(settings, database, storage, scorer, runner, rates, waits, held, streaming)
 
     @property
     def quotas(self) -> Quotas:

@@ -8,19 +8,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 
 from app.api.acceptance import shown
 from app.db.models import FINAL, Submission
-from app.dependencies import Reading, TheRooms, Viewer
+from app.dependencies import Reading, TheRooms, Viewer, address_of
 from app.rooms import Rooms
 from app.services import results, visibility
-from app.services.accounts import authenticate
+from app.services.accounts import Account, authenticate
 from app.services.comparison import compare
 from app.services.views import ComparisonView, SubmissionView
 
 router = APIRouter(tags=["submissions"])
 
-POLL_SECONDS = 0.1
+LOOK_SECONDS = 0.5
 MAX_WAIT_SECONDS = 60
 
 
@@ -32,21 +33,39 @@ async def show_submission(
     submission_id: str,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait for a change")] = 0,
 ) -> SubmissionView:
-    """Show a submission; with `wait`, answer when its state or place in the queue changes, or when the time is over."""
-    view = await run_in_threadpool(shown, rooms, submission_id, viewer)
-    before = (view.state, view.queue)
-    deadline = time.monotonic() + wait
-    while view.state not in FINAL and (view.state, view.queue) == before and time.monotonic() < deadline:
-        await asyncio.sleep(POLL_SECONDS)
-        view = await run_in_threadpool(_look_again, rooms, submission_id, request.headers.get("authorization"))
-    return view
+    """Show a submission; with `wait`, answer when its state or place in the queue changes, or when the time is over.
+
+    Of one address 20 requests may wait at a time; more are answered at once.
+    """
+    with rooms.waits.one(address_of(request)) as may_wait:
+        if wait == 0 or not may_wait:
+            return await run_in_threadpool(shown, rooms, submission_id, viewer)
+        authorization = request.headers.get("authorization")
+        deadline = time.monotonic() + wait
+        before = now = await run_in_threadpool(_look, rooms, submission_id, authorization)
+        while now == before and now.state not in FINAL and (left := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(LOOK_SECONDS, left))
+            now = await run_in_threadpool(_look, rooms, submission_id, authorization)
+    return await run_in_threadpool(_show_again, rooms, submission_id, authorization)
 
 
-def _look_again(rooms: Rooms, submission_id: str, authorization: str | None) -> SubmissionView:
-    """Return a submission as somebody may still see it, whose token may have ended meanwhile."""
+def _look(rooms: Rooms, submission_id: str, authorization: str | None) -> results.Standing:
+    """Return where a submission stands, if somebody may still see it."""
     with rooms.database.read() as session:
-        viewer = authenticate(session, authorization) if authorization else None
+        viewer = _still(session, authorization)
+        return results.standing(session, visibility.find(session, submission_id, viewer))
+
+
+def _show_again(rooms: Rooms, submission_id: str, authorization: str | None) -> SubmissionView:
+    """Return a submission as somebody may still see it."""
+    with rooms.database.read() as session:
+        viewer = _still(session, authorization)
     return shown(rooms, submission_id, viewer)
+
+
+def _still(session: Session, authorization: str | None) -> Account | None:
+    """Return who waits, whose token may have ended meanwhile."""
+    return authenticate(session, authorization) if authorization else None
 
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)

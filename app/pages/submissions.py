@@ -20,7 +20,6 @@ from app.rooms import Rooms
 from app.services import benchmarks, leaderboard, measurements, results, visibility
 from app.services.accounts import Account
 from app.services.examples import Examples
-from app.services.views import SubmissionView
 
 router = Pages()
 
@@ -56,15 +55,15 @@ def show_state(
 ) -> Response:
     """Answer a page that asks for the state: nothing while it is the one `seen`, and in the end the result with it."""
     found = visibility.find(session, submission_id, visitor)
-    if seen == _mark(results.view(session, found, visitor)):
+    if seen == _mark(*results.standing(session, found)):
         return Response(status_code=204)
     page = _page(session, rooms, found, visitor, public_url, None)
     return HTMLResponse(render("submission_live.html", **page, polled=True))
 
 
-def _mark(view: SubmissionView) -> str:
+def _mark(state: str, place: int | None) -> str:
     """Return what changes with everything that a waiting page shows."""
-    return view.state if view.queue is None else f"{view.state}-{view.queue.position}"
+    return state if place is None else f"{state}-{place}"
 
 
 def _page(
@@ -78,7 +77,7 @@ def _page(
         "submission": view,
         "benchmark": benchmark,
         "final": State(view.state) in FINAL,
-        "mark": _mark(view),
+        "mark": _mark(view.state, view.queue.position if view.queue else None),
         "usual_seconds": measurements.usual_seconds(session),
         "own": visibility.owns(visitor, found),
         "result": None,

@@ -155,13 +155,6 @@ def model(recipe: dict[str, Any]) -> str:
     return f"{name}, {'–'.join(map(str, recipe['widths']))}" if recipe.get("widths") else name  # noqa: RUF001 -- from layer to layer
 
 
-def origin(provenance: dict[str, Any] | None) -> str:
-    """Write how far it is known where a file comes from."""
-    if not provenance:
-        return ""
-    return "verified CI" if provenance.get("verified") else "reported"
-
-
 FILTERS: dict[str, Callable[..., Any]] = {
     writer.__name__: writer
     for writer in (
@@ -183,6 +176,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
         spent,
         equipment,
         model,
-        origin,
     )
 }

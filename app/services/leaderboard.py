@@ -183,22 +183,33 @@ def attempts(session: Session, version: Version) -> dict[int, int]:
 
     Those to earlier versions that it is compatible with are among them, since what was learned there is of use here.
     """
-    met = [
+    query = select(Submission.user_id, func.count()).where(Submission.version_id.in_(_met(version)), *COUNTED)
+    return dict(session.execute(query.group_by(Submission.user_id)).all())
+
+
+def attempts_of(session: Session, version: Version, user_id: int) -> int:
+    """Return how many of the `attempts` at a version are those of one user."""
+    # Filtered and not selected, or else SQLite may look through the whole board, which has an index on kind and state.
+    query = select(func.count().filter(*COUNTED))
+    query = query.where(Submission.user_id == user_id, Submission.version_id.in_(_met(version)))
+    return session.scalar(query) or 0
+
+
+COUNTED = (
+    Submission.kind == Kind.RANKED,
+    Submission.counted,
+    Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
+)
+"""What holds of a submission that is an attempt at its version."""
+
+
+def _met(version: Version) -> list[int]:
+    """Return the versions whose attempts are attempts at this one."""
+    return [
         known.id
         for known in version.benchmark.versions
         if known.version <= version.version and compatible(known, version)
     ]
-    query = (
-        select(Submission.user_id, func.count())
-        .where(
-            Submission.version_id.in_(met),
-            Submission.kind == Kind.RANKED,
-            Submission.counted,
-            Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
-        )
-        .group_by(Submission.user_id)
-    )
-    return dict(session.execute(query).all())
 
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:

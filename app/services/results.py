@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from app.db.models import Kind, State, Submission
 from app.errors import STATUS
 from app.services import provenance, queue
-from app.services.leaderboard import attempts
+from app.services.leaderboard import attempts_of
 from app.services.measurements import measured, shown, usual_seconds
 from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
 from app.services.visibility import identity, knows
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from app.services.accounts import Account
 
 API = "/api/v1"
+
+
+class Standing(NamedTuple):
+    """What whoever waits for a submission is told of as soon as it changes."""
+
+    state: State
+    place: int | None
+    """Its place in the queue, while it is queued."""
+
+
+def standing(session: Session, submission: Submission) -> Standing:
+    """Return where a submission stands, with the few small queries that tell it: it is asked again and again."""
+    state = State(submission.state)
+    return Standing(state, queue.place(session, submission) if state is State.QUEUED else None)
 
 
 def problem_view(problem: Problem) -> ProblemView:
@@ -57,7 +71,7 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
         created_at=submission.created_at,
-        attempts=attempts(session, version).get(submission.user_id, 0) if knows(viewer, submission) else None,
+        attempts=attempts_of(session, version, submission.user_id) if knows(viewer, submission) else None,
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
@@ -95,8 +109,8 @@ def per_target_npz(session: Session, submission: Submission) -> bytes:
 
 
 def _queue(session: Session, submission: Submission) -> Queue | None:
-    if submission.state != State.QUEUED:
+    place = standing(session, submission).place
+    if place is None:
         return None
-    place = queue.place(session, submission)
     usual = usual_seconds(session)
     return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))

@@ -16,6 +16,7 @@ from app.api.submissions import show_submission
 from app.db.accounts import Audit, Scope, Token
 from app.db.base import now
 from app.db.models import Visibility
+from app.rates import Waits
 from app.services import accounts, tokens
 from ldsboard import ProblemError
 from tests.app.service import PATIENCE_SECONDS, npy
@@ -172,7 +173,7 @@ def test_who_waits_is_told_nothing_after_the_token_was_revoked(desk: Desk) -> No
         user = accounts.find_user(session, "alice")
         _, value = tokens.create(session, user, name="watching")
         viewer = accounts.authenticate(session, f"Bearer {value}")
-    rooms = cast("Rooms", SimpleNamespace(database=desk.database))
+    rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=Waits()))
     request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {value}".encode())]})
     shown = asyncio.run(show_submission(request, rooms, viewer, submission_id, wait=0.2))
     assert shown.state == "uploading"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete, select
 
+from app.db.accounts import User
 from app.db.models import Benchmark, Evaluation, Measurement, State, Submission, Version
 from app.services import benchmarks, boards, leaderboard, measurements, queue, submissions
 from ldsboard import ProblemError, result
@@ -315,6 +316,13 @@ def test_what_was_withdrawn_or_rejected_stays_an_attempt_on_the_versions_that_fo
             ]
 
     assert attempts() == [4, 4, 4, 4]
+    with desk.database.read() as session:
+        for number in (1, 2):
+            version = benchmarks.find(session, "toy", number)
+            counted = {
+                user: leaderboard.attempts_of(session, version, user) for user in session.scalars(select(User.id))
+            }
+            assert {user: made for user, made in counted.items() if made} == leaderboard.attempts(session, version)
     with desk.database.write() as session:
         desk.withdraw(session, after)
     assert attempts() == [4, 4]

@@ -92,6 +92,7 @@ def test_attempts_and_what_they_may_have_gained_stand_beside_every_entry(service
         gain = attempt_gain(row["lds"], row["attempts"], manifest.attempts_spectrum, 120)
         assert row["possible_gain"] == round(gain, 4)
         assert row["of_ceiling"] == round(row["lds"] / manifest.ceiling, 4)
+        assert service.client.get(f"/submissions/{row['id']}").json()["attempts"] == row["attempts"]
     assert service.client.get("/benchmarks/board").json()["best"] == {
         "method": "best",
         "owner": "owner",

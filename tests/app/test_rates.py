@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import RateError
-from app.rates import Rates
+from app.rates import Rates, Waits
 from tests.app.service import Service
 
 if TYPE_CHECKING:
@@ -33,6 +33,24 @@ def test_a_whole_network_of_ipv6_is_one_caller() -> None:
     with pytest.raises(RateError):
         rates.count("address", "2001:db8:0:1::3")
     rates.count("address", "2001:db8:0:2::1")
+
+
+def test_so_many_of_an_address_wait_at_a_time() -> None:
+    waits = Waits(2)
+    with waits.one("192.0.2.1") as first, waits.one("192.0.2.1") as second, waits.one("192.0.2.1") as third:
+        assert (first, second, third) == (True, True, False)
+        with waits.one("192.0.2.1") as fourth, waits.one("192.0.2.2") as other:
+            assert (fourth, other) == (False, True)
+    with waits.one("2001:db8:0:1::1"), waits.one("2001:db8:0:1::2"), waits.one("2001:db8:0:1::3") as third:
+        assert not third
+
+
+def test_a_wait_that_ends_in_an_error_makes_room() -> None:
+    waits = Waits(1)
+    with pytest.raises(RateError), waits.one("192.0.2.1"):
+        raise RateError("anything", 1)
+    with waits.one("192.0.2.1") as allowed:
+        assert allowed
 
 
 def test_the_server_refuses_one_request_too_many_on_the_api_and_the_pages(tmp_path: Path) -> None:

@@ -224,15 +224,16 @@ class Moody(http.server.BaseHTTPRequestHandler):
     """Answers as it is told, one status and Retry-After after the other."""
 
     answers: list[tuple[int, str | None]]
+    body = b"{}"
 
     def do_GET(self) -> None:
         status, after = self.answers.pop(0)
         self.send_response(status)
         if after is not None:
             self.send_header("Retry-After", after)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(self.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it so
         pass
@@ -246,6 +247,22 @@ def moody() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+def test_who_is_not_let_wait_pauses_before_asking_again(moody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(Moody, "answers", [(200, None)] * 3, raising=False)
+    monkeypatch.setattr(Moody, "body", b'{"state": "queued"}')
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        monkeypatch.setattr(Moody, "body", b'{"state": "scored"}')
+
+    with Client(moody) as client:
+        monkeypatch.setattr(client._closed, "wait", pause)
+        assert client.wait("0123", timeout=60) == {"state": "scored"}
+    assert waited == [0.5]
+    assert Moody.answers == []
 
 
 @pytest.mark.parametrize(

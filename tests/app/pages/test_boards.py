@@ -178,6 +178,18 @@ def test_tags_lead_to_those_who_have_them(site: Site) -> None:
     assert '<option value="a&amp;b" selected>' in found
 
 
+def test_an_origin_is_shown_as_what_was_reported(tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path / "origins", "origins")
+    with Service(tmp_path / "service") as service:
+        service.publish(example.folder)
+        for method, said in (("told", {"repository": "owner/name"}), ("untold", {})):
+            service.scored(service.token("ori"), "origins", npy(example.scores(0.5)), method=method, **said)
+        text = httpx.get(f"{service.url}/benchmarks/origins", headers={"Accept": "text/html"}, trust_env=False).text
+    origins = text.split('<td class="links">')[1:]
+    assert ["reported" in cell.split("</td>")[0] for cell in origins] == [True, False]
+    assert "verified" not in text.lower()
+
+
 def test_leaderboard_continues_further_down(site: Site) -> None:
     whole, rest = (site.page(f"/benchmarks/toy?after={after}").tables[0][1:] for after in (0, 3))
     assert rest == whole[3:]
