@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 PR_SET_PDEATHSIG = 1
 NO_MORE = object()
+LOOK_SECONDS = 0.2
+"""How long a signal that another thread of this process received may wait: it does not end this thread's waiting for messages."""
 
 
 class ProcessError(RuntimeError):
@@ -63,11 +65,11 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
             running[ours] = child
             ours.send(task)
         while running:
-            for pipe in wait(list(running)):
+            for pipe in wait(list(running), LOOK_SECONDS):
                 yield from _answers(pipe, running, waiting)
     finally:
         for child in running.values():
-            child.terminate()
+            child.kill()  # what it has not finished is of no use
             child.join()
 
 
