@@ -28,9 +28,9 @@ def test_three_are_compared_two_by_two(site: Site, toy: Example) -> None:
     assert len(pairs) == 1 + 3
     for row, (a, b) in zip(pairs[1:], combinations(offline, 2), strict=True):
         found = compare(a["ranking"], b["ranking"])
-        half = stats.t.ppf(0.975, 119) * found.std_error
-        # Of hidden subsets: no digit more than four.
-        low, high = round(found.difference - half, 4), round(found.difference + half, 4)
+        # Of hidden subsets: no digit more than four, and ends that follow from what is told.
+        difference, half = round(found.difference, 4), stats.t.ppf(0.975, 119) * round(found.std_error, 4)
+        low, high = round(difference - half, 4), round(difference + half, 4)
         assert row[2] == f"{words.number(found.difference)} [{words.number(low)}, {words.number(high)}]"
         assert row[3:6] == [words.number(found.std_error), words.significant(found.z), words.p_value(found.p_value)]
         wins = [np.count_nonzero(x["public"].per_target > y["public"].per_target) for x, y in ((a, b), (b, a))]

@@ -1,4 +1,4 @@
-// Where a benchmark's numbers lie: what chance gives, the first entry, the noise ceiling.
+// Where a benchmark's numbers lie: what chance gives, the best entry, the noise ceiling.
 "use strict";
 
 charts.scale = (table, width) => {
@@ -27,7 +27,7 @@ charts.scale = (table, width) => {
       Plot.text(known, { x: (value) => value, text: () => "noise ceiling", frameAnchor: "top", textAnchor: "end", dx: 4, dy: -14, fill: "var(--ceiling)" }),
       Plot.ruleX(first, { stroke: "var(--accent)", strokeOpacity: 0.4 }),
       Plot.dot(first, { x: (value) => value, y: () => 0, r: 5, fill: "var(--accent)" }),
-      Plot.text(first, { x: (value) => value, text: () => "first entry", frameAnchor: "top", dy: higher ? -30 : -14, fill: "var(--accent)" }),
+      Plot.text(first, { x: (value) => value, text: () => "best entry", frameAnchor: "top", dy: higher ? -30 : -14, fill: "var(--accent)" }),
     ],
   };
 };
