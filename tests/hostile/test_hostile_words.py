@@ -41,8 +41,7 @@ TEXTS = {
     "HTML": "<script>alert(1)</script><img src=x onerror=alert(2)>",
     "an attribute": "\"onmouseover='alert(1)'",
     "a template": "{{ 7 * 7 }}{% for x in y %}",
-    "turns to the left and back": "safe \u202egpj.exe\u202c \u2066title\u2069",
-    "newlines": "one\ntwo\r\nthree",
+    "a script from right to left": "\u05e9\u05dc\u05d5\u05dd title",
     "a formula": '=HYPERLINK("http://example.org","click")',
     "a formula behind a plus": "+cmd|' /C calc'!A0",
     "a formula behind an at sign": "@SUM(1+1)*cmd|' /C calc'!A0",
@@ -50,6 +49,16 @@ TEXTS = {
     "a cell that ends": '","=1+1","',
     "200 letters of four bytes": "\U0001f600" * 200,
 }
+
+
+@pytest.mark.parametrize(
+    "text", ["safe \u202egpj.exe\u202c \u2066title\u2069", "one\ntwo\r\nthree", "a bell \a"], ids=ascii
+)
+def test_a_title_that_is_not_one_plain_line_is_refused(board: Board, text: str) -> None:
+    before = board.service.rows()
+    response = board.service.submit(board.token, board.example.name, board.good(), title=text)
+    assert (response.status_code, response.json()["code"]) == (422, "request.invalid")
+    assert board.service.rows() == before
 
 
 @pytest.mark.parametrize("name", TEXTS)
