@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from multiprocessing import Pipe, get_context
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def test_a_process_that_is_lost_between_two_tasks_is_noticed() -> None:
     ours, theirs = Pipe()
     theirs.send(("idle", None))
     theirs.close()
-    lost = get_context("spawn").Process(target=os._exit, args=(3,))
+    lost = get_context("spawn").Process(target=sys.exit, args=(3,))
     lost.start()
     lost.join()
     with pytest.raises(processes.ProcessError, match=r"exit code 3.*finished shards are kept"):
