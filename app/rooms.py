@@ -10,13 +10,16 @@ from app.db.sessions import Database
 from app.jobs import Runner
 from app.rates import Rates, Waits
 from app.sandbox.scorer import Scorer
-from app.services import benchmarks, boards, files, queue, submissions, uploads
+from app.services import audit, benchmarks, boards, files, ownership, queue, submissions, uploads
+from app.services.audit import Action
 from app.services.evaluations import Evaluator
 from app.services.quotas import Quotas
 from app.storage import Storage
 from ldsboard.parallel import usable_processors
 
 if TYPE_CHECKING:
+    from app.services.accounts import Account
+    from app.services.audit import Actor
     from app.settings import Settings
 
 
@@ -81,6 +84,17 @@ class Rooms:
     def prepare(self, benchmark: str, version: int) -> None:
         """Have a benchmark loaded before a file for it comes."""
         self.scorer.prepare(benchmarks.folder_of(self.settings.benchmarks_dir, benchmark, version))
+
+    def withdraw(self, submission_id: str, account: Account, actor: Actor) -> None:
+        """Take a submission of an account back, and delete what is stored of it alone; errors are those of `ownership`."""
+        with self.database.write() as session:
+            submission = ownership.owned(session, submission_id, account)
+            orphan = ownership.withdraw(session, submission)
+            audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+        self.storage.discard_parts(submission_id)
+        if orphan is not None:
+            with self.database.write() as session:
+                files.discard_unreferenced(session, self.storage, [orphan])
 
     def close(self) -> None:
         """Finish the running jobs and close everything."""

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app.db.models import Submission, Visibility
 from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
-from app.services import audit, files, ownership, results
+from app.services import audit, ownership, results
 from app.services.audit import Action
 from app.services.views import SubmissionView
 from app.services.words import Description, Tags, Title
@@ -72,11 +72,4 @@ def withdraw_submission(caller: Managing, actor: TheActor, rooms: TheRooms, subm
 
     An upload in parts that is not completed is given up: its parts are deleted, and its place in the quota is free.
     """
-    with rooms.database.write() as session:
-        submission = ownership.owned(session, submission_id, caller)
-        orphan = ownership.withdraw(session, submission)
-        audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
-    rooms.storage.discard_parts(submission_id)
-    if orphan is not None:
-        with rooms.database.write() as session:
-            files.discard_unreferenced(session, rooms.storage, [orphan])
+    rooms.withdraw(submission_id, caller, actor)

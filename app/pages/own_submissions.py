@@ -11,7 +11,7 @@ from app.db.models import Visibility
 from app.dependencies import Reading, TheRooms, Writing
 from app.pages.templates import render
 from app.pages.visitors import Acting, FormToken, Sender, Visitor
-from app.services import audit, files, ownership, results
+from app.services import audit, ownership, results
 from app.services.audit import Action
 from app.services.words import Description
 
@@ -58,12 +58,5 @@ def ask_before_withdrawal(visitor: Visitor, form: FormToken, session: Reading, s
 @router.post("/account/submissions/{submission_id}/withdraw")
 def withdraw_own(sender: Sender, actor: Acting, rooms: TheRooms, submission_id: str) -> Response:
     """Take a submission of one's own back."""
-    with rooms.database.write() as session:
-        submission = ownership.owned(session, submission_id, sender)
-        orphan = ownership.withdraw(session, submission)
-        audit.note(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
-    rooms.storage.discard_parts(submission_id)
-    if orphan is not None:
-        with rooms.database.write() as session:
-            files.discard_unreferenced(session, rooms.storage, [orphan])
+    rooms.withdraw(submission_id, sender, actor)
     return RedirectResponse(BACK, SEE_OTHER)
