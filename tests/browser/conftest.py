@@ -32,6 +32,25 @@ class Site:
     service: Service
     drawn: Example
 
+    @property
+    def paths(self) -> list[str]:
+        """The address of every page."""
+        pair = f"/compare?a={self.ids['good']}&b={self.ids['middling']}"
+        return [
+            "/",
+            "/benchmarks/toy",
+            "/benchmarks/open-toy",
+            "/benchmarks/once",
+            *(f"/benchmarks/{name}/about" for name in ("toy", "open-toy", "once")),
+            "/benchmarks/toy/submit",
+            "/guide",
+            "/compare",
+            "/compare?benchmark=toy",
+            pair,
+            f"{pair}&c={self.ids['random']}",
+            *(f"/submissions/{submission_id}" for submission_id in self.ids.values()),
+        ]
+
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -15,25 +15,6 @@ if TYPE_CHECKING:
 GRAVE = {"serious", "critical"}
 
 
-def paths(ids: dict[str, str]) -> list[str]:
-    """Return the address of every page."""
-    return [
-        "/",
-        "/benchmarks/toy",
-        "/benchmarks/open-toy",
-        "/benchmarks/once",
-        *(f"/benchmarks/{name}/about" for name in ("toy", "open-toy", "once")),
-        "/benchmarks/toy/submit",
-        "/guide",
-        "/compare",
-        "/compare?benchmark=toy",
-        f"/compare?a={ids['good']}&b={ids['middling']}",
-        f"/compare?a={ids['good']}&b={ids['middling']}&c={ids['random']}",
-        *(f"/submissions/{submission_id}" for submission_id in ids.values()),
-        "/nowhere",
-    ]
-
-
 def grave(page: Page, rules: list[str] | None = None) -> list[str]:
     """Return what is serious or critical on an open page, by all rules or by these."""
     options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
@@ -51,7 +32,7 @@ def grave(page: Page, rules: list[str] | None = None) -> list[str]:
 def test_nothing_grave_is_found_on_any_page(visitor: Visitor, dark: bool, rules: list[str] | None) -> None:
     page = visitor.open("/", dark=dark)
     found = []
-    for path in paths(visitor.site.ids):
+    for path in [*visitor.site.paths, "/nowhere"]:
         visitor.visit(page, path)
         found += grave(page, rules)
     visitor.troubles = [text for text in visitor.troubles if "404" not in text]  # what is told of /nowhere

@@ -30,22 +30,8 @@ def fits(page: Page) -> bool:
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_page_opens_without_trouble_and_fits(visitor: Visitor, width: int, dark: bool) -> None:
-    ids = visitor.site.ids
-    paths = [
-        "/",
-        "/benchmarks/toy",
-        "/benchmarks/open-toy",
-        "/benchmarks/once",
-        *(f"/benchmarks/{name}/about" for name in ("toy", "open-toy", "once")),
-        "/benchmarks/toy/submit",
-        "/guide",
-        "/compare",
-        "/compare?benchmark=toy",
-        f"/compare?a={ids['good']}&b={ids['middling']}",
-        f"/compare?a={ids['good']}&b={ids['middling']}&c={ids['random']}",
-    ]
     page = visitor.open("/", width=width, dark=dark)
-    for path in [*paths, *(f"/submissions/{submission_id}" for submission_id in ids.values())]:
+    for path in visitor.site.paths:
         visitor.visit(page, path)
         assert page.locator("h1").count() == 1
         assert fits(page), path
