@@ -17,7 +17,6 @@ Legend: M subsets, R runs, n training examples, N targets.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ldsboard.ceiling import margin_spectrum, noise_ceiling
+from ldsboard.drafts import drafted, drafted_folder
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from ldsboard.margins import mean_over_runs
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
@@ -202,63 +202,56 @@ def write_bundle(
         raise BundleError(
             f"expected no hidden half beside an open benchmark, got {folder / 'hidden'}. Choose another folder."
         )
-    public = folder / "public"
-    _fresh(public)
-    arrays: dict[str, NDArray[Any]] = {"masks": pack_masks(masks_Mn), "margins": margins_MRN.astype(np.float32)}
-    arrays |= {f"{part}_labels": values for part, values in labels.items()}
-    arrays |= {f"{part}_images": values for part, values in (images or {}).items()}
-    for name, values in arrays.items():
-        np.save(public / f"{name}.npy", values)
-    if kit is not None:
-        shutil.copytree(kit, public / "kit")
-    # One run tells nothing of its noise: good enough only for what others trained.
-    known = margins_MRN.shape[1] > 1 or hidden is not None
-    ceiling = noise_ceiling(ranking_MRN) if known else None
-    spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
-    manifest = Manifest(
-        **description,
-        n_train=masks_Mn.shape[1],
-        n_targets=margins_MRN.shape[2],
-        runs=margins_MRN.shape[1],
-        subsets={
-            "public": len(masks_Mn) if hidden is not None else description["ranking"][0],
-            "ranking": len(ranking_MRN),
-        },
-        commitment=commitment(hidden.seed, hidden.nonce) if hidden is not None else None,
-        ceiling=ceiling.value if ceiling else None,
-        ceiling_std_error=ceiling.std_error if ceiling else None,
-        unreliable_targets=ceiling.unreliable_targets if ceiling else None,
-        null_band={"unrelated": spectrum.unrelated, "shared": spectrum.shared},
-        attempts_spectrum=spectrum.attempts,
-        files=_hashes(public),
-    )
-    if hidden is not None:
-        _write_hidden(folder / "hidden", hidden)
-    # The manifest comes last: a folder without one was not written to its end.
-    (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    with drafted_folder(folder / "public") as public:
+        arrays: dict[str, NDArray[Any]] = {"masks": pack_masks(masks_Mn), "margins": margins_MRN.astype(np.float32)}
+        arrays |= {f"{part}_labels": values for part, values in labels.items()}
+        arrays |= {f"{part}_images": values for part, values in (images or {}).items()}
+        for name, values in arrays.items():
+            np.save(public / f"{name}.npy", values)
+        if kit is not None:
+            shutil.copytree(kit, public / "kit")
+        # One run tells nothing of its noise: good enough only for what others trained.
+        known = margins_MRN.shape[1] > 1 or hidden is not None
+        ceiling = noise_ceiling(ranking_MRN) if known else None
+        spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
+        manifest = Manifest(
+            **description,
+            n_train=masks_Mn.shape[1],
+            n_targets=margins_MRN.shape[2],
+            runs=margins_MRN.shape[1],
+            subsets={
+                "public": len(masks_Mn) if hidden is not None else description["ranking"][0],
+                "ranking": len(ranking_MRN),
+            },
+            commitment=commitment(hidden.seed, hidden.nonce) if hidden is not None else None,
+            ceiling=ceiling.value if ceiling else None,
+            ceiling_std_error=ceiling.std_error if ceiling else None,
+            unreliable_targets=ceiling.unreliable_targets if ceiling else None,
+            null_band={"unrelated": spectrum.unrelated, "shared": spectrum.shared},
+            attempts_spectrum=spectrum.attempts,
+            files=_hashes(public),
+        )
+        if hidden is not None:
+            _write_hidden(folder / "hidden", hidden)
+        # The manifest comes last: a folder without one was not written to its end.
+        (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
     return manifest
 
 
 def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    np.save(folder / "masks.npy", pack_masks(hidden.masks_Mn))
-    np.save(folder / "margins.npy", hidden.margins_MRN.astype(np.float32))
-    digests = {name: sha256(folder / name) for name in ("masks.npy", "margins.npy")}
+    arrays: dict[str, NDArray[Any]] = {
+        "masks.npy": pack_masks(hidden.masks_Mn),
+        "margins.npy": hidden.margins_MRN.astype(np.float32),
+    }
+    for name, values in arrays.items():
+        with drafted(folder / name) as file:
+            np.save(file, values)
+    digests = {name: sha256(folder / name) for name in arrays}
     members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
-    # Replaced in one step: at no moment is the only copy of the seed half written, after a power cut neither.
-    partial = folder / "hidden.json.partial"
-    partial.touch(mode=0o600)
-    with partial.open("w") as file:
-        file.write(json.dumps(members, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / "hidden.json")
-
-
-def _fresh(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    # Replaced in one step: at no moment is the only copy of the seed half written.
+    with drafted(folder / "hidden.json") as file:
+        file.write((json.dumps(members, indent=2) + "\n").encode())
 
 
 def _hashes(folder: Path) -> dict[str, str]:

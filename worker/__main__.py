@@ -131,6 +131,8 @@ def make_again(
     gpus: Gpus = 0,
 ) -> None:
     """Make a benchmark again from its manifest and hidden seed: the same bytes, with the same versions and processor."""
+    if out.resolve() == benchmark.resolve():
+        raise ConfigurationError(f"expected another folder than {benchmark} for what is made again, got the same.")
     plan, seed, differences, kind = remake(benchmark, recipes.load, hidden, recipe)
     for difference in differences:
         console.print(f"The bytes may differ: {difference}.", soft_wrap=True)

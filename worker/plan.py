@@ -7,15 +7,16 @@ before the first model is trained); `worker.gathering` adds the benchmark.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldsboard.drafts import drafted
 from ldsboard.subsets import commitment
 from worker import device
-from worker.drafts import drafted
 from worker.engines import ENGINES
 from worker.models import Model, convolves, list_models
 
@@ -105,15 +106,16 @@ class HiddenSeed:
         Raises
         ------
         ConfigurationError
-            The seed given is not one of at most 128 bits, is the public one, or is not the one that the folder has; or the
-            folder has lost the one that it was begun with.
+            The seed given is not one of 32 digits, is the public one, or is not the one that the folder has; or the folder has
+            lost the one that it was begun with.
         """
-        try:
-            seed = secrets.randbits(128) if given is None else int(given, 16)
-        except ValueError:
-            raise ConfigurationError("expected the hidden seed as hexadecimal digits") from None
-        if not 0 <= seed < 2**128:
-            raise ConfigurationError("expected a hidden seed of at most 128 bits: 32 hexadecimal digits")
+        if given is not None and not re.fullmatch("[0-9a-fA-F]{32}", given):
+            # A shorter one could be found by trying.
+            raise ConfigurationError(
+                "expected the hidden seed as 32 hexadecimal digits, got something else (not repeated here). "
+                "`openssl rand -hex 16` makes one; without it the seed is drawn."
+            )
+        seed = secrets.randbits(128) if given is None else int(given, 16)
         if seed == public_seed:
             raise ConfigurationError("expected a hidden seed other than the public one, which everyone can draw from")
         begun = (folder / CONFIGURATION).exists() and Configuration.read(folder).commitment is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.drafts import UNREADABLE, drafted
+from ldsboard.drafts import UNREADABLE, drafted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

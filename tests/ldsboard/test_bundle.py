@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth, ProblemError
-from ldsboard import bundle as bundles
 from ldsboard.bundle import Bundle, HiddenPart, sha256, write_bundle
 from ldsboard.ceiling import margin_spectrum, noise_ceiling
 from ldsboard.manifest import BundleError, Manifest
@@ -157,25 +155,11 @@ def test_the_hidden_half_can_be_read_by_its_owner_alone(protected: Path) -> None
     assert (protected / "hidden" / "hidden.json").stat().st_mode & 0o077 == 0
 
 
-def test_the_seed_is_on_the_disk_before_it_replaces_the_one_there(
-    protected: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A power cut must not leave an empty hidden.json, the only copy of what draws the subsets."""
-    done: list[str] = []
-
-    def watched(name: str) -> None:
-        real = getattr(os, name)
-
-        def call(*arguments: object) -> None:
-            done.append(name)
-            real(*arguments)
-
-        monkeypatch.setattr(os, name, call)
-
-    watched("fsync")
-    watched("replace")
-    bundles._write_hidden(protected / "hidden", HIDDEN)
-    assert done == ["fsync", "replace"]
+def test_a_writer_that_fails_leaves_the_benchmark_of_before(practice: Path) -> None:
+    before = {path: path.read_bytes() for path in practice.rglob("*") if path.is_file()}
+    with pytest.raises(FileNotFoundError):
+        write_bundle(practice, OPEN, masks_Mn=MASKS[::-1], margins_MRN=MARGINS, labels=LABELS, kit=practice / "absent")
+    assert {path: path.read_bytes() for path in practice.rglob("*") if path.is_file()} == before
 
 
 def test_writing_again_replaces_the_public_half_but_never_orphans_a_hidden_one(protected: Path, practice: Path) -> None:

@@ -76,21 +76,23 @@ def test_hidden_seed_is_not_shown(job: Job) -> None:
     assert str(job.hidden.seed) not in repr(job)
 
 
-@pytest.mark.parametrize("given", ["xyz", "1" * 33, "-1"])
+@pytest.mark.parametrize(
+    "given", ["xyz", "1" * 33, "1" * 31, "-" + "1" * 31, "0x" + "1" * 30, "1" * 15 + "_" + "1" * 16]
+)
 def test_broken_hidden_seeds_are_refused_without_repeating_them(tmp_path: Path, given: str) -> None:
-    with pytest.raises(ConfigurationError, match="hexadecimal digits") as refused:
+    with pytest.raises(ConfigurationError, match="32 hexadecimal digits") as refused:
         HiddenSeed.obtain(tmp_path, given, public_seed=1)
     assert given not in str(refused.value)
 
 
 def test_another_hidden_seed_is_refused(job: Job) -> None:
     with pytest.raises(ConfigurationError, match="holds another hidden seed"):
-        begin(TINY, job.folder, recipes.load, "ff")
+        begin(TINY, job.folder, recipes.load, "ff" * 16)
 
 
 def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="other than the public one"):
-        begin(TINY, tmp_path, recipes.load, "01")
+        begin(TINY, tmp_path, recipes.load, f"{TINY.public_seed:032x}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -79,6 +79,15 @@ def test_manifest_and_hidden_seed_give_the_same_bytes(
     assert seed["seed"] not in run.stderr
 
 
+def test_what_is_made_again_may_not_replace_the_original(
+    published: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    run = worker("remake", published, "--out", published / ".." / published.name)
+    assert run.returncode != 0
+    assert "another folder than" in " ".join(run.stderr.split())
+    assert sorted(path.name for path in published.iterdir()) == ["public"]
+
+
 def test_the_plan_is_read_back(original: Path) -> None:
     assert remake(original, recipes.load).plan == TINY
 

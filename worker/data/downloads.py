@@ -9,8 +9,8 @@ import httpx
 from rich.console import Console
 
 from ldsboard import cache
+from ldsboard.drafts import EVERYONE, drafted
 from worker.data.dataset import DataError
-from worker.drafts import EVERYONE, drafted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.drafts import UNREADABLE
 from worker.data.dataset import DataError, Dataset, Part
-from worker.drafts import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,13 +1,14 @@
-"""A file has its name once it is whole and on the disk, and never before."""
+"""A file or folder has its name once it is whole, and never before."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.drafts import EVERYONE, drafted
+from ldsboard.drafts import EVERYONE, drafted, drafted_folder
 from worker.plan import write_once
 
 if TYPE_CHECKING:
@@ -28,6 +29,41 @@ def test_writers_at_once_write_apart(tmp_path: Path) -> None:
         second.write(b"second")
     assert (tmp_path / "file").read_bytes() == b"second"  # which was ready first
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_nothing_is_left_of_a_folder_that_failed_and_the_one_before_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "before").touch()
+    with pytest.raises(FileNotFoundError), drafted_folder(tmp_path / "folder") as draft:
+        (draft / "half").rename(draft / "absent" / "half")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/before"]
+
+
+def test_a_folder_is_the_whole_of_one_writer(tmp_path: Path) -> None:
+    """Of two that gather at once, the later replaces what the earlier wrote, and neither mixes its files with the other's."""
+    with drafted_folder(tmp_path / "folder") as first, drafted_folder(tmp_path / "folder") as second:
+        (first / "first").touch()
+        (second / "second").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/first"]
+
+
+def test_a_folder_is_written_though_another_writer_takes_the_name_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = iter([True])
+    rmtree = shutil.rmtree
+
+    def interloper(path: Path, *, ignore_errors: bool) -> None:
+        """Stand in the gap between moving the earlier folder away and naming the new one."""
+        rmtree(path, ignore_errors=ignore_errors)
+        if next(taken, False):
+            (tmp_path / "folder").mkdir()
+            (tmp_path / "folder" / "theirs").touch()
+
+    monkeypatch.setattr(shutil, "rmtree", interloper)
+    with drafted_folder(tmp_path / "folder") as draft:
+        (draft / "ours").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/ours"]
 
 
 def test_is_for_its_owner_alone_unless_for_everyone(tmp_path: Path) -> None:

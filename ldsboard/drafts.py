@@ -1,10 +1,15 @@
-"""Files that are there whole or not at all, after a power cut too: they get their name once all of them is on the disk."""
+"""Files and folders that are there whole or not at all: they get their name once all of them is written.
+
+Files survive a power cut too: they are on the disk by then.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from contextlib import contextmanager, suppress
+from errno import EEXIST, ENOTEMPTY
 from typing import TYPE_CHECKING, BinaryIO
 from zipfile import BadZipFile
 
@@ -45,6 +50,27 @@ def drafted(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[Bi
         _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def drafted_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to write into, which takes the place of `path` at the end of the block; an error leaves that as it was."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    earlier = draft.with_suffix(".earlier")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        while draft.exists():
+            with suppress(FileNotFoundError):
+                path.rename(earlier)
+            shutil.rmtree(earlier, ignore_errors=True)
+            try:
+                draft.rename(path)
+            except OSError as error:
+                if error.errno not in {ENOTEMPTY, EEXIST}:  # otherwise another writer's took the name in between
+                    raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:
