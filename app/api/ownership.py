@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, HttpUrl
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
 
 from app.db.models import Submission, Visibility
 from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
@@ -50,8 +51,9 @@ def list_own(
         .order_by(Submission.created_at.desc(), Submission.id)
         .offset(after)
         .limit(limit)
+        .options(selectinload(Submission.evaluations), joinedload(Submission.user))
     )
-    return [results.view(session, submission, caller) for submission in session.scalars(query)]
+    return results.views(session, session.scalars(query).all(), caller)
 
 
 @router.patch("/submissions/{submission_id}")

@@ -22,9 +22,7 @@ def shown(session: Session, submission: Submission) -> Evaluation | None:
     scorer that the version's board has; one that is newer than the board is shown only while there is no other.
     """
     current = submission.version.benchmark.current_version
-    finished = session.scalars(
-        select(Evaluation).where(Evaluation.submission_id == submission.id, Evaluation.scored_at.is_not(None))
-    )
+    finished = [evaluation for evaluation in submission.evaluations if evaluation.scored_at is not None]
 
     def preference(evaluation: Evaluation) -> tuple[bool, bool, bool, int]:
         version = evaluation.version

@@ -261,7 +261,8 @@ def test_feed_holds_no_character_that_xml_forbids() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     values: dict[str, Any] = {"owner": "ada", "method": "m", "title": "a\x00\x1b]b\ud800c\ufffe", "tags": ["\x07t"]}
     row = Row.model_construct(id="1", lds=0.5, ci=(0.4, 0.6), rank=(1, 1), created_at=moment, **values)
-    written = atom(BenchmarkView.model_construct(name="toy", title="T"), [row], moment, "https://example.org")
+    benchmark = BenchmarkView.model_construct(name="toy", title="T")
+    written = atom(benchmark, [row], {"1": moment}, moment, "https://example.org")
     entry = ET.fromstring(written).find(f"{ATOM}entry")  # noqa: S314 -- our own feed
     assert entry is not None
     assert entry.findtext(f"{ATOM}title") == "a]bc (m)"
