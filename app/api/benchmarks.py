@@ -97,7 +97,7 @@ def _csv(view: LeaderboardView) -> str:
 
 
 FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""How a text begins that a spreadsheet may take for a formula, in full width too; some drop spaces first (OWASP, CSV injection)."""
+"""How a text begins that a spreadsheet may take for a formula, in full width too; some drop spaces (OWASP, CSV injection)."""
 
 
 def _plain(value: object) -> object:

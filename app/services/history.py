@@ -89,4 +89,4 @@ def changed(session: Session, submission_ids: Sequence[str]) -> dict[str, dateti
     ).subquery()
     submission_id, at = moments.c
     query = select(submission_id, func.max(at)).group_by(submission_id)
-    return {submission_id: at for submission_id, at in session.execute(query)}
+    return dict(session.execute(query).all())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from app.db.models import Version
+    from app.db.models import Evaluation, Version
     from app.services.accounts import Account
 
 API = "/api/v1"
@@ -57,18 +57,22 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
 def views(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[SubmissionView]:
     """Return several submissions as `view` does, without a query for each but for those that are queued."""
     origins = provenance.newest(session, [submission.id for submission in submissions])
+    evaluations = shown(session, submissions)
     made = cache(partial(attempts_of, session))
-    return [_view(session, submission, viewer, origins.get(submission.id), made) for submission in submissions]
+    return [
+        _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), made)
+        for submission in submissions
+    ]
 
 
 def _view(
     session: Session,
     submission: Submission,
     viewer: Account | None,
+    evaluation: Evaluation | None,
     origin: dict[str, Any] | None,
     attempts: Callable[[Version, int], int],
 ) -> SubmissionView:
-    evaluation = shown(session, submission)
     version = submission.version if evaluation is None else evaluation.version
     parts = {} if evaluation is None else evaluation.parts
     public, ranking = parts.get("public"), parts.get("ranking")
