@@ -53,6 +53,14 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="ldsb_…")
 _Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
+def _authorization(request: Request, _shown: _Shown) -> str | None:
+    return request.headers.get("authorization")
+
+
+Authorization = Annotated[str | None, Depends(_authorization)]
+"""What opens one upload: its capability, or a token of its owner."""
+
+
 def _account(request: Request, rooms: TheRooms, _shown: _Shown) -> Account:
     # A session of its own, closed at once: an upload may take minutes, and must hold no connection meanwhile.
     with rooms.database.read() as session:

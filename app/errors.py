@@ -46,6 +46,8 @@ STATUS = {
     "token.unknown": 404,
     "rate.exceeded": 429,
     "quota.exceeded": 429,
+    "quota.bytes": 413,
+    "quota.uploads": 429,
     "benchmark.unknown": 404,
     "submission.unknown": 404,
     "submission.not_scored": 409,
@@ -95,17 +97,21 @@ class RateError(LimitError):
 
 
 class QuotaError(LimitError):
-    """The caller has used up a quota, until ``resets_at``."""
+    """The caller has used up a quota, until ``resets_at``; for good if that is None."""
 
     def __init__(self, limit: str, resets_at: datetime | None, now: datetime) -> None:
         if resets_at is not None:
             self.retry_after = math.ceil(max(timedelta(seconds=1), resets_at - now).total_seconds())
-        when = "never for this version" if resets_at is None else f"at {resets_at:%Y-%m-%d %H:%M:%S} UTC"
+        when = (
+            "This quota holds for the whole version, and does not reset."
+            if resets_at is None
+            else f"The quota resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC."
+        )
         super().__init__(
             "quota.exceeded",
             expected=f"at most {limit}",
             got="one more",
-            hint=f"The quota resets {when}. Practice submissions (kind=practice) are not limited.",
+            hint=f"{when} Practice submissions (kind=practice) are not counted.",
         )
 
 

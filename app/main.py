@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from app.api import accounts, benchmarks, health, one_shot, ownership, parts, problems, submissions
 from app.api.body_limit import BodyLimit
+from app.api.head import Head
 from app.dependencies import count_request
 from app.pages import site
 
@@ -47,6 +48,7 @@ def create_app(rooms: Rooms) -> FastAPI:
     api.include_router(accounts.router)
     app.include_router(api)
     app.include_router(health.router)
+    app.add_middleware(Head)
     app.add_middleware(BodyLimit)
     site.install(app, rooms.settings)
     return app

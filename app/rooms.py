@@ -65,7 +65,10 @@ class Rooms:
     @property
     def quotas(self) -> Quotas:
         """What users may submit who have no quotas of their own."""
-        return Quotas(self.settings.ranked_per_day, self.settings.ranked_per_version)
+        settings = self.settings
+        return Quotas(
+            settings.ranked_per_day, settings.ranked_per_version, settings.bytes_per_user, settings.uploads_per_user
+        )
 
     def start(self) -> None:
         """Take up what an earlier process left unfinished, and begin to work."""

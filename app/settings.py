@@ -37,6 +37,14 @@ class Settings(BaseSettings):
         default=5, ge=0, description="Ranked submissions of one user to one benchmark in 24 hours."
     )
     ranked_per_version: int = Field(default=30, ge=0, description="Ranked submissions of one user to one version.")
+    bytes_per_user: int = Field(
+        default=20 * 1024**3,
+        ge=0,
+        description="Bytes of score files that one user may keep on the server; 0: no limit.",
+    )
+    uploads_per_user: int = Field(
+        default=20, ge=0, description="Uploads of one user that may be under way at the same time; 0: no limit."
+    )
     retry_seconds: float = Field(
         default=2.0, ge=0, description="Wait after a first failure of ours to evaluate; four times longer after each."
     )

@@ -43,6 +43,8 @@ TITLES = {
     "token.unknown": "There is no such token",
     "rate.exceeded": "Too many requests",
     "quota.exceeded": "The quota of ranked submissions is used up",
+    "quota.bytes": "Your files leave no room for this one",
+    "quota.uploads": "Too many of your uploads are under way",
     "benchmark.unknown": "There is no such benchmark",
     "submission.unknown": "There is no such submission",
     "submission.not_scored": "The submission has no result yet",

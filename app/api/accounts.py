@@ -9,8 +9,8 @@ from fastapi import APIRouter, Body, Path
 from pydantic import BaseModel, Field
 
 from app.db.accounts import Role, Scope, Token, User
-from app.dependencies import Caller, Managing, Reading, TheActor, Writing
-from app.services import audit, tokens
+from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
+from app.services import audit, quotas, tokens
 from app.services.audit import Action
 
 router = APIRouter(tags=["account"])
@@ -43,6 +43,15 @@ class NewTokenView(TokenView):
     token: str = Field(description="to be kept now: it is not shown again")
 
 
+class UsageView(BaseModel):
+    """What a user has on the server, and may have."""
+
+    bytes: int = Field(description="of the score files that are kept, and of those that uploads under way announced")
+    bytes_limit: int | None = Field(description="null: none")
+    uploads: int = Field(description="that are under way")
+    uploads_limit: int | None = Field(description="null: none")
+
+
 class AccountView(BaseModel):
     """Who a token belongs to."""
 
@@ -50,6 +59,7 @@ class AccountView(BaseModel):
     role: Role
     created_at: datetime
     token: TokenView
+    usage: UsageView
 
 
 class NewToken(BaseModel, extra="forbid"):
@@ -63,10 +73,14 @@ class NewToken(BaseModel, extra="forbid"):
 
 
 @router.get("/users/me")
-def show_account(caller: Caller, session: Reading) -> AccountView:
-    """Show whose token this is, and what it allows."""
+def show_account(caller: Caller, rooms: TheRooms, session: Reading) -> AccountView:
+    """Show whose token this is, what it allows, and what its user has on the server."""
     user, token = session.get_one(User, caller.id), session.get_one(Token, caller.token_id)
-    return AccountView(name=user.name, role=caller.role, created_at=user.created_at, token=TokenView.of(token))
+    used, limits = quotas.usage(session, caller.id), rooms.quotas
+    usage = UsageView(**used._asdict(), bytes_limit=limits.bytes or None, uploads_limit=limits.uploads or None)
+    return AccountView(
+        name=user.name, role=caller.role, created_at=user.created_at, token=TokenView.of(token), usage=usage
+    )
 
 
 @router.get("/tokens")

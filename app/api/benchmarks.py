@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -67,7 +68,7 @@ def _download(
     return FileResponse(folder / "downloads" / file, media_type=media_type, filename=f"{name}-{version.version}-{file}")
 
 
-@router.get("/{name}/leaderboard", response_model=LeaderboardView)
+@router.get("/{name}/leaderboard", response_model=LeaderboardView, responses={200: {"content": {"text/csv": {}}}})
 def show_leaderboard(
     session: Reading,
     name: str,
@@ -85,7 +86,7 @@ def show_leaderboard(
 
 def _csv(view: LeaderboardView) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     for row in view.rows:
         cells = row.model_dump(mode="json") | {"benchmark": view.benchmark, "version": view.version}
@@ -95,6 +96,10 @@ def _csv(view: LeaderboardView) -> str:
     return buffer.getvalue()
 
 
+FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet may take for a formula, in full width too; some drop spaces (OWASP, CSV injection)."""
+
+
 def _plain(value: object) -> object:
     """Keep a spreadsheet from taking a text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value

@@ -7,6 +7,7 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from app.api.acceptance import accepted, located
@@ -18,7 +19,7 @@ from app.services import benchmarks, repetitions, submissions
 from app.services.accounts import Account
 from app.services.submissions import Entry
 from app.services.views import BenchmarkName, DryRunView, SubmissionView
-from app.services.words import Title
+from app.services.words import Commit, Device, Link, Method, Repository, Sha256, Title
 from app.storage import Arrival
 from ldsboard.formats import HEADER_LIMIT, open_scores
 from ldsboard.problems import ProblemError
@@ -30,6 +31,8 @@ router = APIRouter(tags=["uploads"])
 @router.put(
     "/benchmarks/{name}/submissions",
     status_code=202,
+    response_model=SubmissionView,
+    responses={200: {"model": DryRunView, "description": "With dry_run: the file would be taken"}},
     openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
 )
 async def submit(
@@ -38,25 +41,25 @@ async def submit(
     rooms: TheRooms,
     account: Submitting,
     name: str,
-    method: Annotated[str, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="slug of the method")],
+    method: Annotated[Method, Query(description="slug of the method")],
     kind: Annotated[Kind, Query(description="ranked: listed and counted; practice: public subsets only")] = Kind.RANKED,
     visibility: Annotated[Visibility, Query(description="who sees it, from the first moment on")] = Visibility.PUBLIC,
     sha256: Annotated[
-        str | None,
-        Query(pattern="^[0-9a-f]{64}$", description="of the file: one that you have sent already costs no quota"),
+        Sha256 | None,
+        Query(description="of the file: one that you have sent already costs no quota"),
     ] = None,
     title: Annotated[Title, Query(description="free text; by default the method")] = "",
     seconds: Annotated[
         float | None, Query(ge=0, allow_inf_nan=False, description="reported cost: seconds of computing")
     ] = None,
-    device: Annotated[str | None, Query(max_length=100, description="reported cost: the device")] = None,
+    device: Annotated[Device | None, Query(description="reported cost: the device")] = None,
     models: Annotated[int | None, Query(ge=0, lt=2**31, description="reported cost: models trained")] = None,
-    repository: Annotated[str | None, Query(max_length=200, description="where the file comes from")] = None,
-    commit: Annotated[str | None, Query(pattern="^[0-9a-f]{7,64}$", description="the commit that made it")] = None,
-    url: Annotated[str | None, Query(max_length=500, pattern="^https?://", description="more on where from")] = None,
+    repository: Annotated[Repository | None, Query(description="where the file comes from")] = None,
+    commit: Annotated[Commit | None, Query(description="the commit that made it")] = None,
+    url: Annotated[Link | None, Query(description="more on where from")] = None,
     dry_run: Annotated[bool, Query(description="only check the file; nothing is kept or counted")] = False,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
-) -> SubmissionView | DryRunView:
+) -> SubmissionView | Response:
     """Submit a score file: the raw body is a .npy, .safetensors or .npz file with one array, n x N float16, float32 or float64.
 
     With `dry_run` the answer is 200 and says that the file would be taken, as `ldsboard validate` does.
@@ -70,8 +73,7 @@ async def submit(
         size = None if body.encoded else length
         entry = Entry(name, method, title, kind, cost, size, origin, visibility, sha256)
         if dry_run:
-            response.status_code = 200
-            return await _rehearse(rooms, entry, arrival, body)
+            return JSONResponse((await _rehearse(rooms, entry, arrival, body)).model_dump(mode="json"))
         await run_in_threadpool(_admit, rooms, account, entry, idempotency_key)
         await body.receive(HEADER_LIMIT)
         reserved, known = await run_in_threadpool(_reserve, rooms, account, entry, arrival.start, idempotency_key)

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, HttpUrl
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
-from app.db.models import Submission, Visibility
+from app.db.models import Submission, Version, Visibility
 from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
 from app.services import audit, ownership, results
 from app.services.audit import Action
@@ -50,8 +51,9 @@ def list_own(
         .order_by(Submission.created_at.desc(), Submission.id)
         .offset(after)
         .limit(limit)
+        .options(joinedload(Submission.version).joinedload(Version.benchmark))
     )
-    return [results.view(session, submission, caller) for submission in session.scalars(query)]
+    return results.views(session, session.scalars(query).all(), caller)
 
 
 @router.patch("/submissions/{submission_id}")

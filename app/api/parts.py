@@ -16,14 +16,14 @@ from app.api.acceptance import accepted, located
 from app.api.bodies import SILENCE_SECONDS, Body, check_limit, interrupted, stated_length
 from app.db.models import Kind, Visibility
 from app.db.uploads import Upload
-from app.dependencies import Submitting, TheRooms
+from app.dependencies import Authorization, Submitting, TheRooms
 from app.rooms import Rooms
 from app.services import accounts, benchmarks, repetitions, submissions, uploads
 from app.services.accounts import Account
 from app.services.submissions import Entry
 from app.services.views import PartView, StartedView, SubmissionView, UploadView
 from app.services.visibility import WITHHELD
-from app.services.words import Description, Tags, Title
+from app.services.words import Commit, Description, Device, Link, Method, Repository, Sha256, Tags, Title
 from app.storage import Arrival
 from ldsboard.problems import ProblemError
 
@@ -42,7 +42,6 @@ UNTOLD: dict[str, Any] = {
 }
 
 UploadId = Annotated[str, Path(description="id that the start answered with")]
-Authorization = Annotated[str | None, Header(description="Bearer, with the upload's capability or the owner's token")]
 
 
 class Cost(BaseModel):
@@ -50,7 +49,7 @@ class Cost(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    device: str | None = Field(default=None, max_length=100)
+    device: Device | None = None
     models: int | None = Field(default=None, ge=0, lt=2**31)
 
 
@@ -58,9 +57,9 @@ class Origin(BaseModel):
     """Where a file says that it comes from."""
 
     model_config = ConfigDict(extra="forbid")
-    repository: str | None = Field(default=None, max_length=200)
-    commit: str | None = Field(default=None, pattern="^[0-9a-f]{7,64}$")
-    url: str | None = Field(default=None, max_length=500, pattern="^https?://")
+    repository: Repository | None = None
+    commit: Commit | None = None
+    url: Link | None = None
 
 
 class Announced(BaseModel):
@@ -68,7 +67,7 @@ class Announced(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     benchmark: str
-    method: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    method: Method
     kind: Kind = Kind.RANKED
     visibility: Visibility = Visibility.PUBLIC
     title: Title = ""
@@ -76,7 +75,7 @@ class Announced(BaseModel):
     tags: Tags = []
     cost: Cost | None = None
     size: int = Field(ge=0, lt=2**63)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: Sha256
     provenance: Origin | None = None
 
     def entry(self) -> Entry:
@@ -175,7 +174,7 @@ def _start(rooms: Rooms, account: Account, announced: Announced, key: str | None
 
 
 @router.get("/submissions/{submission_id}/parts")
-def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> UploadView:
+def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authorization) -> UploadView:
     """List the parts of an upload: which have arrived, and where to send the others."""
     with rooms.database.read() as session:
         upload, _ = uploads.authorise(session, submission_id, authorization)
@@ -183,7 +182,7 @@ def show_parts(rooms: TheRooms, submission_id: UploadId, authorization: Authoriz
 
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
-def give_up_upload(rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None) -> None:
+def give_up_upload(rooms: TheRooms, submission_id: UploadId, authorization: Authorization) -> None:
     """Give an upload up that waits for parts: what has arrived is gone at once, and it counts for nothing."""
     with rooms.database.write() as session:
         upload, _ = uploads.authorise(session, submission_id, authorization)
@@ -201,7 +200,7 @@ async def send_part(
     rooms: TheRooms,
     submission_id: UploadId,
     number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, from 0")],
-    authorization: Authorization = None,
+    authorization: Authorization,
 ) -> PartView:
     """Send a part: the raw body is its bytes. One that is sent again takes the place of the first."""
     size = await run_in_threadpool(_admit_part, rooms, submission_id, number, authorization)
@@ -253,7 +252,7 @@ def _give_up(rooms: Rooms, submission_id: str, detail: str) -> None:
 
 @router.post("/submissions/{submission_id}/complete", status_code=202)
 def complete_upload(
-    response: Response, rooms: TheRooms, submission_id: UploadId, authorization: Authorization = None
+    response: Response, rooms: TheRooms, submission_id: UploadId, authorization: Authorization
 ) -> SubmissionView:
     """Join the parts, check that they are the file that was announced, and queue its evaluation."""
     with rooms.database.read() as session:

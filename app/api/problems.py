@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 
 from app.errors import STATUS, BusyError, LimitError, no_room
+from app.services import words
 from app.services.results import problem_view
 from app.services.views import ProblemView
 from ldsboard.problems import Problem, ProblemError
@@ -67,10 +68,9 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = ".".join(str(step) for step in first["loc"])
     got = repr(first.get("input"))[:80]
+    asked = words.SPELLINGS.get(first.get("ctx", {}).get("pattern"), first["msg"])
     return response(
-        Problem(
-            "request.invalid", expected=f"{place}: {first['msg']}", got=got, hint="See /docs for what this call takes."
-        )
+        Problem("request.invalid", expected=f"{place}: {asked}", got=got, hint="See /docs for what this call takes.")
     )
 
 

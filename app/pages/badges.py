@@ -7,7 +7,7 @@ from fastapi import Response
 from app.dependencies import Reading
 from app.pages.routing import Pages
 from app.pages.templates import render
-from app.services import results, visibility
+from app.services import leaderboard, results, visibility
 from ldsboard.problems import ProblemError
 
 router = Pages()
@@ -19,14 +19,14 @@ LONGEST = 40
 
 @router.page("/submissions/{submission_id}/badge.svg")
 def show_badge(session: Reading, submission_id: str) -> Response:
-    """Draw the badge of a listed entry: everybody is shown the same, as a page elsewhere shows it to everybody."""
-    view = results.view(session, visibility.find(session, submission_id, None))
+    """Draw the badge of an entry, or of the one that is listed for its method now: everybody is shown the same."""
+    view = results.view(session, leaderboard.standing_for(session, visibility.find(session, submission_id, None)))
     if view.hidden is None or view.hidden.rank is None:
         raise ProblemError(
             "submission.unknown",
             expected="a submission that is listed on a leaderboard",
             got=repr(submission_id[:40]),
-            hint="Only listed entries have a badge: ranked, scored, and of their method the newest or the pinned one.",
+            hint="Only ranked submissions have a badge, once one of their owner and method is on the board.",
         )
     name = view.method if view.method != visibility.WITHHELD else view.owner
     badge = render(

@@ -13,7 +13,7 @@ from app.pages.feed import atom
 from app.pages.routing import Pages, PublicUrl
 from app.pages.standing import groups, verdict
 from app.pages.templates import render
-from app.services import benchmarks, leaderboard
+from app.services import benchmarks, history, leaderboard
 
 router = Pages()
 
@@ -68,4 +68,5 @@ def show_feed(session: Reading, public_url: PublicUrl, name: str) -> Response:
     entries = sorted(leaderboard.listed(session, found), key=lambda entry: entry.created_at, reverse=True)
     rows = leaderboard.view(session, found, limit=NEWS, entries=entries).rows
     benchmark = leaderboard.benchmark_view(session, found, entries)
-    return Response(atom(benchmark, rows, found.created_at, public_url), media_type="application/atom+xml")
+    changed = history.changed(session, [row.id for row in rows])
+    return Response(atom(benchmark, rows, changed, found.created_at, public_url), media_type="application/atom+xml")

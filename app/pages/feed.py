@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from app.pages import words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from app.services.views import BenchmarkView, Row
@@ -19,8 +19,14 @@ FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, escaped or not."""
 
 
-def atom(benchmark: BenchmarkView, rows: Sequence[Row], published_at: datetime, public_url: str) -> bytes:
-    """Return the feed of a benchmark with some of its entries, the newest first.
+def atom(
+    benchmark: BenchmarkView,
+    rows: Sequence[Row],
+    changed: Mapping[str, datetime],
+    published_at: datetime,
+    public_url: str,
+) -> bytes:
+    """Return the feed of a benchmark with some of its entries, the newest first, each with when it last changed.
 
     An entry's id is made of its submission's alone: it stays when the site moves.
     """
@@ -28,7 +34,7 @@ def atom(benchmark: BenchmarkView, rows: Sequence[Row], published_at: datetime, 
     feed = ET.Element("feed", xmlns=ATOM)
     _add(feed, "title", f"{benchmark.title}: new entries")
     _add(feed, "id", f"urn:ldsboard:benchmark:{benchmark.name}")
-    _add(feed, "updated", max([row.created_at for row in rows], default=published_at).isoformat())
+    _add(feed, "updated", max(changed.values(), default=published_at).isoformat())
     ET.SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{page}/feed.atom")
     ET.SubElement(feed, "link", rel="alternate", type="text/html", href=page)
     for row in rows:
@@ -37,7 +43,8 @@ def atom(benchmark: BenchmarkView, rows: Sequence[Row], published_at: datetime, 
             entry, "title", f"{row.method} by {row.owner}" if row.title == row.method else f"{row.title} ({row.method})"
         )
         _add(entry, "id", f"urn:ldsboard:submission:{row.id}")
-        _add(entry, "updated", row.created_at.isoformat())
+        _add(entry, "published", row.created_at.isoformat())
+        _add(entry, "updated", changed[row.id].isoformat())
         _add(ET.SubElement(entry, "author"), "name", row.owner)
         ET.SubElement(entry, "link", rel="alternate", type="text/html", href=f"{public_url}/submissions/{row.id}")
         for tag in row.tags:

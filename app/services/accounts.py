@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app.db.accounts import Role, Scope, Token, User
 from app.db.base import now
-from app.services.tokens import digest
+from app.services.tokens import CAPABILITY, digest
 from app.services.visibility import ALIAS
 from ldsboard.problems import ProblemError
 
@@ -113,6 +113,13 @@ def authenticate(session: Session, authorization: str | None) -> Account:
         raise ProblemError("auth.missing", expected="a bearer token", got="no Authorization header", hint=_HINT)
     scheme, _, value = authorization.partition(" ")
     token = session.scalar(select(Token).where(Token.digest == digest(value.strip())))
+    if token is None and value.strip().startswith(CAPABILITY):
+        raise ProblemError(
+            "auth.invalid",
+            expected="a token of a user",
+            got="the capability of an upload, which opens the parts of that one upload while they come",
+            hint="Send a token that begins with ldsb_; what is public is shown without an Authorization header.",
+        )
     if scheme.lower() != "bearer" or token is None:
         raise ProblemError("auth.invalid", expected="a bearer token of this server", got="another one", hint=_HINT)
     if token.expires_at is not None and token.expires_at <= now():

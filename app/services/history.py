@@ -1,13 +1,19 @@
-"""The versions of a benchmark, and what changed on its board from one to the next."""
+"""The versions of a benchmark, what changed on its board from one to the next, and when an entry last changed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import func, select, union_all
+
+from app.db.accounts import Audit
+from app.db.models import Evaluation, Event, Submission
 from app.services import benchmarks, leaderboard
+from app.services.audit import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -68,3 +74,19 @@ def moves(session: Session, before: Version, after: Version) -> list[Move]:
     """Return the entries that are listed on both boards, as visitors see them, in the order of the later one."""
     earlier = {row.id: row for row in leaderboard.view(session, before).rows}
     return [Move(earlier[row.id], row) for row in leaderboard.view(session, after).rows if row.id in earlier]
+
+
+def changed(session: Session, submission_ids: Sequence[str]) -> dict[str, datetime]:
+    """Return when each submission last changed: was sent, moved from state to state, scored, or edited."""
+    edited = Audit.action == Action.SUBMISSION_EDITED
+    moments = union_all(
+        select(Submission.id, Submission.created_at).where(Submission.id.in_(submission_ids)),
+        select(Event.submission_id, Event.at).where(Event.submission_id.in_(submission_ids)),
+        select(Evaluation.submission_id, Evaluation.scored_at).where(
+            Evaluation.submission_id.in_(submission_ids), Evaluation.scored_at.is_not(None)
+        ),
+        select(Audit.subject, Audit.at).where(edited, Audit.subject.in_(submission_ids)),
+    ).subquery()
+    submission_id, at = moments.c
+    query = select(submission_id, func.max(at)).group_by(submission_id)
+    return dict(session.execute(query).all())

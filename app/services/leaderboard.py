@@ -100,6 +100,31 @@ def listed(session: Session, version: Version) -> list[Entry]:
     return sorted(newest.values(), key=place)
 
 
+def standing_for(session: Session, submission: Submission) -> Submission:
+    """Return the submission that a board lists for the owner and method of a ranked one: itself, or what took its place.
+
+    One that is anonymous or private has no place that another could take: that would tell that both are of one owner.
+    """
+    if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
+        return submission
+    benchmark = submission.version.benchmark
+    query = (
+        select(Submission)
+        .join(Evaluation, Evaluation.submission_id == Submission.id)
+        .join(Version, Version.id == Evaluation.version_id)
+        .where(
+            Submission.user_id == submission.user_id,
+            Submission.method == submission.method,
+            Submission.visibility == Visibility.PUBLIC,
+            Version.benchmark_id == benchmark.id,
+            Version.version <= benchmark.current_version,
+            Evaluation.rank_low.is_not(None),
+        )
+        .order_by(Submission.id != submission.id, Version.version.desc())
+    )
+    return session.scalars(query.limit(1)).first() or submission
+
+
 def rank(session: Session, version: Version) -> None:
     """Decide the rank intervals of all listed entries again, and store them with their evaluations."""
     evaluations = session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)).all()
@@ -172,7 +197,7 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str,
         **numbers.model_dump(),
         attempts=entry.attempts,
         possible_gain=gain,
-        cost=details.cost,
+        cost=visibility.told_cost(details.cost, named=named),
         provenance=origin if named else None,
         created_at=entry.created_at,
     )

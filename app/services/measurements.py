@@ -5,33 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
 
 from app.db.models import Evaluation
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
     from app.db.models import Submission
 
 
-def shown(session: Session, submission: Submission) -> Evaluation | None:
-    """Return the finished evaluation of a submission that the boards show, if there is one.
+def shown(session: Session, submissions: Sequence[Submission]) -> dict[str, Evaluation]:
+    """Return the finished evaluation of each submission that the boards show, by id; those that have none are left out.
 
     That is the one against the current version of its benchmark, otherwise against the version that it was sent to, each by the
     scorer that the version's board has; one that is newer than the board is shown only while there is no other.
     """
-    current = submission.version.benchmark.current_version
+    sent_to = {submission.id: submission.version for submission in submissions}
     finished = session.scalars(
-        select(Evaluation).where(Evaluation.submission_id == submission.id, Evaluation.scored_at.is_not(None))
+        select(Evaluation)
+        .where(Evaluation.submission_id.in_(sent_to), Evaluation.scored_at.is_not(None))
+        .options(joinedload(Evaluation.version))
     )
 
     def preference(evaluation: Evaluation) -> tuple[bool, bool, bool, int]:
-        version = evaluation.version
+        version, first = evaluation.version, sent_to[evaluation.submission_id]
         on_board = evaluation.scorer_version == version.scorer_version
-        return version.version == current, version.id == submission.version_id, on_board, evaluation.id
+        return version.version == first.benchmark.current_version, version.id == first.id, on_board, evaluation.id
 
-    return max(finished, key=preference, default=None)
+    return {evaluation.submission_id: evaluation for evaluation in sorted(finished, key=preference)}
 
 
 def measured(session: Session, submission: Submission) -> Evaluation:
@@ -42,7 +47,7 @@ def measured(session: Session, submission: Submission) -> Evaluation:
     ProblemError
         ``submission.not_scored``.
     """
-    evaluation = shown(session, submission)
+    evaluation = shown(session, [submission]).get(submission.id)
     if evaluation is None:
         raise ProblemError(
             "submission.not_scored",

@@ -1,4 +1,4 @@
-"""How many ranked submissions a user may make."""
+"""How many ranked submissions a user may make, and how many bytes and uploads they may have on the server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 
 from app.db.accounts import User
 from app.db.base import now
-from app.db.models import Kind, State, Submission, Version
+from app.db.models import File, Kind, State, Submission, Version
 from app.errors import QuotaError
+from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,12 +33,34 @@ class Standing(NamedTuple):
     resets_at: datetime | None
 
 
+class Usage(NamedTuple):
+    """What a user has on the server: bytes of files, those announced by uploads included, and uploads that are under way."""
+
+    bytes: int
+    uploads: int
+
+
+def usage(session: Session, user_id: int) -> Usage:
+    """Return what a user has on the server; a file that several of their submissions refer to is there once."""
+    mine = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
+    kept = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(mine))) or 0
+    # What is announced to be there already is not counted: it is that, or is refused when it has come.
+    announced_bytes = func.coalesce(func.sum(Submission.size).filter(Submission.counted), 0)
+    under_way = select(func.count(), announced_bytes).where(
+        Submission.user_id == user_id, Submission.state == State.UPLOADING
+    )
+    uploads, announced = session.execute(under_way).one()
+    return Usage(kept + announced, uploads)
+
+
 @dataclass(frozen=True)
 class Quotas:
-    """Ranked submissions of one user: in 24 hours, and to one version."""
+    """What one user may have: ranked submissions in 24 hours, and to one version; bytes, and uploads under way (0: no limit)."""
 
     per_day: int
     per_version: int
+    bytes: int = 0
+    uploads: int = 0
 
     def standing(self, session: Session, user_id: int, version: Version) -> Standing:
         """Return how many ranked submissions a user has left, beside those that were made."""
@@ -82,3 +105,25 @@ class Quotas:
         if standing.today == 0:
             limit = f"{standing.per_day} ranked submissions to one benchmark in 24 hours"
             raise QuotaError(limit, standing.resets_at, now())
+
+    def check_bytes(self, session: Session, user_id: int, size: int) -> None:
+        """Raise ``quota.bytes`` unless a user may have so many bytes more on the server."""
+        used = usage(session, user_id).bytes
+        if self.bytes and used + size > self.bytes:
+            raise ProblemError(
+                "quota.bytes",
+                expected=f"at most {self.bytes} bytes in all the score files that you keep here",
+                got=f"{size} more beside the {used} that are there or announced",
+                hint="Withdraw submissions that you no longer need, or give up uploads; their bytes are free at once.",
+            )
+
+    def check_uploads(self, session: Session, user_id: int) -> None:
+        """Raise ``quota.uploads`` unless a user may begin one more upload."""
+        uploads = usage(session, user_id).uploads
+        if self.uploads and uploads >= self.uploads:
+            raise ProblemError(
+                "quota.uploads",
+                expected=f"at most {self.uploads} uploads under way at the same time",
+                got=f"one more beside {uploads}",
+                hint="Complete those in parts or give them up (DELETE /api/v1/submissions/ID), or wait until others are done.",
+            )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,13 +14,16 @@ from app.services import provenance, queue
 from app.services.leaderboard import attempts_of
 from app.services.measurements import measured, shown, usual_seconds
 from app.services.views import BenchmarkName, ProblemView, Queue, SubmissionView, public_numbers, ranking_numbers
-from app.services.visibility import identity, knows
+from app.services.visibility import identity, knows, told_cost
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
+    from app.db.models import Evaluation, Version
     from app.services.accounts import Account
 
 API = "/api/v1"
@@ -46,7 +50,29 @@ def problem_view(problem: Problem) -> ProblemView:
 
 def view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
     """Return a submission with what is known of its result, as somebody sees it: by default, a visitor."""
-    evaluation = shown(session, submission)
+    (only,) = views(session, [submission], viewer)
+    return only
+
+
+def views(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[SubmissionView]:
+    """Return several submissions as `view` does, without a query for each but for those that are queued."""
+    origins = provenance.newest(session, [submission.id for submission in submissions])
+    evaluations = shown(session, submissions)
+    made = cache(partial(attempts_of, session))
+    return [
+        _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), made)
+        for submission in submissions
+    ]
+
+
+def _view(
+    session: Session,
+    submission: Submission,
+    viewer: Account | None,
+    evaluation: Evaluation | None,
+    origin: dict[str, Any] | None,
+    attempts: Callable[[Version, int], int],
+) -> SubmissionView:
     version = submission.version if evaluation is None else evaluation.version
     parts = {} if evaluation is None else evaluation.parts
     public, ranking = parts.get("public"), parts.get("ranking")
@@ -55,7 +81,6 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
         rank = (evaluation.rank_low, evaluation.rank_high)
     name = version.benchmark.name
     judged = ranking or public
-    origin = provenance.newest(session, [submission.id]).get(submission.id)
     known = identity(session, submission, viewer, origin)
     return SubmissionView(
         id=submission.id,
@@ -71,13 +96,13 @@ def view(session: Session, submission: Submission, viewer: Account | None = None
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
         created_at=submission.created_at,
-        attempts=attempts_of(session, version, submission.user_id) if knows(viewer, submission) else None,
+        attempts=attempts(version, submission.user_id) if knows(viewer, submission) else None,
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
         warnings=judged.warnings if judged else [],
         error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
-        cost=submission.cost,
+        cost=told_cost(submission.cost, named=knows(viewer, submission)),
         provenance=known.provenance,
         file_sha256=known.file_sha256,
         scorer_version=None if evaluation is None else evaluation.scorer_version,

@@ -58,29 +58,31 @@ def check_start(version: Version, start: bytes, size: int | None) -> None:
 
 
 def check_quota(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas) -> bool:
-    """Check that there is room for a submission, and tell whether it takes a place.
+    """Check that its owner may send a submission, and tell whether it takes a place.
 
     A file that its owner has sent already does not; whether what is announced is that file is seen when it has arrived.
 
     Raises
     ------
-    QuotaError
-        The user has no ranked submission left.
+    ProblemError
+        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
+    quotas.check_uploads(session, account.id)
     if entry.sha256 is not None and provenance.twin(session, account.id, version, entry, entry.sha256) is not None:
         return False
     if entry.kind is Kind.RANKED:
         quotas.check(session, account.id, version)
+    quotas.check_bytes(session, account.id, entry.size or 0)
     return True
 
 
 def reserve(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas) -> Submission:
-    """Make room for a submission whose bytes are about to come; the quota is checked and counted here.
+    """Make room for a submission whose bytes are about to come; its owner's quotas are checked and counted here.
 
     Raises
     ------
-    QuotaError
-        The user has no ranked submission left.
+    ProblemError
+        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
     submission = Submission(
         counted=check_quota(session, account, version, entry, quotas),
@@ -113,7 +115,8 @@ def accept(
     ------
     ProblemError
         ``upload.interrupted``: the submission was given up meanwhile. ``scores.truncated``, for a compressed file.
-        ``quota.exceeded``: it was to be one that is there already, which was withdrawn meanwhile.
+        ``quota.exceeded``: it was to be one that is there already, which was withdrawn meanwhile. ``quota.bytes``: the same,
+        or a compressed file, whose size was not known.
     """
     submission = session.get_one(Submission, submission_id)
     known = provenance.twin(session, submission.user_id, submission.version, submission, sha256)
@@ -134,6 +137,7 @@ def accept(
     if known is not None:
         provenance.hand_over(session, submission_id, known.id)
         return known.id
+    quotas.check_bytes(session, submission.user_id, arrival.size)
     files.hold_file(session, storage, submission, arrival, sha256)
     session.add(
         Evaluation(submission_id=submission_id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)

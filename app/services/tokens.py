@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PREFIX = "ldsb_"
+CAPABILITY = "ldsu_"
+"""What the capability to send one upload begins with, which is no token."""
 
 
 def digest(token: str) -> str:

@@ -12,7 +12,7 @@ from app.db.base import now
 from app.db.models import State, Submission, Visibility
 from app.db.uploads import Part, Upload
 from app.services import accounts, submissions
-from app.services.tokens import digest
+from app.services.tokens import CAPABILITY, digest
 from app.services.views import PartView, UploadView
 from ldsboard.problems import ProblemError
 
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from app.services.quotas import Quotas
     from app.storage import Arrival, Storage
 
-PREFIX = "ldsu_"
 API = "/api/v1"
 
 
 def open_upload(session: Session, submission: Submission, sha256: str, part_bytes: int, lifetime: timedelta) -> str:
     """Let the parts of a submission be sent, and return the capability to do so; only its hash is kept."""
-    capability = PREFIX + secrets.token_urlsafe(32)
+    capability = CAPABILITY + secrets.token_urlsafe(32)
     session.add(
         Upload(
             submission_id=submission.id,
@@ -48,7 +47,7 @@ def open_upload(session: Session, submission: Submission, sha256: str, part_byte
 
 def renew(session: Session, upload: Upload) -> str:
     """Return a new capability in place of one that the caller never received."""
-    capability = PREFIX + secrets.token_urlsafe(32)
+    capability = CAPABILITY + secrets.token_urlsafe(32)
     upload.digest = digest(capability)
     session.flush()
     return capability

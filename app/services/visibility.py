@@ -86,6 +86,11 @@ def identity(
     )
 
 
+def told_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
+    """Return what may be told of a reported cost: its numbers; the device, its owner's own words, only under their name."""
+    return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
+
+
 def unnamed(number: int) -> Identity:
     """Return what everybody may know of an anonymous submission: the alias of its owner on its benchmark."""
     return Identity(f"{ALIAS}{number}", WITHHELD, WITHHELD, "", [], {}, None, None)

@@ -79,3 +79,12 @@ def test_an_upload_can_be_given_up_by_its_owner_and_frees_its_place_and_its_part
     assert service.submit(token, "toy", npy(toy.scores(seed=74))).status_code == 202
     again = _as_owner(sending, "DELETE", "")
     assert (again.status_code, again.json()["code"]) == (409, "submission.gone")
+
+
+def test_a_capability_where_a_token_is_asked_for_is_told_as_what_it_is(service: Service, toy: Example) -> None:
+    sending = Sending(service, service.token("lost"), "toy", npy(toy.scores())).started()
+    for path in (f"/submissions/{sending.id}", "/users/me", "/users/me/submissions", "/tokens"):
+        refused = service.client.get(path, headers=sending.capability)
+        assert (refused.status_code, refused.json()["code"]) == (401, "auth.invalid")
+        assert "capability of an upload" in refused.json()["got"]
+        assert "begins with ldsb_" in refused.json()["hint"]

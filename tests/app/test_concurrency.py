@@ -26,7 +26,7 @@ HANGING = 40
 
 @pytest.fixture
 def busy(tmp_path: Path, wide: Example) -> Iterator[Service]:
-    with Service(tmp_path) as running:
+    with Service(tmp_path, uploads_per_user=HANGING) as running:
         running.publish(wide.folder)
         yield running
 

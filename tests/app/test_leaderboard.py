@@ -146,5 +146,5 @@ def test_a_board_without_entries_is_empty(service: Service, tmp_path_factory: py
     assert (view["rows"], view["next"]) == ([], None)
     assert service.client.get("/benchmarks/fresh").json()["best"] is None
     table = service.client.get("/benchmarks/fresh/leaderboard", params={"format": "csv"}).text
-    assert table.startswith("rank_low,rank_high,method,")
+    assert table.startswith('"rank_low","rank_high","method",')
     assert table.count("\n") == 1

@@ -17,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.main import create_app
+from app.pages.site import ROOMS as ROOMS_OF_PAGES
+from app.services.words import SPELLINGS
 from app.settings import Settings
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 
@@ -41,7 +43,8 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[S
 
 # The description needs no rooms but the settings; those come with the server that is asked.
 ROOMS = cast("Rooms", SimpleNamespace(settings=Settings(session_key=SecretStr("signs nothing: it is only described"))))
-schema = schemathesis.openapi.from_dict(create_app(ROOMS).openapi())
+DESCRIBED = create_app(ROOMS).openapi()
+schema = schemathesis.openapi.from_dict(DESCRIBED)
 
 
 @schema.parametrize()
@@ -49,3 +52,51 @@ schema = schemathesis.openapi.from_dict(create_app(ROOMS).openapi())
 def test_every_call_answers_as_it_is_described(case: Any, fuzzed: Service) -> None:
     headers = {"Authorization": f"Bearer {fuzzed.token('bob')}"}
     case.call_and_validate(base_url=fuzzed.url, headers=headers, checks=CHECKS, timeout=PATIENCE_SECONDS)
+
+
+def test_calls_that_need_a_token_are_described_so() -> None:
+    free = set()
+    for path, calls in DESCRIBED["paths"].items():
+        free |= {f"{method} {path}" for method, call in calls.items() if "security" not in call}
+    assert free == {
+        "get /api/v1/benchmarks",
+        "get /api/v1/benchmarks/{name}",
+        "get /api/v1/benchmarks/{name}/public.npz",
+        "get /api/v1/benchmarks/{name}/kit.zip",
+        "get /api/v1/benchmarks/{name}/leaderboard",
+        "get /healthz",
+        "get /readyz",
+    }
+
+
+def test_a_dry_run_has_an_answer_of_its_own() -> None:
+    answers = DESCRIBED["paths"]["/api/v1/benchmarks/{name}/submissions"]["put"]["responses"]
+    shapes = {status: answers[status]["content"]["application/json"]["schema"]["$ref"] for status in ("200", "202")}
+    assert shapes == {
+        "200": "#/components/schemas/DryRunView",
+        "202": "#/components/schemas/SubmissionView",
+    }
+
+
+def _patterns(node: Any) -> set[str]:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    own = {node["pattern"]} if isinstance(node, dict) and isinstance(node.get("pattern"), str) else set()
+    return own.union(*map(_patterns, children))
+
+
+def test_what_every_pattern_asks_for_is_said_in_words() -> None:
+    assert _patterns(DESCRIBED) == set(SPELLINGS)
+
+
+def test_whatever_answers_get_answers_head(fuzzed: Service) -> None:
+    headers = {"Authorization": f"Bearer {fuzzed.token('ann')}"}
+    one = fuzzed.client.get("/benchmarks/toy/leaderboard").json()["rows"][0]["id"]
+    values = {"name": "toy", "submission_id": one, "part": "train", "index": 0, "provider": "github"}
+    pages = {route.path for room in ROOMS_OF_PAGES for route in room.router.routes if "GET" in route.methods}
+    paths = {path for path, calls in DESCRIBED["paths"].items() if "get" in calls} | pages
+    assert len(paths) > 25
+    for path in sorted(paths):
+        address = f"{fuzzed.url}{path.format(**values)}"
+        shown, looked = (fuzzed.client.request(method, address, headers=headers) for method in ("GET", "HEAD"))
+        assert (looked.status_code, looked.content) == (shown.status_code, b""), path
+        assert looked.headers.get("Content-Length") == shown.headers.get("Content-Length"), path

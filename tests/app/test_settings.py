@@ -49,6 +49,8 @@ def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
         ("max_upload_bytes", "2 GB"),
         ("ranked_per_day", -1),
         ("ranked_per_version", -1),
+        ("bytes_per_user", -1),
+        ("uploads_per_user", -1),
         ("scoring_processes", 0),
         ("scoring_processes", 65),
     ],
