@@ -37,6 +37,16 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     return Verdict(first, second, first.rank[1] - 1, beats, lead)
 
 
+def rivals(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries of a whole board that the first is to be compared with.
+
+    That is the second; and, where their ranks overlap, the best of those that are ranked below the first for certain.
+    """
+    second, reach = entries[1:2], entries[0].rank_high or 0 if entries else 0
+    below = next(([entry] for entry in entries[2:] if (entry.rank_low or 0) > reach), [])
+    return [*second, *below] if second and (second[0].rank_low or 0) <= reach else [*second]
+
+
 def groups(entries: Sequence[Entry]) -> dict[str, int]:
     """Return the group of each entry of a board, by id: neighbours are in one where their rank intervals overlap."""
     found: dict[str, int] = {}

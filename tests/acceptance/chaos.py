@@ -70,7 +70,7 @@ class Chaos:
     def run(self) -> Outcome:
         """Send everything through the chaos, and look at what is there at the end."""
         began = time.monotonic()
-        settings = {"part_bytes": HEADER_LIMIT, "requests_per_minute": 10**6, "retry_seconds": 0.0}
+        settings = {"part_bytes": HEADER_LIMIT, "retry_seconds": 0.0}
         with Service(self.folder / "service", **settings) as service:
             service.publish(self.example.folder)
             pids: set[int] = set()
