@@ -67,7 +67,7 @@ def signed(value: float) -> str:
 
 def p_value(value: float) -> str:
     """Write a p-value in two significant digits; far down, as a bound."""
-    return f"< {SMALLEST_P:.4f}" if value < SMALLEST_P else significant(value)
+    return f"<\u00a0{SMALLEST_P:.4f}" if value < SMALLEST_P else significant(value)
 
 
 def short(value: float) -> str:

@@ -10,7 +10,7 @@ charts.classes = (table, width) => {
     marginTop: 28,
     marginLeft: 20 + 7 * Math.max(...classes.map(({ label }) => short(label).length)),
     marginBottom: 40,
-    x: { domain: [Math.min(0, ...classes.map(({ mean }) => mean)), Math.max(lds, ...classes.map(({ mean }) => mean))], nice: true, label: "Mean correlation", grid: true, ticks: Math.max(3, Math.round(width / 110)) },
+    x: { nice: true, inset: 6, label: "Mean correlation", grid: true, ticks: Math.max(3, Math.round(width / 110)) },
     y: { domain: classes.map(({ label }) => label), label: null, tickFormat: short, tickSize: 0 },
     marks: [
       Plot.ruleX([lds], { stroke: "var(--text)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
