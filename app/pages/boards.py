@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Query, Response
 
-from app.db.models import Submission
 from app.dependencies import Reading, WhichVersion
 from app.pages.arrangement import Arrangement, Column, Order
 from app.pages.feed import atom
 from app.pages.routing import Pages, PublicUrl
 from app.pages.standing import groups, rivals, verdict
 from app.pages.templates import render
-from app.services import benchmarks, comparison, leaderboard, visibility
+from app.services import benchmarks, comparison, leaderboard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
 
-    from app.db.models import Version
     from app.services.leaderboard import Entry
     from app.services.views import PairView
+    from app.services.visibility import Identity
 
 router = Pages()
 
@@ -61,7 +60,7 @@ def show_benchmark(
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
         verdict=verdict(top),
-        gaps=_gaps(session, found, entries),
+        gaps=_gaps(session, entries),
         groups=groups(entries) if board.rows and arrangement.is_ranking else {},
         tags=tags,
         tagged={tag: arrangement.address(tag=tag) for tag in tags},
@@ -72,17 +71,13 @@ def show_benchmark(
     )
 
 
-def _gaps(session: Session, version: Version, entries: Sequence[Entry]) -> list[tuple[visibility.Identity, PairView]]:
-    """Return how far the `rivals` of the first entry are below it; nothing of a version that the board went on from.
-
-    What is compared of a submission is what its own page shows, and that is of the current version.
-    """
+def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[Identity, PairView]]:
+    """Return how far the `rivals` of the first entry are below it."""
     others = rivals(entries)
-    if not others or version.version != version.benchmark.current_version:
+    if not others:
         return []
-    submissions = [session.get_one(Submission, entry.id) for entry in (entries[0], *others)]
-    pairs = comparison.compare_all(session, submissions)  # those of the first come first
-    return [(rival.known, pair) for rival, pair in zip(others, pairs, strict=False)]
+    pairs = comparison.compare_first(session, [entry.evaluation_id for entry in (entries[0], *others)])
+    return [(rival.known, pair) for rival, pair in zip(others, pairs, strict=True)]
 
 
 @router.page("/benchmarks/{name}/feed.atom")
