@@ -43,7 +43,7 @@ class ClassMean(NamedTuple):
 
     label: str
     mean: float
-    count: int
+    targets: int
 
 
 def by_class(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[ClassMean]:
