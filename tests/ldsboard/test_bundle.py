@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from ldsboard.ceiling import margin_spectrum, noise_ceiling
 from ldsboard.manifest import BundleError, Manifest
 from ldsboard.masks import pack_masks
 from ldsboard.subsets import commitment, draw_masks
+from tests.disk import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,19 +161,7 @@ def test_the_seed_is_on_the_disk_before_it_replaces_the_one_there(
     protected: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut must not leave an empty hidden.json, the only copy of what draws the subsets."""
-    done: list[str] = []
-
-    def watched(name: str) -> None:
-        real = getattr(os, name)
-
-        def call(*arguments: object) -> None:
-            done.append(name)
-            real(*arguments)
-
-        monkeypatch.setattr(os, name, call)
-
-    watched("fsync")
-    watched("replace")
+    done = watched(monkeypatch, "fsync", "replace")
     bundles._write_hidden(protected / "hidden", HIDDEN)
     assert done == ["fsync", "replace"]
 

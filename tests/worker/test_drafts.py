@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.disk import watched
 from worker.drafts import EVERYONE, drafted
 from worker.plan import write_once
 
@@ -42,18 +42,6 @@ def test_is_for_its_owner_alone_unless_for_everyone(tmp_path: Path) -> None:
 
 def test_a_seed_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut after the first shard must not leave an empty hidden.json beside it."""
-    done: list[str] = []
-
-    def watched(name: str) -> None:
-        real = getattr(os, name)
-
-        def call(*arguments: object) -> None:
-            done.append(name)
-            real(*arguments)
-
-        monkeypatch.setattr(os, name, call)
-
-    watched("fsync")
-    watched("link")
+    done = watched(monkeypatch, "fsync", "link")
     write_once(tmp_path / "hidden.json", {"seed": "00"})
     assert done == ["fsync", "link", "fsync"]  # the content, the name, the folder that has it
