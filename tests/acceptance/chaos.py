@@ -125,9 +125,9 @@ class Chaos:
         """Send a file as the command line does, and go on with it after each interruption."""
         while True:
             try:
-                if begun := pending(service.url, path):
-                    return str(resume(begun[0], self._tick)["id"])
                 with Client(service.url, token) as client:
+                    if begun := pending(service.url, path):
+                        return str(resume(client, begun[0], self._tick)["id"])
                     return str(submit(client, "chaos", path, method=f"m-{number}", advance=self._tick)["id"])
             except RefusedError:
                 raise
