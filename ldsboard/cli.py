@@ -5,15 +5,12 @@ Exit codes are in `ldsboard.exits`.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ldsboard import progress, sending
@@ -25,8 +22,8 @@ from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, errors, exit_code, fa
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
 from ldsboard.pending import pending
+from ldsboard.printing import interval, output, print_json, print_warnings, share, show
 from ldsboard.problems import ProblemError
-from ldsboard.result import WARNINGS
 from ldsboard.scores import check_finite, check_shape, read_scores
 from ldsboard.sending import Origin, Reported
 from ldsboard.tensors import as_score_file
@@ -36,7 +33,6 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 Scores = Annotated[
     Path,
@@ -67,12 +63,12 @@ def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as
         "warnings": result.warnings,
     }
     if as_json:
-        _print_json(numbers)
+        print_json(numbers)
     else:
         output.print(
-            f"Public LDS {_interval(numbers)}, mean p {result.mean_p:.3g}, {result.z_random:.1f} sd from chance"
+            f"Public LDS {interval(numbers)}, mean p {result.mean_p:.3g}, {result.z_random:.1f} sd from chance"
         )
-        _print_warnings(result.warnings)
+        print_warnings(result.warnings)
 
 
 @cli.command()
@@ -130,7 +126,7 @@ def submit(
     with Client(server, token) as client:
         try:
             if resume:
-                submission = _resumed(client.server, scores)
+                submission = _resumed(client, scores)
             elif scores is None or benchmark is None or not method:
                 fail(USAGE, "expected SCORES, BENCHMARK and --method, or --resume")
             else:
@@ -151,19 +147,22 @@ def submit(
         if wait:
             with errors.status("Waiting for the result"):
                 submission = client.wait(submission["id"], timeout)
-        _show(submission, as_json=as_json)
+        show(submission, as_json=as_json)
         if wait:
             finish(submission)
             gate(client, submission, min_lds, no_regress_from)
 
 
-def _resumed(server: str, scores: Path | None) -> dict[str, Any]:
-    found = pending(server, scores and scores.absolute())
+def _resumed(client: Client, scores: Path | None) -> dict[str, Any]:
+    found = pending(client.server, scores and scores.absolute())
     if len(found) != 1:
         got = ", ".join(kept.path for kept in found) or "none"
-        fail(USAGE, f"expected one interrupted upload to {server}, got {got}. Name its file: submit --resume SCORES")
+        fail(
+            USAGE,
+            f"expected one interrupted upload to {client.server}, got {got}. Name its file: submit --resume SCORES",
+        )
     with progress.sending(errors, Path(found[0].path).name, found[0].size) as advance:
-        return sending.resume(found[0], advance)
+        return sending.resume(client, found[0], advance)
 
 
 @cli.command()
@@ -173,12 +172,13 @@ def status(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
     server: Server = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a submission is, and its result."""
-    with Client(server) as client:
+    """Show where a submission is, and its result; a private one takes its owner's token."""
+    with Client(server, token) as client:
         submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
-    _show(submission, as_json=as_json)
+    show(submission, as_json=as_json)
     if wait:
         finish(submission)
 
@@ -189,7 +189,7 @@ def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJ
     with Client(server) as client:
         board = client.leaderboard(benchmark)
     if as_json:
-        _print_json(board)
+        print_json(board)
         return
     ceiling = "unknown" if board["ceiling"] is None else f"{board['ceiling']:.3f}"
     title = f"{board['benchmark']} version {board['version']}, noise ceiling {ceiling}"
@@ -197,7 +197,7 @@ def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJ
     for row in board["rows"]:
         low, high = row["rank"]
         rank = str(low) if low == high else f"{low}-{high}"
-        table.add_row(rank, row["method"], row["owner"], _interval(row), _share(row), row["id"])
+        table.add_row(rank, row["method"], row["owner"], interval(row), share(row), row["id"])
     output.print(table)
 
 
@@ -218,6 +218,7 @@ def compare(
         str | None, typer.Option(help="Pulled benchmark, to compare two files.", show_default=False)
     ] = None,
     server: Server = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two submissions, or offline two score files: the paired difference of their LDS, a minus b."""
@@ -227,52 +228,15 @@ def compare(
         truth = GroundTruth.from_pulled(benchmark, server=server)
         difference = vars(compare_results(truth.score(a), truth.score(b))) | {"part": "public"}
     else:
-        with Client(server) as client:
+        with Client(server, token) as client:
             difference = client.compare(a, b)
     if as_json:
-        _print_json(difference)
+        print_json(difference)
     else:
         output.print(
             f"{difference['difference']:+.4f} (standard error {difference['std_error']:.4f}, p {difference['p_value']:.2g}) "
             f"on the {difference['part']} subsets"
         )
-
-
-def _show(submission: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(submission)
-        return
-    output.print(f"{submission['id']}  {submission['method']}  {submission['kind']}  {submission['state']}")
-    if submission["hidden"]:
-        rank = submission["hidden"]["rank"]
-        place = f", rank {rank[0]}-{rank[1]}" if rank else ""
-        share = _share(submission["hidden"])
-        of_ceiling = f", {share} of the ceiling" if share else ""
-        output.print(f"LDS {_interval(submission['hidden'])}{of_ceiling}{place}")
-    if submission["public"]:
-        output.print(f"Public LDS {_interval(submission['public'])}")
-    _print_warnings(submission["warnings"])
-    if submission["error"]:
-        errors.print(f"{submission['error']['detail']} [{submission['error']['code']}]", markup=False)
-
-
-def _interval(numbers: dict[str, Any]) -> str:
-    low, high = numbers["ci"]
-    return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
-
-
-def _share(numbers: dict[str, Any]) -> str:
-    """Write the share of the noise ceiling; nothing where that is unknown."""
-    return "" if numbers["of_ceiling"] is None else f"{numbers['of_ceiling']:.1%}"
-
-
-def _print_warnings(codes: list[str]) -> None:
-    for code in codes:
-        errors.print(f"Warning: {WARNINGS.get(code, code)} [{code}]", markup=False)
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))  # noqa: T201 -- plain text for other programs
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,18 +84,16 @@ def submit(
     )
     with suppress(OSError):  # then it cannot be gone on with, which is no reason not to send it
         kept.keep()
-    with Client(kept.server, kept.capability) as sender, _forgotten_if_refused(kept):
-        try:
-            return _send(sender, kept, upload, advance)
-        except RefusedError as error:
-            if error.problem.code != "submission.unknown":
-                raise
-            kept.forget()
-            return client.complete(kept.id)  # private, whose first answer was lost: that takes its owner's token
+    return _carried(client, kept, lambda sender: _send(sender, kept, upload, advance))
 
 
-def resume(kept: Pending, advance: Advance = lambda _: None) -> dict[str, Any]:
+def resume(client: Client, kept: Pending, advance: Advance = lambda _: None) -> dict[str, Any]:
     """Go on with an upload that was interrupted, and return the submission; what has arrived is not sent again.
+
+    Parameters
+    ----------
+    client
+        Only asked, with its token, for a private submission whose file has arrived whole: it opens to its owner alone.
 
     Raises
     ------
@@ -109,19 +107,24 @@ def resume(kept: Pending, advance: Advance = lambda _: None) -> dict[str, Any]:
     path = Path(kept.path)
     if path.stat().st_size != kept.size or _sha256(path) != kept.sha256:
         raise _changed(kept)
-    with Client(kept.server, kept.capability) as sender, _forgotten_if_refused(kept):
-        return _send(sender, kept, sender.upload(kept.id), advance)
+    return _carried(client, kept, lambda sender: _send(sender, kept, sender.upload(kept.id), advance))
 
 
-@contextmanager
-def _forgotten_if_refused(kept: Pending) -> Iterator[None]:
-    """Forget an upload that the server refuses for good."""
+def _carried(client: Client, kept: Pending, send: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
+    """Send by the capability of an upload, and forget it when the server has the file, or refuses it for good."""
     try:
-        yield
+        with Client(kept.server, kept.capability) as sender:
+            submission = send(sender)
     except RefusedError as error:
-        if error.final:
-            kept.forget()
-        raise
+        if error.problem.code != "submission.unknown":
+            if error.final:
+                kept.forget()
+            raise
+        # Private, and the server has it although its answer was lost: that takes the token of its owner. What is kept stays until
+        # then, for somebody who has yet to give it.
+        submission = client.complete(kept.id)
+    kept.forget()
+    return submission
 
 
 def _send(sender: Client, kept: Pending, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
@@ -152,13 +155,11 @@ def _send(sender: Client, kept: Pending, upload: dict[str, Any], advance: Advanc
         advance(kept.size - sum(part["size"] for part in missing))
         _all_at_once(sender, send, missing)
     try:
-        submission = sender.complete(kept.id)
+        return sender.complete(kept.id)
     except RefusedError as error:
         if error.problem.code == "upload.hash":
             raise _changed(kept) from None
         raise
-    kept.forget()
-    return submission
 
 
 def _all_at_once(sender: Client, send: Callable[[dict[str, Any]], None], parts: list[dict[str, Any]]) -> None:

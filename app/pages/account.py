@@ -17,6 +17,7 @@ from app.db.base import now
 from app.db.models import TRANSITIONS, State, Submission, Visibility
 from app.dependencies import Reading, TheRooms, Writing
 from app.pages.providers import TheProviders
+from app.pages.routing import PublicUrl
 from app.pages.templates import render
 from app.pages.visitors import Acting, Sender, Visitor, sign_in
 from app.rooms import Rooms
@@ -40,9 +41,9 @@ SEE_OTHER = 303
 
 
 @router.get("/sign-in")
-def show_sign_in(providers: TheProviders) -> str:
-    """Offer the providers to sign in with."""
-    return render("sign_in.html", providers=providers.labels)
+def show_sign_in(providers: TheProviders, public_url: PublicUrl) -> str:
+    """Offer the providers to sign in with, or say how else to get a token."""
+    return render("sign_in.html", providers=providers.labels, public_url=public_url)
 
 
 @router.get("/sign-in/{provider}")

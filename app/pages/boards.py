@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Query, Response
 
@@ -11,9 +11,18 @@ from app.dependencies import Reading, WhichVersion
 from app.pages.arrangement import Arrangement, Column, Order
 from app.pages.feed import atom
 from app.pages.routing import Pages, PublicUrl
-from app.pages.standing import groups, verdict
+from app.pages.standing import groups, rivals, verdict
 from app.pages.templates import render
-from app.services import benchmarks, history, leaderboard
+from app.services import benchmarks, comparison, history, leaderboard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+    from app.services.leaderboard import Entry
+    from app.services.views import PairView
+    from app.services.visibility import Identity
 
 router = Pages()
 
@@ -51,6 +60,7 @@ def show_benchmark(
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
         verdict=verdict(top),
+        gaps=_gaps(session, entries),
         groups=groups(entries) if board.rows and arrangement.is_ranking else {},
         tags=tags,
         tagged={tag: arrangement.address(tag=tag) for tag in tags},
@@ -59,6 +69,15 @@ def show_benchmark(
         page=ENTRIES,
         public_url=public_url,
     )
+
+
+def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[Identity, PairView]]:
+    """Return how far the `rivals` of the first entry are below it."""
+    others = rivals(entries)
+    if not others:
+        return []
+    pairs = comparison.compare_first(session, [entry.evaluation_id for entry in (entries[0], *others)])
+    return [(rival.known, pair) for rival, pair in zip(others, pairs, strict=True)]
 
 
 @router.page("/benchmarks/{name}/feed.atom")

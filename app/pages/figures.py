@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 BINS = 40
@@ -34,6 +36,28 @@ def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
         Bin(round(float(edges[i]), 2), round(float(edges[i + 1]), 2), int(counts[i]))
         for i in range(filled[0], filled[-1] + 1)
     ]
+
+
+class ClassMean(NamedTuple):
+    """The mean correlation of the targets of one class, and how many they are."""
+
+    label: str
+    mean: float
+    targets: int
+
+
+def by_class(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[ClassMean]:
+    """Return the mean correlation of each class, the highest first; rho and labels are of the same N targets.
+
+    Nothing where classes are unknown, where there is one alone, or where each has a single target: then a mean tells nothing new.
+    """
+    known = sorted({label for label in labels if label is not None})
+    if not 1 < len(known) < rho_N.size:
+        return []
+    of_N = np.array(labels, dtype=object)
+    groups = [(label, rho_N[of_N == label]) for label in known]
+    means = [ClassMean(label, float(rho.mean()), rho.size) for label, rho in groups]
+    return sorted(means, key=lambda found: -found.mean)
 
 
 MOST_TARGETS = 1000

@@ -23,7 +23,6 @@ class Verdict:
     second: Row | None
     tied: int
     beats_second: bool
-    lead: float
 
 
 def verdict(rows: Sequence[Row]) -> Verdict | None:
@@ -33,8 +32,17 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     first, second = rows[0], rows[1] if len(rows) > 1 else None
     # Nobody but the first has a higher score than the second: if anybody is significantly better than that, it is the first.
     beats = second is not None and second.rank[0] > 1
-    lead = 0.0 if second is None else first.lds - second.lds
-    return Verdict(first, second, first.rank[1] - 1, beats, lead)
+    return Verdict(first, second, first.rank[1] - 1, beats)
+
+
+def rivals(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries of a whole board that the first is to be compared with.
+
+    That is the second; and, where their ranks overlap, the best of those that are ranked below the first for certain.
+    """
+    second, reach = entries[1:2], entries[0].rank_high or 0 if entries else 0
+    below = next(([entry] for entry in entries[2:] if (entry.rank_low or 0) > reach), [])
+    return [*second, *below] if second and (second[0].rank_low or 0) <= reach else [*second]
 
 
 def groups(entries: Sequence[Entry]) -> dict[str, int]:

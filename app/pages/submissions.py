@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.db.models import FINAL, State, Submission
 from app.dependencies import Reading, TheRooms
 from app.pages import citations
-from app.pages.figures import histogram
+from app.pages.figures import by_class, histogram
 from app.pages.routing import Pages, PublicUrl
 from app.pages.targets import targets
 from app.pages.templates import render
@@ -80,6 +80,7 @@ def _page(
         "mark": _mark(view.state, view.queue.position if view.queue else None),
         "usual_seconds": measurements.usual_seconds(session),
         "own": visibility.owns(visitor, found),
+        "public_url": public_url,
         "result": None,
     }
     numbers = view.hidden or view.public
@@ -91,6 +92,7 @@ def _page(
     address = f"{public_url}{view.links['page']}"
     page["result"] = {
         "bins": histogram(rho_N),
+        "classes": by_class(rho_N, [examples.label("target", j) for j in range(rho_N.size)]),
         "targets": targets(session, evaluation, examples, rho_N, target),
         "others": [row for row in leaderboard.view(session, version, limit=OTHERS).rows if row.id != view.id],
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),

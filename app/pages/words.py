@@ -38,8 +38,8 @@ SEEN_BY = {
 PLAIN = (1e-4, 1e6)
 """Magnitudes between which scores are written without an exponent."""
 
-SMALLEST_P = 1e-300
-"""Far below it float64 ends."""
+SMALLEST_P = 1e-4
+"""A p-value below it is written as a bound: far out in its tail no approximation holds, and nothing depends on more digits."""
 
 
 def number(value: float) -> str:
@@ -67,7 +67,7 @@ def signed(value: float) -> str:
 
 def p_value(value: float) -> str:
     """Write a p-value in two significant digits; far down, as a bound."""
-    return "< 1e−300" if value < SMALLEST_P else significant(value)  # noqa: RUF001 -- the minus sign is meant
+    return f"<\u00a0{SMALLEST_P:.4f}" if value < SMALLEST_P else significant(value)
 
 
 def short(value: float) -> str:

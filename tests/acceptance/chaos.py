@@ -70,7 +70,7 @@ class Chaos:
     def run(self) -> Outcome:
         """Send everything through the chaos, and look at what is there at the end."""
         began = time.monotonic()
-        settings = {"part_bytes": HEADER_LIMIT, "requests_per_minute": 10**6, "retry_seconds": 0.0}
+        settings = {"part_bytes": HEADER_LIMIT, "retry_seconds": 0.0}
         with Service(self.folder / "service", **settings) as service:
             service.publish(self.example.folder)
             pids: set[int] = set()
@@ -125,9 +125,9 @@ class Chaos:
         """Send a file as the command line does, and go on with it after each interruption."""
         while True:
             try:
-                if begun := pending(service.url, path):
-                    return str(resume(begun[0], self._tick)["id"])
                 with Client(service.url, token) as client:
+                    if begun := pending(service.url, path):
+                        return str(resume(client, begun[0], self._tick)["id"])
                     return str(submit(client, "chaos", path, method=f"m-{number}", advance=self._tick)["id"])
             except RefusedError:
                 raise

@@ -34,7 +34,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
     """A server of its own, with something on it to find."""
-    with Service(tmp_path_factory.mktemp("fuzzed"), requests_per_minute=10**6) as service:
+    with Service(tmp_path_factory.mktemp("fuzzed")) as service:
         service.publish(toy.folder)
         service.scored(service.token("ann"), "toy", npy(toy.scores(0.5)))
         yield service

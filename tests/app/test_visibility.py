@@ -13,12 +13,12 @@ from app.db.models import Kind, State, Submission, Version, Visibility
 from app.pages import account, own_submissions, site
 from app.services import accounts, tokens
 from tests.app.benchmarks import write_benchmark
-from tests.app.service import npy
+from tests.app.service import Service, npy
 
 if TYPE_CHECKING:
-    import httpx
+    from collections.abc import Iterator
 
-    from tests.app.service import Service
+    import httpx
 
 ROLES = ("visitor", "other", "owner", "admin")
 ERROR = {"code": "scores.nonfinite", "expected": "finite scores", "got": "one NaN", "hint": "Look for it."}
@@ -104,6 +104,13 @@ def _secrets(visibility: Visibility) -> list[str]:
         *marks["tags"],
         *marks["urls"].values(),
     ]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server of its own: the cast has submissions that wait for ever, since nothing will be evaluated of them."""
+    with Service(tmp_path_factory.mktemp("visibility")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def main() -> None:
     """Measure and print."""
     with TemporaryDirectory() as folder:
         example = write_benchmark(Path(folder), "bench", ranking=RANKING)
-        service = Service(Path(folder) / "service", requests_per_minute=10**6)
+        service = Service(Path(folder) / "service")
         service.publish(example.folder)
         with service.database.write() as session:
             crowd.fill(session, benchmarks.find(session, "bench"), ENTRIES)

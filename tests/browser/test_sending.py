@@ -353,6 +353,28 @@ def test_a_cancelled_upload_leaves_the_form_as_it_was(visitor: Visitor, board: B
     assert board.service.row(given_up).state == "expired"
 
 
+def test_an_upload_that_is_cancelled_while_it_is_announced_is_taken_back_when_the_answer_comes(
+    visitor: Visitor, board: Board, calls: list[str]
+) -> None:
+    page = _open(visitor, calls)
+    held: list[Route] = []
+    page.route("**/api/v1/submissions", lambda route: held.append(route))  # noqa: PLW0108 -- playwright marks what it is given
+    _choose(page, npy(board.example.scores(1.4)))
+    page.get_by_label("Method").fill("taken-back")
+    with page.expect_request("**/api/v1/submissions"):
+        page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("status").filter(has_text="Cancelling").wait_for()
+    with page.expect_response(lambda response: response.request.method == "DELETE") as taken_back:
+        held[0].continue_()
+    assert taken_back.value.ok
+    page.get_by_role("status").filter(has_text="Nothing is kept of it").wait_for()
+    assert page.get_by_role("button", name="Send").is_enabled()
+    row = board.service.row(taken_back.value.url.split("/")[-2])
+    assert (row.method, row.state) == ("taken-back", "expired")
+    assert not [call for call in calls if call.startswith("PUT")]
+
+
 def test_the_keyboard_alone_sends_a_file(visitor: Visitor, board: Board, calls: list[str]) -> None:
     page = _open(visitor, calls)
 

@@ -69,7 +69,7 @@ class Board:
 @pytest.fixture(scope="session")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     example = write_benchmark(tmp_path_factory.mktemp("made"), "hostile", n=n, N=N, noise=8)
-    with Service(tmp_path_factory.mktemp("hostile"), max_upload_bytes=2**28, requests_per_minute=10**6) as service:
+    with Service(tmp_path_factory.mktemp("hostile"), max_upload_bytes=2**28) as service:
         service.publish(example.folder)
         token = service.token("mallory", ranked_per_day=10_000, ranked_per_version=10_000)
         for seed in range(3):

@@ -80,9 +80,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def interrupted(service: Service, scores: Path, owner: str, *arrived: int, server: str = "") -> Sending:
+def interrupted(service: Service, scores: Path, owner: str, *arrived: int, server: str = "", **said: Any) -> Sending:
     """Leave an upload behind of which some parts have arrived, as a killed command does."""
-    upload = Sending(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes()).started()
+    upload = Sending(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes(), **said).started()
     for number in arrived:
         upload.put(number)
     view, until_when = upload.view, upload.view["expires_at"]
@@ -162,8 +162,28 @@ def test_a_file_that_changed_is_not_gone_on_with(
 def test_a_part_that_arrived_damaged_is_sent_again(service: Service, scores: Path) -> None:
     upload = interrupted(service, scores, "eli", 0, 1, 2)
     upload.put(1, bytes(HEADER_LIMIT))
-    assert sending.resume(pending(service.url)[0])["id"] == upload.id
+    with Client(service.url) as client:
+        assert sending.resume(client, pending(service.url)[0])["id"] == upload.id
     assert service.settled(upload.id)["state"] == "scored"
+
+
+def test_a_private_upload_whose_last_answer_was_lost_is_found_by_its_owners_token(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload = interrupted(service, scores, "iva", 0, 1, 2, visibility="private")
+    assert upload.complete().status_code == 202
+    again = ("submit", "--resume", "--server", service.url, "--json")
+    assert run(monkeypatch, *again) == exits.NOT_ALLOWED
+    assert "LDSBOARD_TOKEN" in capsys.readouterr().err
+    assert [kept.id for kept in pending(service.url)] == [upload.id]
+    monkeypatch.setenv("LDSBOARD_TOKEN", upload.token)
+    assert run(monkeypatch, *again) == 0
+    view = json.loads(capsys.readouterr().out)
+    assert (view["id"], view["state"], view["visibility"]) == (upload.id, "scored", "private")
+    assert pending(service.url) == []
+    assert run(monkeypatch, "status", upload.id, "--server", service.url, "--wait") == 0
+    monkeypatch.delenv("LDSBOARD_TOKEN")
+    assert run(monkeypatch, "status", upload.id, "--server", service.url) == exits.USAGE
 
 
 def test_an_upload_that_the_server_gave_up_is_forgotten(

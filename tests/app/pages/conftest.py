@@ -44,8 +44,9 @@ class Site:
         return self.service.client.get(path).json()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Site]:
+    """A server for each module: some publish and submit, which other pages would show."""
     with (
         Service(tmp_path_factory.mktemp("site")) as service,
         httpx.Client(base_url=service.url, headers={"Accept": "text/html"}, trust_env=False) as browser,

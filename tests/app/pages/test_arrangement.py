@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.pages.arrangement import FIRST_ORDER, Arrangement
-from app.pages.standing import groups, verdict
+from app.pages.standing import groups, rivals, verdict
 from app.services.leaderboard import Entry
 from app.services.views import Row
 from app.services.visibility import Identity, unnamed
@@ -115,10 +115,20 @@ def test_the_verdict_is_what_the_ranks_say() -> None:
     assert (alone.second, alone.tied, alone.beats_second) == (None, 0, False)
     clear = verdict([row(0.5, (1, 1)), row(0.4, (2, 2))])
     assert clear
-    assert (clear.tied, clear.beats_second, round(clear.lead, 4)) == (0, True, 0.1)
+    assert (clear.tied, clear.beats_second) == (0, True)
     open_ = verdict([row(0.5, (1, 3)), row(0.4, (1, 3))])
     assert open_
     assert (open_.tied, open_.beats_second) == (2, False)
     odd = verdict([row(0.5, (1, 2)), row(0.4, (2, 2))])  # the third is measured so badly that it may be the best
     assert odd
     assert (odd.tied, odd.beats_second) == (1, True)
+
+
+def test_the_first_is_compared_with_the_second_and_past_those_that_it_ties_with() -> None:
+    assert rivals([]) == rivals([entry("a", (1, 1))]) == []
+    a, b, c, d = entry("a", (1, 2)), entry("b", (1, 2)), entry("c", (3, 4)), entry("d", (3, 4))
+    assert rivals([a, b]) == [b]
+    assert rivals([a, b, c, d]) == [b, c]
+    clear = entry("a", (1, 1))
+    assert rivals([clear, entry("b", (2, 2)), c, d]) == [entry("b", (2, 2))]
+    assert rivals([entry("a", (1, 3)), b, entry("c", (2, 4)), d]) == [b]  # nobody is below the first for certain

@@ -49,6 +49,7 @@ def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
         "forest.js",
         "pareto.js",
         "histogram.js",
+        "classes.js",
         "scatter.js",
         "targets.js",
         "scale.js",

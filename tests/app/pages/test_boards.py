@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
+from scipy import stats
 
 from app.db.models import Submission
 from app.pages import words
@@ -100,13 +101,22 @@ def test_leaderboard_names_what_is_random_and_what_is_flipped(site: Site) -> Non
 
 
 def test_leaderboard_says_who_is_best_and_how_certain_that_is(site: Site) -> None:
-    first, second = site.api("/benchmarks/toy/leaderboard")["rows"][:2]
+    first, second, third = site.api("/benchmarks/toy/leaderboard")["rows"][:3]
     text = site.text("/benchmarks/toy")
     # The same file was sent twice: nothing can tell the two apart.
     assert part(text, '<p class="lead', "</p>") == (
         "good by ada has the highest LDS, but may not be the best: it cannot be told apart from the second, good by bob, "
-        "which is 0.0000 below. The two, compared."
+        "which is below by 0.0000 [0.0000, 0.0000] (95 % interval; p-value 1). The two, compared."
     )
+    found = site.api(f"/compare?a={first['id']}&b={third['id']}")
+    half = stats.t.ppf(0.975, 119) * found["std_error"]
+    interval = words.span((found["difference"] - half, found["difference"] + half))
+    assert found["p_value"] < 1e-4
+    assert part(text, '<p class="certain', "</p>") == (
+        f"The best of those that are ranked below it for certain is middling by ada, by {found['difference']:.4f} {interval} "
+        "(95 % interval; p-value < 0.0001). Compared."
+    )
+    assert f'href="/compare?a={first["id"]}&amp;b={third["id"]}"' in text
     assert f'href="/compare?a={first["id"]}&amp;b={second["id"]}"' in text
     glance = part(text, '<dl class="glance', "</dl>")
     assert f"Highest LDS{first['lds']:.4f}95 % interval" in glance
@@ -114,6 +124,18 @@ def test_leaderboard_says_who_is_best_and_how_certain_that_is(site: Site) -> Non
     tied = [attributes for attributes in Markup(text).all("tr") if "tied" in (attributes.get("class") or "")]
     assert [attributes["data-id"] for attributes in tied] == [first["id"], second["id"]]
     assert [attributes["class"] for attributes in tied] == ["tied opens", "tied"]
+
+
+def test_a_practice_board_says_with_its_verdict_that_nothing_is_hidden(site: Site, tmp_path: Path) -> None:
+    example, service = write_benchmark(tmp_path, "practised", split="open"), site.service
+    service.publish(example.folder)
+    for method, noise in (("one", 0.2), ("two", 3.0)):
+        service.scored(service.token("ada"), example.name, npy(example.scores(noise)), method=method)
+    verdict = part(site.text("/benchmarks/practised"), '<section class="verdict', "</section>")
+    assert "one by ada is best: significantly better than the second, two by ada, by 0." in verdict
+    assert "(95 % interval; p-value < 0.0001), and than every other entry. The two, compared." in verdict
+    assert "its ground truth is public, all of it, and a method could have been fitted to it" in verdict
+    assert "ground truth is public" not in site.text("/benchmarks/toy")
 
 
 def test_leaderboard_says_what_it_holds_for_and_where_to_go(site: Site) -> None:

@@ -38,6 +38,14 @@ def test_who_sees_it_is_changed_and_noted(owner: SignedIn, board: Service, toy: 
     assert page.url.path == "/account"
     assert "you alone" in page.text
     assert httpx.get(f"{board.url}/submissions/{sent}", trust_env=False).status_code == 404
+    # Its owner sees it by a cookie, which opens no call of the API: no link leads there, the commands with a token do.
+    shown = Markup(owner.client.get(f"/submissions/{sent}").text)
+    assert [link for link in shown.all("a") if f"/api/v1/submissions/{sent}" in (link["href"] or "")] == []
+    text = owner.client.get(f"/submissions/{sent}").text
+    for path in (sent, f"{sent}/per-target.npz"):
+        assert re.search(rf"curl -H .*LDSBOARD_TOKEN.* {board.url}/api/v1/submissions/{path}\n?", text)
+    other = owner.send(toy, "seen-too", 0.6)
+    assert "/api/v1/compare" not in owner.client.get(f"/compare?a={sent}&b={other}").text
     assert _done_to(board, sent) == [("submission.edited", {"visibility": "private"})]
 
 

@@ -68,7 +68,15 @@ def test_the_providers_are_offered(board: Service) -> None:
 
 def test_without_a_provider_the_operator_gives_out_tokens(service: Service) -> None:
     with _browser(service) as browser:
-        assert "python -m app token create" in browser.get("/account").text
+        page = browser.get("/account").text
+        assert "Ask the operator" in page
+        for command in (
+            "python -m app user add NAME",
+            "python -m app token create NAME",
+            f"LDSBOARD_SERVER={service.url}",
+        ):
+            assert command in page
+        assert 'href="/guide"' in page
         assert browser.get("/sign-in/oidc").status_code == 404
 
 

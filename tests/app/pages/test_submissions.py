@@ -5,34 +5,26 @@ Legend: M public subsets, n training examples, N targets.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
-import subprocess
-import sys
 import zlib
-from html import unescape
 from typing import TYPE_CHECKING
 
-import httpx
 import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
 from app.db.models import Attribution, Evaluation, State, Submission
-from app.pages import citations, png, words
+from app.pages import png, words
 from app.sandbox.attributions import EXAMPLES
 from app.services import submissions
 from app.services.examples import drawable
 from tests.app.benchmarks import write_benchmark
-from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
-from tests.app.pages.test_pages import MINUS, reserved
+from tests.app.pages.test_pages import reserved
 from tests.app.service import npy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from tests.app.benchmarks import Example
@@ -218,96 +210,19 @@ def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
     assert "<html" not in text
 
 
-def lines_under(text: str, heading: str) -> str:
-    """Return the first block of code after a heading, as one would copy it."""
-    block = re.search(rf">{heading}<.*?<pre data-copy><code>(.*?)</code></pre>", text, re.DOTALL)
-    assert block
-    return unescape(block[1])
-
-
-@pytest.mark.parametrize("name", ["toy", "open-toy"])
-def test_the_lines_give_the_public_number_again(
-    site: Site, toy: Example, open_toy: Example, tmp_path: Path, name: str
-) -> None:
-    example = {"toy": toy, "open-toy": open_toy}[name]
-    view = site.service.scored(
-        site.service.token("rae"), name, npy(example.scores(0.7)), method="again", kind="practice"
-    )
-    lines = lines_under(site.text(f"/submissions/{view['id']}"), "The public number, offline")
-    np.save(tmp_path / "scores.npy", example.scores(0.7))
-    program = (
-        f'ldsboard() {{ "{sys.executable}" -m ldsboard.cli "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n{lines}'
-    )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LDSBOARD_")}
-    environment |= {"LDSBOARD_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.getcwd()}  # noqa: PTH109
-    ran = subprocess.run(
-        ["/bin/bash", "-euc", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert repr(view["public"]["lds"]) in ran.stdout
-    assert repr(view["public"]["std_error"]) in ran.stdout
-
-
-def test_texts_in_a_citation_are_printed_and_not_obeyed() -> None:
-    assert citations.latex("a_b & 5% \\input{x}\n~^$#<>|") == (
-        r"a\_b \& 5\% \textbackslash{}input\textbraceleft{}x\textbraceright{} "
-        r"\textasciitilde{}\textasciicircum{}\$\#\textless{}\textgreater{}\textbar{}"
-    )
-
-
-def test_a_citation_names_the_result_and_what_it_belongs_to(site: Site) -> None:
-    view = site.api(f"/submissions/{site.ids['twin']}")
-    text = site.text(f"/submissions/{site.ids['twin']}")
-    row, entry = (lines_under(text, heading) for heading in ("Row of a LaTeX table", "BibTeX"))
-    number = f"${view['hidden']['lds']:.3f} \\pm {view['hidden']['std_error']:.3f}$"
-    assert row == f"good & {number} \\\\ % LDS on the ranking subsets of toy version 1, scorer version 1"
-    assert number in entry
-    assert "toy, version 1; scorer version 1" in entry
-    assert f"{site.service.url}/submissions/{site.ids['twin']}" in entry
-    assert HOSTILE not in entry
-    assert citations.latex(HOSTILE) in entry
-    depth = 0
-    for character in entry:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        assert depth >= 0
-    assert depth == 0
-
-
-def test_an_unnamed_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:
-    token = site.service.token("noa")
-    sent = site.service.scored(
-        token, "toy", npy(toy.scores(0.6)), method="telling", title="Telling title", kind="practice"
-    )
-    authorized = {"Authorization": f"Bearer {token}"}
-    edited = site.service.client.patch(
-        f"/submissions/{sent['id']}", json={"visibility": "anonymous"}, headers=authorized
-    )
-    assert edited.status_code == 200
-    text = site.text(f"/submissions/{sent['id']}")
-    assert "title        = {{entry of anonymous-1 on The toy benchmark}}" in text
-    assert lines_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
-
-
-def test_small_errors_are_not_written_as_nothing(site: Site) -> None:
-    view = httpx.get(f"{site.service.url}/api/v1/submissions/{site.ids['good']}", trust_env=False).json()["public"]
-    numbers = type("Numbers", (), {"lds": view["lds"], "std_error": 0.00041})()
-    assert citations.plus_minus(numbers) == f"${view['lds']:.4f} \\pm 0.0004$"
-
-
 def test_only_listed_entries_have_a_badge(site: Site) -> None:
     assert f"/submissions/{site.ids['middling']}/badge.svg" in site.text(f"/submissions/{site.ids['middling']}")
     assert "badge.svg" not in site.text(f"/submissions/{site.ids['practice']}")
 
 
-def test_scores_are_written_for_people() -> None:
-    written = {
-        0.0: "+0",
-        1974.6: "+1,975",
-        -0.012345: "-0.01235",
-        3.1e-7: "+3.10e-07",
-        -2.5e9: "-2.50e+09",
-        42.0: "+42",
-    }
-    assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
-    p_values = [words.p_value(value).replace(MINUS, "-") for value in (0.0, 1e-299, 0.0312)]
-    assert p_values == ["< 1e-300", "1e-299", "0.031"]
-    assert [words.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]
+def test_targets_are_told_by_class_the_best_first(site: Site, drawn: tuple[Example, str]) -> None:
+    example, submission = drawn
+    page = site.page(f"/submissions/{submission}")
+    rho_N = example.offline(example.scores(0.5))["public"].per_target
+    means = {name: rho_N[np.arange(30) % 10 == number].mean() for number, name in enumerate(CLASSES)}
+    expected = [(name, f"{means[name]:.4f}", "3") for name in sorted(means, key=lambda name: -means[name])]
+    told = [attributes for attributes in page.all("tr") if "data-label" in attributes]
+    assert [(row["data-label"], row["data-mean"], row["data-count"]) for row in told] == expected
+    (chart,) = [figure for figure in page.all("figure") if figure["data-chart"] == "classes"]
+    assert f"from {expected[0][0]}, " in (chart["data-label"] or "")
+    assert "By class" not in site.text(f"/submissions/{site.ids['good']}")  # where each target has a class of its own

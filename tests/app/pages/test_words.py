@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.pages import words
-from app.pages.figures import BINS, histogram
+from app.pages.figures import BINS, by_class, histogram
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -17,6 +17,12 @@ def test_histogram_counts_everything_from_the_first_to_the_last_bin() -> None:
     assert sum(found.count for found in bins) == 4
     assert len(bins) == BINS // 2 + 1
     assert len(histogram(np.zeros(5))) == 1
+
+
+def test_classes_are_told_where_they_gather_targets() -> None:
+    rho_N = np.array([0.1, 0.2, 0.6])
+    assert by_class(rho_N, ["a", "b", "b"]) == [("b", 0.4, 2), ("a", 0.1, 1)]
+    assert by_class(rho_N, ["a", "b", "c"]) == by_class(rho_N, ["a"] * 3) == by_class(rho_N, [None] * 3) == []
 
 
 @pytest.mark.parametrize(
@@ -42,3 +48,18 @@ def test_histogram_counts_everything_from_the_first_to_the_last_bin() -> None:
 )
 def test_words(written: str | None, expected: str | None) -> None:
     assert written == expected
+
+
+def test_scores_are_written_for_people() -> None:
+    written = {
+        0.0: "+0",
+        1974.6: "+1,975",
+        -0.012345: "-0.01235",
+        3.1e-7: "+3.10e-07",
+        -2.5e9: "-2.50e+09",
+        42.0: "+42",
+    }
+    assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
+    p_values = [words.p_value(value).replace("\u00a0", " ") for value in (0.0, 2.5e-58, 0.99e-4, 1e-4, 0.0312, 1.0)]
+    assert p_values == ["< 0.0001", "< 0.0001", "< 0.0001", "0.0001", "0.031", "1"]
+    assert [words.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]

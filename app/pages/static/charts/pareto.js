@@ -18,7 +18,8 @@ charts.pareto = (table, width) => {
   const [inner, tall] = [width - 48 - 16, height - 28 - 40];
   const [left, right] = [least / 1.6, Math.max(most, least * 10) * 1.6];
   const all = entries.map(({ lds }) => lds);
-  const [low, high] = [Math.min(0, ...all) - 0.03, Math.max(ceiling ?? 0, ...all) + 0.05];
+  const [lowest, high] = [Math.min(0, ...all), Math.max(ceiling ?? 0, ...all) + 0.05];
+  const low = lowest - ((high - lowest) * (LINE + 4)) / tall; // room for a label under the lowest dot
   const places = entries.map((entry) => ({
     entry,
     x: (Math.log(entry.seconds / left) / Math.log(right / left)) * inner,

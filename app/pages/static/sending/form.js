@@ -99,7 +99,7 @@ addEventListener("DOMContentLoaded", () => {
     const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("-");
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
     const body = JSON.stringify(announced(file, sha256));
-    const started = await repeated("POST", "/api/v1/submissions", { token: bearer, headers, body, signal });
+    const started = await repeated("POST", "/api/v1/submissions", { token: bearer, headers, body, signal, whole: true });
     return new Upload(file, started, (sent) => showProgress(sent, file.size));
   }
 
@@ -163,6 +163,7 @@ addEventListener("DOMContentLoaded", () => {
   goOn.addEventListener("click", run);
   cancel.addEventListener("click", () => {
     running.controller.abort("cancelled");
+    say("Cancelling.");
     if (!goOn.hidden) ended("cancelled"); // nothing runs that could end
   });
   addEventListener("beforeunload", (event) => {

@@ -11,7 +11,8 @@ const TOO_MANY = 429;
 // No answer, after all attempts.
 class Unreachable extends Error {}
 
-function request(method, url, { token, headers = {}, body = null, signal, progress }) {
+// With `whole`, the call itself is not broken off by the signal: what it makes on the server is only known from its answer.
+function request(method, url, { token, headers = {}, body = null, signal, progress, whole = false }) {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest(); // fetch tells nothing of what has been sent
     call.open(method, url);
@@ -23,7 +24,7 @@ function request(method, url, { token, headers = {}, body = null, signal, progre
     call.onerror = () => reject(new Unreachable("the connection was lost"));
     call.onabort = () => reject(signal.reason);
     signal.throwIfAborted();
-    signal.addEventListener("abort", () => call.abort(), { once: true });
+    if (!whole) signal.addEventListener("abort", () => call.abort(), { once: true });
     call.send(body);
   });
 }

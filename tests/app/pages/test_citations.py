@@ -1,0 +1,99 @@
+"""What can be copied from the page of a submission: how it is cited, and the lines that give its public number again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import pytest
+
+from app.pages import citations
+from tests.app.boards import HOSTILE
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.pages.conftest import Site
+
+
+def lines_under(text: str, heading: str) -> str:
+    """Return the first block of code after a heading, as one would copy it."""
+    block = re.search(rf">{heading}<.*?<pre data-copy><code>(.*?)</code></pre>", text, re.DOTALL)
+    assert block
+    return unescape(block[1])
+
+
+@pytest.mark.parametrize("name", ["toy", "open-toy"])
+def test_the_lines_give_the_public_number_again(
+    site: Site, toy: Example, open_toy: Example, tmp_path: Path, name: str
+) -> None:
+    example = {"toy": toy, "open-toy": open_toy}[name]
+    view = site.service.scored(
+        site.service.token("rae"), name, npy(example.scores(0.7)), method="again", kind="practice"
+    )
+    lines = lines_under(site.text(f"/submissions/{view['id']}"), "The public number, offline")
+    np.save(tmp_path / "scores.npy", example.scores(0.7))
+    program = (
+        f'ldsboard() {{ "{sys.executable}" -m ldsboard.cli "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n{lines}'
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LDSBOARD_")}
+    environment |= {"LDSBOARD_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.getcwd()}  # noqa: PTH109
+    ran = subprocess.run(
+        ["/bin/bash", "-euc", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert repr(view["public"]["lds"]) in ran.stdout
+    assert repr(view["public"]["std_error"]) in ran.stdout
+
+
+def test_texts_in_a_citation_are_printed_and_not_obeyed() -> None:
+    assert citations.latex("a_b & 5% \\input{x}\n~^$#<>|") == (
+        r"a\_b \& 5\% \textbackslash{}input\textbraceleft{}x\textbraceright{} "
+        r"\textasciitilde{}\textasciicircum{}\$\#\textless{}\textgreater{}\textbar{}"
+    )
+
+
+def test_a_citation_names_the_result_and_what_it_belongs_to(site: Site) -> None:
+    view = site.api(f"/submissions/{site.ids['twin']}")
+    text = site.text(f"/submissions/{site.ids['twin']}")
+    row, entry = (lines_under(text, heading) for heading in ("Row of a LaTeX table", "BibTeX"))
+    number = f"${view['hidden']['lds']:.3f} \\pm {view['hidden']['std_error']:.3f}$"
+    assert row == f"good & {number} \\\\ % LDS on the ranking subsets of toy version 1, scorer version 1"
+    assert number in entry
+    assert "toy, version 1; scorer version 1" in entry
+    assert f"{site.service.url}/submissions/{site.ids['twin']}" in entry
+    assert HOSTILE not in entry
+    assert citations.latex(HOSTILE) in entry
+    depth = 0
+    for character in entry:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+
+
+def test_an_unnamed_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:
+    token = site.service.token("noa")
+    sent = site.service.scored(
+        token, "toy", npy(toy.scores(0.6)), method="telling", title="Telling title", kind="practice"
+    )
+    authorized = {"Authorization": f"Bearer {token}"}
+    edited = site.service.client.patch(
+        f"/submissions/{sent['id']}", json={"visibility": "anonymous"}, headers=authorized
+    )
+    assert edited.status_code == 200
+    text = site.text(f"/submissions/{sent['id']}")
+    assert "title        = {{entry of anonymous-1 on The toy benchmark}}" in text
+    assert lines_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
+
+
+def test_small_errors_are_not_written_as_nothing(site: Site) -> None:
+    view = httpx.get(f"{site.service.url}/api/v1/submissions/{site.ids['good']}", trust_env=False).json()["public"]
+    numbers = type("Numbers", (), {"lds": view["lds"], "std_error": 0.00041})()
+    assert citations.plus_minus(numbers) == f"${view['lds']:.4f} \\pm 0.0004$"
