@@ -16,6 +16,7 @@ from tests.app.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.app.benchmarks import Example
 
@@ -44,11 +45,21 @@ class Site:
         return self.service.client.get(path).json()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Site]:
-    """A server for each module: some publish and submit, which other pages would show."""
+    """A server that tests publish and submit to."""
+    yield from _served(tmp_path_factory.mktemp("site"), toy, open_toy)
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Site]:
+    """A server for the modules that look at whole boards: no test lists anything there."""
+    yield from _served(tmp_path_factory.mktemp("untouched"), toy, open_toy)
+
+
+def _served(folder: Path, toy: Example, open_toy: Example) -> Iterator[Site]:
     with (
-        Service(tmp_path_factory.mktemp("site")) as service,
+        Service(folder) as service,
         httpx.Client(base_url=service.url, headers={"Accept": "text/html"}, trust_env=False) as browser,
     ):
         service.publish(toy.folder)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
+@pytest.fixture(scope="module")
+def site(untouched: Site) -> Site:
+    return untouched
+
+
 def test_it_says_what_the_manifest_says(site: Site, toy: Example) -> None:
     manifest = toy.bundle.manifest
     text = site.text("/benchmarks/toy/about")

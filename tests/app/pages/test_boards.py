@@ -46,6 +46,11 @@ def listed(page: Markup) -> list[str | None]:
     return [attributes["data-id"] for attributes in page.all("tr") if "data-id" in attributes]
 
 
+@pytest.fixture(scope="module")
+def site(untouched: Site) -> Site:
+    return untouched
+
+
 def test_home_shows_every_benchmark_and_how_to_submit(site: Site) -> None:
     text = site.text("/")
     assert 'href="/benchmarks/toy"' in text
