@@ -141,7 +141,7 @@ def _page(
         form=request.session["form"],
         tokens=tokens.listed(session, account.id),
         scopes=list(Scope),
-        submissions=[results.view(session, submission, account) for submission in newest],
+        submissions=results.views(session, newest.all(), account),
         count=count,
         after=after,
         shown=SHOWN,

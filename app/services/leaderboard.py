@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import and_, func, select
+from sqlalchemy import Text, and_, func, select, type_coerce
 
 from app.db.accounts import User
 from app.db.models import Alias, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
@@ -53,7 +55,7 @@ def listed(session: Session, version: Version) -> list[Entry]:
             Submission.visibility,
             Submission.method,
             Submission.title,
-            Submission.tags,
+            type_coerce(Submission.tags, Text),  # parsed once where equal: many are
             User.name,
             Alias.number,
             # From here on as in an entry.
@@ -84,12 +86,13 @@ def listed(session: Session, version: Version) -> list[Entry]:
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
     made = attempts(session, version)
+    parsed = cache(json.loads)
     newest = {}
     for user_id, seen_by, method, title, tags, name, number, *rest in session.execute(query):
         if seen_by == Visibility.ANONYMOUS:
             entry = Entry(visibility.unnamed(number), None, *rest)  # equal attempts would tell whose it is
         else:
-            known = visibility.Identity(name, method, title, "", tags, {}, None, None)
+            known = visibility.Identity(name, method, title, "", parsed(tags), {}, None, None)
             entry = Entry(known, made[user_id], *rest)
         newest[user_id, method, seen_by] = entry
 
@@ -244,8 +247,8 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     entries = listed(session, version) if entries is None else entries
     best = None
     if entries:
-        known, lds = entries[0].known, ranking_numbers(entries[0], manifest, None).lds
-        best = Best(method=known.method, owner=known.owner, lds=lds)
+        known, numbers = entries[0].known, ranking_numbers(entries[0], manifest, None)
+        best = Best(method=known.method, owner=known.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
     current = version.benchmark.current_version
     versions = [known.version for known in version.benchmark.versions if known.version <= current]
     return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)

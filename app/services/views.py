@@ -144,6 +144,7 @@ class Best(BaseModel):
     method: str
     owner: str
     lds: float
+    of_ceiling: float | None = Field(description="share of the noise ceiling; null where one run tells none")
 
 
 class BenchmarkView(BaseModel):

@@ -97,6 +97,7 @@ def test_attempts_and_what_they_may_have_gained_stand_beside_every_entry(service
         "method": "best",
         "owner": "owner",
         "lds": _leaderboard(service)["rows"][0]["lds"],
+        "of_ceiling": _leaderboard(service)["rows"][0]["of_ceiling"],
     }
 
 

@@ -1,0 +1,39 @@
+"""The pages of an account, beside a file with a very long name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.app.service import npy
+from tests.browser.sending.form import Board, open_form
+from tests.browser.test_accessibility import grave
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visitor
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_pages_of_an_account_fit_and_hold_nothing_grave(
+    visitor: Visitor, board: Board, calls: list[str], width: int
+) -> None:
+    page = open_form(visitor, calls, width=width)
+    visitor.visit(page, "/account")
+    owner = page.locator("h1").inner_text()
+    method = f"a-very-long-name-of-a-method-{width}".ljust(64, "x")
+    sent = board.service.scored(
+        board.service.token(owner, ranked_per_day=99), "large", npy(board.example.scores(width)), method=method
+    )
+    page.reload()
+    page.get_by_label(f"Change {method}").click()
+    page.get_by_role("button", name="Pin").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert grave(page) == []
+    page.locator("tr", has=page.locator(f"a[href='/submissions/{sent['id']}']")).get_by_text("Withdraw").click()
+    page.get_by_role("heading", name=f"Withdraw {method}?").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert grave(page) == []
+    page.get_by_role("button", name="Withdraw it").click()
+    page.wait_for_url("**/account#submissions")
+    assert board.service.row(sent["id"]).state == "withdrawn"

@@ -1,0 +1,129 @@
+"""What the form says of a file when it is chosen, before anything is sent."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from ldsboard.formats import HEADER_LIMIT, read_header
+from ldsboard.problems import ProblemError
+from ldsboard.scores import check_shape
+from tests.app.service import npy
+from tests.browser.sending.form import LIMIT, N_TRAIN, TARGETS, Board, choose, open_form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.browser.conftest import Visitor
+
+
+def _archive(scores: Any, how: Callable[..., None] = np.savez) -> bytes:
+    buffer = io.BytesIO()
+    how(buffer, scores)
+    return buffer.getvalue()
+
+
+WHOLE = np.zeros((N_TRAIN, TARGETS), np.float32)
+REFUSED: dict[str, bytes] = {
+    "transposed": npy(WHOLE.T),
+    "another shape": npy(WHOLE[:, :5]),
+    "one dimension": npy(WHOLE[:, 0]),
+    "no columns": npy(WHOLE[:, :0]),
+    "integers": npy(WHOLE.astype(np.int64)),
+    "big-endian and transposed": npy(WHOLE.T.astype(">f8")),
+    "big-endian and cut": npy(WHOLE.astype(">f4"))[:-5],
+    "cut": npy(WHOLE)[:-1],
+    "cut in its header": npy(WHOLE)[:40],
+    "too long": npy(WHOLE) + b"\0",
+    "objects": npy(np.array([[None]])),
+    "nothing": b"",
+    "a pickle": pickle.dumps([1.0]),
+    "an HDF5 file": b"\x89HDF\r\n\x1a\n" + bytes(20),
+    "compressed": b"\x1f\x8b" + bytes(20),
+    "text": b"it's,\t0.25\n0.5,0.75\n",
+    "something else": b"\x00\x01'\"\\\xff" + bytes(20),
+    "an empty archive": b"PK\x05\x06" + bytes(18),
+    "a file of torch": b"PK\x03\x04" + bytes(22) + b"\x0f\0\0\0scores/data.pkl" + bytes(40),
+    "an archive with an odd name": b"PK\x03\x04" + bytes(22) + b"\x06\0\0\0a\0\t.py" + bytes(40),
+    "another archive": b"PK\x03\x04" + bytes(22) + b"\x0a\0\0\0scores.csv" + bytes(40),
+    "a transposed archive": _archive(WHOLE.T),
+    "transposed safetensors": save({"scores": WHOLE.T.copy()}),
+    "cut safetensors": save({"scores": WHOLE})[:-1],
+    "several safetensors": save(dict.fromkeys("abcde", WHOLE[:1])),
+    "integer safetensors": save({"scores": WHOLE.astype(np.int32)}),
+    "safetensors without JSON": (2).to_bytes(8, "little") + b"{:" + bytes(20),
+}
+
+
+def _as_the_library_says(content: bytes) -> dict[str, str]:
+    with pytest.raises(ProblemError) as raised:
+        check_shape(read_header(content[:HEADER_LIMIT], len(content)).shape, N_TRAIN, TARGETS)
+    problem = raised.value.problem
+    return {"title": problem.title, "expected": problem.expected, "got": problem.got, "hint": problem.hint} | {
+        "code": problem.code
+    }
+
+
+def test_what_the_header_tells_is_refused_before_anything_is_sent_in_the_librarys_words(
+    visitor: Visitor, calls: list[str]
+) -> None:
+    page = open_form(visitor, calls)
+    page.get_by_label("Method").fill("refused")
+    alert = page.get_by_role("alert")
+    for what, content in REFUSED.items():
+        choose(page, content)
+        alert.locator("[data-word=code]").filter(has_text=_as_the_library_says(content)["code"]).wait_for()
+        said = {word: alert.locator(f"[data-word={word}]").text_content() for word in _as_the_library_says(content)}
+        assert said == _as_the_library_says(content), what
+        page.get_by_role("button", name="Send").click()
+        alert.wait_for()
+    assert calls == []
+
+
+def test_a_file_over_the_limit_is_refused_in_the_words_of_the_server(
+    visitor: Visitor, board: Board, calls: list[str]
+) -> None:
+    content = npy(np.zeros((N_TRAIN, 400), np.float64))
+    page = open_form(visitor, calls)
+    choose(page, content)
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    problem = board.service.submit(board.service.token("large"), "large", content).json()
+    for word in ("title", "expected", "got", "hint", "code"):
+        assert alert.locator(f"[data-word={word}]").text_content() == problem[word]
+    assert calls == []
+
+
+def test_what_can_be_scored_is_not_refused(visitor: Visitor, calls: list[str]) -> None:
+    files = {
+        "it fits": [
+            npy(np.asfortranarray(WHOLE.astype("<f2"))),
+            npy(WHOLE.astype(">f8")),
+            _archive(WHOLE),
+            save({"s": WHOLE}),
+        ],
+        "can be sent": [_archive(WHOLE, np.savez_compressed)],  # its header is compressed
+    }
+    page = open_form(visitor, calls)
+    for said, contents in files.items():
+        for place, content in enumerate(contents):
+            choose(page, content, f"{place}.npy")
+            page.get_by_role("status").filter(has_text=f"{place}.npy").filter(has_text=said).wait_for()
+            assert page.get_by_role("alert").is_hidden()
+
+
+def test_the_words_of_the_page_are_data(visitor: Visitor, calls: list[str]) -> None:
+    page = open_form(visitor, calls)
+    form = page.locator("#sending")
+    assert json.loads(form.get_attribute("data-wanted") or "") == {
+        "benchmark": "large",
+        "n": N_TRAIN,
+        "N": TARGETS,
+        "limit": LIMIT,
+    }
