@@ -1,21 +1,32 @@
 """A picture of every page, light and dark, wide and narrow, from the demo's data: ``python -m tests.browser.screenshots``.
 
-Needs a data folder that ``make demo`` has filled, and no server on it; writes ``screenshots/``.
+Needs a data folder that ``make demo`` has filled, and no server on it; writes ``screenshots/``. The account is that of the demo's
+own user, who signs in at a provider that lives as long as this does.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from playwright.sync_api import sync_playwright
+from sqlalchemy import delete, select
 
+from app.db.accounts import Identity, User
 from app.db.sessions import Database
-from app.demo import BENCHMARK, PRACTICE, Demo
+from app.demo import BENCHMARK, OWNER, PRACTICE, Demo
 from app.settings import Settings
+from tests.app.pages.provider import Provider
 from tests.browser.chromium import launch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
 
 FOLDER = Path("screenshots")
 WIDTHS = (1280, 390)
@@ -23,41 +34,65 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def main() -> None:
-    """Start the server, open every page, and write what it looks like."""
+    """Start a provider and the server, open every page, and write what it looks like."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
-    settings = Settings()
-    demo = Demo(settings, Database(settings.resolved_database_url), port)
     FOLDER.mkdir(exist_ok=True)
-    with demo.serving(), sync_playwright() as playwright:
-        rows = demo.rows()
-        if len(rows) < 2:
-            raise SystemExit("expected the entries of the demo, got fewer than two. Run first: make demo")
-        pages = {
-            "home": "/",
-            "leaderboard": f"/benchmarks/{BENCHMARK}",
-            "about": f"/benchmarks/{BENCHMARK}/about",
-            "submit": f"/benchmarks/{BENCHMARK}/submit",
-            "guide": "/guide",
-            "submission": f"/submissions/{rows[0]['id']}",
-            "compare": f"/compare?a={rows[0]['id']}&b={rows[1]['id']}",
-            "practice": f"/benchmarks/{PRACTICE}",
-            "choose": "/compare",
-            "sign-in": "/sign-in",
-            "docs": "/docs",
-            "missing": "/submissions/none",
-        }
-        if practised := demo.rows(PRACTICE):
-            pages["practised"] = f"/submissions/{practised[0]['id']}"
-        browser = launch(playwright)
-        for width, scheme in product(WIDTHS, SCHEMES):
-            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-            for name, path in pages.items():
-                page.goto(demo.address + path, wait_until="networkidle")
-                page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
-            page.close()
-        browser.close()
+    with Provider() as provider:
+        # The server is a process of its own and reads its environment.
+        os.environ |= {f"LDSBOARD_{name.upper()}": value for name, value in provider.settings.items()}
+        os.environ["LDSBOARD_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+        settings = Settings()
+        demo = Demo(settings, Database(settings.resolved_database_url), port)
+        with as_owner(demo, provider), demo.serving(), sync_playwright() as playwright:
+            write(demo, launch(playwright))
+
+
+@contextmanager
+def as_owner(demo: Demo, provider: Provider) -> Iterator[None]:
+    """Let the provider sign in the demo's own user for a while."""
+    known = {"provider": provider.address, "subject": provider.current["sub"]}
+    with demo.database.write() as session:
+        owner = session.scalars(select(User.id).where(User.name == OWNER)).one()
+        session.add(Identity(user_id=owner, **known))
+    try:
+        yield
+    finally:
+        with demo.database.write() as session:
+            session.execute(delete(Identity).filter_by(**known))
+
+
+def write(demo: Demo, browser: Browser) -> None:
+    """Write a picture of every page at every width, in every scheme."""
+    rows = demo.rows()
+    if len(rows) < 2:
+        raise SystemExit("expected the entries of the demo, got fewer than two. Run first: make demo")
+    pages = {
+        "home": "/",
+        "leaderboard": f"/benchmarks/{BENCHMARK}",
+        "about": f"/benchmarks/{BENCHMARK}/about",
+        "submit": f"/benchmarks/{BENCHMARK}/submit",
+        "guide": "/guide",
+        "submission": f"/submissions/{rows[0]['id']}",
+        "compare": f"/compare?a={rows[0]['id']}&b={rows[1]['id']}",
+        "practice": f"/benchmarks/{PRACTICE}",
+        "choose": "/compare",
+        "sign-in": "/sign-in",
+        "docs": "/docs",
+        "missing": "/submissions/none",
+    }
+    if practised := demo.rows(PRACTICE):
+        pages["practised"] = f"/submissions/{practised[0]['id']}"
+    pages["account"] = "/sign-in/oidc"  # from here on signed in
+    pages["submit-signed-in"] = f"/benchmarks/{BENCHMARK}/submit"
+    for width, scheme in product(WIDTHS, SCHEMES):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        for name, path in pages.items():
+            page.goto(demo.address + path, wait_until="networkidle")
+            page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
+        page.close()
+    browser.close()
     print(f"{len(pages) * len(WIDTHS) * len(SCHEMES)} pictures are in {FOLDER}/")
 
 
