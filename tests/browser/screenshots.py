@@ -42,7 +42,7 @@ def main() -> None:
     with Provider() as provider:
         # The server is a process of its own and reads its environment.
         os.environ |= {f"LDSBOARD_{name.upper()}": value for name, value in provider.settings.items()}
-        os.environ["LDSBOARD_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+        os.environ["LDSBOARD_PUBLIC_URL"] = f"http://localhost:{port}"  # as the demo says it: cookies are of one host
         settings = Settings()
         demo = Demo(settings, Database(settings.resolved_database_url), port)
         with as_owner(demo, provider), demo.serving(), sync_playwright() as playwright:
