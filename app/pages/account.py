@@ -21,7 +21,7 @@ from app.pages.routing import PublicUrl
 from app.pages.templates import render
 from app.pages.visitors import Acting, Sender, Visitor, sign_in
 from app.rooms import Rooms
-from app.services import audit, benchmarks, identities, results, tokens
+from app.services import audit, benchmarks, identities, quotas, results, tokens
 from app.services.accounts import Account
 from app.services.audit import Action
 from ldsboard.problems import ProblemError
@@ -151,6 +151,8 @@ def _page(
             (version.benchmark.name, rooms.quotas.standing(session, account.id, version))
             for version in benchmarks.current(session)
         ],
+        usage=quotas.usage(session, account.id),
+        most_bytes=rooms.quotas.bytes,
         public_url=rooms.settings.public_url,
         **{"created": None, "problem": None} | values,
     )

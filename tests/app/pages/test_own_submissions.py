@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from app.db.accounts import Audit, User
 from app.db.models import Kind, State, Submission, Version, Visibility
+from app.pages import words
 from tests.app.pages.markup import Markup
 
 if TYPE_CHECKING:
@@ -158,3 +159,13 @@ def test_the_page_says_when_the_next_ranked_submission_is_free(owner: SignedIn, 
     board.token(name, ranked_per_version=1)
     assert "with the next version" in owner.client.get("/account").text
     assert "none left for this version" in owner.client.get("/benchmarks/toy/submit").text
+
+
+def test_the_page_says_how_much_its_owners_files_take(owner: SignedIn, board: Service, toy: Example) -> None:
+    owner.send(toy, "taking", 0.9)
+    kept = owner.service.client.get("/users/me", headers={"Authorization": f"Bearer {board.token(owner.name)}"}).json()[
+        "usage"
+    ]
+    assert kept["bytes"] > 0
+    text = " ".join(owner.client.get("/account").text.split())
+    assert f"All your files together take {words.size(kept['bytes'])} of {words.size(kept['bytes_limit'])};" in text

@@ -207,6 +207,15 @@ def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
     assert "<html" not in text
 
 
+def test_an_entry_of_a_practice_board_says_so(site: Site, open_toy: Example) -> None:
+    sent = site.service.scored(site.service.token("pia"), open_toy.name, npy(open_toy.scores(0.6)), kind="practice")[
+        "id"
+    ]
+    said = "It is a practice board: its ground truth is public"
+    assert said in site.text(f"/submissions/{sent}")
+    assert said not in site.text(f"/submissions/{site.ids['good']}")
+
+
 def test_only_listed_entries_have_a_badge(site: Site) -> None:
     assert f"/submissions/{site.ids['middling']}/badge.svg" in site.text(f"/submissions/{site.ids['middling']}")
     assert "badge.svg" not in site.text(f"/submissions/{site.ids['practice']}")
