@@ -12,15 +12,12 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import people, upkeep
 from app.demo import BENCHMARK, PRACTICE, Demo
-from app.main import create_app
 from app.operation import fail, open_database
-from app.rooms import Rooms
 from app.services import audit, benchmarks, publication
 from app.services.audit import OPERATOR, Action
 from app.services.leaderboard import listed
@@ -54,6 +51,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the site and the API, and evaluate submissions, until Ctrl-C."""
+    # Half of what a command takes to start, and of use to this one alone.
+    import uvicorn  # noqa: PLC0415
+
+    from app.main import create_app  # noqa: PLC0415
+    from app.rooms import Rooms  # noqa: PLC0415
+
     _check_port(host, port)
     settings, database = open_database()
     database.close()
