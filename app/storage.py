@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from app.db.base import random_id
 from app.errors import no_room
+from ldsboard.drafts import sync_folder
 from ldsboard.formats import HEADER_LIMIT
 
 if TYPE_CHECKING:
@@ -163,17 +164,8 @@ class Arrival:
         with _disk():
             target.parent.mkdir(exist_ok=True)
             self.path.replace(target)
-            _sync(target.parent)
-            _sync(target.parent.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_folder(target.parent)
+            sync_folder(target.parent.parent)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def drafted(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[Bi
                 os.link(draft, path)
         else:
             draft.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -73,7 +73,7 @@ def drafted_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk: without this a power cut may take the file's."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
