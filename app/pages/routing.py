@@ -1,4 +1,4 @@
-"""How pages are added: for GET and HEAD, as HTML, delivered in as few bytes as can be, and not to the description of the API."""
+"""How pages are added: for GET, as HTML, delivered in as few bytes as can be, and not to the description of the API."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Pages(APIRouter):
 
     def page(self, path: str) -> Callable[[Make], Make]:
         """Decorate the function that makes the page at an address."""
-        return self.api_route(path, methods=["GET", "HEAD"])
+        return self.get(path)
 
 
 def _public_url(rooms: TheRooms) -> str:
