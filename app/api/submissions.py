@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -21,7 +22,9 @@ from app.services.views import ComparisonView, SubmissionView
 
 router = APIRouter(tags=["submissions"])
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+"""How often a request that waits looks by itself: a change of state is announced to it, one of its place in the queue is not."""
+
 MAX_WAIT_SECONDS = 60
 
 
@@ -42,10 +45,13 @@ async def show_submission(
             return await run_in_threadpool(shown, rooms, submission_id, viewer)
         authorization = request.headers.get("authorization")
         deadline = time.monotonic() + wait
-        before = now = await run_in_threadpool(_look, rooms, submission_id, authorization)
-        while now == before and now.state not in FINAL and (left := deadline - time.monotonic()) > 0:
-            await asyncio.sleep(min(LOOK_SECONDS, left))
-            now = await run_in_threadpool(_look, rooms, submission_id, authorization)
+        with rooms.database.changes.watch(submission_id) as changed:
+            before = now = await run_in_threadpool(_look, rooms, submission_id, authorization)
+            while now == before and now.state not in FINAL and (left := deadline - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), min(LOOK_SECONDS, left))
+                changed.clear()
+                now = await run_in_threadpool(_look, rooms, submission_id, authorization)
     return await run_in_threadpool(_show_again, rooms, submission_id, authorization)
 
 

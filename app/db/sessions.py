@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.orm import Session
 
+from app.db.changes import CHANGED, Changes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +27,7 @@ class Database:
 
     def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
         self.engine = create_engine(url)
+        self.changes = Changes()
         self._busy_milliseconds = round(1000 * busy_seconds)
         event.listen(self.engine, "connect", self._prepare)
         event.listen(self.engine, "begin", _begin)
@@ -38,9 +41,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session that commits at its end, or rolls back if anything was raised."""
+        """Open a session that commits at its end, or rolls back if anything was raised; changes are announced once committed."""
         with Session(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
+        self.changes.announce(session.info.get(CHANGED, ()))
 
     def close(self) -> None:
         """Close all connections."""

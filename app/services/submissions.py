@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
 from app.db.uploads import Upload
 from app.services import files, provenance
@@ -166,6 +167,7 @@ def move(
     if moved.rowcount != 1:  # type: ignore[attr-defined]  # an update has a row count
         return False
     session.add(Event(submission_id=submission_id, before=before, after=after, detail=detail))
+    note_change(session, submission_id)
     return True
 
 

@@ -19,6 +19,7 @@ from app.db.models import Visibility
 from app.rates import Waits
 from app.services import accounts, tokens
 from ldsboard import ProblemError
+from tests.app.event_loop import run_in_loop
 from tests.app.service import PATIENCE_SECONDS, npy
 
 if TYPE_CHECKING:

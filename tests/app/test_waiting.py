@@ -5,110 +5,205 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import pytest
 from fastapi import Request
 from sqlalchemy import event
 
 from app.api.submissions import show_submission
 from app.db.models import State, Submission
+from app.db.sessions import Database
 from app.pages.submissions import show_state
 from app.rates import Waits
-from app.services import results
-from tests.app.service import PATIENCE_SECONDS, npy, until
+from app.services import results, submissions
+from tests.app.event_loop import run_in_loop
+from tests.app.service import PATIENCE_SECONDS, Service, npy, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from app.db.sessions import Database
     from app.rooms import Rooms
     from app.services.views import SubmissionView
     from tests.app.benchmarks import Example
     from tests.app.desk import Desk
 
-SECONDS = 0.6
-"""So long, there is time for a look at once, one after half a second, and one at the end."""
+FOR_EVER = 1e6
+"""Seconds that no test takes: what is waited for so long comes sooner, or the test fails by its own patience."""
+
+
+class Transactions(NamedTuple):
+    """What is asked of a database: of each transaction the statements and what they were given; and how many have ended."""
+
+    begun: list[list[tuple[str, Any]]]
+    ended: list[object]
 
 
 @contextmanager
-def _transactions(database: Database) -> Iterator[list[list[tuple[str, Any]]]]:
-    """Give what is asked of a database meanwhile: of each transaction the statements and what they were given."""
-    seen: list[list[tuple[str, Any]]] = []
+def _transactions(database: Database) -> Iterator[Transactions]:
+    """Give what is asked of a database meanwhile."""
+    seen = Transactions([], [])
 
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         if statement.startswith("BEGIN"):
-            seen.append([])
+            seen.begun.append([])
         else:
-            seen[-1].append((statement, parameters))
+            seen.begun[-1].append((statement, parameters))
 
+    end = seen.ended.append
     event.listen(database.engine, "before_cursor_execute", note)
+    event.listen(database.engine, "rollback", end)  # of what only reads
     try:
         yield seen
     finally:
         event.remove(database.engine, "before_cursor_execute", note)
+        event.remove(database.engine, "rollback", end)
 
 
-def _wait(desk: Desk, submission_id: str, seconds: float, waits: Waits | None = None) -> SubmissionView:
+@pytest.fixture
+def other(desk: Desk) -> Iterator[Database]:
+    """The database of another process: what it changes is announced to nobody here."""
+    opened = Database(str(desk.database.engine.url))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whoever waits look when a change is announced, and never otherwise."""
+    monkeypatch.setattr("app.api.submissions.LOOK_SECONDS", FOR_EVER)
+
+
+@pytest.fixture
+def unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whoever waits look again and again."""
+    monkeypatch.setattr("app.api.submissions.LOOK_SECONDS", 0.001)
+
+
+def _move(database: Database, submission_id: str, before: State, after: State) -> None:
+    with database.write() as session:
+        assert submissions.move(session, submission_id, before, after)
+
+
+def _show(desk: Desk, submission_id: str, seconds: float, waits: Waits | None = None) -> SubmissionView:
     rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=waits or Waits()))
     request = Request({"type": "http", "headers": [], "client": ("192.0.2.1", 1)})
-    return asyncio.run(show_submission(request, rooms, None, submission_id, wait=seconds))
+    return run_in_loop(show_submission(request, rooms, None, submission_id, wait=seconds))
 
 
-def test_who_waits_for_a_file_to_come_costs_one_query_at_each_look(desk: Desk) -> None:
-    submission_id = desk.reserve(1)
+def _wait(desk: Desk, submission_id: str, *changes: Callable[[], object]) -> tuple[SubmissionView, Transactions]:
+    """Wait for a submission while it is changed, each time when one more look has ended; return it, and what was asked."""
+    rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=Waits()))
+    request = Request({"type": "http", "headers": []})
+
+    async def waiting(seen: Transactions) -> SubmissionView:
+        answer = asyncio.create_task(show_submission(request, rooms, None, submission_id, wait=FOR_EVER))
+        for looks, change in enumerate(changes, 1):
+            await asyncio.to_thread(until, lambda looks=looks: len(seen.ended) >= looks, f"the end of look {looks}")
+            await asyncio.to_thread(change)
+        return await asyncio.wait_for(answer, PATIENCE_SECONDS)
+
     with _transactions(desk.database) as seen:
-        assert _wait(desk, submission_id, SECONDS).state == "uploading"
-    *looks, view = seen
-    assert 2 <= len(looks) <= 3
-    assert [len(look) for look in looks] == [1] * len(looks)
+        return run_in_loop(waiting(seen)), seen
+
+
+@pytest.mark.usefixtures("announced")
+def test_who_waits_for_a_file_to_come_costs_one_query_at_each_look(desk: Desk, other: Database) -> None:
+    submission_id = desk.reserve(1)
+
+    def look() -> None:
+        desk.database.changes.announce([submission_id])
+
+    def expire() -> None:
+        _move(other, submission_id, State.UPLOADING, State.EXPIRED)
+        look()
+
+    shown, seen = _wait(desk, submission_id, look, look, expire)
+    assert shown.state == "expired"
+    *looks, view = seen.begun
+    assert [len(asked) for asked in looks] == [1, 1, 1, 1]
     assert len(view) > 1
 
 
-def test_who_waits_in_the_queue_costs_the_queries_of_the_place_at_each_look(desk: Desk, toy: Example) -> None:
+@pytest.mark.usefixtures("announced")
+def test_who_waits_in_the_queue_costs_the_queries_of_the_place_at_each_look(
+    desk: Desk, other: Database, toy: Example
+) -> None:
     submission_id = desk.accept(npy(toy.scores()))
-    with _transactions(desk.database) as seen:
-        shown = _wait(desk, submission_id, SECONDS)
-    assert shown.queue is not None
-    *looks, view = seen
-    assert 2 <= len(looks) <= 3
+
+    def look() -> None:
+        desk.database.changes.announce([submission_id])
+
+    def claim() -> None:
+        _move(other, submission_id, State.QUEUED, State.SCORING)
+        look()
+
+    shown, seen = _wait(desk, submission_id, look, claim)
+    assert shown.state == "scoring"
+    *looks, view = seen.begun
+    assert len(looks) == 3
     assert max(map(len, looks)) <= 5 < len(view)
 
 
-def test_a_change_ends_the_wait_and_is_shown(desk: Desk, toy: Example) -> None:
+@pytest.mark.usefixtures("announced")
+def test_a_change_of_state_is_announced_when_it_is_committed(desk: Desk) -> None:
+    submission_id, another = desk.reserve(1), desk.reserve(1, "theirs")
+
+    def change() -> None:
+        desk.move(another, State.UPLOADING, State.EXPIRED)
+        with pytest.raises(RuntimeError, match="rolled back"), desk.database.write() as session:
+            submissions.move(session, submission_id, State.UPLOADING, State.EXPIRED)
+            raise RuntimeError("rolled back")
+        desk.move(submission_id, State.UPLOADING, State.EXPIRED)
+
+    shown, seen = _wait(desk, submission_id, change)
+    assert shown.state == "expired"
+    looks = [asked for asked in seen.begun if len(asked) == 1 and "FROM submission" in asked[0][0]]
+    assert len(looks) == 2  # nobody looks for what was rolled back, or for another submission
+    assert not desk.database.changes.watched
+
+
+@pytest.mark.usefixtures("unannounced")
+def test_a_change_that_nobody_announced_is_found(desk: Desk, other: Database) -> None:
+    submission_id = desk.reserve(1)
+    shown, _ = _wait(desk, submission_id, lambda: _move(other, submission_id, State.UPLOADING, State.EXPIRED))
+    assert shown.state == "expired"
+
+
+@pytest.mark.usefixtures("unannounced")
+def test_another_place_in_the_queue_ends_the_wait_and_is_shown(desk: Desk, toy: Example) -> None:
     first, second = (desk.accept(npy(toy.scores(noise)), f"m{noise}") for noise in (0.1, 0.2))
-    with _transactions(desk.database) as seen:
-
-        async def waiting() -> SubmissionView:
-            rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=Waits()))
-            request = Request({"type": "http", "headers": []})
-            answer = asyncio.create_task(show_submission(request, rooms, None, second, wait=PATIENCE_SECONDS))
-            await asyncio.to_thread(until, lambda: seen and len(seen[0]) == 5, "the end of the first look")
-            await asyncio.to_thread(desk.move, first, State.QUEUED, State.WITHDRAWN)
-            return await answer
-
-        shown = asyncio.run(waiting())
+    shown, _ = _wait(desk, second, lambda: desk.move(first, State.QUEUED, State.WITHDRAWN))
     assert shown.state == "queued"
     assert shown.queue is not None
     assert shown.queue.position == 1
+
+
+def test_an_evaluation_is_answered_by_the_events_of_its_runner(service: Service, token: str, toy: Example) -> None:
+    sent = service.submit(token, "toy", npy(toy.scores(seed=77)), kind="practice").json()
+    states = [sent["state"]]
+    while states[-1] != "scored":
+        states.append(service.client.get(f"/submissions/{sent['id']}", params={"wait": 25}).json()["state"])
+    assert states in (["queued", "scoring", "scored"], ["queued", "scored"], ["scoring", "scored"])
 
 
 def test_what_is_final_is_not_waited_for(desk: Desk) -> None:
     submission_id = desk.reserve(1)
     desk.move(submission_id, State.UPLOADING, State.EXPIRED)
     with _transactions(desk.database) as seen:
-        assert _wait(desk, submission_id, PATIENCE_SECONDS).state == "expired"
-    assert len(seen) == 2
+        assert _show(desk, submission_id, PATIENCE_SECONDS).state == "expired"
+    assert len(seen.begun) == 2
 
 
 def test_one_more_than_may_wait_is_answered_at_once(desk: Desk) -> None:
     submission_id = desk.reserve(1)
     waits = Waits(1)
     with waits.one("192.0.2.1"), _transactions(desk.database) as seen:
-        assert _wait(desk, submission_id, SECONDS, waits).state == "uploading"
-    assert len(seen) == 1
+        assert _show(desk, submission_id, FOR_EVER, waits).state == "uploading"
+    assert len(seen.begun) == 1
     with waits.one("192.0.2.2"), _transactions(desk.database) as seen:
-        _wait(desk, submission_id, SECONDS, waits)
-    assert len(seen) > 2
+        _show(desk, submission_id, 0.01, waits)
+    assert len(seen.begun) > 2
 
 
 def test_a_page_that_knows_the_state_costs_one_query(desk: Desk) -> None:
@@ -116,14 +211,14 @@ def test_a_page_that_knows_the_state_costs_one_query(desk: Desk) -> None:
     with _transactions(desk.database) as seen, desk.database.read() as session:
         answer = show_state(session, cast("Rooms", None), None, "", submission_id, seen="uploading")
     assert answer.status_code == 204
-    assert [len(statements) for statements in seen] == [1]
+    assert [len(statements) for statements in seen.begun] == [1]
 
 
 def test_attempts_of_one_submission_are_counted_among_those_of_its_user(desk: Desk) -> None:
     submission_id = desk.reserve(1)
     with _transactions(desk.database) as seen, desk.database.read() as session:
         results.view(session, session.get_one(Submission, submission_id))
-    (counting,) = [asked for asked in seen[0] if "submission.counted" in asked[0] and "count(" in asked[0]]
+    (counting,) = [asked for asked in seen.begun[0] if "submission.counted" in asked[0] and "count(" in asked[0]]
     with desk.database.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counting[0]}", counting[1]).all()
     assert [row.detail for row in plan] == [
