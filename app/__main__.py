@@ -6,6 +6,7 @@ import logging
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -33,22 +34,24 @@ cli.command()(upkeep.rescore)
 cli.command()(upkeep.doctor)
 
 
-def _check_port(host: str, port: int) -> None:
-    """Refuse a port that is taken before anything is begun."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise fail(
-                RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
-            ) from None
+def _bind(host: str, port: int) -> socket.socket:
+    """Take a port before anything else is begun; port 0 takes a free one."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise fail(
+            RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
+        ) from None
+    return bound
 
 
 @cli.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: one that is free.")] = 8000,
 ) -> None:
     """Serve the site and the API, and evaluate submissions, until Ctrl-C."""
     # Half of what a command takes to start, and of use to this one alone.
@@ -57,20 +60,18 @@ def serve(
     from app.main import create_app  # noqa: PLC0415
     from app.rooms import Rooms  # noqa: PLC0415
 
-    _check_port(host, port)
+    bound = _bind(host, port)
     settings, database = open_database()
     database.close()
     if "public_url" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
+        settings = settings.model_copy(update={"public_url": f"http://localhost:{bound.getsockname()[1]}"})
     try:
         rooms = Rooms.open(settings)
     except RuntimeError as error:
         raise fail(error) from None
     typer.echo(f"The site is at {settings.public_url}. Ctrl-C ends it.")
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(rooms),
-        host=host,
-        port=port,
         http="httptools",  # the other one takes a body in chunks that is not of the stated length
         log_level="warning",
         access_log=False,
@@ -79,6 +80,11 @@ def serve(
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=5,
     )
+    server = uvicorn.Server(config)
+    with bound, suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+    if not server.started:
+        raise typer.Exit(1)
 
 
 @cli.command()
@@ -92,7 +98,7 @@ def migrate() -> None:
 @cli.command()
 def demo(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     everything: Annotated[
         bool, typer.Option("--all", help="Submit the baselines to the practice board, too: some minutes more.")
     ] = False,
@@ -101,7 +107,7 @@ def demo(
     ] = None,
 ) -> None:
     """Train a benchmark, publish it and one that ships, submit six baselines, and serve the site until Ctrl-C."""
-    _check_port("127.0.0.1", port)
+    _bind("127.0.0.1", port).close()
     settings, database = open_database()
     show = Demo(settings, database, port)
     boards = (BENCHMARK, PRACTICE) if everything else (BENCHMARK,)

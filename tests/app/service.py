@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -27,6 +27,7 @@ from app.db.uploads import Upload
 from app.services import accounts, tokens
 from app.settings import Settings
 from tests.app.benchmarks import publish
+from tests.app.ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +68,8 @@ class Service:
         self.settings = Settings(data_dir=folder / "data", **{"requests_per_minute": UNLIMITED} | settings)
         self.settings.data_dir.mkdir(parents=True)
         self.log = folder / "server.log"
-        self.port = free_port()
+        self._held = ExitStack()
+        self.port = self._held.enter_context(reserved_port())
         self.environment = os.environ | {
             f"LDSBOARD_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self.settings.model_dump(exclude_unset=True).items()
@@ -89,6 +91,7 @@ class Service:
             self.stop()
         self.client.close()
         self.database.close()
+        self._held.close()
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run an operator's command, on this data folder unless the environment says otherwise."""
@@ -205,11 +208,3 @@ class Service:
     def files(self) -> set[str]:
         """Return the names of all uploaded files, those still arriving included."""
         return {path.name for path in self.settings.storage_dir.rglob("*") if path.is_file()}
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

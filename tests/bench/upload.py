@@ -20,7 +20,8 @@ import httpx
 import numpy as np
 
 from tests.app.benchmarks import write_benchmark
-from tests.app.service import ROOT, Service, free_port, until
+from tests.app.ports import reserved_port
+from tests.app.service import ROOT, Service, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,15 +48,15 @@ uvicorn.run(sink, port=int(sys.argv[1]), log_level="warning", access_log=False, 
 @contextmanager
 def sink() -> Iterator[str]:
     """Run the bare server, and yield its address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/"
-    process = subprocess.Popen([sys.executable, "-c", SINK, str(port)], cwd=ROOT)
-    try:
-        until(lambda: _answers(url), "a bare server")
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+    with reserved_port() as port:
+        url = f"http://127.0.0.1:{port}/"
+        process = subprocess.Popen([sys.executable, "-c", SINK, str(port)], cwd=ROOT)
+        try:
+            until(lambda: _answers(url), "a bare server")
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _answers(url: str) -> bool:
