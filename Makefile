@@ -5,6 +5,13 @@ PORT ?= 8000
 PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# Of tests: COVER=1 measures coverage, WORKERS=4 processes run them, ORDER=random shuffles them, ARGS= goes to pytest.
+COVER ?=
+WORKERS ?= auto
+ORDER ?=
+ARGS ?=
+# Hundreds of processes import the same modules: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -12,6 +19,7 @@ help: ## list the targets
 # One environment; a stamp for each set of groups, so that `make demo` need not install what only developers need.
 $(VENV)/.pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LDSBoard needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -c 'import ensurepip, venv' || { echo "Install Debian's package python3-venv, then try again."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' $(PIP_ARGS)
 	@touch $@
@@ -34,7 +42,21 @@ $(VENV)/.references: tests/references/requirements.txt | $(VENV)/.run
 
 references: $(VENV)/.references ## install the published implementations that ours is compared with
 
-setup: $(VENV)/.dev $(VENV)/.references ## install everything that developers need into .venv
+# Debian's packages that the tests or the environment need, each with what shows that it is there. They are installed where that is
+# allowed, and asked for where it is not.
+system:
+	@missing=; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "Installing Debian's packages$$missing."; \
+	[ "$$(id -u)" = 0 ] && as=env || as='sudo -n'; \
+	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	  || { echo "Install$$missing, then try again."; exit 1; }
+
+setup: system ## install everything that developers need: system packages, and the rest into .venv
+	@$(MAKE) --no-print-directory $(VENV)/.dev $(VENV)/.references
 
 demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app demo --port $(PORT)
@@ -42,9 +64,25 @@ demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on P
 serve: $(VENV)/.run ## serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app serve --port $(PORT)
 
-test: $(VENV)/.dev $(VENV)/.references browser ## run all tests, and hold the floors of their coverage
-	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest
+PYTEST = $(BIN)/python $(if $(COVER),-m coverage run )-m pytest --durations=40 $(if $(ORDER),-p randomly )$(ARGS)
+SPREAD = --numprocesses $(WORKERS) --dist worksteal
+SERIAL = $(shell grep -rl --include='test_*.py' mark.serial tests)
+TIMED = TIMEFORMAT='make $@: %R s, of processor time %U s and %S s for the system'; time
+
+test: setup ## run all tests but the slow ones, several at a time; COVER=1 WORKERS=4 ORDER=random ARGS=
+	@rm -f .coverage .coverage.*
+	@$(TIMED) { $(PYTEST) $(SPREAD) -m 'not slow and not serial' && $(PYTEST) -m 'serial and not slow' $(SERIAL); }
+
+test-fast: $(VENV)/.dev ## run the tests of the library, and those of the service that need no server
+	@$(TIMED) $(PYTEST) $(SPREAD) -m 'not slow and not serial and not server' tests/ldsboard tests/app
+
+test-slow: setup ## run the tests that are slow by nature: the whole demo, chaos, retraining, other libraries
+	@$(TIMED) $(PYTEST) -m slow
+
+test-all: test test-slow ## run every test, and all simulations of the scoring rules in full
+	@$(TIMED) $(PYTEST) tests/statistics --full
+
+coverage: ## combine what COVER=1 has measured, and hold its floors
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='$(subst $(space),$(comma),$(CORE))'
@@ -62,9 +100,6 @@ CORE := $(foreach room,masks margins scores grid products headers npy safetensor
 comma := ,
 space := $(subst ,, )
 
-check-all: check test bench ## check, test, the benchmarks, and all simulations of the scoring rules in full (15 minutes)
-	$(BIN)/python -m pytest tests/statistics --full
-
 bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and training against their plain forms
 	$(BIN)/python -m tests.bench.scoring
 	$(BIN)/python -m tests.bench.service
@@ -75,21 +110,13 @@ bench: $(VENV)/.dev $(VENV)/.references ## measure scoring, the service and trai
 chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and count what is there in the end
 	$(BIN)/python -m tests.acceptance.chaos
 
-screenshots: $(VENV)/.dev browser ## write a picture of every page of the demo's data into screenshots/
+screenshots: setup ## write a picture of every page of the demo's data into screenshots/
 	$(BIN)/python -m tests.browser.screenshots
 
 readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice board into the README
 	$(BIN)/python -m app demo --all --table README.md
 
-# A system package: installed where that is allowed, asked for where it is not.
-browser:
-	@command -v chromium >/dev/null || { \
-	  echo "The browser tests need Chromium; installing Debian's package chromium."; \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
-	  else sudo -n apt-get update -qq && sudo -n apt-get install -y -qq chromium >/dev/null; fi; } \
-	  || { echo "Install Chromium so that 'chromium' is on the path, then try again."; exit 1; }
-
 clean: ## remove the environment and all caches; the data in .ldsboard stay
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help setup references demo serve test check check-all bench chaos screenshots readme browser clean
+.PHONY: help system setup references demo serve test test-fast test-slow test-all coverage check bench chaos screenshots readme clean
