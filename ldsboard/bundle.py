@@ -119,7 +119,7 @@ class Bundle:
         if not path.exists():
             raise BundleError(f"expected the hidden half of {self.manifest.name} at {folder}, got no {path.name}")
         try:
-            members = json.loads(path.read_text())
+            members = json.loads(path.read_text(encoding="utf-8"))
             files = dict(members["files"])
             seed_bytes, nonce = _sixteen_bytes(members["seed"]), _sixteen_bytes(members["nonce"])
         except (ValueError, KeyError, TypeError):
@@ -234,7 +234,8 @@ def write_bundle(
         if hidden is not None:
             _write_hidden(folder / "hidden", hidden)
         # The manifest comes last: a folder without one was not written to its end.
-        (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+        text = json.dumps(asdict(manifest), indent=2) + "\n"
+        (public / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     return manifest
 
 

@@ -75,6 +75,8 @@ def drafted_folder(path: Path) -> Iterator[Path]:
 
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk: without this a power cut may take the file's."""
+    if os.name == "nt":  # which opens no folder, and brings names to the disk by itself
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

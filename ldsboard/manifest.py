@@ -58,7 +58,7 @@ class Manifest:
     def read(cls, path: Path) -> Self:
         """Read a manifest, refusing one with missing or unknown fields."""
         try:
-            members = json.loads(path.read_text())
+            members = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleError(f"expected a benchmark manifest at {path}, got: {error}") from error
         names = {field.name for field in fields(cls)}
@@ -102,7 +102,10 @@ def _numbers(*names: str) -> Callable[[object], bool]:
 def _relative_paths(value: object) -> bool:
     """Tell whether these are hashes of files inside the folder, so that no name reaches out of it."""
     return isinstance(value, dict) and all(
-        isinstance(digest, str) and not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        isinstance(digest, str)
+        and not PurePosixPath(name).is_absolute()
+        and ".." not in PurePosixPath(name).parts
+        and not {"\\", ":"} & set(name)  # which separate on Windows
         for name, digest in value.items()
     )
 

@@ -55,7 +55,7 @@ def pending(server: str, path: Path | None = None) -> list[Pending]:
     """Return the uploads to a server that can be gone on with, of one file if it is named; forget those whose time is over."""
     found = []
     for file in sorted(_folder().glob("*.json")):
-        kept = Pending(**json.loads(file.read_text()))
+        kept = Pending(**json.loads(file.read_text(encoding="utf-8")))
         if datetime.fromisoformat(kept.expires_at) <= datetime.now(UTC):
             kept.forget()
         elif kept.server == server and (path is None or str(path) == kept.path):

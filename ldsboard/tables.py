@@ -96,12 +96,12 @@ def _read_zip(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
 def _pickled(path: Path, *, torch: bool) -> TableError:
     """Say how a pickle, which could run any code when it is opened, becomes plain numbers."""
     load = (
-        f"torch.load('{path}', map_location='cpu', weights_only=True)"
+        f"torch.load('{path.as_posix()}', map_location='cpu', weights_only=True)"
         if torch
-        else f"numpy.load('{path}', allow_pickle=True)"
+        else f"numpy.load('{path.as_posix()}', allow_pickle=True)"
     )
     modules = "numpy, torch" if torch else "numpy"
-    target = path.with_suffix(".npz")
+    target = path.with_suffix(".npz").as_posix()  # a backslash would mean something else in the code that is told
     return TableError(
         f"expected plain numbers in {path}, got pickled objects, which this program never opens. If you trust the file, "
         f"convert it where you work: python -c \"import {modules}; numpy.savez('{target}', *{load})\"  and give {target} instead."
@@ -133,7 +133,7 @@ def _read_numbered(folder: Path) -> list[NDArray[Any]]:
             f"expected a folder for each subset from {folder / '0' / INDICES} on, as dattri's retrain_lds writes them, got none "
             f"for {', '.join(map(str, absent[:10]))}. Put the folders of all its jobs together."
         )
-    return [np.array(found[i].read_text().split(), dtype=np.int64) for i in range(len(found))]
+    return [np.array(found[i].read_text(encoding="utf-8").split(), dtype=np.int64) for i in range(len(found))]
 
 
 def _alike(rows: Iterable[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:

@@ -31,6 +31,14 @@ class MakeProblem(Protocol):
     def __call__(self, M: int = 40, n: int = 30, N: int = 5, *, seed: int = 0) -> Problem: ...
 
 
+class Large(NamedTuple):
+    """Scores float32 (n, N), masks bool (M, n) of half the examples, margins float32 (M, N)."""
+
+    scores: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+    margins: NDArray[np.float32]
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20230329)
@@ -46,3 +54,14 @@ def make_problem() -> MakeProblem:
         return Problem(scores_nN, masks_Mn, masks_Mn @ scores_nN + noise_MN)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def large() -> Large:
+    """Scores with ties and constant columns, of a size that a BLAS splits over threads."""
+    rng = np.random.default_rng(8)
+    scores_nN = rng.normal(size=(400, 300)).astype(np.float32)
+    scores_nN[:, 50:90] = rng.integers(-1, 2, size=(400, 40)) * np.float32(0.1)
+    scores_nN[:, 130] = 0.7
+    masks_Mn = rng.permuted(np.tile(np.arange(400) < 200, (150, 1)), axis=1)
+    return Large(scores_nN, masks_Mn, rng.normal(size=(150, 300)).astype(np.float32))

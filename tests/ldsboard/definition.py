@@ -108,6 +108,18 @@ def by_definition(scores_nN: NDArray[Any], masks_Mn: NDArray[np.bool_], margins_
     return Expected(rhos, [units / 2**30 / N for units in units_M], p_values, constant, max(losses))
 
 
+def bits(result: Result) -> tuple[Any, ...]:
+    """Return everything that is promised to be equal to the last bit."""
+    return (
+        result.lds.hex(),
+        result.per_target.tobytes(),
+        result.influence.tobytes(),
+        result.std_error.hex(),
+        result.fingerprint,
+        result.constant_predictions,
+    )
+
+
 def assert_as_defined(result: Result, expected: Expected) -> None:
     """Compare bit for bit what is promised so, and the rest to eleven digits."""
     M = len(expected.psi_M)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -150,6 +152,7 @@ def test_an_open_benchmark_ranks_on_rows_of_its_public_part(practice: Path) -> N
         bundle.hidden()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the modes of files say nothing there")
 def test_the_hidden_half_can_be_read_by_its_owner_alone(protected: Path) -> None:
     assert (protected / "hidden").stat().st_mode & 0o077 == 0
     assert (protected / "hidden" / "hidden.json").stat().st_mode & 0o077 == 0
@@ -177,10 +180,10 @@ def test_a_missing_or_altered_public_file_is_named(name: str, protected: Path) -
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(BundleError, match=f"{name} was altered: expected sha256 [0-9a-f]{{64}}, got"):
+    with pytest.raises(BundleError, match=f"{re.escape(str(path))} was altered: expected sha256 [0-9a-f]{{64}}, got"):
         Bundle.open(protected)
     path.unlink()
-    with pytest.raises(BundleError, match=f"expected the file .*{name}.*missing"):
+    with pytest.raises(BundleError, match=f"expected the file {re.escape(str(path))}.*missing"):
         Bundle.open(protected)
 
 

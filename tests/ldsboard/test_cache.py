@@ -65,7 +65,8 @@ def test_without_settings_it_is_this_machine_and_the_home_folder(
 ) -> None:
     monkeypatch.delenv("LDSBOARD_SERVER", raising=False)
     monkeypatch.delenv("LDSBOARD_CACHE", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
     assert default_server() == "http://localhost:8000"
     assert folder(default_server(), "toy", 1) == tmp_path / ".cache" / "ldsboard" / "http_localhost_8000" / "toy" / "1"
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ldsboard.drafts import EVERYONE, drafted, drafted_folder
-from worker.plan import write_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +65,7 @@ def test_a_folder_is_written_though_another_writer_takes_the_name_first(
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/ours"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the modes of files say nothing there")
 def test_is_for_its_owner_alone_unless_for_everyone(tmp_path: Path) -> None:
     with drafted(tmp_path / "mine"):
         pass
@@ -91,5 +91,7 @@ def test_a_seed_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
 
     watched("fsync")
     watched("link")
-    write_once(tmp_path / "hidden.json", {"seed": "00"})
-    assert done == ["fsync", "link", "fsync"]  # the content, the name, the folder that has it
+    with drafted(tmp_path / "hidden.json", once=True) as file:
+        file.write(b'{"seed": "00"}')
+    # The content, the name, and the folder that has it, where a folder can be brought to the disk.
+    assert done == ["fsync", "link", "fsync"][: 2 if os.name == "nt" else 3]

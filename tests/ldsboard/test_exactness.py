@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import ConstantInputWarning, spearmanr
 from threadpoolctl import threadpool_limits
 
-from ldsboard import GroundTruth, Result, grid, groundtruth, lds, parts
+from ldsboard import GroundTruth, grid, groundtruth, lds, parts
 from ldsboard.masks import pack_masks
+from tests.ldsboard.definition import bits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tests.ldsboard.conftest import MakeProblem
+    from tests.ldsboard.conftest import Large, MakeProblem
 
 PROBLEMS = 200
 
@@ -84,32 +84,6 @@ def test_random_problems_equal_scipy_on_exact_predictions() -> None:
     assert min(tied, tie_free) > 200
 
 
-def bits(result: Result) -> tuple[Any, ...]:
-    """Return everything that is promised to be equal to the last bit."""
-    return (
-        result.lds.hex(),
-        result.per_target.tobytes(),
-        result.influence.tobytes(),
-        result.std_error.hex(),
-        result.fingerprint,
-        result.constant_predictions,
-    )
-
-
-@pytest.fixture(scope="module")
-def large() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
-    """Return float32 scores, with ties and constant columns, of a size that a BLAS splits over threads."""
-    rng = np.random.default_rng(8)
-    scores_nN = rng.normal(size=(400, 300)).astype(np.float32)
-    scores_nN[:, 50:90] = rng.integers(-1, 2, size=(400, 40)) * np.float32(0.1)
-    scores_nN[:, 130] = 0.7
-    masks_Mn = rng.permuted(np.tile(np.arange(400) < 200, (150, 1)), axis=1)
-    return scores_nN, masks_Mn, rng.normal(size=(150, 300)).astype(np.float32)
-
-
-Large = tuple["NDArray[np.float32]", "NDArray[np.bool_]", "NDArray[np.float32]"]
-
-
 @pytest.mark.parametrize(
     "convert",
     [
@@ -118,9 +92,8 @@ Large = tuple["NDArray[np.float32]", "NDArray[np.bool_]", "NDArray[np.float32]"]
         lambda scores: np.repeat(scores, 2, axis=1)[:, ::2],
         lambda scores: scores.astype(np.float64),
         lambda scores: scores.astype(">f4"),
-        torch.from_numpy,
     ],
-    ids=["C order", "Fortran order", "strided", "float64", "big-endian", "torch"],
+    ids=["C order", "Fortran order", "strided", "float64", "big-endian"],
 )
 def test_the_same_values_give_the_same_bits(convert: Any, large: Large) -> None:
     scores, masks, margins = large
@@ -170,15 +143,6 @@ def test_the_threads_of_the_blas_change_no_bit(
         assert bits(lds(*large)) == expected
 
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_torch_gives_the_bits_of_numpy(device: str, large: Large) -> None:
-    scores, masks, margins = large
-    assert bits(GroundTruth(masks, margins, device=device).score(scores)) == bits(lds(*large))
-
-
 def test_the_order_of_training_examples_changes_no_bit(large: Large, rng: np.random.Generator) -> None:
     scores, masks, margins = large
     order = rng.permutation(400)
@@ -190,7 +154,6 @@ def test_every_form_of_masks_gives_the_same_bits(large: Large) -> None:
     expected = bits(lds(scores, masks, margins))
     assert bits(lds(scores, masks.astype(np.float32), margins)) == expected
     assert bits(lds(scores, [np.flatnonzero(row) for row in masks], margins)) == expected
-    assert bits(lds(scores, torch.from_numpy(masks), torch.from_numpy(margins))) == expected
     assert bits(lds(scores, pack_masks(masks), margins, packed=True)) == expected
     assert bits(GroundTruth(pack_masks(masks), margins, n_train=400, packed=True).score(scores)) == expected
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
 import pickle
 import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.lib import format as npy
 
-from ldsboard import ProblemError
-from ldsboard import npy as our_npy
+from ldsboard import ProblemError, npy
 from ldsboard.formats import HEADER_LIMIT, file_header, open_scores, read_header
+from tests.ldsboard.files import written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,12 +30,6 @@ def header(text: str, *, version: tuple[int, int] = (2, 0), claimed: int | None 
 
 def described(descr: str = "'<f4'", order: str = "False", shape: str = "(2, 2)", more: str = "") -> bytes:
     return header(f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, {more}}}\n")
-
-
-def written(array: np.ndarray[Any, Any], version: tuple[int, int] | None = None) -> bytes:
-    file = io.BytesIO()
-    npy.write_array(file, array, version=version)
-    return file.getvalue()
 
 
 def code_of(start: bytes, size: int | None = None) -> str:
@@ -74,7 +65,7 @@ def test_native_byte_order_may_be_spelled_out() -> None:
 def test_any_shape_is_parsed_and_only_tables_are_opened(array: np.ndarray[Any, Any], tmp_path: Path) -> None:
     path = tmp_path / "scores.npy"
     np.save(path, array)
-    assert our_npy.parse(path.read_bytes()).shape == array.shape
+    assert npy.parse(path.read_bytes()).shape == array.shape
     with pytest.raises(ProblemError) as caught:
         open_scores(path)
     assert caught.value.problem.code == ("scores.empty" if array.size == 0 else "scores.shape")
@@ -182,15 +173,6 @@ def test_only_the_file_says_how_large_it_is(tmp_path: Path) -> None:
 def test_a_missing_file_is_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_scores(tmp_path / "scores.npy")
-
-
-@pytest.mark.parametrize("new", [True, False])
-def test_a_file_of_torch_is_refused_with_the_way_to_convert_it(new: bool) -> None:
-    file = io.BytesIO()
-    torch.save({"scores": torch.zeros(3, 2)}, file, _use_new_zipfile_serialization=new)
-    with pytest.raises(ProblemError, match=r"'ldsboard submit' converts.*weights_only=True") as caught:
-        read_header(file.getvalue(), len(file.getvalue()))
-    assert caught.value.problem.code == "scores.object"
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import tracemalloc
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +14,14 @@ from safetensors.numpy import save
 
 from ldsboard import ProblemError
 from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
-from tests.app.service import npy
-from tests.hostile.files import STORED, claiming, safetensors, zipped
+from tests.ldsboard.files import STORED, claiming, safetensors, written, zipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 SCORES = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 MOST_BYTES = 4 * 2**20
-EXAMPLES = settings(max_examples=100, derandomize=True, deadline=None)
+EXAMPLES = settings(max_examples=50, derandomize=True, deadline=None)
 
 
 def _archived(save: Any) -> bytes:
@@ -34,7 +31,7 @@ def _archived(save: Any) -> bytes:
 
 
 VALID = {
-    "npy": npy(SCORES),
+    "npy": written(SCORES),
     "npy, version 3": claiming("(5, 3)", data=SCORES.tobytes(), version=3),
     "safetensors": save({"scores": SCORES}),
     "npz": _archived(np.savez),
@@ -45,9 +42,8 @@ VALID = {
 
 
 @pytest.fixture(scope="module")
-def path() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "scores"
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz") / "scores"
 
 
 def read(path: Path, content: bytes) -> np.ndarray[Any, Any] | None:

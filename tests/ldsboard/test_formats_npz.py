@@ -13,14 +13,13 @@ import pytest
 
 from ldsboard import ProblemError, npz
 from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
-from tests.app.service import npy
-from tests.hostile.files import DEFLATED, STORED, Entry, archive, claiming, deflated, zipped
+from tests.ldsboard.files import DEFLATED, STORED, Entry, archive, claiming, deflated, written, zipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCORES = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32)
-CONTENT = npy(SCORES)
+CONTENT = written(SCORES)
 LARGE = np.random.default_rng(0).normal(size=(4000, 7)).astype(np.float32)
 
 
@@ -126,7 +125,7 @@ AT_THE_START = {
     "nothing in the file": (archive(Entry(b"")), "scores.unreadable"),
     "an archive in the archive": (archive(Entry(zipped(SCORES))), "scores.unreadable"),
     "pickles": (archive(Entry(b"\x80\x02.", name=b"scores/data.pkl")), "scores.object"),
-    "objects": (archive(Entry(npy(np.array([[None]])))), "scores.object"),
+    "objects": (archive(Entry(written(np.array([[None]])))), "scores.object"),
     "integers": (zipped(SCORES.astype(int)), "scores.dtype"),
     "one dimension": (zipped(SCORES.ravel()), "scores.shape"),
     "no rows": (zipped(SCORES[:0]), "scores.empty"),
@@ -181,7 +180,10 @@ ONLY_BY_THE_WHOLE = {
         "scores.damaged",
     ),
     "a stream that goes on": (archive(Entry(CONTENT, packed=deflated(CONTENT + bytes(10**7)))), None),
-    "a stream that breaks": (zipped(LARGE, packed=deflated(npy(LARGE))[:90_000] + b"\xff" * 20_000), "scores.damaged"),
+    "a stream that breaks": (
+        zipped(LARGE, packed=deflated(written(LARGE))[:90_000] + b"\xff" * 20_000),
+        "scores.damaged",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from ldsboard import ProblemError
 from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
-from tests.hostile.files import safetensors, saved, tensor
+from tests.ldsboard.files import safetensors, saved, tensor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from ldsboard import ProblemError
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
@@ -24,11 +23,8 @@ LISTS = [[2, 0], [4, 1, 2], [3]]
         MASKS.astype(np.float32),
         MASKS.astype(np.int64).tolist(),
         np.asfortranarray(MASKS),
-        torch.from_numpy(MASKS),
-        torch.from_numpy(MASKS).float(),
         LISTS,
         [np.array(row, dtype=np.uint16) for row in LISTS],
-        [torch.tensor(row) for row in LISTS],
         np.array(LISTS, dtype=object),
         tuple(tuple(row) for row in LISTS),
     ],
@@ -80,7 +76,6 @@ def test_empty_subsets_are_allowed() -> None:
         (MASKS.astype(float), 6, r"masks of width n = 6"),
         (MASKS.T, 5, r"masks of width n = 5.*\(5, 3\), which is transposed\. Give masks\.T"),
         (MASKS.T.astype(int), 5, r"\(5, 3\), which is transposed"),
-        (torch.tensor(MASKS).bfloat16(), 5, r"numpy can read.*BFloat16.*masks\.bool\(\)"),
         (MASKS.astype(int), 6, r"unique indices.*mask would need 6 columns"),
         (MASKS.astype(float) * 2, 5, "zeros and ones.*other floating-point values"),
         (np.full((2, 5), np.nan), 5, "zeros and ones"),

@@ -29,6 +29,9 @@ MARGINS = rng.normal(size=(M, N)).astype(np.float32)
 
 
 def _save(folder: Path, masks: Any, margins: Any = MARGINS, **options: Any) -> Origin:
+    """Write both files, into a folder of their own: what is mapped still cannot be replaced everywhere."""
+    folder = folder / f"{len(list(folder.iterdir()))}"
+    folder.mkdir()
     np.save(folder / "mask.npy", masks)
     np.save(folder / "val_margins.npy", margins)
     return Origin(folder / "mask.npy", folder / "val_margins.npy", **options)
@@ -76,11 +79,11 @@ def _store(folder: Path, masks: NDArray[Any], margins: NDArray[Any], done: NDArr
     }
     for key, (dtype, shape) in shapes.items():
         np.lib.format.open_memmap(folder / f"{key}.npy", mode="w+", dtype=dtype, shape=shape).flush()
-    for index in np.flatnonzero(done):
-        for key, value in (("masks", masks[index]), ("margins", margins[index]), ("_completed", 1)):
-            mapped = np.load(folder / f"{key}.npy", mmap_mode="r+")
-            mapped[index] = value
-            mapped.flush()
+    for key, values in (("masks", masks), ("margins", margins), ("_completed", done)):
+        mapped = np.load(folder / f"{key}.npy", mmap_mode="r+")
+        for index in np.flatnonzero(done):
+            mapped[index] = values[index]
+        mapped.flush()
 
 
 def test_a_store_of_datamodels_is_read_but_for_the_rows_that_no_model_filled(tmp_path: Path) -> None:

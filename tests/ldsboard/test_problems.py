@@ -30,7 +30,7 @@ def test_a_problem_survives_the_way_through_json_members() -> None:
 def test_every_code_that_the_library_raises_has_a_title() -> None:
     codes = set()
     for path in Path(ldsboard.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ProblemError":
                 texts = (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
                 codes |= {text for text in texts if isinstance(text, str)}

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from ldsboard import ProblemError
 from ldsboard.scores import check_finite, check_shape, read_scores
@@ -38,8 +37,6 @@ class OnlyDlpack:
         np.array(VALUES, dtype=">f4"),
         np.asfortranarray(VALUES),
         VALUES,
-        torch.tensor(VALUES),
-        torch.tensor(VALUES, dtype=torch.float16),
         OnlyDlpack(np.array(VALUES)),
     ],
     ids=lambda scores: type(scores).__name__,
@@ -70,14 +67,14 @@ def test_whole_numbers_are_scores_too(dtype: str) -> None:
     ("scores", "code", "words"),
     [
         (np.zeros((2, 2), dtype=complex), "scores.dtype", "complex128"),
-        (np.zeros((2, 2), dtype=np.longdouble), "scores.dtype", "float128|longdouble"),
+        pytest.param(
+            *(np.zeros((2, 2), dtype=np.longdouble), "scores.dtype", "float128|longdouble"),
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="no long double here"),
+        ),
         (np.array([["a"]]), "scores.dtype", "<U1"),
         (np.array([[object()]]), "scores.dtype", "object"),
         (None, "scores.dtype", "object"),
         ([[1.0, 2.0], [3.0]], "scores.dtype", "list, which numpy cannot read"),
-        (torch.ones(2, 2, requires_grad=True), "scores.dtype", r"detach\(\)\.cpu\(\)"),
-        (torch.ones(2, 2, dtype=torch.bfloat16), "scores.dtype", "Tensor, which numpy cannot read"),
-        (torch.ones(2, 2, device="meta"), "scores.dtype", "Tensor, which numpy cannot read"),
         (np.zeros(4), "scores.shape", r"got shape \(4,\)"),
         (1.0, "scores.shape", r"got shape \(\)"),
         (np.zeros((2, 2, 2)), "scores.shape", r"got shape \(2, 2, 2\)"),

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import secrets
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ def numbers_in_source(path: Path) -> set[int]:
     return {value for value in constants if isinstance(value, int) and value >= 0}
 
 
+@cache
+def numbers_in_repository() -> frozenset[int]:
+    packages = (REPOSITORY / package for package in ("ldsboard", "app", "worker", "examples"))
+    return frozenset(
+        number for package in packages for path in package.rglob("*.py") for number in numbers_in_source(path)
+    )
+
+
 def leaves(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [leaf for pair in value.items() for part in pair for leaf in leaves(part)]
@@ -96,9 +105,7 @@ def published_numbers(public: Path) -> set[int]:
             for leaf in leaves(json.loads(text)):
                 found |= numbers_in_bytes(str(leaf).encode())
                 found |= {int(leaf)} if isinstance(leaf, int | float) else set()
-    for package in ("ldsboard", "app", "worker", "examples"):
-        for path in (REPOSITORY / package).rglob("*.py"):
-            found |= numbers_in_source(path)
+    found |= numbers_in_repository()
     return {number for number in found if 0 <= number < 2 ** (2 * SEED_BITS)}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from ldsboard.tables import TableError, read_array, read_table
+from tests.ldsboard.readers import run_what_it_says
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,20 +88,6 @@ def test_floating_point_text_keeps_every_bit(tmp_path: Path) -> None:
     assert np.array_equal(read_array(tmp_path / "margins.csv"), margins_MN)
 
 
-@pytest.mark.parametrize("value", [torch.tensor(EVEN), [torch.tensor(row) for row in EVEN], torch.tensor([3.5, 4.5])])
-def test_a_torch_file_is_not_opened_and_the_error_says_how_its_owner_converts_it(tmp_path: Path, value: Any) -> None:
-    path = tmp_path / "indices_lds.pt"
-    torch.save(value, path)
-    (tmp_path / "misnamed.npy").write_bytes(path.read_bytes())
-    with pytest.raises(TableError, match=r"pickled objects, which this program never opens.*torch\.load"):
-        read_table(tmp_path / "misnamed.npy")
-    with pytest.raises(TableError, match="got pickled objects, which this program never opens") as refused:
-        read_table(path)
-    _run_what_it_says(str(refused.value))
-    expected = value if isinstance(value, torch.Tensor) else torch.stack(value)
-    assert np.array_equal(read_array(path.with_suffix(".npz")), expected.numpy())
-
-
 @pytest.mark.parametrize("name", ["subsets.npy", "subsets.pkl"])
 def test_rows_that_were_pickled_are_not_opened_and_the_error_says_how_to_convert_them(
     name: str, tmp_path: Path
@@ -115,7 +100,7 @@ def test_rows_that_were_pickled_are_not_opened_and_the_error_says_how_to_convert
         path.write_bytes(pickle.dumps(list(rows)))
     with pytest.raises(TableError, match="got pickled objects") as refused:
         read_table(path)
-    _run_what_it_says(str(refused.value))
+    run_what_it_says(str(refused.value))
     assert [row.tolist() for row in read_table(path.with_suffix(".npz"))] == RAGGED
 
 
@@ -167,10 +152,3 @@ def test_a_missing_subset_of_a_retrain_folder_is_named(tmp_path: Path) -> None:
         read_table(tmp_path / "retrain")
     with pytest.raises(TableError, match="got none for 0"):
         read_table(tmp_path)
-
-
-def _run_what_it_says(message: str) -> None:
-    """Run the line of an error message as its reader would, without the start of another Python."""
-    program, option, code = shlex.split(message[message.index("python -c") : message.index("  and give")])
-    assert (program, option) == ("python", "-c")
-    exec(code, {})  # noqa: S102 -- the line is ours

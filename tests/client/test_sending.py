@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 
 from ldsboard import cli, exits, sending
-from ldsboard.client import Client, RefusedError, UnreachableError
+from ldsboard.client import Client
 from ldsboard.formats import HEADER_LIMIT
 from ldsboard.pending import Pending, pending
 from tests.app.gate import Gate
@@ -115,18 +114,23 @@ def test_a_killed_command_is_gone_on_with_by_its_capability_and_sends_only_what_
     assert view["public"]["lds"] == wide.offline(wide.scores())["public"].lds
 
 
-def test_a_server_that_is_killed_and_started_again_is_waited_for(service: Service, scores: Path) -> None:
+def test_a_server_that_is_killed_and_started_again_is_waited_for(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = service.rows()["part"]
-    with Gate(service.port, held=PART) as gate:
+    monkeypatch.setenv("LDSBOARD_TOKEN", service.token("bob", ranked_per_day=1))
+    monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0.2)
+    with Gate(service.port, held=PART) as gate, ThreadPoolExecutor(1) as aside:
         sent = ("submit", str(scores), "wide", "--method", "ours", "--server", gate.url, "--no-wait", "--json")
-        with command(*sent, LDSBOARD_TOKEN=service.token("bob", ranked_per_day=1)) as process:
-            until(lambda: service.rows()["part"] == before + 2, "all parts but one")
-            gate.held = ""
-            service.stop(signal.SIGKILL)
-            service.start()
-            out, err = process.communicate()
-        assert process.returncode == 0, err
-    view = json.loads(out)
+        ended = aside.submit(run, monkeypatch, *sent)
+        until(lambda: service.rows()["part"] == before + 2, "all parts but one")
+        gate.held = ""
+        service.stop(signal.SIGKILL)
+        service.start()
+        code = ended.result()
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    view = json.loads(printed.out)
     assert service.settled(view["id"])["attempts"] == 1
     assert sum(line.startswith("POST") and line.endswith("submissions") for line in gate.asked) == 1
 
@@ -238,81 +242,3 @@ def test_without_a_cache_a_file_is_sent_all_the_same(
     with Client(service.url, service.token("hut")) as client:
         assert sending.submit(client, "wide", scores, method="ours")["state"] in {"queued", "scoring", "scored"}
     assert pending(service.url) == []
-
-
-class Moody(http.server.BaseHTTPRequestHandler):
-    """Answers as it is told, one status and Retry-After after the other."""
-
-    answers: list[tuple[int, str | None]]
-    body = b"{}"
-
-    def do_GET(self) -> None:
-        status, after = self.answers.pop(0)
-        self.send_response(status)
-        if after is not None:
-            self.send_header("Retry-After", after)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it so
-        pass
-
-
-@pytest.fixture
-def moody() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_who_is_not_let_wait_pauses_before_asking_again(moody: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(Moody, "answers", [(200, None)] * 3, raising=False)
-    monkeypatch.setattr(Moody, "body", b'{"state": "queued"}')
-
-    def pause(seconds: float) -> None:
-        waited.append(seconds)
-        monkeypatch.setattr(Moody, "body", b'{"state": "scored"}')
-
-    with Client(moody) as client:
-        monkeypatch.setattr(client._closed, "wait", pause)
-        assert client.wait("0123", timeout=60) == {"state": "scored"}
-    assert waited == [0.5]
-    assert Moody.answers == []
-
-
-@pytest.mark.parametrize(
-    ("answers", "pauses"),
-    [
-        ([(503, None), (503, None), (200, None)], [(0.5, 1), (1, 2)]),
-        ([(503, "7"), (429, "9"), (200, None)], [(7, 7), (9, 9)]),
-        ([(500, "3"), (200, None)], [(3, 3)]),
-        ([(429, "3600")], RefusedError),
-        ([(429, None)], RefusedError),
-        ([(503, "3600")], RefusedError),
-        ([(500, None)] * 4, RefusedError),
-        ([(502, None)] * 4, UnreachableError),
-    ],
-    ids=str,
-)
-def test_the_server_is_asked_again_after_the_time_that_it_names(
-    moody: str,
-    monkeypatch: pytest.MonkeyPatch,
-    answers: list[tuple[int, str | None]],
-    pauses: list[tuple[float, float]] | type[Exception],
-) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(Moody, "answers", list(answers), raising=False)
-    with Client(moody) as client:
-        monkeypatch.setattr(client._closed, "wait", waited.append)
-        if isinstance(pauses, list):
-            client.benchmark("toy")
-            assert all(low <= pause <= high for pause, (low, high) in zip(waited, pauses, strict=True))
-        else:
-            with pytest.raises(pauses):
-                client.benchmark("toy")
-    assert Moody.answers == []
