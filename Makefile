@@ -74,7 +74,7 @@ test: setup ## run all tests but the slow ones, several at a time; COVER=1 WORKE
 	@$(TIMED) { $(PYTEST) $(SPREAD) -m 'not slow and not serial' && $(PYTEST) -m 'serial and not slow' $(SERIAL); }
 
 test-fast: $(VENV)/.dev ## run the tests of the library, and those of the service that need no server
-	@$(TIMED) $(PYTEST) $(SPREAD) -m 'not slow and not serial and not server' tests/ldsboard tests/app
+	@$(TIMED) $(PYTEST) $(SPREAD) -m 'not slow and not serial and not server' tests/ldsboard tests/client tests/app
 
 test-slow: setup ## run the tests that are slow by nature: the whole demo, chaos, retraining, other libraries
 	@$(TIMED) $(PYTEST) -m slow
@@ -95,6 +95,8 @@ check: $(VENV)/.dev ## run the linters, the type checker and the import contract
 	$(BIN)/hadolint docker/server.Dockerfile
 	$(BIN)/shellcheck .ci/run examples/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --strict-collection --persona pedantic .github
 
 CORE := $(foreach room,masks margins scores grid products headers npy safetensors npz formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(room).py)
 comma := ,
