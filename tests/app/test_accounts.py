@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -176,11 +175,11 @@ def test_who_waits_is_told_nothing_after_the_token_was_revoked(desk: Desk) -> No
         viewer = accounts.authenticate(session, f"Bearer {value}")
     rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=Waits()))
     request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {value}".encode())]})
-    shown = asyncio.run(show_submission(request, rooms, viewer, submission_id, wait=0.2))
+    shown = run_in_loop(show_submission(request, rooms, viewer, submission_id, wait=0.2))
     assert shown.state == "uploading"
     with desk.database.write() as session:
         tokens.revoke(session, viewer.id, name="watching")
     # The token was still one when the call came.
     with pytest.raises(ProblemError) as refused:
-        asyncio.run(show_submission(request, rooms, viewer, submission_id, wait=PATIENCE_SECONDS))
+        run_in_loop(show_submission(request, rooms, viewer, submission_id, wait=PATIENCE_SECONDS))
     assert refused.value.problem.code == "auth.invalid"

@@ -15,28 +15,29 @@ from app.errors import STATUS
 from ldsboard.formats import HEADER_LIMIT
 from ldsboard.problems import TITLES
 from tests.app.benchmarks import write_benchmark
-from tests.app.service import ROOT, Service
+from tests.app.service import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.app.service import Service
 
 GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def printed(parted: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each block of the guide printed, in a folder with a score file of several parts."""
     folder: Path = tmp_path_factory.mktemp("guide")
     example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
     np.save(folder / "scores.npy", example.scores().astype(np.float64))
-    with Service(folder / "service", part_bytes=HEADER_LIMIT) as service:
-        service.publish(example.folder)
-        address = {"LDSBOARD_SERVER": service.url, "LDSBOARD_TOKEN": service.token("ann")}
-        command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(BLOCKS)]
-        environment = os.environ | address
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    parted.publish(example.folder)
+    address = {"LDSBOARD_SERVER": parted.url, "LDSBOARD_TOKEN": parted.token("reading-the-guide")}
+    command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(BLOCKS)]
+    environment = os.environ | address
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return done.stdout.split("===\n")
 
 

@@ -115,15 +115,6 @@ def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals
         assert service.log.read_text() == f"The site is at {service.url}. Ctrl-C ends it.\n"
 
 
-def test_a_port_that_is_taken_is_named(service: Service, tmp_path: Path) -> None:
-    # In a folder of its own: what a server does when it starts must not disturb the one that runs.
-    environment = service.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)}
-    ended = service.run("serve", "--port", str(service.port), environment=environment)
-    assert ended.returncode == 2
-    assert f"expected a free port, got 127.0.0.1:{service.port}" in ended.stderr
-    assert "Choose another" in ended.stderr
-
-
 def test_nobody_who_is_there_becomes_an_admin_by_their_name_alone(opened: Database) -> None:
     assert _run("user", "add", "stranger").exit_code == 0
     refused = _run("user", "add", "stranger", "--role", "admin")

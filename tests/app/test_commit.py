@@ -21,15 +21,22 @@ BREAK = (
     "CREATE TABLE nowhere (id INTEGER PRIMARY KEY)",
     "CREATE TRIGGER breaking AFTER INSERT ON evaluation BEGIN INSERT INTO broken VALUES (1); END",
 )
-MEND = ("DROP TRIGGER breaking", "DROP TABLE broken", "DROP TABLE nowhere")
+MEND = ("DROP TRIGGER IF EXISTS breaking", "DROP TABLE IF EXISTS broken", "DROP TABLE IF EXISTS nowhere")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("service"), ranked_per_day=1) as running:
+        running.publish(toy.folder)
+        yield running
 
 
 @pytest.fixture
-def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service"), ranked_per_day=1) as running:
-        running.publish(toy.folder)
-        _execute(running, *BREAK)
-        yield running
+def service(sound: Service) -> Iterator[Service]:
+    """A server whose commits fail until it is mended."""
+    _execute(sound, *BREAK)
+    yield sound
+    _execute(sound, *MEND)
 
 
 def _execute(service: Service, *statements: str) -> None:
@@ -40,12 +47,14 @@ def _execute(service: Service, *statements: str) -> None:
 
 def test_a_file_in_one_piece_is_not_accepted(service: Service, toy: Example) -> None:
     token = service.token("ann")
-    content = npy(toy.scores())
+    content = npy(toy.scores(seed=1))
+    rows, files = service.rows(), service.files()
     response = service.submit(token, "toy", content, key="k")
     assert (response.status_code, response.json()["code"]) == (500, "internal.failed")
     assert "FOREIGN KEY constraint failed" in service.log.read_text()
-    assert service.files() == set()
-    assert {name: service.rows()[name] for name in ("submission", "event", "file", "evaluation")} == {
+    assert service.files() == files
+    more = {name: count - rows[name] for name, count in service.rows().items()}
+    assert {name: more[name] for name in ("submission", "event", "file", "evaluation")} == {
         "submission": 1,
         "event": 2,
         "file": 0,
@@ -60,10 +69,12 @@ def test_a_file_in_one_piece_is_not_accepted(service: Service, toy: Example) -> 
 def test_a_file_in_parts_is_not_accepted_and_can_be_completed_later(service: Service, toy: Example) -> None:
     sending = Sending(service, service.token("ben"), "toy", npy(toy.scores())).started()
     sending.put_all()
+    files = service.files()
     response = sending.complete()
     assert (response.status_code, response.json()["code"]) == (500, "internal.failed")
     assert service.row(sending.id).state == "uploading"
-    assert service.files() == {"0"}, "the part alone"
+    assert service.files() == files, "the part alone"
+    assert sending.received() == [0]
     _execute(service, *MEND)
     assert sending.complete().status_code == 202
     assert service.settled(sending.id)["attempts"] == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -12,11 +10,10 @@ import httpx
 import pytest
 
 from tests.app.sending import Sending
-from tests.app.service import ROOT, Service, npy, until
+from tests.app.service import Service, npy, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.app.benchmarks import Example
 
@@ -24,11 +21,18 @@ HANGING = 40
 """More than any pool of connections or threads that requests could share."""
 
 
-@pytest.fixture
-def busy(tmp_path: Path, wide: Example) -> Iterator[Service]:
-    with Service(tmp_path, uploads_per_user=HANGING) as running:
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("busy"), uploads_per_user=HANGING) as running:
         running.publish(wide.folder)
         yield running
+
+
+@pytest.fixture
+def before(busy: Service) -> tuple[int, set[str]]:
+    """How many submissions and which files there were."""
+    busy.idle()
+    return busy.rows()["submission"], busy.files()
 
 
 def begin(
@@ -52,52 +56,52 @@ def begin_part(service: Service, upload: Sending, sent: int) -> socket.socket:
     return connection
 
 
-def test_stalled_uploads_hold_nothing_that_others_need(busy: Service, wide: Example) -> None:
-    token = busy.token("ada")
-    content = npy(wide.scores())
+def test_stalled_uploads_hold_nothing_that_others_need(
+    busy: Service, wide: Example, before: tuple[int, set[str]]
+) -> None:
+    token, (rows, files) = busy.token("ada"), before
+    content = npy(wide.scores(seed=1))
     in_parts = Sending(busy, token, "wide", content, kind="practice", method="parts").started()
     with ExitStack() as open_connections:
         for _ in range(HANGING // 2):
             open_connections.enter_context(begin(busy, token, content, len(content) - 1))
             open_connections.enter_context(begin_part(busy, in_parts, len(content) - 1))
-        until(lambda: busy.rows()["submission"] == 1 + HANGING // 2, "uploads on their way")
-        until(lambda: len(busy.files()) == HANGING, f"{HANGING} files arriving")
+        until(lambda: busy.rows()["submission"] == rows + 1 + HANGING // 2, "uploads on their way")
+        until(lambda: len(busy.files() - files) == HANGING, f"{HANGING} files arriving")
         assert httpx.get(f"{busy.url}/api/v1/benchmarks", timeout=5).status_code == httpx.codes.OK
         assert busy.scored(token, "wide", content, kind="practice")["public"]
-    until(lambda: len(busy.files()) == 1, "the stalled uploads given up")
+    until(lambda: len(busy.files() - files) == 1, "the stalled uploads given up")
     assert busy.row(in_parts.id).state == "uploading"
     in_parts.put_all()
     assert in_parts.complete().is_success
 
 
-def test_a_repeated_upload_takes_the_place_of_one_that_stalled(busy: Service, wide: Example) -> None:
-    token = busy.token("ada", ranked_per_day=1)
-    content = npy(wide.scores())
+def test_a_repeated_upload_takes_the_place_of_one_that_stalled(
+    busy: Service, wide: Example, before: tuple[int, set[str]]
+) -> None:
+    token, (rows, _) = busy.token("ben", ranked_per_day=1), before
+    content = npy(wide.scores(seed=2))
     with begin(busy, token, content, len(content) - 1, key="k", kind="ranked"):
-        until(lambda: busy.rows()["submission"] == 1, "the first upload on its way")
+        until(lambda: busy.rows()["submission"] == rows + 1, "the first upload on its way")
         again = busy.submit(token, "wide", content, key="k", method="m", kind="ranked")
         assert again.status_code == httpx.codes.ACCEPTED, again.text
     assert busy.settled(again.json()["id"])["state"] == "scored"
-    assert busy.rows()["submission"] == 2
+    assert busy.rows()["submission"] == rows + 2
 
 
-def test_a_second_server_is_refused_and_harms_no_upload_of_the_first(busy: Service, wide: Example) -> None:
-    token = busy.token("ada")
-    content = npy(wide.scores())
+def test_a_second_server_is_refused_and_harms_no_upload_of_the_first(
+    busy: Service, wide: Example, before: tuple[int, set[str]]
+) -> None:
+    token, (rows, _) = busy.token("cleo"), before
+    content = npy(wide.scores(seed=3))
     with begin(busy, token, content, len(content) - 1) as connection:
-        until(lambda: busy.rows()["submission"] == 1, "an upload on its way")
-        for port, words in ((busy.port, "expected a free port"), (_other_port(), "which another server uses")):
-            command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
-            second = subprocess.run(
-                command, cwd=ROOT, env=busy.environment, capture_output=True, text=True, check=False
-            )
-            assert second.returncode != 0
-            assert words in second.stderr
+        until(lambda: busy.rows()["submission"] == rows + 1, "an upload on its way")
+        for port, words in (
+            (busy.port, [f"expected a free port, got 127.0.0.1:{busy.port}", "Choose another"]),
+            (0, ["which another server uses"]),  # on a port that is free
+        ):
+            second = busy.run("serve", "--port", str(port))
+            assert second.returncode == 2
+            assert [word for word in words if word not in second.stderr] == []
         connection.sendall(content[-1:])
         assert connection.recv(100).startswith(b"HTTP/1.1 202")
-
-
-def _other_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

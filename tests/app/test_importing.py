@@ -1,4 +1,4 @@
-"""Ground truth from elsewhere, by the real command into a real data folder, and submissions to what it made.
+"""Ground truth from elsewhere, imported into a real data folder, once by the real command, and submissions to what it made.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,7 +17,12 @@ from typer.testing import CliRunner
 from app.__main__ import cli
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
-from tests.app.service import ROOT, Service, npy
+from ldsboard.cli import cli as ldsboard
+from tests.app.commands import run_here
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.service import Service
 
 M, n, N = 150, 30, 4
 rng = np.random.default_rng(2)
@@ -58,8 +61,8 @@ def test_two_files_and_one_line_make_a_board_that_scores_as_the_library_does(
 def test_a_board_of_one_run_has_no_ceiling_anywhere(
     service: Service, token: str, files: list[str], tmp_path: Path
 ) -> None:
-    made = service.run("benchmark", "import", "once", *files, "--output-function", "largest_other_margin")
-    assert made.returncode == 0, made.stderr
+    made = run_here(service, "benchmark", "import", "once", *files, "--output-function", "largest_other_margin")
+    assert made.exit_code == 0, made.stderr
     view = service.scored(token, "once", npy(EFFECTS))
     assert view["hidden"]["of_ceiling"] is None
     shown = service.client.get("/benchmarks/once").json()
@@ -84,7 +87,7 @@ def test_a_board_of_one_run_has_no_ceiling_anywhere(
     assert "largest other margin" in pages["/benchmarks/once/submit"].text
     assert "kit.zip" not in pages["/benchmarks/once"].text
     assert "the noise ceiling is not known" in pages[view["links"]["page"]].text
-    environment = os.environ | {"LDSBOARD_SERVER": service.url, "LDSBOARD_CACHE": str(tmp_path / "cache")}
+    environment = {"LDSBOARD_SERVER": service.url, "LDSBOARD_CACHE": str(tmp_path / "cache")}
     said = {
         command: _ldsboard(environment, *arguments)
         for command, *arguments in (
@@ -99,8 +102,9 @@ def test_a_board_of_one_run_has_no_ceiling_anywhere(
 
 
 def _ldsboard(environment: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "-m", "ldsboard.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    done = CliRunner().invoke(ldsboard, arguments, env=environment, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
 
 
 def test_every_option_reaches_the_benchmark(service: Service, token: str, tmp_path: Path) -> None:
@@ -110,14 +114,15 @@ def test_every_option_reaches_the_benchmark(service: Service, token: str, tmp_pa
     np.save(tmp_path / "losses.npy", -margins_MRN.reshape(-1, N))
     np.save(tmp_path / "train.npy", np.arange(n))
     np.save(tmp_path / "target.npy", np.arange(N))
-    made = service.run(
+    made = run_here(
+        service,
         *("benchmark", "import", "whole", "--masks", str(tmp_path / "removed.npz"), "--removed"),
         *("--margins", str(tmp_path / "losses.npy"), "--losses", "--runs", "3", "--n-train", str(n)),
         *("--train-labels", str(tmp_path / "train.npy"), "--target-labels", str(tmp_path / "target.npy")),
         *("--title", "The whole", "--description", "All of it.", "--licence", "MIT", "--version", "4"),
         *("--ranking", "40-145", "--out", str(tmp_path / "kept")),
     )
-    assert made.returncode == 0, made.stderr
+    assert made.exit_code == 0, made.stderr
     shown = service.client.get("/benchmarks/whole").json()
     expected = {"title": "The whole", "description": "All of it.", "licence": "MIT", "version": 4, "runs": 3}
     assert {name: shown[name] for name in expected} == expected
@@ -132,7 +137,7 @@ def test_every_option_reaches_the_benchmark(service: Service, token: str, tmp_pa
     with np.load(io.BytesIO(archive.content)) as arrays:
         assert arrays["train_labels"].tolist() == list(range(n))
         assert arrays["margins"].tobytes() == margins_MRN.tobytes()
-    again = service.run("benchmark", "publish", str(tmp_path / "kept"))
+    again = run_here(service, "benchmark", "publish", str(tmp_path / "kept"))
     assert "whole version 4 is published already" in again.stderr
 
 
@@ -140,11 +145,11 @@ def test_packed_bits_are_taken_in_the_order_that_is_named(service: Service, tmp_
     np.save(tmp_path / "bits.npy", np.packbits(MASKS, axis=1))
     np.save(tmp_path / "margins.npy", MARGINS)
     options = ["--masks", str(tmp_path / "bits.npy"), "--margins", str(tmp_path / "margins.npy"), "--n-train", str(n)]
-    refused = service.run("benchmark", "import", "bits", *options, "--packed", "little")
-    assert refused.returncode == 2
+    refused = run_here(service, "benchmark", "import", "bits", *options, "--packed", "little")
+    assert refused.exit_code == 2
     assert "Give --packed big." in refused.stderr
     assert service.client.get("/benchmarks/bits").status_code == 404
-    assert service.run("benchmark", "import", "bits", *options, "--packed", "big").returncode == 0
+    assert run_here(service, "benchmark", "import", "bits", *options, "--packed", "big").exit_code == 0
     archive = service.client.get("/benchmarks/bits/public.npz")
     with np.load(io.BytesIO(archive.content)) as arrays:
         assert arrays["masks"].tobytes() == np.packbits(MASKS, axis=1, bitorder="little").tobytes()

@@ -11,6 +11,7 @@ from app.db.models import Evaluation, File, Measurement, State, Submission
 from app.services.inspection import inspect
 from app.storage import Storage
 from app.upkeep import examine
+from tests.app.commands import run_here
 from tests.app.service import Service, npy
 
 if TYPE_CHECKING:
@@ -126,21 +127,21 @@ def test_the_command_mends_only_while_no_server_runs(tmp_path: Path, toy: Exampl
     with Service(tmp_path) as service:
         service.publish(toy.folder)
         service.scored(service.token("ann"), "toy", npy(toy.scores()))
-        agreed = service.run("doctor")
-        assert (agreed.returncode, agreed.stdout) == (0, "Rows and files agree.\n")
+        agreed = run_here(service, "doctor")
+        assert (agreed.exit_code, agreed.stdout) == (0, "Rows and files agree.\n")
         with service.database.write() as session:
             session.execute(update(File).values(references=2))
             sha256 = session.scalars(select(File.sha256)).one()
         what = f"1 submissions refer to the file {sha256}, which counts 2"
         found = service.run("doctor")
         assert (found.returncode, found.stdout) == (1, f"{what}\n")
-        refused = service.run("doctor", "--repair")
-        assert refused.returncode == 2
+        refused = run_here(service, "doctor", "--repair")
+        assert refused.exit_code == 2
         assert "which another server uses" in refused.stderr
         service.stop()
-        mended = service.run("doctor", "--repair")
-        assert (mended.returncode, mended.stdout) == (0, f"{what}: mended\nRows and files agree.\n")
-        assert service.run("doctor").returncode == 0
+        mended = run_here(service, "doctor", "--repair")
+        assert (mended.exit_code, mended.stdout) == (0, f"{what}: mended\nRows and files agree.\n")
+        assert run_here(service, "doctor").exit_code == 0
 
 
 class Accepting(Storage):

@@ -19,6 +19,7 @@ from app.storage import Storage
 from ldsboard.formats import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 from tests.app.benchmarks import write_benchmark
+from tests.app.event_loop import run_in_loop
 from tests.app.service import PATIENCE_SECONDS, npy, until
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def test_an_upload_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: py
             await body.receive()
 
     with pytest.raises(ProblemError, match="ended early"):
-        asyncio.run(read())
+        run_in_loop(read())
 
 
 def test_a_key_whose_upload_ended_early_can_be_used_again(service: Service, large: Example) -> None:

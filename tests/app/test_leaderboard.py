@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from sqlalchemy import select
 
-from app.db.models import State, Submission
+from app.db.models import State
 from app.services.submissions import move
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
@@ -28,10 +27,11 @@ NOISES = {"best": 0.2, "good": 0.5, "fair": 1.0, "poor": 3.0, "tied": 3.0}
 
 
 class Board(NamedTuple):
-    """A benchmark of its own, its entries, and what was sent for each."""
+    """A benchmark of its own, its entries, one that was replaced, and what was sent for each."""
 
     example: Example
     ids: dict[str, str]
+    replaced: str
     sent: dict[str, NDArray[np.float32]]
 
 
@@ -41,13 +41,13 @@ def board(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Board:
     example = write_benchmark(tmp_path_factory.mktemp("board"), "board")
     service.publish(example.folder)
     token = service.token("owner", ranked_per_day=100)
-    service.scored(token, "board", npy(example.scores(noise=9)), method="best")
+    replaced = service.scored(token, "board", npy(example.scores(noise=9)), method="best")["id"]
     sent = {method: example.scores(noise) for method, noise in NOISES.items()}
     ids = {method: service.scored(token, "board", npy(scores), method=method)["id"] for method, scores in sent.items()}
     sent["rival"] = example.scores(0.5, seed=1)
     rival = service.token("rival")
     ids["rival"] = service.scored(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",@')["id"]
-    return Board(example, ids, sent)
+    return Board(example, ids, replaced, sent)
 
 
 def _leaderboard(service: Service, **query: Any) -> dict[str, Any]:
@@ -76,11 +76,8 @@ def test_ranks_are_the_intervals_of_the_library(service: Service, board: Board) 
         assert service.client.get(f"/submissions/{submission_id}").json()["hidden"]["rank"] == rank
 
 
-def test_an_entry_that_a_newer_one_replaced_has_no_rank(service: Service) -> None:
-    query = select(Submission.id).where(Submission.method == "best").order_by(Submission.created_at)
-    with service.database.read() as session:
-        replaced = session.scalars(query).first()
-    view = service.client.get(f"/submissions/{replaced}").json()
+def test_an_entry_that_a_newer_one_replaced_has_no_rank(service: Service, board: Board) -> None:
+    view = service.client.get(f"/submissions/{board.replaced}").json()
     assert view["hidden"]["lds"] is not None
     assert view["hidden"]["rank"] is None
 
@@ -116,8 +113,9 @@ def test_csv_says_what_json_says_and_hides_formulas(service: Service, board: Boa
         assert line == {name: str(cells[name]) for name in line}
 
 
-def test_pages_join_to_the_whole(service: Service) -> None:
+def test_pages_join_to_the_whole(service: Service, board: Board) -> None:
     whole = _leaderboard(service)
+    assert len(whole["rows"]) == len(board.ids)
     assert whole["next"] is None
     rows, address = [], "/benchmarks/board/leaderboard?limit=4"
     while address:

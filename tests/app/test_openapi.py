@@ -41,6 +41,11 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[S
         assert "request.failed" not in service.log.read_text()
 
 
+@pytest.fixture(scope="module")
+def caller(fuzzed: Service) -> dict[str, str]:
+    return {"Authorization": f"Bearer {fuzzed.token('bob')}"}
+
+
 # The description needs no rooms but the settings; those come with the server that is asked.
 ROOMS = cast("Rooms", SimpleNamespace(settings=Settings(session_key=SecretStr("signs nothing: it is only described"))))
 DESCRIBED = create_app(ROOMS).openapi()
@@ -49,9 +54,8 @@ schema = schemathesis.openapi.from_dict(DESCRIBED)
 
 @schema.parametrize()
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_call_answers_as_it_is_described(case: Any, fuzzed: Service) -> None:
-    headers = {"Authorization": f"Bearer {fuzzed.token('bob')}"}
-    case.call_and_validate(base_url=fuzzed.url, headers=headers, checks=CHECKS, timeout=PATIENCE_SECONDS)
+def test_every_call_answers_as_it_is_described(case: Any, fuzzed: Service, caller: dict[str, str]) -> None:
+    case.call_and_validate(base_url=fuzzed.url, headers=caller, checks=CHECKS, timeout=PATIENCE_SECONDS)
 
 
 def test_calls_that_need_a_token_are_described_so() -> None:

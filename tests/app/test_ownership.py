@@ -13,10 +13,13 @@ from sqlalchemy import select
 from app.db.accounts import Audit
 from app.db.models import State
 from tests.app.benchmarks import write_benchmark
+from tests.app.commands import run_here
 from tests.app.sending import Sending
 from tests.app.service import npy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from tests.app.benchmarks import Example
@@ -40,8 +43,8 @@ def _withdraw(service: Service, token: str, submission_id: str) -> httpx.Respons
     return service.client.delete(f"/submissions/{submission_id}", headers={"Authorization": f"Bearer {token}"})
 
 
-def _board(service: Service, owner: str) -> dict[str, dict[str, Any]]:
-    rows = service.client.get("/benchmarks/own/leaderboard").json()["rows"]
+def _board(service: Service, owner: str, name: str = "own") -> dict[str, dict[str, Any]]:
+    rows = service.client.get(f"/benchmarks/{name}/leaderboard").json()["rows"]
     return {row["id"]: row for row in rows if row["owner"] == owner}
 
 
@@ -105,16 +108,19 @@ def test_the_newest_is_listed_until_another_is_pinned(service: Service, own: Exa
     assert _board(service, "pinner").keys() == {third}
 
 
-def test_one_made_private_leaves_the_board_and_the_ranks(service: Service, own: Example) -> None:
+def test_one_made_private_leaves_the_board_and_the_ranks(service: Service, tmp_path: Path) -> None:
+    name = "two-alone"  # with more on it, more could be better
+    example = write_benchmark(tmp_path, name)
+    service.publish(example.folder)
     token = service.token("shy")
-    best = service.scored(token, "own", npy(own.scores(0.01)), method="best")["id"]
-    other = service.scored(service.token("second"), "own", npy(own.scores(0.3)), method="next")["id"]
-    assert _board(service, "second")[other]["rank"][0] > 1
+    best = service.scored(token, name, npy(example.scores(0.01)), method="best")["id"]
+    other = service.scored(service.token("second"), name, npy(example.scores(0.3)), method="next")["id"]
+    assert _board(service, "second", name)[other]["rank"][0] > 1
     _edit(service, token, best, visibility="private")
-    assert _board(service, "shy") == {}
-    assert _board(service, "second")[other]["rank"][0] == 1
+    assert _board(service, "shy", name) == {}
+    assert _board(service, "second", name)[other]["rank"][0] == 1
     _edit(service, token, best, visibility="public")
-    assert _board(service, "second")[other]["rank"][0] > 1
+    assert _board(service, "second", name)[other]["rank"][0] > 1
 
 
 def test_an_alias_is_the_same_all_over_a_board_and_nobodys_name(service: Service, own: Example) -> None:
@@ -126,8 +132,8 @@ def test_an_alias_is_the_same_all_over_a_board_and_nobodys_name(service: Service
         aliases.add(service.client.get(f"/submissions/{sent}").json()["owner"])
         assert sent in _board(service, next(iter(aliases)))
     assert len(aliases) == 1
-    refused = service.run("user", "add", aliases.pop())
-    assert refused.returncode == 2
+    refused = run_here(service, "user", "add", aliases.pop())
+    assert refused.exit_code == 2
     assert "does not begin with anonymous-" in refused.stderr
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
+from app.db.accounts import Audit
 from app.errors import RateError
 from app.rates import Rates, Waits
 from tests.app.service import Service
@@ -53,9 +55,16 @@ def test_a_wait_that_ends_in_an_error_makes_room() -> None:
         assert allowed
 
 
-def test_the_server_refuses_one_request_too_many_on_the_api_and_the_pages(tmp_path: Path) -> None:
-    with Service(tmp_path, requests_per_minute=4) as service:
-        codes = [service.client.get("/benchmarks").status_code for _ in range(6)]
+def _from(number: int) -> dict[str, str]:
+    """Say that a request comes from elsewhere."""
+    return {"X-Forwarded-For": f"192.0.2.{number}"}
+
+
+def test_the_server_refuses_one_request_too_many_on_the_api_and_the_pages_whatever_address_it_names(
+    tmp_path: Path,
+) -> None:
+    with Service(tmp_path, requests_per_minute=4, trusted_proxies="10.0.0.0/8") as service:
+        codes = [service.client.get("/benchmarks", headers=_from(number)).status_code for number in range(6)]
         assert codes == [200] * 4 + [429] * 2
         refused = service.client.get("/benchmarks")
         assert refused.json()["code"] == "rate.exceeded"
@@ -66,23 +75,21 @@ def test_the_server_refuses_one_request_too_many_on_the_api_and_the_pages(tmp_pa
         assert service.client.get(f"{service.url}/healthz").status_code == 200
 
 
-@pytest.mark.parametrize(("trusted", "believed"), [("", False), ("10.0.0.0/8", False), ("10.0.0.1, 127.0.0.0/8", True)])
-def test_a_forwarded_address_is_believed_from_trusted_proxies_only(
-    tmp_path: Path, trusted: str, *, believed: bool
+def test_by_default_no_forwarded_address_is_believed(service: Service) -> None:
+    headers = {"Authorization": f"Bearer {service.token('masquerading')}"} | _from(1)
+    created = service.client.post("/tokens", headers=headers, json={"name": "ci", "scopes": ["submit"]})
+    assert created.status_code == 201
+    with service.database.read() as session:
+        addresses = session.scalars(select(Audit.address).where(Audit.actor == "masquerading")).all()
+    assert addresses == ["127.0.0.1"]
+
+
+def test_a_forwarded_address_is_believed_from_trusted_proxies_and_a_user_counted_wherever_requests_come_from(
+    tmp_path: Path,
 ) -> None:
-    with Service(tmp_path, requests_per_minute=2, trusted_proxies=trusted) as service:
-        codes = [
-            service.client.get("/benchmarks", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code
-            for number in range(4)
-        ]
-    assert codes == ([200] * 4 if believed else [200, 200, 429, 429])
-
-
-def test_a_user_is_counted_wherever_the_requests_come_from(tmp_path: Path) -> None:
-    with Service(tmp_path, requests_per_minute=2, trusted_proxies="127.0.0.1") as service:
-        headers = {"Authorization": f"Bearer {service.token('ann')}"}
-        codes = [
-            service.client.get("/users/me", headers=headers | {"X-Forwarded-For": f"192.0.2.{number}"}).status_code
-            for number in range(3)
-        ]
-    assert codes == [200, 200, 429]
+    with Service(tmp_path, requests_per_minute=2, trusted_proxies="10.0.0.1, 127.0.0.0/8") as service:
+        codes = [service.client.get("/benchmarks", headers=_from(number)).status_code for number in range(4)]
+        assert codes == [200] * 4
+        user = {"Authorization": f"Bearer {service.token('ann')}"}
+        codes = [service.client.get("/users/me", headers=user | _from(4 + number)).status_code for number in range(3)]
+        assert codes == [200, 200, 429]

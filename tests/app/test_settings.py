@@ -21,7 +21,7 @@ def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.resolved_database_url == f"sqlite:///{Path.cwd() / '.ldsboard' / 'ldsboard.sqlite3'}"
     assert settings.storage_dir == Path(".ldsboard/files")
     assert settings.benchmarks_dir == Path(".ldsboard/benchmarks")
-    assert (settings.ranked_per_day, settings.ranked_per_version) == (5, 30)
+    assert (settings.ranked_per_day, settings.ranked_per_version, settings.uploads_per_user) == (5, 30, 20)
 
 
 def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> None:

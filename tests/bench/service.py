@@ -25,8 +25,9 @@ from app.db.models import Event
 from ldsboard import GroundTruth
 from ldsboard.parallel import usable_processors
 from tests.app.benchmarks import write_benchmark
-from tests.app.processes import children, fork_server
+from tests.app.processes import fork_server
 from tests.app.service import Service
+from tests.processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.app.service import npy
-from tests.hostile.files import STORED, Entry, archive, claiming, deflated, safetensors, saved, tensor, zipped
+from tests.ldsboard.files import STORED, Entry, archive, claiming, deflated, safetensors, saved, tensor, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,6 @@ from tests.app.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.app.benchmarks import Example
 
@@ -47,24 +46,21 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Site]:
-    """A server that tests publish and submit to."""
-    yield from _served(tmp_path_factory.mktemp("site"), toy, open_toy)
-
-
-@pytest.fixture(scope="session")
-def untouched(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Site]:
-    """A server for the modules that look at whole boards: no test lists anything there."""
-    yield from _served(tmp_path_factory.mktemp("untouched"), toy, open_toy)
-
-
-def _served(folder: Path, toy: Example, open_toy: Example) -> Iterator[Site]:
+    """A server that tests publish and send files to. Some look at whole boards: none lists anything more on the first two."""
     with (
-        Service(folder) as service,
+        Service(tmp_path_factory.mktemp("site")) as service,
         httpx.Client(base_url=service.url, headers={"Accept": "text/html"}, trust_env=False) as browser,
     ):
         service.publish(toy.folder)
         service.publish(open_toy.folder)
         yield Site(service, fill(service, toy), browser)
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server without any benchmark."""
+    with Service(tmp_path_factory.mktemp("empty")) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -14,18 +14,14 @@ from app.pages.about import _told
 from app.services.outcomes import BINS, outcomes
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
-from tests.app.service import Service, npy, until
+from tests.app.service import npy, until
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
+    from tests.app.service import Service
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-
-
-@pytest.fixture(scope="module")
-def site(untouched: Site) -> Site:
-    return untouched
 
 
 def test_it_says_what_the_manifest_says(site: Site, toy: Example) -> None:
@@ -68,22 +64,21 @@ def test_margins_of_a_version_are_read_once(toy: Example) -> None:
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def odd(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The pages of benchmarks that are unlike the others: measured, with odd texts, and trained once."""
     folder = tmp_path_factory.mktemp("odd")
     told = {"name": "n", "source": "https://example.org/data (all)", "<b>": "<script>", "none": None}
     made = [
         write_benchmark(folder, "measured", provenance={"accuracy_mean": 0.8365, "accuracy_lowest": 0.815}),
         write_benchmark(folder / "w", "written", dataset=told | {"sha256": {"train_images": "ab" * 32}}),
-        write_benchmark(folder / "o", "once", split="open", runs=1),
+        write_benchmark(folder / "o", "trained-once", split="open", runs=1),
     ]
-    with Service(folder / "service") as service:
-        for example in made:
-            service.publish(example.folder)
-        return {
-            example.name: httpx.get(f"{service.url}/benchmarks/{example.name}/about", trust_env=False).text
-            for example in made
-        }
+    for example in made:
+        service.publish(example.folder)
+    return {
+        example.name: httpx.get(f"{service.url}/benchmarks/{example.name}/about", trust_env=False).text
+        for example in made
+    }
 
 
 def test_the_accuracy_that_was_measured_is_told_before_any_that_is_inferred(odd: dict[str, str]) -> None:
@@ -126,27 +121,27 @@ class History(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> History:
+def versions(service: Service, tmp_path_factory: pytest.TempPathFactory) -> History:
     """A benchmark whose second version has the entries of the first scored again, and whose third does not."""
-    old = write_benchmark(tmp_path_factory.mktemp("old"))
-    new = write_benchmark(tmp_path_factory.mktemp("new"), version=2, ranking=130)
-    other = write_benchmark(tmp_path_factory.mktemp("other"), version=3, N=8)
-    with Service(tmp_path_factory.mktemp("versions")) as service:
-        service.publish(old.folder)
-        token = service.token("ann")
-        for method, noise in (("first", 0.5), ("second", 3.0)):
-            service.scored(token, "toy", npy(old.scores(noise)), method=method)
-        hidden = service.scored(token, "toy", npy(old.scores(1.0)), method="private")["id"]
-        headers = {"Authorization": f"Bearer {token}"}
-        service.client.patch(f"/submissions/{hidden}", headers=headers, json={"visibility": "private"})
-        service.publish(new.folder)
-        until(lambda: service.client.get("/benchmarks/toy").json()["version"] == 2, "the second version")
-        service.scored(token, "toy", npy(new.scores(0.7)), method="new-one")
-        service.publish(other.folder)
-        boards = [service.client.get("/benchmarks/toy/leaderboard", params={"version": n}).json() for n in (1, 2)]
-        before, after = ({row["method"]: row for row in board["rows"]} for board in boards)
-        about = f"{service.url}/benchmarks/toy/about"
-        texts = {str(n): httpx.get(about, params={"version": n}, trust_env=False).text for n in (1, 2, 3)}
+    name = "with-a-history"
+    old = write_benchmark(tmp_path_factory.mktemp("old"), name)
+    new = write_benchmark(tmp_path_factory.mktemp("new"), name, version=2, ranking=130)
+    other = write_benchmark(tmp_path_factory.mktemp("other"), name, version=3, N=8)
+    service.publish(old.folder)
+    token = service.token("historian")
+    for method, noise in (("first", 0.5), ("second", 3.0)):
+        service.scored(token, name, npy(old.scores(noise)), method=method)
+    hidden = service.scored(token, name, npy(old.scores(1.0)), method="private")["id"]
+    headers = {"Authorization": f"Bearer {token}"}
+    service.client.patch(f"/submissions/{hidden}", headers=headers, json={"visibility": "private"})
+    service.publish(new.folder)
+    until(lambda: service.client.get(f"/benchmarks/{name}").json()["version"] == 2, "the second version")
+    service.scored(token, name, npy(new.scores(0.7)), method="new-one")
+    service.publish(other.folder)
+    boards = [service.client.get(f"/benchmarks/{name}/leaderboard", params={"version": n}).json() for n in (1, 2)]
+    before, after = ({row["method"]: row for row in board["rows"]} for board in boards)
+    about = f"{service.url}/benchmarks/{name}/about"
+    texts = {str(n): httpx.get(about, params={"version": n}, trust_env=False).text for n in (1, 2, 3)}
     return History(texts, before, after)
 
 
@@ -157,7 +152,7 @@ def test_the_ranks_of_entries_on_both_boards_are_told(versions: History) -> None
     assert [row[0] for row in moves[1:]] == [method for method in after if method in before] == ["first", "second"]
     assert "new-one" in after
     for method, owner, *_, former, present in moves[1:]:
-        assert owner == "ann"
+        assert owner == "historian"
         assert former == f"{before[method]['lds']:.4f}"
         assert present == f"{after[method]['lds']:.4f}"
     assert "private" not in versions.texts["2"].split("What changed")[1]
@@ -183,8 +178,8 @@ def test_an_unknown_version_is_not_there(site: Site) -> None:
 
 
 def test_the_page_of_a_benchmark_without_a_ceiling_says_so(odd: dict[str, str]) -> None:
-    assert "Unknown: it needs subsets that were trained more than once" in odd["once"]
-    assert "data-ceiling" not in odd["once"]
+    assert "Unknown: it needs subsets that were trained more than once" in odd["trained-once"]
+    assert "data-ceiling" not in odd["trained-once"]
 
 
 def test_public_margins_can_be_downloaded_and_are_those_that_are_shown(site: Site) -> None:

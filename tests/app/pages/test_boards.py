@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-import httpx
 import pytest
 from scipy import stats
 
@@ -19,7 +18,7 @@ from ldsboard.result import CHANCE
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
-from tests.app.service import Service, npy
+from tests.app.service import npy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +43,6 @@ def part(page: str, start: str, end: str) -> str:
 def listed(page: Markup) -> list[str | None]:
     """Return the ids of the entries of a leaderboard, in the order of the page."""
     return [attributes["data-id"] for attributes in page.all("tr") if "data-id" in attributes]
-
-
-@pytest.fixture(scope="module")
-def site(untouched: Site) -> Site:
-    return untouched
 
 
 def test_home_shows_every_benchmark_and_how_to_submit(site: Site) -> None:
@@ -204,18 +198,6 @@ def test_tags_lead_to_those_who_have_them(site: Site) -> None:
     assert '<option value="a&amp;b" selected>' in found
 
 
-def test_an_origin_is_shown_as_what_was_reported(tmp_path: Path) -> None:
-    example = write_benchmark(tmp_path / "origins", "origins")
-    with Service(tmp_path / "service") as service:
-        service.publish(example.folder)
-        for method, said in (("told", {"repository": "owner/name"}), ("untold", {})):
-            service.scored(service.token("ori"), "origins", npy(example.scores(0.5)), method=method, **said)
-        text = httpx.get(f"{service.url}/benchmarks/origins", headers={"Accept": "text/html"}, trust_env=False).text
-    origins = text.split('<td class="links">')[1:]
-    assert ["reported" in cell.split("</td>")[0] for cell in origins] == [True, False]
-    assert "verified" not in text.lower()
-
-
 def test_leaderboard_continues_further_down(site: Site) -> None:
     whole, rest = (site.page(f"/benchmarks/toy?after={after}").tables[0][1:] for after in (0, 3))
     assert rest == whole[3:]
@@ -227,37 +209,6 @@ def test_practice_board_says_that_nothing_is_hidden(site: Site) -> None:
     assert "practice board: nothing is hidden" in text
     assert "Nobody has an entry yet" in text
     assert "<script" not in text  # nothing to draw
-
-
-def test_older_versions_have_their_own_page(tmp_path: Path) -> None:
-    with Service(tmp_path / "service") as service:
-        service.publish(write_benchmark(tmp_path / "1").folder)
-        example = write_benchmark(tmp_path / "once", "once", split="open", runs=1)
-        service.publish(example.folder)
-        ada = service.token("ada")
-        replaced = service.scored(ada, "once", npy(example.scores(2.0)), method="m" * 64)["id"]
-        listed = service.scored(ada, "once", npy(example.scores()), method="m" * 64, title="\u05d0" * 200)["id"]
-        service.publish(write_benchmark(tmp_path / "2", version=2).folder)
-
-        def page(address: str) -> str:
-            return httpx.get(f"{service.url}{address}", trust_env=False).text
-
-        old = page("/benchmarks/toy?version=1")
-        here = [link for link in Markup(old).all("a") if link.get("aria-current") == "page"]
-        assert [link["href"] for link in here] == ["/benchmarks/toy?version=1", "?version=1"]
-        assert "goes on with" in old
-        assert "goes on with" not in page("/benchmarks/toy?version=2")
-        assert httpx.get(f"{service.url}/benchmarks/toy", params={"version": 3}, trust_env=False).status_code == 404
-        # The badge of a method goes on when it is sent again.
-        badges = [page(f"/submissions/{i}/badge.svg") for i in (replaced, listed)]
-        assert badges[0] == badges[1]
-        assert "<svg" in badges[0]
-        alone = page("/benchmarks/once")
-        assert f"{'m' * 64} by ada is the only entry so far." in part(alone, '<p class="lead', "</p>")
-        assert "every subset was trained once, which tells no ceiling" in alone
-        assert 'dir="auto"' in alone
-        assert '<td class="n">\N{EN DASH}</td>' in alone
-        assert "meter" not in page("/").split('href="/benchmarks/once"')[1].split("</article>")[0]
 
 
 def test_feed_is_well_formed_and_lists_the_newest_first(site: Site) -> None:

@@ -6,7 +6,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from scipy import stats
 
 from app.pages import words
@@ -17,11 +16,6 @@ from tests.app.service import npy
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
-
-
-@pytest.fixture(scope="module")
-def site(untouched: Site) -> Site:
-    return untouched
 
 
 def test_three_are_compared_two_by_two(site: Site, toy: Example) -> None:

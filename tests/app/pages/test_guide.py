@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 
 from ldsboard import GroundTruth
-from tests.app.service import Service, npy
+from tests.app.service import npy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.app.pages.conftest import Site
+    from tests.app.service import Service
 
 
 def _code(site: Site) -> tuple[str, str]:
@@ -67,8 +68,7 @@ def test_its_formulas_are_mathml_that_is_well_formed(site: Site) -> None:
         ET.fromstring(formula)  # noqa: S314 -- our own
 
 
-def test_it_is_there_before_any_benchmark_is(tmp_path: Path) -> None:
-    with Service(tmp_path / "service") as service:
-        text = httpx.get(f"{service.url}/guide", trust_env=False).text
+def test_it_is_there_before_any_benchmark_is(empty: Service) -> None:
+    text = httpx.get(f"{empty.url}/guide", trust_env=False).text
     assert "NAME-1-public.npz" in text
     assert "submit it" not in text

@@ -114,7 +114,7 @@ def test_comparison_says_who_is_better(site: Site) -> None:
 
 def test_comparison_across_benchmarks_is_explained(site: Site, open_toy: Example) -> None:
     token = site.service.token("dora")
-    other = site.service.scored(token, open_toy.name, npy(open_toy.scores()))["id"]
+    other = site.service.scored(token, open_toy.name, npy(open_toy.scores()), kind="practice")["id"]
     response = site.browser.get("/compare", params={"a": site.ids["good"], "b": other})
     assert response.status_code == 409
     assert "toy version 1 and open-toy version 1" in response.text

@@ -8,12 +8,10 @@ import httpx
 import pytest
 
 from app.pages.protection import HEADERS
-from tests.app.service import Service
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.app.pages.conftest import Site
+    from tests.app.service import Service
 
 
 @pytest.mark.parametrize(
@@ -56,12 +54,19 @@ def test_every_answer_is_protected(site: Site, path: str) -> None:
     assert {name: headers[name] for name in HEADERS} == HEADERS
 
 
-def test_failures_of_ours_are_protected_pages_too(tmp_path: Path) -> None:
-    with Service(tmp_path) as service:
-        with service.database.write() as session:
-            session.connection().exec_driver_sql("ALTER TABLE version RENAME TO lost")
-        response = httpx.get(service.url, headers={"Accept": "text/html"}, trust_env=False)
-        assert response.status_code == 500
-        assert "internal.failed" in response.text
-        assert "lost" not in response.text
-        assert {name: response.headers[name] for name in HEADERS} == HEADERS
+def _rename(service: Service, table: str, name: str) -> None:
+    with service.database.write() as session:
+        session.connection().exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+def test_failures_of_ours_are_protected_pages_too(empty: Service) -> None:
+    _rename(empty, "version", "lost")
+    try:
+        response = httpx.get(empty.url, headers={"Accept": "text/html"}, trust_env=False)
+    finally:
+        _rename(empty, "lost", "version")
+    assert response.status_code == 500
+    assert "internal.failed" in response.text
+    assert "lost" not in response.text
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    assert httpx.get(empty.url, headers={"Accept": "text/html"}, trust_env=False).status_code == 200

@@ -151,7 +151,8 @@ def test_an_answer_that_was_not_asked_for_signs_nobody_in(board: Service) -> Non
         assert browser.get("/account").url.path == "/sign-in"
 
 
-def test_a_token_made_on_the_page_is_shown_once_and_works(board: Service) -> None:
+def test_a_token_made_on_the_page_is_shown_once_and_works(board: Service, provider: Provider) -> None:
+    provider.current = {"sub": "61", "preferred_username": "maker"}
     with _signed_in(board) as browser:
         form = _form(browser)
         made = _create(browser, form)

@@ -164,7 +164,7 @@ def test_at_first_a_target_like_the_mean_is_shown(site: Site, drawn: tuple[Examp
 
 
 def test_what_was_scored_before_examples_were_kept_has_a_page(site: Site, toy: Example) -> None:
-    sent = site.service.scored(site.service.token("old"), "toy", npy(toy.scores(0.4)))
+    sent = site.service.scored(site.service.token("old"), "toy", npy(toy.scores(0.4)), kind="practice")
     with site.service.database.write() as session:
         evaluation = select(Evaluation.id).where(Evaluation.submission_id == sent["id"])
         session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation)))

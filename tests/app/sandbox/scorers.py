@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from app.errors import SandboxError
 from ldsboard import ProblemError
-from tests.app.processes import children
 from tests.app.service import PATIENCE_SECONDS, until
+from tests.processes import children
 
 if TYPE_CHECKING:
     from pathlib import Path

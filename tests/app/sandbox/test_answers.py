@@ -17,9 +17,9 @@ from app.sandbox import scorer as scorer_module
 from app.sandbox.forking import ForkServer
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.processes import alive, children
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
 from tests.app.service import until
+from tests.processes import alive, children
 
 if TYPE_CHECKING:
     from pathlib import Path

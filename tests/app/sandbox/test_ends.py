@@ -14,9 +14,9 @@ import pytest
 from app.errors import SandboxError
 from app.sandbox import scorer as scorer_module
 from ldsboard import ProblemError
-from tests.app.processes import alive, children, stop
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of, writing_end
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
+from tests.processes import alive, children, stop
 
 if TYPE_CHECKING:
     from pathlib import Path

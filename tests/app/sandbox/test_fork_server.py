@@ -19,9 +19,10 @@ from app.sandbox.scorer import Scorer
 from app.sandbox.truths import MOST_TRUTHS
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.processes import begun, stop, threads
+from tests.app.processes import begun, threads
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, load, pid_of, told
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
+from tests.processes import stop
 
 
 def _open_files(pid: int) -> list[str]:

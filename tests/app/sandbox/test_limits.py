@@ -7,47 +7,43 @@ import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from psutil import Process
 
 from app.errors import SandboxError
 from app.sandbox import limits
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.processes import alive
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
 from tests.app.service import PATIENCE_SECONDS, ROOT, npy, until
-from tests.hostile.files import saved, zipped
+from tests.ldsboard.files import saved, zipped
+from tests.processes import alive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.sandbox.scorer import Scorer
 
 
-def _limits(pid: int) -> dict[str, str]:
-    """Return the soft limits of a process."""
-    lines = (Path("/proc") / str(pid) / "limits").read_text().splitlines()[1:]
-    return {line[:26].strip(): line[26:].split()[0] for line in lines}
-
-
-def _address_space(pid: int) -> int:
-    pages = int((Path("/proc") / str(pid) / "statm").read_text().split()[0])
-    return pages * resource.getpagesize()
+def _limit(pid: int, kind: int) -> int:
+    """Return a soft limit of a process."""
+    return resource.prlimit(pid, kind)[0]
 
 
 def test_a_child_is_limited_before_it_opens_its_file_and_the_fork_server_is_not(
     scorer: Scorer, toy: Example, scores: Path
 ) -> None:
     stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
-    held, free = _limits(stuck.child), _limits(pid_of(scorer))
-    assert held["Max core file size"] == "0"
-    assert held["Max open files"] == str(limits.OPEN_FILES)
-    assert limits.WRITTEN_BYTES <= int(held["Max file size"]) < 2**40
-    assert limits.MORE_PROCESSES < int(held["Max processes"]) < limits.MORE_PROCESSES + 100_000
-    assert free["Max file size"] == "unlimited"
-    assert int(free["Max open files"]) > limits.OPEN_FILES
+    held, free = stuck.child, pid_of(scorer)
+    assert _limit(held, resource.RLIMIT_CORE) == 0
+    assert _limit(held, resource.RLIMIT_NOFILE) == limits.OPEN_FILES
+    assert limits.WRITTEN_BYTES <= _limit(held, resource.RLIMIT_FSIZE) < 2**40
+    assert limits.MORE_PROCESSES < _limit(held, resource.RLIMIT_NPROC) < limits.MORE_PROCESSES + 100_000
+    assert _limit(free, resource.RLIMIT_FSIZE) == resource.RLIM_INFINITY
+    assert _limit(free, resource.RLIMIT_NOFILE) > limits.OPEN_FILES
     stuck.let_go()
 
 
@@ -116,7 +112,7 @@ def test_a_child_without_memory_says_so_and_the_next_has_its_own(scorer: Scorer,
     path = tmp_path / "scores.npy"
     np.save(path, large.scores().astype(np.float64))
     scorer.score(large.folder, path, PARTS)
-    room = _address_space(pid_of(scorer)) + 2**22  # for the child too, which maps 2**24 bytes
+    room = Process(pid_of(scorer)).memory_info().vms + 2**22  # for the child too, which maps 2**24 bytes
     resource.prlimit(pid_of(scorer), resource.RLIMIT_AS, (room, room))
     with pytest.raises(SandboxError, match="ended for want of memory before it answered"):
         scorer.score(large.folder, path, PARTS)
