@@ -28,8 +28,8 @@ from ldsboard.formats import HEADER_LIMIT
 from ldsboard.pending import pending
 from ldsboard.sending import resume, submit
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.processes import alive, children
 from tests.app.service import Service, until
+from tests.processes import alive, children
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,7 @@
-"""The whole way: 2,000 models trained, a benchmark published, six baselines submitted by the command line, a leaderboard."""
+"""The whole way: 2,000 models trained, a benchmark published, six baselines submitted by the command line, a leaderboard.
+
+Slow by nature; `test_demo_steps.py` has the same steps with a small benchmark and ready scores.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from app.demo import BASELINES, BENCHMARK, PRACTICE, Demo, marks
 from app.services import benchmarks, leaderboard
 from app.services.comparison import compare
 from app.settings import Settings
-from tests.app.service import ROOT, free_port
+from tests.app.ports import reserved_port
+from tests.app.service import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +30,21 @@ HIDDEN_SEED = "5eed" * 8
 """Fixed, so that the random baseline's distance from chance is the same in every run."""
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     (start, end), (practice_start, practice_end) = marks(BENCHMARK), marks(PRACTICE)
     readme.write_text(f"Before\n{start}\nold\n{end}\nafter\n{practice_start}\n{practice_end}\n")
     settings = Settings(data_dir=tmp_path / "data")
-    ran = subprocess.run(
-        [sys.executable, "-m", "app", "demo", "--port", str(free_port()), "--table", str(readme)],
-        cwd=ROOT,
-        env=os.environ | {"LDSBOARD_DATA_DIR": str(settings.data_dir), "LDSBOARD_HIDDEN_SEED": HIDDEN_SEED},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with reserved_port() as port:
+        ran = subprocess.run(
+            [sys.executable, "-m", "app", "demo", "--port", str(port), "--table", str(readme)],
+            cwd=ROOT,
+            env=os.environ | {"LDSBOARD_DATA_DIR": str(settings.data_dir), "LDSBOARD_HIDDEN_SEED": HIDDEN_SEED},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert ran.returncode == 0, ran.stderr
     text = readme.read_text()
     assert text.startswith(f"Before\n{start}\n| rank | method |")
@@ -67,8 +73,9 @@ def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_pat
 
 def _submits_to_the_practice_board(settings: Settings, database: Database, readme: Path) -> None:
     """With the two methods that cost nothing; the others take minutes."""
-    demo, before = Demo(settings, database, free_port()), readme.read_text()
-    with pytest.MonkeyPatch.context() as patch:
+    before = readme.read_text()
+    with reserved_port() as port, pytest.MonkeyPatch.context() as patch:
+        demo = Demo(settings, database, port)
         patch.setenv("LDSBOARD_DATA_DIR", str(settings.data_dir))
         with demo.serving():
             assert demo.rows(PRACTICE) == []

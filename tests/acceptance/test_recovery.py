@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services.queue import MAX_FAILURES
-from tests.app.processes import alive, fork_server, stop
+from tests.app.processes import fork_server
 from tests.app.service import Service, npy, until
+from tests.processes import alive, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ldsboard import GroundTruth
-from tests.app.service import Service
+from tests.app.benchmarks import write_benchmark
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.app.benchmarks import Example
+    from tests.app.service import Service
 
 
-def test_curl_sends_a_file_whose_scores_are_those_of_the_library(tmp_path: Path, toy: Example) -> None:
+def test_curl_sends_a_file_whose_scores_are_those_of_the_library(tmp_path: Path, service: Service) -> None:
+    example = write_benchmark(tmp_path, "sent-by-curl")
     scores = tmp_path / "scores.npy"
-    np.save(scores, toy.scores())
-    with Service(tmp_path / "service") as service:
-        published = service.run("benchmark", "publish", str(toy.folder))
-        assert (published.returncode, published.stdout) == (0, "Published toy version 1.\n"), published.stderr
-        assert service.run("user", "add", "alice").returncode == 0
-        token = service.run("token", "create", "alice").stdout.strip()
-        assert token.startswith("ldsb_")
+    np.save(scores, example.scores())
+    published = service.run("benchmark", "publish", str(example.folder))
+    assert (published.returncode, published.stdout) == (0, "Published sent-by-curl version 1.\n"), published.stderr
+    assert service.run("user", "add", "curler").returncode == 0
+    token = service.run("token", "create", "curler").stdout.strip()
+    assert token.startswith("ldsb_")
 
-        address = f"{service.url}/api/v1/benchmarks/toy/submissions?method=ours"
-        command = ["curl", "-sS", "-i", "-T", str(scores), "-H", f"Authorization: Bearer {token}", address]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        headers = answer.split("\n\n")[-2].split("\n")
-        assert headers[0] == "HTTP/1.1 202 Accepted"
-        location = next(line.split(": ", 1)[1] for line in headers if line.lower().startswith("location: "))
+    address = f"{service.url}/api/v1/benchmarks/sent-by-curl/submissions?method=ours"
+    command = ["curl", "-sS", "-i", "-T", str(scores), "-H", f"Authorization: Bearer {token}", address]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    headers = answer.split("\n\n")[-2].split("\n")
+    assert headers[0] == "HTTP/1.1 202 Accepted"
+    location = next(line.split(": ", 1)[1] for line in headers if line.lower().startswith("location: "))
 
-        view = service.settled(location.rpartition("/")[2])
-        assert view["state"] == "scored"
-        measured = service.measured(view["id"])
+    view = service.settled(location.rpartition("/")[2])
+    assert view["state"] == "scored"
+    measured = service.measured(view["id"])
 
-    bundle = toy.bundle
+    bundle = example.bundle
     public = GroundTruth(bundle.masks_Mn, bundle.margins_MRN).score(scores)
     assert view["public"]["lds"] == public.lds
     assert view["public"]["std_error"] == public.std_error

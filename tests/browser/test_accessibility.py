@@ -1,4 +1,4 @@
-"""What keeps somebody from using a page, as axe-core finds it: on every page, light and dark."""
+"""Every page, light and dark: it opens without trouble, fits, and has nothing that keeps somebody from using it, by axe-core."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.test_browsing import fits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -29,11 +31,15 @@ def grave(page: Page, rules: list[str] | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("dark", "rules"), [(False, None), (True, ["color-contrast"])]
 )  # only colours differ in the dark
-def test_nothing_grave_is_found_on_any_page(visitor: Visitor, dark: bool, rules: list[str] | None) -> None:
+def test_every_page_opens_fits_and_has_nothing_grave(visitor: Visitor, dark: bool, rules: list[str] | None) -> None:
     page = visitor.open("/", dark=dark)
     found = []
     for path in [*visitor.site.paths, "/nowhere"]:
         visitor.visit(page, path)
+        assert page.locator("h1").count() == 1
+        assert fits(page), path
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
         found += grave(page, rules)
     visitor.troubles = [text for text in visitor.troubles if "404" not in text]  # what is told of /nowhere
     assert found == []

@@ -93,9 +93,8 @@ def test_cost_chart_is_drawn_from_the_table_with_its_front(visitor: Visitor) -> 
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-@pytest.mark.parametrize("dark", [False, True])
-def test_long_names_and_many_entries_fit(visitor: Visitor, width: int, dark: bool) -> None:
-    page = visitor.open("/", width=width, dark=dark)
+def test_long_names_and_many_entries_fit(visitor: Visitor, width: int) -> None:
+    page = visitor.open("/", width=width)
     for path in (
         "/",
         "/benchmarks/crowd",
