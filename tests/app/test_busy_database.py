@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from tests.app.desk import Desk
 
 
+pytestmark = pytest.mark.serial  # the server waits for the database a tenth of a second, and no longer
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, toy: Example, wide: Example) -> Iterator[Service]:
     """A server that waits for the database only shortly."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
@@ -14,7 +20,7 @@ from app.db.accounts import Token, User
 from app.db.sessions import Database
 from app.services.accounts import authenticate
 from app.settings import Settings
-from tests.app.service import Service
+from tests.app.service import ROOT, Service, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +119,31 @@ def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals
     with Service(tmp_path) as service:
         assert service.stop(number) in {0, -number}
         assert service.log.read_text() == f"The site is at {service.url}. Ctrl-C ends it.\n"
+
+
+def test_port_0_takes_a_free_one_and_tells_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        said = re.fullmatch(
+            r"The site is at (http://localhost:[1-9][0-9]*)\. Ctrl-C ends it\.\n", server.stdout.readline()
+        )
+        assert said is not None
+
+        def answers() -> bool:
+            with suppress(httpx.TransportError):
+                return httpx.get(f"{said[1]}/readyz", trust_env=False).is_success
+            return False
+
+        until(answers, "a server on the port that it told")
+        server.send_signal(signal.SIGINT)
+
+
+def test_the_demo_needs_a_port_that_it_can_name() -> None:
+    refused = _run("demo", "--port", "0")
+    assert refused.exit_code == 2
+    assert "greater than or equal to 1" in refused.stderr
 
 
 def test_nobody_who_is_there_becomes_an_admin_by_their_name_alone(opened: Database) -> None:

@@ -60,6 +60,7 @@ def _from(number: int) -> dict[str, str]:
     return {"X-Forwarded-For": f"192.0.2.{number}"}
 
 
+@pytest.mark.serial  # the requests must come within a minute
 def test_the_server_refuses_one_request_too_many_on_the_api_and_the_pages_whatever_address_it_names(
     tmp_path: Path,
 ) -> None:
@@ -84,6 +85,7 @@ def test_by_default_no_forwarded_address_is_believed(service: Service) -> None:
     assert addresses == ["127.0.0.1"]
 
 
+@pytest.mark.serial
 def test_a_forwarded_address_is_believed_from_trusted_proxies_and_a_user_counted_wherever_requests_come_from(
     tmp_path: Path,
 ) -> None:
