@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import sys
+from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
-from tests.worker.tiny import HIDDEN_SEED, ROOT, TINY, command
+from tests.worker.tiny import HIDDEN_SEED, TINY, run_here
 from worker import device, recipes
+from worker.__main__ import main
 from worker.data import digits
 from worker.plan import HiddenSeed
 from worker.training import Job, Progress, Trainer, begin, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+VARIABLES = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+THREADS = torch.get_num_threads()
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep every test here to one thread, and leave the process to the tests of other folders as it was."""
     device.use_one_thread()
+    yield
+    torch.set_num_threads(THREADS)
+    for name, value in VARIABLES.items():
+        os.environ.pop(name, None)
+        os.environ.update({} if value is None else {name: value})
 
 
 @pytest.fixture(scope="session")
@@ -36,19 +49,34 @@ def job(tmp_path: Path) -> Job:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all shards, trained by one process."""
+    """A folder with all shards."""
     folder = tmp_path_factory.mktemp("trained")
     job, _ = begin(TINY, folder, recipes.load, HIDDEN_SEED)
-    reports = list(train(job, [range(8), range(8, 20)], 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.processes.run", run_here)
+        reports = list(train(job, [range(8), range(8, 20)], 1))
     assert sum(report.models for report in reports if isinstance(report, Progress)) == 20
     return folder
 
 
 @pytest.fixture
-def worker() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the real command line to its end."""
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process train what others would, each of which takes two seconds to start."""
+    monkeypatch.setattr("worker.processes.run", run_here)
 
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+@pytest.fixture
+def worker(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], here: None
+) -> Callable[..., CompletedProcess[str]]:
+    """Run the command line to its end in this process, which trains as well."""
+    del here
+
+    def run(*arguments: str | Path) -> CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["worker", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return CompletedProcess(sys.argv, int(ended.value.code or 0), said.out, said.err)
 
     return run

@@ -103,6 +103,16 @@ def without(folder: Path, pattern: str) -> None:
     edit_manifest(folder, files={name: digest for name, digest in files.items() if (public / name).exists()})
 
 
+def test_opening_a_benchmark_leaves_nothing_in_it(
+    public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    before = set(tmp_path.rglob("*"))
+    Material.open(tmp_path)
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_a_benchmark_without_models_is_refused(public_half: Path, tmp_path: Path) -> None:
     shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
     without(tmp_path, "kit/reference-*.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.worker import hungry
 from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import device
-from worker.choice import Candidate, candidates, fastest
+from worker.choice import STEPS, Candidate, candidates, fastest
 from worker.data import digits
 from worker.engines import fitting
 from worker.memory import OutOfMemory
@@ -31,14 +32,23 @@ def test_engines_that_can_train_a_recipe() -> None:
     assert fitting(cifar10_5k_resnet9) == ["sequential", "vmapped"]
 
 
-def test_every_engine_is_tried_with_several_numbers_of_models() -> None:
+def test_every_engine_is_tried_with_several_numbers_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(
+        "worker.choice.time.perf_counter", lambda: float(next(ticks))
+    )  # so that each trial takes a second
     tried = list(candidates(TINY, digits_mlp, digits(), device.CPU))
     assert [(each.engine, each.group) for each in tried] == [
         *[("batched", K) for K in (5, 10, 20, 50, 100)],
         ("sequential", 1),
     ]
-    assert fastest(tried).engine == "batched"  # by a factor of eight
-    assert all(each.seconds is not None and 0 < each.seconds < 1 for each in tried)
+    assert [each.seconds for each in tried] == [1 / (each.group * STEPS) for each in tried]  # for one step of one model
+
+
+def test_the_fastest_takes_the_least_time_for_a_step_of_one_model() -> None:
+    tried = [Candidate("batched", 5, 0.03), Candidate("batched", 10, 0.02), Candidate("batched", 20, None)]
+    assert fastest(tried) == Candidate("batched", 10, 0.02)
+    assert fastest([*tried, Candidate("sequential", 1, 0.01)]) == Candidate("sequential", 1, 0.01)
 
 
 def test_one_number_of_models_is_tried_when_it_is_given() -> None:

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.worker.tiny import HIDDEN_SEED
 from worker import device
-from worker.__main__ import _advice, _with_address, main
+from worker.__main__ import _advice, _with_address
 from worker.memory import OutOfMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from subprocess import CompletedProcess
 
 TINY_OPTIONS = ("--public", "4", "--hidden", "6", "--group", "4", "--hidden-seed", HIDDEN_SEED)
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run the command line in this process; return its exit code and what it said."""
+def worker(worker: Callable[..., CompletedProcess[str]]) -> Callable[..., tuple[int, str]]:
+    """Run the command line in this process; return its exit code and what it said, in one line."""
 
     def run(*arguments: str | Path) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["worker", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), " ".join((said.out + said.err).split())
+        done = worker(*arguments)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     return run
 
@@ -128,6 +125,13 @@ def test_help_names_the_commands(worker: Callable[..., tuple[int, str]]) -> None
 
 
 def test_bench_prints_a_table(worker: Callable[..., tuple[int, str]]) -> None:
-    code, said = worker("bench", "--group", "2", "--rounds", "1")
+    code, said = worker("bench", "digits-mlp", "--group", "2", "--rounds", "1")
     assert code == 0
     assert "| digits-mlp, batched | 12 |" in said
+
+
+def test_bench_takes_both_perceptrons_by_itself(worker: Callable[..., tuple[int, str]]) -> None:
+    code, said = worker("bench", "--group", "2", "--rounds", "1", "--steps", "3")
+    assert code == 0
+    for name, visits in {"digits-mlp": 12 * 600, "fashion5k-mlp": 15 * 2500}.items():
+        assert f"| {name}, batched | {2 * 3 * 50 / visits:.4g} |" in said

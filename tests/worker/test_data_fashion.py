@@ -1,15 +1,16 @@
-"""Fashion-MNIST is read from the four official files, wherever they are, and only if the images are the published ones."""
+"""Fashion-MNIST is read from the benchmark that ships or the official files, and only if the images are the published ones."""
 
 from __future__ import annotations
 
 import gzip
-import shutil
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.worker.tiny import ROOT
 from worker.data import DataError, fashion
 
 if TYPE_CHECKING:
@@ -74,19 +75,29 @@ def test_verification_names_the_array_that_differs(files: Path) -> None:
         altered.verified(data.digests)
 
 
-def test_a_folder_that_is_named_comes_first_then_debian_then_the_download(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
-    named, debian = tmp_path / "named", tmp_path / "debian"
-    monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(named))
-    debian.mkdir()
-    assert fashion.find(debian, "http://127.0.0.1:1") == named
-    monkeypatch.delenv("LDSBOARD_FASHION_MNIST")
-    assert fashion.find(debian, "http://127.0.0.1:1") == debian
-    debian.rmdir()
-    with pytest.raises(DataError, match=r"http://127.0.0.1:1/train-images.*apt-get install dataset-fashion-mnist"):
-        fashion.find(debian, "http://127.0.0.1:1")
+def test_the_benchmark_that_ships_holds_the_published_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LDSBOARD_FASHION_MNIST", raising=False)
+    data = fashion.fashion5k()
+    assert data.for_manifest() == json.loads((fashion.SHIPPED / "benchmark.json").read_text())["dataset"]
+    assert (data.train.images.shape, data.target.images.shape) == ((5000, 28, 28), (1000, 28, 28))
+    assert {part.images.dtype for part in data.parts.values()} == {np.dtype(np.uint8)}
+    assert {part.labels.dtype for part in data.parts.values()} == {np.dtype(np.int64)}
+
+
+def test_it_is_in_this_checkout_so_that_nothing_is_downloaded() -> None:
+    assert fashion.SHIPPED == ROOT / "benchmarks" / "fashion5k-mlp" / "public"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY", b"something else"])
+def test_an_array_of_it_that_is_missing_or_damaged_is_named(tmp_path: Path, content: bytes | None) -> None:
+    for path in fashion.SHIPPED.glob("*.npy"):
+        (tmp_path / path.name).symlink_to(path)
+    damaged = tmp_path / "target_images.npy"
+    damaged.unlink()
+    if content is not None:
+        damaged.write_bytes(content)
+    with pytest.raises(DataError, match=r"target_images.npy of Fashion-MNIST in .*Check it out again, or set LDSBOARD"):
+        fashion.shipped(tmp_path)
 
 
 def test_a_named_folder_without_the_files_is_an_error_not_a_reason_to_look_elsewhere(
@@ -114,12 +125,3 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     for name in ("labels", "labels.gz", "cut.gz"):
         with pytest.raises(DataError, match=f"idx file.*{name}"):
             fashion.read_idx(tmp_path / name, 3, (2,))
-
-
-def test_files_in_the_cache_are_compared_with_the_published_ones(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path))
-    shutil.copytree(files, tmp_path / "datasets")
-    with pytest.raises(DataError, match=r"sha256 3aede38d.*damaged"):
-        fashion.find(tmp_path / "absent")

@@ -29,11 +29,14 @@ def trainer(engine: str, monkeypatch: pytest.MonkeyPatch, **settings: float) -> 
 
 
 def states(engine: str, monkeypatch: pytest.MonkeyPatch, steps: int) -> list[dict[str, torch.Tensor]]:
-    """Train three models for a few steps; return parameters and running averages."""
+    """Train three models for a few steps in float64, the loss excepted; return parameters and running averages."""
     training = trainer(engine, monkeypatch, epochs=1, batch_size=16)
     seeds = [(1, subset, 0) for subset in range(3)]
     examples = [np.flatnonzero(mask)[: 16 * steps] for mask in training.masks["public"][:3]]
-    return [model.state_dict() for model in training.train(seeds, examples)]
+    models, order = training.begin(seeds, examples)
+    models = [model.double() for model in models]
+    ENGINES[engine](cifar10_5k_resnet9, models, training.inputs_nd.double(), training.labels_n, order)
+    return [model.state_dict() for model in models]
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -42,7 +45,7 @@ def test_the_first_steps_are_the_same_running_averages_included(monkeypatch: pyt
     for found, expected in pairs:
         assert found["0.1.num_batches_tracked"].item() == steps
         for name, values in expected.items():
-            torch.testing.assert_close(found[name].contiguous(), values.contiguous(), rtol=1e-3, atol=1e-4, msg=name)
+            torch.testing.assert_close(found[name].contiguous(), values.contiguous(), rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_losses_of_the_first_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,16 +84,6 @@ def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch
         margins.append(training.evaluate(models).margins_KN)
     assert margins[1].std() > 1
     np.testing.assert_allclose(margins[0], margins[1], rtol=0, atol=1e-6)
-
-
-def test_margins_are_distributed_alike_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"epochs": 6, "batch_size": 8, "learning_rate": 0.1}
-    found, expected = (
-        trainer(engine, monkeypatch, **settings).train_group(range(12)).margins_KN
-        for engine in ("vmapped", "sequential")
-    )
-    quantiles = (0.1, 0.25, 0.5, 0.75, 0.9)
-    np.testing.assert_allclose(np.quantile(found, quantiles), np.quantile(expected, quantiles), atol=0.3)
 
 
 def test_a_recipe_that_hands_down_no_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

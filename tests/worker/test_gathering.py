@@ -92,20 +92,26 @@ def test_kit_works_alone(bundle: Bundle) -> None:
 
 
 def test_kit_makes_the_references_again(bundle: Bundle) -> None:
-    """With nothing but the kit's recipe, the public arrays and the seeds that the kit's README states."""
+    """With nothing but the kit's recipe, the public arrays and the seeds that the kit's README states.
+
+    Rounding may grow: of 300 models, on three kinds of instruction sets, three differed by more than 3e-4 in a margin and one
+    by .006. With one in a hundred that differs by more than .001, four of five do so in less than one of ten million runs.
+    """
     kit = bundle.folder / "public" / "kit"
     recipe = import_file(kit / "recipe.py")
     images, labels = bundle.array("train_images"), torch.from_numpy(bundle.array("train_labels"))
     seed = bundle.manifest.public_seed
     assert seed is not None
-    model = recipe.build()
-    recipe.initialise(model, np.random.default_rng([seed, REFERENCE_SUBSET, 3, 1]))
-    order = recipe.order(np.random.default_rng([seed, REFERENCE_SUBSET, 3, 2]), np.arange(len(images)))
-    recipe.train(model, recipe.inputs(images), labels, order)
-    targets = recipe.inputs(bundle.array("target_images"))
-    again, shipped = model(targets), recipe.build()
-    shipped.load_state_dict(load_file(kit / "reference-3.safetensors"))
-    torch.testing.assert_close(again, shipped(targets), rtol=0.01, atol=0.02)
+    targets, differences = recipe.inputs(bundle.array("target_images")), []
+    for number in range(5):
+        again, shipped = recipe.build(), recipe.build()
+        recipe.initialise(again, np.random.default_rng([seed, REFERENCE_SUBSET, number, 1]))
+        order = recipe.order(np.random.default_rng([seed, REFERENCE_SUBSET, number, 2]), np.arange(len(images)))
+        recipe.train(again, recipe.inputs(images), labels, order)
+        shipped.load_state_dict(load_file(kit / f"reference-{number}.safetensors"))
+        differences.append((again(targets) - shipped(targets)).detach().abs().numpy())
+    assert sum(difference.max() < 0.001 for difference in differences) >= 2
+    assert max(np.median(difference) for difference in differences) < 0.05  # of another seed: .2 to .3
 
 
 def test_kit_indices_lead_to_the_source(bundle: Bundle) -> None:

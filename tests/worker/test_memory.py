@@ -40,6 +40,7 @@ def said(campaign: Campaign) -> str:
     return campaign.console.file.getvalue()
 
 
+@pytest.mark.usefixtures("here")
 def test_before_the_first_shard_it_starts_again_by_itself_with_fewer(tmp_path: Path) -> None:
     begun = campaign(tmp_path)
     assert begun.train(PLAN, HIDDEN_SEED).absent == set()
@@ -55,6 +56,7 @@ def test_before_the_first_shard_it_starts_again_by_itself_with_fewer(tmp_path: P
     np.testing.assert_array_equal(margins(tmp_path), margins(straight.folder))
 
 
+@pytest.mark.usefixtures("here")
 def test_with_shards_of_its_group_it_stops_and_names_the_group(tmp_path: Path) -> None:
     _, configuration = begin(PLAN, tmp_path, hungry.load, HIDDEN_SEED)
     models = np.array(PLAN.models[:8])  # as if trained when there was more memory

@@ -146,11 +146,13 @@ def test_augmentation_comes_from_its_own_stream(small: Trainer) -> None:
 
 
 def test_learns_colours(small: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so narrow models a few die: 5 of 168. Where one of twenty does, five of six do in less than two of a million runs."""
     longer = replace(SMALL, epochs=12, batch_size=8, peak_epoch=3.0)
     monkeypatch.setattr(cifar10_5k_resnet9, "SETTINGS", longer)
-    margins = small.train_group([0, 1])
-    assert min(margins.accuracy_K) > 0.9
-    assert (margins.margins_KN[0] != margins.margins_KN[1]).all()
+    found = small.train_group(range(6))
+    margins_KN = found.margins_KN[found.accuracy_K > 0.9]
+    assert len(margins_KN) >= 2
+    assert (margins_KN[0] != margins_KN[1]).all()
 
 
 def test_a_model_does_not_depend_on_those_trained_before(small: Trainer) -> None:
@@ -177,5 +179,6 @@ def test_kit_gives_the_margins_of_the_reference_models(small: Trainer, tmp_path:
     model.load_state_dict(state)
     margins = loaded.output(model.eval()(loaded.inputs(small.data.target.images)), small.target_labels)
     reference = small.evaluate(small.train([(small.plan.public_seed, REFERENCE_SUBSET, 0)], [np.arange(80)]))
-    np.testing.assert_array_equal(margins.detach(), reference.margins_KN[0])
+    # Not to the bit: images lie otherwise in memory here, for which some processors have other code.
+    np.testing.assert_allclose(margins.detach(), reference.margins_KN[0], rtol=1e-4, atol=1e-4)
     assert re.search(r"model\.eval\(\)", text)

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
 import torch
 
-from tests.worker.tiny import HIDDEN_SEED, ROOT, command
+from tests.worker.tiny import HIDDEN_SEED, in_a_process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from subprocess import CompletedProcess
+
+    import pytest
 
 OPTIONS = ("--public", "4", "--hidden", "6", "--group", "4", "--hidden-seed", HIDDEN_SEED)
 OTHER = "default" if torch.backends.cpu.get_cpu_capability() != "DEFAULT" else "avx2"
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "named"),
-    [
-        (
-            "ATEN_CPU_CAPABILITY",
-            OTHER,
-            f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' there, ",
-        ),
-        ("MKL_CBWR", "COMPATIBLE", "arithmetic.mkl_cbwr: 'unset, on "),
-    ],
-)
-def test_another_instruction_set_is_refused_and_named(trained: Path, variable: str, value: str, named: str) -> None:
-    before = sorted(path.name for path in (trained / "shards").iterdir())
-    run = subprocess.run(
-        command("train", "digits-mlp", "--out", trained, *OPTIONS),
-        cwd=ROOT,
-        env=os.environ | {variable: value},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+def expect_refused(run: CompletedProcess[str], named: str) -> None:
     assert run.returncode == 2
     assert "was begun with another configuration (" in run.stderr
     assert named in run.stderr
-    assert f"{value.upper()}' now" in run.stderr
+
+
+def test_another_instruction_set_is_refused_and_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(path.name for path in (trained / "shards").iterdir())
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", OTHER)  # which torch reads when it is imported
+    run = in_a_process("train", "digits-mlp", "--out", trained, *OPTIONS)
+    expect_refused(run, f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' there, ")
+    assert f"{OTHER.upper()}' now" in run.stderr
+    assert sorted(path.name for path in (trained / "shards").iterdir()) == before
+
+
+def test_other_products_of_mkl_are_refused_and_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, worker: Callable[..., CompletedProcess[str]]
+) -> None:
+    before = sorted(path.name for path in (trained / "shards").iterdir())
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    run = worker("train", "digits-mlp", "--out", trained, *OPTIONS)
+    expect_refused(run, "arithmetic.mkl_cbwr: 'unset, on ")
+    assert "COMPATIBLE' now" in run.stderr
     assert sorted(path.name for path in (trained / "shards").iterdir()) == before

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ldsboard.bundle import Bundle
 from tests.worker.tiny import HIDDEN_SEED, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 OPTIONS = ("--public", "4", "--hidden", "6", "--group", "4", "--shard-size", "12")
 

@@ -1,13 +1,20 @@
-"""The smallest plan that still has two parts, two runs and several groups, and the real command line."""
+"""The smallest plan that still has two parts, two runs and several groups, and the command line of the trainer."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker import recipes
 from worker.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 ROOT = Path(__file__).parents[2]
 HIDDEN_SEED = "00112233445566778899aabbccddeeff"
@@ -19,23 +26,18 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "worker", *map(str, arguments)]
 
 
+def in_a_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end as a process of its own, which takes two seconds to start."""
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def run_here(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int) -> Generator[R]:
+    """Do in this process what `worker.processes.run` has others do."""
+    work = prepare()
+    for task in tasks:
+        yield from work(task)
+
+
 def import_file(path: Path) -> Any:
-    """Import a file by its path, as the user of a kit does."""
-    spec = spec_from_file_location(f"imported_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process still runs."""
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the processes that a process started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Run a file by its path, as the user of a kit does."""
+    return recipes.run(path, f"imported_{path.stem}")

@@ -5,9 +5,7 @@ Legend: M subsets, R runs, n training examples, N targets, d inputs.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Self, cast
 
 import torch
@@ -15,7 +13,7 @@ from safetensors.torch import load_file
 
 from ldsboard.bundle import Bundle
 from ldsboard.manifest import BundleError
-from worker import data
+from worker import data, recipes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +74,7 @@ class Material:
         files = sorted(kit.glob("reference-*.safetensors"))
         if not files:
             raise BundleError(f"expected reference models in {kit}, got none. Use a benchmark that has a kit.")
-        recipe = load_recipe(kit / "recipe.py")
+        recipe = cast("Recipe", recipes.run(kit / "recipe.py", "ldsboard_kit_recipe"))
         images = _images(bundle, recipe)
 
         def examples(part: str) -> Examples:
@@ -92,18 +90,6 @@ class Material:
             bundle.masks_Mn[public],
             bundle.margins_MRN[public],
         )
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Run a kit's ``recipe.py`` and return it as a module."""
-    name = "ldsboard_kit_recipe"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BundleError(f"expected a Python file at {path}, got none that can be loaded. Fetch the benchmark again.")
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look up their module while they are defined
-    spec.loader.exec_module(module)
-    return cast("Recipe", module)
 
 
 def _images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:

@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): pictures of clothes, 28 x 28 grey pixels, ten classes; MIT licence.
 
-Read from the first of: the folder that ``LDSBOARD_FASHION_MNIST`` names, the Debian package ``dataset-fashion-mnist``, and the
-official download. Debian packs the files anew, so what is compared are the decoded arrays.
+Read from the folder that ``LDSBOARD_FASHION_MNIST`` names, with the four official files, or else from the benchmark that ships
+with the project and holds the very examples. What is compared are the decoded arrays: others pack the files anew.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ import os
 import zlib
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.data import downloads
+from ldsboard.drafts import UNREADABLE
 from worker.data.dataset import DataError, Dataset, Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VARIABLE = "LDSBOARD_FASHION_MNIST"
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-ARCHIVES = {
-    "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-}
+SHIPPED = Path(__file__).parents[2] / "benchmarks" / "fashion5k-mlp" / "public"
+"""The arrays of the benchmark in this checkout."""
+
 DIGESTS = {
     "train_images": "29c8d9f398a29fc328af7ba681dfc3bd86ec4075b43ba2ff985128028b9b3f00",
     "train_labels": "7cdfc83ade375471612026ea824d242762134f6ac5599344697806a4410c050a",
@@ -58,33 +53,34 @@ def fashion5k() -> Dataset:
     Raises
     ------
     DataError
-        The files are nowhere to be had, or hold other images.
+        The files are missing or damaged, or hold other images.
     """
-    return read(find()).verified(DIGESTS)
+    given = os.environ.get(VARIABLE)
+    return (read(Path(given)) if given else shipped()).verified(DIGESTS)
 
 
-def find(debian: Path = DEBIAN, address: str = ADDRESS) -> Path:
-    """Return the folder with the four files.
+def shipped(folder: Path = SHIPPED) -> Dataset:
+    """Read the examples from the public arrays of the benchmark that ships.
 
     Raises
     ------
     DataError
-        There is none, and they cannot be downloaded.
+        An array is missing or damaged.
     """
-    if given := os.environ.get(VARIABLE):
-        return Path(given)
-    if debian.is_dir():
-        return debian
-    try:
-        for name, digest in ARCHIVES.items():
-            downloads.fetch(f"{address}/{name}", digest)
-    except DataError as error:
-        raise DataError(
-            f"expected Fashion-MNIST, got none: {VARIABLE} is not set, there is no {debian}, and the download failed ({error}). "
-            f"Install it with 'apt-get install dataset-fashion-mnist', or set {VARIABLE} to a folder with "
-            f"{', '.join(ARCHIVES)}."
-        ) from error
-    return downloads.folder()
+
+    def array(name: str) -> NDArray[Any]:
+        try:
+            return np.asarray(np.load(folder / f"{name}.npy", allow_pickle=False))
+        except UNREADABLE as error:
+            raise DataError(
+                f"expected {name}.npy of Fashion-MNIST in {folder}, got: {error}. "
+                f"Check it out again, or set {VARIABLE} to a folder with the four official files."
+            ) from error
+
+    def part(name: str, count: int) -> Part:
+        return Part(array(f"{name}_images"), array(f"{name}_labels"), np.arange(count))
+
+    return _dataset(part("train", TRAIN), part("target", TARGETS))
 
 
 def read(folder: Path) -> Dataset:
@@ -101,12 +97,16 @@ def read(folder: Path) -> Dataset:
         labels = read_idx(_packed_or_not(folder / f"{name}-labels-idx1-ubyte"), count, ())
         return Part(images, labels.astype(np.int64), np.arange(count))
 
+    return _dataset(part("train", TRAIN), part("t10k", TARGETS))
+
+
+def _dataset(train: Part, target: Part) -> Dataset:
     about = {
         "name": "Fashion-MNIST",
         "source": "https://github.com/zalandoresearch/fashion-mnist (Xiao, Rasul and Vollgraf 2017)",
         "split": "the first 5,000 training images to train on, the first 1,000 test images as targets",
     }
-    return Dataset(part("train", TRAIN), part("t10k", TARGETS), about, licence="MIT", classes=CLASSES)
+    return Dataset(train, target, about, licence="MIT", classes=CLASSES)
 
 
 def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
@@ -14,7 +15,6 @@ from worker.models import Recipe, Settings
 from worker.plan import ConfigurationError
 
 if TYPE_CHECKING:
-    from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -47,12 +47,24 @@ def load(name: str) -> Recipe:
 def _from_file(path: Path) -> Recipe:
     if not path.is_file():
         raise ConfigurationError(f"expected a recipe at {path.resolve()}, got no such file")
-    name = f"{__name__}.own.{path.stem}"
-    spec = cast("ModuleSpec", spec_from_file_location(name, path))
-    module = sys.modules[name] = module_from_spec(spec)  # dataclasses look up their module while they are defined
-    cast("Loader", spec.loader).exec_module(module)
+    module = run(path, f"{__name__}.own.{path.stem}")
     _expect_whole(module, path)
     return cast("Recipe", module)
+
+
+class _Loader(SourceFileLoader):
+    """Loads a file and leaves no compiled one beside it: a kit, and a folder of one's own, stay as they are."""
+
+    def set_data(self, path: str, data: object, *, _mode: int = 0o666) -> None:
+        """Keep nothing."""
+
+
+def run(path: Path, name: str) -> ModuleType:
+    """Run the file of a recipe, or of a kit, and return it as a module of this name."""
+    spec = cast("ModuleSpec", spec_from_file_location(name, path, loader=_Loader(name, str(path))))
+    module = sys.modules[name] = module_from_spec(spec)  # dataclasses look up their module while they are defined
+    cast("SourceFileLoader", spec.loader).exec_module(module)
+    return module
 
 
 def _expect_whole(module: ModuleType, path: Path) -> None:

@@ -1,0 +1,111 @@
+"""Engines train models of one distribution: in float32 as they are used, where no two processors give the same models.
+
+Rounding may grow into another model, so what is compared is not models but what each of two samples of them is like. The unit
+is the model: it has its own subset, initialisation and order, drawn by its own seed, and no seed is in both samples. Were the
+engines alike, any split of the models into two samples would be as likely as the one seen, on whatever processor; so the exact
+test of Mann and Whitney has the false alarm rate that it states, shared by Bonferroni among all figures compared here.
+
+Legend: K models of a sample, N targets, s figures of a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.nn import functional
+
+from tests.worker.test_engine_vmapped import DATA
+from tests.worker.test_recipe_resnet9 import SMALL
+from worker.data import digits
+from worker.plan import Plan
+from worker.recipes import cifar10_5k_resnet9, digits_mlp
+from worker.training import Margins, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from worker.data import Dataset
+    from worker.models import Recipe
+
+FALSE_ALARM = 1e-6
+"""The chance that any comparison of this file fails though all engines are alike; from other seeds, or on another processor."""
+
+FIGURES = 5
+PAIRS = ("batched, digits", "vmapped, digits", "vmapped, photographs")
+
+
+def altered(inputs_nd: torch.Tensor, examples_B: torch.Tensor) -> torch.Tensor:
+    return inputs_nd[examples_B]
+
+
+def loss(
+    model: Callable[[torch.Tensor], torch.Tensor], inputs_Bd: torch.Tensor, labels_B: torch.Tensor
+) -> torch.Tensor:
+    return functional.cross_entropy(model(inputs_Bd), labels_B)
+
+
+def optimizer(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, digits_mlp.SETTINGS.learning_rate, momentum=digits_mlp.SETTINGS.momentum)
+
+
+class Contest:
+    """A recipe on its data: what a sample of its models is like by one engine or another."""
+
+    def __init__(self, recipe: object, data: Dataset, K: int) -> None:
+        self.recipe, self.data, self.K = cast("Recipe", recipe), data, K
+
+    def figures(self, engine: str, sample: int) -> NDArray[np.float64]:
+        """Return mean, low, middle and high margin over the targets, and mean loss, of a sample's models: (K, s)."""
+        plan = Plan(self.recipe.NAME, split="open", public=2 * self.K, ranking=4, group=self.K, engine=engine)
+        # The first run of each subset alone: two runs of one subset are not independent.
+        numbers = [2 * subset for subset in range(sample * self.K, (sample + 1) * self.K)]
+        found: Margins = Trainer(plan, self.recipe, self.data, None).train_group(numbers)
+        low_K, middle_K, high_K = np.quantile(found.margins_KN, (0.05, 0.5, 0.95), axis=1)
+        figures_Ks = np.column_stack([found.margins_KN.mean(axis=1), low_K, middle_K, high_K, found.loss_K])
+        assert figures_Ks.shape == (self.K, FIGURES)
+        return figures_Ks
+
+
+def p_value(one_Ks: NDArray[np.float64], other_Ks: NDArray[np.float64]) -> float:
+    """Return the p-value of the figure that differs most, times the number of all figures compared in this file."""
+    columns = zip(one_Ks.T, other_Ks.T, strict=True)
+    p_s = [float(stats.mannwhitneyu(one_K, other_K, method="exact").pvalue) for one_K, other_K in columns]
+    return min(p_s) * FIGURES * len(PAIRS)
+
+
+@pytest.fixture
+def contest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Contest:
+    if "photographs" in request.node.callspec.id:
+        settings = cast("Any", {"epochs": 6, "batch_size": 8, "learning_rate": 0.1})
+        monkeypatch.setattr(cifar10_5k_resnet9, "SETTINGS", replace(SMALL, **settings))
+        return Contest(cifar10_5k_resnet9, DATA, K=15)
+    # With the parts of a loop that the engine for any model asks for, which knows no decay but that of an optimizer.
+    monkeypatch.setattr(digits_mlp, "SETTINGS", replace(digits_mlp.SETTINGS, epochs=6, weight_decay=0.0))
+    parts = {"altered": altered, "loss": loss, "optimizer": optimizer}
+    return Contest(SimpleNamespace(**vars(digits_mlp) | parts), digits(), K=20)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_margins_are_distributed_alike_after_training(pair: str, contest: Contest) -> None:
+    engine, _, _ = pair.partition(", ")
+    assert p_value(contest.figures("sequential", 0), contest.figures(engine, 1)) > FALSE_ALARM
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if "digits" in pair])
+def test_four_fifths_of_the_learning_rate_would_be_noticed(
+    pair: str, contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The means of the two samples are ten of their standard deviations apart, so that every model of one is below all others."""
+    engine, _, _ = pair.partition(", ")
+    expected_Ks = contest.figures("sequential", 0)
+    slower = replace(digits_mlp.SETTINGS, learning_rate=0.8 * digits_mlp.SETTINGS.learning_rate)
+    monkeypatch.setattr(digits_mlp, "SETTINGS", slower)
+    assert p_value(expected_Ks, contest.figures(engine, 1)) < FALSE_ALARM
