@@ -78,12 +78,24 @@ class Outcome(NamedTuple):
     spectrum: float
 
 
+class World(NamedTuple):
+    """A population, its masks as numbers, a file of scores of standard deviation 1, its predictions, a basis of the effects."""
+
+    population: Population
+    masks_Pn: NDArray[np.float32]
+    file_nN: Floats
+    first_PN: Floats
+    basis_nN: Floats
+
+
 @cache
-def world(level: float) -> tuple[Population, NDArray[np.float32], Floats]:
-    """Return a population, its masks as numbers, and a file of this large-M value with columns of standard deviation 1."""
+def world(level: float) -> World:
+    """Return a world whose file has this large-M value."""
     population = Population.simulated(21, n=n, N=N)
     file_nN = population.tuned(alike(np.random.default_rng(22), (n, N), own=0.2), level)
-    return population, population.masks_Pn.astype(np.float32), file_nN / file_nN.std(axis=0)
+    file_nN /= file_nN.std(axis=0)
+    masks_Pn = population.masks_Pn.astype(np.float32)
+    return World(population, masks_Pn, file_nN, masks_Pn @ file_nN, np.linalg.qr(population.effects_nN).Q)
 
 
 @cache
@@ -92,18 +104,17 @@ def outcomes(attack: str, level: float, k: int, count: int) -> tuple[Outcome, ..
 
 
 def attacked(attack: str, level: float, k: int, rng: np.random.Generator) -> Outcome:
-    population, masks_Pn, file_nN = world(level)
-    basis_nN = np.linalg.qr(population.effects_nN).Q
+    population, masks_Pn, file_nN, first_PN, basis_nN = world(level)
     vectors_nk = rng.normal(size=(n, k))
     vectors_nk -= basis_nN @ (basis_nN.T @ vectors_nk)
     hidden_M, others_P = np.split(rng.permutation(len(masks_Pn)), [M])
     hidden = Hidden(unit_ranks(population.margins_PN[hidden_M].T))
-    first_MN = masks_Pn[hidden_M] @ file_nN
+    first_MN = first_PN[hidden_M]
     weights = ATTACKS[attack](hidden, first_MN, masks_Pn[hidden_M] @ vectors_nk)
-    last_nN = weights[0] * file_nN + (vectors_nk @ weights[1:])[:, None]
-    before, after = hidden.answer(first_MN), hidden.answer(masks_Pn[hidden_M] @ last_nN)
+    last_PN = masks_Pn @ (weights[0] * file_nN + (vectors_nk @ weights[1:])[:, None])
+    before, after = hidden.answer(first_MN), hidden.answer(last_PN[hidden_M])
     others = Hidden(unit_ranks(population.margins_PN[others_P].T))
-    elsewhere = others.answer(masks_Pn[others_P] @ last_nN) - others.answer(masks_Pn[others_P] @ file_nN)
+    elsewhere = others.answer(last_PN[others_P]) - others.answer(first_PN[others_P])
     spectrum = margin_spectrum(population.margins_PN[hidden_M]).attempts
     level = max(before, 0.0)
     bound = math.sqrt(level**2 + k * spectrum / (M - 1)) - level
@@ -116,10 +127,10 @@ def summary(found: tuple[Outcome, ...]) -> tuple[Outcome, Outcome]:
 
 
 def test_the_answers_are_the_published_ones() -> None:
-    population, masks_Pn, file_nN = world(0.4)
+    population, masks_Pn, file_nN, first_PN, _ = world(0.4)
     truth = GroundTruth(population.masks_Pn[:M], population.margins_PN[:M])
     hidden = Hidden(unit_ranks(population.margins_PN[:M].T))
-    assert hidden.answer(masks_Pn[:M] @ file_nN) == round(truth.score(file_nN).lds, DECIMALS)
+    assert hidden.answer(first_PN[:M]) == round(truth.score(file_nN).lds, DECIMALS)
     vector_n = np.random.default_rng(24).normal(size=(n, 1))
     lds = truth.score(np.repeat(vector_n, N, axis=1)).lds
     assert hidden.answers(masks_Pn[:M] @ vector_n) == pytest.approx([lds], abs=0.5001 * 10**-DECIMALS)

@@ -86,7 +86,11 @@ def random_predictions(
 
 @pytest.mark.parametrize(
     ("M", "n", "components", "explained", "bar"),
-    [(1000, 5000, 1, 1.0, 0.98), (1000, 5000, 5, 0.5, 0.98), (800, 1200, 1, 1.0, 0.96)],
+    [
+        pytest.param(1000, 5000, 1, 1.0, 0.98, marks=pytest.mark.slow),
+        pytest.param(1000, 5000, 5, 0.5, 0.98, marks=pytest.mark.slow),
+        (800, 1200, 1, 1.0, 0.96),
+    ],
     ids=["one component, all explained", "five components, half explained", "the size of the digits benchmark"],
 )
 def test_files_of_random_scores_are_called_random(
