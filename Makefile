@@ -56,7 +56,7 @@ system:
 	  || { echo "Install$$missing, then try again."; exit 1; }
 
 setup: system ## install everything that developers need: system packages, and the rest into .venv
-	@$(MAKE) --no-print-directory $(VENV)/.dev $(VENV)/.references
+	@$(MAKE) --silent $(VENV)/.dev $(VENV)/.references
 
 demo: $(VENV)/.run ## train, publish, score six methods, and serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app demo --port $(PORT)
