@@ -202,7 +202,7 @@ def test_one_more_than_may_wait_is_answered_at_once(desk: Desk) -> None:
     submission_id = desk.reserve(1)
     waits = Waits(1)
     with waits.one("192.0.2.1"), _transactions(desk.database) as seen:
-        assert _show(desk, submission_id, FOR_EVER, waits).state == "uploading"
+        assert _show(desk, submission_id, PATIENCE_SECONDS, waits).state == "uploading"
     assert len(seen.begun) == 1
     with waits.one("192.0.2.2"), _transactions(desk.database) as seen:
         _show(desk, submission_id, 0.01, waits)

@@ -92,7 +92,7 @@ def test_it_can_be_made_again_by_the_path_of_its_recipe(written: Path, monkeypat
 def test_its_kit_is_for_everyone_to_read(written: Path) -> None:
     kit = written / "flowers" / "public" / "kit"
     plain = written / "flowers.py"  # written as any file is
-    assert {path.stat().st_mode for path in kit.iterdir()} == {plain.stat().st_mode}
+    assert {path.stat().st_mode for path in kit.iterdir() if path.is_file()} == {plain.stat().st_mode}
     assert kit.stat().st_mode == kit.parent.stat().st_mode
 
 
