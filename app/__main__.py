@@ -33,19 +33,20 @@ cli.add_typer(people.token, name="token")
 cli.command()(upkeep.rescore)
 cli.command()(upkeep.doctor)
 
+BACKLOG = 2048
+"""Connections that wait to be accepted, as many as uvicorn lets wait."""
 
-def _bind(host: str, port: int) -> socket.socket:
+
+def _listen(host: str, port: int) -> socket.socket:
     """Take a port before anything else is begun; port 0 takes a free one."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        bound.bind((host, port))
+        # It listens from now on, since a port that is only bound may be bound by others too; early requests wait for the start.
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        bound.close()
         raise fail(
             RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
         ) from None
-    return bound
 
 
 @cli.command()
@@ -60,15 +61,18 @@ def serve(
     from app.main import create_app  # noqa: PLC0415
     from app.rooms import Rooms  # noqa: PLC0415
 
-    bound = _bind(host, port)
+    listener = _listen(host, port)
     settings, database = open_database()
     database.close()
+    port = listener.getsockname()[1]
     if "public_url" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"public_url": f"http://localhost:{bound.getsockname()[1]}"})
+        settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
     try:
         rooms = Rooms.open(settings)
     except RuntimeError as error:
         raise fail(error) from None
+    if not settings.public_url.endswith(f":{port}"):
+        typer.echo(f"The server listens on {host}, port {port}.")
     typer.echo(f"The site is at {settings.public_url}. Ctrl-C ends it.")
     config = uvicorn.Config(
         create_app(rooms),
@@ -81,10 +85,10 @@ def serve(
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
-    with bound, suppress(KeyboardInterrupt):
-        server.run(sockets=[bound])
+    with listener, suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
     if not server.started:
-        raise typer.Exit(1)
+        raise typer.Exit(3)  # as uvicorn ends when it could not start
 
 
 @cli.command()
@@ -107,7 +111,7 @@ def demo(
     ] = None,
 ) -> None:
     """Train a benchmark, publish it and one that ships, submit six baselines, and serve the site until Ctrl-C."""
-    _bind("127.0.0.1", port).close()
+    _listen("127.0.0.1", port).close()
     settings, database = open_database()
     show = Demo(settings, database, port)
     boards = (BENCHMARK, PRACTICE) if everything else (BENCHMARK,)

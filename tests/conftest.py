@@ -5,6 +5,7 @@ They are one plugin, and not imported into the conftest.py of each folder, so th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SERVED = {"acceptance", "app", "browser", "client", "hostile", "worker"}
 MAX_UPLOAD_BYTES = 1_000_000
+
+for name in [name for name in os.environ if name.startswith("LDSBOARD_")]:
+    del os.environ[name]  # what somebody has set for a server of their own is none of the tests' business
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class Changes:
         """Set the events of all requests that wait for these submissions."""
         with self._lock:
             watchers = [watcher for changed in submission_ids for watcher in self._waiting.get(changed, ())]
-            for loop, event in watchers:  # under the lock: a loop is not closed while one of its requests still watches
+        for loop, event in watchers:
+            with suppress(
+                RuntimeError
+            ):  # the loop is closed, and with it the request; the change is committed all the same
                 loop.call_soon_threadsafe(event.set)
 
 

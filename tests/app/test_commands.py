@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import httpx
@@ -20,7 +20,8 @@ from app.db.accounts import Token, User
 from app.db.sessions import Database
 from app.services.accounts import authenticate
 from app.settings import Settings
-from tests.app.service import ROOT, Service, until
+from tests.app.ports import reserved_port
+from tests.app.service import PATIENCE_SECONDS, ROOT, Service, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,18 +127,33 @@ def test_port_0_takes_a_free_one_and_tells_it(tmp_path: Path) -> None:
     environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        said = re.fullmatch(
-            r"The site is at (http://localhost:[1-9][0-9]*)\. Ctrl-C ends it\.\n", server.stdout.readline()
-        )
-        assert said is not None
+        try:
+            said = re.fullmatch(
+                r"The site is at (http://localhost:[1-9][0-9]*)\. Ctrl-C ends it\.\n", server.stdout.readline()
+            )
+            assert said is not None
+            # It listens already: whoever asks waits until all is open.
+            assert httpx.get(f"{said[1]}/readyz", timeout=PATIENCE_SECONDS, trust_env=False).is_success
+        finally:
+            server.send_signal(signal.SIGINT)
+    assert server.returncode in {0, -signal.SIGINT}
 
-        def answers() -> bool:
-            with suppress(httpx.TransportError):
-                return httpx.get(f"{said[1]}/readyz", trust_env=False).is_success
-            return False
 
-        until(answers, "a server on the port that it told")
-        server.send_signal(signal.SIGINT)
+def test_of_two_servers_that_want_one_port_one_says_that_it_is_taken(tmp_path: Path) -> None:
+    with reserved_port() as port, ExitStack() as ending:
+        servers = []
+        for name in ("first", "second"):
+            command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+            environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path / name)}
+            servers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
+            ending.enter_context(servers[-1])
+            ending.callback(servers[-1].kill)
+        until(lambda: any(server.poll() is not None for server in servers), "the end of one of the two")
+        (refused,) = (server for server in servers if server.poll() is not None)
+        assert refused.returncode == 2
+        assert refused.stderr is not None
+        assert f"expected a free port, got 127.0.0.1:{port}" in refused.stderr.read()
+        assert httpx.get(f"http://localhost:{port}/healthz", timeout=PATIENCE_SECONDS, trust_env=False).is_success
 
 
 def test_the_demo_needs_a_port_that_it_can_name() -> None:

@@ -35,6 +35,7 @@ def test_every_page_opens_fits_and_has_nothing_grave(visitor: Visitor, dark: boo
     page = visitor.open("/", dark=dark)
     found = []
     for path in [*visitor.site.paths, "/nowhere"]:
+        assert visitor.troubles == []
         visitor.visit(page, path)
         assert page.locator("h1").count() == 1
         assert fits(page), path

@@ -209,7 +209,7 @@ def test_monotone_maps_of_margins_change_no_bit(
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    M, examples = 200, 1000
+    M, examples = 400, 1000
     rng = np.random.default_rng(7)
     masks, peaks, sizes = rng.random((M, examples)) < 0.5, [], []
     for targets in (2000, 8000):

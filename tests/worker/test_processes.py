@@ -39,7 +39,7 @@ def test_an_error_arrives_with_its_traceback() -> None:
 
 def test_a_killed_process_is_noticed() -> None:
     with pytest.raises(processes.ProcessError, match=r"exit code -9.*finished shards are kept"):
-        list(processes.run(prepare, [1, 13], 1))
+        list(processes.run(prepare, [1, 13], 2))
 
 
 def test_a_process_that_is_lost_between_two_tasks_is_noticed() -> None:

@@ -35,11 +35,12 @@ def killed(folder: Path, *options: str | Path) -> None:
     environment = os.environ | {"GATE": str(folder / "shards" / "models-*.npz"), "WAITING": str(waiting)}
     arguments = command("train", *options, "--shard-size", "5")
     with subprocess.Popen(arguments, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as run:
-        while not list(waiting.iterdir()):
-            with pytest.raises(subprocess.TimeoutExpired):  # it must not end by itself
-                run.wait(0.01)
-        started = children(run.pid)
-        run.send_signal(signal.SIGKILL)
+        try:
+            until(lambda: list(waiting.iterdir()) or run.poll() is not None, "a process that waits to train")
+            assert run.poll() is None  # it must not end by itself
+            started = children(run.pid)
+        finally:
+            run.send_signal(signal.SIGKILL)
     assert {int(path.name) for path in waiting.iterdir()} <= started
     try:
         until(lambda: not any(map(alive, started)), "the end of the processes that trained")
