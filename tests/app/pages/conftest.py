@@ -83,7 +83,7 @@ def enter(board: Service, provider: Provider) -> Iterator[Callable[[str], Signed
     there: list[SignedIn] = []
 
     def sign_in(subject: str) -> SignedIn:
-        provider.current = {"sub": subject, "preferred_username": subject}
+        provider.sign_in(subject, subject)
         there.append(SignedIn(board))
         return there[-1]
 

@@ -30,11 +30,15 @@ class Provider:
     def __init__(self) -> None:
         self.key = RSAKey.generate_key(2048, parameters={"kid": "one"})
         self.shown = self.key
-        self.current: dict[str, Any] = {"sub": "1", "preferred_username": "ada"}
-        self.lies: dict[str, Any] = {}
+        self.sign_in("1", "ada")
         self.codes: dict[str, dict[str, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def sign_in(self, subject: str, name: str) -> None:
+        """Know somebody as who is signed in from now on, and tell the truth of them."""
+        self.current: dict[str, Any] = {"sub": subject, "preferred_username": name}
+        self.lies: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

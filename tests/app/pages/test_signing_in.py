@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def honest(provider: Provider) -> None:
-    provider.current = {"sub": "1", "preferred_username": "ada"}
-    provider.lies = {}
+    provider.sign_in("1", "ada")
 
 
 def _browser(board: Service) -> httpx.Client:
