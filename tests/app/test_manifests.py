@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.services.publication import PublishError
+from ldsboard.manifest import BundleError, Manifest
 from tests.app.benchmarks import publish, write_benchmark
 
 if TYPE_CHECKING:
@@ -47,6 +48,18 @@ def test_a_manifest_that_does_not_fit_is_refused(
     with pytest.raises(ValueError, match=r"expected|unusable"):
         publish(database, tmp_path / "published", folder)
     assert not (tmp_path / "published").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["kit/../../hidden/hidden.json", "/etc/hostname", "kit\\..\\..\\hidden.json", "C:hidden.json"]
+)
+def test_a_file_outside_of_the_folder_is_no_part_of_a_manifest(toy: Example, tmp_path: Path, name: str) -> None:
+    members = json.loads((toy.folder / "public" / "benchmark.json").read_text())
+    members["files"][name] = "0" * 64
+    path = tmp_path / "benchmark.json"
+    path.write_text(json.dumps(members))
+    with pytest.raises(BundleError, match="an unusable files"):
+        Manifest.read(path)
 
 
 def test_hidden_arrays_are_always_verified_and_their_seed_never_repeated(
