@@ -22,7 +22,6 @@ from tests.app.service import npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
     from pathlib import Path
 
     from tests.app.pages.conftest import Site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import httpx
@@ -52,6 +53,8 @@ def test_wrong_method_names_the_right_ones(site: Site) -> None:
 def test_every_answer_is_protected(site: Site, path: str) -> None:
     headers = site.browser.get(path).headers
     assert {name: headers[name] for name in HEADERS} == HEADERS
+    # What is not named is allowed from nowhere.
+    assert "default-src 'none'" in re.split("; *", headers["Content-Security-Policy"])
 
 
 def _rename(service: Service, table: str, name: str) -> None:
