@@ -33,16 +33,13 @@ cli.add_typer(people.token, name="token")
 cli.command()(upkeep.rescore)
 cli.command()(upkeep.doctor)
 
-BACKLOG = 2048
-"""Connections that wait to be accepted, as many as uvicorn lets wait."""
-
 
 def _listen(host: str, port: int) -> socket.socket:
     """Take a port before anything else is begun; port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # It listens from now on, since a port that is only bound may be bound by others too; early requests wait for the start.
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise fail(
             RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
@@ -65,13 +62,14 @@ def serve(
     settings, database = open_database()
     database.close()
     port = listener.getsockname()[1]
-    if "public_url" not in settings.model_fields_set:
+    given = "public_url" in settings.model_fields_set
+    if not given:
         settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
     try:
         rooms = Rooms.open(settings)
     except RuntimeError as error:
         raise fail(error) from None
-    if not settings.public_url.endswith(f":{port}"):
+    if given:
         typer.echo(f"The server listens on {host}, port {port}.")
     typer.echo(f"The site is at {settings.public_url}. Ctrl-C ends it.")
     config = uvicorn.Config(

@@ -38,20 +38,12 @@ class Changes:
                 if not self._waiting[submission_id]:
                     del self._waiting[submission_id]
 
-    @property
-    def watched(self) -> set[str]:
-        """The submissions that somebody waits for."""
-        with self._lock:
-            return set(self._waiting)
-
     def announce(self, submission_ids: Iterable[str]) -> None:
         """Set the events of all requests that wait for these submissions."""
         with self._lock:
             watchers = [watcher for changed in submission_ids for watcher in self._waiting.get(changed, ())]
         for loop, event in watchers:
-            with suppress(
-                RuntimeError
-            ):  # the loop is closed, and with it the request; the change is committed all the same
+            with suppress(RuntimeError):  # a closed loop has no request that still waits
                 loop.call_soon_threadsafe(event.set)
 
 

@@ -109,7 +109,6 @@ def test_a_long_poll_answers_at_a_change_or_when_its_time_is_over(service: Servi
         changed = threads.submit(service.client.get, address, params={"wait": PATIENCE_SECONDS})
         connection.sendall(content[-1:])
         assert changed.result().json()["state"] != "uploading"
-        assert changed.result().elapsed.total_seconds() < PATIENCE_SECONDS
 
 
 def _in_state_of_any(service: Service, owner: str) -> Submission:

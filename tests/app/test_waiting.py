@@ -160,7 +160,7 @@ def test_a_change_of_state_is_announced_when_it_is_committed(desk: Desk) -> None
     assert shown.state == "expired"
     looks = [asked for asked in seen.begun if len(asked) == 1 and "FROM submission" in asked[0][0]]
     assert len(looks) == 2  # nobody looks for what was rolled back, or for another submission
-    assert not desk.database.changes.watched
+    assert not desk.database.changes._waiting
 
 
 @pytest.mark.usefixtures("unannounced")
