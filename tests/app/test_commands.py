@@ -115,6 +115,7 @@ def test_benchmarks_are_published_and_listed(data_dir: Path, toy: Example, open_
     assert data_dir.is_dir()
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals) -> None:
     with Service(tmp_path) as service:
@@ -122,6 +123,7 @@ def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals
         assert service.log.read_text() == f"The site is at {service.url}. Ctrl-C ends it.\n"
 
 
+@pytest.mark.server
 def test_port_0_takes_a_free_one_and_tells_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "app", "serve", "--port", "0"]
     environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path)}
@@ -139,6 +141,7 @@ def test_port_0_takes_a_free_one_and_tells_it(tmp_path: Path) -> None:
     assert server.returncode in {0, -signal.SIGINT}
 
 
+@pytest.mark.server
 def test_of_two_servers_that_want_one_port_one_says_that_it_is_taken(tmp_path: Path) -> None:
     with reserved_port() as port, ExitStack() as ending:
         servers = []

@@ -123,6 +123,7 @@ def test_a_damaged_benchmark_is_named(desk: Desk, scored: str) -> None:
     assert finding.startswith("toy version 1 cannot be read: ")
 
 
+@pytest.mark.server
 def test_the_command_mends_only_while_no_server_runs(tmp_path: Path, toy: Example) -> None:
     with Service(tmp_path) as service:
         service.publish(toy.folder)

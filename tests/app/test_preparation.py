@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
 
 
+@pytest.mark.server
 def test_the_service_prepares_what_is_current_at_its_start_and_what_an_upload_is_for_when_that_begins(
     tmp_path: Path,
 ) -> None:

@@ -35,6 +35,8 @@ TABLE = """
 | 1, 2, 3, nan | 01 02 12 23 | ProblemError | nan | 0.999999 | - |
 | 1, 2, 3, 5 | 0 02 13 123 | 1 | - | 0.999999 | 0.999999 |
 """
+pytestmark = pytest.mark.slow
+
 LIBRARIES = ("dattri", "quanda", "torchmetrics")
 VERSIONS = {"dattri": "0.3.0", "quanda": "0.5.0", "torchmetrics": "1.9.0"}
 PROBLEMS = 20
