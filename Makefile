@@ -57,7 +57,7 @@ system:
 	[ -n "$$missing" ] || exit 0; \
 	echo "Installing Debian's packages$$missing."; \
 	[ "$$(id -u)" = 0 ] && as=env || as='sudo -n'; \
-	[ -e /etc/postgresql-common/createcluster.conf ] || { $$as mkdir -p /etc/postgresql-common && \
+	[ "$${missing##* }" != postgresql ] || [ -e /etc/postgresql-common/createcluster.conf ] || { $$as mkdir -p /etc/postgresql-common && \
 	  echo 'create_main_cluster = false' | $$as tee /etc/postgresql-common/createcluster.conf >/dev/null; }; \
 	$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
 	  || { echo "Install$$missing, then try again."; exit 1; }

@@ -214,8 +214,10 @@ def test_the_keyboard_alone_sends_a_file(visitor: Visitor, board: Board, calls: 
                 return
         raise AssertionError(f"expected the keyboard to reach {label}")
 
-    tab_to("Score file")
     with page.expect_file_chooser() as chooser:
+        # Playwright asks Chromium for its dialogs and does not wait for the answer; a key pressed meanwhile can overtake it.
+        # `tab_to` evaluates something in the page, and that takes the way of the request, behind it.
+        tab_to("Score file")
         page.keyboard.press("Space")
     content = npy(board.example.scores(1.2))
     chooser.value.set_files({"name": "scores.npy", "mimeType": "application/octet-stream", "buffer": content})
