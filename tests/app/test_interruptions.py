@@ -13,6 +13,7 @@ from sqlalchemy import select
 from starlette.requests import Request
 
 from app.api import bodies
+from app.api.submissions import MAX_WAIT_SECONDS
 from app.db.accounts import User
 from app.db.models import Submission
 from app.storage import Storage
@@ -104,7 +105,7 @@ def test_a_long_poll_answers_at_a_change_or_when_its_time_is_over(service: Servi
         address = f"/submissions/{_in_state(service, 'poller', 'uploading').id}"
         for wait in (0, 0.3):
             assert service.client.get(address, params={"wait": wait}).json()["state"] == "uploading"
-        changed = threads.submit(service.client.get, address, params={"wait": PATIENCE_SECONDS})
+        changed = threads.submit(service.client.get, address, params={"wait": MAX_WAIT_SECONDS})
         connection.sendall(content[-1:])
         assert changed.result().json()["state"] != "uploading"
 

@@ -14,7 +14,7 @@ from app.services import benchmarks
 from tests.app import crowd
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill
-from tests.app.service import Service, npy
+from tests.app.service import PATIENCE_SECONDS, Service, npy
 from tests.browser.chromium import launch
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Visitor:
             base_url=self.site.url,
         )
         self.pages.append(page)
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
         page.on("console", lambda message: self._note(message.type in ("error", "warning"), message.text))
         page.on("pageerror", lambda error: self._note(True, str(error)))
         page.on("request", lambda request: self._note(self._is_foreign(request.url), request.url))
