@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from app.api import accounts, benchmarks, health, one_shot, ownership, parts, problems, submissions
 from app.api.body_limit import BodyLimit
 from app.api.head import Head
+from app.api.query import PREFIX, check_query_names
 from app.dependencies import count_request
 from app.pages import site
 
@@ -39,7 +40,11 @@ def create_app(rooms: Rooms) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(count_request)], responses=problems.DESCRIBED)
+    api = APIRouter(
+        prefix=PREFIX,
+        dependencies=[Depends(count_request), Depends(check_query_names)],
+        responses=problems.DESCRIBED,
+    )
     api.include_router(benchmarks.router)
     api.include_router(one_shot.router)
     api.include_router(parts.router)

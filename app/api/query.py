@@ -1,0 +1,53 @@
+"""The names of query parameters: a call refuses those that it does not take, and those that are given twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from fastapi.routing import APIRoute
+
+
+PREFIX = "/api/v1"
+"""Where the API is."""
+
+
+async def check_query_names(request: Request) -> None:
+    """Refuse unknown and repeated query parameters: a misspelt ``dry_run`` must not become a counted submission.
+
+    Known are the parameters that the description of the API names for this call.
+
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``, with the names.
+    """
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if not counts:
+        return
+    known = _known_names(request)
+    allowed = f"only the query parameters {', '.join(known)}" if known else "no query parameters"
+    if unknown := [name for name in counts if name not in known]:
+        close = dict.fromkeys(match for name in unknown for match in get_close_matches(name, known, 1))
+        hint = f"Did you mean {', '.join(close)}? " if close else ""
+        raise _refused(allowed, unknown, f"{hint}Nothing was done.")
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        raise _refused("each query parameter once", repeated, "Give each of these once. Nothing was done.")
+
+
+def _known_names(request: Request) -> list[str]:
+    route: APIRoute = request.scope["route"]
+    path = PREFIX + route.path_format.removeprefix(PREFIX)  # a router that another includes names its own part
+    call: dict[str, Any] = request.app.openapi()["paths"][path][request.method.lower()]
+    return [parameter["name"] for parameter in call.get("parameters", ()) if parameter["in"] == "query"]
+
+
+def _refused(expected: str, names: list[str], hint: str) -> ProblemError:
+    got = ", ".join(repr(name[:40]) for name in names[:5])
+    return ProblemError("request.invalid", expected=expected, got=got, hint=hint)
