@@ -26,7 +26,10 @@ IPV6_PREFIX = 64
 
 
 class Rates:
-    """Counts the requests of one server process, over a sliding minute."""
+    """Counts the requests of one server process, over a sliding minute.
+
+    The minute before counts by its share, rounded down: one request more than the limit may pass as a minute of the clock begins.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self._item = RateLimitItemPerMinute(per_minute)

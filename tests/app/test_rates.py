@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +14,43 @@ from app.rates import Rates, Waits
 from tests.app.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+MANY = 10
+"""Requests of a test that are more than any of its limits."""
+
+
+def _allowed(answers: Iterable[bool]) -> int:
+    """Count the requests that are allowed before one is refused; a test without a refusal fails.
+
+    One more than the limit may be: the counter weighs the minute before by its share and rounds down, so that one request
+    becomes free as soon as a minute of the clock begins.
+    """
+    answers = iter(answers)
+    allowed = sum(1 for _ in takewhile(bool, answers))
+    assert allowed < MANY
+    return allowed
+
+
+def _counted(rates: Rates, kind: str, who: str) -> bool:
+    try:
+        rates.count(kind, who)
+    except RateError:
+        return False
+    return True
+
+
+def _count_many(rates: Rates, kind: str, who: str) -> None:
+    for _ in range(MANY):
+        rates.count(kind, who)
 
 
 def test_one_request_too_many_is_told_when_to_come_again() -> None:
     rates = Rates(3)
-    for _ in range(3):
-        rates.count("address", "192.0.2.1")
+    assert _allowed(_counted(rates, "address", "192.0.2.1") for _ in range(MANY)) in {3, 4}
     with pytest.raises(RateError) as refused:
-        rates.count("address", "192.0.2.1")
+        _count_many(rates, "address", "192.0.2.1")
     assert refused.value.retry_after is not None
     assert 1 <= refused.value.retry_after <= 60
     rates.count("address", "192.0.2.2")
@@ -30,10 +59,7 @@ def test_one_request_too_many_is_told_when_to_come_again() -> None:
 
 def test_a_whole_network_of_ipv6_is_one_caller() -> None:
     rates = Rates(2)
-    rates.count("address", "2001:db8:0:1::1")
-    rates.count("address", "2001:db8:0:1:ffff::2")
-    with pytest.raises(RateError):
-        rates.count("address", "2001:db8:0:1::3")
+    assert _allowed(_counted(rates, "address", f"2001:db8:0:1::{number}") for number in range(MANY)) in {2, 3}
     rates.count("address", "2001:db8:0:2::1")
 
 
@@ -60,19 +86,20 @@ def _from(number: int) -> dict[str, str]:
     return {"X-Forwarded-For": f"192.0.2.{number}"}
 
 
-@pytest.mark.serial  # the requests must come within a minute
+@pytest.mark.serial  # the requests must come within a quarter of a minute
 def test_the_server_refuses_one_request_too_many_on_the_api_and_the_pages_whatever_address_it_names(
     tmp_path: Path,
 ) -> None:
     with Service(tmp_path, requests_per_minute=4, trusted_proxies="10.0.0.0/8") as service:
-        codes = [service.client.get("/benchmarks", headers=_from(number)).status_code for number in range(6)]
-        assert codes == [200] * 4 + [429] * 2
-        refused = service.client.get("/benchmarks")
+        answers = [service.client.get("/benchmarks", headers=_from(number)) for number in range(MANY)]
+        assert _allowed(answer.status_code == 200 for answer in answers) in {4, 5}
+        refused = next(answer for answer in answers if answer.status_code != 200)
+        assert refused.status_code == 429
         assert refused.json()["code"] == "rate.exceeded"
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
-        page = service.client.get(f"{service.url}/")
-        assert page.status_code == 429
-        assert "Too many requests" in page.text
+        pages = [service.client.get(f"{service.url}/") for _ in range(2)]  # of two, the clock may have freed one
+        assert pages[-1].status_code == 429
+        assert "Too many requests" in pages[-1].text
         assert service.client.get(f"{service.url}/healthz").status_code == 200
 
 
@@ -93,5 +120,5 @@ def test_a_forwarded_address_is_believed_from_trusted_proxies_and_a_user_counted
         codes = [service.client.get("/benchmarks", headers=_from(number)).status_code for number in range(4)]
         assert codes == [200] * 4
         user = {"Authorization": f"Bearer {service.token('ann')}"}
-        codes = [service.client.get("/users/me", headers=user | _from(4 + number)).status_code for number in range(3)]
-        assert codes == [200, 200, 429]
+        answers = (service.client.get("/users/me", headers=user | _from(4 + number)) for number in range(MANY))
+        assert _allowed(answer.status_code == 200 for answer in answers) in {2, 3}
