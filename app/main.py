@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import accounts, benchmarks, health, one_shot, ownership, parts, problems, submissions
-from app.api.body_limit import BodyLimit
-from app.api.head import Head
-from app.api.query import PREFIX, check_query_names
-from app.dependencies import count_request
+from app.api import accounts, benchmarks, editing, health, multipart_upload, single_upload, submissions
 from app.pages import site
+from app.web import problem_responses
+from app.web.body_limit import BodyLimit
+from app.web.dependencies import count_request
+from app.web.head import Head
+from app.web.query_parameters import PREFIX, check_query_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.rooms import Rooms
+    from app.context import AppContext
 
 
-def create_app(rooms: Rooms) -> FastAPI:
-    """Return the application; it starts to work in its rooms when it is started, and closes them at its end."""
+def create_app(context: AppContext) -> FastAPI:
+    """Return the application; it starts to work in its context when it is started, and closes them at its end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.rooms = rooms
-        rooms.start()
+        app.state.context = context
+        context.start()
         yield
-        rooms.close()
+        context.close()
 
     app = FastAPI(
         title="LDSBoard",
@@ -39,21 +40,21 @@ def create_app(rooms: Rooms) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
-    problems.install(app)
+    problem_responses.install_problem_handlers(app)
     api = APIRouter(
         prefix=PREFIX,
         dependencies=[Depends(count_request), Depends(check_query_names)],
-        responses=problems.DESCRIBED,
+        responses=problem_responses.DESCRIBED,
     )
     api.include_router(benchmarks.router)
-    api.include_router(one_shot.router)
-    api.include_router(parts.router)
+    api.include_router(single_upload.router)
+    api.include_router(multipart_upload.router)
     api.include_router(submissions.router)
-    api.include_router(ownership.router)
+    api.include_router(editing.router)
     api.include_router(accounts.router)
     app.include_router(api)
     app.include_router(health.router)
     app.add_middleware(Head)
     app.add_middleware(BodyLimit)
-    site.install(app, rooms.settings)
+    site.install(app, context.settings)
     return app

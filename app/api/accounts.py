@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path
 from pydantic import BaseModel, Field
 
+from app.accounts import audit, quotas, tokens
+from app.accounts.audit import Action
 from app.db.accounts import Role, Scope, Token, User
-from app.dependencies import Caller, Managing, Reading, TheActor, TheRooms, Writing
-from app.services import audit, quotas, tokens
-from app.services.audit import Action
+from app.web.dependencies import ActorDep, ContextDep, CurrentUser, ManagingUser, ReadSession, WriteSession
 
 router = APIRouter(tags=["account"])
 
@@ -73,10 +73,10 @@ class NewToken(BaseModel, extra="forbid"):
 
 
 @router.get("/users/me")
-def show_account(caller: Caller, rooms: TheRooms, session: Reading) -> AccountView:
+def show_account(caller: CurrentUser, context: ContextDep, session: ReadSession) -> AccountView:
     """Show whose token this is, what it allows, and what its user has on the server."""
     user, token = session.get_one(User, caller.id), session.get_one(Token, caller.token_id)
-    used, limits = quotas.usage(session, caller.id), rooms.quotas
+    used, limits = quotas.usage(session, caller.id), context.quotas
     usage = UsageView(**used._asdict(), bytes_limit=limits.bytes or None, uploads_limit=limits.uploads or None)
     return AccountView(
         name=user.name, role=caller.role, created_at=user.created_at, token=TokenView.of(token), usage=usage
@@ -84,14 +84,14 @@ def show_account(caller: Caller, rooms: TheRooms, session: Reading) -> AccountVi
 
 
 @router.get("/tokens")
-def list_tokens(caller: Caller, session: Reading) -> list[TokenView]:
+def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
     """List your tokens, the oldest first."""
     return [TokenView.of(token) for token in tokens.listed(session, caller.id)]
 
 
 @router.post("/tokens", status_code=201)
 def create_token(
-    caller: Managing, actor: TheActor, session: Writing, wanted: Annotated[NewToken, Body()]
+    caller: ManagingUser, actor: ActorDep, session: WriteSession, wanted: Annotated[NewToken, Body()]
 ) -> NewTokenView:
     """Create a token of yours, which only this answer shows; its name is unique, so a repeated call makes no second."""
     for scope in wanted.scopes:
@@ -104,12 +104,12 @@ def create_token(
         scopes=wanted.scopes,
         expires_at=tokens.lifetime(wanted.days, creator),
     )
-    audit.note(session, actor, Action.TOKEN_CREATED, caller.name, token=token.name, scopes=token.scopes)
+    audit.record_action(session, actor, Action.TOKEN_CREATED, caller.name, token=token.name, scopes=token.scopes)
     return NewTokenView(**TokenView.of(token).model_dump(), token=value)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(caller: Managing, actor: TheActor, session: Writing, token_id: TokenId) -> None:
+def revoke_token(caller: ManagingUser, actor: ActorDep, session: WriteSession, token_id: TokenId) -> None:
     """Revoke a token of yours, at once."""
     token = tokens.revoke(session, caller.id, token_id=token_id)
-    audit.note(session, actor, Action.TOKEN_REVOKED, caller.name, token=token.name)
+    audit.record_action(session, actor, Action.TOKEN_REVOKED, caller.name, token=token.name)

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
-from app.dependencies import Reading, TheRooms, WhichVersion
-from app.services import benchmarks, leaderboard
-from app.services.views import BenchmarkView, LeaderboardView
+from app.benchmarks import catalog
+from app.leaderboard.schemas import BenchmarkView, LeaderboardView
+from app.leaderboard.views import benchmark_view, leaderboard_view
+from app.web.dependencies import ContextDep, ReadSession, VersionNumber
 
 router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
 COLUMNS = [
@@ -37,51 +38,53 @@ COLUMNS = [
 
 
 @router.get("")
-def list_benchmarks(session: Reading) -> list[BenchmarkView]:
+def list_benchmarks(session: ReadSession) -> list[BenchmarkView]:
     """List the benchmarks in their current versions."""
-    return [leaderboard.benchmark_view(session, version) for version in benchmarks.current(session)]
+    return [benchmark_view(session, version) for version in catalog.current_versions(session)]
 
 
 @router.get("/{name}")
-def show_benchmark(session: Reading, name: str, version: WhichVersion = None) -> BenchmarkView:
+def show_benchmark(session: ReadSession, name: str, version: VersionNumber = None) -> BenchmarkView:
     """Show one benchmark."""
-    return leaderboard.benchmark_view(session, benchmarks.find(session, name, version))
+    return benchmark_view(session, catalog.find_version(session, name, version))
 
 
 @router.get("/{name}/public.npz", response_class=FileResponse)
-def download_public(rooms: TheRooms, session: Reading, name: str, version: WhichVersion = None) -> FileResponse:
+def download_public(
+    context: ContextDep, session: ReadSession, name: str, version: VersionNumber = None
+) -> FileResponse:
     """Download the public subsets (packed bits, little order), margins, labels and images as one .npz file."""
-    return _download(rooms, session, name, version, "public.npz", "application/zip")
+    return _download(context, session, name, version, "public.npz", "application/zip")
 
 
 @router.get("/{name}/kit.zip", response_class=FileResponse)
-def download_kit(rooms: TheRooms, session: Reading, name: str, version: WhichVersion = None) -> FileResponse:
+def download_kit(context: ContextDep, session: ReadSession, name: str, version: VersionNumber = None) -> FileResponse:
     """Download the manifest and the kit: recipe, index files and reference models."""
-    return _download(rooms, session, name, version, "kit.zip", "application/zip")
+    return _download(context, session, name, version, "kit.zip", "application/zip")
 
 
 def _download(
-    rooms: TheRooms, session: Reading, name: str, number: int | None, file: str, media_type: str
+    context: ContextDep, session: ReadSession, name: str, number: int | None, file: str, media_type: str
 ) -> FileResponse:
-    version = benchmarks.find(session, name, number)
-    folder = benchmarks.folder_of(rooms.settings.benchmarks_dir, version.benchmark.name, version.version)
+    version = catalog.find_version(session, name, number)
+    folder = catalog.version_folder(context.settings.benchmarks_dir, version.benchmark.name, version.version)
     return FileResponse(folder / "downloads" / file, media_type=media_type, filename=f"{name}-{version.version}-{file}")
 
 
 @router.get("/{name}/leaderboard", response_model=LeaderboardView, responses={200: {"content": {"text/csv": {}}}})
 def show_leaderboard(
-    session: Reading,
+    session: ReadSession,
     name: str,
-    version: WhichVersion = None,
+    version: VersionNumber = None,
     format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002 -- the name in the interface
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> LeaderboardView | Response:
     """Show the ranked entries, best first, as JSON by pages or all of them as CSV."""
-    found = benchmarks.find(session, name, version)
+    found = catalog.find_version(session, name, version)
     if format == "csv":
-        return Response(_csv(leaderboard.view(session, found)), media_type="text/csv; charset=utf-8")
-    return leaderboard.view(session, found, after=after, limit=limit)
+        return Response(_csv(leaderboard_view(session, found)), media_type="text/csv; charset=utf-8")
+    return leaderboard_view(session, found, after=after, limit=limit)
 
 
 def _csv(view: LeaderboardView) -> str:

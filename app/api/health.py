@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from app.dependencies import Reading, TheRooms
+from app.web.dependencies import ContextDep, ReadSession
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["health"])
@@ -19,7 +19,7 @@ def alive() -> dict[str, str]:
 
 
 @router.get("/readyz")
-def ready(rooms: TheRooms, session: Reading) -> dict[str, str]:
+def ready(context: ContextDep, session: ReadSession) -> dict[str, str]:
     """Tell that the database has its schema and the files can be reached."""
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
@@ -30,7 +30,7 @@ def ready(rooms: TheRooms, session: Reading) -> dict[str, str]:
             got="none",
             hint="The operator should run: python -m app migrate",
         ) from None
-    if not rooms.storage.folder.is_dir():
+    if not context.storage.folder.is_dir():
         raise ProblemError(
             "internal.unready",
             expected="the folder of the uploaded files",

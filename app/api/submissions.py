@@ -11,14 +11,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
-from app.api.acceptance import shown
+from app.accounts.users import Account, authenticate
+from app.api.responses import shown
+from app.context import AppContext
 from app.db.models import FINAL, Submission
-from app.dependencies import Reading, TheRooms, Viewer, address_of
-from app.rooms import Rooms
-from app.services import results, visibility
-from app.services.accounts import Account, authenticate
-from app.services.comparison import compare
-from app.services.views import ComparisonView, SubmissionView
+from app.results import submission_views
+from app.results.comparison import compare
+from app.results.schemas import ComparisonView, SubmissionView
+from app.submissions import visibility
+from app.web.dependencies import ContextDep, OptionalUser, ReadSession, client_address
 
 router = APIRouter(tags=["submissions"])
 
@@ -31,8 +32,8 @@ MAX_WAIT_SECONDS = 60
 @router.get("/submissions/{submission_id}")
 async def show_submission(
     request: Request,
-    rooms: TheRooms,
-    viewer: Viewer,
+    context: ContextDep,
+    viewer: OptionalUser,
     submission_id: str,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait for a change")] = 0,
 ) -> SubmissionView:
@@ -40,33 +41,33 @@ async def show_submission(
 
     Of one address 20 requests may wait at a time; more are answered at once.
     """
-    with rooms.waits.one(address_of(request)) as may_wait:
+    with context.wait_limiter.one(client_address(request)) as may_wait:
         if wait == 0 or not may_wait:
-            return await run_in_threadpool(shown, rooms, submission_id, viewer)
+            return await run_in_threadpool(shown, context, submission_id, viewer)
         authorization = request.headers.get("authorization")
         deadline = time.monotonic() + wait
-        with rooms.database.changes.watch(submission_id) as changed:
-            before = now = await run_in_threadpool(_look, rooms, submission_id, authorization)
+        with context.database.changes.watch(submission_id) as changed:
+            before = now = await run_in_threadpool(_look, context, submission_id, authorization)
             while now == before and now.state not in FINAL and (left := deadline - time.monotonic()) > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), min(LOOK_SECONDS, left))
                 changed.clear()
-                now = await run_in_threadpool(_look, rooms, submission_id, authorization)
-    return await run_in_threadpool(_show_again, rooms, submission_id, authorization)
+                now = await run_in_threadpool(_look, context, submission_id, authorization)
+    return await run_in_threadpool(_show_again, context, submission_id, authorization)
 
 
-def _look(rooms: Rooms, submission_id: str, authorization: str | None) -> results.Standing:
+def _look(context: AppContext, submission_id: str, authorization: str | None) -> submission_views.Progress:
     """Return where a submission stands, if somebody may still see it."""
-    with rooms.database.read() as session:
+    with context.database.read() as session:
         viewer = _still(session, authorization)
-        return results.standing(session, visibility.find(session, submission_id, viewer))
+        return submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
 
 
-def _show_again(rooms: Rooms, submission_id: str, authorization: str | None) -> SubmissionView:
+def _show_again(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:
     """Return a submission as somebody may still see it."""
-    with rooms.database.read() as session:
+    with context.database.read() as session:
         viewer = _still(session, authorization)
-    return shown(rooms, submission_id, viewer)
+    return shown(context, submission_id, viewer)
 
 
 def _still(session: Session, authorization: str | None) -> Account | None:
@@ -75,17 +76,17 @@ def _still(session: Session, authorization: str | None) -> Account | None:
 
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)
-def download_per_target(session: Reading, viewer: Viewer, submission_id: str) -> Response:
+def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
     """Download Spearman's rho of every target on the public subsets."""
-    submission = visibility.find(session, submission_id, viewer)
-    return Response(results.per_target_npz(session, submission), media_type="application/zip")
+    submission = visibility.find_submission(session, submission_id, viewer)
+    return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")
 
 
 @router.get("/compare")
-def compare_submissions(session: Reading, viewer: Viewer, a: str, b: str) -> ComparisonView:
+def compare_submissions(session: ReadSession, viewer: OptionalUser, a: str, b: str) -> ComparisonView:
     """Compare two scored submissions to the same version: the paired difference of their LDS."""
 
     def of(submission_id: str) -> Submission:
-        return visibility.find(session, submission_id, viewer)
+        return visibility.find_submission(session, submission_id, viewer)
 
     return compare(session, of(a), of(b))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from app.dependencies import Reading
+from app.leaderboard import entries
+from app.pages.content.templates import render
 from app.pages.routing import Pages
-from app.pages.templates import render
-from app.services import leaderboard, results, visibility
+from app.results import submission_views
+from app.submissions import visibility
+from app.web.dependencies import ReadSession
 from ldsboard.problems import ProblemError
 
 router = Pages()
@@ -18,9 +20,11 @@ LONGEST = 40
 
 
 @router.page("/submissions/{submission_id}/badge.svg")
-def show_badge(session: Reading, submission_id: str) -> Response:
+def show_badge(session: ReadSession, submission_id: str) -> Response:
     """Draw the badge of an entry, or of the one that is listed for its method now: everybody is shown the same."""
-    view = results.view(session, leaderboard.standing_for(session, visibility.find(session, submission_id, None)))
+    view = submission_views.submission_view(
+        session, entries.find_listed(session, visibility.find_submission(session, submission_id, None))
+    )
     if view.hidden is None or view.hidden.rank is None:
         raise ProblemError(
             "submission.unknown",

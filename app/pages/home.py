@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from app.dependencies import Reading
+from app.benchmarks import catalog
+from app.leaderboard.views import benchmark_view
+from app.pages.content.templates import render
 from app.pages.routing import Pages, PublicUrl
-from app.pages.templates import render
-from app.services import benchmarks, leaderboard
+from app.web.dependencies import ReadSession
 
 router = Pages()
 
 
 @router.page("/")
-def home(session: Reading, public_url: PublicUrl) -> str:
+def home(session: ReadSession, public_url: PublicUrl) -> str:
     """List the benchmarks."""
-    views = [leaderboard.benchmark_view(session, version) for version in benchmarks.current(session)]
+    views = [benchmark_view(session, version) for version in catalog.current_versions(session)]
     return render("home.html", benchmarks=views, public_url=public_url)
 
 

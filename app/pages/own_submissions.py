@@ -7,13 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from app.accounts import audit
+from app.accounts.audit import Action
 from app.db.models import Visibility
-from app.dependencies import Reading, TheRooms, Writing
-from app.pages.templates import render
-from app.pages.visitors import Acting, FormToken, Sender, Visitor
-from app.services import audit, ownership, results
-from app.services.audit import Action
-from app.services.words import Description
+from app.management import editing
+from app.management.withdrawal import withdraw_and_delete
+from app.pages.content.templates import render
+from app.results import submission_views
+from app.submissions.field_types import Description
+from app.web.dependencies import ContextDep, ReadSession, WriteSession
+from app.web.sessions import FormActor, FormToken, FormUser, SignedInUser
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -23,9 +26,9 @@ BACK = "/account#submissions"
 
 @router.post("/account/submissions/{submission_id}")
 def edit_own(
-    sender: Sender,
-    actor: Acting,
-    session: Writing,
+    sender: FormUser,
+    actor: FormActor,
+    session: WriteSession,
     submission_id: str,
     visibility: Annotated[Visibility | None, Form()] = None,
     pinned: Annotated[bool | None, Form()] = None,
@@ -33,7 +36,7 @@ def edit_own(
     tags: Annotated[str | None, Form(pattern=r"^([a-z0-9][a-z0-9-]{0,31}( |$)){0,8}$")] = None,
 ) -> Response:
     """Change what is told of a submission of one's own, who sees it, or whether it is the one listed; the rest stays."""
-    submission = ownership.owned(session, submission_id, sender)
+    submission = editing.owned(session, submission_id, sender)
     changes = {
         "visibility": visibility and visibility.value,
         "pinned": pinned,
@@ -41,22 +44,24 @@ def edit_own(
         "tags": None if tags is None else tags.split(),
     }
     wanted = {name: value for name, value in changes.items() if value is not None}
-    ownership.edit(session, submission, wanted)
-    audit.note(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
+    editing.edit(session, submission, wanted)
+    audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
     return RedirectResponse(BACK, SEE_OTHER)
 
 
 @router.get("/account/submissions/{submission_id}/withdraw")
-def ask_before_withdrawal(visitor: Visitor, form: FormToken, session: Reading, submission_id: str) -> Response:
+def ask_before_withdrawal(visitor: SignedInUser, form: FormToken, session: ReadSession, submission_id: str) -> Response:
     """Ask whether a submission of one's own is really to be taken back."""
     if visitor is None:
         return RedirectResponse("/sign-in", SEE_OTHER)
-    submission = ownership.owned(session, submission_id, visitor)
-    return HTMLResponse(render("withdraw.html", submission=results.view(session, submission, visitor), form=form))
+    submission = editing.owned(session, submission_id, visitor)
+    return HTMLResponse(
+        render("withdraw.html", submission=submission_views.submission_view(session, submission, visitor), form=form)
+    )
 
 
 @router.post("/account/submissions/{submission_id}/withdraw")
-def withdraw_own(sender: Sender, actor: Acting, rooms: TheRooms, submission_id: str) -> Response:
+def withdraw_own(sender: FormUser, actor: FormActor, context: ContextDep, submission_id: str) -> Response:
     """Take a submission of one's own back."""
-    rooms.withdraw(submission_id, sender, actor)
+    withdraw_and_delete(context.database, context.storage, submission_id, sender, actor)
     return RedirectResponse(BACK, SEE_OTHER)

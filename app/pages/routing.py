@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
-from app.dependencies import TheRooms
-from app.pages.delivery import deliver
+from app.web.caching import deliver
+from app.web.dependencies import ContextDep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -44,8 +44,8 @@ class Pages(APIRouter):
         return self.get(path)
 
 
-def _public_url(rooms: TheRooms) -> str:
-    return rooms.settings.public_url
+def _public_url(context: ContextDep) -> str:
+    return context.settings.public_url
 
 
 PublicUrl = Annotated[str, Depends(_public_url)]

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from app.dependencies import count_request
 from app.pages import (
-    about,
     account,
     badges,
-    boards,
-    comparisons,
+    benchmark,
+    compare,
     guide,
     home,
+    images,
+    leaderboard,
     own_submissions,
-    pictures,
-    problems,
-    sending,
+    problem_pages,
     submissions,
-    visitors,
+    submit,
 )
-from app.pages.assets import Assets
-from app.pages.protection import Protection
-from app.pages.providers import Providers
+from app.pages.static_files import Assets
+from app.web import sessions
+from app.web.dependencies import count_request
+from app.web.oauth import Providers
+from app.web.security_headers import Protection
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from app.settings import Settings
 
-ROOMS = (home, guide, boards, badges, about, sending, submissions, comparisons, pictures, account, own_submissions)
+ROOMS = (home, guide, leaderboard, badges, benchmark, submit, submissions, compare, images, account, own_submissions)
 """The modules that have pages."""
 
 
@@ -40,7 +40,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.state.providers = Providers(settings)
     for room in ROOMS:
         app.include_router(room.router, dependencies=[Depends(count_request)])
-    visitors.install(app, settings)
+    sessions.install(app, settings)
     app.mount("/static", Assets(), name="static")
-    problems.install(app)
+    problem_pages.install(app)
     app.add_middleware(Protection)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
+from app.benchmarks import catalog
+from app.cli.demo import BASELINES, BENCHMARK, PRACTICE, Demo, marks
 from app.db.models import Measurement, Submission
 from app.db.sessions import Database
-from app.demo import BASELINES, BENCHMARK, PRACTICE, Demo, marks
-from app.services import benchmarks, leaderboard
-from app.services.comparison import compare
+from app.leaderboard.entries import list_entries
+from app.results.comparison import compare
 from app.settings import Settings
 from tests.app.ports import reserved_port
 from tests.app.service import ROOT
@@ -53,8 +54,8 @@ def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_pat
 
     database = Database(settings.resolved_database_url)
     with database.read() as session:
-        version = benchmarks.find(session, "digits-mlp")
-        entries = {entry.known.method: entry for entry in leaderboard.listed(session, version)}
+        version = catalog.find_version(session, "digits-mlp")
+        entries = {entry.known.method: entry for entry in list_entries(session, version)}
         submissions = {submission.method: submission for submission in session.scalars(select(Submission))}
         assert set(entries) == set(BASELINES)
         assert abs(entries["random"].z_random) < 3

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from app import demo as steps
 from app.__main__ import cli
-from app.demo import BENCHMARK, PRACTICE, marks
+from app.cli import demo as steps
+from app.cli.demo import BENCHMARK, PRACTICE, marks
 from app.settings import Settings
 from tests.app.benchmarks import write_benchmark
 from tests.app.ports import reserved_port

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services.queue import MAX_FAILURES
+from app.scoring.queue import MAX_FAILURES
 from tests.app.processes import fork_server
 from tests.app.service import Service, npy, until
 from tests.processes import alive, stop

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.services import publication
+from app.management import publishing
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle, HiddenPart, write_bundle
 from ldsboard.subsets import draw_masks
@@ -123,5 +123,5 @@ def write_benchmark(
 
 def publish(database: Database, root: Path, folder: Path, images: Path | None = None) -> Version:
     """Publish a benchmark folder, as the operator's command does."""
-    with publication.prepared(root, folder, images) as made, database.write() as session:
-        return publication.publish(session, made)
+    with publishing.prepared(root, folder, images) as made, database.write() as session:
+        return publishing.publish(session, made)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
+from app.accounts import tokens, users
 from app.db.accounts import Role, User
 from app.db.models import Kind, State, Submission, Version, Visibility
-from app.services import accounts, tokens
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service, npy
 
@@ -111,7 +111,7 @@ def assemble(service: Service, folder: Path) -> Cast:
                     session.flush()
                     ids[visibility, state] = row.id
     with service.database.write() as session:
-        _, admin = tokens.create(session, accounts.add_user(session, "seeing-all", role=Role.ADMIN))
+        _, admin = tokens.create(session, users.add_user(session, "seeing-all", role=Role.ADMIN))
     rival = service.token("rival")
     other = service.scored(rival, "seen", npy(example.scores(1.0)), method="rival")["id"]
     return Cast(service, ids, owners, {"admin": admin, "other": service.token("somebody")}, other)

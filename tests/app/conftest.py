@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ldsboard.formats import HEADER_LIMIT
-from tests.app.desk import Desk
+from tests.app.harness import Desk
 from tests.app.service import Service
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from pydantic import SecretStr
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import undefer
 
+from app.accounts import tokens, users
 from app.db.accounts import Scope
 from app.db.base import Base
 from app.db.migration import upgrade
 from app.db.models import FINAL, Evaluation, Event, Measurement, State, Submission
 from app.db.sessions import Database
 from app.db.uploads import Upload
-from app.services import accounts, tokens
 from app.settings import Settings
 from tests.app.benchmarks import publish
 from tests.app.ports import reserved_port
@@ -133,7 +133,7 @@ class Service:
     def token(self, name: str, *, scopes: Iterable[Scope] = tuple(Scope), **quotas: Any) -> str:
         """Return a new token of a user, who is added if need be; it allows everything unless said otherwise."""
         with self.database.write() as session:
-            return tokens.create(session, accounts.add_user(session, name, **quotas), scopes=scopes)[1]
+            return tokens.create(session, users.add_user(session, name, **quotas), scopes=scopes)[1]
 
     def submit(
         self, token: str, benchmark: str, content: bytes, *, key: str | None = None, **query: str

@@ -11,12 +11,12 @@ from fastapi import Request
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.accounts import tokens, users
+from app.accounts.rate_limits import WaitLimiter
 from app.api.submissions import show_submission
 from app.db.accounts import Audit, Scope, Token
 from app.db.base import now
 from app.db.models import Visibility
-from app.rates import Waits
-from app.services import accounts, tokens
 from ldsboard import ProblemError
 from tests.app.event_loop import run_in_loop
 from tests.app.service import PATIENCE_SECONDS, npy
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from app.context import AppContext
     from app.db.sessions import Database
-    from app.rooms import Rooms
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
     from tests.app.service import Service
 
 
@@ -39,7 +39,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _token(service: Service, user: str, *scopes: Scope, **options: Any) -> str:
     with service.database.write() as session:
-        return tokens.create(session, accounts.add_user(session, user), scopes=scopes, **options)[1]
+        return tokens.create(session, users.add_user(session, user), scopes=scopes, **options)[1]
 
 
 def _create(
@@ -170,16 +170,16 @@ def test_a_number_that_no_token_has_is_refused(service: Service, token: str, num
 def test_who_waits_is_told_nothing_after_the_token_was_revoked(desk: Desk) -> None:
     submission_id = desk.reserve(1, visibility=Visibility.PRIVATE)
     with desk.database.write() as session:
-        user = accounts.find_user(session, "alice")
+        user = users.find_user(session, "alice")
         _, value = tokens.create(session, user, name="watching")
-        viewer = accounts.authenticate(session, f"Bearer {value}")
-    rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=Waits()))
+        viewer = users.authenticate(session, f"Bearer {value}")
+    context = cast("AppContext", SimpleNamespace(database=desk.database, wait_limiter=WaitLimiter()))
     request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {value}".encode())]})
-    shown = run_in_loop(show_submission(request, rooms, viewer, submission_id, wait=0.2))
+    shown = run_in_loop(show_submission(request, context, viewer, submission_id, wait=0.2))
     assert shown.state == "uploading"
     with desk.database.write() as session:
         tokens.revoke(session, viewer.id, name="watching")
     # The token was still one when the call came.
     with pytest.raises(ProblemError) as refused:
-        run_in_loop(show_submission(request, rooms, viewer, submission_id, wait=PATIENCE_SECONDS))
+        run_in_loop(show_submission(request, context, viewer, submission_id, wait=PATIENCE_SECONDS))
     assert refused.value.problem.code == "auth.invalid"

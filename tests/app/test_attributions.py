@@ -14,17 +14,17 @@ from scipy import stats
 from sqlalchemy import select
 
 from app.db.models import Attribution, Evaluation, State
-from app.sandbox.attributions import EXAMPLES, EXTREME, FIXED, shown_targets
-from app.services import attributions, boards
+from app.scoring import attributions, rescoring
+from app.scoring.sandbox.attributions import EXAMPLES, EXTREME, FIXED, shown_targets
 from ldsboard import result
 from tests.app.service import npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from app.services.attributions import Scores
+    from app.scoring.attributions import Scores
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 
 def kept(desk: Desk) -> dict[int, Scores]:
@@ -116,7 +116,7 @@ def test_a_new_scorer_looks_again(desk: Desk, toy: Example, monkeypatch: pytest.
             session.delete(row)  # as if it was scored before anything was kept
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with desk.database.write() as session:
-        assert boards.renew(session) == 1
+        assert rescoring.requeue_outdated(session) == 1
     assert desk.evaluator.work()
     assert desk.count(Attribution) == 7
 

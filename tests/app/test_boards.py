@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete, select
 
+from app.benchmarks import catalog
 from app.db.accounts import User
 from app.db.models import Benchmark, Evaluation, Measurement, State, Submission, Version
-from app.services import benchmarks, boards, leaderboard, measurements, queue, submissions
+from app.leaderboard.attempts import count_attempts, count_user_attempts
+from app.leaderboard.views import benchmark_view, leaderboard_view
+from app.results import current_evaluation
+from app.scoring import queue, rescoring
+from app.submissions import lifecycle
 from ldsboard import ProblemError, result
 from tests.app.benchmarks import publish, write_benchmark
 from tests.app.service import npy, until
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
     from tests.app.service import Service
 
 
@@ -86,8 +91,8 @@ def _publish(desk: Desk, folder: Path) -> None:
 def _shown(desk: Desk) -> tuple[int, int, set[str]]:
     """Return version, scorer and entries of the board that everybody sees."""
     with desk.database.read() as session:
-        version = benchmarks.find(session, "toy")
-        rows = leaderboard.view(session, version).rows
+        version = catalog.find_version(session, "toy")
+        rows = leaderboard_view(session, version).rows
         return version.version, version.scorer_version, {row.id for row in rows}
 
 
@@ -128,7 +133,7 @@ def test_a_new_scorer_shows_its_numbers_when_all_are_there(
             measurement.mean_p = 0.125
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with desk.database.write() as session:
-        assert boards.renew(session) == 2
+        assert rescoring.requeue_outdated(session) == 2
     assert desk.evaluator.work()
     ids.append(desk.accept(npy(toy.scores(0.9)), "m-new"))  # scored by the new one at once, listed with the others
     assert desk.evaluator.work()
@@ -139,13 +144,13 @@ def test_a_new_scorer_shows_its_numbers_when_all_are_there(
     assert _shown(desk) == (1, 2, set(ids))
     assert _mean_p(desk, ids[0]) != 0.125
     with desk.database.write() as session:
-        assert boards.renew(session) == 0
+        assert rescoring.requeue_outdated(session) == 0
 
 
 def _mean_p(desk: Desk, submission_id: str) -> float:
     with desk.database.read() as session:
         submission = session.get_one(Submission, submission_id)
-        return measurements.measured(session, submission).parts["public"].mean_p
+        return current_evaluation.current_evaluation(session, submission).parts["public"].mean_p
 
 
 def test_what_cannot_be_scored_again_holds_the_board_until_it_can(desk: Desk, toy: Example, tmp_path: Path) -> None:
@@ -161,7 +166,7 @@ def test_what_cannot_be_scored_again_holds_the_board_until_it_can(desk: Desk, to
     assert desk.state(sent) == State.SCORED
     away.rename(path)
     with desk.database.write() as session:
-        assert boards.renew(session) == 1
+        assert rescoring.requeue_outdated(session) == 1
     assert desk.evaluator.work()
     assert _shown(desk) == (2, 1, {sent})
 
@@ -224,8 +229,8 @@ def test_a_version_that_is_made_ready_is_not_there_yet(desk: Desk, toy: Example,
     _publish(desk, write_benchmark(tmp_path / "new", version=3, ranking=130).folder)
     with desk.database.read() as session:
         with pytest.raises(ProblemError, match="There is no such benchmark"):
-            benchmarks.find(session, "toy", 3)
-        assert leaderboard.benchmark_view(session, benchmarks.find(session, "toy")).versions == [1]
+            catalog.find_version(session, "toy", 3)
+        assert benchmark_view(session, catalog.find_version(session, "toy")).versions == [1]
     _publish(desk, write_benchmark(tmp_path / "late", version=2, ranking=130).folder)  # does not overtake
     assert desk.evaluator.work()
     assert not desk.evaluator.work()
@@ -241,7 +246,7 @@ def test_a_new_scorer_takes_what_waits_and_what_a_version_waits_for(
     _publish(desk, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with desk.database.write() as session:
-        boards.renew(session)
+        rescoring.requeue_outdated(session)
     assert _shown(desk) == (1, 1, {first})
     while desk.evaluator.work():
         pass
@@ -279,7 +284,7 @@ def test_a_result_is_written_only_to_what_it_was_taken_for(
         if not others:
             with desk.database.write() as session:
                 session.execute(delete(Evaluation))
-                submissions.move(session, sent, State.SCORING, State.QUEUED)
+                lifecycle.move(session, sent, State.SCORING, State.QUEUED)
             others.append(desk.accept(npy(-toy.scores(0.3)), "other"))
             with desk.database.write() as session:
                 assert session.scalars(select(Evaluation.id)).all() == [1]  # the id of the one that is gone
@@ -312,17 +317,15 @@ def test_what_was_withdrawn_or_rejected_stays_an_attempt_on_the_versions_that_fo
             return [
                 row.attempts
                 for number in (1, 2)
-                for row in leaderboard.view(session, benchmarks.find(session, "toy", number)).rows
+                for row in leaderboard_view(session, catalog.find_version(session, "toy", number)).rows
             ]
 
     assert attempts() == [4, 4, 4, 4]
     with desk.database.read() as session:
         for number in (1, 2):
-            version = benchmarks.find(session, "toy", number)
-            counted = {
-                user: leaderboard.attempts_of(session, version, user) for user in session.scalars(select(User.id))
-            }
-            assert {user: made for user, made in counted.items() if made} == leaderboard.attempts(session, version)
+            version = catalog.find_version(session, "toy", number)
+            counted = {user: count_user_attempts(session, version, user) for user in session.scalars(select(User.id))}
+            assert {user: made for user, made in counted.items() if made} == count_attempts(session, version)
     with desk.database.write() as session:
         desk.withdraw(session, after)
     assert attempts() == [4, 4]
@@ -336,4 +339,4 @@ def test_attempts_on_a_version_that_is_not_compatible_do_not_count(desk: Desk, t
     desk.accept(npy(other.scores()))
     assert desk.evaluator.work()
     with desk.database.read() as session:
-        assert [row.attempts for row in leaderboard.view(session, benchmarks.find(session, "toy")).rows] == [1]
+        assert [row.attempts for row in leaderboard_view(session, catalog.find_version(session, "toy")).rows] == [1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.api.body_limit import LIMIT_BYTES
+from app.web.body_limit import LIMIT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,13 +14,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import QueuePool
 
-from app.api import problems
+from app.benchmarks import catalog
 from app.db.accounts import User
 from app.db.models import State, Submission
-from app.pages import problems as pages
-from app.rooms import recover_lost
-from app.sandbox.scorer import Scorer
-from app.services import benchmarks, queue
+from app.management.recovery import recover_lost
+from app.pages import problem_pages as pages
+from app.scoring import queue
+from app.scoring.sandbox.scorer import Scorer
+from app.web import problem_responses
 from tests.app.benchmarks import write_benchmark
 from tests.app.commands import run_here
 from tests.app.service import ROOT, Service, npy, until
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.db.sessions import Database
-    from app.sandbox.scorer import Scored
+    from app.scoring.sandbox.scorer import Scored
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 
 pytestmark = pytest.mark.serial  # the server waits for the database a tenth of a second, and no longer
@@ -69,7 +70,7 @@ def test_a_database_in_use_is_told_with_a_time_to_try_again(service: Service, to
 
 def test_no_connection_left_is_told_the_same() -> None:
     app = FastAPI()
-    problems.install(app)
+    problem_responses.install_problem_handlers(app)
     pages.install(app)
     engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0)
 
@@ -107,7 +108,7 @@ def test_a_publication_copies_its_arrays_while_others_write(service: Service, to
     for descriptor in (writer, reader):
         os.close(descriptor)
     with service.database.read() as session:
-        assert benchmarks.find(session, "slow").version == 1
+        assert catalog.find_version(session, "slow").version == 1
 
 
 def _states(service: Service, owner: str) -> list[str]:
@@ -155,7 +156,7 @@ class Looking(Scorer):
 
     def score(self, *arguments: Any) -> dict[str, Scored]:
         """Look first."""
-        recover_lost(self.desk.database, self.desk.evaluator.in_hand, set())
+        recover_lost(self.desk.database, self.desk.evaluator.running, set())
         return super().score(*arguments)
 
 
@@ -167,4 +168,4 @@ def test_who_looks_for_lost_work_finds_none_that_is_done(desk: Desk, toy: Exampl
     assert desk.evaluator.work()
     looking.stop()
     assert desk.state(submission_id) == State.SCORED
-    assert desk.evaluator.in_hand == set()
+    assert desk.evaluator.running == set()

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from app.__main__ import cli
+from app.accounts.users import authenticate
 from app.db.accounts import Token, User
 from app.db.sessions import Database
-from app.services.accounts import authenticate
 from app.settings import Settings
 from tests.app.ports import reserved_port
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, until

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from app.db.models import Submission
-from app.services.comparison import compare_all
+from app.results.comparison import compare_all
 from ldsboard import compare
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.services.views import published
+from app.leaderboard.disclosure import published
 from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
 from tests.app.service import npy
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from app.api.encodings import PIECE_BYTES, inflating
+from app.web.content_encoding import PIECE_BYTES, inflating
 from ldsboard import ProblemError
 from tests.app.sending import Sending
 from tests.app.service import npy

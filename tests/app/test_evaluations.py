@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.db.models import Event, Measurement, State, Submission
-from app.services.queue import MAX_FAILURES
+from app.scoring.queue import MAX_FAILURES
 from tests.app.service import npy
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 
 def test_a_result_is_written_once(desk: Desk, toy: Example) -> None:

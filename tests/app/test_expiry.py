@@ -10,9 +10,9 @@ import pytest
 from app.db.accounts import User
 from app.db.models import Benchmark, Kind, State, Submission, Version
 from app.db.uploads import Upload
-from app.rooms import expire_uploads
-from app.services import uploads
-from app.storage import Storage
+from app.management.recovery import expire_uploads
+from app.submissions import multipart
+from app.submissions.storage import Storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +42,10 @@ def begin(database: Database, storage: Storage, lifetime: timedelta) -> str:
         submission = Submission(user=user, version=version, kind=Kind.RANKED, method="m", title="m", size=3)
         session.add(submission)
         session.flush()
-        uploads.open_upload(session, submission, "0" * 64, 1, timedelta(hours=1))
+        multipart.open_upload(session, submission, "0" * 64, 1, timedelta(hours=1))
         upload = session.get_one(Upload, submission.id)
         arrival.write(b"x")
-        uploads.receive_part(session, storage, upload, 0, arrival, arrival.flush())
+        multipart.receive_part(session, storage, upload, 0, arrival, arrival.flush())
         upload.expires_at += lifetime - timedelta(hours=1)
         return submission.id
 

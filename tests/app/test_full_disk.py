@@ -12,13 +12,15 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import create_engine
 
-from app.api import problems
+from app.accounts import users
+from app.accounts.quotas import Quotas
+from app.benchmarks import catalog
 from app.db.models import Kind
 from app.db.uploads import Upload
-from app.services import accounts, benchmarks, submissions, uploads
-from app.services.quotas import Quotas
-from app.services.submissions import Entry
-from app.storage import Storage
+from app.submissions import lifecycle, multipart
+from app.submissions.lifecycle import Entry
+from app.submissions.storage import Storage
+from app.web import problem_responses
 from ldsboard import ProblemError
 from ldsboard.formats import HEADER_LIMIT
 from tests.app.event_loop import run_in_loop
@@ -59,17 +61,17 @@ def test_a_part_and_a_joined_file_need_room_too(service: Service, toy: Example) 
     sending = Sending(service, token, "toy", npy(toy.scores()))
     storage = Storage(service.settings.storage_dir)
     with service.database.write() as session, storage.receive() as arrival:
-        account = accounts.authenticate(session, f"Bearer {token}")
+        account = users.authenticate(session, f"Bearer {token}")
         entry = Entry("toy", "ours", "", Kind.PRACTICE, None, len(sending.content))
-        version = benchmarks.find(session, "toy")
-        submission = submissions.reserve(session, account, version, entry, Quotas(1, 1))
-        capability = uploads.open_upload(
+        version = catalog.find_version(session, "toy")
+        submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
+        capability = multipart.open_upload(
             session, submission, sending.said["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
         )
         upload = session.get_one(Upload, submission.id)
         arrival.write(sending.content)
-        uploads.receive_part(session, storage, upload, 0, arrival, arrival.flush())
-        sending.view = uploads.view(session, upload).model_dump() | {"capability": capability}
+        multipart.receive_part(session, storage, upload, 0, arrival, arrival.flush())
+        sending.view = multipart.view(session, upload).model_dump() | {"capability": capability}
     files = service.files()
     for answer in (sending.put(0), sending.complete()):
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")
@@ -108,7 +110,7 @@ def test_other_failures_of_the_disk_are_not_taken_for_that(tmp_path: Path) -> No
 )
 def test_a_database_that_cannot_grow_is_a_full_disk(statement: str, status: int, code: str) -> None:
     app, engine = FastAPI(), create_engine("sqlite://")
-    problems.install(app)
+    problem_responses.install_problem_handlers(app)
 
     @app.get("/")
     def write() -> None:
@@ -133,8 +135,8 @@ def test_what_is_lost_on_its_way_to_the_disk_is_told_in_the_end(
         raise OSError(errno.ENOSPC, "no space left")
 
     # The kernel tells an error of a file once: to whoever synchronises next, which is not the end of the upload.
-    monkeypatch.setattr("app.storage.os.fdatasync", full)
-    monkeypatch.setattr("app.storage.SYNC_BYTES", 10)
+    monkeypatch.setattr("app.submissions.storage.os.fdatasync", full)
+    monkeypatch.setattr("app.submissions.storage.SYNC_BYTES", 10)
     storage = Storage(tmp_path)
     with storage.receive() as arrival:
         arrival.write(bytes(10))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import delete, select, update
 
+from app.cli.maintenance import examine
 from app.db.models import Evaluation, File, Measurement, State, Submission
-from app.services.inspection import inspect
-from app.storage import Storage
-from app.upkeep import examine
+from app.management.consistency import inspect
+from app.submissions.storage import Storage
 from tests.app.commands import run_here
 from tests.app.service import Service, npy
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 
 def _found(desk: Desk, *, mend: bool = False) -> list[str]:

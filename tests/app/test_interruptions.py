@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import select
 from starlette.requests import Request
 
-from app.api import bodies
 from app.api.submissions import MAX_WAIT_SECONDS
 from app.db.accounts import User
 from app.db.models import Submission
-from app.storage import Storage
+from app.submissions.storage import Storage
+from app.web import request_body
 from ldsboard.formats import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 from tests.app.benchmarks import write_benchmark
@@ -155,7 +155,7 @@ def test_a_key_belongs_to_its_user(service: Service, large: Example) -> None:
 
 
 def test_an_upload_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(request_body, "SILENCE_SECONDS", 0.01)
     sent = iter([{"type": "http.request", "body": b"first", "more_body": True}])
 
     async def receive() -> MutableMapping[str, Any]:
@@ -164,7 +164,7 @@ def test_an_upload_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: py
 
     async def read() -> None:
         with Storage(tmp_path).receive() as arrival:
-            body = bodies.Body(Request({"type": "http", "headers": []}, receive), arrival, 100, 100)
+            body = request_body.Body(Request({"type": "http", "headers": []}, receive), arrival, 100, 100)
             await body.receive(until=5)
             assert arrival.size == len(b"first")
             await body.receive()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import jobs
-from app.jobs import Runner
+from app.scoring import runner as module
+from app.scoring.runner import Runner
 from tests.app.service import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_work_goes_on_until_there_is_none_and_begins_again_when_told(run: Run) -
 
 
 def test_work_that_nobody_told_of_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RECHECK_SECONDS", 0.01)
     looks = []
 
     def work() -> bool:
@@ -90,7 +90,7 @@ def test_several_jobs_run_at_once(run: Run) -> None:
 
 
 def test_the_threads_end_together_since_what_one_started_may_serve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RECHECK_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "RECHECK_SECONDS", 1000.0)
     started, release = threading.Barrier(2), threading.Event()
     idle = iter([True])
 
@@ -113,7 +113,7 @@ def test_the_threads_end_together_since_what_one_started_may_serve_the_others(mo
 
 
 def test_a_call_during_the_search_for_work_is_not_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RECHECK_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "RECHECK_SECONDS", 1000.0)
     looking, told, again = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> bool:
@@ -132,7 +132,7 @@ def test_a_call_during_the_search_for_work_is_not_lost(run: Run, monkeypatch: py
 
 
 def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.05)
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
     started, release, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> bool:
@@ -147,7 +147,7 @@ def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPa
     assert not runner.stop()
     assert not ended.is_set()
     release.set()
-    monkeypatch.setattr(jobs, "STOP_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(module, "STOP_SECONDS", PATIENCE_SECONDS)
     assert runner.stop()
     assert ended.is_set()
 
@@ -155,7 +155,7 @@ def test_the_end_does_not_wait_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPa
 def test_a_chore_is_done_at_the_start_and_again_though_it_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(jobs, "CHORE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "CHORE_SECONDS", 0.01)
     done = []
 
     def chore() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.db.models import State
-from app.services.submissions import move
+from app.submissions.lifecycle import move
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
 from tests.app.benchmarks import write_benchmark

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, select, update
 
-from app.api.ownership import list_own
+from app.accounts import users
+from app.api.editing import list_own
+from app.benchmarks import catalog
 from app.db.accounts import User
 from app.db.models import Submission
-from app.services import accounts, benchmarks
-from tests.app import crowd
+from tests.app import factories
 
 if TYPE_CHECKING:
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 
 def test_a_longer_list_of_ones_own_takes_no_more_statements(desk: Desk) -> None:
     with desk.database.write() as session:
-        crowd.fill(session, benchmarks.find(session, "toy"), 12)
+        factories.fill(session, catalog.find_version(session, "toy"), 12)
         owner = session.scalars(select(User).where(User.name == "lab-000")).one()
         session.execute(update(Submission).values(user_id=owner.id, visibility="public"))
     statements: list[str] = []
@@ -30,7 +31,7 @@ def test_a_longer_list_of_ones_own_takes_no_more_statements(desk: Desk) -> None:
     counts = []
     for limit in (2, 12):
         with desk.database.read() as session:
-            caller = accounts.holder(session.get_one(User, owner.id))
+            caller = users.holder(session.get_one(User, owner.id))
             statements.clear()
             views = list_own(caller, session, 0, limit)
             counts.append(len(statements))

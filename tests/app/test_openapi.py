@@ -18,14 +18,14 @@ from schemathesis.specs.openapi.checks import (
 
 from app.main import create_app
 from app.pages.site import ROOMS as ROOMS_OF_PAGES
-from app.services.words import SPELLINGS
 from app.settings import Settings
+from app.submissions.field_types import SPELLINGS
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from app.rooms import Rooms
+    from app.context import AppContext
     from tests.app.benchmarks import Example
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -46,9 +46,11 @@ def caller(fuzzed: Service) -> dict[str, str]:
     return {"Authorization": f"Bearer {fuzzed.token('bob')}"}
 
 
-# The description needs no rooms but the settings; those come with the server that is asked.
-ROOMS = cast("Rooms", SimpleNamespace(settings=Settings(session_key=SecretStr("signs nothing: it is only described"))))
-DESCRIBED = create_app(ROOMS).openapi()
+# The description needs the settings alone; the server that is tested has the whole context.
+CONTEXT = cast(
+    "AppContext", SimpleNamespace(settings=Settings(session_key=SecretStr("signs nothing: it is only described")))
+)
+DESCRIBED = create_app(CONTEXT).openapi()
 schema = schemathesis.openapi.from_dict(DESCRIBED)
 
 

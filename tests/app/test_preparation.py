@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.rooms import Rooms
-from app.sandbox import child
+from app.context import AppContext
+from app.scoring.sandbox import child
 from app.settings import Settings
 from ldsboard import GroundTruth
 from ldsboard.parallel import usable_processors
@@ -50,10 +50,10 @@ def test_the_service_prepares_what_is_current_at_its_start_and_what_an_upload_is
 
 @pytest.mark.parametrize(("at_once", "threads"), [(1, usable_processors()), (64, 1)])
 def test_files_scored_at_once_share_the_processors(tmp_path: Path, at_once: int, threads: int) -> None:
-    rooms = Rooms.open(Settings(data_dir=tmp_path, scoring_processes=at_once))
-    assert rooms.scorer._threads == threads
-    rooms.database.close()
-    rooms.held.close()
+    context = AppContext.open(Settings(data_dir=tmp_path, scoring_processes=at_once))
+    assert context.scorer._threads == threads
+    context.database.close()
+    context.data_lock.close()
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from app.services import benchmarks
-from app.services.publication import PublishError
+from app.benchmarks import catalog
+from app.management.publishing import PublishError
 from ldsboard import ProblemError
 from ldsboard.manifest import BundleError
 from tests.app.benchmarks import publish, write_benchmark
@@ -40,7 +40,7 @@ def _publish(database: Database, tmp_path: Path, folder: Path) -> None:
 
 def _versions(database: Database) -> list[int]:
     with database.read() as session:
-        return [version.version for version in benchmarks.current(session)]
+        return [version.version for version in catalog.current_versions(session)]
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -192,11 +192,11 @@ PUBLISH_SLOWLY = """
 import sys
 from pathlib import Path
 from app.db.sessions import Database
-from app.services import publication
+from app.management import publishing
 
 database = Database(sys.argv[1])
-with publication.prepared(Path(sys.argv[2]), Path(sys.argv[3])) as made, database.write() as session:
-    publication.publish(session, made)
+with publishing.prepared(Path(sys.argv[2]), Path(sys.argv[3])) as made, database.write() as session:
+    publishing.publish(session, made)
     print("copied", flush=True)
     sys.stdin.read()
 """

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.__main__ import cli
-from app.services import benchmarks
-from app.services.images import ImagesError
+from app.benchmarks import catalog
+from app.management.images import ImagesError
 from ldsboard.bundle import Bundle
 from tests.app.benchmarks import publish, write_benchmark
 
@@ -137,7 +137,7 @@ def test_other_images_are_refused_and_leave_nothing(
     assert message in str(raised.value)
     assert not (tmp_path / "benchmarks").exists()
     with database.read() as session:
-        assert benchmarks.current(session) == []
+        assert catalog.current_versions(session) == []
 
 
 def test_a_benchmark_that_names_no_images_takes_none(database: Database, tmp_path: Path, images: Path) -> None:

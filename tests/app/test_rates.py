@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
+from app.accounts.rate_limits import RateLimiter, WaitLimiter
 from app.db.accounts import Audit
 from app.errors import RateError
-from app.rates import Rates, Waits
 from tests.app.service import Service
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _allowed(answers: Iterable[bool]) -> int:
     return allowed
 
 
-def _counted(rates: Rates, kind: str, who: str) -> bool:
+def _counted(rates: RateLimiter, kind: str, who: str) -> bool:
     try:
         rates.count(kind, who)
     except RateError:
@@ -41,13 +41,13 @@ def _counted(rates: Rates, kind: str, who: str) -> bool:
     return True
 
 
-def _count_many(rates: Rates, kind: str, who: str) -> None:
+def _count_many(rates: RateLimiter, kind: str, who: str) -> None:
     for _ in range(MANY):
         rates.count(kind, who)
 
 
 def test_one_request_too_many_is_told_when_to_come_again() -> None:
-    rates = Rates(3)
+    rates = RateLimiter(3)
     assert _allowed(_counted(rates, "address", "192.0.2.1") for _ in range(MANY)) in {3, 4}
     with pytest.raises(RateError) as refused:
         _count_many(rates, "address", "192.0.2.1")
@@ -58,13 +58,13 @@ def test_one_request_too_many_is_told_when_to_come_again() -> None:
 
 
 def test_a_whole_network_of_ipv6_is_one_caller() -> None:
-    rates = Rates(2)
+    rates = RateLimiter(2)
     assert _allowed(_counted(rates, "address", f"2001:db8:0:1::{number}") for number in range(MANY)) in {2, 3}
     rates.count("address", "2001:db8:0:2::1")
 
 
 def test_so_many_of_an_address_wait_at_a_time() -> None:
-    waits = Waits(2)
+    waits = WaitLimiter(2)
     with waits.one("192.0.2.1") as first, waits.one("192.0.2.1") as second, waits.one("192.0.2.1") as third:
         assert (first, second, third) == (True, True, False)
         with waits.one("192.0.2.1") as fourth, waits.one("192.0.2.2") as other:
@@ -74,7 +74,7 @@ def test_so_many_of_an_address_wait_at_a_time() -> None:
 
 
 def test_a_wait_that_ends_in_an_error_makes_room() -> None:
-    waits = Waits(1)
+    waits = WaitLimiter(1)
     with pytest.raises(RateError), waits.one("192.0.2.1"):
         raise RateError("anything", 1)
     with waits.one("192.0.2.1") as allowed:

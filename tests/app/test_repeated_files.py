@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.models import File, State
-from app.services import submissions
+from app.submissions import lifecycle
 from tests.app.sending import Sending
 from tests.app.service import npy
 
@@ -60,7 +60,7 @@ def test_an_announced_file_that_is_gone_meanwhile_needs_the_quota(service: Servi
     sending = Sending(service, token, "toy", content).started()
     sending.put_all()
     with service.database.write() as session:
-        assert submissions.move(session, first["id"], State.SCORED, State.WITHDRAWN)
+        assert lifecycle.move(session, first["id"], State.SCORED, State.WITHDRAWN)
     response = sending.complete()
     assert (response.status_code, response.json()["code"]) == (429, "quota.exceeded")
     again = Sending(service, service.token("gone", ranked_per_day=9), "toy", content).started()

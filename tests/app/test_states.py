@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
+from app.accounts.quotas import Quotas
 from app.db.accounts import User
 from app.db.models import (
     FINAL,
@@ -25,9 +26,9 @@ from app.db.models import (
     Submission,
     Version,
 )
-from app.services import queue, submissions
-from app.services.quotas import Quotas
-from app.storage import Storage
+from app.scoring import queue
+from app.submissions import lifecycle
+from app.submissions.storage import Storage
 from ldsboard import ProblemError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _events(database: Database, submission_id: str) -> list[tuple[str | None, st
 def _move(database: Database, submission_id: str, before: State, after: State) -> bool:
     error = ERROR if after in (State.REJECTED, State.FAILED) else None
     with database.write() as session:
-        return submissions.move(session, submission_id, before, after, detail="because", error=error)
+        return lifecycle.move(session, submission_id, before, after, detail="because", error=error)
 
 
 def test_every_state_has_its_transitions_and_a_way_from_the_first() -> None:
@@ -189,7 +190,7 @@ def test_a_file_that_arrives_for_a_submission_given_up_is_not_kept(database: Dat
         arrival.write(b"scores")
         sha256 = arrival.flush()
         with pytest.raises(ProblemError, match="given up"), database.write() as session:
-            submissions.accept(session, storage, submission_id, arrival, sha256, Quotas(1, 1))
+            lifecycle.accept(session, storage, submission_id, arrival, sha256, Quotas(1, 1))
     assert not storage.path(sha256).exists()
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
 
@@ -198,7 +199,7 @@ def test_a_start_takes_up_what_an_end_left(database: Database, tmp_path: Path) -
     ids = {state: _submission(database, state) for state in State}
     with database.write() as session:
         queue.recover(session)
-        submissions.recover(session)
+        lifecycle.recover(session)
     after = {state: _state(database, submission_id) for state, submission_id in ids.items()}
     assert after == {state: state for state in State} | {
         State.UPLOADING: State.EXPIRED,

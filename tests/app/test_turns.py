@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.db.models import Evaluation, Kind, State, Submission
-from app.services import queue
+from app.scoring import queue
 from tests.app.service import npy
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 R, P = Kind.RANKED, Kind.PRACTICE
 

@@ -97,8 +97,8 @@ def _holds(response: httpx.Response, texts: list[str]) -> list[str]:
 def test_the_table_has_every_route(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
     api = {path for path, calls in described.items() if "get" in calls and path.startswith("/api/")}
-    rooms = set(site.ROOMS) - {account, own_submissions}  # shown to who signed in, and tested there
-    pages = {route.path for room in rooms for route in room.router.routes}
+    context = set(site.ROOMS) - {account, own_submissions}  # shown to who signed in, and tested there
+    pages = {route.path for room in context for route in room.router.routes}
     assert api | pages == ONE | PARTS | PAIR | MANY | OWN | NONE
 
 

@@ -11,22 +11,23 @@ import pytest
 from fastapi import Request
 from sqlalchemy import event
 
+from app.accounts.rate_limits import WaitLimiter
 from app.api.submissions import show_submission
 from app.db.models import FINAL, State, Submission
 from app.db.sessions import Database
 from app.pages.submissions import show_state
-from app.rates import Waits
-from app.services import results, submissions
+from app.results import submission_views
+from app.submissions import lifecycle
 from tests.app.event_loop import run_in_loop
 from tests.app.service import PATIENCE_SECONDS, Service, npy, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from app.rooms import Rooms
-    from app.services.views import SubmissionView
+    from app.context import AppContext
+    from app.results.schemas import SubmissionView
     from tests.app.benchmarks import Example
-    from tests.app.desk import Desk
+    from tests.app.harness import Desk
 
 FOR_EVER = 1e6
 """Seconds that no test takes: what is waited for so long comes sooner, or the test fails by its own patience."""
@@ -82,18 +83,18 @@ def unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _move(database: Database, submission_id: str, before: State, after: State) -> None:
     with database.write() as session:
-        assert submissions.move(session, submission_id, before, after)
+        assert lifecycle.move(session, submission_id, before, after)
 
 
-async def _show(desk: Desk, submission_id: str, seconds: float, waits: Waits | None = None) -> SubmissionView:
+async def _show(desk: Desk, submission_id: str, seconds: float, waits: WaitLimiter | None = None) -> SubmissionView:
     """Call from the address 192.0.2.1."""
-    rooms = cast("Rooms", SimpleNamespace(database=desk.database, waits=waits or Waits()))
+    context = cast("AppContext", SimpleNamespace(database=desk.database, wait_limiter=waits or WaitLimiter()))
     request = Request({"type": "http", "headers": [], "client": ("192.0.2.1", 1)})
-    return await show_submission(request, rooms, None, submission_id, wait=seconds)
+    return await show_submission(request, context, None, submission_id, wait=seconds)
 
 
 def _wait(
-    desk: Desk, submission_id: str, *changes: Callable[[], object], waits: Waits | None = None
+    desk: Desk, submission_id: str, *changes: Callable[[], object], waits: WaitLimiter | None = None
 ) -> tuple[SubmissionView, Transactions]:
     """Wait for a submission while it is changed, each time when one more look has ended; return it, and what was asked."""
 
@@ -153,7 +154,7 @@ def test_a_change_of_state_is_announced_when_it_is_committed(desk: Desk) -> None
     def change() -> None:
         desk.move(another, State.UPLOADING, State.EXPIRED)
         with suppress(RuntimeError), desk.database.write() as session:
-            submissions.move(session, submission_id, State.UPLOADING, State.EXPIRED)
+            lifecycle.move(session, submission_id, State.UPLOADING, State.EXPIRED)
             raise RuntimeError("rolled back")
         desk.move(submission_id, State.UPLOADING, State.EXPIRED)
 
@@ -202,7 +203,7 @@ def test_what_is_final_is_not_waited_for(desk: Desk) -> None:
 
 def test_one_more_than_may_wait_is_answered_at_once(desk: Desk) -> None:
     submission_id = desk.reserve(1)
-    waits = Waits(1)
+    waits = WaitLimiter(1)
     with waits.one("192.0.2.1"), _transactions(desk.database) as seen:
         assert run_in_loop(_show(desk, submission_id, FOR_EVER, waits)).state == "uploading"
     assert len(seen.begun) == 1
@@ -216,7 +217,7 @@ def test_one_more_than_may_wait_is_answered_at_once(desk: Desk) -> None:
 def test_a_page_that_knows_the_state_costs_one_query(desk: Desk) -> None:
     submission_id = desk.reserve(1)
     with _transactions(desk.database) as seen, desk.database.read() as session:
-        answer = show_state(session, cast("Rooms", None), None, "", submission_id, seen="uploading")
+        answer = show_state(session, cast("AppContext", None), None, "", submission_id, seen="uploading")
     assert answer.status_code == 204
     assert [len(statements) for statements in seen.begun] == [1]
 
@@ -224,7 +225,7 @@ def test_a_page_that_knows_the_state_costs_one_query(desk: Desk) -> None:
 def test_attempts_of_one_submission_are_counted_among_those_of_its_user(desk: Desk) -> None:
     submission_id = desk.reserve(1)
     with _transactions(desk.database) as seen, desk.database.read() as session:
-        results.view(session, session.get_one(Submission, submission_id))
+        submission_views.submission_view(session, session.get_one(Submission, submission_id))
     (counting,) = [asked for asked in seen.begun[0] if "submission.counted" in asked[0] and "count(" in asked[0]]
     with desk.database.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counting[0]}", counting[1]).all()

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
-from app.pages import assets
-from app.services import benchmarks
-from tests.app import crowd
+from app.benchmarks import catalog
+from app.pages import static_files
+from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service
 
@@ -78,7 +78,7 @@ def main() -> None:
         service = Service(Path(folder) / "service")
         service.publish(example.folder)
         with service.database.write() as session:
-            crowd.fill(session, benchmarks.find(session, "bench"), ENTRIES)
+            factories.fill(session, catalog.find_version(session, "bench"), ENTRIES)
         headers = {"Accept": "text/html", "Accept-Encoding": "gzip"}
         with service, httpx.Client(base_url=service.url, headers=headers, trust_env=False) as browser:
             print(f"A board of {ENTRIES} entries, {ROUNDS} requests after {WARM}, compressed")
@@ -88,7 +88,7 @@ def main() -> None:
                 p50, p95 = np.percentile(times, [50, 95])
                 print(f"  {name:34}{p50:9.1f}{p95:9.1f}{processor:12.1f}")
             page = travelling(browser, PAGES["a leaderboard"])
-            files = {file: travelling(browser, assets.url(file)) for file in (*FIRST_VIEW, *CHARTS)}
+            files = {file: travelling(browser, static_files.url(file)) for file in (*FIRST_VIEW, *CHARTS)}
             print(f"  {'kB':34}{'whole':>9}{'gzip':>9}")
             show("the page, 50 entries of it", [page])
             for file, size in files.items():

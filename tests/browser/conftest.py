@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import select
 
+from app.benchmarks import catalog
 from app.db.models import Submission
-from app.services import benchmarks
-from tests.app import crowd
+from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill
 from tests.app.service import PATIENCE_SECONDS, Service, npy
@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         alone = service.scored(service.token("ada"), once.name, npy(once.scores()))
         service.publish(write_benchmark(tmp_path_factory.mktemp("crowd"), "crowd").folder)
         with service.database.write() as session:
-            crowd.fill(session, benchmarks.find(session, "crowd"), 60)
+            factories.fill(session, catalog.find_version(session, "crowd"), 60)
             longest = session.scalars(select(Submission).where(Submission.method.contains("ek-fac"))).first()
             assert longest
             longest.method, longest.title = "m" * 64, "\N{HEBREW LETTER ALEF}" * 160 + " <b>long</b>"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from playwright.sync_api import sync_playwright
 from sqlalchemy import delete, select
 
+from app.cli.demo import BENCHMARK, OWNER, PRACTICE, Demo
 from app.db.accounts import Identity, User
 from app.db.sessions import Database
-from app.demo import BENCHMARK, OWNER, PRACTICE, Demo
 from app.settings import Settings
 from tests.app.pages.provider import Provider
 from tests.browser.chromium import launch

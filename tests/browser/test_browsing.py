@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.pages.protection import PLOT_STYLE
+from app.web.security_headers import PLOT_STYLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

@@ -18,9 +18,9 @@ from ldsboard import cli, exits, sending
 from ldsboard.client import Client
 from ldsboard.formats import HEADER_LIMIT
 from ldsboard.pending import Pending, pending
-from tests.app.gate import Gate
 from tests.app.sending import Sending
 from tests.app.service import ROOT, Service, until
+from tests.app.tcp_proxy import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

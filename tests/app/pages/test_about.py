@@ -9,9 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from app.pages import words
-from app.pages.about import _told
-from app.services.outcomes import BINS, outcomes
+from app.benchmarks.margin_histogram import BINS, margin_histogram
+from app.pages.benchmark import _told
+from app.pages.content import formatting
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
 from tests.app.service import npy, until
@@ -60,7 +60,7 @@ def test_margins_are_counted_from_the_public_part_alone(site: Site, toy: Example
 
 
 def test_margins_of_a_version_are_read_once(toy: Example) -> None:
-    assert outcomes(toy.folder) is outcomes(toy.folder)
+    assert margin_histogram(toy.folder) is margin_histogram(toy.folder)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_downloads_have_their_sizes(site: Site) -> None:
     for name in ("public.npz", "kit.zip"):
         address = f"/api/v1/benchmarks/toy/{name}?version=1"
         size = len(site.service.client.get(f"{site.service.url}{address}").content)
-        assert f'<a href="{address}">{name}</a>, {words.size(size)}:' in text
+        assert f'<a href="{address}">{name}</a>, {formatting.size(size)}:' in text
 
 
 def test_what_an_operator_wrote_becomes_rows_and_links_that_carry_no_weight(odd: dict[str, str]) -> None:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.pages.arrangement import FIRST_ORDER, Arrangement
-from app.pages.standing import groups, rivals, verdict
-from app.services.leaderboard import Entry
-from app.services.views import Row
-from app.services.visibility import Identity, unnamed
+from app.leaderboard.entries import Entry
+from app.leaderboard.schemas import Row
+from app.pages.content.rank_groups import groups, rivals, verdict
+from app.pages.content.sorting import FIRST_ORDER, Arrangement
+from app.submissions.visibility import PublicIdentity, anonymous_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.pages.arrangement import Column, Order
+    from app.pages.content.sorting import Column, Order
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
     owner, title, tags = values.get("owner", "ada"), values.get("title", method), values.get("tags", [])
-    known = Identity(owner, method, title, "", tags, {}, None, None)
+    known = PublicIdentity(owner, method, title, "", tags, {}, None, None)
     return Entry(
         known=values.get("known", known),
         attempts=values.get("attempts", 1),
@@ -45,7 +45,7 @@ BOARD = [
     entry("a", seconds=30.0, day=2, attempts=2, title="Straße", tags=["fast", "c&a"]),
     entry("b", day=3, attempts=1, owner="Bob"),
     entry("c", seconds=10.0, day=1, attempts=2, tags=["fast"]),
-    entry("d", day=4, attempts=1, known=unnamed(7)),
+    entry("d", day=4, attempts=1, known=anonymous_identity(7)),
 ]
 
 

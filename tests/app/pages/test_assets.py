@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.pages import assets
+from app.pages import static_files
 
 if TYPE_CHECKING:
     from tests.app.pages.conftest import Site
 
 
 def test_vendored_files_are_what_was_written_down() -> None:
-    vendor = assets.FOLDER / "vendor"
-    files = {path.relative_to(assets.FOLDER).as_posix(): path for path in vendor.glob("*/*")}
-    written = {path: value for path, value in assets.integrities().items() if path.startswith("vendor/")}
-    assert written == {path: assets.integrity(file.read_bytes()) for path, file in files.items()}
+    vendor = static_files.FOLDER / "vendor"
+    files = {path.relative_to(static_files.FOLDER).as_posix(): path for path in vendor.glob("*/*")}
+    written = {path: value for path, value in static_files.integrities().items() if path.startswith("vendor/")}
+    assert written == {path: static_files.integrity(file.read_bytes()) for path, file in files.items()}
     for folder in vendor.iterdir():
         assert not folder.is_dir() or (folder / "LICENSE").exists()
 
@@ -36,7 +36,7 @@ def test_pages_load_only_own_files_each_with_its_hash(site: Site) -> None:
             response = site.browser.get(address)
             assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
             if attributes.get("rel") != "icon":
-                assert attributes["integrity"] == assets.integrity(response.content)
+                assert attributes["integrity"] == static_files.integrity(response.content)
             seen.add(address.split("?")[0].rsplit("/", 1)[1])
         for tag, attributes in page.elements:
             assert tag != "style"
@@ -77,4 +77,4 @@ def test_files_without_their_present_hash_are_asked_for_again(site: Site) -> Non
 def test_first_view_needs_no_chart_library(site: Site) -> None:
     assert not site.page("/compare").all("script")
     for path in ("/", "/guide"):
-        assert [script["src"] for script in site.page(path).all("script")] == [assets.url("copy.js")]
+        assert [script["src"] for script in site.page(path).all("script")] == [static_files.url("copy.js")]

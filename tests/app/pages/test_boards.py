@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from app.db.models import Submission
-from app.pages import words
-from app.pages.feed import atom
-from app.pages.templates import render
-from app.services.views import BenchmarkView, RankingNumbers, Row
+from app.leaderboard.schemas import BenchmarkView, RankingNumbers, Row
+from app.pages.content import formatting
+from app.pages.content.feed import atom
+from app.pages.content.templates import render
 from ldsboard.result import CHANCE
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
@@ -55,7 +55,7 @@ def test_home_shows_every_benchmark_and_how_to_submit(site: Site) -> None:
     best = site.api("/benchmarks/toy")["best"]
     assert "No entry yet" in part(text.split('href="/benchmarks/open-toy"', 1)[1], '<p class="best', "</p>")
     card = text.split('href="/benchmarks/toy"', 1)[1]
-    share = words.share(best["of_ceiling"]).replace("\u202f", " ")
+    share = formatting.share(best["of_ceiling"]).replace("\u202f", " ")
     assert part(card, '<p class="best', "</p>") == (
         f"{best['lds']:.4f} {share} of the noise ceiling {best['method']} by {best['owner']}"
     )
@@ -77,10 +77,10 @@ def test_leaderboard_shows_what_the_api_says(site: Site) -> None:
     entries = [attributes for attributes in page.all("tr") if "data-id" in attributes]
     for row, cells, entry in zip(rows, table[1:], entries, strict=True):
         rank, method, lds, share, _, attempts, date = cells
-        assert rank == words.rank(row["rank"])
+        assert rank == formatting.rank(row["rank"])
         assert method.startswith(f"{row['method']} {row['owner']}")
         assert lds == f"{row['lds']:.4f} [{row['ci'][0]:.4f}, {row['ci'][1]:.4f}]".replace("-", MINUS)
-        assert share == words.share(row["of_ceiling"]).replace("\u202f", " ")
+        assert share == formatting.share(row["of_ceiling"]).replace("\u202f", " ")
         assert attempts == f"{row['attempts']} ≤ {row['possible_gain']:.4f}"
         assert date == f"{datetime.now(UTC):%Y-%m-%d}" or date == row["created_at"][:10]
         # The charts are drawn from these: as published, no digit more.
@@ -111,7 +111,7 @@ def test_leaderboard_says_who_is_best_and_how_certain_that_is(site: Site) -> Non
     )
     found = site.api(f"/compare?a={first['id']}&b={third['id']}")
     half = stats.t.ppf(0.975, 119) * found["std_error"]
-    interval = words.span((found["difference"] - half, found["difference"] + half))
+    interval = formatting.span((found["difference"] - half, found["difference"] + half))
     assert found["p_value"] < 1e-4
     assert part(text, '<p class="certain', "</p>") == (
         f"The best of those that are ranked below it for certain is middling by ada, by {found['difference']:.4f} {interval} "
@@ -121,7 +121,7 @@ def test_leaderboard_says_who_is_best_and_how_certain_that_is(site: Site) -> Non
     assert f'href="/compare?a={first["id"]}&amp;b={second["id"]}"' in text
     glance = part(text, '<dl class="glance', "</dl>")
     assert f"Highest LDS{first['lds']:.4f}95 % interval" in glance
-    assert words.share(first["of_ceiling"]).replace("\u202f", " ") in glance
+    assert formatting.share(first["of_ceiling"]).replace("\u202f", " ") in glance
     tied = [attributes for attributes in Markup(text).all("tr") if "tied" in (attributes.get("class") or "")]
     assert [attributes["data-id"] for attributes in tied] == [first["id"], second["id"]]
     assert [attributes["class"] for attributes in tied] == ["tied opens", "tied"]
@@ -269,7 +269,7 @@ def test_badge_says_what_the_board_says(site: Site) -> None:
     assert response.headers["cache-control"] == "public, max-age=300"
     badge = ET.fromstring(response.content)  # noqa: S314 -- our own badge
     lds = f"{row['lds']:.3f} ± {row['std_error']:.3f}".replace("-", MINUS)
-    assert badge.findtext(f"{SVG}title") == f"flipped on toy: LDS {lds}, rank {words.rank(row['rank'])}"
+    assert badge.findtext(f"{SVG}title") == f"flipped on toy: LDS {lds}, rank {formatting.rank(row['rank'])}"
     for method in ("practice", "spoiled"):
         refused = site.browser.get(f"/submissions/{site.ids[method]}/badge.svg")
         assert refused.status_code == 404

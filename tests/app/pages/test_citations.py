@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.pages import citations
+from app.pages.content import citations
 from tests.app.boards import HOSTILE
 from tests.app.service import npy
 

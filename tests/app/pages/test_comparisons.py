@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from app.pages import words
-from app.pages.figures import versus
+from app.pages.content import formatting
+from app.pages.content.charts import versus
 from ldsboard import compare
 from tests.app.service import npy
 
@@ -31,11 +31,11 @@ def test_three_are_compared_two_by_two(site: Site, toy: Example) -> None:
         # Of hidden subsets: no digit more than four, and ends that follow from what is told.
         difference, half = round(found.difference, 4), stats.t.ppf(0.975, 119) * round(found.std_error, 4)
         low, high = round(difference - half, 4), round(difference + half, 4)
-        assert row[2] == f"{words.number(found.difference)} [{words.number(low)}, {words.number(high)}]"
+        assert row[2] == f"{formatting.number(found.difference)} [{formatting.number(low)}, {formatting.number(high)}]"
         assert row[3:6] == [
-            words.number(found.std_error),
-            words.significant(found.z),
-            words.p_value(found.p_value).replace("\N{NO-BREAK SPACE}", " "),
+            formatting.number(found.std_error),
+            formatting.significant(found.z),
+            formatting.p_value(found.p_value).replace("\N{NO-BREAK SPACE}", " "),
         ]
         wins = [np.count_nonzero(x["public"].per_target > y["public"].per_target) for x, y in ((a, b), (b, a))]
         assert row[6:] == ["ranking", f"{wins[0]} : {wins[1]} by target"]

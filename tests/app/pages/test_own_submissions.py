@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.db.accounts import Audit, User
 from app.db.models import Kind, State, Submission, Version, Visibility
-from app.pages import words
+from app.pages.content import formatting
 from tests.app.pages.markup import Markup
 
 if TYPE_CHECKING:
@@ -168,4 +168,7 @@ def test_the_page_says_how_much_its_owners_files_take(owner: SignedIn, board: Se
     ]
     assert kept["bytes"] > 0
     text = " ".join(owner.client.get("/account").text.split())
-    assert f"All your files together take {words.size(kept['bytes'])} of {words.size(kept['bytes_limit'])};" in text
+    assert (
+        f"All your files together take {formatting.size(kept['bytes'])} of {formatting.size(kept['bytes_limit'])};"
+        in text
+    )

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.accounts import tokens, users
+from app.accounts.quotas import Quotas
+from app.benchmarks import catalog as published
 from app.db.models import Kind, State, Submission, Visibility
-from app.pages import words
-from app.services import accounts, submissions, tokens, uploads
-from app.services import benchmarks as published
-from app.services.quotas import Quotas
-from app.services.submissions import Entry
+from app.pages.content import formatting
+from app.submissions import lifecycle, multipart
+from app.submissions.lifecycle import Entry
 from ldsboard.result import WARNINGS
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -29,12 +30,12 @@ MINUS = "\N{MINUS SIGN}"
 def reserved(site: Site, benchmark: str = "toy") -> str:
     """Return the id of a submission whose file is on its way."""
     with site.service.database.write() as session:
-        _, token = tokens.create(session, accounts.add_user(session, "carol"))
-        account = accounts.authenticate(session, f"Bearer {token}")
+        _, token = tokens.create(session, users.add_user(session, "carol"))
+        account = users.authenticate(session, f"Bearer {token}")
         entry = Entry(benchmark, "coming", "", Kind.PRACTICE, None, 1000)
-        version = published.find(session, benchmark)
-        submission = submissions.reserve(session, account, version, entry, Quotas(1, 1))
-        uploads.open_upload(session, submission, "0" * 64, 1000, timedelta(hours=1))
+        version = published.find_version(session, benchmark)
+        submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
+        multipart.open_upload(session, submission, "0" * 64, 1000, timedelta(hours=1))
         return submission.id
 
 
@@ -88,12 +89,12 @@ def test_page_comes_again_until_the_state_is_final(site: Site) -> None:
     coming = reserved(site)
     text = site.text(f"/submissions/{coming}")
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in text
-    assert words.STATES["uploading"] in text
+    assert formatting.STATES["uploading"] in text
     with site.service.database.write() as session:
-        submissions.move(session, coming, State.UPLOADING, State.EXPIRED)
+        lifecycle.move(session, coming, State.UPLOADING, State.EXPIRED)
     text = site.text(f"/submissions/{coming}")
     assert "http-equiv" not in text
-    assert words.STATES["expired"] in text
+    assert formatting.STATES["expired"] in text
 
 
 def test_private_submission_has_no_page(site: Site) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from app.pages.protection import HEADERS
+from app.web.security_headers import HEADERS
 
 if TYPE_CHECKING:
     from tests.app.pages.conftest import Site

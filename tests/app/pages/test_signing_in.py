@@ -14,8 +14,8 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import select
 
 from app.db.accounts import Audit, User
-from app.pages import visitors
 from app.settings import Settings
+from app.web import sessions
 from tests.app.pages.markup import Markup
 from tests.app.pages.provider import Provider
 from tests.app.service import npy
@@ -223,9 +223,9 @@ def test_the_key_of_the_cookies_is_kept_and_nobody_elses_to_read(board: Service)
 def test_a_key_that_was_not_written_whole_signs_nothing(tmp_path: Path, kept: str) -> None:
     (tmp_path / "session-key").write_text(kept)
     with pytest.raises(RuntimeError, match="at least 32 characters"):
-        visitors.install(FastAPI(), Settings(data_dir=tmp_path))
+        sessions.install(FastAPI(), Settings(data_dir=tmp_path))
     with pytest.raises(ValidationError, match="at least 32 random characters"):
         Settings(session_key=SecretStr("short"))
     (tmp_path / "session-key").unlink()
-    visitors.install(FastAPI(), Settings(data_dir=tmp_path))
+    sessions.install(FastAPI(), Settings(data_dir=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["session-key"]

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
+from app.benchmarks.examples import drawable
 from app.db.models import Attribution, Evaluation, State, Submission
-from app.pages import png, words
-from app.sandbox.attributions import EXAMPLES
-from app.services import submissions
-from app.services.examples import drawable
+from app.pages.content import formatting, png
+from app.scoring.sandbox.attributions import EXAMPLES
+from app.submissions import lifecycle
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
 from tests.app.pages.test_pages import reserved
@@ -102,7 +102,8 @@ def test_proponents_and_opponents_are_drawn_with_label_and_score(site: Site, dra
     high, low = np.argsort(-scores_n, kind="stable")[:EXAMPLES], np.argsort(scores_n, kind="stable")[:EXAMPLES]
     escaped = [*CLASSES[:9], "&lt;b&gt;nine&lt;/b&gt;"]
     assert walls(text) == [
-        [[f"#{i}", escaped[i % 10], words.signed(float(scores_n[i]))] for i in examples] for examples in (high, low)
+        [[f"#{i}", escaped[i % 10], formatting.signed(float(scores_n[i]))] for i in examples]
+        for examples in (high, low)
     ]
     alike = [sum(i % 10 == 8 for i in examples) for examples in (high, low)]
     assert f"{alike[0]} of its 8 proponents and\n    {alike[1]} of its 8 opponents have its class" in text
@@ -134,7 +135,7 @@ def test_the_best_and_worst_targets_are_named(site: Site, toy: Example) -> None:
     order = np.argsort(-rho_N, kind="stable")
     expected = [("best", j) for j in order[:3]] + [("worst", j) for j in order[:-4:-1]]
     assert [row[:2] + row[-1:] for row in rows] == [
-        [kind, f"Target {j}", words.number(rho_N[j])] for kind, j in expected
+        [kind, f"Target {j}", formatting.number(rho_N[j])] for kind, j in expected
     ]
 
 
@@ -147,7 +148,7 @@ def test_a_target_of_which_nothing_was_kept_has_its_correlation(site: Site, draw
     other = min(set(range(30)) - kept)
     text = site.text(f"/submissions/{drawn[1]}?target={other}")
     rho_N = drawn[0].offline(drawn[0].scores(0.5))["public"].per_target
-    assert f"Correlation {words.number(rho_N[other])} on the public subsets" in text
+    assert f"Correlation {formatting.number(rho_N[other])} on the public subsets" in text
     assert "Of this target nothing more was kept" in text
     assert walls(text) == []
     refused = site.browser.get(f"/submissions/{drawn[1]}?target=30")
@@ -185,12 +186,12 @@ def test_a_waiting_page_is_answered_when_something_changes(site: Site) -> None:
     assert "Place 1 in the queue" in queued
     assert 'id="result"' not in queued
     with site.service.database.write() as session:
-        submissions.move(session, coming, State.QUEUED, State.SCORING)
+        lifecycle.move(session, coming, State.QUEUED, State.SCORING)
     with site.service.database.write() as session:
         session.connection()  # locks the database: the server would put back what nobody scores
         scoring = Markup(site.text(f"/submissions/{coming}/state?seen=queued-1"))
         error = {"code": "scores.nonfinite", "expected": "finite scores", "got": "one NaN", "hint": "Look for it."}
-        submissions.move(session, coming, State.SCORING, State.REJECTED, error=error)
+        lifecycle.move(session, coming, State.SCORING, State.REJECTED, error=error)
     steps = [item.get("aria-current") or item.get("class") for item in scoring.all("li")]
     assert steps == ["done", "done", "step", None]
     final = Markup(site.text(f"/submissions/{coming}/state?seen=scoring"))
@@ -202,7 +203,7 @@ def test_a_waiting_page_is_answered_when_something_changes(site: Site) -> None:
 def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['good']}/state?seen=scoring")
     lds = site.api(f"/submissions/{site.ids['good']}")["hidden"]["lds"]
-    assert f"LDS {words.number(lds)}" in text
+    assert f"LDS {formatting.number(lds)}" in text
     assert 'id="points"' in text
     assert "<html" not in text
 

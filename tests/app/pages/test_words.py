@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.pages import words
-from app.pages.figures import BINS, by_class, histogram
+from app.pages.content import formatting
+from app.pages.content.charts import BINS, by_class, histogram
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -28,22 +28,22 @@ def test_classes_are_told_where_they_gather_targets() -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (words.number(-0.25), f"{MINUS}0.2500"),
-        (words.span((-0.1, 0.25)), f"[{MINUS}0.1000, 0.2500]"),
-        (words.significant(170.0), "170"),
-        (words.significant(-0.46), f"{MINUS}0.46"),
-        (words.significant(4.8e-8), f"4.8e{MINUS}08"),
-        (words.rank((1, 1)), "1"),
-        (words.rank((2, 5)), "2\N{EN DASH}5"),
-        (words.share(0.668), "66.8\u202f%"),
-        (words.chance(2.99), "not distinguishable from random"),
-        (words.chance(-3.0), "sign flipped?"),
-        (words.chance(3.0), None),
-        (words.count(1, "entry", "entries"), "1 entry"),
-        (words.count(1200, "target"), "1,200 targets"),
-        (words.cost(None), "not reported"),
-        (words.cost({"seconds": 90.0}), "90 s"),
-        (words.cost({"seconds": 600, "models": 1}), "10 min, 1 model"),
+        (formatting.number(-0.25), f"{MINUS}0.2500"),
+        (formatting.span((-0.1, 0.25)), f"[{MINUS}0.1000, 0.2500]"),
+        (formatting.significant(170.0), "170"),
+        (formatting.significant(-0.46), f"{MINUS}0.46"),
+        (formatting.significant(4.8e-8), f"4.8e{MINUS}08"),
+        (formatting.rank((1, 1)), "1"),
+        (formatting.rank((2, 5)), "2\N{EN DASH}5"),
+        (formatting.share(0.668), "66.8\u202f%"),
+        (formatting.chance(2.99), "not distinguishable from random"),
+        (formatting.chance(-3.0), "sign flipped?"),
+        (formatting.chance(3.0), None),
+        (formatting.count(1, "entry", "entries"), "1 entry"),
+        (formatting.count(1200, "target"), "1,200 targets"),
+        (formatting.cost(None), "not reported"),
+        (formatting.cost({"seconds": 90.0}), "90 s"),
+        (formatting.cost({"seconds": 600, "models": 1}), "10 min, 1 model"),
     ],
 )
 def test_words(written: str | None, expected: str | None) -> None:
@@ -59,7 +59,9 @@ def test_scores_are_written_for_people() -> None:
         -2.5e9: "-2.50e+09",
         42.0: "+42",
     }
-    assert {value: words.signed(value).replace(MINUS, "-") for value in written} == written
-    p_values = [words.p_value(value).replace("\u00a0", " ") for value in (0.0, 2.5e-58, 0.99e-4, 1e-4, 0.0312, 1.0)]
+    assert {value: formatting.signed(value).replace(MINUS, "-") for value in written} == written
+    p_values = [
+        formatting.p_value(value).replace("\u00a0", " ") for value in (0.0, 2.5e-58, 0.99e-4, 1e-4, 0.0312, 1.0)
+    ]
     assert p_values == ["< 0.0001", "< 0.0001", "< 0.0001", "0.0001", "0.031", "1"]
-    assert [words.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]
+    assert [formatting.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]

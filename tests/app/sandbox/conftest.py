@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.sandbox import scorer as scorer_module
-from app.sandbox.scorer import Scorer
+from app.scoring.sandbox import scorer as scorer_module
+from app.scoring.sandbox.scorer import Scorer
+from tests.app.sandbox.scorers import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "stderr")
+
+
+@pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
-    """Not started: what it starts within a test writes to where the test captures."""
+    """Not started, so that a test may choose where its processes write standard error to."""
     monkeypatch.setattr(scorer_module, "PASSED_ON", (*scorer_module.PASSED_ON, "COVERAGE_PROCESS_CONFIG"))
     opened = Scorer()
     yield opened

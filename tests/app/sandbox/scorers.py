@@ -15,9 +15,7 @@ from tests.processes import children
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
-    from app.sandbox.scorer import Scored, Scorer
+    from app.scoring.sandbox.scorer import Scored, Scorer
     from tests.app.benchmarks import Example
 
 PARTS = ["public", "ranking"]
@@ -39,24 +37,51 @@ def are_right(found: dict[str, Scored], toy: Example) -> bool:
     )
 
 
-def told(log: pytest.CaptureFixture[str], word: str) -> str:
-    """Return what is written to the log, as soon as `word` is in it."""
-    seen = ""
+class Log:
+    """A file that the scoring processes write standard error to.
 
-    def look() -> bool:
-        nonlocal seen
-        seen += log.readouterr().err
-        return word in seen
+    pytest's own capture is read by reading and then truncating a file, which loses what another process writes in between.
+    """
 
-    until(look, f"a log with {word!r} in it")
-    return seen
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def start(self, scorer: Scorer) -> None:
+        """Start a scorer whose processes write standard error to this file."""
+        before = os.dup(2)
+        with self._path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        try:
+            scorer.start()
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+    def new(self) -> str:
+        """Return what was written since the last call."""
+        text = self._path.read_text()[self._read :]
+        self._read += len(text)
+        return text
+
+    def until(self, word: str) -> str:
+        """Return what was written since the last call, as soon as `word` is in it."""
+        seen = ""
+
+        def look() -> bool:
+            nonlocal seen
+            seen += self.new()
+            return word in seen
+
+        until(look, f"a log with {word!r} in it")
+        return seen
 
 
-def load(scorer: Scorer, benchmark: Path, log: pytest.CaptureFixture[str]) -> str:
-    """Have ground truth loaded, and wait until it is; return what was logged meanwhile."""
+def load(scorer: Scorer, benchmark: Path, log: Log) -> str:
+    """Load ground truth and wait until it is loaded; return what was logged meanwhile."""
     scorer.prepare(benchmark)
-    scorer.prepare(benchmark / "nothing")  # loaded after the other, and so tells when that is done
-    return told(log, f"The ground truth in {benchmark / 'nothing'} was not loaded")
+    scorer.prepare(benchmark / "nothing")  # loaded second, so its message tells that the first is loaded
+    return log.until(f"The ground truth in {benchmark / 'nothing'} was not loaded")
 
 
 def writing_end(path: Path) -> int | None:

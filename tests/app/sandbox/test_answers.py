@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from app.errors import SandboxError
-from app.sandbox import child
-from app.sandbox import scorer as scorer_module
-from app.sandbox.forking import ForkServer
+from app.scoring.sandbox import child
+from app.scoring.sandbox import scorer as scorer_module
+from app.scoring.sandbox.forking import ForkServer
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
+from tests.app.sandbox.scorers import PARTS, Log, Stuck, are_right, pid_of
 from tests.app.service import until
 from tests.processes import alive, children
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.sandbox.scorer import Scorer
+    from app.scoring.sandbox.scorer import Scorer
 
 
 def test_a_result_keeps_its_bits_on_the_way(scorer: Scorer, toy: Example, scores: Path) -> None:
@@ -67,11 +67,12 @@ def test_a_killed_child_is_reported_and_disturbs_neither_the_other_nor_the_next(
 
 
 def test_a_missing_benchmark_is_our_failure_and_is_told_in_full(
-    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
+    idle: Scorer, log: Log, toy: Example, scores: Path
 ) -> None:
+    log.start(idle)
     with pytest.raises(SandboxError, match="ended with status 1 before it answered"):
         idle.score(toy.folder / "nothing", scores, PARTS)
-    assert "BundleError: expected a benchmark manifest" in capfd.readouterr().err
+    assert "BundleError: expected a benchmark manifest" in log.new()
     assert are_right(idle.score(toy.folder, scores, PARTS), toy)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import SandboxError
-from app.sandbox import scorer as scorer_module
+from app.scoring.sandbox import scorer as scorer_module
 from ldsboard import ProblemError
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of, writing_end
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
@@ -21,7 +21,7 @@ from tests.processes import alive, children, stop
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.sandbox.scorer import Scorer
+    from app.scoring.sandbox.scorer import Scorer
     from tests.app.benchmarks import Example
 
 
@@ -95,7 +95,7 @@ def test_they_outlive_what_is_sent_to_all_processes_of_a_terminal_or_unit(
 
 def test_the_fork_server_does_not_begin_for_a_parent_that_is_gone() -> None:
     ours, theirs = Pipe()
-    command = [sys.executable, "-m", "app.sandbox", str(theirs.fileno()), "1"]
+    command = [sys.executable, "-m", "app.scoring.sandbox", str(theirs.fileno()), "1"]
     with ours, theirs:
         ended = subprocess.run(command, cwd=ROOT, pass_fds=[theirs.fileno()], timeout=PATIENCE_SECONDS, check=False)
     assert ended.returncode == 1
@@ -104,7 +104,7 @@ def test_the_fork_server_does_not_begin_for_a_parent_that_is_gone() -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from app.sandbox.scorer import Scorer
+from app.scoring.sandbox.scorer import Scorer
 
 scorer = Scorer()
 scorer.start()

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.sandbox import scorer as scorer_module
-from app.sandbox.scorer import Scorer
-from app.sandbox.truths import MOST_TRUTHS
+from app.scoring.sandbox import scorer as scorer_module
+from app.scoring.sandbox.scorer import Scorer
+from app.scoring.sandbox.truths import MOST_TRUTHS
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.processes import begun, threads
-from tests.app.sandbox.scorers import PARTS, Stuck, are_right, load, pid_of, told
+from tests.app.sandbox.scorers import PARTS, Log, Stuck, are_right, load, pid_of
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 from tests.processes import stop
 
@@ -60,38 +60,36 @@ def test_they_are_given_no_settings_no_credentials_and_no_open_files(
 
 
 def test_they_know_neither_the_database_nor_the_settings() -> None:
-    program = "import sys, app.sandbox.forking; print(*sorted(sys.modules))"
+    program = "import sys, app.scoring.sandbox.forking; print(*sorted(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    modules = ended.stdout.split()
-    assert "ldsboard.groundtruth" in modules
-    ours = {name for name in modules if name.startswith("app.")}
-    rooms = ("", ".attributions", ".child", ".forking", ".lifeline", ".limits", ".truths")
-    assert ours == {f"app.sandbox{name}" for name in rooms}
-    assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(modules)
+    names = ended.stdout.split()
+    assert "ldsboard.groundtruth" in names
+    ours = {name for name in names if name.startswith("app.")}
+    sandbox = ("", ".attributions", ".child", ".forking", ".lifeline", ".limits", ".truths")
+    assert ours == {"app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
+    assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 
 
 def test_ground_truth_is_loaded_before_the_first_file_and_shared(
-    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
+    idle: Scorer, log: Log, toy: Example, scores: Path
 ) -> None:
-    idle.start()
+    log.start(idle)
     folder = scores.with_name("benchmark")
     shutil.copytree(toy.folder, folder)
-    load(idle, folder, capfd)
+    load(idle, folder, log)
     shutil.rmtree(folder)
     for _ in range(2):
         assert are_right(idle.score(folder, scores, PARTS), toy)
 
 
-def test_what_would_be_dropped_again_is_not_loaded(
-    idle: Scorer, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    idle.start()
+def test_what_would_be_dropped_again_is_not_loaded(idle: Scorer, log: Log, tmp_path: Path) -> None:
+    log.start(idle)
     until(lambda: begun(pid_of(idle)), "a fork server that has begun")
     stop(pid_of(idle))
     for i in [*range(MOST_TRUTHS), 0, MOST_TRUTHS]:  # the first is wanted again, and so not the oldest any more
         idle.prepare(tmp_path / f"missing-{i}")
     os.kill(pid_of(idle), signal.SIGCONT)
-    seen = told(capfd, f"{tmp_path / f'missing-{MOST_TRUTHS}'} was")
+    seen = log.until(f"{tmp_path / f'missing-{MOST_TRUTHS}'} was")
     tried = [i for i in range(MOST_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} was not loaded" in seen]
     assert tried == [0, *range(2, MOST_TRUTHS + 1)]
 
@@ -120,7 +118,7 @@ def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Examp
 
 
 def test_a_scoring_process_imports_nothing(
-    idle: Scorer, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    idle: Scorer, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python tells on the log what it imports. Coverage is not passed on: it would import some of its own there.
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
@@ -128,21 +126,19 @@ def test_a_scoring_process_imports_nothing(
     large = write_benchmark(tmp_path, n=2000, N=200)  # enough work for threads
     np.save(tmp_path / "scores.npy", large.scores())
     np.save(tmp_path / "bad.npy", np.full_like(large.scores(), np.nan))
-    idle.start()
-    assert "import time:" in load(idle, large.folder, capfd)
+    log.start(idle)
+    assert "import time:" in load(idle, large.folder, log)
     np.savez_compressed(tmp_path / "scores.npz", large.scores())
     for name in ("scores.npy", "scores.npz"):
         idle.score(large.folder, tmp_path / name, PARTS)
     with pytest.raises(ProblemError, match="400000 NaN"):
         idle.score(large.folder, tmp_path / "bad.npy", PARTS)
-    assert "import time:" not in capfd.readouterr().err
+    assert "import time:" not in log.new()
 
 
-def test_the_fork_server_has_one_thread(
-    idle: Scorer, capfd: pytest.CaptureFixture[str], toy: Example, scores: Path
-) -> None:
-    idle.start()
-    load(idle, toy.folder, capfd)
+def test_the_fork_server_has_one_thread(idle: Scorer, log: Log, toy: Example, scores: Path) -> None:
+    log.start(idle)
+    load(idle, toy.folder, log)
     assert threads(pid_of(idle)) == 1
     assert are_right(idle.score(toy.folder, scores, PARTS), toy)
     assert threads(pid_of(idle)) == 1

@@ -14,7 +14,7 @@ import pytest
 from psutil import Process
 
 from app.errors import SandboxError
-from app.sandbox import limits
+from app.scoring.sandbox import limits
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
@@ -25,7 +25,7 @@ from tests.processes import alive
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.sandbox.scorer import Scorer
+    from app.scoring.sandbox.scorer import Scorer
 
 
 def _limit(pid: int, kind: int) -> int:
@@ -50,7 +50,7 @@ def test_a_child_is_limited_before_it_opens_its_file_and_the_fork_server_is_not(
 PROGRAM = """
 import mmap, os, tempfile
 import numpy as np
-from app.sandbox import limits
+from app.scoring.sandbox import limits
 from ldsboard import ProblemError
 
 silent, end = os.pipe()

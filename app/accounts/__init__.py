@@ -1,0 +1,1 @@
+"""Users, their tokens, quotas and rate limits, and the audit log."""

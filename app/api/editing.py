@@ -1,0 +1,80 @@
+"""What owners do to their submissions: list, edit, withdraw."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, HttpUrl
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from app.accounts import audit
+from app.accounts.audit import Action
+from app.db.models import Submission, Version, Visibility
+from app.management import editing
+from app.management.withdrawal import withdraw_and_delete
+from app.results import submission_views
+from app.results.schemas import SubmissionView
+from app.submissions.field_types import Description, Tags, Title
+from app.web.dependencies import ActorDep, ContextDep, CurrentUser, ManagingUser, ReadSession, WriteSession
+
+router = APIRouter(tags=["submissions"])
+
+
+class Urls(BaseModel, extra="forbid"):
+    """Where more is to be read."""
+
+    paper: HttpUrl | None = Field(default=None, max_length=300)
+    code: HttpUrl | None = Field(default=None, max_length=300)
+
+
+class Changes(BaseModel, extra="forbid"):
+    """What an owner may change; whatever is left out stays."""
+
+    title: Annotated[Title, Field(min_length=1)] = ""
+    description: Description = ""
+    tags: Tags = []
+    urls: Urls = Urls()
+    visibility: Visibility = Visibility.PUBLIC
+    pinned: bool = False
+
+
+@router.get("/users/me/submissions")
+def list_own(
+    caller: CurrentUser,
+    session: ReadSession,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> list[SubmissionView]:
+    """List your submissions of every kind, state and visibility, the newest first."""
+    query = (
+        select(Submission)
+        .where(Submission.user_id == caller.id)
+        .order_by(Submission.created_at.desc(), Submission.id)
+        .offset(after)
+        .limit(limit)
+        .options(joinedload(Submission.version).joinedload(Version.benchmark))
+    )
+    return submission_views.submission_views(session, session.scalars(query).all(), caller)
+
+
+@router.patch("/submissions/{submission_id}")
+def edit_submission(
+    caller: ManagingUser, actor: ActorDep, session: WriteSession, submission_id: str, changes: Changes
+) -> SubmissionView:
+    """Change what is told of a submission, who sees it, or whether it is the one listed for its method."""
+    submission = editing.owned(session, submission_id, caller)
+    wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    editing.edit(session, submission, wanted)
+    audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
+    return submission_views.submission_view(session, submission, caller)
+
+
+@router.delete("/submissions/{submission_id}", status_code=204)
+def withdraw_submission(caller: ManagingUser, actor: ActorDep, context: ContextDep, submission_id: str) -> None:
+    """Take a submission back. Its numbers and its file are deleted; it still counts as an attempt.
+
+    An upload in parts that is not completed is given up: its parts are deleted, and its place in the quota is free.
+    """
+    withdraw_and_delete(context.database, context.storage, submission_id, caller, actor)

@@ -1,0 +1,47 @@
+"""What has arrived whole becomes a submission, in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.results import submission_views
+from app.submissions import files, visibility
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import Response
+    from sqlalchemy.orm import Session
+
+    from app.accounts.users import Account
+    from app.context import AppContext
+    from app.results.schemas import SubmissionView
+
+
+def accepted(context: AppContext, sha256: str, accept: Callable[[Session], str]) -> str:
+    """Return what `accept` returns, once that is committed; if it cannot be, the file is not kept either."""
+    try:
+        with context.database.write() as session:
+            submission_id = accept(session)
+    except BaseException:
+        # In a transaction of its own, so that nobody takes up the same content meanwhile.
+        with context.database.write() as session:
+            files.discard_unreferenced(session, context.storage, [sha256])
+        raise
+    context.runner.notify()
+    return submission_id
+
+
+def located(context: AppContext, submission_id: str, viewer: Account | None, response: Response) -> SubmissionView:
+    """Return a submission as the answer to the call that sent its file."""
+    view = shown(context, submission_id, viewer)
+    response.headers["Location"] = view.links["self"]
+    return view
+
+
+def shown(context: AppContext, submission_id: str, viewer: Account | None) -> SubmissionView:
+    """Return a submission as somebody may see it."""
+    with context.database.read() as session:
+        return submission_views.submission_view(
+            session, visibility.find_submission(session, submission_id, viewer), viewer
+        )

@@ -1,0 +1,1 @@
+"""Published benchmarks: their versions, examples and margins."""

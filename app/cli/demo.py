@@ -1,0 +1,228 @@
+"""The whole way in one command: ground truth, baselines, submissions, and the site, each by the command a person would use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import typer
+from sqlalchemy import select
+
+from app.accounts import tokens, users
+from app.cli.common import fail, listen, open_database
+from app.db.models import Benchmark
+from app.management import publishing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from app.db.sessions import Database
+    from app.settings import Settings
+
+BENCHMARK = "digits-mlp"
+PRACTICE = "fashion5k-mlp"
+SHIPPED = Path(__file__).parents[2] / "benchmarks"
+BASELINES = ("random", "similarity", "datamodel", "grad-dot", "trak", "ek-fac")
+OWNER = "baselines"
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A data folder with the digits benchmark and the practice board that ships, and six baselines on their leaderboards."""
+
+    settings: Settings
+    database: Database
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Where the site is."""
+        return f"http://localhost:{self.port}"
+
+    def prepare(self) -> None:
+        """Train the ground truth and publish it, and the practice board, unless that was done before."""
+        folder = self.settings.data_dir / "training" / BENCHMARK
+        if not self._is_published(BENCHMARK):
+            typer.echo(f"Training 2,000 models for {BENCHMARK}; if interrupted, the next start goes on from there.")
+            _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
+            self._publish(folder)
+        if not self._is_published(PRACTICE):
+            self._publish(SHIPPED / PRACTICE)
+
+    def _is_published(self, board: str) -> bool:
+        with self.database.read() as session:
+            return session.scalar(select(Benchmark).where(Benchmark.name == board)) is not None
+
+    def _publish(self, folder: Path) -> None:
+        with publishing.prepared(self.settings.benchmarks_dir, folder) as made, self.database.write() as session:
+            publishing.publish(session, made)
+
+    def token(self) -> str:
+        """Return a token of the demo's own user, which has no quota to speak of; made once and kept in the data folder."""
+        path = self.settings.data_dir / "demo-token"
+        if not path.exists():
+            with self.database.write() as session:
+                user = users.add_user(session, OWNER, ranked_per_day=1000, ranked_per_version=1000)
+                _, token = tokens.create(session, user)
+            partial = path.with_suffix(".partial")
+            partial.touch(mode=0o600)
+            partial.write_text(token)
+            partial.replace(path)
+        return path.read_text()
+
+    @contextmanager
+    def serving(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the server as a process of its own, and end it with the block."""
+        command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            self._wait_until_ready(server)
+            yield server
+        finally:
+            server.terminate()
+            server.wait()
+
+    def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline and server.poll() is None:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.address}/readyz", trust_env=False).is_success:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(
+            f"expected a server at {self.address}, got none. Is the port taken? Choose another: PORT=8001"
+        )
+
+    def submit_baselines(self, token: str, board: str, names: Sequence[str] = BASELINES) -> None:
+        """Compute and submit, over HTTP and by the command line, every baseline that is not on a leaderboard yet."""
+        environment = {
+            "LDSBOARD_SERVER": self.address,
+            "LDSBOARD_TOKEN": token,
+            "LDSBOARD_CACHE": str(self.settings.data_dir.absolute() / "cache"),
+        }
+        there = {row["method"] for row in self.rows(board)}
+        missing = [name for name in names if name not in there]
+        if missing:
+            _run("-m", "ldsboard.cli", "pull", board, **environment)
+        scores = self.settings.data_dir.absolute() / "scores" / board
+        scores.mkdir(parents=True, exist_ok=True)
+        for name in missing:
+            typer.echo(f"Baseline {name} on {board}")
+            file = str(scores / f"{name}.npy")
+            cost = json.loads(
+                _run("-m", "worker", "baseline", name, "--benchmark", board, "--out", file, **environment)
+            )
+            reported = [f"--{key}={value}" for key, value in cost.items()]
+            submit = ("-m", "ldsboard.cli", "submit", file, board, "--method", name, "--kind", "ranked", *reported)
+            typer.echo(_run(*submit, **environment), nl=False)
+
+    def rows(self, board: str = BENCHMARK) -> list[dict[str, Any]]:
+        """Return the rows of a leaderboard."""
+        answer = httpx.get(f"{self.address}/api/v1/benchmarks/{board}/leaderboard", trust_env=False).raise_for_status()
+        rows: list[dict[str, Any]] = answer.json()["rows"]
+        return rows
+
+    def greet(self, token: str) -> None:
+        """Print the leaderboards that have entries, and what to do next."""
+        environment = os.environ | {"LDSBOARD_SERVER": self.address}
+        for board in (BENCHMARK, PRACTICE):
+            if self.rows(board):
+                command = [sys.executable, "-m", "ldsboard.cli", "leaderboard", board]
+                subprocess.run(command, env=environment, check=True)
+        scores = self.settings.data_dir / "scores" / BENCHMARK / "grad-dot.npy"
+        typer.echo(f"The site is at {self.address}. In another terminal, to use it from the command line:\n")
+        typer.echo(f"  export LDSBOARD_SERVER={self.address} LDSBOARD_TOKEN={token}\n")
+        typer.echo(f"or, for a file (this one is a baseline's; the token is that of the user {OWNER}):\n")
+        typer.echo(f"  curl -T {scores} -H 'Authorization: Bearer {token}' \\")
+        typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
+        if not self.rows(PRACTICE):
+            typer.echo(f"The practice board {PRACTICE} is there too, empty: python -m app demo --all submits to it.")
+        typer.echo("Ctrl-C ends it; what was made is kept.")
+
+    def write_table(self, readme: Path, board: str) -> None:
+        """Write a leaderboard into a file, between its two marks.
+
+        Raises
+        ------
+        ValueError
+            The file lacks the marks.
+        """
+        text = readme.read_text()
+        start, end = marks(board)
+        if start not in text or end not in text:
+            raise ValueError(f"expected the marks {start} and {end} in {readme}, got none. Put them in.")
+        before, rest = text.split(start, 1)
+        after = rest.split(end, 1)[1]
+        readme.write_text(f"{before}{start}\n{_table(self.rows(board))}{end}{after}")
+
+
+def marks(board: str) -> tuple[str, str]:
+    """Return the lines between which a leaderboard stands in a file."""
+    return f"<!-- leaderboard {board} -->", f"<!-- /leaderboard {board} -->"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| rank | method | LDS [95 % interval] | of the ceiling | distance from chance (sd) |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = row["rank"]
+        rank = str(low) if low == high else f"{low}-{high}"
+        lines.append(
+            f"| {rank} | `{row['method']}` | {row['lds']:.4f} [{row['ci'][0]:.4f}, {row['ci'][1]:.4f}] "
+            f"| {row['of_ceiling']:.1%} | {row['z_random']:.3g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _run(*arguments: str, **environment: str) -> str:
+    """Run a Python module as a command, with its progress on the terminal, and return its standard output."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def demo(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Submit the baselines to the practice board, too: some minutes more.")
+    ] = False,
+    table: Annotated[
+        Path | None, typer.Option(help="Write the leaderboards into this file and end.", show_default=False)
+    ] = None,
+) -> None:
+    """Train a benchmark, publish it and one that ships, submit six baselines, and serve the site until Ctrl-C."""
+    listen("127.0.0.1", port).close()
+    settings, database = open_database()
+    show = Demo(settings, database, port)
+    boards = (BENCHMARK, PRACTICE) if everything else (BENCHMARK,)
+    try:
+        show.prepare()
+        token = show.token()
+        with show.serving() as server:
+            for board in boards:
+                show.submit_baselines(token, board)
+            if table is not None:
+                for board in boards:
+                    show.write_table(table, board)
+                return
+            show.greet(token)
+            raise typer.Exit(server.wait())
+    except subprocess.CalledProcessError as error:
+        raise fail(RuntimeError(f"a step of the demo failed: {' '.join(error.cmd[1:])}")) from None
+    except (RuntimeError, ValueError) as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        typer.echo()
+    finally:
+        database.close()

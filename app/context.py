@@ -1,0 +1,104 @@
+"""What one server process holds open: settings, database, files, scoring processes and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, TextIO
+
+from app import data_lock
+from app.accounts.quotas import Quotas
+from app.accounts.rate_limits import RateLimiter, WaitLimiter
+from app.benchmarks.catalog import current_versions, version_folder
+from app.db.sessions import Database
+from app.management import recovery
+from app.scoring.evaluator import Evaluator
+from app.scoring.runner import Runner
+from app.scoring.sandbox.scorer import Scorer
+from app.submissions.storage import Storage
+from ldsboard.parallel import usable_processors
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """The resources of a server, opened at its start and closed at its end.
+
+    Attributes
+    ----------
+    data_lock
+        The open lock file of the data folder; closing it releases the lock.
+    streaming
+        Ids of the submissions whose file is arriving in a single request.
+    """
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    scorer: Scorer
+    runner: Runner
+    quotas: Quotas
+    rate_limiter: RateLimiter
+    wait_limiter: WaitLimiter
+    data_lock: TextIO
+    streaming: set[str]
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open all resources; the database must have the newest schema.
+
+        Raises
+        ------
+        RuntimeError
+            Another server uses this data folder.
+        """
+        lock = data_lock.hold(settings.data_dir)
+        database = Database(settings.resolved_database_url, settings.busy_seconds)
+        storage = Storage(settings.storage_dir, settings.spare_bytes)
+        scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
+        evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer, settings.retry_seconds)
+        streaming: set[str] = set()
+
+        def recover_periodically() -> None:
+            recovery.expire_uploads(database, storage)
+            recovery.recover_lost(database, evaluator.running, streaming)
+
+        return cls(
+            settings=settings,
+            database=database,
+            storage=storage,
+            scorer=scorer,
+            runner=Runner(evaluator.work, settings.scoring_processes, recover_periodically),
+            quotas=Quotas(
+                settings.ranked_per_day,
+                settings.ranked_per_version,
+                settings.bytes_per_user,
+                settings.uploads_per_user,
+            ),
+            rate_limiter=RateLimiter(settings.requests_per_minute),
+            wait_limiter=WaitLimiter(),
+            data_lock=lock,
+            streaming=streaming,
+        )
+
+    def start(self) -> None:
+        """Recover what an earlier process left unfinished, then start scoring."""
+        self.scorer.start()
+        with self.database.read() as session:
+            for version in current_versions(session):
+                self.preload(version.benchmark.name, version.version)
+        recovery.recover_at_start(self.database, self.storage)
+        self.runner.start()
+
+    def preload(self, benchmark: str, version: int) -> None:
+        """Let the fork server load the ground truth of a version before the first file arrives."""
+        self.scorer.prepare(version_folder(self.settings.benchmarks_dir, benchmark, version))
+
+    def close(self) -> None:
+        """Finish the running evaluations and close all resources."""
+        if self.runner.stop():
+            self.scorer.stop()
+        # Otherwise the fork server ends together with this process: ending it earlier would count as a failed evaluation.
+        self.database.close()
+        self.data_lock.close()

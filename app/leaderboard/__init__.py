@@ -1,0 +1,1 @@
+"""Leaderboards: entries, ranks, and the numbers that may be shown."""

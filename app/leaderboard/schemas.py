@@ -1,0 +1,100 @@
+"""Response models of benchmarks and leaderboards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+Interval = tuple[float, float]
+
+
+class Numbers(BaseModel):
+    """The score on the public subsets, whole."""
+
+    lds: float
+    std_error: float
+    ci: Interval = Field(description="95 % interval, for these targets and this recipe")
+    mean_p: float = Field(description="mean over targets of the two-sided p-value")
+    z_random: float = Field(description="distance from what chance gives, in standard deviations")
+
+
+class RankingNumbers(BaseModel):
+    """The score on the ranking subsets; rounded where these are hidden."""
+
+    lds: float
+    std_error: float
+    ci: Interval = Field(description="95 % interval, for these targets and this recipe")
+    rank: tuple[int, int] | None = Field(description="lowest and highest rank it may have; null while not listed")
+    of_ceiling: float | None = Field(description="share of the noise ceiling; null where one run tells none")
+    z_random: float = Field(description="distance from what chance gives, in standard deviations")
+
+
+class Best(BaseModel):
+    """The first entry of a leaderboard."""
+
+    method: str
+    owner: str
+    lds: float
+    of_ceiling: float | None = Field(description="share of the noise ceiling; null where one run tells none")
+
+
+class BenchmarkView(BaseModel):
+    """A benchmark in its current version."""
+
+    name: str
+    version: int
+    title: str
+    description: str
+    licence: str
+    n_train: int
+    n_targets: int
+    subsets: dict[str, int]
+    runs: int
+    split: Literal["protected", "open"]
+    output_function: str
+    ceiling: float | None = Field(description="null where every subset was trained once")
+    ceiling_std_error: float | None
+    null_band: dict[str, float]
+    dataset: dict[str, Any]
+    recipe: dict[str, Any]
+    versions: list[int]
+    entries: int
+    best: Best | None
+
+
+class Row(BaseModel):
+    """One entry of a leaderboard."""
+
+    id: str
+    owner: str
+    method: str
+    title: str
+    tags: list[str]
+    urls: dict[str, str]
+    lds: float
+    std_error: float
+    ci: Interval
+    rank: tuple[int, int]
+    of_ceiling: float | None
+    z_random: float
+    attempts: int | None = Field(description="ranked submissions of this owner; null for an anonymous one")
+    possible_gain: float | None = Field(
+        description="bound on what earlier answers may have added to the LDS; null for an anonymous one"
+    )
+    cost: dict[str, Any] | None
+    provenance: dict[str, Any] | None
+    created_at: datetime
+
+
+class LeaderboardView(BaseModel):
+    """The listed entries of one version, best first."""
+
+    benchmark: str
+    version: int
+    ceiling: float | None
+    ceiling_std_error: float | None
+    null_band: dict[str, float]
+    rows: list[Row]
+    next: str | None = Field(description="address of the next page")

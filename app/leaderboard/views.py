@@ -1,0 +1,97 @@
+"""A leaderboard and a benchmark as response models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from app.db.models import Submission, Version, Visibility
+from app.leaderboard.disclosure import ranking_numbers
+from app.leaderboard.entries import Entry, list_entries
+from app.leaderboard.schemas import BenchmarkView, Best, LeaderboardView, Row
+from app.submissions import provenance, visibility
+from ldsboard.ceiling import attempt_gain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+
+def leaderboard_view(
+    session: Session,
+    version: Version,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    entries: Sequence[Entry] | None = None,
+) -> LeaderboardView:
+    """Return a page of the leaderboard of a version, by default all of it.
+
+    Parameters
+    ----------
+    entries
+        What `list_entries` returned, or a selection of it; by default all entries are read.
+    """
+    entries = list_entries(session, version) if entries is None else entries
+    limit = len(entries) if limit is None else limit
+    page = entries[after : after + limit]
+    manifest = version.manifest
+    ids = [entry.id for entry in page]
+    details = {row.id: row for row in session.execute(select(*DETAILS).where(Submission.id.in_(ids)))}
+    origins = provenance.newest_provenance(session, ids)
+    name = version.benchmark.name
+    more = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
+    return LeaderboardView(
+        benchmark=name,
+        version=version.version,
+        ceiling=manifest["ceiling"],
+        ceiling_std_error=manifest["ceiling_std_error"],
+        null_band=manifest["null_band"],
+        rows=[_row(entry, manifest, details[entry.id], origins.get(entry.id)) for entry in page],
+        next=more if after + limit < len(entries) else None,
+    )
+
+
+DETAILS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
+"""What the rows of a page show beside what is in an entry."""
+
+
+def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str, Any] | None) -> Row:
+    if entry.rank_low is None or entry.rank_high is None:
+        raise LookupError(f"expected ranks of every listed entry, got none of {entry.id}")
+    numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
+    gain = None
+    if entry.attempts is not None:
+        spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
+        gain = round(attempt_gain(numbers.lds, entry.attempts, spectrum, M), 4)
+    named = details.visibility != Visibility.ANONYMOUS
+    return Row(
+        id=entry.id,
+        owner=entry.known.owner,
+        method=entry.known.method,
+        title=entry.known.title,
+        tags=entry.known.tags,
+        urls=details.urls if named else {},
+        **numbers.model_dump(),
+        attempts=entry.attempts,
+        possible_gain=gain,
+        cost=visibility.visible_cost(details.cost, named=named),
+        provenance=origin if named else None,
+        created_at=entry.created_at,
+    )
+
+
+def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
+    """Return a benchmark as everybody sees it; `entries` are those of `list_entries`, if known."""
+    manifest = version.manifest
+    shown = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
+    entries = list_entries(session, version) if entries is None else entries
+    best = None
+    if entries:
+        known, numbers = entries[0].known, ranking_numbers(entries[0], manifest, None)
+        best = Best(method=known.method, owner=known.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
+    current = version.benchmark.current_version
+    versions = [known.version for known in version.benchmark.versions if known.version <= current]
+    return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)

@@ -1,0 +1,1 @@
+"""Changes by operators and owners: publishing, editing and consistency checks."""

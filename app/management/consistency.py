@@ -1,0 +1,144 @@
+"""Whether the rows of the database and the files of the data folder agree, and how what does not is mended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.benchmarks.catalog import version_folder
+from app.db.models import Evaluation, File, Kind, State, Submission, Version
+from app.leaderboard import entries
+from app.leaderboard.ranking import update_ranks
+from app.submissions import multipart
+from app.submissions.lifecycle import move
+from ldsboard import result
+from ldsboard.bundle import Bundle
+from ldsboard.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from app.submissions.storage import Storage
+
+LIVE = (State.QUEUED, State.SCORING, State.SCORED)
+"""States in which a submission needs its file."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not agree: what, and how it is mended, if it can be."""
+
+    what: str
+    mend: Callable[[], object] | None = None
+
+
+def inspect(session: Session, storage: Storage, benchmarks: Path) -> Iterator[Finding]:
+    """Look at everything once. Who mends does so before the next finding, in a writing session while no server runs."""
+    yield from inspect_benchmarks(session, benchmarks)
+    yield from inspect_submissions(session, storage)
+
+
+def inspect_submissions(session: Session, storage: Storage) -> Iterator[Finding]:
+    """Look at everything but the arrays of the benchmarks, which takes longer than all the rest."""
+    yield from _references(session)
+    yield from _missing_files(session, storage)
+    yield from _stray_files(session, storage)
+    yield from _evaluations(session)
+    yield from _ranks(session)
+
+
+def inspect_benchmarks(session: Session, root: Path) -> Iterator[Finding]:
+    """Look whether the published benchmarks are whole, by the hashes of all their arrays."""
+    for version in session.scalars(select(Version).order_by(Version.id)):
+        try:
+            Bundle.open(version_folder(root, version.benchmark.name, version.version))
+        except (ValueError, OSError) as error:
+            yield Finding(
+                f"{version.benchmark.name} version {version.version} cannot be read: {error} Put its folder back from a copy."
+            )
+
+
+def _references(session: Session) -> Iterator[Finding]:
+    """Compare how many submissions refer to each file with what its row says."""
+    counted = Counter(session.scalars(select(Submission.file_sha256).where(Submission.file_sha256.is_not(None))))
+    for file in session.scalars(select(File)).all():
+        count = counted[file.sha256]
+        if count == 0:
+            yield Finding(f"no submission refers to the file {file.sha256}", partial(session.delete, file))
+        elif count != file.references:
+            yield Finding(
+                f"{count} submissions refer to the file {file.sha256}, which counts {file.references}",
+                partial(setattr, file, "references", count),
+            )
+
+
+def _missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
+    """Look for submissions whose file is gone, or not of the size that it should have."""
+    query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
+    for submission, file in session.execute(query.order_by(Submission.created_at)).all():
+        path = storage.path(file.sha256)
+        if path.exists() and path.stat().st_size == file.size:
+            continue
+        if submission.state == State.SCORED:
+            yield Finding(f"the file of {submission.id} is lost: it keeps its numbers, but cannot be scored again")
+        else:
+            yield Finding(
+                f"the file of {submission.id}, which is {submission.state}, is lost",
+                partial(_give_up, session, submission),
+            )
+
+
+def _give_up(session: Session, submission: Submission) -> None:
+    problem = Problem(
+        "internal.failed", expected="its file", got="none", hint="Send the file again; it costs no quota."
+    )
+    state = State(submission.state)
+    if state is State.QUEUED:
+        move(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
+    move(session, submission.id, State.SCORING, State.FAILED, detail="its file is lost", error=problem.as_dict())
+
+
+def _stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
+    known = set(session.scalars(select(File.sha256)))
+    for name in sorted(set(storage.names()) - known):
+        yield Finding(f"no row tells of the stored file {name}", partial(storage.delete, name))
+    for upload in sorted(set(storage.uploads()) - multipart.waiting(session)):
+        yield Finding(f"nobody waits for the parts of {upload}", partial(storage.discard_parts, upload))
+
+
+def _evaluations(session: Session) -> Iterator[Finding]:
+    """Look for submissions that wait for an evaluation which is not there, and for scored ones without numbers."""
+    for submission in session.scalars(select(Submission).where(Submission.state.in_(LIVE))).all():
+        evaluations = submission.evaluations
+        if submission.state == State.SCORED:
+            finished = [evaluation for evaluation in evaluations if evaluation.scored_at is not None]
+            needed = {"public", "ranking"} if submission.kind == Kind.RANKED else {"public"}
+            if not any(evaluation.parts.keys() >= needed for evaluation in finished):
+                yield Finding(f"{submission.id} is scored, but has no numbers")
+        elif not any(evaluation.scored_at is None for evaluation in evaluations):
+            yield Finding(
+                f"{submission.id} is {submission.state}, but no evaluation waits for it",
+                partial(_evaluate, session, submission),
+            )
+
+
+def _evaluate(session: Session, submission: Submission) -> None:
+    session.add(
+        Evaluation(submission_id=submission.id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
+    )
+
+
+def _ranks(session: Session) -> Iterator[Finding]:
+    for version in session.scalars(select(Version)).all():
+        if any(entry.rank_low is None for entry in entries.list_entries(session, version)):
+            yield Finding(
+                f"entries of {version.benchmark.name} version {version.version} have no rank",
+                partial(update_ranks, session, version),
+            )

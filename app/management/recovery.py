@@ -1,0 +1,55 @@
+"""Recovery of interrupted work: at the start of a server, and periodically while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.scoring import queue, rescoring
+from app.submissions import files, lifecycle, multipart
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from app.db.sessions import Database
+    from app.submissions.storage import Storage
+
+
+def recover_at_start(database: Database, storage: Storage) -> None:
+    """Requeue evaluations, expire uploads and delete files that a stopped server left unfinished."""
+    with database.write() as session:
+        queue.recover(session)
+        lifecycle.recover(session)
+        rescoring.requeue_outdated(session)
+        files.discard_unreferenced(session, storage, storage.names())
+    storage.discard_arriving()
+
+
+def expire_uploads(database: Database, storage: Storage) -> None:
+    """Expire uploads whose time is over, and delete the stored parts of every upload that is no longer open."""
+    # Parts are listed before rows: an upload that starts in between has its row before its first part.
+    with_parts = storage.uploads()
+    with database.write() as session:
+        multipart.expire(session)
+        waiting = multipart.waiting(session)
+    for upload in with_parts:
+        if upload not in waiting:
+            storage.discard_parts(upload)
+
+
+def recover_lost(database: Database, running: AbstractSet[int], streaming: AbstractSet[str]) -> None:
+    """Requeue claimed evaluations that no worker is running; expire single uploads whose connection is gone.
+
+    Such rows remain when the end of some work could not be written, for instance because the database was locked for long.
+
+    Parameters
+    ----------
+    running
+        Ids of the evaluations that this server is working on.
+    streaming
+        Ids of the submissions whose file is arriving in a single request.
+    """
+    with database.write() as session:
+        session.connection()
+        # Both sets grow under this write lock, so every other claimed or uploading row belongs to nobody.
+        queue.recover(session, frozenset(running))
+        lifecycle.recover(session, frozenset(streaming))

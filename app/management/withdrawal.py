@@ -1,0 +1,85 @@
+"""Withdrawal of a submission by its owner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from app.accounts.audit import Action, record_action
+from app.db.models import TRANSITIONS, Attribution, Evaluation, Measurement, State, Submission
+from app.db.uploads import Upload
+from app.management.editing import boards_of, owned
+from app.scoring import rescoring
+from app.submissions import multipart
+from app.submissions.files import discard_unreferenced, release_file
+from app.submissions.lifecycle import move
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.accounts.audit import Actor
+    from app.accounts.users import Account
+    from app.db.sessions import Database
+    from app.submissions.storage import Storage
+
+
+def withdraw_and_delete(
+    database: Database, storage: Storage, submission_id: str, account: Account, actor: Actor
+) -> None:
+    """Withdraw a submission of an account, then delete its stored file if no other submission refers to the file.
+
+    Raises
+    ------
+    ProblemError
+        As `app.management.editing.owned` and `withdraw` raise it.
+    """
+    with database.write() as session:
+        unreferenced = withdraw(session, owned(session, submission_id, account))
+        record_action(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+    storage.discard_parts(submission_id)
+    if unreferenced is not None:
+        with database.write() as session:
+            discard_unreferenced(session, storage, [unreferenced])
+
+
+def withdraw(session: Session, submission: Submission) -> str | None:
+    """Withdraw a submission: delete its results and release its file; keep its row, which still counts as an attempt if it did.
+
+    A multipart upload that still waits for parts is cancelled instead, and does not count.
+
+    Returns
+    -------
+    str or None
+        The sha256 of the stored file if no submission refers to that file any more.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.busy``: the submission is being received or scored. ``submission.gone``: it is withdrawn or expired already.
+    """
+    before = State(submission.state)
+    if before is State.UPLOADING and session.get(Upload, submission.id) is not None:
+        multipart.give_up(session, submission.id, "cancelled by its owner")
+        return None
+    if State.WITHDRAWN not in TRANSITIONS[before]:
+        busy = before in (State.UPLOADING, State.SCORING)
+        raise ProblemError(
+            "submission.busy" if busy else "submission.gone",
+            expected="a submission that is queued, scored, rejected or failed",
+            got=f"one that is {before}",
+            hint="Try again when that is over." if busy else "There is nothing left to withdraw.",
+        )
+    counted = submission.counted and before is not State.FAILED  # a failure of the server never counts
+    if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):
+        raise RuntimeError(f"expected {submission.id} to stay {before} within a transaction")
+    versions = boards_of(submission)
+    evaluations = select(Evaluation.id).where(Evaluation.submission_id == submission.id)
+    session.execute(delete(Measurement).where(Measurement.evaluation_id.in_(evaluations)))
+    session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluations)))
+    session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
+    session.expire(submission)
+    for version in versions:
+        rescoring.update_board(session, version)  # a board that waited for this submission waits no longer
+    return release_file(session, submission)

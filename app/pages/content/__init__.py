@@ -1,0 +1,1 @@
+"""What pages show: formatting, charts, images, feeds and templates."""

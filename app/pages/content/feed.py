@@ -1,0 +1,62 @@
+"""The news of a leaderboard as an Atom feed (RFC 4287)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from app.pages.content import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from app.leaderboard.schemas import BenchmarkView, Row
+
+ATOM = "http://www.w3.org/2005/Atom"
+FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML cannot hold, escaped or not."""
+
+
+def atom(
+    benchmark: BenchmarkView,
+    rows: Sequence[Row],
+    changed: Mapping[str, datetime],
+    published_at: datetime,
+    public_url: str,
+) -> bytes:
+    """Return the feed of a benchmark with some of its entries, the newest first, each with when it last changed.
+
+    An entry's id is made of its submission's alone: it stays when the site moves.
+    """
+    page = f"{public_url}/benchmarks/{benchmark.name}"
+    feed = ET.Element("feed", xmlns=ATOM)
+    _add(feed, "title", f"{benchmark.title}: new entries")
+    _add(feed, "id", f"urn:ldsboard:benchmark:{benchmark.name}")
+    _add(feed, "updated", max(changed.values(), default=published_at).isoformat())
+    ET.SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{page}/feed.atom")
+    ET.SubElement(feed, "link", rel="alternate", type="text/html", href=page)
+    for row in rows:
+        entry = ET.SubElement(feed, "entry")
+        _add(
+            entry, "title", f"{row.method} by {row.owner}" if row.title == row.method else f"{row.title} ({row.method})"
+        )
+        _add(entry, "id", f"urn:ldsboard:submission:{row.id}")
+        _add(entry, "published", row.created_at.isoformat())
+        _add(entry, "updated", changed[row.id].isoformat())
+        _add(ET.SubElement(entry, "author"), "name", row.owner)
+        ET.SubElement(entry, "link", rel="alternate", type="text/html", href=f"{public_url}/submissions/{row.id}")
+        for tag in row.tags:
+            ET.SubElement(entry, "category", term=FORBIDDEN.sub("", tag))
+        _add(
+            entry,
+            "summary",
+            f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}, rank {formatting.rank(row.rank)}",
+        )
+    written: bytes = ET.tostring(feed, encoding="utf-8", xml_declaration=True)
+    return written
+
+
+def _add(parent: ET.Element, name: str, text: str) -> None:
+    ET.SubElement(parent, name).text = FORBIDDEN.sub("", text)

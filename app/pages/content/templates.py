@@ -1,0 +1,39 @@
+"""Templates, and what all of them know. They are given views and plain values, never rows of the database."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app.pages import static_files
+from app.pages.content import formatting
+from ldsboard.result import WARNINGS
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(formatting.FILTERS)
+    environment.globals.update(
+        script=static_files.script,
+        stylesheet=static_files.stylesheet,
+        static=static_files.url,
+        states=formatting.STATES,
+        seen_by=formatting.SEEN_BY,
+        warnings_in_words=WARNINGS,
+    )
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page; every text in `values` is escaped."""
+    return _environment().get_template(template).render(values)

@@ -1,0 +1,32 @@
+"""The pictures of training examples and targets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path
+from fastapi.responses import Response
+
+from app.benchmarks import catalog
+from app.benchmarks.examples import Examples, Part
+from app.pages.content import png
+from app.pages.routing import Pages
+from app.web.dependencies import ContextDep, ReadSession, VersionNumber
+
+router = Pages()
+
+
+@router.page("/benchmarks/{name}/images/{part}/{index}.png")
+def show_picture(
+    session: ReadSession,
+    context: ContextDep,
+    name: str,
+    part: Part,
+    index: Annotated[int, Path(ge=0, lt=2**31)],
+    version: VersionNumber = None,
+) -> Response:
+    """Draw an example. Versions never change, so that a picture of a stated one may be kept for ever."""
+    examples = Examples(context.settings.benchmarks_dir, catalog.find_version(session, name, version))
+    kept = "public, max-age=31536000, immutable" if version is not None else "no-cache"
+    picture = png.encode(examples.picture(part, index))
+    return Response(picture, media_type="image/png", headers={"Cache-Control": kept})

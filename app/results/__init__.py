@@ -1,0 +1,1 @@
+"""Results of submissions: views, comparisons and history."""

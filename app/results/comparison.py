@@ -1,0 +1,104 @@
+"""Whether one submission is better than another, on the subsets that both were scored on.
+
+Legend: M subsets, N targets.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from app.db.models import Evaluation
+from app.leaderboard.disclosure import published
+from app.results.current_evaluation import current_evaluation
+from app.results.schemas import ComparisonView, PairView
+from app.submissions.schemas import BenchmarkName
+from ldsboard.comparison import compare_influences
+from ldsboard.problems import ProblemError
+from ldsboard.significance import half_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+    from app.db.models import Submission
+
+
+def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
+    """Compare two submissions on the subsets that both were scored on, the ranking ones if they can.
+
+    Raises
+    ------
+    ProblemError
+        They belong to different versions, or one of them is not scored.
+    """
+    return ComparisonView(a=a.id, b=b.id, **_paired(*_alike(session, [a, b])))
+
+
+def compare_all(session: Session, submissions: Sequence[Submission]) -> list[PairView]:
+    """Compare every two of some submissions, in their order; errors are those of `compare`."""
+    sides = zip(submissions, _alike(session, submissions), strict=True)
+    return [
+        PairView(a=a.id, b=b.id, **_paired(of_a, of_b), wins=_wins(of_a, of_b))
+        for (a, of_a), (b, of_b) in combinations(sides, 2)
+    ]
+
+
+def compare_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
+    """Compare the first of some finished evaluations against one version with each of the others, which takes few queries."""
+    arrays = selectinload(Evaluation.measurements).undefer("*")
+    query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
+    found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
+    first, *others = (found[number] for number in evaluation_ids)
+    return [
+        PairView(a=first.submission_id, b=it.submission_id, **_paired(first, it), wins=_wins(first, it))
+        for it in others
+    ]
+
+
+def _alike(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
+    """Return the evaluations that are shown of some submissions, if they are by one scorer and against one version."""
+    evaluations = [current_evaluation(session, submission) for submission in submissions]
+    if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
+        names = [f"{it.version.benchmark.name} version {it.version.version}" for it in evaluations]
+        raise ProblemError(
+            "compare.different",
+            expected="submissions to the same version of a benchmark",
+            got=" and ".join(names),
+            hint="Compare those of one version, or submit the files to the same one.",
+        )
+    return evaluations
+
+
+def _paired(a: Evaluation, b: Evaluation) -> dict[str, Any]:
+    """Return all that may be told of the difference of two evaluations, a minus b, with its 95 % interval."""
+    of_a, of_b = a.parts, b.parts
+    part: Literal["ranking", "public"] = "ranking" if "ranking" in of_a and "ranking" in of_b else "public"
+    first, second = of_a[part], of_b[part]
+    influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
+    found = compare_influences(first.lds - second.lds, *influences)
+    split = a.version.manifest["split"] if part == "ranking" else "open"
+    numbers = published(vars(found), split)
+    # Of what is published, so that the ends tell no further digit of it.
+    middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
+    numbers |= published({"low": middle - half, "high": middle + half}, split)
+    return {
+        "benchmark": BenchmarkName(name=a.version.benchmark.name, version=a.version.version),
+        "part": part,
+        "difference": numbers["difference"],
+        "std_error": numbers["std_error"],
+        "z": numbers["z"] if np.isfinite(numbers["z"]) else None,
+        "p_value": numbers["p_value"],
+        "ci": (numbers["low"], numbers["high"]),
+    }
+
+
+def _wins(a: Evaluation, b: Evaluation) -> tuple[int, int]:
+    """Return on how many targets each of two evaluations has the higher correlation, on the public subsets."""
+    rho_a_N, rho_b_N = (np.frombuffer(side.parts["public"].per_target, dtype="<f8") for side in (a, b))
+    return int(np.count_nonzero(rho_a_N > rho_b_N)), int(np.count_nonzero(rho_b_N > rho_a_N))

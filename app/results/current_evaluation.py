@@ -1,0 +1,64 @@
+"""What was measured of submissions, and which evaluation is the one that is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
+
+from app.db.models import Evaluation
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+    from app.db.models import Submission
+
+
+def current_evaluations(session: Session, submissions: Sequence[Submission]) -> dict[str, Evaluation]:
+    """Return the finished evaluation of each submission that the boards show, by id; those that have none are left out.
+
+    That is the one against the current version of its benchmark, otherwise against the version that it was sent to, each by the
+    scorer that the version's board has; one that is newer than the board is shown only while there is no other.
+    """
+    sent_to = {submission.id: submission.version for submission in submissions}
+    finished = session.scalars(
+        select(Evaluation)
+        .where(Evaluation.submission_id.in_(sent_to), Evaluation.scored_at.is_not(None))
+        .options(joinedload(Evaluation.version))
+    )
+
+    def preference(evaluation: Evaluation) -> tuple[bool, bool, bool, int]:
+        version, first = evaluation.version, sent_to[evaluation.submission_id]
+        on_board = evaluation.scorer_version == version.scorer_version
+        return version.version == first.benchmark.current_version, version.id == first.id, on_board, evaluation.id
+
+    return {evaluation.submission_id: evaluation for evaluation in sorted(finished, key=preference)}
+
+
+def current_evaluation(session: Session, submission: Submission) -> Evaluation:
+    """Return the evaluation of a submission that is shown.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.not_scored``.
+    """
+    evaluation = current_evaluations(session, [submission]).get(submission.id)
+    if evaluation is None:
+        raise ProblemError(
+            "submission.not_scored",
+            expected="a scored submission",
+            got=f"{submission.id}, which is {submission.state}",
+            hint="Wait until its state is 'scored'.",
+        )
+    return evaluation
+
+
+def usual_seconds(session: Session) -> float | None:
+    """Return how long the last evaluations took on average; None before the first."""
+    last = select(Evaluation.seconds).where(Evaluation.scored_at.is_not(None)).order_by(Evaluation.id.desc()).limit(20)
+    return session.scalar(select(func.avg(last.subquery().c.seconds)))

@@ -1,0 +1,146 @@
+"""A submission as somebody may see it."""
+
+from __future__ import annotations
+
+import io
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from app.db.models import Kind, State, Submission
+from app.errors import STATUS
+from app.leaderboard.attempts import count_user_attempts
+from app.leaderboard.disclosure import public_numbers, ranking_numbers
+from app.results.current_evaluation import current_evaluation, current_evaluations, usual_seconds
+from app.results.schemas import ProblemView, Queue, SubmissionView
+from app.scoring import queue
+from app.submissions import provenance
+from app.submissions.schemas import BenchmarkName
+from app.submissions.visibility import known_identity, knows, visible_cost
+from ldsboard.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from sqlalchemy.orm import Session
+
+    from app.accounts.users import Account
+    from app.db.models import Evaluation, Version
+
+API = "/api/v1"
+
+
+class Progress(NamedTuple):
+    """What whoever waits for a submission is told of as soon as it changes."""
+
+    state: State
+    place: int | None
+    """Its place in the queue, while it is queued."""
+
+
+def progress(session: Session, submission: Submission) -> Progress:
+    """Return where a submission stands, with the few small queries that tell it: it is asked again and again."""
+    state = State(submission.state)
+    return Progress(state, queue.place(session, submission) if state is State.QUEUED else None)
+
+
+def problem_view(problem: Problem) -> ProblemView:
+    """Return a problem as the object that leaves the server."""
+    return ProblemView(type=f"urn:ldsboard:problem:{problem.code}", status=STATUS[problem.code], **problem.as_dict())
+
+
+def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
+    """Return a submission with what is known of its result, as somebody sees it: by default, a visitor."""
+    (only,) = submission_views(session, [submission], viewer)
+    return only
+
+
+def submission_views(
+    session: Session, submissions: Sequence[Submission], viewer: Account | None
+) -> list[SubmissionView]:
+    """Return several submissions as `submission_view` does, without a query for each but for those that are queued."""
+    origins = provenance.newest_provenance(session, [submission.id for submission in submissions])
+    evaluations = current_evaluations(session, submissions)
+    made = cache(partial(count_user_attempts, session))
+    return [
+        _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), made)
+        for submission in submissions
+    ]
+
+
+def _view(
+    session: Session,
+    submission: Submission,
+    viewer: Account | None,
+    evaluation: Evaluation | None,
+    origin: dict[str, Any] | None,
+    attempts: Callable[[Version, int], int],
+) -> SubmissionView:
+    version = submission.version if evaluation is None else evaluation.version
+    parts = {} if evaluation is None else evaluation.parts
+    public, ranking = parts.get("public"), parts.get("ranking")
+    rank = None
+    if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
+        rank = (evaluation.rank_low, evaluation.rank_high)
+    name = version.benchmark.name
+    judged = ranking or public
+    known = known_identity(session, submission, viewer, origin)
+    return SubmissionView(
+        id=submission.id,
+        state=State(submission.state).value,
+        benchmark=BenchmarkName(name=name, version=version.version),
+        owner=known.owner,
+        method=known.method,
+        title=known.title,
+        description=known.description,
+        tags=known.tags,
+        urls=known.urls,
+        pinned=submission.pinned,
+        kind=Kind(submission.kind).value,
+        visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
+        created_at=submission.created_at,
+        attempts=attempts(version, submission.user_id) if knows(viewer, submission) else None,
+        queue=_queue(session, submission),
+        hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
+        public=public_numbers(public) if public else None,
+        warnings=judged.warnings if judged else [],
+        error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
+        cost=visible_cost(submission.cost, named=knows(viewer, submission)),
+        provenance=known.provenance,
+        file_sha256=known.file_sha256,
+        scorer_version=None if evaluation is None else evaluation.scorer_version,
+        links={
+            "self": f"{API}/submissions/{submission.id}",
+            "page": f"/submissions/{submission.id}",
+            "per_target": f"{API}/submissions/{submission.id}/per-target.npz",
+            "leaderboard": f"{API}/benchmarks/{name}/leaderboard?version={version.version}",
+        },
+    )
+
+
+def public_per_target(session: Session, submission: Submission) -> NDArray[np.float64]:
+    """Return rho of every target on the public subsets, float64 (N,).
+
+    Raises
+    ------
+    ProblemError
+        ``submission.not_scored``.
+    """
+    return np.frombuffer(current_evaluation(session, submission).parts["public"].per_target, dtype="<f8")
+
+
+def per_target_npz(session: Session, submission: Submission) -> bytes:
+    """Return the public per-target numbers as the bytes of an ``.npz`` file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, rho=public_per_target(session, submission))
+    return buffer.getvalue()
+
+
+def _queue(session: Session, submission: Submission) -> Queue | None:
+    place = progress(session, submission).place
+    if place is None:
+        return None
+    usual = usual_seconds(session)
+    return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))

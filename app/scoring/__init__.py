@@ -1,0 +1,1 @@
+"""The evaluation queue, the processes that score files, and rescoring."""

@@ -1,0 +1,51 @@
+"""What people may say of a submission, wherever they say it: with its file, in an edit, or on a page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from app.submissions.visibility import WITHHELD
+
+# All characters with the property Bidi_Control: they show a text in another order than it has.
+_BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_LINE = rf"^[^\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}]*$"
+_LINES = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_BIDI}]*$"
+_LINK = rf"^https?://[^\s\x00-\x1f\x7f-\x9f{_BIDI}]+$"
+_METHOD = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+_TAG = r"^[a-z0-9][a-z0-9-]{0,31}$"
+_COMMIT = "^[0-9a-f]{7,64}$"
+_SHA256 = "^[0-9a-f]{64}$"
+
+SPELLINGS = {
+    _LINE: "one line, without control characters",
+    _LINES: "lines of text, without control characters",
+    _LINK: "an address that begins with http:// or https://, without spaces and control characters",
+    _METHOD: "1 to 64 lower-case letters, digits, '.', '_' and '-', of which the first is a letter or digit",
+    _TAG: "1 to 32 lower-case letters, digits and '-', of which the first is a letter or digit",
+    _COMMIT: "7 to 64 hexadecimal digits in lower case",
+    _SHA256: "64 hexadecimal digits in lower case",
+}
+"""What each pattern asks for, in words."""
+
+
+def _is_free(method: str) -> str:
+    if method == WITHHELD:
+        raise PydanticCustomError(
+            "reserved", "a method with another name: this one stands for those of anonymous entries"
+        )
+    return method
+
+
+Method = Annotated[str, StringConstraints(pattern=_METHOD), AfterValidator(_is_free)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_LINE)]
+Description = Annotated[str, StringConstraints(max_length=2000, pattern=_LINES)]
+Tag = Annotated[str, StringConstraints(pattern=_TAG)]
+Tags = Annotated[list[Tag], Field(max_length=8)]
+Device = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100, pattern=_LINE)]
+Repository = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_LINE)]
+Commit = Annotated[str, StringConstraints(pattern=_COMMIT)]
+Link = Annotated[str, StringConstraints(max_length=500, pattern=_LINK)]
+Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]

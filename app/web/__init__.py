@@ -1,0 +1,1 @@
+"""HTTP in general: dependencies, middleware, sessions and error responses."""

@@ -1,0 +1,107 @@
+"""A full board, written straight into a database: believable entries by users and methods, none of which was scored."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.accounts import users
+from app.db.base import now
+from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visibility
+from app.db.uploads import Provenance
+from app.leaderboard.ranking import update_ranks
+from app.submissions import visibility
+from ldsboard import result
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.db.accounts import User
+    from app.db.models import Version
+
+FAMILIES = (
+    "ek-fac",
+    "trak",
+    "grad-dot",
+    "tracin",
+    "datamodel",
+    "similarity",
+    "influence",
+    "representer",
+    "arnoldi",
+    "logra",
+)
+TAGS = ("gradients", "curvature", "retraining", "kernel", "ensemble", "baseline")
+OWNERS = 100
+DAY = timedelta(days=1)
+
+
+def fill(session: Session, version: Version, entries: int) -> None:
+    """Add listed entries to a board: one in ten anonymous, most with a cost, some with tags, links and an origin; and rank them.
+
+    Their influences share a common part, as those of real methods do, so that ranks come in groups.
+    """
+    rng = np.random.default_rng(5)
+    M = version.manifest["subsets"]["ranking"]
+    common_M = rng.normal(size=M)
+    owners = [users.add_user(session, f"lab-{number:03}") for number in range(min(OWNERS, entries))]
+    for number in range(entries):
+        family = FAMILIES[int(rng.integers(len(FAMILIES)))]
+        owner = owners[number % len(owners)]
+        submission = _submission(rng, version, owner, f"{family}-{number // len(owners)}.{number:03}")
+        session.add(submission)
+        session.flush()
+        if rng.random() < 0.1:
+            visibility.set_visibility(session, submission, Visibility.ANONYMOUS)
+        if rng.random() < 0.3:
+            session.add(Provenance(submission_id=submission.id, repository=f"{owner.name}/{family}", commit="0" * 40))
+        evaluation = Evaluation(
+            submission_id=submission.id, version_id=version.id, scorer_version=result.SCORER_VERSION, scored_at=now()
+        )
+        influence_M = 0.3 * common_M + 0.1 * rng.normal(size=M)
+        influence_M -= influence_M.mean()
+        error = float(np.sqrt(np.square(influence_M).sum() / (M * (M - 1))))
+        lds = float(rng.beta(2, 3)) * 0.7
+        evaluation.measurements = [_measurement(part, lds, error, influence_M) for part in ("public", "ranking")]
+        session.add(evaluation)
+    session.flush()
+    update_ranks(session, version)
+
+
+def _submission(rng: np.random.Generator, version: Version, owner: User, method: str) -> Submission:
+    cost: dict[str, Any] = {"device": "NVIDIA A100", "models": int(rng.integers(1, 50))}
+    if rng.random() < 0.8:
+        cost["seconds"] = float(np.exp(rng.normal(5, 2)).round(3))
+    family = method.rsplit("-", 1)[0]
+    return Submission(
+        user_id=owner.id,
+        version_id=version.id,
+        kind=Kind.RANKED,
+        state=State.SCORED,
+        method=method,
+        title=f"{family.title()} with {int(rng.integers(1, 20))} checkpoints and {method} settings",
+        tags=sorted({TAGS[i] for i in rng.integers(len(TAGS), size=2)}),
+        urls={"code": f"https://example.org/{owner.name}/{family}"} if rng.random() < 0.5 else {},
+        cost=cost if rng.random() < 0.9 else None,
+        size=1,
+        created_at=now() - float(rng.random()) * 300 * DAY,
+    )
+
+
+def _measurement(part: str, lds: float, error: float, influence_M: np.ndarray[Any, Any]) -> Measurement:
+    return Measurement(
+        part=part,
+        lds=lds,
+        std_error=error,
+        ci_low=lds - 2 * error,
+        ci_high=lds + 2 * error,
+        mean_p=0.01,
+        z_random=lds / 0.003,
+        constant_predictions=0,
+        grid_loss=0.0,
+        warnings=[],
+        influence=influence_M.astype("<f8").tobytes(),
+        per_target=np.zeros(7).tobytes(),
+    )

@@ -1,0 +1,81 @@
+"""The evaluations of a service without its server, one step at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from app.accounts import users
+from app.accounts.quotas import Quotas
+from app.benchmarks import catalog
+from app.db.models import Attribution, Event, Kind, Measurement, State, Submission
+from app.management import withdrawal
+from app.scoring.evaluator import Evaluator
+from app.scoring.sandbox.scorer import Scorer
+from app.submissions import lifecycle
+from app.submissions.lifecycle import Entry
+from app.submissions.storage import Storage
+from tests.app.benchmarks import publish
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from app.accounts.users import Account
+    from app.db.sessions import Database
+    from tests.app.benchmarks import Example
+
+
+class Desk:
+    """A database, files and a benchmark, without a server."""
+
+    def __init__(self, database: Database, folder: Path, toy: Example) -> None:
+        self.database = database
+        self.storage = Storage(folder / "files")
+        self.quotas = Quotas(50, 300)
+        self.scorer = Scorer()
+        self.benchmarks = folder / "benchmarks"
+        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
+        publish(database, self.benchmarks, toy.folder)
+
+    def _account(self, session: Session, name: str) -> Account:
+        return users.holder(users.add_user(session, name))
+
+    def reserve(
+        self, size: int, method: str = "ours", *, user: str = "alice", kind: Kind = Kind.RANKED, **said: Any
+    ) -> str:
+        """Make room for a score file."""
+        entry = Entry("toy", method, "Ours", kind, None, size, **said)
+        with self.database.write() as session:
+            version = catalog.find_version(session, "toy")
+            return lifecycle.reserve(session, self._account(session, user), version, entry, self.quotas).id
+
+    def accept(self, content: bytes, method: str = "ours", **said: Any) -> str:
+        """Take a score file in, by default a ranked one of alice."""
+        submission_id = self.reserve(len(content), method, **said)
+        with self.storage.receive() as arrival:
+            arrival.write(content)
+            sha256 = arrival.flush()
+            with self.database.write() as session:
+                lifecycle.accept(session, self.storage, submission_id, arrival, sha256, self.quotas)
+        return submission_id
+
+    def move(self, submission_id: str, before: State, after: State) -> None:
+        with self.database.write() as session:
+            assert lifecycle.move(session, submission_id, before, after)
+
+    def withdraw(self, session: Session, submission_id: str) -> None:
+        withdrawal.withdraw(session, session.get_one(Submission, submission_id))
+
+    def state(self, submission_id: str) -> str:
+        with self.database.read() as session:
+            return session.get_one(Submission, submission_id).state
+
+    def count(self, table: type[Attribution | Event | Measurement]) -> int:
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def files(self) -> int:
+        return sum(path.is_file() for path in self.storage.folder.rglob("*"))
