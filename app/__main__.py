@@ -1,4 +1,4 @@
-"""The operator's commands: ``python -m app …``."""
+"""Entry point of the operator's commands: ``python -m app …``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for name, group in (("benchmark", benchmark), ("user", user), ("token", token)):
 
 
 def main() -> None:
-    """Run a command; logs go to standard error as one line each."""
+    """Run a command; each log record is one line on standard error."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         cli()
     except ValidationError as error:
-        typer.echo(f"Error: the settings are not usable: {error}", err=True)
+        typer.echo(f"Error: invalid settings: {error}", err=True)
         raise SystemExit(2) from None
     except (OSError, SQLAlchemyError) as error:
         typer.echo(f"Error: the data folder or the database cannot be used: {error}", err=True)

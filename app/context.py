@@ -1,4 +1,4 @@
-"""What one server process holds open: settings, database, files, scoring processes and limits."""
+"""The resources of one server process: settings, database, files, scoring processes and limits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AppContext:
         RuntimeError
             Another server uses this data folder.
         """
-        lock = data_lock.hold(settings.data_dir)
+        lock = data_lock.lock_data_folder(settings.data_dir)
         database = Database(settings.resolved_database_url, settings.busy_seconds)
         storage = Storage(settings.storage_dir, settings.spare_bytes)
         scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
@@ -69,7 +69,7 @@ class AppContext:
             database=database,
             storage=storage,
             scorer=scorer,
-            runner=Runner(evaluator.work, settings.scoring_processes, recover_periodically),
+            runner=Runner(evaluator.evaluate_next, settings.scoring_processes, recover_periodically),
             quotas=Quotas(
                 settings.ranked_per_day,
                 settings.ranked_per_version,
@@ -93,7 +93,7 @@ class AppContext:
 
     def preload(self, benchmark: str, version: int) -> None:
         """Let the fork server load the ground truth of a version before the first file arrives."""
-        self.scorer.prepare(version_folder(self.settings.benchmarks_dir, benchmark, version))
+        self.scorer.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
 
     def close(self) -> None:
         """Finish the running evaluations and close all resources."""

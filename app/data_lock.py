@@ -1,4 +1,4 @@
-"""One process at a time may change what lies in a data folder."""
+"""Lock files: only one process at a time may change a data folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def take(path: Path) -> TextIO:
-    """Return what holds a file for this process, until it is closed or the process ends, or raise BlockingIOError."""
+def lock_file(path: Path) -> TextIO:
+    """Lock a file for this process and return it open; closing it, or the end of the process, releases the lock.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process has locked the file.
+    """
     lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -20,18 +26,18 @@ def take(path: Path) -> TextIO:
     return lock
 
 
-def hold(data_dir: Path) -> TextIO:
-    """Return what holds a data folder for this process, until it is closed or the process ends.
+def lock_data_folder(data_dir: Path) -> TextIO:
+    """Lock a data folder for this process; return the open lock file, and closing it releases the lock.
 
     Raises
     ------
     RuntimeError
-        Another process holds it, and would lose its uploads to this one.
+        Another server uses the folder. A second server would expire the uploads of the first.
     """
     try:
-        return take(data_dir / "server.lock")
+        return lock_file(data_dir / "server.lock")
     except OSError as error:
         raise RuntimeError(
-            f"expected a data folder of its own, got {data_dir.absolute()}, which another server uses. "
-            "End that one, or set LDSBOARD_DATA_DIR."
+            f"Another server uses the data folder {data_dir.absolute()}. "
+            "Stop that server, or set LDSBOARD_DATA_DIR to another folder."
         ) from error

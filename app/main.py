@@ -1,4 +1,4 @@
-"""The web application, put together."""
+"""The web application: API, pages and middleware."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import accounts, benchmarks, editing, health, multipart_upload, single_upload, submissions
+from app.api import accounts, benchmarks, editing, file_check, health, multipart_upload, single_upload, submissions
 from app.pages import site
 from app.web import problem_responses
 from app.web.body_limit import BodyLimit
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """Return the application; it starts to work in its context when it is started, and closes them at its end."""
+    """Create the application. It starts the context's background work at its own start, and closes the context at its end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -40,13 +40,14 @@ def create_app(context: AppContext) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
-    problem_responses.install_problem_handlers(app)
+    problem_responses.install_problem_handlers(app, site.problem_page)
     api = APIRouter(
         prefix=PREFIX,
         dependencies=[Depends(count_request), Depends(check_query_names)],
-        responses=problem_responses.DESCRIBED,
+        responses=problem_responses.ERROR_RESPONSES,
     )
     api.include_router(benchmarks.router)
+    api.include_router(file_check.router)
     api.include_router(single_upload.router)
     api.include_router(multipart_upload.router)
     api.include_router(submissions.router)

@@ -42,7 +42,7 @@ def gradients(model: torch.nn.Module, inputs_nd: torch.Tensor, labels_n: torch.T
 
 train_inputs, target_inputs = (recipe.inputs(np.load(public / f"{part}_images.npy")) for part in ("train", "target"))
 train_labels, target_labels = (torch.from_numpy(np.load(public / f"{part}_labels.npy")) for part in ("train", "target"))
-influence_nN, doubt_n = torch.zeros(len(train_labels), len(target_labels)), torch.zeros(len(train_labels))
+influence_nN, error_probability_n = torch.zeros(len(train_labels), len(target_labels)), torch.zeros(len(train_labels))
 for file in sorted((public / "kit").glob("reference-*.safetensors")):
     model = recipe.build()
     model.load_state_dict(load_file(file))
@@ -50,9 +50,9 @@ for file in sorted((public / "kit").glob("reference-*.safetensors")):
     target_NP = gradients(model, target_inputs, target_labels)
     kernel_nn = train_nP @ train_nP.T + DAMPING * torch.eye(len(train_labels))
     influence_nN += torch.linalg.solve(kernel_nn, train_nP @ target_NP.T)
-    doubt_n += torch.sigmoid(-recipe.output(model(train_inputs), train_labels)).detach()  # 1 - probability of the label
+    error_probability_n += torch.sigmoid(-recipe.output(model(train_inputs), train_labels)).detach()  # 1 - probability of the label
 
 # One row per training example, one column per target; larger: more helpful to that target.
-np.save("scores.npy", (influence_nN * doubt_n[:, None]).numpy())
+np.save("scores.npy", (influence_nN * error_probability_n[:, None]).numpy())
 print(f"scores.npy is written. Score it offline:  ldsboard score scores.npy {BENCHMARK}")
 print(f"Submit it:  ldsboard submit scores.npy {BENCHMARK} --method my-method")

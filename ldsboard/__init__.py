@@ -1,4 +1,8 @@
-"""The linear datamodeling score (LDS): exact, vectorised, and with honest uncertainty."""
+"""Compute the linear datamodeling score (LDS) of data attribution scores, exactly and with its statistical uncertainty.
+
+`lds` scores one array. `GroundTruth` scores many arrays against the same subsets. `compare` tests whether two results differ.
+Input that cannot be used raises `ProblemError`, a ValueError.
+"""
 
 from ldsboard.comparison import Comparison, compare
 from ldsboard.groundtruth import GroundTruth

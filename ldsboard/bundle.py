@@ -1,14 +1,16 @@
-"""A benchmark on disk: a folder with a public half, and a hidden one that never leaves the server.
+"""Read, verify and write benchmark folders.
+
+The public part may be downloaded. The hidden part, of a protected benchmark only, never leaves the server.
 
 ::
 
-    public/benchmark.json      the manifest: what this is, how it was made, sha256 of every other public file
+    public/benchmark.json      the manifest: metadata, provenance, and the sha256 of every other public file
     public/masks.npy           packed bits, uint8 (M, ceil(n / 8)), little bit order, 1 = in the training subset
     public/margins.npy         float32 (M, R, N)
     public/train_labels.npy, target_labels.npy, optionally train_images.npy, target_images.npy
     public/kit/                recipe.py, index files, reference models
-                               (ground truth from elsewhere may come without labels and kit)
-    hidden/hidden.json         the hidden root seed and nonce, sha256 of the arrays beside it
+                               (imported ground truth may have neither labels nor kit)
+    hidden/hidden.json         the hidden root seed and nonce, and the sha256 of the hidden arrays
     hidden/masks.npy, margins.npy
 
 Legend: M subsets, R runs, n training examples, N targets.
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ldsboard.ceiling import margin_spectrum, noise_ceiling
-from ldsboard.drafts import drafted, drafted_folder
+from ldsboard.drafts import atomic_folder, atomic_write
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from ldsboard.margins import mean_over_runs
 from ldsboard.masks import count_duplicates, pack_masks, read_masks
@@ -43,14 +45,14 @@ REQUIRED = {"masks.npy", "margins.npy"}
 
 @dataclass(frozen=True)
 class HiddenPart:
-    """The subsets that rank on a protected benchmark, and the seed that they were drawn from.
+    """The hidden ranking subsets of a protected benchmark, and their seed.
 
     Attributes
     ----------
     seed, nonce
-        128-bit root seed, and the 16 bytes that its commitment is salted with.
+        Root seed, a 128-bit integer, and the 16-byte salt of its published commitment.
     masks_Mn, margins_MRN
-        bool (M, n); float32 (M, R, N).
+        Subsets, bool (M, n), and their margins, float32 (M, R, N).
     """
 
     seed: int
@@ -61,25 +63,33 @@ class HiddenPart:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A benchmark folder, opened; every public file has the size and sha256 that the manifest states."""
+    """A benchmark folder whose public files match the sha256 hashes in its manifest.
+
+    Attributes
+    ----------
+    folder
+        The folder that contains ``public/`` and, on a protected benchmark's server, ``hidden/``.
+    manifest
+        The content of ``public/benchmark.json``.
+    """
 
     folder: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a folder and verify its public half.
+        """Open a benchmark folder and verify its public part.
 
         Raises
         ------
         BundleError
-            A file is missing, was altered, or has another shape than the manifest says.
+            A file is missing or altered, or the margins do not have the shape that the manifest states.
         """
         public = folder / "public"
         manifest = Manifest.read(public / MANIFEST)
         if not set(manifest.files) >= REQUIRED:
             raise BundleError(
-                f"expected {sorted(REQUIRED)} among the files of {public / MANIFEST}, got {sorted(manifest.files)}"
+                f"{public / MANIFEST} must list {sorted(REQUIRED)}, but lists {sorted(manifest.files)}. Fetch the benchmark again."
             )
         for name, expected in manifest.files.items():
             _verify(public / name, expected)
@@ -90,11 +100,11 @@ class Bundle:
     def _check_margins(self, masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> None:
         expected = (len(masks_Mn), self.manifest.runs, self.manifest.n_targets)
         if margins_MRN.shape != expected:
-            raise BundleError(f"expected margins of shape {expected}, got {margins_MRN.shape} in {self.folder}")
+            raise BundleError(f"expected margins of shape {expected} in {self.folder}, got {margins_MRN.shape}")
 
     @cached_property
     def masks_Mn(self) -> NDArray[np.bool_]:
-        """Public subsets, bool (M, n)."""
+        """Public subsets, bool (M, n), True where the example is in the training subset."""
         return read_masks(_load(self.folder / "public" / "masks.npy"), self.manifest.n_train, packed=True)
 
     @cached_property
@@ -103,48 +113,64 @@ class Bundle:
         return _load(self.folder / "public" / "margins.npy")
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a public array by its name, such as ``train_labels`` or ``target_images``."""
+        """Load a public array by name, such as ``train_labels`` or ``target_images``."""
         return _load(self.folder / "public" / f"{name}.npy")
 
     def hidden(self) -> HiddenPart:
-        """Read and verify the hidden half: hashes, the commitment, and that its seed draws these very masks.
+        """Read and verify the hidden part.
+
+        The hashes of its files are checked, the seed and nonce against the commitment in the manifest, and the masks against the
+        masks that the seed draws.
 
         Raises
         ------
         BundleError
-            There is none, or it does not belong to this manifest.
+            The hidden part is missing or damaged, or belongs to another benchmark.
         """
         folder = self.folder / "hidden"
         path = folder / "hidden.json"
         if not path.exists():
-            raise BundleError(f"expected the hidden half of {self.manifest.name} at {folder}, got no {path.name}")
+            raise BundleError(f"The hidden part of {self.manifest.name} is missing: there is no {path}. Restore it.")
         try:
             members = json.loads(path.read_text(encoding="utf-8"))
             files = dict(members["files"])
             seed_bytes, nonce = _sixteen_bytes(members["seed"]), _sixteen_bytes(members["nonce"])
         except (ValueError, KeyError, TypeError):
-            # Nothing of the content is repeated: it holds the seed, and messages end in logs.
+            # The message quotes nothing of the file: it holds the seed, and messages are logged.
             raise BundleError(
-                f"expected seed and nonce of 32 hexadecimal digits, and files, in {path}. Restore it."
+                f"{path} is damaged: it must hold seed and nonce, of 32 hexadecimal digits each, and files. Restore it."
             ) from None
         if not set(files) >= REQUIRED:
             raise BundleError(
-                f"expected the hashes of {sorted(REQUIRED)} in {path}, got those of {sorted(files)}. Restore it."
+                f"{path} is damaged: it must list the hashes of {sorted(REQUIRED)}, but lists {sorted(files)}. Restore it."
             )
         for name, expected in files.items():
             _verify(folder / name, expected)
         seed = int.from_bytes(seed_bytes, "big")
         if commitment(seed, nonce) != self.manifest.commitment:
-            raise BundleError(f"{path} does not open the commitment in {MANIFEST}: it belongs to another benchmark")
+            raise BundleError(f"{path} does not match the commitment in {MANIFEST}: it belongs to another benchmark.")
         masks_Mn = read_masks(_load(folder / "masks.npy"), self.manifest.n_train, packed=True)
         if not np.array_equal(masks_Mn, draw_masks(seed, len(masks_Mn), self.manifest.n_train, self.manifest.alpha)):
-            raise BundleError(f"the masks in {folder} are not the ones that their seed draws")
+            raise BundleError(f"{folder / 'masks.npy'} differs from the masks that the hidden seed draws. Restore it.")
         margins_MRN = _load(folder / "margins.npy")
         self._check_margins(masks_Mn, margins_MRN)
         return HiddenPart(seed, nonce, masks_Mn, margins_MRN)
 
     def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
-        """Return all subsets, all margins, and the parts of them called ``public`` and ``ranking``."""
+        """Return the arrays to score against: public subsets first, then the hidden ones of a protected benchmark.
+
+        Returns
+        -------
+        masks_Mn, margins_MRN
+            All subsets, bool (M, n), and their margins, float32 (M, R, N).
+        splits
+            Rows of the subsets called ``public`` and ``ranking``.
+
+        Raises
+        ------
+        BundleError
+            The hidden part of a protected benchmark is missing, damaged, or of another benchmark.
+        """
         public = len(self.masks_Mn)
         if self.manifest.ranking is not None:
             start, stop = self.manifest.ranking
@@ -166,43 +192,54 @@ def write_bundle(
     kit: Path | None = None,
     hidden: HiddenPart | None = None,
 ) -> Manifest:
-    """Write a benchmark folder, with everything in its manifest that the arrays tell.
+    """Write a benchmark folder, and compute the manifest fields that follow from the arrays.
 
     Parameters
     ----------
     folder
-        Where ``public/`` and ``hidden/`` go; an earlier benchmark of the same split there is replaced.
+        Parent of ``public/`` and ``hidden/``; a benchmark of the same split in it is replaced.
     description
-        name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed, split
-        (``protected`` or ``open``), ranking (rows, on an open benchmark only) and provenance.
+        The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
+        split (``protected`` or ``open``), ranking (rows of an open benchmark, None on a protected one) and provenance.
     masks_Mn, margins_MRN
-        The public part, bool (M, n) and float32 (M, R, N); on an open benchmark this is all there is.
+        The public subsets, bool (M, n), and their margins, float32 (M, R, N); on an open benchmark, all of them.
     labels, images
-        Arrays called ``train`` and ``target``, where there are any; images only where their licence allows.
+        Arrays under the keys ``train`` and ``target``; either key may be absent. Give images only where their licence allows
+        publication.
     kit
-        A folder to copy as ``public/kit``.
+        Folder to copy to ``public/kit``.
     hidden
         The hidden part of a protected benchmark.
+
+    Returns
+    -------
+    Manifest
+        The manifest that was written.
 
     Raises
     ------
     BundleError
-        Two subsets are equal, a hidden half would be orphaned, or the split and the parts given contradict each other.
+        Two subsets are equal; `folder` holds the hidden part of a protected benchmark and the new one is open; or the split
+        contradicts `hidden` or the ranking rows.
+    ProblemError
+        A protected benchmark has fewer than 2 runs, or fewer than 4 ranking subsets: its noise ceiling cannot be estimated.
     """
     if (description["split"] == "protected") != (hidden is not None) or (hidden is None) == (
         description["ranking"] is None
     ):
-        raise BundleError("expected a hidden part for a protected benchmark and ranking rows for an open one, not both")
+        raise BundleError(
+            "A protected benchmark needs a hidden part and no ranking rows; an open one needs ranking rows and no hidden part."
+        )
     rows = slice(*description["ranking"]) if hidden is None else slice(None)
     ranking_MRN = (margins_MRN if hidden is None else hidden.margins_MRN)[rows]
-    every_Mn = masks_Mn if hidden is None else np.concatenate([masks_Mn, hidden.masks_Mn])
-    if duplicates := count_duplicates(every_Mn):
-        raise BundleError(f"expected different subsets, got {duplicates} that repeat another. Draw them again.")
+    all_masks_Mn = masks_Mn if hidden is None else np.concatenate([masks_Mn, hidden.masks_Mn])
+    if duplicates := count_duplicates(all_masks_Mn):
+        raise BundleError(f"The subsets must differ, but {duplicates} repeat an earlier one. Draw the subsets again.")
     if hidden is None and (folder / "hidden").exists():
         raise BundleError(
-            f"expected no hidden half beside an open benchmark, got {folder / 'hidden'}. Choose another folder."
+            f"{folder / 'hidden'} holds the hidden part of a protected benchmark. Choose another folder for an open one."
         )
-    with drafted_folder(folder / "public") as public:
+    with atomic_folder(folder / "public") as public:
         arrays: dict[str, NDArray[Any]] = {"masks": pack_masks(masks_Mn), "margins": margins_MRN.astype(np.float32)}
         arrays |= {f"{part}_labels": values for part, values in labels.items()}
         arrays |= {f"{part}_images": values for part, values in (images or {}).items()}
@@ -210,9 +247,9 @@ def write_bundle(
             np.save(public / f"{name}.npy", values)
         if kit is not None:
             shutil.copytree(kit, public / "kit")
-        # One run tells nothing of its noise: good enough only for what others trained.
-        known = margins_MRN.shape[1] > 1 or hidden is not None
-        ceiling = noise_ceiling(ranking_MRN) if known else None
+        # A noise ceiling needs repeated runs. Imported ground truth may have one run; a protected benchmark may not.
+        estimated = margins_MRN.shape[1] > 1 or hidden is not None
+        ceiling = noise_ceiling(ranking_MRN) if estimated else None
         spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
         manifest = Manifest(
             **description,
@@ -233,7 +270,7 @@ def write_bundle(
         )
         if hidden is not None:
             _write_hidden(folder / "hidden", hidden)
-        # The manifest comes last: a folder without one was not written to its end.
+        # The manifest is written last: a folder without one is incomplete.
         text = json.dumps(asdict(manifest), indent=2) + "\n"
         (public / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     return manifest
@@ -246,12 +283,12 @@ def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
         "margins.npy": hidden.margins_MRN.astype(np.float32),
     }
     for name, values in arrays.items():
-        with drafted(folder / name) as file:
+        with atomic_write(folder / name) as file:
             np.save(file, values)
     digests = {name: sha256(folder / name) for name in arrays}
     members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
-    # Replaced in one step: at no moment is the only copy of the seed half written.
-    with drafted(folder / "hidden.json") as file:
+    # An atomic replacement: the only copy of the seed is never half written.
+    with atomic_write(folder / "hidden.json") as file:
         file.write((json.dumps(members, indent=2) + "\n").encode())
 
 
@@ -261,16 +298,14 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
+    """Return the sha256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 def _verify(path: Path, expected: str) -> None:
     if not path.is_file():
-        raise BundleError(
-            f"expected the file {path} that the manifest names; it is missing. Fetch the benchmark again."
-        )
+        raise BundleError(f"{path} is missing, but the benchmark lists it. Fetch the benchmark again.")
     if (got := sha256(path)) != expected:
         raise BundleError(f"{path} was altered: expected sha256 {expected}, got {got}. Fetch the benchmark again.")
 

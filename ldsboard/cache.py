@@ -1,4 +1,4 @@
-"""Where pulled benchmarks are kept: a folder for each server, name and version."""
+"""The cache of pulled benchmarks, with one folder for each server, name and version."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ DEFAULT_SERVER = "http://localhost:8000"
 
 
 def default_server() -> str:
-    """Return the server that commands speak to: ``LDSBOARD_SERVER``, or this machine."""
+    """Return the default server address: ``LDSBOARD_SERVER``, or ``http://localhost:8000``."""
     return os.environ.get("LDSBOARD_SERVER", DEFAULT_SERVER).rstrip("/")
 
 
 def root() -> Path:
-    """Return where everything fetched is kept: ``LDSBOARD_CACHE``, or a folder in the user's own cache."""
+    """Return the cache folder: ``LDSBOARD_CACHE``, or ``~/.cache/ldsboard``."""
     return Path(os.environ.get("LDSBOARD_CACHE", Path.home() / ".cache" / "ldsboard"))
 
 
 def folder(server: str, name: str, version: int) -> Path:
-    """Return where a version of a benchmark of a server is kept; a name that is no name of a benchmark raises BundleError."""
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):  # it may be a server's word, and becomes a path
+    """Return the cache folder of a benchmark version; it need not exist.
+
+    Raises
+    ------
+    BundleError
+        `name` is not a valid benchmark name.
+    """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):  # the name may come from a server and becomes part of a path
         raise BundleError(
-            f"expected the name of a benchmark: lower-case letters, digits and single dashes, got {name[:80]!r}"
+            f"Invalid benchmark name {name[:80]!r}: use lower-case letters, digits and single dashes."
         )
     return root() / re.sub(r"[^A-Za-z0-9.-]+", "_", server.rstrip("/")) / name / str(version)
 
@@ -33,16 +39,23 @@ def folder(server: str, name: str, version: int) -> Path:
 def pulled(name: str, server: str | None = None) -> Path:
     """Return the folder of the newest pulled version of a benchmark.
 
+    Parameters
+    ----------
+    name
+        Name of the benchmark.
+    server
+        Address of the server that it was pulled from; by default `default_server`.
+
     Raises
     ------
     BundleError
-        None was pulled from this server.
+        No version was pulled from this server, or `name` is not a valid benchmark name.
     """
     server = server or default_server()
     versions = folder(server, name, 0).parent
     found = [path for path in versions.glob("*") if path.name.isdecimal() and (path / "public" / MANIFEST).exists()]
     if not found:
         raise BundleError(
-            f"expected {name} of {server} in {versions}, got nothing. Fetch it first: ldsboard pull {name}"
+            f"{name} of {server} is not in the cache ({versions}). Fetch it first: ldsboard pull {name}"
         )
     return max(found, key=lambda path: int(path.name))

@@ -72,7 +72,7 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     """
     M, R, _ = margins_MRN.shape
     if R < 2 or M < 4:  # noqa: PLR2004
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "margins.invalid",
             expected="at least 2 runs of at least 4 subsets, as margins of shape (M, R, N)",
             got=f"{R} run(s) of {M} subsets",

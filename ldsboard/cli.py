@@ -18,14 +18,14 @@ from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
 from ldsboard.comparison import compare as compare_results
-from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, errors, exit_code, fail, finish, gate
+from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, check_gates, errors, exit_code, exit_unless_scored, fail
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
-from ldsboard.pending import pending
-from ldsboard.printing import interval, output, print_json, print_warnings, share, show
+from ldsboard.pending import pending_uploads
+from ldsboard.printing import format_interval, output, print_json, print_warnings, format_share, show
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_finite, check_shape, read_scores
-from ldsboard.sending import Origin, Reported
+from ldsboard.sending import Provenance, ReportedCost
 from ldsboard.tensors import as_score_file
 
 cli = typer.Typer(
@@ -66,7 +66,7 @@ def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as
         print_json(numbers)
     else:
         output.print(
-            f"Public LDS {interval(numbers)}, mean p {result.mean_p:.3g}, {result.z_random:.1f} sd from chance"
+            f"Public LDS {format_interval(numbers)}, mean p {result.mean_p:.3g}, {result.z_random:.1f} sd from chance"
         )
         print_warnings(result.warnings)
 
@@ -130,15 +130,15 @@ def submit(
             elif scores is None or benchmark is None or not method:
                 fail(USAGE, "expected SCORES, BENCHMARK and --method, or --resume")
             else:
-                origin, cost = Origin(repository, commit), Reported(seconds, device, models)
+                origin, cost = Provenance(repository, commit), ReportedCost(seconds, device, models)
                 about: dict[str, Any] = {"method": method, "kind": kind, "visibility": visibility, "title": title}
                 scores = as_score_file(scores)
-                with progress.sending(errors, scores.name, scores.stat().st_size) as advance:
+                with progress.upload_bar(errors, scores.name, scores.stat().st_size) as advance:
                     submission = sending.submit(
                         client, benchmark, scores, cost=cost, origin=origin, advance=advance, **about
                     )
         except (ClientError, KeyboardInterrupt):
-            for kept in pending(client.server, scores and scores.absolute()):
+            for kept in pending_uploads(client.server, scores and scores.absolute()):
                 errors.print(
                     f"What has arrived is kept. Go on with: ldsboard submit --resume {kept.path}", markup=False
                 )
@@ -149,19 +149,19 @@ def submit(
                 submission = client.wait(submission["id"], timeout)
         show(submission, as_json=as_json)
         if wait:
-            finish(submission)
-            gate(client, submission, min_lds, no_regress_from)
+            exit_unless_scored(submission)
+            check_gates(client, submission, min_lds, no_regress_from)
 
 
 def _resumed(client: Client, scores: Path | None) -> dict[str, Any]:
-    found = pending(client.server, scores and scores.absolute())
+    found = pending_uploads(client.server, scores and scores.absolute())
     if len(found) != 1:
         got = ", ".join(kept.path for kept in found) or "none"
         fail(
             USAGE,
             f"expected one interrupted upload to {client.server}, got {got}. Name its file: submit --resume SCORES",
         )
-    with progress.sending(errors, Path(found[0].path).name, found[0].size) as advance:
+    with progress.upload_bar(errors, Path(found[0].path).name, found[0].size) as advance:
         return sending.resume(client, found[0], advance)
 
 
@@ -180,7 +180,7 @@ def status(
         submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
     show(submission, as_json=as_json)
     if wait:
-        finish(submission)
+        exit_unless_scored(submission)
 
 
 @cli.command()
@@ -197,7 +197,7 @@ def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJ
     for row in board["rows"]:
         low, high = row["rank"]
         rank = str(low) if low == high else f"{low}-{high}"
-        table.add_row(rank, row["method"], row["owner"], interval(row), share(row), row["id"])
+        table.add_row(rank, row["method"], row["owner"], format_interval(row), format_share(row), row["id"])
     output.print(table)
 
 

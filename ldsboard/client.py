@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ATTEMPTS, PATIENT = 4, 8
+ATTEMPTS, PART_ATTEMPTS = 4, 8
 """How often a call is made, and one that others have gone before: to send a part again is cheaper than to give up."""
 
 PAUSE_SECONDS = 0.5
-PATIENCE_SECONDS = 60.0
+MAX_RETRY_AFTER_SECONDS = 60.0
 """The longest pause that a server may ask for without being taken to say no."""
 
-FAILURE, TOO_MANY = 500, 429
-REPEATED = frozenset({FAILURE, 502, 503, 504})
-FINAL = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
+SERVER_ERROR, TOO_MANY_REQUESTS = 500, 429
+RETRIED_STATUSES = frozenset({SERVER_ERROR, 502, 503, 504})
+FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
 """States of a submission in which nothing more happens by itself."""
 
 
@@ -55,7 +55,7 @@ class RefusedError(ClientError):
     def __init__(self, problem: Problem, status: int, retry_after: float | None) -> None:
         self.problem, self.status, self.retry_after = problem, status, retry_after
         interrupted = problem.code == "upload.interrupted"
-        self.final = 400 <= status < 500 and status not in (408, TOO_MANY) and not interrupted  # noqa: PLR2004 -- the caller's errors
+        self.final = 400 <= status < 500 and status not in (408, TOO_MANY_REQUESTS) and not interrupted  # noqa: PLR2004 -- the caller's errors
         super().__init__(f"{problem} [{problem.code}]")
 
 
@@ -81,9 +81,8 @@ class Client:
             # Not repeated in the message: what is nearly a token is nearly a secret.
             raise ProblemError(
                 "auth.invalid",
-                expected="a token of letters, digits, '-' and '_'",
-                got="one with other characters",
-                hint="Copy it again, without line breaks.",
+                "A token has only letters, digits, '-' and '_'; this one has other characters.",
+                "Copy the token again, without line breaks.",
             )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         local = httpx.URL(self.server).host in ("localhost", "127.0.0.1", "::1")
@@ -138,7 +137,7 @@ class Client:
 
     def send_part(self, url: str, content: Callable[[], Iterator[bytes]], size: int) -> None:
         """Send a part of `size` bytes; `content` yields them, from their beginning each time it is called."""
-        self._call("PUT", urljoin(self.server, url), PATIENT, content, headers={"Content-Length": str(size)})
+        self._call("PUT", urljoin(self.server, url), PART_ATTEMPTS, content, headers={"Content-Length": str(size)})
 
     def complete(self, upload_id: str) -> dict[str, Any]:
         """End an upload whose parts have all arrived, and return the submission."""
@@ -151,7 +150,7 @@ class Client:
         while True:
             left = max(0.0, deadline - time.monotonic())
             before, submission = submission, self.submission(submission_id, wait=min(25.0, left))
-            if submission["state"] in FINAL or left == 0:
+            if submission["state"] in FINAL_STATES or left == 0:
                 return submission
             if submission == before:  # the server may let nobody else wait, and answer at once
                 self._closed.wait(min(PAUSE_SECONDS, left))
@@ -210,9 +209,9 @@ class Client:
                 last, after = str(error) or type(error).__name__, 0.0
                 continue
             after = _retry_after(response) or 0.0
-            again = response.status_code in REPEATED or (response.status_code == TOO_MANY and after)
-            if not again or after > PATIENCE_SECONDS or (response.status_code == FAILURE and attempt + 1 == attempts):
-                return _checked(response)
+            again = response.status_code in RETRIED_STATUSES or (response.status_code == TOO_MANY_REQUESTS and after)
+            if not again or after > MAX_RETRY_AFTER_SECONDS or (response.status_code == SERVER_ERROR and attempt + 1 == attempts):
+                return _raise_for_problem(response)
             last = f"status {response.status_code}"
         raise UnreachableError(
             f"expected an answer from {self.server}, got none in {attempts} attempts ({last}). "
@@ -225,7 +224,7 @@ def _segment(text: str) -> str:
     return quote(text, safe="") if text.strip(".") else "-"
 
 
-def _checked(response: httpx.Response) -> httpx.Response:
+def _raise_for_problem(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
     try:
@@ -233,9 +232,8 @@ def _checked(response: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         problem = Problem(
             "internal.failed",
-            expected=f"an answer of the LDSBoard API at {response.url}",
-            got=f"status {response.status_code}: {response.text[:200]}",
-            hint="Check LDSBOARD_SERVER (or --server).",
+            f"{response.url} gave no answer of the LDSBoard API, but status {response.status_code}: {response.text[:200]}",
+            "Check LDSBOARD_SERVER (or --server).",
         )
     raise RefusedError(problem, response.status_code, _retry_after(response))
 

@@ -51,7 +51,7 @@ def compare(a: Result, b: Result) -> Comparison:
         A ValueError: the results belong to different ground truths.
     """
     if a.fingerprint != b.fingerprint:
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "compare.different",
             expected="two results on the same subsets and margins",
             got=f"ground truths {a.fingerprint[:12]} and {b.fingerprint[:12]}",

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 OWNER, EVERYONE = 0o600, 0o666
 """Who may read a file and write to it, as far as the umask lets them."""
 
-UNREADABLE = (BadZipFile, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError)
+NPZ_ERRORS = (BadZipFile, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError)
 """What zipfile and numpy raise on an ``.npz`` that was not written so, and was cut short, or that is something else."""
 
 
 @contextmanager
-def drafted(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[BinaryIO]:
     """Give a file to write to, which becomes `path` at the end of the block; an error in it leaves nothing behind.
 
     Parameters
@@ -53,7 +53,7 @@ def drafted(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[Bi
 
 
 @contextmanager
-def drafted_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a folder to write into, which takes the place of `path` at the end of the block; an error leaves that as it was."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     earlier = draft.with_suffix(".earlier")

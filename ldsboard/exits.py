@@ -41,7 +41,7 @@ def exit_code(problem: Problem) -> int:
     return USAGE
 
 
-def finish(submission: dict[str, Any]) -> None:
+def exit_unless_scored(submission: dict[str, Any]) -> None:
     """End with the exit code of a submission that was waited for, unless it is scored."""
     state, error = submission["state"], submission["error"]
     if state == "scored":
@@ -55,7 +55,7 @@ def finish(submission: dict[str, Any]) -> None:
     fail(TIMED_OUT, f"it is still {state}. Go on waiting with: ldsboard status --wait {submission['id']}")
 
 
-def gate(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
+def check_gates(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
     """End with `GATE` if a scored submission is below an LDS, or significantly worse than another submission."""
     reached = (submission["hidden"] or submission["public"])["lds"]
     if min_lds is not None and reached < min_lds:

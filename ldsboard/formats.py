@@ -60,10 +60,10 @@ def _parse(start: bytes) -> Header:
         return npz.parse(start)
     if safetensors.begins(start):
         return safetensors.parse(start)
-    raise _refused(start)
+    raise _unsupported_format(start)
 
 
-def _refused(start: bytes) -> ProblemError:
+def _unsupported_format(start: bytes) -> ProblemError:
     """Return the error of a file in no format that is read."""
     if start.startswith(PICKLES):
         return pickled("a pickle")

@@ -85,7 +85,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
         whole_nb[chunk] = whole
         changed = whole != scaled
         rounded_b |= changed.any(axis=0)
-        changed &= np.abs(scaled, out=scaled) < coarse(n)
+        changed &= np.abs(scaled, out=scaled) < coarse_limit(n)
         if changed.any():
             coarse_b += np.count_nonzero(changed, axis=0)
     # Entries of a column scaled down may have become 0 before they were rounded.
@@ -101,7 +101,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
     return GridBlock(whole_nb, rounded_b, typical_b, exponent_b)
 
 
-def coarse(n: int) -> float:
+def coarse_limit(n: int) -> float:
     """Return the steps of the grid below which a rounded score is coarse.
 
     Sums of half of n such scores spread by ``sqrt(n) / 2`` of them, and their roundings may add up to ``n / 4`` steps: at this

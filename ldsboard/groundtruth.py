@@ -16,7 +16,7 @@ from ldsboard.cache import pulled
 from ldsboard.grid import to_grid
 from ldsboard.margins import mean_over_runs, read_margins
 from ldsboard.masks import read_masks
-from ldsboard.parallel import in_order, usable_processors
+from ldsboard.parallel import map_in_order, usable_processors
 from ldsboard.parts import Part, check_rankable, fingerprint
 from ldsboard.products import product_with
 from ldsboard.result import Result, TargetBlock, TargetSums
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
     from ldsboard.headers import ScoreArray
 
-MOST_TARGETS = 512
+MAX_BLOCK_TARGETS = 512
 """Targets of a block: enough for the matrix product to run at speed."""
 
-BLOCK_BYTES = 2**26
+MAX_BLOCK_BYTES = 2**26
 """What the blocks of all threads may take together: their part of the scores on its grid, and the predictions."""
 
-SMALL = 10**7
+MIN_THREADED_PRODUCTS = 10**7
 """Multiplications below which starting threads takes longer than they save."""
 
-MOST_PARTS = 8
+MAX_RANKED_PARTS = 8
 """Parts of the subsets whose ranks are kept; the one ranked first makes room."""
 
 ALL = {"all": slice(None)}
@@ -162,8 +162,8 @@ class GroundTruth:
 
     def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, Part], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
-        fitting = BLOCK_BYTES // (8 * threads * (self.n_train + M))
-        targets = max(1, min(MOST_TARGETS, fitting, -(-N // threads)))
+        fitting = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
+        targets = max(1, min(MAX_BLOCK_TARGETS, fitting, -(-N // threads)))
 
         def score_block(first: int) -> dict[str, TargetBlock]:
             grid = to_grid(scores_nN, slice(first, min(first + targets, N)))
@@ -173,8 +173,8 @@ class GroundTruth:
         sums = {name: TargetSums.empty(part.size, N) for name, part in parts.items()}
         chances = {name: ChanceSpread(part.chance) for name, part in parts.items()}
         blocks = range(0, N, targets)
-        small = self.n_train * M * N < SMALL
-        for found in map(score_block, blocks) if small else in_order(score_block, blocks, threads):
+        small = self.n_train * M * N < MIN_THREADED_PRODUCTS
+        for found in map(score_block, blocks) if small else map_in_order(score_block, blocks, threads):
             for name, block in found.items():
                 sums[name].add(block)
                 chances[name].add(block.unit_bM, block.columns)
@@ -208,7 +208,7 @@ class GroundTruth:
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
         chosen_t = np.asarray(targets, dtype=np.intp)
-        step = max(1, BLOCK_BYTES // (8 * (self.n_train + len(self.masks_Mn))))
+        step = max(1, MAX_BLOCK_BYTES // (8 * (self.n_train + len(self.masks_Mn))))
         blocks = []
         for start in range(0, chosen_t.size, step):
             grid = to_grid(scores_nN, chosen_t[start : start + step])
@@ -241,7 +241,7 @@ class GroundTruth:
         """Rank the margins of some subsets, or return what was ranked before."""
         key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
-            if len(self._ranked) == MOST_PARTS:
+            if len(self._ranked) == MAX_RANKED_PARTS:
                 del self._ranked[next(iter(self._ranked))]
             self._ranked[key] = Part.of(self.masks_Mn, self.margins_MN, rows)
         return self._ranked[key]

@@ -49,45 +49,45 @@ class Header:
 
     def truncated(self, expected: str, got: str) -> ProblemError:
         """Return the error of a file that is not what this header claims."""
-        return ProblemError(
+        return ProblemError.mismatch(
             "scores.truncated",
             expected=f"{expected} for {self.dtype} {self.shape}",
             got=got,
-            hint="Write the file again, completely, and send it unchanged.",
+            hint="Write the complete file again, and send it unchanged.",
         )
 
 
 def unreadable(got: str, hint: str = SAVE_HINT) -> ProblemError:
     """Return the error of a file that no format describes."""
-    return ProblemError("scores.unreadable", expected=FORMATS, got=got, hint=hint)
+    return ProblemError.mismatch("scores.unreadable", expected=FORMATS, got=got, hint=hint)
 
 
 def empty(got: str) -> ProblemError:
     """Return the error of a file without anything in it."""
-    return ProblemError("scores.empty", expected=FORMATS, got=got, hint=SAVE_HINT)
+    return ProblemError.mismatch("scores.empty", expected=FORMATS, got=got, hint=SAVE_HINT)
 
 
 def pickled(got: str) -> ProblemError:
     """Return the error of a file whose opening could run any code."""
-    return ProblemError(
+    return ProblemError.mismatch(
         "scores.object",
         expected=FORMATS,
         got=got,
-        hint="'ldsboard submit' converts a file of torch.save where you work. Or do it there yourself: "
+        hint="'ldsboard submit' converts a torch.save file on your own machine. Or convert the file yourself: "
         "numpy.save('scores.npy', torch.load('scores.pt', weights_only=True).float().numpy()).",
     )
 
 
 def unsupported_type(got: str) -> ProblemError:
     """Return the error of scores that are not floating-point numbers of 2, 4 or 8 bytes."""
-    return ProblemError("scores.dtype", expected="float16, float32 or float64", got=got, hint=SAVE_HINT)
+    return ProblemError.mismatch("scores.dtype", expected="float16, float32 or float64", got=got, hint=SAVE_HINT)
 
 
 def several(names: list[str], hint: str) -> ProblemError:
     """Return the error of a file with several arrays, of which none is said to be the scores."""
     shown = ", ".join(repr(name[:40]) for name in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
-    return ProblemError("scores.several", expected=FORMATS, got=f"{len(names)} arrays: {shown}{more}", hint=hint)
+    return ProblemError.mismatch("scores.several", expected=FORMATS, got=f"{len(names)} arrays: {shown}{more}", hint=hint)
 
 
 def is_shape(sides: object) -> bool:
@@ -100,7 +100,7 @@ def check_dimensions(shape: tuple[int, ...]) -> None:
     """Raise the error for scores that are not a table with at least one row and column."""
     if len(shape) == 2 and all(shape):  # noqa: PLR2004
         return
-    raise ProblemError(
+    raise ProblemError.mismatch(
         "scores.empty" if 0 in shape else "scores.shape",
         expected="two dimensions (n training examples, N targets)",
         got=f"shape {shape}",

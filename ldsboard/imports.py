@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.bundle import sha256, write_bundle
 from ldsboard.margins import check_margins_differ, mean_over_runs
-from ldsboard.origins import Found, Origin, named
+from ldsboard.origins import ImportedArrays, Origin, name_files_in_errors
 from ldsboard.tables import TableError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def output_function(origin: Origin, wanted: str | None) -> str:
     return name
 
 
-def write_import(folder: Path, origin: Origin, found: Found, about: dict[str, Any]) -> Manifest:
+def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dict[str, Any]) -> Manifest:
     """Write the folder of an open benchmark.
 
     Parameters
@@ -81,7 +81,7 @@ def write_import(folder: Path, origin: Origin, found: Found, about: dict[str, An
         A ValueError: the folder is that of a protected benchmark.
     """
     start, stop = about["ranking"]
-    with named(origin.margins):
+    with name_files_in_errors(origin.margins):
         for rows in (slice(0, start), slice(start, stop)):
             check_margins_differ(mean_over_runs(found.margins_MRN[rows]))
     sizes_M = found.masks_Mn.sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a benchmark says of itself, in `public/benchmark.json`."""
+"""The manifest of a benchmark, `public/benchmark.json`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,42 @@ class BundleError(ValueError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `public/benchmark.json` says.
+    """The content of `public/benchmark.json`.
 
-    `subsets` counts the public and the ranking ones; `ranking` names the rows that rank on an open benchmark and is None on
-    a protected one, whose ranking subsets are hidden; `files` maps every other public file to its sha256. One run of each subset
-    tells no noise ceiling: with `runs` 1, `ceiling`, `ceiling_std_error` and `unreliable_targets` are None. `public_seed` is None
-    where the subsets came from elsewhere.
+    Attributes
+    ----------
+    name, version
+        Name of the benchmark, in lower-case letters, digits and single dashes, and number of this version.
+    title, description, licence
+        Text for the pages.
+    dataset, recipe, provenance
+        JSON objects: the data set, the training recipe, and how the ground truth was made.
+    alpha
+        Fraction of the training examples in each subset.
+    n_train, n_targets
+        Number of training examples n and of targets N.
+    subsets
+        Number of subsets under the keys ``public`` and ``ranking``.
+    runs
+        Number of runs R of each subset.
+    output_function
+        Name of the output function, such as ``margin``.
+    split
+        ``protected`` (the ranking subsets are hidden) or ``open`` (all subsets are public).
+    ranking
+        First row of the ranking subsets and the row after the last, on an open benchmark; None on a protected one.
+    public_seed
+        Root seed of the public subsets; None for imported subsets.
+    commitment
+        Commitment to the hidden seed, see `ldsboard.subsets.commitment`; None on an open benchmark.
+    ceiling, ceiling_std_error, unreliable_targets
+        The noise ceiling on the ranking subsets, see `ldsboard.ceiling.NoiseCeiling`; None with one run.
+    null_band
+        Half widths of the null band under the keys ``unrelated`` and ``shared``, see `ldsboard.ceiling.MarginSpectrum`.
+    attempts_spectrum
+        The field ``attempts`` of `ldsboard.ceiling.MarginSpectrum`.
+    files
+        sha256 of every other file in ``public/``, by its relative path.
     """
 
     name: str
@@ -56,34 +86,40 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest, refusing one with missing or unknown fields."""
+        """Read a manifest.
+
+        Raises
+        ------
+        BundleError
+            The file cannot be read, lacks a field, or has an unknown field or an invalid value.
+        """
         try:
             members = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise BundleError(f"expected a benchmark manifest at {path}, got: {error}") from error
+            raise BundleError(f"Cannot read the benchmark manifest {path}: {error}") from error
         names = {field.name for field in fields(cls)}
         if not isinstance(members, dict) or set(members) != names:
-            difference = ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it holds no object"
-            raise BundleError(f"{path} has missing or unknown fields: {difference}. Write it again with this version.")
-        for name, fits in _FITS.items():
+            difference = ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it is not a JSON object"
+            raise BundleError(f"{path} has missing or unknown fields: {difference}. Write it again with this version of LDSBoard.")
+        for name, fits in _VALIDATORS.items():
             if not fits(members[name]):
                 raise BundleError(
-                    f"{path} has an unusable {name}: {members[name]!r:.80}. Write it again with this version."
+                    f"{path} has an invalid {name}: {members[name]!r:.80}. Write it again with this version of LDSBoard."
                 )
         if members["ranking"] is not None:
             members["ranking"] = tuple(members["ranking"])
         return cls(**members)
 
 
-def _text(value: object) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _count(value: object) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**31
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]  # one of the two types
 
 
@@ -91,49 +127,49 @@ def _nullable(fits: Callable[[Any], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or fits(value)
 
 
-def _natural(value: object) -> bool:
+def _is_natural(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def _numbers(*names: str) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and set(value) == set(names) and all(map(_number, value.values()))
+def _is_numbers(*names: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and set(value) == set(names) and all(map(_is_number, value.values()))
 
 
-def _relative_paths(value: object) -> bool:
-    """Tell whether these are hashes of files inside the folder, so that no name reaches out of it."""
+def _is_relative_paths(value: object) -> bool:
+    """Return whether `value` maps relative paths inside the folder to hashes."""
     return isinstance(value, dict) and all(
         isinstance(digest, str)
         and not PurePosixPath(name).is_absolute()
         and ".." not in PurePosixPath(name).parts
-        and not {"\\", ":"} & set(name)  # which separate on Windows
+        and not {"\\", ":"} & set(name)  # path separators on Windows
         for name, digest in value.items()
     )
 
 
-_FITS: dict[str, Callable[[Any], bool]] = {
-    "name": _text,
-    "version": _count,
-    "title": _text,
-    "description": _text,
-    "licence": _text,
+_VALIDATORS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "version": _is_count,
+    "title": _is_text,
+    "description": _is_text,
+    "licence": _is_text,
     "dataset": lambda value: isinstance(value, dict),
     "recipe": lambda value: isinstance(value, dict),
-    "alpha": lambda value: _number(value) and 0 < value < 1,
-    "n_train": _count,
-    "n_targets": _count,
-    "subsets": _numbers("public", "ranking"),
-    "runs": _count,
-    "output_function": _text,
-    "split": _text,
-    "ranking": _nullable(lambda value: isinstance(value, list) and len(value) == 2 and all(map(_count, value))),  # noqa: PLR2004
-    "public_seed": _nullable(_natural),
-    "commitment": _nullable(_text),
-    "ceiling": _nullable(_number),
-    "ceiling_std_error": _nullable(_number),
-    "unreliable_targets": _nullable(_natural),
-    "null_band": _numbers("unrelated", "shared"),
-    "attempts_spectrum": _number,
+    "alpha": lambda value: _is_number(value) and 0 < value < 1,
+    "n_train": _is_count,
+    "n_targets": _is_count,
+    "subsets": _is_numbers("public", "ranking"),
+    "runs": _is_count,
+    "output_function": _is_text,
+    "split": _is_text,
+    "ranking": _nullable(lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))),  # noqa: PLR2004
+    "public_seed": _nullable(_is_natural),
+    "commitment": _nullable(_is_text),
+    "ceiling": _nullable(_is_number),
+    "ceiling_std_error": _nullable(_is_number),
+    "unreliable_targets": _nullable(_is_natural),
+    "null_band": _is_numbers("unrelated", "shared"),
+    "attempts_spectrum": _is_number,
     "provenance": lambda value: isinstance(value, dict),
-    "files": _relative_paths,
+    "files": _is_relative_paths,
 }
-"""What the value of each field must be like."""
+"""For each field, a function that returns whether its value is valid."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _invalid(expected: str, got: str, hint: str) -> ProblemError:
-    return ProblemError("margins.invalid", expected=expected, got=got, hint=hint)
+    return ProblemError.mismatch("margins.invalid", expected=expected, got=got, hint=hint)
 
 
 def margins_array(margins: Any) -> NDArray[Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _invalid(expected: str, got: str, hint: str) -> ProblemError:
-    return ProblemError("masks.invalid", expected=expected, got=got, hint=hint)
+    return ProblemError.mismatch("masks.invalid", expected=expected, got=got, hint=hint)
 
 
 def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np.bool_]:

@@ -62,10 +62,10 @@ def _header_text(start: bytes) -> tuple[int, str]:
 def _item_type(descr: object) -> np.dtype[np.floating]:
     # Only the plain spelling: numpy.dtype() would evaluate far more than a type code.
     if isinstance(descr, str) and descr in ("|O", "O"):
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "scores.object",
             expected=FORMATS,
-            got="an array of Python objects, which would have to be unpickled",
+            got="an array of Python objects, which only unpickling could read",
             hint="Stack the scores into one numeric array. " + SAVE_HINT,
         )
     if isinstance(descr, str) and descr[1:] in ("f2", "f4", "f8") and descr[0] in "<>=":

@@ -28,15 +28,15 @@ DIRECTORY_BYTES = 46 + 22
 """What a directory of one entry takes at least."""
 
 ENCRYPTED, STREAMED = 0x2041, 0x8
-MOST_INFLATION = 1032
+MAX_INFLATION = 1032
 """How many times its size a deflated stream can inflate to."""
 
-PIECE_BYTES = 1 << 17
-MOST_LETTERS = 255
+CHUNK_BYTES = 1 << 17
+MAX_NAME_LENGTH = 255
 DESCRIPTOR_BYTES = 24
 ONE_HINT = "Save one array: numpy.savez('scores.npz', scores=scores.astype('float32'))."
 PICKLES = (".pkl", ".pickle")
-SIZES_BELOW = 0xFFFFFFFF
+ZIP64_SIZE = 0xFFFFFFFF
 """A size of so many bytes stands elsewhere, in an extra field."""
 
 
@@ -66,7 +66,7 @@ class MemberHeader(Header):
         least = self.member.begin + taken + DIRECTORY_BYTES
         if size < least:
             raise self.truncated(f"an archive of at least {least} bytes", f"{size} bytes")
-        if inflated > MOST_INFLATION * size:
+        if inflated > MAX_INFLATION * size:
             raise self.truncated(f"{self.file_size} bytes", f"{size} that cannot inflate to so many")
 
 
@@ -120,14 +120,14 @@ def _check_name(name: str) -> None:
     if name.endswith(PICKLES):
         raise pickled(f"an archive with pickled objects ({name[:40]!r}), as torch.save writes them")
     # It is never used as a path. Whoever writes one like that means to have it used.
-    plain = name.isprintable() and len(name) <= MOST_LETTERS and not any(sign in name for sign in "/\\:")
+    plain = name.isprintable() and len(name) <= MAX_NAME_LENGTH and not any(sign in name for sign in "/\\:")
     if not (plain and name.endswith(".npy")):
         raise unreadable(f"an archive with the file {name[:40]!r}", ONE_HINT)
 
 
 def _sizes(taken: int, inflated: int, extra: bytes) -> tuple[int, int]:
     """Return the sizes of a member: those of the header, or of its extra field for large ones."""
-    if SIZES_BELOW not in (taken, inflated):
+    if ZIP64_SIZE not in (taken, inflated):
         return taken, inflated
     while len(extra) >= 4:  # noqa: PLR2004
         kind, length = struct.unpack("<2H", extra[:4])
@@ -147,7 +147,7 @@ def open_scores(file: BinaryIO, header: MemberHeader) -> ScoreArray:
         With code ``scores.unreadable``, ``scores.several``, ``scores.truncated`` or ``scores.damaged``.
     """
     try:
-        with zipfile.ZipFile(_Bounded(file.fileno(), closefd=False)) as archive:
+        with zipfile.ZipFile(_BoundedFile(file.fileno(), closefd=False)) as archive:
             entry = _only_entry(archive, header)
             with archive.open(entry) as content:
                 return _read(file, header, content)
@@ -157,11 +157,11 @@ def open_scores(file: BinaryIO, header: MemberHeader) -> ScoreArray:
         raise unreadable(f"an archive that is not plain ({error})"[:120], ONE_HINT) from None
 
 
-class _Bounded(io.FileIO):
+class _BoundedFile(io.FileIO):
     """A file of which little is read at a time: zipfile would take a directory of any length into memory."""
 
     def read(self, size: int | None = -1) -> bytes:
-        return super().read(PIECE_BYTES if size is None or size < 0 else min(size, PIECE_BYTES))
+        return super().read(CHUNK_BYTES if size is None or size < 0 else min(size, CHUNK_BYTES))
 
 
 def _only_entry(archive: zipfile.ZipFile, header: MemberHeader) -> zipfile.ZipInfo:
@@ -184,13 +184,13 @@ def _only_entry(archive: zipfile.ZipFile, header: MemberHeader) -> zipfile.ZipIn
 def _read(file: BinaryIO, header: MemberHeader, content: IO[bytes]) -> ScoreArray:
     order: Literal["C", "F"] = "F" if header.fortran_order else "C"
     if not header.member.deflated:
-        while content.read(PIECE_BYTES):  # for its checksum
+        while content.read(CHUNK_BYTES):  # for its checksum
             pass
         return np.memmap(file, header.dtype, "r", header.member.begin + header.offset, header.shape, order)
     inflated = np.empty(header.data_size, np.uint8)
     content.read(header.offset)
     done = 0
-    while piece := content.read(PIECE_BYTES):
+    while piece := content.read(CHUNK_BYTES):
         inflated[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
         done += len(piece)
     if done != header.data_size:
@@ -202,7 +202,6 @@ def _read(file: BinaryIO, header: MemberHeader, content: IO[bytes]) -> ScoreArra
 def _damaged(got: str) -> ProblemError:
     return ProblemError(
         "scores.damaged",
-        expected="an archive as it was written",
-        got=got[:120],
-        hint="Write the file again, completely, and send it unchanged.",
+        f"The archive cannot be read: {got[:120]}.",
+        "Write the complete file again, and send it unchanged.",
     )

@@ -76,7 +76,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedArrays:
     """What the files hold.
 
     Attributes
@@ -95,7 +95,7 @@ class Found:
     rounded: bool
 
 
-def read_origin(origin: Origin) -> Found:
+def read_origin(origin: Origin) -> ImportedArrays:
     """Read the files and check that they fit each other.
 
     Raises
@@ -113,7 +113,7 @@ def read_origin(origin: Origin) -> Found:
         masks_Pn, values = masks_Pn[done_P], values[done_P]
     if origin.runs > 1 and values.ndim == 2 and len(values) == origin.runs * len(masks_Pn):  # noqa: PLR2004
         masks_Pn = np.repeat(masks_Pn, origin.runs, axis=0)  # one mask for all runs in a row
-    with named(origin.masks, origin.margins):
+    with name_files_in_errors(origin.masks, origin.margins):
         margins_PRN = read_margins(values, *masks_Pn.shape)
     _check_trained(origin, masks_Pn)
     masks_Mn, margins_MRN = _gather_runs(origin, masks_Pn, margins_PRN)
@@ -127,11 +127,11 @@ def read_origin(origin: Origin) -> Found:
         )
     exact_MRN = -margins_MRN if origin.losses else margins_MRN
     rounded_MRN = exact_MRN.astype(np.float32)
-    return Found(masks_Mn ^ origin.removed, rounded_MRN, labels, not np.array_equal(exact_MRN, rounded_MRN))
+    return ImportedArrays(masks_Mn ^ origin.removed, rounded_MRN, labels, not np.array_equal(exact_MRN, rounded_MRN))
 
 
 @contextmanager
-def named(*paths: Path) -> Iterator[None]:
+def name_files_in_errors(*paths: Path) -> Iterator[None]:
     """Say of what is wrong with an array which files it came from."""
     try:
         yield
@@ -171,7 +171,7 @@ def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: 
             f"expected subsets of {n} training examples in {origin.masks}, got bytes that look like packed bits. "
             "Give --packed big, which is the default of numpy.packbits, or --packed little."
         )
-    with named(origin.masks):
+    with name_files_in_errors(origin.masks):
         return read_masks(table, n)
 
 

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 """More would wait for memory rather than for processors."""
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use, at most `MOST_THREADS`."""
+    """Return how many processors this process may use, at most `MAX_THREADS`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, MOST_THREADS)
+    return min(allowed, MAX_THREADS)
 
 
-def in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
+def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
     """Yield ``work(item)`` for each item, in their order, from that many threads that stay at most one item ahead.
 
     numpy's matrix products use one thread each meanwhile: two kinds of threads on the same processors cost a third of the speed.
@@ -47,21 +47,21 @@ def in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) 
 @contextmanager
 def _one_thread_per_product() -> Iterator[None]:
     """Hold the BLAS to one thread. The setting belongs to the process: who comes while another call holds it leaves it alone."""
-    if not _held.acquire(blocking=False):
+    if not _blas_lock.acquire(blocking=False):
         yield
         return
     try:
-        with _blas().limit(limits=1, user_api="blas"):
+        with _blas_controller().limit(limits=1, user_api="blas"):
             yield
     finally:
-        _held.release()
+        _blas_lock.release()
 
 
-_held = threading.Lock()
+_blas_lock = threading.Lock()
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def _blas_controller() -> ThreadpoolController:
     # Looking for the libraries takes milliseconds, so it is done once, and not on import.
     from threadpoolctl import ThreadpoolController  # noqa: PLC0415 -- a tenth of the import of the library
 

@@ -91,10 +91,10 @@ def check_rankable(margins_MN: NDArray[np.float64]) -> None:
     """Raise the error for margins of too few or too many subsets, or that are equal for all of them."""
     M = len(margins_MN)
     if not 2 <= M <= MAX_SUBSETS:  # noqa: PLR2004
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "masks.invalid",
             expected=f"2 to {MAX_SUBSETS} subsets",
             got=str(M),
-            hint="Ranks need at least two subsets; above the limit their sums would no longer be exact.",
+            hint="Ranks need at least two subsets; above the limit their sums would not be exact.",
         )
     check_margins_differ(margins_MN)

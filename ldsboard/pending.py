@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingUpload:
     """An upload on its way: where to, by which capability, and of which file."""
 
     server: str
@@ -51,11 +51,11 @@ class Pending:
         return _folder() / f"{self.id}.json"
 
 
-def pending(server: str, path: Path | None = None) -> list[Pending]:
+def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload]:
     """Return the uploads to a server that can be gone on with, of one file if it is named; forget those whose time is over."""
     found = []
     for file in sorted(_folder().glob("*.json")):
-        kept = Pending(**json.loads(file.read_text(encoding="utf-8")))
+        kept = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
         if datetime.fromisoformat(kept.expires_at) <= datetime.now(UTC):
             kept.forget()
         elif kept.server == server and (path is None or str(path) == kept.path):

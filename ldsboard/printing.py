@@ -23,22 +23,22 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
     if submission["hidden"]:
         rank = submission["hidden"]["rank"]
         place = f", rank {rank[0]}-{rank[1]}" if rank else ""
-        of_ceiling = f", {share(submission['hidden'])} of the ceiling" if share(submission["hidden"]) else ""
-        output.print(f"LDS {interval(submission['hidden'])}{of_ceiling}{place}")
+        of_ceiling = f", {format_share(submission['hidden'])} of the ceiling" if format_share(submission["hidden"]) else ""
+        output.print(f"LDS {format_interval(submission['hidden'])}{of_ceiling}{place}")
     if submission["public"]:
-        output.print(f"Public LDS {interval(submission['public'])}")
+        output.print(f"Public LDS {format_interval(submission['public'])}")
     print_warnings(submission["warnings"])
     if submission["error"]:
         errors.print(f"{submission['error']['detail']} [{submission['error']['code']}]", markup=False)
 
 
-def interval(numbers: dict[str, Any]) -> str:
+def format_interval(numbers: dict[str, Any]) -> str:
     """Write an LDS with its interval."""
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def share(numbers: dict[str, Any]) -> str:
+def format_share(numbers: dict[str, Any]) -> str:
     """Write the share of the noise ceiling; nothing where that is unknown."""
     return "" if numbers["of_ceiling"] is None else f"{numbers['of_ceiling']:.1%}"
 

@@ -1,103 +1,131 @@
-"""What can be wrong with a request or a score file: one vocabulary for the library, the command line, the API and the pages.
+"""Problems of requests and score files: one vocabulary for the library, the command line, the API and the pages.
 
 ::
 
     ValueError
-    └── ProblemError          carries a Problem: code, title, expected, got, hint
+    └── ProblemError          carries a Problem: code, detail, hint, and where they are a pair, expected and got
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, NamedTuple, Self
 
-TITLES = {
-    "scores.unreadable": "The file is in no format that can be read",
-    "scores.truncated": "The file does not have the size that its header claims",
-    "scores.damaged": "The file is damaged",
-    "scores.several": "The file does not hold exactly one array",
-    "scores.object": "The file holds pickled Python objects",
-    "scores.dtype": "The scores have an unsupported type",
-    "scores.shape": "The scores have the wrong shape",
-    "scores.transposed": "The scores are transposed",
-    "scores.empty": "The file is empty",
-    "scores.nonfinite": "The scores are not all finite",
-    "masks.invalid": "The subsets cannot be read",
-    "margins.invalid": "The margins cannot be used",
-    "upload.length_required": "The request does not state its length",
-    "upload.too_large": "The file is too large",
-    "upload.interrupted": "The upload ended early",
-    "upload.encoding": "The content encoding cannot be read",
-    "upload.part": "The part does not belong to the upload",
-    "upload.incomplete": "Parts of the file are missing",
-    "upload.hash": "The bytes are not the file that was announced",
-    "upload.expired": "The upload is over",
-    "upload.changed": "The file is no longer what was begun to be sent",
-    "auth.missing": "This call needs a token",
-    "auth.invalid": "The token is not valid",
-    "auth.expired": "The token has expired",
-    "auth.owner": "The submission belongs to somebody else",
-    "auth.form": "The form is not one of this session",
-    "auth.sign_in": "Signing in did not work",
-    "auth.scope": "The token does not allow this call",
-    "token.unknown": "There is no such token",
-    "rate.exceeded": "Too many requests",
-    "quota.exceeded": "The quota of ranked submissions is used up",
-    "quota.bytes": "Your files leave no room for this one",
-    "quota.uploads": "Too many of your uploads are under way",
-    "benchmark.unknown": "There is no such benchmark",
-    "submission.unknown": "There is no such submission",
-    "submission.not_scored": "The submission has no result yet",
-    "submission.busy": "The submission is being received or scored",
-    "submission.gone": "The submission is withdrawn or expired already",
-    "compare.different": "The submissions cannot be compared",
-    "request.invalid": "The request is not valid",
-    "request.not_found": "There is nothing at this address",
-    "request.conflict": "The request contradicts an earlier one",
-    "request.too_large": "The request is too large",
-    "internal.failed": "The evaluation failed on our side",
-    "internal.unready": "The service is not ready",
-    "internal.busy": "The database is in use",
-    "internal.full": "The service has no room left",
+
+class Kind(NamedTuple):
+    """What all problems of one code share: a short title, and the HTTP status of an answer with this problem."""
+
+    title: str
+    status: int
+
+
+PROBLEMS = {
+    "scores.unreadable": Kind("The file has no supported format", 422),
+    "scores.truncated": Kind("The file does not have the size that its header claims", 422),
+    "scores.damaged": Kind("The file is damaged", 422),
+    "scores.several": Kind("The file does not hold exactly one array", 422),
+    "scores.object": Kind("The file holds pickled Python objects", 422),
+    "scores.dtype": Kind("The scores have an unsupported type", 422),
+    "scores.shape": Kind("The scores have the wrong shape", 422),
+    "scores.transposed": Kind("The scores are transposed", 422),
+    "scores.empty": Kind("The file is empty", 422),
+    "scores.nonfinite": Kind("The scores are not all finite", 422),
+    "masks.invalid": Kind("The subsets cannot be read", 422),
+    "margins.invalid": Kind("The margins cannot be used", 422),
+    "upload.length_required": Kind("The request does not state its length", 411),
+    "upload.too_large": Kind("The file is too large", 413),
+    "upload.interrupted": Kind("The upload ended early", 400),
+    "upload.encoding": Kind("The content encoding cannot be read", 415),
+    "upload.part": Kind("The part does not belong to the upload", 422),
+    "upload.incomplete": Kind("Parts of the file are missing", 409),
+    "upload.hash": Kind("The file has another hash than announced", 422),
+    "upload.expired": Kind("The upload has expired", 410),
+    "upload.changed": Kind("The file has changed since the upload began", 422),
+    "auth.missing": Kind("This call needs a token", 401),
+    "auth.invalid": Kind("The token is not valid", 401),
+    "auth.expired": Kind("The token has expired", 401),
+    "auth.owner": Kind("The submission belongs to another user", 403),
+    "auth.form": Kind("The form is not from this session", 403),
+    "auth.sign_in": Kind("Signing in failed", 502),
+    "auth.scope": Kind("The token does not allow this call", 403),
+    "token.unknown": Kind("There is no such token", 404),
+    "rate.exceeded": Kind("Too many requests", 429),
+    "quota.exceeded": Kind("The quota of ranked submissions is used up", 429),
+    "quota.bytes": Kind("The quota of stored bytes is used up", 413),
+    "quota.uploads": Kind("Too many uploads are under way", 429),
+    "benchmark.unknown": Kind("There is no such benchmark", 404),
+    "submission.unknown": Kind("There is no such submission", 404),
+    "submission.not_scored": Kind("The submission has no result yet", 409),
+    "submission.busy": Kind("The submission is being received or scored", 409),
+    "submission.gone": Kind("The submission is withdrawn or expired already", 409),
+    "compare.different": Kind("The submissions cannot be compared", 409),
+    "request.invalid": Kind("The request is not valid", 422),
+    "request.not_found": Kind("There is nothing at this address", 404),
+    "request.conflict": Kind("The request contradicts an earlier one", 409),
+    "request.too_large": Kind("The request is too large", 413),
+    "internal.failed": Kind("The server failed", 500),
+    "internal.unready": Kind("The server is not ready", 503),
+    "internal.busy": Kind("The database is busy", 503),
+    "internal.full": Kind("Insufficient storage", 507),
 }
-"""Every code there is, with its title."""
+"""Every problem code."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, in the words that every interface uses."""
+    """One problem, in the words that every interface shows.
+
+    Parameters
+    ----------
+    code
+        A key of `PROBLEMS`; a newer server may send others.
+    detail
+        One or two sentences that say what is wrong in this case.
+    hint
+        One or two sentences that say what to do.
+    expected, got
+        What was required and what was found, where the problem is such a pair.
+    """
 
     code: str
-    expected: str
-    got: str
+    detail: str
     hint: str
+    expected: str | None = None
+    got: str | None = None
 
     @property
     def title(self) -> str:
-        """The short text of the code; the code itself if a newer server knows more of them."""
-        return TITLES.get(self.code, self.code)
+        """The short title of the code; the code itself where this version of the library does not know the code."""
+        return PROBLEMS[self.code].title if self.code in PROBLEMS else self.code
 
     def as_dict(self) -> dict[str, str]:
-        """Return the problem as the members of a problem object (RFC 9457), without its HTTP status."""
-        return {"title": self.title, "detail": str(self), **asdict(self)}
+        """Return the members of a problem object (RFC 9457) without its HTTP status; ``expected`` and ``got`` only if known."""
+        return {"title": self.title} | {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_dict(cls, members: dict[str, str]) -> Self:
-        """Return the problem whose ``as_dict`` this is."""
-        return cls(members["code"], members["expected"], members["got"], members["hint"])
+    def from_dict(cls, members: dict[str, Any]) -> Self:
+        """Return the problem of a problem object; unknown members are ignored."""
+        return cls(members["code"], members["detail"], members["hint"], members.get("expected"), members.get("got"))
 
     def __str__(self) -> str:
-        return f"{self.title}: expected {self.expected}, got {self.got}. {self.hint}"
+        if self.expected is not None:
+            return f"{self.title}: expected {self.expected}, got {self.got}. {self.hint}"
+        return f"{self.title}. {self.detail} {self.hint}"
 
 
 class ProblemError(ValueError):
-    """Something the caller sent cannot be used; ``problem`` says what, and what to do."""
+    """A request or a score file has a problem; see ``problem``."""
 
-    def __init__(self, code: str, *, expected: str, got: str, hint: str) -> None:
-        self.problem = Problem(code, expected, got, hint)
+    def __init__(self, code: str, detail: str, hint: str, expected: str | None = None, got: str | None = None) -> None:
+        self.problem = Problem(code, detail, hint, expected, got)
         super().__init__(str(self.problem))
 
     @classmethod
+    def mismatch(cls, code: str, *, expected: str, got: str, hint: str) -> Self:
+        """Return the error of a pair: something was expected, and something else was found."""
+        return cls(code, f"Expected {expected}, got {got}.", hint, expected, got)
+
+    @classmethod
     def of(cls, problem: Problem) -> Self:
-        """Return the error of a problem that was found elsewhere."""
-        return cls(problem.code, expected=problem.expected, got=problem.got, hint=problem.hint)
+        """Return the error that raises an existing problem."""
+        return cls(problem.code, problem.detail, problem.hint, problem.expected, problem.got)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def sending(console: Console, name: str, size: int) -> Iterator[Callable[[int], None]]:
+def upload_bar(console: Console, name: str, size: int) -> Iterator[Callable[[int], None]]:
     """Show a bar while a file of so many bytes is sent, on a terminal only; yield what tells it of more bytes."""
     bar = Progress(
         TextColumn("{task.description}", markup=False),

@@ -38,14 +38,14 @@ def read_scores(scores: Any) -> ScoreArray:
     if array.dtype.kind in "biu":
         whole, array = array, array.astype(np.float64)
         if beyond_float64(whole):
-            raise ProblemError(
+            raise ProblemError.mismatch(
                 "scores.dtype",
                 expected="integers of magnitude up to 2**53",
                 got=f"{whole.dtype} of magnitude up to {np.abs(array).max():.3g}",
-                hint="float64 cannot tell such integers apart: subtract what they have in common, or round them yourself.",
+                hint="float64 cannot distinguish such integers: subtract a common offset, or round the scores yourself.",
             )
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:  # noqa: PLR2004
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "scores.dtype",
             expected="float16, float32 or float64",
             got=str(array.dtype),
@@ -64,20 +64,19 @@ def _as_array(scores: Any) -> NDArray[Any]:
     if np.ma.is_masked(scores):
         raise ProblemError(
             "scores.nonfinite",
-            expected="a score for every example and target",
-            got="a masked array with masked values",
-            hint="Fill them, for instance with scores.filled(0), if that is what you mean.",
+            "The scores are a masked array with masked values.",
+            "Fill them, for instance with scores.filled(0), if a score of 0 is intended.",
         )
     try:
         if hasattr(scores, "__array__") or not hasattr(scores, "__dlpack__"):
             return np.asarray(scores)
         return np.from_dlpack(scores)
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "scores.dtype",
             expected="an array of real numbers on the CPU",
             got=f"{type(scores).__name__}, which numpy cannot read ({error})",
-            hint="Give numpy an array first; for a torch tensor: scores.detach().cpu().float().numpy().",
+            hint="Convert the scores to a numpy array; for a torch tensor: scores.detach().cpu().float().numpy().",
         ) from error
 
 
@@ -86,7 +85,7 @@ def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
     if shape == (n, N):
         return
     transposed = shape == (N, n)
-    raise ProblemError(
+    raise ProblemError.mismatch(
         "scores.transposed" if transposed else "scores.shape",
         expected=f"shape ({n}, {N}): one row per training example, one column per target",
         got=f"shape {tuple(shape)}" + (", which is transposed" if transposed else ""),
@@ -105,9 +104,9 @@ def check_finite(scores_nN: ScoreArray) -> None:
             first = (i, int(bad[0]))
         count += bad.size
     if first is not None:
-        raise ProblemError(
-            "scores.nonfinite",
+        raise ProblemError.mismatch(
+        "scores.nonfinite",
             expected="finite scores",
             got=f"{count} NaN or infinite, the first at (row, column) {first}",
-            hint="Find what produced them; replace them by 0 only if that is what you mean.",
+            hint="Find the cause; replace such scores by 0 only if a score of 0 is intended.",
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.client import Client, RefusedError
 from ldsboard.formats import open_scores
-from ldsboard.pending import Pending
+from ldsboard.pending import PendingUpload
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_finite
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     Advance = Callable[[int], None]
 
-AT_ONCE = 4
+PARALLEL_PARTS = 4
 """Parts that are sent at the same time."""
 
 READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Reported:
+class ReportedCost:
     """What a submitter says a method cost: seconds of computing, the device, and how many models were trained."""
 
     seconds: float | None = None
@@ -37,7 +37,7 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where a submitter says that a file comes from."""
 
     repository: str | None = None
@@ -54,8 +54,8 @@ def submit(
     kind: str = "ranked",
     visibility: str = "public",
     title: str = "",
-    cost: Reported | None = None,
-    origin: Origin | None = None,
+    cost: ReportedCost | None = None,
+    origin: Provenance | None = None,
     advance: Advance = lambda _: None,
 ) -> dict[str, Any]:
     """Send a score file and return the submission.
@@ -77,17 +77,17 @@ def submit(
     check_finite(open_scores(path))
     size, sha256 = path.stat().st_size, _sha256(path)
     announced = {"benchmark": benchmark, "method": method, "kind": kind, "title": title, "size": size, "sha256": sha256}
-    announced |= {"visibility": visibility, "cost": _said(cost), "provenance": _said(origin)}
+    announced |= {"visibility": visibility, "cost": _stated_fields(cost), "provenance": _stated_fields(origin)}
     upload = client.start_upload(announced, str(uuid.uuid4()))
-    kept = Pending(
+    kept = PendingUpload(
         client.server, upload["id"], upload["capability"], str(path.absolute()), size, sha256, upload["expires_at"]
     )
     with suppress(OSError):  # then it cannot be gone on with, which is no reason not to send it
         kept.keep()
-    return _carried(client, kept, lambda sender: _send(sender, kept, upload, advance))
+    return _send_and_clean_up(client, kept, lambda sender: _send(sender, kept, upload, advance))
 
 
-def resume(client: Client, kept: Pending, advance: Advance = lambda _: None) -> dict[str, Any]:
+def resume(client: Client, kept: PendingUpload, advance: Advance = lambda _: None) -> dict[str, Any]:
     """Go on with an upload that was interrupted, and return the submission; what has arrived is not sent again.
 
     Parameters
@@ -106,11 +106,11 @@ def resume(client: Client, kept: Pending, advance: Advance = lambda _: None) -> 
     """
     path = Path(kept.path)
     if path.stat().st_size != kept.size or _sha256(path) != kept.sha256:
-        raise _changed(kept)
-    return _carried(client, kept, lambda sender: _send(sender, kept, sender.upload(kept.id), advance))
+        raise _file_changed(kept)
+    return _send_and_clean_up(client, kept, lambda sender: _send(sender, kept, sender.upload(kept.id), advance))
 
 
-def _carried(client: Client, kept: Pending, send: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
+def _send_and_clean_up(client: Client, kept: PendingUpload, send: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
     """Send by the capability of an upload, and forget it when the server has the file, or refuses it for good."""
     try:
         with Client(kept.server, kept.capability) as sender:
@@ -127,7 +127,7 @@ def _carried(client: Client, kept: Pending, send: Callable[[Client], dict[str, A
     return submission
 
 
-def _send(sender: Client, kept: Pending, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
+def _send(sender: Client, kept: PendingUpload, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
     """Send the parts that are missing, and end the upload."""
     path = Path(kept.path)
 
@@ -143,7 +143,7 @@ def _send(sender: Client, kept: Pending, upload: dict[str, Any], advance: Advanc
                 sent += len(chunk)
                 advance(len(chunk))
             if sent != part["size"]:
-                raise _changed(kept)
+                raise _file_changed(kept)
 
         sender.send_part(part["url"], body, part["size"])
 
@@ -153,17 +153,17 @@ def _send(sender: Client, kept: Pending, upload: dict[str, Any], advance: Advanc
     if upload["state"] == "uploading":
         missing = [part for part in upload["parts"] if not there(part)]
         advance(kept.size - sum(part["size"] for part in missing))
-        _all_at_once(sender, send, missing)
+        _send_parts(sender, send, missing)
     try:
         return sender.complete(kept.id)
     except RefusedError as error:
         if error.problem.code == "upload.hash":
-            raise _changed(kept) from None
+            raise _file_changed(kept) from None
         raise
 
 
-def _all_at_once(sender: Client, send: Callable[[dict[str, Any]], None], parts: list[dict[str, Any]]) -> None:
-    with ThreadPoolExecutor(AT_ONCE) as lanes:
+def _send_parts(sender: Client, send: Callable[[dict[str, Any]], None], parts: list[dict[str, Any]]) -> None:
+    with ThreadPoolExecutor(PARALLEL_PARTS) as lanes:
         try:
             for sent in as_completed([lanes.submit(send, part) for part in parts]):
                 sent.result()
@@ -189,14 +189,13 @@ def _sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _said(given: Reported | Origin | None) -> dict[str, Any] | None:
-    return {name: value for name, value in vars(given or Origin()).items() if value is not None} or None
+def _stated_fields(given: ReportedCost | Provenance | None) -> dict[str, Any] | None:
+    return {name: value for name, value in vars(given or Provenance()).items() if value is not None} or None
 
 
-def _changed(kept: Pending) -> ProblemError:
+def _file_changed(kept: PendingUpload) -> ProblemError:
     return ProblemError(
         "upload.changed",
-        expected=f"{kept.path} as it was: {kept.size} bytes with sha256 {kept.sha256}",
-        got="another content",
-        hint="Submit the file as it is now, without --resume.",
+        f"{kept.path} had {kept.size} bytes with sha256 {kept.sha256} when the upload began; its content has changed.",
+        "Submit the file as it is now, without --resume.",
     )

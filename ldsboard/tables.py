@@ -48,7 +48,7 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     OSError
         It cannot be opened.
     """
-    table = _alike(_read_numbered(path)) if path.is_dir() else _read_file(path)
+    table = _stack_equal_rows(_read_numbered(path)) if path.is_dir() else _read_file(path)
     kinds = {row.dtype.kind for row in table} if isinstance(table, list) else {table.dtype.kind}
     if not kinds or not kinds <= set("biuf") or (isinstance(table, np.ndarray) and not table.ndim):
         raise TableError(f"expected rows of numbers in {path}, got something else")
@@ -66,7 +66,7 @@ def read_array(path: Path) -> NDArray[Any]:
 
 def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     if path.suffix in (*TORCH, *PICKLES):
-        raise _pickled(path, torch=path.suffix in TORCH)
+        raise _pickle_error(path, torch=path.suffix in TORCH)
     try:
         if zipfile.is_zipfile(path):
             return _read_zip(path)
@@ -76,10 +76,10 @@ def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
             return array
         text = path.read_text(encoding="utf-8")
         rows = json.loads(text) if path.suffix == ".json" else _lines(text)
-        return _alike(np.asarray(row) for row in rows)
+        return _stack_equal_rows(np.asarray(row) for row in rows)
     except (ValueError, TypeError, IndexError, SyntaxError, TokenError, zipfile.BadZipFile) as error:
         if "Python objects" in str(error):
-            raise _pickled(path, torch=False) from None
+            raise _pickle_error(path, torch=False) from None
         raise TableError(
             f"expected rows of numbers in {path}, got: {error}. Save them by numpy.save as .npy, or as JSON lists."
         ) from error
@@ -88,12 +88,12 @@ def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
 def _read_zip(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     with np.load(path, allow_pickle=False) as found:
         if any(name.endswith(".pkl") for name in found.files):
-            raise _pickled(path, torch=True)
+            raise _pickle_error(path, torch=True)
         arrays = [np.asarray(found[name]) for name in found.files]
-    return _alike(arrays) if len(arrays) != 1 else arrays[0]
+    return _stack_equal_rows(arrays) if len(arrays) != 1 else arrays[0]
 
 
-def _pickled(path: Path, *, torch: bool) -> TableError:
+def _pickle_error(path: Path, *, torch: bool) -> TableError:
     """Say how a pickle, which could run any code when it is opened, becomes plain numbers."""
     load = (
         f"torch.load('{path.as_posix()}', map_location='cpu', weights_only=True)"
@@ -136,7 +136,7 @@ def _read_numbered(folder: Path) -> list[NDArray[Any]]:
     return [np.array(found[i].read_text(encoding="utf-8").split(), dtype=np.int64) for i in range(len(found))]
 
 
-def _alike(rows: Iterable[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:
+def _stack_equal_rows(rows: Iterable[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:
     """Stack rows of one shape; keep others as they are."""
     kept = list(rows)
     return np.stack(kept) if kept and len({row.shape for row in kept}) == 1 else kept

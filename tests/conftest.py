@@ -1,6 +1,6 @@
-"""Which folders have the fixtures of the service: the library's tests are collected where none of its packages are.
+"""Load the service fixtures for the folders that use them; the library's tests also run without the service's packages.
 
-They are one plugin, and not imported into the conftest.py of each folder, so that all folders share one server.
+The fixtures are one plugin instead of an import in each folder's conftest.py, so that all folders share one server.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-HERE = Path(__file__).parent
-SERVED = {"acceptance", "app", "browser", "client", "hostile", "worker"}
+TESTS_FOLDER = Path(__file__).parent
+FOLDERS_WITH_SERVICE = {"acceptance", "app", "browser", "client", "hostile", "worker"}
 MAX_UPLOAD_BYTES = 1_000_000
 
 for name in [name for name in os.environ if name.startswith("LDSBOARD_")]:
-    del os.environ[name]  # what somebody has set for a server of their own is none of the tests' business
+    del os.environ[name]  # a developer's own server settings must not affect the tests
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
-    """Load the fixtures with the first file of a folder that has them; whether it is collected is decided elsewhere."""
-    if file_path.relative_to(HERE).parts[0] in SERVED:
+    """Load the service fixtures at the first file of a folder that uses them; return None, so that pytest collects as usual."""
+    if file_path.relative_to(TESTS_FOLDER).parts[0] in FOLDERS_WITH_SERVICE:
         parent.config.pluginmanager.import_plugin("tests.app.fixtures")

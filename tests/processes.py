@@ -1,4 +1,4 @@
-"""What the system knows of processes: whom they started, and whether they run. psutil tells it."""
+"""Query the operating system's processes with psutil: children, command line, and state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 
 
 def children(pid: int) -> set[int]:
-    """Return the processes that a process started, those included that only wait to be reaped; none where it is gone."""
+    """Return the pids of a process's children, zombies included; an empty set if the process does not exist."""
     try:
         return {child.pid for child in psutil.Process(pid).children()}
     except psutil.NoSuchProcess:
@@ -18,7 +18,7 @@ def children(pid: int) -> set[int]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Return the children of a process, theirs, and so on; none where it is gone."""
+    """Return the pids of all descendants of a process; an empty set if the process does not exist."""
     try:
         return {child.pid for child in psutil.Process(pid).children(recursive=True)}
     except psutil.NoSuchProcess:
@@ -26,23 +26,23 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process is there and not merely waiting to be reaped."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
     except psutil.NoSuchProcess:
         return False
 
 
-def title(pid: int) -> str:
-    """Return the command line that a process shows; nothing where it has ended."""
+def command_line(pid: int) -> str:
+    """Return the command line of a process; an empty string if the process has ended."""
     try:
         return " ".join(psutil.Process(pid).cmdline())
-    except psutil.NoSuchProcess:  # or a zombie, which psutil counts among them
+    except psutil.NoSuchProcess:  # psutil also raises this for a zombie
         return ""
 
 
 def stop(pid: int) -> None:
-    """Stop a process and wait until it stands still."""
+    """Send SIGSTOP to a process and wait until it has stopped."""
     os.kill(pid, signal.SIGSTOP)
     while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
         time.sleep(0.001)

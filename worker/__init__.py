@@ -1,1 +1,1 @@
-"""The trainer: makes ground truth by training a recipe on thousands of subsets. Imports ldsboard, never the service."""
+"""The trainer: creates ground truth by training a recipe on thousands of subsets. Imports ldsboard, never app."""

@@ -1,6 +1,6 @@
-"""How fast models train: every engine and a notebook's own loop, one process with one thread, taking turns in one run.
+"""Time training with every engine and with a notebook's loop, in turns, in one process with one thread.
 
-On a CPU speed is told by processor time, which a busy machine distorts least; on a GPU by wall time.
+Speed is measured in processor time on a CPU, since other processes distort it least, and in wall time on a GPU.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs.
 """
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from worker import data, device, recipes
-from worker.engines import ENGINES, fitting
+from worker.engines import ENGINES, engines_for
 from worker.models import Stackable
 from worker.plan import Plan
 from worker.training import Trainer
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from worker.models import Recipe
 
 NOTEBOOK = "notebook's loop"
-GROUPS = {"batched": 6}
-"""Groups of models that an engine trains in its turn, where one would be too short to time."""
+GROUPS_TIMED = {"batched": 6}
+"""Groups to train in one turn with an engine for which one group is too short to time."""
 
 PEAK_SIZE = 1024
-"""Side of the square matrices whose product is the measured peak of a CPU; of a GPU it is eight times that."""
+"""Side of the square matrices that measure the peak of a CPU; for a GPU, 8 times as large."""
 
-FEW = 8
-"""Examples that operations are counted on."""
+COUNTED_EXAMPLES = 8
+"""Number of examples for counting operations."""
 
 
-def train_as_a_notebook(
+def train_like_a_notebook(
     recipe: Recipe,
     models: Sequence[nn.Module],
     inputs_nd: torch.Tensor,
     labels_n: torch.Tensor,
     order_KEm: torch.Tensor,
 ) -> None:
-    """Train models one by one as the notebooks of the field do: a DataLoader over a subset, one example at a time."""
+    """Train models one by one like a typical notebook: a DataLoader over a Subset, which loads single examples."""
     settings = recipe.SETTINGS
     for model, order_Em in zip(models, order_KEm, strict=True):
-        examples_m = order_Em[0].view(order_Em.shape[1], -1)[:, 0]  # an augmenting recipe says more of each visit
+        examples_m = order_Em[0].view(order_Em.shape[1], -1)[:, 0]  # without the augmentation of each visit
         subset = Subset(TensorDataset(inputs_nd, labels_n), examples_m.tolist())
         loader = DataLoader(subset, batch_size=settings.batch_size, shuffle=True)
         epochs = len(order_Em)
@@ -73,14 +73,14 @@ def train_as_a_notebook(
                 schedule.step()
 
 
-CONTENDERS = ENGINES | {NOTEBOOK: train_as_a_notebook}
+LOOPS = ENGINES | {NOTEBOOK: train_like_a_notebook}
 RECIPES = ("digits-mlp", "fashion5k-mlp")
-"""What is timed when nothing is asked for: what one processor trains in minutes."""
+"""Recipes that are timed by default: one processor trains them in minutes."""
 
 
 @dataclass
 class Speed:
-    """Models trained, the wall and processor seconds that it took, and the seconds of each step."""
+    """Number of trained models, their wall and processor seconds, and the seconds of each step."""
 
     models: float = 0
     wall: float = 0.0
@@ -90,12 +90,12 @@ class Speed:
 
     @property
     def per_second(self) -> float:
-        """Models per second: of processor time on a CPU, of wall time on a GPU."""
+        """Models per second of processor time on a CPU, of wall time on a GPU."""
         return self.models / (self.processor if self.kind == device.CPU else self.wall)
 
 
-class Clocked:
-    """A recipe that writes down when each step of an engine that reads its batches begins."""
+class TimedRecipe:
+    """A recipe that calls `tick` at the start of each batch, for an engine without an optimizer."""
 
     def __init__(self, recipe: Recipe, tick: Callable[[], None]) -> None:
         self._recipe = recipe
@@ -105,52 +105,52 @@ class Clocked:
         return getattr(self._recipe, name)
 
     def batches(self, order_Em: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield what the recipe yields, with a tick at each."""
+        """Yield the batches of the recipe; call `tick` before each batch and after the last."""
         for batch in self._recipe.batches(order_Em):
             self._tick()
             yield batch
         self._tick()
 
 
-class Contest:
-    """All contenders with the same models of one recipe before them.
+class Setup:
+    """Training loops to compare on the same models of one recipe.
 
     Attributes
     ----------
     steps
-        First steps of each model, timed alone; 0: all of them, and all that comes before and after.
+        How many first steps of each model to time, without margins; 0: whole training, with initialisation and margins.
     """
 
     def __init__(self, name: str, group: int | None = None, kind: str = device.CPU, steps: int | None = None) -> None:
         self.recipe = recipes.load(name)
         self.stackable = isinstance(self.recipe, Stackable)
-        # One model with convolutions takes an hour of a CPU, and two at once are what there is to compare.
+        # One convolutional model takes an hour on a CPU; comparing engines needs at least two models at once.
         self.group = group or max(self.recipe.GROUP, 2)
         self.steps = int(self.stackable and kind == device.CPU) if steps is None else steps
         plan = Plan(name, split="open", group=self.group, engine=self.recipe.ENGINE)
         self.trainer = Trainer(plan, self.recipe, data.load(self.recipe.DATASET), None, kind)
         self.kind = kind
-        self.contenders = [*fitting(self.recipe), NOTEBOOK]
+        self.loops = [*engines_for(self.recipe), NOTEBOOK]
 
-    def train(self, contender: str, groups: int = 1) -> Speed:
-        """Let one train its groups of models, margins included, or their first steps."""
+    def train(self, loop: str, groups: int = 1) -> Speed:
+        """Time one loop on whole trainings of `groups` groups with margins, or on the first steps of one group."""
         K, ticks, trainer = self.group, list[float](), self.trainer
 
         def tick(*_: object) -> None:
-            device.wait(trainer.place)
+            device.synchronize(trainer.torch_device)
             ticks.append(time.perf_counter())
 
-        trainer.engine = CONTENDERS[contender]
-        # Whoever has an optimizer ticks by it; the batched engine has none, and reads the recipe's batches.
-        trainer.recipe = Clocked(self.recipe, tick) if contender == "batched" else self.recipe
+        trainer.engine = LOOPS[loop]
+        # An optimizer's hook ticks after each step. The batched engine has no optimizer, so its batches tick.
+        trainer.recipe = TimedRecipe(self.recipe, tick) if loop == "batched" else self.recipe
         if self.steps:
-            models, order_KEm = trainer.begin(*trainer.drawn(range(K)))
+            models, order_KEm = trainer.initialise_models(*trainer.seeds_and_subsets(range(K)))
             few_KEm = trainer.first_steps(order_KEm, self.steps)
         hook = register_optimizer_step_post_hook(tick)
         wall, processor = time.perf_counter(), time.process_time()
         try:
             if self.steps:
-                tick()  # a first step has nothing before it
+                tick()  # start of the first step
                 trainer.engine(trainer.recipe, models, trainer.inputs_nd, trainer.labels_n, few_KEm)
                 share = few_KEm.numel() / order_KEm.numel()
             else:
@@ -159,29 +159,29 @@ class Contest:
                     trainer.train_group(range(group * K, (group + 1) * K))
         finally:
             hook.remove()
-        device.wait(trainer.place)
+        device.synchronize(trainer.torch_device)
         processor, wall = time.process_time() - processor, time.perf_counter() - wall
         return Speed(share * K, wall, processor, np.diff(ticks).tolist(), self.kind)
 
     def operations(self) -> float:
-        """Return the floating-point operations of training one model: those of its products and convolutions, over all epochs."""
-        (model, *_), order_KEm = self.trainer.begin(*self.trainer.drawn([0]))
+        """Return the floating-point operations of matrix products and convolutions in the training of one model."""
+        (model, *_), order_KEm = self.trainer.initialise_models(*self.trainer.seeds_and_subsets([0]))
         order_Em = order_KEm[0]
-        few_Em = order_Em[:1, :FEW]
+        few_Em = order_Em[:1, :COUNTED_EXAMPLES]
         with FlopCounterMode(display=False) as counter:
             self.recipe.train(model, self.trainer.inputs_nd, self.trainer.labels_n, few_Em)
         return float(counter.get_total_flops()) * len(order_Em) * order_Em.shape[1] / few_Em.shape[1]
 
 
-def compare(contest: Contest, rounds: int) -> dict[str, Speed]:
-    """Time all contenders in turns, so that a change in the machine's load meets each of them."""
-    total = {contender: Speed(kind=contest.kind) for contender in contest.contenders}
-    if not contest.steps or contest.kind == device.GPU:
-        for contender in total:
-            contest.train(contender)  # to warm up
+def compare(setup: Setup, rounds: int) -> dict[str, Speed]:
+    """Time all loops in turns, so that changes of the machine's load affect all of them."""
+    total = {loop: Speed(kind=setup.kind) for loop in setup.loops}
+    if not setup.steps or setup.kind == device.GPU:
+        for loop in total:
+            setup.train(loop)  # to warm up
     for _ in range(rounds):
-        for contender, speed in total.items():
-            found = contest.train(contender, GROUPS.get(contender, 1))
+        for loop, speed in total.items():
+            found = setup.train(loop, GROUPS_TIMED.get(loop, 1))
             speed.models += found.models
             speed.wall += found.wall
             speed.processor += found.processor
@@ -190,50 +190,53 @@ def compare(contest: Contest, rounds: int) -> dict[str, Speed]:
 
 
 def peak(kind: str = device.CPU) -> float:
-    """Return the operations per second of the best of ten large products: float32 on a CPU's one thread, bfloat16 on a GPU."""
+    """Return the operations per second of the fastest of ten large matrix products.
+
+    The products are float32 on one thread of a CPU, bfloat16 on a GPU.
+    """
     device.use_one_thread()
     size, dtype = (PEAK_SIZE, torch.float32) if kind == device.CPU else (8 * PEAK_SIZE, torch.bfloat16)
     clock = time.process_time if kind == device.CPU else time.perf_counter
-    where = device.place(kind)
+    where = device.torch_device(kind)
     a = torch.randn(size, size, device=where, dtype=dtype)
     best = math.inf
     for _ in range(10):
-        device.wait(where)
+        device.synchronize(where)
         start = clock()
         torch.mm(a, a)
-        device.wait(where)
+        device.synchronize(where)
         best = min(best, clock() - start)
     return 2 * size**3 / best
 
 
-def table(contest: Contest, speeds: dict[str, Speed]) -> str:
-    """Write the comparison as a Markdown table."""
-    operations, most = contest.operations(), peak(contest.kind)
+def table(setup: Setup, speeds: dict[str, Speed]) -> str:
+    """Format the comparison as a Markdown table."""
+    operations, peak_speed = setup.operations(), peak(setup.kind)
     rows = []
-    for contender, speed in speeds.items():
-        middle, late = np.percentile(speed.steps, (50, 95)) * 1000
+    for loop, speed in speeds.items():
+        median, p95 = np.percentile(speed.steps, (50, 95)) * 1000
         rows.append(
-            f"| {contest.recipe.NAME}, {contender} | {speed.models:.4g} | {speed.wall:.2f} | {speed.processor:.2f} | "
-            f"{speed.per_second:.3g} | {middle:.2f} / {late:.2f} | {operations * speed.per_second / most:.0%} |"
+            f"| {setup.recipe.NAME}, {loop} | {speed.models:.4g} | {speed.wall:.2f} | {speed.processor:.2f} | "
+            f"{speed.per_second:.3g} | {median:.2f} / {p95:.2f} | {operations * speed.per_second / peak_speed:.0%} |"
         )
     first, *others = speeds
     ratios = [f"{first} / {other}: {speeds[first].per_second / speeds[other].per_second:.1f}x" for other in others]
-    second, number = ("CPU s", "float32") if contest.kind == device.CPU else ("s", "bfloat16")
+    second, number = ("CPU s", "float32") if setup.kind == device.CPU else ("s", "bfloat16")
     return "\n".join(
         [
             f"| training, one thread | models | wall s | CPU s | models per {second} | step ms, p50 / p95 | of the peak |",
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
-            *([f"Steps of each model that were run: {contest.steps}, without margins."] if contest.steps else []),
-            f"Models per {second}, K = {contest.group}: {', '.join(ratios)}.",
-            f"A step of an engine that trains models at once moves {contest.group}. {_memory(contest.kind)}",
-            f"Peak of {number} products: {most / 1e9:.0f} GFLOP/s; one model takes {operations / 1e9:.2f} GFLOP.",
+            *([f"Timed steps of each model: {setup.steps}, without margins."] if setup.steps else []),
+            f"Models per {second}, K = {setup.group}: {', '.join(ratios)}.",
+            f"One step of the batched or vmapped engine updates {setup.group} models. {_peak_memory(setup.kind)}",
+            f"Peak of {number} products: {peak_speed / 1e9:.0f} GFLOP/s; one model takes {operations / 1e9:.2f} GFLOP.",
         ]
     )
 
 
-def _memory(kind: str) -> str:
+def _peak_memory(kind: str) -> str:
     if kind == device.CPU:
         return f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB."
     return f"Peak memory of {torch.cuda.get_device_name()}: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB."

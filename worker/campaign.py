@@ -1,4 +1,4 @@
-"""A training folder brought to its end: what is missing is found, handed out, shown and logged, until it is there or Ctrl-C."""
+"""Train the missing models of a training folder, with progress and log, until all are trained or Ctrl-C stops it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from worker import device
 from worker.interruption import Interruption
 from worker.memory import OutOfMemory
 from worker.plan import CONFIGURATION, ConfigurationError
-from worker.progress import Log, Tally, show
-from worker.shards import cut, missing, read_all, stretches
-from worker.training import begin
+from worker.progress import Log, Tally, show_progress
+from worker.shards import consecutive_ranges, missing_models, read_shards, split_into_shards
+from worker.training import prepare_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -24,92 +24,109 @@ if TYPE_CHECKING:
     from worker.plan import Plan
     from worker.training import Finished, Job, Progress
 
-    Trainers = Callable[[Job, Iterable[range]], Generator[Progress | Finished]]
-    """What trains the shards of a job, side by side, and reports on them."""
+    ShardTrainer = Callable[[Job, Iterable[range]], Generator[Progress | Finished]]
+    """A function that trains shards of a job in parallel and yields reports on them."""
 
 
 class Outcome(NamedTuple):
-    """How a campaign ended: the numbers of the models that are missing, how many it set out to train, whether by Ctrl-C."""
+    """Result of a campaign.
 
-    absent: set[int]
-    models: int
+    Attributes
+    ----------
+    missing
+        Numbers of the models that are still not trained.
+    attempted
+        How many models the campaign started with the intention to train.
+    interrupted
+        Whether Ctrl-C stopped it.
+    """
+
+    missing: set[int]
+    attempted: int
     interrupted: bool
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """What to train of a plan, where, and with which trainers.
+    """The training of a plan in one folder.
 
     Attributes
     ----------
+    folder
+        The training folder.
+    load
+        Loads a recipe by name.
+    train_shards
+        Trains shards and yields reports.
     shard_size
-        Models in a shard; None for about a hundred, in whole groups.
+        Models in a shard, a multiple of the group; None: about a hundred.
     shards
-        Only these, as ``a-b`` from 0, both included; all when empty.
+        Shards to train, as ``a-b``, numbered from 0, both included; empty: all.
     kind
-        Of device (`worker.device.KINDS`).
+        Kind of device (`worker.device.KINDS`).
     """
 
     folder: Path
     load: Callable[[str], Recipe]
-    trainers: Trainers
+    train_shards: ShardTrainer
     console: Console
     shard_size: int | None = None
     shards: str = ""
     kind: str = device.CPU
 
     def train(self, plan: Plan, hidden_seed: str | None = None) -> Outcome:
-        """Train what is missing; with fewer models at once, should memory run out before the first shard is written.
+        """Train the missing models. If memory runs out before the first shard is written, retry with a smaller group.
 
         Raises
         ------
         ConfigurationError, ShardError
-            The options do not fit each other, or not the folder.
+            The options contradict each other or the folder.
         OutOfMemory
-            Memory ran out, and other shards hold models that trained in groups of this size.
+            Memory ran out, and other shards have or may have been trained with this group size.
         """
         while True:
             try:
                 return self._train(plan, hidden_seed)
             except OutOfMemory as shortage:
-                # Others may train other shards of this folder at this moment: what they do must not change under them.
-                if shortage.fits is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
+                # With `shards`, other machines may train in this folder now, and their configuration must not change.
+                if shortage.smaller_group is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
                     raise
-                self.console.print(f"{shortage} No shard is written yet: again, with {shortage.fits}.", soft_wrap=True)
+                text = f"{shortage} No shard is written yet: trying again with {shortage.smaller_group} models at once."
+                self.console.print(text, soft_wrap=True)
                 (self.folder / CONFIGURATION).unlink()
-                plan = replace(plan, group=shortage.fits)
+                plan = replace(plan, group=shortage.smaller_group)
 
     def _train(self, plan: Plan, hidden_seed: str | None) -> Outcome:
-        every = cut(len(plan.models), self.shard_size or _about_a_hundred(plan.group), plan.group)
-        wanted = every[_shard_range(self.shards, len(every))]
-        job, configuration = begin(plan, self.folder, self.load, hidden_seed, self.kind)
+        shards = split_into_shards(len(plan.models), self.shard_size or _default_shard_size(plan.group), plan.group)
+        selected = shards[_parse_shard_range(self.shards, len(shards))]
+        job, configuration = prepare_folder(plan, self.folder, self.load, hidden_seed, self.kind)
         folder = self.folder / "shards"
-        there = read_all(folder, configuration.digest)
-        absent = missing(there, len(plan.models))
-        # Shards there may be of another size: what is trained is what they lack, which is whole groups.
-        todo = [stretch for shard in wanted for stretch in stretches(absent.intersection(shard))]
-        models = sum(map(len, todo))
-        if not todo:
-            return Outcome(absent, 0, interrupted=False)
+        existing = read_shards(folder, configuration.digest)
+        missing = missing_models(existing, len(plan.models))
+        # Existing shards may have another size, so train only the models that they lack; these form whole groups.
+        ranges_to_train = [part for shard in selected for part in consecutive_ranges(missing.intersection(shard))]
+        models = sum(map(len, ranges_to_train))
+        if not ranges_to_train:
+            return Outcome(missing, 0, interrupted=False)
         with (
             Interruption(self._answer_interrupt) as interruption,
-            closing(self.trainers(job, interruption.until(todo))) as reports,
+            closing(self.train_shards(job, interruption.until_requested(ranges_to_train))) as reports,
         ):
             self.console.print(f"{plan.recipe}: {models} of {len(plan.models)} models to train")
-            show(reports, Tally.of(len(plan.models), there, models), self.console, Log.beside(folder))
-        absent = missing(read_all(folder, configuration.digest), len(plan.models))
-        return Outcome(absent, models, interruption.asked)
+            show_progress(reports, Tally.of(len(plan.models), existing, models), self.console, Log.in_folder(folder))
+        missing = missing_models(read_shards(folder, configuration.digest), len(plan.models))
+        return Outcome(missing, models, interruption.requested)
 
     def _answer_interrupt(self) -> None:
-        text = "Finishing the shards that are being trained. Ctrl-C again ends at once and loses them."
+        text = "Finishing the running shards. Press Ctrl-C again to stop at once and lose them."
         self.console.print(text, soft_wrap=True)
 
 
-def _about_a_hundred(group: int) -> int:
+def _default_shard_size(group: int) -> int:
     return group * max(1, round(100 / group))
 
 
-def _shard_range(text: str, count: int) -> slice:
+def _parse_shard_range(text: str, count: int) -> slice:
     if not text:
         return slice(None)
     first, _, last = text.partition("-")

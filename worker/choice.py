@@ -1,4 +1,4 @@
-"""Which engine trains a recipe fastest on this device, and how many models at once: tried before anything is trained."""
+"""Choose the fastest engine and group size (K) for a recipe on this device, by timing a few steps before training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker import device
-from worker.engines import ENGINES, fitting
-from worker.memory import OutOfMemory, is_exhausted
+from worker.engines import ENGINES, engines_for
+from worker.memory import OutOfMemory, is_out_of_memory
 from worker.training import Trainer
 
 if TYPE_CHECKING:
@@ -19,71 +19,71 @@ if TYPE_CHECKING:
     from worker.plan import Plan
 
 AUTO = "auto"
-"""What is given for an engine to have it chosen."""
+"""Value of ``--engine`` that requests the choice."""
 
 GROUPS = {"sequential": (1,), "batched": (5, 10, 20, 50, 100), "vmapped": (2, 4, 8, 16, 32)}
-"""How many models at once are tried with each engine."""
+"""Group sizes (K) to try with each engine."""
 
 STEPS = 4
-"""Steps that are timed, after as many to warm up."""
+"""Steps that are timed, after the same number of warm-up steps."""
 
 
 class Candidate(NamedTuple):
-    """An engine, how many models it trains at once (K), and the seconds that one step of one of them takes; None: no room."""
+    """An engine, its group size K, and the seconds of one step of one model; None if memory ran out."""
 
     engine: str
     group: int
     seconds: float | None
 
     def __str__(self) -> str:
-        took = "needs more memory than there is" if self.seconds is None else f"{self.seconds * 1000:.2f} ms a step"
+        took = "not enough memory" if self.seconds is None else f"{self.seconds * 1000:.2f} ms a step"
         return f"{self.engine}, K = {self.group}: {took}"
 
 
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
-    """Yield every engine that can train a recipe with every number of models at once, or just this one, timed.
+    """Time every engine that can train the recipe, with each of its group sizes or only with `group`.
 
-    The models are the first of the plan's public part, so that nothing is drawn from a hidden seed.
+    The trial trains the first models of the public part, so it needs no hidden seed.
     """
     trainer = Trainer(replace(plan, split="open"), recipe, data, None, kind)
-    for engine in fitting(recipe):
+    for engine in engines_for(recipe):
         for K in GROUPS[engine] if group is None else (group,):
-            seconds = _timed(trainer, engine, K)
+            seconds = _time_step(trainer, engine, K)
             yield Candidate(engine, K, seconds)
             if seconds is None:
-                break  # more need more
+                break  # larger groups need more memory
     del trainer
-    device.release()
+    device.release_gpu_memory()
 
 
 def fastest(tried: list[Candidate]) -> Candidate:
-    """Return the candidate whose models take the least time each.
+    """Return the candidate with the least time per model.
 
     Raises
     ------
     OutOfMemory
-        There was room for none.
+        Memory ran out for every candidate.
     """
     possible = [(candidate.seconds, candidate) for candidate in tried if candidate.seconds is not None]
     if not possible:
-        raise OutOfMemory(min(candidate.group for candidate in tried), "no engine had room for them")
+        raise OutOfMemory(min(candidate.group for candidate in tried), "every engine ran out of memory")
     return min(possible)[1]
 
 
-def _timed(trainer: Trainer, engine: str, K: int) -> float | None:
-    seeds, examples = trainer.drawn([k % len(trainer.models) for k in range(K)])
+def _time_step(trainer: Trainer, engine: str, K: int) -> float | None:
+    seeds, examples = trainer.seeds_and_subsets([k % len(trainer.models) for k in range(K)])
     try:
-        models, order_KEm = trainer.begin(seeds, examples)
+        models, order_KEm = trainer.initialise_models(seeds, examples)
         few_KEm = trainer.first_steps(order_KEm, STEPS)
         steps = sum(1 for _ in trainer.recipe.batches(few_KEm))
-        for _ in range(2):  # the first to warm up
-            device.wait(trainer.place)
+        for _ in range(2):  # the first pass warms up
+            device.synchronize(trainer.torch_device)
             start = time.perf_counter()
             ENGINES[engine](trainer.recipe, models, trainer.inputs_nd, trainer.labels_n, few_KEm)
-            device.wait(trainer.place)
+            device.synchronize(trainer.torch_device)
             seconds = time.perf_counter() - start
     except (MemoryError, RuntimeError) as error:
-        if not is_exhausted(error):
+        if not is_out_of_memory(error):
             raise
         return None
     return seconds / (K * steps)

@@ -1,4 +1,4 @@
-"""What the arithmetic runs on: one thread, or a GPU, and the names of everything that can change a bit."""
+"""Devices: one CPU thread or a GPU, and a description of everything that can change bits of the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 THREADS = 1
-"""Two threads in one process can be far slower on a busy machine, and change bits: processes run side by side instead."""
+"""Threads of a training process. Several can be far slower on a busy machine and change bits; use several processes instead."""
 
 
 CPU, GPU = "cpu", "cuda"
@@ -25,97 +25,97 @@ AUTO = "auto"
 
 
 PINS = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA")
-"""What, in the environment, pins the arithmetic: it has to be the same wherever shards of one benchmark are trained."""
+"""Environment variables that select instruction sets. All shards of a benchmark need the same values."""
 
 
-def best() -> str:
-    """Return the kind of device that trains fastest here: the GPU where there is one."""
+def best_kind() -> str:
+    """Return the fastest kind of device on this machine: the GPU if torch finds one, else the CPU."""
     return GPU if torch.cuda.is_available() else CPU
 
 
-def same(arithmetic: Mapping[str, Any]) -> str:
-    """Return the kind of device that an arithmetic was of, or the CPU where there is none of that kind."""
-    return best() if "gpu" in arithmetic else CPU
+def kind_of(arithmetic: Mapping[str, Any]) -> str:
+    """Return the kind of device that an arithmetic describes, or the CPU if this machine has no such device."""
+    return best_kind() if "gpu" in arithmetic else CPU
 
 
-def count(kind: str) -> int:
-    """Return how many training processes keep all devices of a kind busy: one for each GPU, or for each core."""
+def process_count(kind: str) -> int:
+    """Return how many training processes use all devices of a kind: one for each GPU, or one for each CPU core."""
     if kind == GPU:
         return torch.cuda.device_count()
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def place(kind: str) -> torch.device:
-    """Return the device that this process trains on: of several GPUs, the one of its number (see `worker.processes.run`)."""
+def torch_device(kind: str) -> torch.device:
+    """Return the device of this process. The process's number selects one of several GPUs (see `worker.processes.run`)."""
     if kind == CPU:
         return torch.device(CPU)
-    # What is not asked for in bfloat16 is computed in full float32, and the same way every time.
+    # Compute in full float32, not TF32, unless a recipe asks for bfloat16; and deterministically.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     number = multiprocessing.current_process().name
     return torch.device(kind, int(number) % torch.cuda.device_count() if number.isdecimal() else 0)
 
 
-def wait(where: torch.device) -> None:
-    """Wait until a device has done what it was asked to; a CPU has."""
+def synchronize(where: torch.device) -> None:
+    """Wait until a GPU has finished all its work; do nothing for a CPU."""
     if where.type == GPU:
         torch.cuda.synchronize(where)
 
 
-def release() -> None:
-    """Give back the memory of a GPU that torch keeps for later, to the processes that train."""
+def release_gpu_memory() -> None:
+    """Free the GPU memory that torch caches, so that training processes can use it."""
     torch.cuda.empty_cache()
 
 
 def use_one_thread() -> None:
-    """Keep this process, and every one that it starts, to one thread each."""
+    """Limit this process and its children to one thread each."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(THREADS)
     torch.set_num_threads(THREADS)
 
 
-def arithmetic(kind: str, *, convolves: bool) -> dict[str, str | int]:
-    """Return what decides the bits of a sum: torch's build, the instruction sets of it and its libraries, and threads.
+def arithmetic(kind: str, *, has_convolutions: bool) -> dict[str, str | int]:
+    """Describe everything that decides the bits of a sum: torch's build, instruction sets, threads and GPU.
 
-    ``ATEN_CPU_CAPABILITY`` chooses the first, ``MKL_CBWR`` MKL's, ``ONEDNN_MAX_CPU_ISA`` that of oneDNN, which computes
-    convolutions and nothing else here. MKL and oneDNN do not tell what they chose by themselves, so without these the kind of
-    processor stands for it. A GPU is named with its libraries.
+    ``ATEN_CPU_CAPABILITY`` selects the instruction set of torch, ``MKL_CBWR`` that of MKL, and ``ONEDNN_MAX_CPU_ISA`` that of
+    oneDNN, which computes only convolutions here. MKL and oneDNN do not report their own choice, so without these variables the
+    result names the kind of processor instead. For a GPU it names the GPU and the versions of CUDA and cuDNN.
     """
     found: dict[str, str | int] = {
         "torch": torch.__version__,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": THREADS,
-        "mkl_cbwr": os.environ.get("MKL_CBWR") or f"unset, on {_kind()}",
+        "mkl_cbwr": os.environ.get("MKL_CBWR") or f"unset, on {_processor_kind()}",
     }
     if kind == GPU:
         libraries = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
         found["gpu"] = f"{torch.cuda.get_device_name()}, {libraries}"
-    elif convolves:
-        found["onednn_max_cpu_isa"] = os.environ.get("ONEDNN_MAX_CPU_ISA") or f"unset, on {_kind()}"
+    elif has_convolutions:
+        found["onednn_max_cpu_isa"] = os.environ.get("ONEDNN_MAX_CPU_ISA") or f"unset, on {_processor_kind()}"
     return found
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that the numbers pass through."""
+    """Return the versions of Python and of the libraries that compute the results."""
     packages = ("numpy", "scikit-learn", "torch")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def name() -> str:
+def processor_name() -> str:
     """Return the processor's name."""
-    return _information().get("model name") or platform.processor() or platform.machine()
+    return _cpu_information().get("model name") or platform.processor() or platform.machine()
 
 
-def _kind() -> str:
-    """Return the processor's maker and widest instruction set: what MKL and oneDNN choose their code by."""
-    information = _information()
+def _processor_kind() -> str:
+    """Return the processor's vendor and widest instruction set, by which MKL and oneDNN choose their code."""
+    information = _cpu_information()
     flags = information.get("flags", "").split()
     widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), platform.machine())
     return f"{information.get('vendor_id', platform.system())} {widest}"
 
 
-def _information() -> dict[str, str]:
-    """Return what Linux tells of the first processor; nothing elsewhere."""
+def _cpu_information() -> dict[str, str]:
+    """Return the entries of /proc/cpuinfo for the first processor; empty on other systems than Linux."""
     file = Path("/proc/cpuinfo")
     first = file.read_text().partition("\n\n")[0] if file.exists() else ""
     pairs = (line.partition(":") for line in first.splitlines())

@@ -1,4 +1,4 @@
-"""From a folder of shards to a benchmark: check that all models are there, put them in order, add the kit.
+"""Gather a folder of shards into a benchmark: check that no model is missing, order the margins, add the kit.
 
 Legend: M subsets, R runs, N targets.
 """
@@ -17,7 +17,7 @@ from ldsboard.manifest import MANIFEST, Manifest
 from worker import data, device
 from worker.kit import write_kit
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed
-from worker.shards import Shard, ShardError, as_ranges, missing, read_all
+from worker.shards import Shard, ShardError, format_ranges, missing_models, read_shards
 from worker.training import Trainer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 COUNTS = ("public", "ranking")
-"""The counts of a plan that a benchmark from part of the models has fewer of."""
+"""Fields of a plan that are smaller in a benchmark gathered with ``--partial``."""
 
 
 def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False) -> Manifest:
@@ -39,28 +39,28 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     Parameters
     ----------
     partial
-        Accept that models are missing: of each part the benchmark holds the subsets before the first that lacks a run. They
-        are the ones that its seed draws first, as in any benchmark, and nothing chose among them.
+        Accept missing models. The benchmark then holds, for each part, the subsets before the first subset that lacks a run.
+        These are the first subsets that the seed draws, as in any benchmark, so no subset is selected by its outcome.
 
     Raises
     ------
     ShardError
-        Models are missing or diverged, or a shard is damaged or of another configuration.
+        Models are missing or have diverged, or a shard is damaged or has another configuration.
     ConfigurationError
-        The folder was trained with another recipe or data than there are now.
+        The recipe or the data set has changed since the training.
     """
     kept = Configuration.read(folder)
-    shards = read_all(folder / "shards", kept.digest)
-    plan = _present(kept.plan, shards, folder, partial=partial)
+    shards = read_shards(folder / "shards", kept.digest)
+    plan = _plan_to_gather(kept.plan, shards, folder, partial=partial)
     hidden = HiddenSeed.read(folder / HIDDEN) if plan.split == "protected" else None
     recipe = load(plan.recipe)
-    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.same(kept.arithmetic))
-    # The machine that gathers may differ from the one that trained; recipe, data and seeds may not.
-    replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).keep(folder)
-    _expect_finite(shards, folder)
-    margins, accuracy = _in_order(shards, kept.plan, plan)
+    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.kind_of(kept.arithmetic))
+    # Recipe, data and seeds must be those of the training; the machine may differ.
+    replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).save_or_check(folder)
+    _check_finite(shards, folder)
+    margins, accuracy = _assemble(shards, kept.plan, plan)
     with TemporaryDirectory() as temporary:
-        kit = Path(temporary, "kit")  # a folder within, since the temporary one is its owner's alone
+        kit = Path(temporary, "kit")  # a subfolder, since only the owner may read the temporary folder itself
         write_kit(kit, trainer)
         return write_bundle(
             folder,
@@ -76,50 +76,50 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
         )
 
 
-def is_whole(folder: Path) -> bool:
-    """Tell whether a training folder holds its benchmark, of all that was planned."""
+def is_complete(folder: Path) -> bool:
+    """Tell whether a training folder already holds the benchmark with all planned models."""
     manifest = folder / "public" / MANIFEST
     return manifest.exists() and "planned" not in Manifest.read(manifest).provenance
 
 
-def _present(planned: Plan, shards: Sequence[Shard], folder: Path, *, partial: bool) -> Plan:
-    """Return the plan itself when all models are there; when a part is enough, the plan of what is there."""
-    absent = missing(shards, len(planned.models))
-    if not absent:
+def _plan_to_gather(planned: Plan, shards: Sequence[Shard], folder: Path, *, partial: bool) -> Plan:
+    """Return the plan if no model is missing; with `partial`, the plan of the complete subsets."""
+    missing = missing_models(shards, len(planned.models))
+    if not missing:
         return planned
     found = (
-        f"expected {len(planned.models)} models in {folder / 'shards'}, got {len(planned.models) - len(absent)}; "
-        f"missing: {as_ranges(absent)}."
+        f"expected {len(planned.models)} models in {folder / 'shards'}, got {len(planned.models) - len(missing)}; "
+        f"missing: {format_ranges(missing)}."
     )
     if not partial:
-        raise ShardError(f"{found} Train them with the same options, or gather what is there with --partial.")
+        raise ShardError(f"{found} Train them with the same options, or gather the complete subsets with --partial.")
     complete = planned.subsets
-    for number in sorted(absent, reverse=True):
+    for number in sorted(missing, reverse=True):
         complete[planned.models[number].part] = planned.models[number].subset
-    # On an open benchmark the first subsets are there to tune on, as planned, and what follows ranks.
+    # In an open benchmark the first `planned.public` subsets are for tuning, and the others are ranking subsets.
     public = min(complete["public"], planned.public)
     ranking = complete["hidden"] if planned.split == "protected" else complete["public"] - public
     try:
         return replace(planned, public=public, ranking=ranking)
     except ConfigurationError as error:
-        raise ShardError(f"{found} The subsets before those are too few for a benchmark: {error}.") from error
+        raise ShardError(f"{found} The complete subsets before these are too few for a benchmark: {error}.") from error
 
 
-def _expect_finite(shards: Sequence[Shard], folder: Path) -> None:
-    """Refuse models that diverged: what a benchmark holds is ranked, and not a number has no rank."""
+def _check_finite(shards: Sequence[Shard], folder: Path) -> None:
+    """Refuse models that diverged: margins that are not finite cannot be ranked."""
     diverged = {shard.start + int(k) for shard in shards for k in np.flatnonzero(~np.isfinite(shard.margins).all(1))}
     if diverged:
         raise ShardError(
-            f"expected finite margins in {folder / 'shards'}, got others from models {as_ranges(diverged)}: they diverged. "
-            "Lower the learning rate in the recipe and train in another folder; if memory or disk did it, delete their shards "
+            f"Models {format_ranges(diverged)} in {folder / 'shards'} diverged: their margins are not finite. Lower the learning "
+            "rate in the recipe and train in another folder. If faulty memory or a faulty disk is the cause, delete their shards "
             "and train again."
         )
 
 
-def _in_order(
+def _assemble(
     shards: Sequence[Shard], planned: Plan, present: Plan
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float64]]]:
-    """Return margins (M, R, N) and accuracies (M, R) of every part: of the subsets that are present, of those planned."""
+    """Return margins (M, R, N) and accuracies (M, R) of the present subsets of every part."""
     margins = np.empty((len(planned.models), shards[0].margins.shape[1]), dtype=np.float32)
     accuracy = np.empty(len(planned.models))
     for shard in shards:
@@ -159,13 +159,13 @@ def _describe(
         "ranking": None if plan.split == "protected" else (plan.public, plan.public + plan.ranking),
         "provenance": {
             "versions": device.versions() | {"torch": arithmetic["torch"]},
-            "device": device.name(),
+            "device": device.processor_name(),
             **{name: value for name, value in arithmetic.items() if name != "torch"},
             "engine": plan.engine,
             "models_at_once": plan.group,
             "models": len(plan.models),
             "seconds": round(sum(shard.seconds for shard in shards), 1),
-            # Over public subsets alone: the hidden ones tell nothing here.
+            # Over public subsets only, so that the manifest reveals nothing about hidden subsets.
             "accuracy_mean": round(float(public_accuracy.mean()), 4),
             "accuracy_lowest": round(float(public_accuracy.min()), 4),
             "configuration": trained.digest,

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first finishes what is being trained and begins nothing new, the second ends at once."""
+"""Handle Ctrl-C: the first press finishes running shards and starts no others, the second stops at once."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ T = TypeVar("T")
 
 
 class Interruption:
-    """While it is entered, the first SIGINT is kept in `asked` and answered by `say`; the second is a KeyboardInterrupt."""
+    """A context manager: the first SIGINT sets `requested` and calls `notify`, the second raises KeyboardInterrupt."""
 
-    def __init__(self, say: Callable[[], None]) -> None:
-        self.asked = False
-        self._say = say
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self.requested = False
+        self._notify = notify
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._answer)
+        self._previous_handler = signal.signal(signal.SIGINT, self._handle_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, self._previous_handler)
 
-    def _answer(self, *_: object) -> None:
-        if self.asked:
+    def _handle_signal(self, *_: object) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
-        self._say()
+        self.requested = True
+        self._notify()
 
-    def until(self, tasks: Iterable[T]) -> Iterator[T]:
-        """Yield tasks as long as nobody asked to stop."""
+    def until_requested(self, tasks: Iterable[T]) -> Iterator[T]:
+        """Yield tasks until a stop is requested."""
         for task in tasks:
-            if self.asked:
+            if self.requested:
                 return
             yield task

@@ -1,4 +1,4 @@
-"""The kit of a benchmark: what an attribution method needs beside the public arrays, with no need for this project's code."""
+"""Write the kit of a benchmark: recipe, indices and reference models, usable without this project's code."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 REFERENCES = 5
 
-SHIPPED = "Images and labels, in the same order, are among the public arrays of the benchmark, one folder up."
-NOT_SHIPPED = """\
-Labels, in the same order, are among the public arrays of the benchmark, one folder up. The images are not, for want of a
-licence. Take them from their source ({source}) by the index files, and compare the
-sha256 of the decoded arrays with those in `benchmark.json`."""
+IMAGES_SHIPPED = "Images and labels, in the same order, are among the public arrays of the benchmark, one folder up."
+IMAGES_NOT_SHIPPED = """\
+Labels, in the same order, are among the public arrays of the benchmark, one folder up. The images are not included, because
+no licence allows it. Take them from their source ({source}) with the index files, and compare the
+sha256 of the decoded arrays with the values in `benchmark.json`."""
 README = """\
 # Kit of the benchmark {name}
 
@@ -60,15 +60,15 @@ a public subset, {streams}; reference model i has subset {reference} and run i.
 
 
 def write_kit(folder: Path, trainer: Trainer) -> None:
-    """Train the reference models and write a kit into a new folder, for everyone to read as the umask allows."""
+    """Train the reference models and write a kit into a new folder, with the permissions of the umask."""
     folder.mkdir()
     shutil.copyfile(recipe_file(trainer.recipe), folder / "recipe.py")
     for name, part in trainer.data.parts.items():
         np.save(folder / f"{name}_index.npy", part.index)
     for i, model in enumerate(trainer.train_references(REFERENCES)):
-        # Batch normalisation's averages are in it; other layouts in memory than the plain one cannot be saved.
+        # The state includes the averages of batch normalisation. safetensors can only save contiguous tensors.
         state = {name: values.cpu().contiguous() for name, values in model.state_dict().items()}
-        # Not by save_file, which keeps a file from all but its owner.
+        # Not save_file, which lets only the owner read the file.
         (folder / f"reference-{i}.safetensors").write_bytes(save(state))
     data, streams = trainer.data, ["1 for its initialisation", "2 for the order of examples"]
     if isinstance(trainer.recipe, Augmenting):
@@ -81,7 +81,7 @@ def write_kit(folder: Path, trainer: Trainer) -> None:
         n=f"{len(data.train.labels):,}",
         n_plain=len(data.train.labels),
         N=f"{len(data.target.labels):,}",
-        images=SHIPPED if data.ships_images else NOT_SHIPPED.format(**data.about),
+        images=IMAGES_SHIPPED if data.ships_images else IMAGES_NOT_SHIPPED.format(**data.about),
         target_images='numpy.load("../target_images.npy")' if data.ships_images else "...",
         shape=data.target.images.shape,
         seed=trainer.plan.public_seed,

@@ -1,36 +1,36 @@
-"""Memory that runs out while models train together: how that is told from other errors, and with how many it may do."""
+"""Detect that memory ran out while a group of models trained, and choose a smaller group."""
 
 from __future__ import annotations
 
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""What torch, CUDA, cuBLAS and cuDNN say; most of them raise a plain RuntimeError."""
+MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""Parts of the messages of torch, CUDA, cuBLAS and cuDNN, most of which raise a plain RuntimeError."""
 
 
-class OutOfMemory(RuntimeError):  # noqa: N818  # as Python's and torch's own are called
-    """Models that train together need more memory than there is.
+class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.OutOfMemoryError, without the suffix Error
+    """The models of a group need more memory than the device has.
 
     Attributes
     ----------
     group
-        How many trained together (K).
-    fits
-        The number to try next; None when one alone is too much.
+        Models that trained at once (K).
+    smaller_group
+        The group size to try next; None if already one model is too much.
     """
 
     def __init__(self, group: int, reason: str) -> None:
         self.group = group
-        self.fits = smaller(group)
-        together = "One model alone needs" if self.fits is None else f"{group} models at once (K) need"
-        super().__init__(f"{together} more memory than there is: {reason}.")
+        self.smaller_group = next_smaller_group(group)
+        together = "One model alone needs" if self.smaller_group is None else f"{group} models at once (K) need"
+        super().__init__(f"{together} more memory than is available: {reason}.")
 
 
-def is_exhausted(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
     )
 
 
-def smaller(group: int) -> int | None:
-    """Return the largest divisor of K that is at most half of it, so that shards of whole groups stay so; None for 1."""
+def next_smaller_group(group: int) -> int | None:
+    """Return the largest divisor of K that is at most K / 2, so that shards keep whole groups; None for K = 1."""
     return next((fewer for fewer in range(group // 2, 0, -1) if group % fewer == 0), None)

@@ -1,7 +1,7 @@
-"""What the trainer asks of a recipe, and the list of models that a benchmark consists of.
+"""The interface of a recipe, and the list of models of a benchmark.
 
 Legend: n examples, d inputs (of an image: colours, rows, columns), m examples of a subset, E epochs, N targets, C classes,
-a numbers that say how an example is altered.
+a numbers that describe how an example is augmented.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Settings(Protocol):
-    """The hyper-parameters that every recipe has; it may have more. A frozen dataclass."""
+    """Hyper-parameters that every recipe has, in a frozen dataclass; a recipe may have more."""
 
     @property
     def batch_size(self) -> int:
@@ -26,15 +26,15 @@ class Settings(Protocol):
 
     @property
     def momentum(self) -> float:
-        """Share of the last step's velocity that is kept."""
+        """Factor of the previous velocity in each step."""
 
     @property
     def weight_decay(self) -> float:
-        """How strongly parameters are drawn to 0; the batched engine takes it decoupled, as the recipe `digits-mlp` does."""
+        """Strength of the decay of parameters; decoupled in the batched engine, as in the recipe `digits-mlp`."""
 
 
 class Recipe(Protocol):
-    """How one benchmark's models are made: the interface of a module in ``worker.recipes``."""
+    """Interface of a recipe module, which defines how the models of a benchmark are trained."""
 
     @property
     def NAME(self) -> str:
@@ -50,7 +50,7 @@ class Recipe(Protocol):
 
     @property
     def DATASET(self) -> str:
-        """Name of its data in ``worker.data``, or the path of an ``.npz`` file."""
+        """Name of a data set in ``worker.data``, or path of an ``.npz`` file."""
 
     @property
     def ALPHA(self) -> float:
@@ -58,11 +58,11 @@ class Recipe(Protocol):
 
     @property
     def ENGINE(self) -> str:
-        """Name of the engine that trains it, unless another is asked for."""
+        """Name of the default engine."""
 
     @property
     def GROUP(self) -> int:
-        """How many models train at once (K), unless another number is asked for."""
+        """Default number of models that train at once (K)."""
 
     @property
     def SETTINGS(self) -> Any:
@@ -72,21 +72,21 @@ class Recipe(Protocol):
         """Turn images into the model's inputs, float32, on the CPU."""
 
     def build(self) -> nn.Module:
-        """Make a model."""
+        """Create a model."""
 
     def initialise(self, model: nn.Module, rng: np.random.Generator, /) -> None:
-        """Draw every parameter."""
+        """Draw every parameter of a model, in place."""
 
     def order(self, rng: np.random.Generator, examples: NDArray[np.integer], /) -> torch.Tensor:
         """Draw the order in which each epoch visits the examples; int64 (E, m)."""
 
     def batches(self, order_Em: torch.Tensor, /) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield indices and learning rate of every step; leading axes of the order stay."""
+        """Yield the indices and learning rate of every step. Leading axes of the order are kept."""
 
     def train(
         self, model: nn.Module, inputs_nd: torch.Tensor, labels_n: torch.Tensor, order_Em: torch.Tensor, /
     ) -> None:
-        """Train a model in place: the reference for every engine."""
+        """Train a model in place. Every engine must give the same model, up to rounding."""
 
     def output(self, logits_NC: torch.Tensor, labels_N: torch.Tensor, /) -> torch.Tensor:
         """Return the margin of every target, (N,)."""
@@ -94,39 +94,39 @@ class Recipe(Protocol):
 
 @runtime_checkable
 class Augmenting(Protocol):
-    """What a recipe has besides if it alters examples while it trains; its `batches` and `train` then take visits for the order.
+    """Additional interface of a recipe with data augmentation; its `batches` and `train` take visits in place of the order.
 
-    A visit is the index of an example and how it is altered this time. All are drawn before training, so that an augmentation
-    depends on no engine, device or model beside it.
+    A visit is the index of an example and the parameters of its augmentation. All visits are drawn before training, so the
+    augmentation does not depend on the engine, the device or other models of the group.
     """
 
     def visits(self, rng: np.random.Generator, order_Em: torch.Tensor, /) -> torch.Tensor:
-        """Draw what each visit shows of its example; int64 (E, m, 1 + a), the index first."""
+        """Draw the visits; int64 (E, m, 1 + a), the index of the example first."""
 
 
 @runtime_checkable
 class Stackable(Protocol):
-    """What a recipe has besides if several of its models can train at once, whatever their layers: the parts of its `train`."""
+    """Additional interface of a recipe for the vmapped engine: the parts of its `train`."""
 
     def altered(self, inputs_nd: torch.Tensor, visits_B: torch.Tensor, /) -> torch.Tensor:
-        """Return the inputs (B, d) of the examples that visits (B, 1 + a) show; of indices (B,) where there are no visits."""
+        """Return the augmented inputs (B, d) for visits (B, 1 + a), or for indices (B,) in a recipe without augmentation."""
 
     def loss(
         self, model: Callable[[torch.Tensor], torch.Tensor], inputs_Bd: torch.Tensor, labels_B: torch.Tensor, /
     ) -> torch.Tensor:
-        """Return the loss of one model on the examples of a step, averaged over them."""
+        """Return the mean loss of one model over the examples of a step."""
 
     def optimizer(self, parameters: Iterable[torch.Tensor], /) -> torch.optim.Optimizer:
-        """Make the optimizer of one model, which treats every number among its parameters like any other."""
+        """Create the optimizer of one model. It must update each parameter elementwise, so that parameters can be stacked."""
 
 
-def convolves(model: nn.Module) -> bool:
-    """Tell whether there are convolutions in a model."""
+def has_convolutions(model: nn.Module) -> bool:
+    """Tell whether a model has convolutions."""
     return any("Conv" in type(layer).__name__ for layer in model.modules())
 
 
 class Model(NamedTuple):
-    """One model of a benchmark: which part it belongs to, which subset it trains on, and which run of it this is."""
+    """Identity of one model of a benchmark: its part, its subset and its run."""
 
     part: str  # "public" or "hidden"
     subset: int
@@ -134,7 +134,7 @@ class Model(NamedTuple):
 
 
 def list_models(subsets: dict[str, int], runs: int) -> list[Model]:
-    """List the models of a benchmark in their one order: by part, subset and run."""
+    """List the models of a benchmark, ordered by part, subset and run."""
     return [
         Model(part, subset, run) for part, count in subsets.items() for subset in range(count) for run in range(runs)
     ]

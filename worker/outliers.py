@@ -1,4 +1,4 @@
-"""Models whose accuracy stands far from the others': trained on something broken, or not trained at all."""
+"""Find models whose accuracy is far from that of the others, as after a failed training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from worker.shards import Shard
 
-FAR = 5.0
-"""In standard deviations, estimated robustly: of two thousand normal values, one in a thousand benchmarks has one so far."""
+THRESHOLD = 5.0
+"""Distance in robust standard deviations. With 2,000 normal values, one benchmark in a thousand has a value so far away."""
 
 NORMAL_MAD = 1.4826
-"""Standard deviation of a normal distribution, in median absolute deviations."""
+"""Standard deviation of a normal distribution divided by its median absolute deviation."""
 
 
 @dataclass(frozen=True)
 class Outlier:
-    """One model, and the median that its accuracy is far from. What its subset holds is not said."""
+    """A model, its accuracy, and the median accuracy. It names no examples of the subset."""
 
     number: int
     part: str
@@ -36,10 +36,10 @@ class Outlier:
 
 
 def outliers(shards: Iterable[Shard]) -> list[Outlier]:
-    """Return the models whose accuracy is further than `FAR` deviations from the median of all, in order.
+    """Return the models whose accuracy is further than `THRESHOLD` deviations from the median of all, in order.
 
-    The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), and at least one target's worth, so
-    that models which nearly all classify the same number of targets rightly are no reason to name the next best.
+    The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), but at least 1 / N: if nearly all
+    models classify the same number of targets correctly, one target more or less makes no outlier.
     """
     found = {
         shard.start + k: (shard.models[k], accuracy, shard.margins.shape[1])
@@ -55,5 +55,5 @@ def outliers(shards: Iterable[Shard]) -> list[Outlier]:
     return [
         Outlier(number, str(model[0]), int(model[1]), int(model[2]), float(value), median)
         for number, (model, value, _) in sorted(found.items())
-        if abs(value - median) > FAR * deviation
+        if abs(value - median) > THRESHOLD * deviation
     ]

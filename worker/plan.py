@@ -1,7 +1,7 @@
-"""What is to be trained, and with what: the configuration that every shard carries the hash of, and the secret seed.
+"""The plan and configuration of a training, and its hidden seed. Every shard stores the hash of the configuration.
 
-A training folder holds ``training.json`` (the configuration), ``shards/`` and ``hidden/hidden.json`` (the hidden root seed, from
-before the first model is trained); `worker.gathering` adds the benchmark.
+A training folder holds ``training.json`` (the configuration), ``shards/`` and ``hidden/hidden.json`` (the hidden root seed,
+written before the first model is trained). `worker.gathering` adds the benchmark.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldsboard.drafts import drafted
+from ldsboard.drafts import atomic_write
 from ldsboard.subsets import commitment
 from worker import device
 from worker.engines import ENGINES
-from worker.models import Model, convolves, list_models
+from worker.models import Model, has_convolutions, list_models
 
 if TYPE_CHECKING:
     from worker.data import Dataset
@@ -29,29 +29,29 @@ HIDDEN = Path("hidden", "hidden.json")
 
 
 class ConfigurationError(ValueError):
-    """What was asked for cannot be trained, or not in this folder; the message says what to change."""
+    """The requested training is impossible, or impossible in this folder. The message says what to change."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The counts and choices that a benchmark is made by, beside its recipe.
+    """The counts and choices of a benchmark that its recipe does not fix.
 
     Attributes
     ----------
     recipe, version
-        Name of the recipe; version of the benchmark.
+        Name or path of the recipe; version of the benchmark.
     split
-        ``protected``: the subsets that rank come from a hidden seed; ``open``: all come from the public one.
+        ``protected``: a hidden seed draws the ranking subsets; ``open``: the public seed draws all subsets.
     public, ranking
-        How many subsets are there to tune on, and how many rank.
+        Numbers of public subsets for tuning and of ranking subsets.
     runs
-        How often every subset is trained.
+        Models trained on each subset.
     group
-        How many models train together (K); consecutive ones, always the same.
+        Models that train at once (K). A group holds consecutive models.
     engine
         Name of the engine.
     public_seed
-        Root seed of whatever is public.
+        Root seed of everything public.
     """
 
     recipe: str
@@ -76,20 +76,20 @@ class Plan:
 
     @property
     def subsets(self) -> dict[str, int]:
-        """How many subsets each part of the benchmark has."""
+        """Number of subsets in each part of the benchmark."""
         if self.split == "open":
             return {"public": self.public + self.ranking}
         return {"public": self.public, "hidden": self.ranking}
 
     @property
     def models(self) -> list[Model]:
-        """All models, in their one order."""
+        """All models, in their fixed order."""
         return list_models(self.subsets, self.runs)
 
 
 @dataclass(frozen=True)
 class HiddenSeed:
-    """The root seed of the subsets that rank, and the nonce of its commitment. Neither is ever printed."""
+    """Root seed of the ranking subsets, and nonce of its commitment. Neither is ever printed."""
 
     seed: int = field(repr=False)
     nonce: bytes = field(repr=False)
@@ -100,35 +100,35 @@ class HiddenSeed:
         return commitment(self.seed, self.nonce)
 
     @classmethod
-    def obtain(cls, folder: Path, given: str | None, public_seed: int) -> HiddenSeed:
-        """Read the seed of a training folder; the first time, draw it, or take the one given in hex.
+    def read_or_create(cls, folder: Path, given: str | None, public_seed: int) -> HiddenSeed:
+        """Read the seed of a training folder. In a new folder, save the given seed (in hex) or draw one.
 
         Raises
         ------
         ConfigurationError
-            The seed given is not one of 32 digits, is the public one, or is not the one that the folder has; or the folder has
-            lost the one that it was begun with.
+            The given seed does not have 32 digits, equals the public seed, or differs from the folder's seed; or the folder's
+            seed is missing although training has started.
         """
         if given is not None and not re.fullmatch("[0-9a-fA-F]{32}", given):
-            # A shorter one could be found by trying.
+            # Anyone could find a shorter seed by exhaustive search.
             raise ConfigurationError(
-                "expected the hidden seed as 32 hexadecimal digits, got something else (not repeated here). "
-                "`openssl rand -hex 16` makes one; without it the seed is drawn."
+                "The hidden seed must have 32 hexadecimal digits. Create one with `openssl rand -hex 16`, or leave it out to "
+                "draw it at random."
             )
         seed = secrets.randbits(128) if given is None else int(given, 16)
         if seed == public_seed:
-            raise ConfigurationError("expected a hidden seed other than the public one, which everyone can draw from")
-        begun = (folder / CONFIGURATION).exists() and Configuration.read(folder).commitment is not None
-        # Another seed in the place of a lost one would fit no shard there, and be in the way of the copy.
-        found = cls.read(folder / HIDDEN) if begun else cls(seed, secrets.token_bytes(16)).keep(folder)
+            raise ConfigurationError("The hidden seed equals the public seed, which everyone knows. Choose another.")
+        started = (folder / CONFIGURATION).exists() and Configuration.read(folder).commitment is not None
+        # Do not replace a lost seed: a new seed would fit no existing shard and block restoring the backup.
+        found = cls.read(folder / HIDDEN) if started else cls(seed, secrets.token_bytes(16)).save(folder)
         if given is not None and found.seed != seed:
             raise ConfigurationError(
-                f"{folder / HIDDEN} holds another hidden seed than the one given. Choose another folder."
+                f"{folder / HIDDEN} holds a different hidden seed from the given one. Choose another folder."
             )
         return found
 
-    def keep(self, folder: Path) -> HiddenSeed:
-        """Write the seed into a training folder unless that has one; return the one that it has now."""
+    def save(self, folder: Path) -> HiddenSeed:
+        """Write the seed into a training folder unless the folder has a seed; return the folder's seed."""
         path = folder / HIDDEN
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_once(path, {"seed": f"{self.seed:032x}", "nonce": self.nonce.hex()})
@@ -136,35 +136,35 @@ class HiddenSeed:
 
     @classmethod
     def read(cls, path: Path) -> HiddenSeed:
-        """Read the seed from a ``hidden.json``; nothing of its content is ever repeated in an error.
+        """Read the seed from a ``hidden.json``. Error messages never quote its content.
 
         Raises
         ------
         ConfigurationError
-            It is missing or damaged.
+            The file is missing or damaged.
         """
         if not path.exists():
-            raise ConfigurationError(f"expected the hidden seed at {path}; it is missing. Put it back from a copy.")
+            raise ConfigurationError(f"The hidden seed {path} is missing. Restore it from a backup.")
         try:
             members = json.loads(path.read_text())
             found = cls(int(members["seed"], 16), bytes.fromhex(members["nonce"]))
-            commitment(found.seed, found.nonce)  # refuses what is too long or too short
+            commitment(found.seed, found.nonce)  # raises on a wrong length
         except (ValueError, KeyError, TypeError, OverflowError):
             raise ConfigurationError(
-                f"expected seed and nonce of 32 hexadecimal digits in {path}. Put it back from a copy."
+                f"{path} must hold a seed and a nonce of 32 hexadecimal digits each. Restore it from a backup."
             ) from None
         return found
 
 
 def write_once(path: Path, members: dict[str, Any]) -> None:
-    """Write a JSON file, readable by its owner alone, unless it exists; of several writers at once one wins, whole."""
-    with drafted(path, once=True) as file:
+    """Write a JSON file unless it exists. Only its owner may read it. Of several concurrent writers, one writes all of it."""
+    with atomic_write(path, keep_existing=True) as file:
         file.write((json.dumps(members, indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that can change a bit of the margins. Two runs with equal configurations give equal bytes."""
+    """Everything that can change bits of the margins. Equal configurations give equal bytes."""
 
     plan: Plan
     commitment: str | None
@@ -177,41 +177,41 @@ class Configuration:
     def of(
         cls, plan: Plan, recipe: Recipe, dataset: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
     ) -> Configuration:
-        """Return the configuration of a plan on this machine, on a kind of device."""
+        """Return the configuration of a plan on a kind of device of this machine."""
         return cls(
             plan,
             hidden.commitment if hidden else None,
             sha256(recipe_file(recipe).read_bytes()).hexdigest(),
             json.loads(json.dumps(asdict(recipe.SETTINGS))),
             dataset.describe(),
-            device.arithmetic(kind, convolves=convolves(recipe.build())),
+            device.arithmetic(kind, has_convolutions=has_convolutions(recipe.build())),
         )
 
     @property
     def digest(self) -> str:
-        """The hash that every shard carries."""
+        """Hash of the configuration, in hex, which every shard stores."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
-    def keep(self, folder: Path) -> None:
-        """Write the configuration into a training folder, or check that the folder has this very one.
+    def save_or_check(self, folder: Path) -> None:
+        """Write the configuration into a training folder, or check that the folder's configuration is equal.
 
         Raises
         ------
         ConfigurationError
-            The folder has another one; the message names what differs.
+            The folder has another configuration. The message names the differences.
         """
         write_once(folder / CONFIGURATION, asdict(self))
-        kept = Configuration.read(folder)
-        if kept != self:
-            ours, theirs = _flat(asdict(self)), _flat(asdict(kept))
+        saved = Configuration.read(folder)
+        if saved != self:
+            new, old = _flatten(asdict(self)), _flatten(asdict(saved))
             different = [
-                f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now"
-                for key in sorted(ours.keys() | theirs.keys())
-                if ours.get(key) != theirs.get(key)
+                f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
+                for key in sorted(new.keys() | old.keys())
+                if new.get(key) != old.get(key)
             ]
             raise ConfigurationError(
-                f"{folder} was begun with another configuration ({'; '.join(different)}). "
-                "Continue it as it was begun, or choose another folder."
+                f"{folder} was started with another configuration ({'; '.join(different)}). "
+                "Use the same options as before, or choose another folder."
             )
 
     @classmethod
@@ -221,28 +221,28 @@ class Configuration:
         Raises
         ------
         ConfigurationError
-            There is none, or it is damaged.
+            The file is missing or damaged.
         """
         path = folder / CONFIGURATION
         if not path.exists():
-            raise ConfigurationError(f"expected a training folder with a {CONFIGURATION}, got {folder}. Train first.")
+            raise ConfigurationError(f"{folder} is not a training folder: it has no {CONFIGURATION}. Train first.")
         try:
             members = json.loads(path.read_text())
             return cls(**members | {"plan": Plan(**members["plan"])})
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigurationError(
-                f"expected the configuration of a training folder in {path}, got: {error}. Delete the file and train with the "
-                "same options as before: it is written again, and shards of other options are refused."
+                f"{path} is not a valid configuration: {error}. Delete the file and train with the same options as before. "
+                "That writes the file again; shards of other options are refused."
             ) from error
 
 
-def _flat(members: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(members: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in members.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
 def recipe_file(recipe: Recipe) -> Path:
-    """Return the file that a recipe is, as it will ship in the kit."""
+    """Return the path of a recipe's file, which the kit contains as ``recipe.py``."""
     return Path(str(vars(recipe)["__file__"]))

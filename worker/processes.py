@@ -1,4 +1,4 @@
-"""A few processes side by side that take tasks and report on them, and never outlive the process that started them."""
+"""Run tasks in parallel processes that yield reports and never outlive their parent process."""
 
 from __future__ import annotations
 
@@ -25,84 +25,87 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PR_SET_PDEATHSIG = 1
-NO_MORE = object()
-LOOK_SECONDS = 0.2
-"""How long a signal that another thread of this process received may wait: it does not end this thread's waiting for messages."""
+NO_TASK = object()
+POLL_SECONDS = 0.2
+"""Longest delay of Ctrl-C: a signal that another thread receives does not interrupt waiting for messages."""
 
 
 class ProcessError(RuntimeError):
-    """A training process failed or was killed; what it finished before is kept."""
+    """A training process failed or was killed. Its finished shards are kept."""
 
 
 def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Generator[R]:
-    """Yield what processes report on tasks, as it comes.
+    """Run tasks in parallel processes, and yield their reports as they arrive.
 
     Parameters
     ----------
     prepare
-        Called once in every process; returns the function that takes a task and yields reports. Pickled.
+        Called once in every process; returns the function that runs a task and yields reports. It is pickled.
     tasks
-        Handed out one by one, to whichever process is free; the next one is taken only then.
+        The next task is taken only when a process is free.
     processes
-        How many. Each is named by its number, from 0, by which it finds its GPU.
+        Number of processes. The name of each process is its number, from 0, which selects its GPU.
 
     Raises
     ------
     ProcessError
-        A process raised an error, or ended without being asked to.
+        A process raised an error or ended unexpectedly.
     """
     waiting = iter(tasks)
     context = multiprocessing.get_context("spawn")
     running: dict[Any, Any] = {}
-    device.use_one_thread()  # children read these settings before they import anything
+    device.use_one_thread()  # set the variables before children inherit them
     try:
         for number, task in enumerate(islice(waiting, processes)):
-            ours, theirs = context.Pipe()
-            child = context.Process(target=_serve, args=(prepare, theirs), name=str(number), daemon=True)
-            with _interrupts_held():
+            parent_end, child_end = context.Pipe()
+            child = context.Process(target=_run_tasks, args=(prepare, child_end), name=str(number), daemon=True)
+            with _sigint_blocked():
                 child.start()
-            theirs.close()
-            running[ours] = child
-            ours.send(task)
+            child_end.close()
+            running[parent_end] = child
+            parent_end.send(task)
         while running:
-            for pipe in wait(list(running), LOOK_SECONDS):
-                yield from _answers(pipe, running, waiting)
+            for pipe in wait(list(running), POLL_SECONDS):
+                yield from _receive(pipe, running, waiting)
     finally:
         for child in running.values():
-            child.kill()  # what it has not finished is of no use
+            child.kill()  # unfinished shards are useless
             child.join()
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold SIGINT back from this thread, and for good from a process started meanwhile, which inherits the mask.
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and permanently in processes started meanwhile, which inherit the signal mask.
 
-    A terminal sends Ctrl-C to every process in the foreground, but it is the parent's to answer.
+    A terminal sends Ctrl-C to every process in the foreground, but only the parent handles it.
     """
-    resource_tracker.ensure_running()  # starting it, as the first child does, would lift the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # else the first child would start it, which unblocks SIGINT
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _answers(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iterator[Any]:
-    """Take one message from a process: a report, the wish for another task (None), or the text of an error."""
+def _receive(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iterator[Any]:
+    """Receive one message from a process: a report, a request for the next task (None), or the text of an error."""
     try:
         kind, content = pipe.recv()
-        if kind == "idle" and (task := next(waiting, NO_MORE)) is not NO_MORE:
+        if kind == "idle" and (task := next(waiting, NO_TASK)) is not NO_TASK:
             pipe.send(task)
             return
     except (EOFError, ConnectionError) as error:
         child = running.pop(pipe)
         child.join()
-        reason = " (killed; the kernel does so when memory runs out)" if child.exitcode == -signal.SIGKILL else ""
+        reason = " (killed, perhaps by the kernel because memory ran out)" if child.exitcode == -signal.SIGKILL else ""
         raise ProcessError(
-            f"a training process ended with exit code {child.exitcode}{reason}. Start again: finished shards are kept."
+            f"A training process ended with exit code {child.exitcode}{reason}. "
+            "Finished shards are kept: repeat the command to continue."
         ) from error
     if kind == "error":
-        raise ProcessError(f"a training process failed:\n{content}Finished shards are kept: mend this and start again.")
+        raise ProcessError(
+            f"A training process failed:\n{content}Finished shards are kept: fix the cause and repeat the command."
+        )
     if kind == "report":
         yield content
     else:
@@ -110,7 +113,7 @@ def _answers(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iter
         running.pop(pipe).join()
 
 
-def _serve(prepare: Callable[[], Callable[[T], Iterable[R]]], pipe: Connection) -> None:
+def _run_tasks(prepare: Callable[[], Callable[[T], Iterable[R]]], pipe: Connection) -> None:
     _die_with_parent()
     device.use_one_thread()
     try:
@@ -121,7 +124,7 @@ def _serve(prepare: Callable[[], Callable[[T], Iterable[R]]], pipe: Connection) 
             pipe.send(("idle", None))
     except (EOFError, BrokenPipeError):
         pass  # no more tasks
-    except Exception:  # noqa: BLE001  # whatever it is, the parent must hear of it
+    except Exception:  # noqa: BLE001  # the parent reports every error
         pipe.send(("error", traceback.format_exc()))
 
 
@@ -135,5 +138,5 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-    if sys.platform == "linux":  # at once, even while this thread holds the interpreter
+    if sys.platform == "linux":  # ends at once, even while a thread holds the interpreter lock
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What is told while models train: a bar or lines for a person, and a log in JSON lines beside the shards for programs."""
+"""Progress of a training: a bar or lines for people, and a log in JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Log:
-    """A file of JSON lines that is only ever appended to, whole lines at a time; one for each machine that writes."""
+    """An append-only file of JSON lines. Each machine has its own file and writes whole lines."""
 
     path: Path
 
     @classmethod
-    def beside(cls, shards: Path) -> Log:
-        """Return this machine's log in a folder of shards, which is its owner's alone: it tells of hidden models too."""
+    def in_folder(cls, shards: Path) -> Log:
+        """Return this machine's log in a folder of shards. Only the owner may read the folder: it concerns hidden models too."""
         shards.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(shards / f"log-{platform.node() or 'here'}.jsonl")
 
     def write(self, event: str, **members: Any) -> None:
-        """Append what happened, with the time."""
+        """Append an event with the current time."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **members})
         with self.path.open("a") as file:
             file.write(line + "\n")
@@ -47,7 +47,21 @@ class Log:
 
 @dataclass
 class Tally:
-    """How far a training is: all models of the plan, those there before, those that this run is to train and has trained."""
+    """Counts of a training.
+
+    Attributes
+    ----------
+    models
+        All models of the plan.
+    before
+        Models that were trained before this start.
+    accuracy_sum
+        Sum of the accuracies of all trained models.
+    wanted, trained
+        Models that this start is to train, and has trained.
+    start
+        Monotonic time of the start, in seconds.
+    """
 
     models: int
     before: int
@@ -58,33 +72,33 @@ class Tally:
 
     @classmethod
     def of(cls, models: int, shards: Sequence[Shard], wanted: int) -> Tally:
-        """Count the models of shards that exist."""
+        """Create the counts from the existing shards."""
         accuracy = {shard.start + k: value for shard in shards for k, value in enumerate(shard.accuracy)}
         return cls(models, len(accuracy), sum(accuracy.values()), wanted)
 
     def add(self, report: Progress) -> None:
-        """Count the models of a report."""
+        """Add the models of a report."""
         self.trained += report.models
         self.accuracy_sum += report.accuracy_sum
 
     @property
     def done(self) -> int:
-        """How many models there are by now."""
+        """Number of models trained so far."""
         return self.before + self.trained
 
     @property
     def counts(self) -> dict[str, int]:
-        """Models done, and all of them."""
+        """Number of trained models, and of all models."""
         return {"done": self.done, "models": self.models}
 
     @property
     def accuracy(self) -> float:
-        """Mean accuracy of the models that there are; only with at least one."""
+        """Mean accuracy of the trained models, of which there must be at least one."""
         return self.accuracy_sum / self.done
 
     @property
     def per_second(self) -> float:
-        """Models trained in each second since the start."""
+        """Models trained per second since the start."""
         return self.trained / (time.monotonic() - self.start)
 
     def __str__(self) -> str:
@@ -100,10 +114,10 @@ def _bar(tally: Tally, console: Console) -> Iterator[Bar]:
         yield bar
 
 
-def show(reports: Iterable[Progress | Finished], tally: Tally, console: Console, log: Log) -> None:
-    """Show reports as they come: models done, models/s, time left and accuracy so far; and log every shard.
+def show_progress(reports: Iterable[Progress | Finished], tally: Tally, console: Console, log: Log) -> None:
+    """Show reports as they arrive (models done, models/s, time left, mean accuracy), and log every shard.
 
-    On a terminal this is a bar; elsewhere, such as in the output of a batch job, a line for each shard.
+    A terminal shows a bar. Other outputs, such as that of a batch job, get one line for each shard.
     """
     log.write("begun", **tally.counts)
     try:

@@ -1,4 +1,4 @@
-"""A benchmark made again from what it published and what its operator kept: the plan to train, and what is different now."""
+"""Remake a benchmark from its manifest and hidden seed: restore the plan, and list differences of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from worker import data, device
 from worker.gathering import COUNTS
-from worker.models import convolves
+from worker.models import has_convolutions
 from worker.plan import HIDDEN, ConfigurationError, HiddenSeed, Plan, recipe_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Remake(NamedTuple):
-    """What is to be trained again, and on which kind of device; `differences` names what is another here: bytes may differ."""
+    """The plan, hidden seed and kind of device to train with. `differences` lists reasons why bytes may differ."""
 
     plan: Plan
     hidden: HiddenSeed | None
@@ -31,64 +31,68 @@ class Remake(NamedTuple):
 
 
 def remake(
-    benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None, own: str | None = None
+    benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None, recipe_path: str | None = None
 ) -> Remake:
-    """Read how a benchmark was made, from ``public/benchmark.json`` and the hidden seed.
+    """Restore the plan of a benchmark from ``public/benchmark.json`` and the hidden seed.
 
     Parameters
     ----------
     benchmark
-        Its folder, of which nothing but the manifest is read.
+        Folder of the benchmark. Only its manifest is read.
+    load
+        Loads a recipe by name or path.
     hidden_file
-        The operator's ``hidden.json``; the folder's own when None.
-    own
-        Path of the recipe, where it is one's own; what the manifest calls it when None.
+        The operator's ``hidden.json``; None: the one in the folder.
+    recipe_path
+        Path of a recipe file; None: the recipe that the manifest names.
 
     Raises
     ------
     BundleError
-        The manifest is missing, or does not tell how the benchmark was made.
+        The manifest is missing, or does not say how the benchmark was trained.
     ConfigurationError
-        The hidden seed is missing or another one, or recipe or data are no longer what they were.
+        The hidden seed is missing or wrong, or the recipe or the data set has changed.
     """
     path = benchmark / "public" / MANIFEST
     manifest = Manifest.read(path)
-    plan = _plan(manifest, path, own)
+    plan = _plan(manifest, path, recipe_path)
     recipe = load(plan.recipe)
     if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
         raise ConfigurationError(
-            f"expected the recipe {plan.recipe} of the kit of {path}, got another. Use the version that made it."
+            f"The recipe {plan.recipe} differs from the kit's recipe that {path} names. Use the version of LDSBoard that made it."
         )
     if json.loads(json.dumps(data.load(recipe.DATASET).for_manifest())) != manifest.dataset:
-        raise ConfigurationError(f"expected the data set that {path} describes, got another of that name")
+        raise ConfigurationError(f"The data set {recipe.DATASET} differs from the one that {path} describes.")
     hidden = None
     if plan.split == "protected":
         file = hidden_file or benchmark / HIDDEN
         hidden = HiddenSeed.read(file)
         if hidden.commitment != manifest.commitment:
-            raise ConfigurationError(f"{file} does not open the commitment in {path}: it belongs to another benchmark")
-    kind = device.same(manifest.provenance)
-    now = device.arithmetic(kind, convolves=convolves(recipe.build()))
+            raise ConfigurationError(
+                f"{file} does not match the commitment in {path}: it belongs to another benchmark."
+            )
+    kind = device.kind_of(manifest.provenance)
+    now = device.arithmetic(kind, has_convolutions=has_convolutions(recipe.build()))
     return Remake(plan, hidden, _differences(manifest.provenance, now), kind)
 
 
-def _plan(manifest: Manifest, path: Path, own: str | None) -> Plan:
-    made = manifest.provenance
+def _plan(manifest: Manifest, path: Path, recipe_path: str | None) -> Plan:
+    provenance = manifest.provenance
     if manifest.public_seed is None:
-        raise BundleError(f"expected a public seed in {path}, got none: its subsets were not drawn here")
+        raise BundleError(f"{path} has no public seed: its subsets were imported, not drawn.")
     try:
         return Plan(
-            recipe=own or manifest.recipe["name"],
+            recipe=recipe_path or manifest.recipe["name"],
             version=manifest.version,
             split=manifest.split,
-            **made.get("planned", {name: manifest.subsets[name] for name in COUNTS}),
+            **provenance.get("planned", {name: manifest.subsets[name] for name in COUNTS}),
             runs=manifest.runs,
-            group=made["models_at_once"],
-            engine=made["engine"],
+            group=provenance["models_at_once"],
+            engine=provenance["engine"],
             public_seed=manifest.public_seed,
         )
     except KeyError as error:
-        raise BundleError(f"expected {error} in {path}; without it nobody can tell how it was trained") from error
+        raise BundleError(f"{path} lacks {error}, which describes the training.") from error
 
 
 def _differences(made: dict[str, Any], arithmetic: dict[str, Any]) -> list[str]:
@@ -100,5 +104,7 @@ def _differences(made: dict[str, Any], arithmetic: dict[str, Any]) -> list[str]:
         f"{name} {then[name]} then, {value} now" for name, value in now.items() if then.get(name, value) != value
     ]
     if planned := made.get("planned"):
-        differences.append(f"a part of the planned {planned['public']} and {planned['ranking']} subsets then, all now")
+        differences.append(
+            f"only some of the planned {planned['public']} and {planned['ranking']} subsets then, all now"
+        )
     return differences

@@ -1,7 +1,7 @@
-"""Shards: what was trained, in files that stand for themselves. A shard that exists under its name is complete.
+"""Shards: files with the results of consecutive models. A shard file is always complete.
 
-Models are numbered in their one order (`worker.models.list_models`). They train in groups of K consecutive ones, and a shard is a
-number of whole groups, so a group holds the same models whatever the size of the shards, and gives the same bytes.
+Models are numbered in the order of `worker.models.list_models` and train in groups of K consecutive models. A shard holds whole
+groups. So a group holds the same models, and gives the same bytes, for every shard size.
 
 Legend: k models of a shard, M subsets, R runs, N targets.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.drafts import UNREADABLE, drafted
+from ldsboard.drafts import NPZ_ERRORS, atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 
 class ShardError(ValueError):
-    """A shard is missing, damaged or of another configuration; the message says which and what to do."""
+    """A shard is missing, damaged or of another configuration. The message names the shard and says what to do."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The models numbered `start` up to `stop`, trained.
+    """Results of the models `start` to `stop` - 1.
 
     Attributes
     ----------
     start, stop
-        Numbers of its first model, and of the one after its last.
+        Number of the first model, and of the last model plus 1.
     models
-        Part, subset and run of every model, as text (k, 3).
+        Part, subset and run of every model, text (k, 3).
     margins
-        float32 (k, N).
+        Margins, float32 (k, N).
     accuracy, loss
-        Share of the targets classified rightly, and mean cross-entropy on them, float64 (k,).
+        Fraction of targets classified correctly, and mean cross-entropy on the targets, float64 (k,).
     seconds
-        Processor time that the training took.
+        Processor time of the training.
     """
 
     start: int
@@ -53,10 +53,10 @@ class Shard:
     seconds: float
 
     def write(self, folder: Path, configuration: str) -> None:
-        """Write the shard in one step: it is there whole, or not at all."""
+        """Write the shard atomically: the file is complete or absent."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / shard_name(self.start, self.stop)
-        with drafted(path) as file:
+        with atomic_write(path) as file:
             np.savez(file, configuration=np.array(configuration), **vars(self))
 
     @classmethod
@@ -66,62 +66,62 @@ class Shard:
         Raises
         ------
         ShardError
-            It is damaged, or was trained with another configuration.
+            The file is damaged, or its configuration is another.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 members: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-            got = str(members.pop("configuration"))
+            found = str(members.pop("configuration"))
             shard = cls(**members | {name: members[name].item() for name in ("start", "stop", "seconds")})
-        except UNREADABLE as error:
+        except NPZ_ERRORS as error:
             raise ShardError(
                 f"{path} is damaged ({str(error) or type(error).__name__}). Delete it and train again."
             ) from error
-        if got != configuration:
+        if found != configuration:
             raise ShardError(
-                f"{path} was trained with another configuration: expected {configuration}, got {got}. "
+                f"{path} was trained with another configuration: expected {configuration}, got {found}. "
                 "Delete it, or choose another folder."
             )
         return shard
 
 
 def shard_name(start: int, stop: int) -> str:
-    """Return the file name of the shard of models `start` up to `stop`."""
+    """Return the file name of the shard of models `start` to `stop` - 1."""
     return f"models-{start:06d}-{stop:06d}.npz"
 
 
-def cut(models: int, size: int, group: int) -> list[range]:
-    """Cut models into shards of a size.
+def split_into_shards(models: int, size: int, group: int) -> list[range]:
+    """Split the numbers of all models into shards of a size.
 
     Raises
     ------
     ShardError
-        The size is not a multiple of the group's.
+        The size is not a multiple of the group size.
     """
     if size < 1 or size % group:
         raise ShardError(
-            f"expected a shard size that is a multiple of {group}, the number of models that train together, got {size}"
+            f"expected a shard size that is a multiple of {group}, the number of models that train at once, got {size}"
         )
     return [range(start, min(start + size, models)) for start in range(0, models, size)]
 
 
-def read_all(folder: Path, configuration: str) -> list[Shard]:
-    """Read every shard in a folder, in order of their first model."""
+def read_shards(folder: Path, configuration: str) -> list[Shard]:
+    """Read all shards in a folder, ordered by their first model."""
     return [Shard.read(path, configuration) for path in sorted(folder.glob("models-*.npz"))]
 
 
-def missing(shards: Iterable[Shard], models: int) -> set[int]:
-    """Return the numbers of all models that no shard holds."""
+def missing_models(shards: Iterable[Shard], models: int) -> set[int]:
+    """Return the numbers of the models that no shard holds."""
     return set(range(models)).difference(*(range(shard.start, shard.stop) for shard in shards))
 
 
-def stretches(numbers: set[int]) -> list[range]:
-    """Return the stretches of consecutive numbers, in order."""
+def consecutive_ranges(numbers: set[int]) -> list[range]:
+    """Return the numbers as ranges of consecutive numbers, in order."""
     starts = sorted(number for number in numbers if number - 1 not in numbers)
     stops = sorted(number + 1 for number in numbers if number + 1 not in numbers)
     return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]
 
 
-def as_ranges(numbers: set[int]) -> str:
-    """Write numbers as ranges, such as ``20-39, 60-79``."""
-    return ", ".join(f"{stretch[0]}-{stretch[-1]}" for stretch in stretches(numbers))
+def format_ranges(numbers: set[int]) -> str:
+    """Format numbers as ranges, such as ``20-39, 60-79``."""
+    return ", ".join(f"{part[0]}-{part[-1]}" for part in consecutive_ranges(numbers))

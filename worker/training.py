@@ -1,7 +1,7 @@
-"""Training: from a model's number to its margins, alone or in shards over several processes.
+"""Train models by number and compute their margins, in this process or in shards over several processes.
 
-Everything a model is made from, its subset, initialisation and order, is drawn from counter-based seeds
-(`ldsboard.subsets.generator`), so it does not matter where or when it trains.
+Counter-based seeds (`ldsboard.subsets.generator`) draw the subset, initialisation and order of each model, so its result does
+not depend on where or when it trains.
 
 Legend: K models of a group, n examples, m examples of a subset, N targets, C classes.
 """
@@ -20,8 +20,8 @@ from ldsboard.masks import count_duplicates
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator, subset_size
 from worker import data as datasets
 from worker import device, processes
-from worker.engines import ENGINES, expect_fitting
-from worker.memory import OutOfMemory, is_exhausted
+from worker.engines import ENGINES, check_engine
+from worker.memory import OutOfMemory, is_out_of_memory
 from worker.models import Augmenting
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
 from worker.shards import Shard
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from worker.models import Recipe
 
 REFERENCE_SUBSET = 2**32 - 1
-"""The subset number in the seeds of the reference models, which train on all examples; no subset ever has it."""
+"""Subset number in the seeds of the reference models, which train on all examples. No subset has this number."""
 
 
 class Margins(NamedTuple):
-    """What a group of models gave: margins float32 (K, N); accuracy and cross-entropy on the targets, float64 (K,)."""
+    """Results of a group of models: margins, float32 (K, N); accuracy and cross-entropy on the targets, float64 (K,)."""
 
     margins_KN: NDArray[np.float32]
     accuracy_K: NDArray[np.float64]
@@ -49,7 +49,7 @@ class Margins(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A report from a training process: how many models were trained, and the sum of their accuracies."""
+    """A report of trained models: their number, and the sum of their accuracies."""
 
     models: int
     accuracy_sum: float
@@ -61,11 +61,11 @@ class Finished(NamedTuple):
     Attributes
     ----------
     start, stop
-        Numbers of its first model, and of the one after its last.
+        Number of the first model, and of the last model plus 1.
     accuracy, seconds
-        Mean accuracy, and processor time.
+        Mean accuracy, and processor time in seconds.
     where
-        Which machine of a cluster trained it; empty for this one.
+        The machine of a cluster that trained the shard; empty for this machine.
     """
 
     start: int
@@ -75,86 +75,87 @@ class Finished(NamedTuple):
     where: str = ""
 
 
-class Exhausted(NamedTuple):
-    """A report that memory ran out, and the words in which that was said."""
+class MemoryExhausted(NamedTuple):
+    """A report that memory ran out, with the error message."""
 
     reason: str
 
 
-Report = Progress | Finished | Exhausted
+Report = Progress | Finished | MemoryExhausted
 
 
 class Trainer:
-    """Trains any model of a plan, in this process."""
+    """Trains models of a plan in this process."""
 
     def __init__(
         self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
     ) -> None:
-        device.use_one_thread()  # whoever trains, the process that gathers included: more would change bits
-        self.place = device.place(kind)
+        device.use_one_thread()  # also in the process that gathers: more threads would change bits
+        self.torch_device = device.torch_device(kind)
         self.recipe = recipe
         self.augmenting = recipe if isinstance(recipe, Augmenting) else None
         self.engine = ENGINES[plan.engine]
         self.data = data
         self.inputs_nd, self.target_inputs = (
-            recipe.inputs(part.images).to(self.place) for part in (data.train, data.target)
+            recipe.inputs(part.images).to(self.torch_device) for part in (data.train, data.target)
         )
         self.labels_n, self.target_labels = (
-            torch.from_numpy(part.labels).to(self.place) for part in (data.train, data.target)
+            torch.from_numpy(part.labels).to(self.torch_device) for part in (data.train, data.target)
         )
         self.configuration = Configuration.of(plan, recipe, data, hidden, kind)
         self.plan = plan
-        self.roots = _roots(plan, hidden)
-        self.masks = _masks(self.roots, plan, len(data.train.labels), recipe.ALPHA)
+        self.root_seeds = _root_seeds(plan, hidden)
+        self.masks = _draw_masks(self.root_seeds, plan, len(data.train.labels), recipe.ALPHA)
         self.models = plan.models
 
     def train_group(self, numbers: Sequence[int]) -> Margins:
-        """Train the models of these numbers together."""
-        return self.evaluate(self.train(*self.drawn(numbers)))
+        """Train the models with these numbers as one group."""
+        return self.evaluate(self.train(*self.seeds_and_subsets(numbers)))
 
-    def drawn(self, numbers: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[NDArray[np.integer]]]:
-        """Return the seeds (root, subset, run) of the models of these numbers, and the examples of their subsets."""
+    def seeds_and_subsets(self, numbers: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[NDArray[np.integer]]]:
+        """Return the seeds (root, subset, run) of the models with these numbers, and the example indices of their subsets."""
         chosen = [self.models[number] for number in numbers]
-        seeds = [(self.roots[model.part], model.subset, model.run) for model in chosen]
+        seeds = [(self.root_seeds[model.part], model.subset, model.run) for model in chosen]
         return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
-        """Train a group of models, each from its own seed (root, subset, run) on its own examples, of equal number."""
-        models, order_KEm = self.begin(seeds, examples)
+        """Train a group of models, each with its seed (root, subset, run) and its examples; all have equally many examples."""
+        models, order_KEm = self.initialise_models(seeds, examples)
         self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
 
-    def begin(
+    def initialise_models(
         self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]
     ) -> tuple[list[nn.Module], torch.Tensor]:
-        """Return a group of initialised models and what each will visit, int64 (K, E, m) or (K, E, m, 1 + a), on the device."""
+        """Return initialised models and their orders, int64 (K, E, m), or visits (K, E, m, 1 + a), on the device."""
         models = []
         for seed in seeds:
             model = self.recipe.build()
             self.recipe.initialise(model, generator(*seed, INITIALISATION))
-            models.append(model if self.place.type == device.CPU else model.to(self.place))  # which asks every module
+            # On a CPU, skip `to`, which visits every module.
+            models.append(model if self.torch_device.type == device.CPU else model.to(self.torch_device))
         order_KEm = torch.stack([self.order(*each) for each in zip(seeds, examples, strict=True)])
-        return models, order_KEm.to(self.place)
+        return models, order_KEm.to(self.torch_device)
 
     def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
-        """Draw what a model visits: int64 (E, m), or (E, m, 1 + a) with how its examples are altered."""
+        """Draw the order of a model, int64 (E, m), or its visits (E, m, 1 + a) if the recipe augments examples."""
         order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
         if self.augmenting is None:
             return order_Em
         return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
 
     def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the part of an order that its first steps are, all within one epoch."""
+        """Return the part of an order for the first steps of the first epoch."""
         return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
 
     def train_references(self, count: int) -> list[nn.Module]:
-        """Train the reference models: on all examples, with public seeds ``[root, REFERENCE_SUBSET, i]``."""
+        """Train the reference models on all examples, with public seeds ``[root, REFERENCE_SUBSET, i]``."""
         seeds = [(self.plan.public_seed, REFERENCE_SUBSET, run) for run in range(count)]
         return self.train(seeds, [np.arange(len(self.labels_n))] * count)
 
     @torch.no_grad()
     def evaluate(self, models: Sequence[nn.Module]) -> Margins:
-        """Return what models give on the targets."""
+        """Return margins, accuracy and loss of models on the targets."""
         logits_KNC = torch.stack([model.eval()(self.target_inputs) for model in models])
         labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
         margins_KN = self.recipe.output(logits_KNC, labels_KN)
@@ -164,7 +165,7 @@ class Trainer:
         return Margins(margins_KN.float().cpu().numpy(), accuracy_K.cpu().numpy(), loss_K.cpu().numpy())
 
     def train_shard(self, numbers: range) -> Iterator[Margins | Shard]:
-        """Train a shard; yield what every group gave, and at the end the shard."""
+        """Train a shard. Yield the results of every group, and at the end the shard."""
         start, groups = time.process_time(), []
         for first in range(numbers.start, numbers.stop, self.plan.group):
             groups.append(self.train_group(range(first, min(first + self.plan.group, numbers.stop))))
@@ -176,9 +177,9 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Job:
-    """What a training process needs to know; it is pickled to it.
+    """Everything that a training process needs; it is pickled for the process.
 
-    `load` finds a recipe by name, since a module cannot be pickled. The data can, and some take long to load.
+    `load` loads the recipe by name, since a module cannot be pickled. The data set is pickled, since some take long to load.
     """
 
     plan: Plan
@@ -189,11 +190,11 @@ class Job:
     kind: str = device.CPU
 
     def trainer(self) -> Trainer:
-        """Make the trainer of this job."""
+        """Create the trainer of this job."""
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Return the function that trains and writes a shard, and reports on it group by group, then on the whole."""
+        """Return the function that trains and writes a shard, and yields a report for each group and for the shard."""
         trainer = self.trainer()
 
         def work(numbers: range) -> Iterator[Report]:
@@ -201,96 +202,100 @@ class Job:
                 for outcome in trainer.train_shard(numbers):
                     if isinstance(outcome, Shard):
                         outcome.write(self.folder / "shards", trainer.configuration.digest)
-                        yield finished(outcome)
+                        yield finished_report(outcome)
                     else:
                         yield Progress(len(outcome.accuracy_K), float(outcome.accuracy_K.sum()))
             except (MemoryError, RuntimeError) as error:
-                if not is_exhausted(error):
+                if not is_out_of_memory(error):
                     raise
-                yield Exhausted(first_line(error))
+                yield MemoryExhausted(first_line(error))
 
         return work
 
 
-def begin(
+def prepare_folder(
     plan: Plan,
     folder: Path,
     load: Callable[[str], Recipe],
     hidden_seed: str | None = None,
     kind: str = device.CPU,
 ) -> tuple[Job, Configuration]:
-    """Begin or continue a training folder: obtain its hidden seed, and write or check its configuration.
+    """Start or continue a training folder: read or create its hidden seed, and write or check its configuration.
 
     Raises
     ------
     DataError
-        The recipe's data cannot be had; nothing is written then.
+        The data set of the recipe cannot be loaded. Nothing is written then.
     ConfigurationError
-        The engine cannot train the recipe, the folder was begun with another configuration, the hidden seed does not fit, or
-        there are too few examples to draw so many different subsets from.
+        The engine cannot train the recipe, the folder has another configuration, the hidden seed is wrong, or there are too
+        few examples for so many different subsets.
     """
     recipe = load(plan.recipe)
     if plan.split == "open" and hidden_seed is not None:
-        raise ConfigurationError("expected no hidden seed for an open benchmark: all of its subsets are public")
+        raise ConfigurationError(
+            "An open benchmark has no hidden seed: all of its subsets are public. Leave the hidden seed out."
+        )
     if plan.split == "open" and (folder / HIDDEN).exists():
-        raise ConfigurationError(f"expected no {folder / HIDDEN} beside an open benchmark. Choose another folder.")
+        raise ConfigurationError(f"An open benchmark must not have {folder / HIDDEN}. Choose another folder.")
     data = datasets.load(recipe.DATASET)
     try:
-        expect_fitting(plan.engine, recipe)
+        check_engine(plan.engine, recipe)
     except TypeError as error:
         raise ConfigurationError(str(error)) from error
-    hidden = HiddenSeed.obtain(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
+    hidden = HiddenSeed.read_or_create(folder, hidden_seed, plan.public_seed) if plan.split == "protected" else None
     folder.mkdir(parents=True, exist_ok=True)
     configuration = Configuration.of(plan, recipe, data, hidden, kind)
-    _expect_different(_masks(_roots(plan, hidden), plan, len(data.train.labels), recipe.ALPHA))
-    configuration.keep(folder)
+    _check_subsets_differ(_draw_masks(_root_seeds(plan, hidden), plan, len(data.train.labels), recipe.ALPHA))
+    configuration.save_or_check(folder)
     return Job(plan, folder, load, data, hidden, kind), configuration
 
 
-def _roots(plan: Plan, hidden: HiddenSeed | None) -> dict[str, int]:
-    """Return the root seed of every part."""
+def _root_seeds(plan: Plan, hidden: HiddenSeed | None) -> dict[str, int]:
+    """Return the root seed of each part."""
     return {"public": plan.public_seed} | ({"hidden": hidden.seed} if hidden else {})
 
 
-def _masks(roots: Mapping[str, int], plan: Plan, n: int, alpha: float) -> dict[str, NDArray[np.bool_]]:
-    """Draw the subsets of every part, bool (M, n)."""
+def _draw_masks(root_seeds: Mapping[str, int], plan: Plan, n: int, alpha: float) -> dict[str, NDArray[np.bool_]]:
+    """Draw the subsets of each part, bool (M, n)."""
     if not 0 < subset_size(alpha, n) < n:
-        raise ConfigurationError(f"expected an ALPHA that leaves some of {n} examples in and some out, got {alpha}")
-    return {part: draw_masks(roots[part], count, n, alpha) for part, count in plan.subsets.items()}
+        raise ConfigurationError(
+            f"With ALPHA = {alpha}, each subset would hold all or none of the {n} examples. Choose another ALPHA."
+        )
+    return {part: draw_masks(root_seeds[part], count, n, alpha) for part, count in plan.subsets.items()}
 
 
-def _expect_different(masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Refuse subsets that repeat, which no benchmark may hold: before they are trained."""
+def _check_subsets_differ(masks: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Refuse repeated subsets before training, since a benchmark must not contain them."""
     every_Mn = np.concatenate(list(masks.values()))
     if repeated := count_duplicates(every_Mn):
         raise ConfigurationError(
             f"expected {len(every_Mn)} different subsets of {every_Mn.shape[1]} examples, got {repeated} that repeat another. "
-            "Take fewer subsets, or more examples."
+            "Choose fewer subsets or more examples."
         )
 
 
 def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:
-    """Train shards over a number of processes, and yield their reports.
+    """Train shards in `count` processes, and yield their reports.
 
     Raises
     ------
     OutOfMemory
-        The models that train together need more than there is.
+        The models of a group need more memory than the device has.
     ProcessError
         A process failed or was killed.
     """
     with closing(processes.run(job.prepare, shards, count)) as reports:
         for report in reports:
-            if isinstance(report, Exhausted):
+            if isinstance(report, MemoryExhausted):
                 raise OutOfMemory(job.plan.group, report.reason)
             yield report
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without its last full stop."""
+    """Return the first line of an error message, without its final full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-def finished(shard: Shard, where: str = "") -> Finished:
-    """Return the report on a shard that was written."""
+def finished_report(shard: Shard, where: str = "") -> Finished:
+    """Return the report on a written shard."""
     return Finished(shard.start, shard.stop, round(float(shard.accuracy.mean()), 4), round(shard.seconds, 3), where)

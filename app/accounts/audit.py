@@ -1,4 +1,4 @@
-"""The audit log: who did what to what, when and from where. Rows are only ever added; the database refuses anything else."""
+"""The audit log: actor, action, subject, time and network address. A database trigger refuses to change or delete rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Action(StrEnum):
-    """What is written down."""
+    """The actions that the audit log records."""
 
     USER_CHANGED = "user.changed"
     TOKEN_CREATED = "token.created"  # noqa: S105 -- the name of an action
@@ -26,16 +26,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: a user from an address of the network, or the operator at the server's own command line."""
+    """The user who performs an action and their network address; or the operator, who works on the server's command line."""
 
     name: str
     address: str | None = None
 
 
 OPERATOR = Actor("(operator)")
-"""No user can have this name."""
+"""User names contain no parentheses, so no user has this name."""
 
 
 def record_action(session: Session, actor: Actor, action: Action, subject: str, **detail: Any) -> None:
-    """Write down one action, in the transaction that does it."""
+    """Record an action in the audit log, in the transaction that performs the action."""
     session.add(Audit(actor=actor.name, address=actor.address, action=action, subject=subject, detail=detail or None))

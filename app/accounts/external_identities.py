@@ -1,4 +1,4 @@
-"""Users who sign in elsewhere: which account belongs to whom at an identity provider."""
+"""Accounts of users who sign in with an identity provider."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from app.db.accounts import Identity, User
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-LONGEST = 40
-"""Characters of a name that is made from one elsewhere."""
+MAX_NAME_LENGTH = 40
+"""Maximum length of a user name derived from a login name, in characters."""
 
 
 def find_or_add_user(session: Session, provider: str, subject: str, login: str) -> User:
-    """Return the user of somebody who signed in, and add one the first time.
+    """Return the user with this external identity; add the user at the first sign-in.
 
     Parameters
     ----------
     provider, subject
-        Issuer and the identifier that it never gives to anybody else: these alone decide whose account it is.
+        Issuer, and the issuer's identifier of the user, which the issuer never reuses. These two alone select the account.
     login
-        Name there, from which a free one is made here; whoever changes it keeps the account.
+        Login name at the provider, from which the user name is derived. A changed login name keeps the account.
     """
     known = session.get(Identity, (provider, subject))
     if known is not None:
         return known.user
-    user = users.add_user(session, _free_name(session, login))
+    user = users.add_user(session, _unused_name(session, login))
     session.add(Identity(provider=provider, subject=subject, user_id=user.id))
     session.flush()
     return user
 
 
-def _free_name(session: Session, login: str) -> str:
-    """Return a name that nobody has, as much like `login` as names may be."""
-    slug = re.sub(r"[^a-z0-9._-]+", "-", login.partition("@")[0].lower()).strip("-._")[:LONGEST] or "user"
+def _unused_name(session: Session, login: str) -> str:
+    """Return an unused user name similar to `login`."""
+    slug = re.sub(r"[^a-z0-9._-]+", "-", login.partition("@")[0].lower()).strip("-._")[:MAX_NAME_LENGTH] or "user"
     if slug.startswith(ALIAS_PREFIX):
         slug = f"user-{slug}"
     for number in count(1):
         name = slug if number == 1 else f"{slug}-{number}"
         if session.scalar(select(User.id).where(User.name == name)) is None:
             return name
-    raise AssertionError("there is always another number")
+    raise AssertionError("unreachable: count() is infinite")

@@ -1,4 +1,4 @@
-"""How many ranked submissions a user may make, and how many bytes and uploads they may have on the server."""
+"""Quotas of a user: ranked submissions, stored bytes and uploads under way."""
 
 from __future__ import annotations
 
@@ -21,30 +21,37 @@ if TYPE_CHECKING:
 
 
 class RemainingQuota(NamedTuple):
-    """What a user may submit, and how much of that is left: in 24 hours, and to one version.
+    """A user's quotas of ranked submissions, and the numbers left of them.
 
-    ``resets_at`` is when the next is possible, where none is left in 24 hours.
+    Attributes
+    ----------
+    per_day, per_version
+        Ranked submissions allowed to one benchmark in 24 hours, and to one version.
+    left_today, left_for_version
+        Ranked submissions left of each quota.
+    resets_at
+        When the next ranked submission is possible, if ``left_today`` is 0; otherwise None.
     """
 
     per_day: int
     per_version: int
-    today: int
-    version: int
+    left_today: int
+    left_for_version: int
     resets_at: datetime | None
 
 
 class Usage(NamedTuple):
-    """What a user has on the server: bytes of files, those announced by uploads included, and uploads that are under way."""
+    """Bytes of a user's stored files and announced uploads, and the number of the user's uploads under way."""
 
     bytes: int
     uploads: int
 
 
 def usage(session: Session, user_id: int) -> Usage:
-    """Return what a user has on the server; a file that several of their submissions refer to is there once."""
+    """Return the storage and uploads of a user; a file shared by several of the user's submissions counts once."""
     mine = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
     kept = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(mine))) or 0
-    # What is announced to be there already is not counted: it is that, or is refused when it has come.
+    # Announced duplicates are not counted; on arrival they match a stored file or are rejected.
     announced_bytes = func.coalesce(func.sum(Submission.size).filter(Submission.counted), 0)
     under_way = select(func.count(), announced_bytes).where(
         Submission.user_id == user_id, Submission.state == State.UPLOADING
@@ -55,19 +62,29 @@ def usage(session: Session, user_id: int) -> Usage:
 
 @dataclass(frozen=True)
 class Quotas:
-    """What one user may have: ranked submissions in 24 hours, and to one version; bytes, and uploads under way (0: no limit)."""
+    """Default quotas of every user.
+
+    Attributes
+    ----------
+    per_day, per_version
+        Ranked submissions to one benchmark in 24 hours, and to one version; a user may have their own values.
+    bytes
+        Total size of the user's stored and announced score files; 0: no limit.
+    uploads
+        Uploads under way at the same time; 0: no limit.
+    """
 
     per_day: int
     per_version: int
     bytes: int = 0
     uploads: int = 0
 
-    def standing(self, session: Session, user_id: int, version: Version) -> RemainingQuota:
-        """Return how many ranked submissions a user has left, beside those that were made."""
+    def remaining(self, session: Session, user_id: int, version: Version) -> RemainingQuota:
+        """Return the quotas of ranked submissions of a user, and the numbers left."""
         user = session.get_one(User, user_id)
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
-        # What failed on our side, and what never arrived, counts for nothing.
+        # Server errors and uploads that never arrived do not count.
         mine = (
             select(Submission.created_at)
             .join(Version)
@@ -92,38 +109,36 @@ class Quotas:
         )
 
     def check(self, session: Session, user_id: int, version: Version) -> None:
-        """Refuse a ranked submission if there is no room for it.
+        """Refuse a ranked submission that exceeds a quota.
 
         Raises
         ------
         QuotaError
-            The user has no ranked submission left.
+            No ranked submission is left for the version, or in 24 hours.
         """
-        standing = self.standing(session, user_id, version)
-        if standing.version == 0:
-            raise QuotaError(f"{standing.per_version} ranked submissions to one version", None, now())
-        if standing.today == 0:
-            limit = f"{standing.per_day} ranked submissions to one benchmark in 24 hours"
-            raise QuotaError(limit, standing.resets_at, now())
+        quota = self.remaining(session, user_id, version)
+        if quota.left_for_version == 0:
+            raise QuotaError(f"{quota.per_version} ranked submissions to one version", None, now())
+        if quota.left_today == 0:
+            limit = f"{quota.per_day} ranked submissions to one benchmark in 24 hours"
+            raise QuotaError(limit, quota.resets_at, now())
 
     def check_bytes(self, session: Session, user_id: int, size: int) -> None:
-        """Raise ``quota.bytes`` unless a user may have so many bytes more on the server."""
+        """Raise ``quota.bytes`` if `size` more bytes would exceed the user's quota of stored bytes."""
         used = usage(session, user_id).bytes
         if self.bytes and used + size > self.bytes:
             raise ProblemError(
                 "quota.bytes",
-                expected=f"at most {self.bytes} bytes in all the score files that you keep here",
-                got=f"{size} more beside the {used} that are there or announced",
-                hint="Withdraw submissions that you no longer need, or give up uploads; their bytes are free at once.",
+                f"Your score files may have {self.bytes} bytes in all; {used} are stored or announced, and this file has {size}.",
+                "Withdraw submissions that you no longer need, or cancel uploads; their bytes are free at once.",
             )
 
     def check_uploads(self, session: Session, user_id: int) -> None:
-        """Raise ``quota.uploads`` unless a user may begin one more upload."""
+        """Raise ``quota.uploads`` if the user has too many uploads under way to start another."""
         uploads = usage(session, user_id).uploads
         if self.uploads and uploads >= self.uploads:
             raise ProblemError(
                 "quota.uploads",
-                expected=f"at most {self.uploads} uploads under way at the same time",
-                got=f"one more beside {uploads}",
-                hint="Complete those in parts or give them up (DELETE /api/v1/submissions/ID), or wait until others are done.",
+                f"{uploads} of your uploads are under way, and {self.uploads} are allowed at a time.",
+                "Complete or cancel a multipart upload (DELETE /api/v1/submissions/ID), or wait until another upload ends.",
             )

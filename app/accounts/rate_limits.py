@@ -1,4 +1,4 @@
-"""How many requests a minute one user, and one address of the network, may make; and how many of an address may wait."""
+"""Rate limits for each user and each network address, and a limit on waiting (long-polling) requests of an address."""
 
 from __future__ import annotations
 
@@ -19,48 +19,56 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_WAITING = 20
-"""Requests of one address that may wait for a change at a time."""
+"""Maximum number of requests of one address that wait for a change at the same time."""
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that one caller cannot choose: a network of this size is handed to every household."""
+"""Network bits of an IPv6 address. Providers assign every household a /64 network, so the other bits are the caller's choice."""
 
 
 class RateLimiter:
-    """Counts the requests of one server process, over a sliding minute.
+    """Limits the requests a minute of each user and each address in one server process, over a sliding window.
 
-    The minute before counts by its share, rounded down: one request more than the limit may pass as a minute of the clock begins.
+    The previous clock minute counts in proportion to its overlap with the window, rounded down. One request more than the limit
+    may therefore pass when a clock minute begins.
     """
 
     def __init__(self, per_minute: int) -> None:
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def count(self, kind: str, who: str) -> None:
-        """Count a request of a ``user`` or an ``address``.
+    def count(self, kind: str, caller: str) -> None:
+        """Count a request of a caller.
+
+        Parameters
+        ----------
+        kind
+            ``user`` or ``address``.
+        caller
+            Name of the user, or the network address.
 
         Raises
         ------
         RateError
-            It is one too many in a minute.
+            The request exceeds the rate limit.
         """
-        key = _network(who) if kind == "address" else who
+        key = _network_key(caller) if kind == "address" else caller
         if not self._limiter.hit(self._item, kind, key):
             left = self._limiter.get_window_stats(self._item, kind, key).reset_time - time.time()
             raise RateError(f"{self._item.amount} requests a minute from one {kind}", math.ceil(max(1.0, left)))
 
 
 class WaitLimiter:
-    """Counts the requests of one server process that wait for a change, by address; for its event loop alone."""
+    """Limits the waiting requests of each address in one server process. Only the event loop may use it: it has no lock."""
 
-    def __init__(self, most: int = MAX_WAITING) -> None:
-        self._most = most
+    def __init__(self, limit: int = MAX_WAITING) -> None:
+        self._limit = limit
         self._waiting: Counter[str] = Counter()
 
     @contextmanager
-    def one(self, address: str) -> Iterator[bool]:
-        """Count a request of an address as waiting until it is done; give whether it may wait."""
-        key = _network(address)
-        if self._waiting[key] >= self._most:
+    def slot(self, address: str) -> Iterator[bool]:
+        """Count a request as waiting for the length of the block; yield False, without counting, if the limit is reached."""
+        key = _network_key(address)
+        if self._waiting[key] >= self._limit:
             yield False
             return
         self._waiting[key] += 1
@@ -72,12 +80,12 @@ class WaitLimiter:
                 del self._waiting[key]
 
 
-def _network(address: str) -> str:
-    """Return what stands for an address: itself, or the network of an IPv6 one."""
+def _network_key(address: str) -> str:
+    """Return the key that requests of an address are counted under: an IPv6 address counts as its network."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address  # a socket that is no address, such as a test's
+        return address  # the peer has no IP address, as in tests
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, IPV6_PREFIX), strict=False))
     return address

@@ -1,4 +1,4 @@
-"""Bearer tokens: shown once when they are created, kept as their hash, listed by name, and revoked."""
+"""Bearer tokens of users. A token is shown once, when it is created; the database keeps only its hash."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PREFIX = "ldsb_"
-CAPABILITY = "ldsu_"
-"""What the capability to send one upload begins with, which is no token."""
+UPLOAD_TOKEN_PREFIX = "ldsu_"  # noqa: S105 -- the public prefix of a secret
+"""First characters of an upload token, which allows one multipart upload and nothing else."""
 
 
 def digest(token: str) -> str:
-    """Return the hash that is kept of a token, which is 256 random bits: it cannot be searched for, and needs no salt."""
+    """Return the hash of a token for the database. A token has 256 random bits, so its hash needs no salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -36,20 +36,19 @@ def create(
     scopes: Iterable[Scope] = tuple(Scope),
     expires_at: datetime | None = None,
 ) -> tuple[Token, str]:
-    """Create a token of a user; return its row, and the token itself, which nothing can tell again.
+    """Create a token for a user; return its row and the token itself, which cannot be recovered later.
 
     Raises
     ------
     ProblemError
-        ``request.conflict``: the user has a token of that name.
+        ``request.conflict``: the user already has a token of that name.
     """
     name = name or f"token-{secrets.token_hex(8)}"
     if session.scalar(select(Token).where(Token.user_id == user.id, Token.name == name)) is not None:
         raise ProblemError(
             "request.conflict",
-            expected="a name that no other of your tokens has",
-            got=repr(name),
-            hint="Choose another name, or revoke the token of that name first.",
+            f"You already have a token named {name!r}.",
+            "Choose another name, or revoke that token first.",
         )
     value = PREFIX + secrets.token_urlsafe(32)
     token = Token(user_id=user.id, name=name, digest=digest(value), scopes=sorted(set(scopes)), expires_at=expires_at)
@@ -58,41 +57,40 @@ def create(
     return token, value
 
 
-def lifetime(days: int | None, creator: Token | None = None) -> datetime | None:
-    """Return when a new token ends: after so many days, and never after the token that it is created with."""
+def expiry_time(days: int | None, creator: Token | None = None) -> datetime | None:
+    """Return when a new token expires: after `days`, but not later than the token that creates it; None for never."""
     ends = [now() + timedelta(days=days)] if days is not None else []
     if creator is not None and creator.expires_at is not None:
         ends.append(creator.expires_at)
     return min(ends, default=None)
 
 
-def listed(session: Session, user_id: int) -> Sequence[Token]:
-    """Return the tokens of a user, the oldest first."""
+def list_tokens(session: Session, user_id: int) -> Sequence[Token]:
+    """Return the tokens of a user, oldest first."""
     return session.scalars(select(Token).where(Token.user_id == user_id).order_by(Token.id)).all()
 
 
-def discard_expired(session: Session, user_id: int, prefix: str) -> None:
-    """Delete those tokens of a user whose name begins with `prefix` and whose time is over."""
-    named = Token.name.startswith(prefix, autoescape=True)
-    session.execute(delete(Token).where(Token.user_id == user_id, named, Token.expires_at <= now()))
+def delete_expired(session: Session, user_id: int, prefix: str) -> None:
+    """Delete the expired tokens of a user whose names begin with `prefix`."""
+    has_prefix = Token.name.startswith(prefix, autoescape=True)
+    session.execute(delete(Token).where(Token.user_id == user_id, has_prefix, Token.expires_at <= now()))
 
 
 def revoke(session: Session, user_id: int, *, token_id: int | None = None, name: str | None = None) -> Token:
-    """Delete one of the tokens of a user, given by its id or its name; return what it was.
+    """Delete a token of a user, selected by id or name, and return the deleted row.
 
     Raises
     ------
     ProblemError
         ``token.unknown``: the user has no such token.
     """
-    same = Token.id == token_id if name is None else Token.name == name
-    token = session.scalar(select(Token).where(Token.user_id == user_id, same))
+    selected = Token.id == token_id if name is None else Token.name == name
+    token = session.scalar(select(Token).where(Token.user_id == user_id, selected))
     if token is None:
         raise ProblemError(
             "token.unknown",
-            expected="the id or name of a token of yours",
-            got=repr(token_id if name is None else name),
-            hint="GET /api/v1/tokens lists them.",
+            f"You have no token {token_id if name is None else name!r}.",
+            "GET /api/v1/tokens lists your tokens.",
         )
     session.delete(token)
     session.flush()

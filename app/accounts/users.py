@@ -1,4 +1,4 @@
-"""Users, and who makes a request."""
+"""Users, and the authentication of requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.accounts.tokens import CAPABILITY, digest
+from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
 from app.db.accounts import Role, Scope, Token, User
 from app.db.base import now
 from ldsboard.problems import ProblemError
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
 _HINT = "Ask the operator for a token (python -m app token create NAME) and send it as 'Authorization: Bearer ldsb_…'."
 
-
 ALIAS_PREFIX = "anonymous-"
-"""Every alias of an anonymous submission begins with it; no user name does."""
+"""First characters of every alias; user names must not begin with them."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who makes a request, and with which token."""
+    """The user who makes a request, and the scopes of their token."""
 
     id: int
     name: str
@@ -34,18 +33,17 @@ class Account:
     scopes: frozenset[Scope]
 
     def require(self, scope: Scope) -> None:
-        """Raise ``auth.scope`` unless the token allows this."""
+        """Raise ``auth.scope`` unless the token has this scope."""
         if scope not in self.scopes:
             raise ProblemError(
                 "auth.scope",
-                expected=f"a token with the scope {scope}",
-                got=f"one with {', '.join(sorted(self.scopes)) or 'none'}",
-                hint="Use another token, or create one with this scope.",
+                f"This call needs the scope {scope}; the token has {', '.join(sorted(self.scopes)) or 'no scope'}.",
+                "Use another token, or create one with this scope.",
             )
 
 
-def holder(user: User) -> Account:
-    """Return a user as whoever holds the capability of an upload of theirs: it sees what they see, and allows nothing else."""
+def read_only_account(user: User) -> Account:
+    """Return an account that sees the submissions of a user and may change nothing: it has no token and no scope."""
     return Account(user.id, user.name, Role.USER, None, frozenset())
 
 
@@ -58,30 +56,34 @@ def add_user(
     ranked_per_day: int | None = None,
     ranked_per_version: int | None = None,
 ) -> User:
-    """Add a user, or return the one of that name with its role and quotas set.
+    """Add a user, or change the role and quotas of the user with this name.
 
     Parameters
     ----------
     promote
-        Let somebody who is there already become an admin. Names are first come, first served, among strangers who sign in too.
+        Allow an existing user to become an admin. Without it this is refused, because anybody who signs in may have taken the
+        name.
 
     Raises
     ------
     ValueError
-        The name is not a slug, or looks like an alias, or is that of somebody who was not to be promoted.
+        The name is not a slug, or begins like an alias, or an existing user would become an admin without `promote`.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
-        raise ValueError(f"expected a name of lower-case letters, digits, '.', '_' and '-', got {name!r}")
+        raise ValueError(
+            f"{name!r} is not a user name. Use at most 64 lower-case letters, digits, '.', '_' and '-'; "
+            "begin with a letter or a digit."
+        )
     if name.startswith(ALIAS_PREFIX):
-        raise ValueError(f"expected a name that does not begin with {ALIAS_PREFIX}, as aliases do, got {name!r}")
+        raise ValueError(f"{name!r} is not a user name: names with {ALIAS_PREFIX} are aliases. Choose another name.")
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
         user = User(name=name, role=Role.USER)
         session.add(user)
     elif role is Role.ADMIN and user.role != role and not promote:
         raise ValueError(
-            f"expected a new name for an admin, got {name}, who is there since {user.created_at:%Y-%m-%d} and may be a stranger "
-            "who signed in. Choose another name, or add --promote if you know who that is."
+            f"User {name} exists since {user.created_at:%Y-%m-%d} and may be a stranger who signed in. "
+            "Choose another name for the admin, or add --promote if you know this user."
         )
     user.role = user.role if role is None else role
     user.ranked_per_day = ranked_per_day if ranked_per_day is not None else user.ranked_per_day
@@ -91,21 +93,21 @@ def add_user(
 
 
 def find_user(session: Session, name: str) -> User:
-    """Return the user of this name.
+    """Return the user with this name.
 
     Raises
     ------
     ValueError
-        There is no such user.
+        No user has this name.
     """
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
-        raise ValueError(f"expected the name of a user, got {name!r}. Add it first: python -m app user add {name}")
+        raise ValueError(f"There is no user {name!r}. Add the user first: python -m app user add {name}")
     return user
 
 
 def authenticate(session: Session, authorization: str | None) -> Account:
-    """Return whose token an Authorization header holds.
+    """Authenticate a request by its Authorization header; return the account of the token.
 
     Raises
     ------
@@ -113,24 +115,18 @@ def authenticate(session: Session, authorization: str | None) -> Account:
         ``auth.missing``, ``auth.invalid`` or ``auth.expired``.
     """
     if not authorization:
-        raise ProblemError("auth.missing", expected="a bearer token", got="no Authorization header", hint=_HINT)
+        raise ProblemError("auth.missing", "The request has no Authorization header.", _HINT)
     scheme, _, value = authorization.partition(" ")
     token = session.scalar(select(Token).where(Token.digest == digest(value.strip())))
-    if token is None and value.strip().startswith(CAPABILITY):
+    if token is None and value.strip().startswith(UPLOAD_TOKEN_PREFIX):
         raise ProblemError(
             "auth.invalid",
-            expected="a token of a user",
-            got="the capability of an upload, which opens the parts of that one upload while they come",
-            hint="Send a token that begins with ldsb_; what is public is shown without an Authorization header.",
+            "This is an upload token; it opens only the parts of its own upload.",
+            "Send a token that begins with ldsb_. Public pages and calls need no Authorization header.",
         )
     if scheme.lower() != "bearer" or token is None:
-        raise ProblemError("auth.invalid", expected="a bearer token of this server", got="another one", hint=_HINT)
+        raise ProblemError("auth.invalid", "The Authorization header holds no bearer token of this server.", _HINT)
     if token.expires_at is not None and token.expires_at <= now():
-        raise ProblemError(
-            "auth.expired",
-            expected="a token that is still valid",
-            got=f"one that expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC",
-            hint=_HINT,
-        )
+        raise ProblemError("auth.expired", f"The token expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC.", _HINT)
     scopes = frozenset(Scope(scope) for scope in token.scopes)
     return Account(token.user.id, token.user.name, Role(token.user.role), token.id, scopes)

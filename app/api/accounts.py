@@ -86,7 +86,7 @@ def show_account(caller: CurrentUser, context: ContextDep, session: ReadSession)
 @router.get("/tokens")
 def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
     """List your tokens, the oldest first."""
-    return [TokenView.of(token) for token in tokens.listed(session, caller.id)]
+    return [TokenView.of(token) for token in tokens.list_tokens(session, caller.id)]
 
 
 @router.post("/tokens", status_code=201)
@@ -102,7 +102,7 @@ def create_token(
         session.get_one(User, caller.id),
         name=wanted.name,
         scopes=wanted.scopes,
-        expires_at=tokens.lifetime(wanted.days, creator),
+        expires_at=tokens.expiry_time(wanted.days, creator),
     )
     audit.record_action(session, actor, Action.TOKEN_CREATED, caller.name, token=token.name, scopes=token.scopes)
     return NewTokenView(**TokenView.of(token).model_dump(), token=value)

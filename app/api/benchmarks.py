@@ -95,7 +95,7 @@ def _csv(view: LeaderboardView) -> str:
         cells = row.model_dump(mode="json") | {"benchmark": view.benchmark, "version": view.version}
         cells["rank_low"], cells["rank_high"] = row.rank
         cells["ci_low"], cells["ci_high"] = row.ci
-        writer.writerow({name: _plain(value) for name, value in cells.items()})
+        writer.writerow({name: _escape_formula(value) for name, value in cells.items()})
     return buffer.getvalue()
 
 
@@ -103,6 +103,6 @@ FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 """How a text begins that a spreadsheet may take for a formula, in full width too; some drop spaces (OWASP, CSV injection)."""
 
 
-def _plain(value: object) -> object:
+def _escape_formula(value: object) -> object:
     """Keep a spreadsheet from taking a text for a formula."""
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value

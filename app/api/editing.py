@@ -41,7 +41,7 @@ class Changes(BaseModel, extra="forbid"):
 
 
 @router.get("/users/me/submissions")
-def list_own(
+def list_own_submissions(
     caller: CurrentUser,
     session: ReadSession,
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
@@ -64,7 +64,7 @@ def edit_submission(
     caller: ManagingUser, actor: ActorDep, session: WriteSession, submission_id: str, changes: Changes
 ) -> SubmissionView:
     """Change what is told of a submission, who sees it, or whether it is the one listed for its method."""
-    submission = editing.owned(session, submission_id, caller)
+    submission = editing.find_owned(session, submission_id, caller)
     wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     editing.edit(session, submission, wanted)
     audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)

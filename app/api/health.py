@@ -26,15 +26,13 @@ def ready(context: ContextDep, session: ReadSession) -> dict[str, str]:
     except OperationalError:
         raise ProblemError(
             "internal.unready",
-            expected="a database with its tables",
-            got="none",
-            hint="The operator should run: python -m app migrate",
+            "The database has no tables.",
+            "The operator should run: python -m app migrate",
         ) from None
     if not context.storage.folder.is_dir():
         raise ProblemError(
             "internal.unready",
-            expected="the folder of the uploaded files",
-            got="none",
-            hint="The operator should look at STORAGE_URL.",
+            "The folder of uploaded files is missing.",
+            "The operator should look at STORAGE_URL.",
         )
     return {"status": "ready"}

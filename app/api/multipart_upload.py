@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import users
 from app.accounts.users import Account
-from app.api.responses import accepted, located
+from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
 from app.db.models import Kind, Visibility
@@ -22,19 +22,19 @@ from app.db.uploads import Upload
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle, multipart
 from app.submissions.field_types import Commit, Description, Device, Link, Method, Repository, Sha256, Tags, Title
-from app.submissions.lifecycle import Entry
+from app.submissions.lifecycle import SubmissionRequest
 from app.submissions.schemas import PartView, StartedView, UploadView
 from app.submissions.storage import Arrival
 from app.submissions.visibility import WITHHELD
 from app.web.dependencies import Authorization, ContextDep, SubmittingUser
-from app.web.request_body import SILENCE_SECONDS, Body, check_limit, interrupted, stated_length
+from app.web.request_body import IDLE_TIMEOUT_SECONDS, Body, check_limit, content_length, interrupted
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
 ROUTE = "POST /submissions"
 MAX_START_BYTES = 64 * 1024
-SEALED: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None}
-UNTOLD: dict[str, Any] = {
+WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None}
+WITHHELD_DETAILS: dict[str, Any] = {
     "title": WITHHELD,
     "description": "",
     "tags": [],
@@ -65,7 +65,7 @@ class Origin(BaseModel):
     url: Link | None = None
 
 
-class Announced(BaseModel):
+class NewUpload(BaseModel):
     """What a caller says of the file that will come in parts."""
 
     model_config = ConfigDict(extra="forbid")
@@ -81,11 +81,11 @@ class Announced(BaseModel):
     sha256: Sha256
     provenance: Origin | None = None
 
-    def entry(self) -> Entry:
+    def entry(self) -> SubmissionRequest:
         """Return the same as services take it."""
         said = self.model_dump(exclude_none=True)
         cost, origin = said.get("cost") or None, said.get("provenance") or None
-        return Entry(
+        return SubmissionRequest(
             self.benchmark,
             self.method,
             self.title,
@@ -100,9 +100,9 @@ class Announced(BaseModel):
         )
 
 
-def _schema() -> Any:
+def _inlined_schema() -> Any:
     """Return the schema of what is announced, whole: the description of the API has no place for its definitions."""
-    schema = Announced.model_json_schema()
+    schema = NewUpload.model_json_schema()
     definitions = schema.pop("$defs")
 
     def whole(node: Any) -> Any:
@@ -119,7 +119,7 @@ def _schema() -> Any:
 @router.post(
     "/submissions",
     status_code=201,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _schema()}}}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined_schema()}}}},
 )
 async def start_upload(
     request: Request,
@@ -129,49 +129,49 @@ async def start_upload(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> StartedView:
     """Announce a file that will come in parts; the answer says where to send each, and with which capability."""
-    announced = await _announced(request)
+    announced = await _read_new_upload(request)
     view = await run_in_threadpool(_start, context, account, announced, idempotency_key)
     response.headers["Location"] = view.links["self"]
     return view
 
 
-async def _announced(request: Request) -> Announced:
+async def _read_new_upload(request: Request) -> NewUpload:
     # Read here rather than by the framework, which would read any body whole before it looks at the token.
-    length = stated_length(request, MAX_START_BYTES)
+    length = content_length(request, MAX_START_BYTES)
     try:
-        async with asyncio.timeout(SILENCE_SECONDS):
+        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
             body = await request.body()
     except TimeoutError:
         raise interrupted(length) from None
     try:
-        return Announced.model_validate_json(body)
+        return NewUpload.model_validate_json(body)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False)) from None
 
 
-def _start(context: AppContext, account: Account, announced: Announced, key: str | None) -> StartedView:
+def _start(context: AppContext, account: Account, announced: NewUpload, key: str | None) -> StartedView:
     entry = announced.entry()
     check_limit(announced.size, context.settings.max_upload_bytes)
     # The parts, and the file that they are joined to.
-    context.storage.check_room(2 * announced.size)
+    context.storage.check_free_space(2 * announced.size)
     with context.database.write() as session:
         version = catalog.find_version(session, entry.benchmark)
         if announced.size == 0:
-            lifecycle.check_start(version, b"", 0)
-        known = idempotency.find_earlier(session, account, ROUTE, key, entry)
+            lifecycle.check_header(version, b"", 0)
+        known = idempotency.find_by_key(session, account, ROUTE, key, entry)
         if known is not None:
             upload = session.get_one(Upload, known.id)
             if upload.sha256 != announced.sha256:
                 raise idempotency.key_conflict("another file of the same size")
-            capability = multipart.renew(session, upload)
+            capability = multipart.renew_token(session, upload)
         else:
             submission = lifecycle.reserve(session, account, version, entry, context.quotas)
-            idempotency.remember_submission(session, account, ROUTE, key, submission)
+            idempotency.store_key(session, account, ROUTE, key, submission)
             lifetime = timedelta(seconds=context.settings.upload_seconds)
             part_bytes = context.settings.part_bytes
             capability = multipart.open_upload(session, submission, announced.sha256, part_bytes, lifetime)
             upload = session.get_one(Upload, submission.id)
-        view = StartedView(**multipart.view(session, upload).model_dump(), capability=capability)
+        view = StartedView(**multipart.upload_view(session, upload).model_dump(), capability=capability)
     context.preload(entry.benchmark, version.version)
     return view
 
@@ -180,18 +180,18 @@ def _start(context: AppContext, account: Account, announced: Announced, key: str
 def show_parts(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> UploadView:
     """List the parts of an upload: which have arrived, and where to send the others."""
     with context.database.read() as session:
-        upload, _ = multipart.authorise(session, submission_id, authorization)
-        return multipart.view(session, upload)
+        upload, _ = multipart.authorize(session, submission_id, authorization)
+        return multipart.upload_view(session, upload)
 
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
-def give_up_upload(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> None:
+def cancel_upload(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> None:
     """Give an upload up that waits for parts: what has arrived is gone at once, and it counts for nothing."""
     with context.database.write() as session:
-        upload, _ = multipart.authorise(session, submission_id, authorization)
+        upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)
-        multipart.give_up(session, submission_id, "given up by its sender")
-    context.storage.discard_parts(submission_id)
+        multipart.cancel(session, submission_id, "given up by its sender")
+    context.storage.delete_parts(submission_id)
 
 
 @router.put(
@@ -208,7 +208,7 @@ async def send_part(
     """Send a part: the raw body is its bytes. One that is sent again takes the place of the first."""
     size = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
     # Bytes that cannot be compressed become a little more.
-    length = stated_length(request, size + size // 64 + 1024)
+    length = content_length(request, size + size // 64 + 1024)
     with context.storage.receive() as arrival:
         body = Body(request, arrival, length, size)
         if not body.encoded:
@@ -220,11 +220,11 @@ async def send_part(
 def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> int:
     """Check all that can be told before the first byte of a part; return the bytes that it should have."""
     with context.database.read() as session:
-        upload, _ = multipart.authorise(session, submission_id, authorization)
+        upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)
         multipart.check_part(upload, number)
         size = upload.part_size(number)
-    context.storage.check_room(size)
+    context.storage.check_free_space(size)
     return size
 
 
@@ -236,21 +236,21 @@ def _receive_part(context: AppContext, submission_id: str, number: int, arrival:
         version, size = upload.submission.version, upload.submission.size
     if number == 0:
         try:
-            lifecycle.check_start(version, arrival.start, size)
+            lifecycle.check_header(version, arrival.start, size)
         except ProblemError as error:
             # No other part could save this file.
-            _give_up(context, submission_id, error.problem.code)
+            _cancel(context, submission_id, error.problem.code)
             raise
     with context.database.write() as session:
         upload = session.get_one(Upload, submission_id)
         multipart.receive_part(session, context.storage, upload, number, arrival, sha256)
-        return multipart.view(session, upload).parts[number]
+        return multipart.upload_view(session, upload).parts[number]
 
 
-def _give_up(context: AppContext, submission_id: str, detail: str) -> None:
+def _cancel(context: AppContext, submission_id: str, detail: str) -> None:
     with context.database.write() as session:
-        multipart.give_up(session, submission_id, detail)
-    context.storage.discard_parts(submission_id)
+        multipart.cancel(session, submission_id, detail)
+    context.storage.delete_parts(submission_id)
 
 
 @router.post("/submissions/{submission_id}/complete", status_code=202)
@@ -259,24 +259,24 @@ def complete_upload(
 ) -> SubmissionView:
     """Join the parts, check that they are the file that was announced, and queue its evaluation."""
     with context.database.read() as session:
-        upload, account = multipart.authorise(session, submission_id, authorization)
-        done = multipart.answer(upload)
+        upload, account = multipart.authorize(session, submission_id, authorization)
+        done = multipart.result_id(upload)
         if done is None:
             multipart.check_open(upload)
             multipart.check_complete(session, upload)
-            size, count = upload.submission.size, upload.count
-        owner = users.holder(upload.submission.user)
+            size, count = upload.submission.size, upload.part_count
+        owner = users.read_only_account(upload.submission.user)
     if done is not None or account is not None:
-        return located(context, done or _complete(context, submission_id, size, count), account, response)
+        return respond_with_submission(context, done or _complete(context, submission_id, size, count), account, response)
     # Whoever ends it by its capability is told what was announced, and nothing of results; of a file that was there before, not
     # what its owner says of it either.
     stands = _complete(context, submission_id, size, count)
-    view = located(context, stands, owner, response)
-    return view.model_copy(update=SEALED if stands == submission_id else SEALED | UNTOLD)
+    view = respond_with_submission(context, stands, owner, response)
+    return view.model_copy(update=WITHHELD_RESULTS if stands == submission_id else WITHHELD_RESULTS | WITHHELD_DETAILS)
 
 
 def _complete(context: AppContext, submission_id: str, size: int, count: int) -> str:
-    context.storage.check_room(size)
+    context.storage.check_free_space(size)
     with context.storage.receive() as arrival:
         try:
             for chunk in context.storage.join(submission_id, count):
@@ -285,7 +285,7 @@ def _complete(context: AppContext, submission_id: str, size: int, count: int) ->
             # The same call came twice, or the time ended: the parts are gone, and the row tells why.
             with context.database.read() as session:
                 upload = session.get_one(Upload, submission_id)
-                if (done := multipart.answer(upload)) is None:
+                if (done := multipart.result_id(upload)) is None:
                     multipart.check_open(upload)
                     raise
                 return done
@@ -296,6 +296,6 @@ def _complete(context: AppContext, submission_id: str, size: int, count: int) ->
             multipart.check_sha256(upload, sha256)
             return multipart.finish(session, context.storage, upload, arrival, sha256, context.quotas)
 
-        stands = accepted(context, sha256, finish)
-    context.storage.discard_parts(submission_id)
+        stands = accept_file(context, sha256, finish)
+    context.storage.delete_parts(submission_id)
     return stands

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.results.schemas import SubmissionView
 
 
-def accepted(context: AppContext, sha256: str, accept: Callable[[Session], str]) -> str:
+def accept_file(context: AppContext, sha256: str, accept: Callable[[Session], str]) -> str:
     """Return what `accept` returns, once that is committed; if it cannot be, the file is not kept either."""
     try:
         with context.database.write() as session:
@@ -26,20 +26,20 @@ def accepted(context: AppContext, sha256: str, accept: Callable[[Session], str])
     except BaseException:
         # In a transaction of its own, so that nobody takes up the same content meanwhile.
         with context.database.write() as session:
-            files.discard_unreferenced(session, context.storage, [sha256])
+            files.delete_unreferenced(session, context.storage, [sha256])
         raise
     context.runner.notify()
     return submission_id
 
 
-def located(context: AppContext, submission_id: str, viewer: Account | None, response: Response) -> SubmissionView:
+def respond_with_submission(context: AppContext, submission_id: str, viewer: Account | None, response: Response) -> SubmissionView:
     """Return a submission as the answer to the call that sent its file."""
-    view = shown(context, submission_id, viewer)
+    view = view_submission(context, submission_id, viewer)
     response.headers["Location"] = view.links["self"]
     return view
 
 
-def shown(context: AppContext, submission_id: str, viewer: Account | None) -> SubmissionView:
+def view_submission(context: AppContext, submission_id: str, viewer: Account | None) -> SubmissionView:
     """Return a submission as somebody may see it."""
     with context.database.read() as session:
         return submission_views.submission_view(

@@ -11,18 +11,18 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from app.accounts.users import Account
-from app.api.responses import accepted, located
+from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
 from app.db.models import Kind, State, Submission, Version, Visibility
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle
 from app.submissions.field_types import Commit, Device, Link, Method, Repository, Sha256, Title
-from app.submissions.lifecycle import Entry
+from app.submissions.lifecycle import SubmissionRequest
 from app.submissions.schemas import BenchmarkName, DryRunView
 from app.submissions.storage import Arrival
 from app.web.dependencies import ContextDep, SubmittingUser
-from app.web.request_body import Body, stated_length
+from app.web.request_body import Body, content_length
 from ldsboard.formats import HEADER_LIMIT, open_scores
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_finite
@@ -67,22 +67,22 @@ async def submit(
     With `dry_run` the answer is 200 and says that the file would be taken, as `ldsboard validate` does.
     """
     limit = context.settings.max_upload_bytes
-    length = stated_length(request, limit)
-    cost = _given(seconds=seconds, device=device, models=models)
-    origin = _given(repository=repository, commit=commit, url=url)
+    length = content_length(request, limit)
+    cost = _none_if_empty(seconds=seconds, device=device, models=models)
+    origin = _none_if_empty(repository=repository, commit=commit, url=url)
     with context.storage.receive() as arrival:
         body = Body(request, arrival, length, limit)
         size = None if body.encoded else length
-        entry = Entry(name, method, title, kind, cost, size, origin, visibility, sha256)
+        entry = SubmissionRequest(name, method, title, kind, cost, size, origin, visibility, sha256)
         if dry_run:
-            return JSONResponse((await _rehearse(context, entry, arrival, body)).model_dump(mode="json"))
-        await run_in_threadpool(_admit, context, account, entry, idempotency_key)
+            return JSONResponse((await _dry_run(context, entry, arrival, body)).model_dump(mode="json"))
+        await run_in_threadpool(_check_before_upload, context, account, entry, idempotency_key)
         await body.receive(HEADER_LIMIT)
         reserved, known = await run_in_threadpool(_reserve, context, account, entry, arrival.start, idempotency_key)
         if known:
             await body.receive()
-            await run_in_threadpool(_check_repeated, context, account, entry, arrival, str(idempotency_key))
-            return await run_in_threadpool(located, context, reserved, account, response)
+            await run_in_threadpool(_check_same_file, context, account, entry, arrival, str(idempotency_key))
+            return await run_in_threadpool(respond_with_submission, context, reserved, account, response)
         try:
             await body.receive()
             stands = await run_in_threadpool(_accept, context, account, entry, reserved, arrival, idempotency_key)
@@ -93,27 +93,27 @@ async def submit(
             raise
         finally:
             context.streaming.discard(reserved)
-    return await run_in_threadpool(located, context, stands, account, response)
+    return await run_in_threadpool(respond_with_submission, context, stands, account, response)
 
 
-async def _rehearse(context: AppContext, entry: Entry, arrival: Arrival, body: Body) -> DryRunView:
+async def _dry_run(context: AppContext, entry: SubmissionRequest, arrival: Arrival, body: Body) -> DryRunView:
     """Make all checks that need nothing hidden, on bytes that are gone with the answer."""
-    version = await run_in_threadpool(_version, context, entry)
+    version = await run_in_threadpool(_find_version, context, entry)
     await body.receive(HEADER_LIMIT)
-    lifecycle.check_start(version, arrival.start, entry.size)
+    lifecycle.check_header(version, arrival.start, entry.size)
     await body.receive()
-    return await run_in_threadpool(_checked, version, entry, arrival)
+    return await run_in_threadpool(_check_whole_file, version, entry, arrival)
 
 
-def _version(context: AppContext, entry: Entry) -> Version:
-    context.storage.check_room(entry.size or 0)
+def _find_version(context: AppContext, entry: SubmissionRequest) -> Version:
+    context.storage.check_free_space(entry.size or 0)
     with context.database.read() as session:
         return catalog.find_version(session, entry.benchmark)
 
 
-def _checked(version: Version, entry: Entry, arrival: Arrival) -> DryRunView:
+def _check_whole_file(version: Version, entry: SubmissionRequest, arrival: Arrival) -> DryRunView:
     sha256 = arrival.flush()
-    lifecycle.check_start(version, arrival.start, arrival.size)
+    lifecycle.check_header(version, arrival.start, arrival.size)
     check_finite(open_scores(arrival.path))
     return DryRunView(
         benchmark=BenchmarkName(name=entry.benchmark, version=version.version),
@@ -124,69 +124,69 @@ def _checked(version: Version, entry: Entry, arrival: Arrival) -> DryRunView:
     )
 
 
-def _given(**said: object) -> dict[str, object] | None:
+def _none_if_empty(**said: object) -> dict[str, object] | None:
     """Return what was said, if anything was."""
     return {name: value for name, value in said.items() if value is not None} or None
 
 
-def _route(entry: Entry) -> str:
+def _route(entry: SubmissionRequest) -> str:
     return f"PUT /benchmarks/{entry.benchmark}/submissions"
 
 
-def _admit(context: AppContext, account: Account, entry: Entry, key: str | None) -> None:
+def _check_before_upload(context: AppContext, account: Account, entry: SubmissionRequest, key: str | None) -> None:
     """Check all that can be told before the first byte of the file; what is counted is counted when its header is known."""
-    context.storage.check_room(entry.size or 0)
+    context.storage.check_free_space(entry.size or 0)
     with context.database.read() as session:
         version = catalog.find_version(session, entry.benchmark)
-        known = idempotency.find_earlier(session, account, _route(entry), key, entry)
+        known = idempotency.find_by_key(session, account, _route(entry), key, entry)
         if known is None:
             lifecycle.check_quota(session, account, version, entry, context.quotas)
     context.preload(entry.benchmark, version.version)
 
 
-def _reserve(context: AppContext, account: Account, entry: Entry, start: bytes, key: str | None) -> tuple[str, bool]:
+def _reserve(context: AppContext, account: Account, entry: SubmissionRequest, start: bytes, key: str | None) -> tuple[str, bool]:
     """Check all that the first bytes tell, then make room; return the submission's id, and whether it was there before."""
     with context.database.write() as session:
         version = catalog.find_version(session, entry.benchmark)
-        lifecycle.check_start(version, start, entry.size)
-        known = idempotency.find_earlier(session, account, _route(entry), key, entry)
-        if known is not None and not _overtaken(session, known):
+        lifecycle.check_header(version, start, entry.size)
+        known = idempotency.find_by_key(session, account, _route(entry), key, entry)
+        if known is not None and not _expire_interrupted(session, known):
             return known.id, True
         submission = lifecycle.reserve(session, account, version, entry, context.quotas)
-        idempotency.remember_submission(session, account, _route(entry), key, submission)
+        idempotency.store_key(session, account, _route(entry), key, submission)
         context.streaming.add(submission.id)  # before others can see that it is there
     return submission.id, False
 
 
-def _overtaken(session: Session, known: Submission) -> bool:
+def _expire_interrupted(session: Session, known: Submission) -> bool:
     """Give up an upload under the same key that still streams: its connection is lost, or the file would not come again."""
     return lifecycle.move(session, known.id, State.UPLOADING, State.EXPIRED, detail="sent again")
 
 
-def _check_repeated(context: AppContext, account: Account, entry: Entry, arrival: Arrival, key: str) -> None:
+def _check_same_file(context: AppContext, account: Account, entry: SubmissionRequest, arrival: Arrival, key: str) -> None:
     sha256 = arrival.flush()
     with context.database.read() as session:
-        idempotency.check_repeated(session, account, _route(entry), key, sha256)
+        idempotency.check_same_file(session, account, _route(entry), key, sha256)
 
 
 def _accept(
-    context: AppContext, account: Account, entry: Entry, submission_id: str, arrival: Arrival, key: str | None
+    context: AppContext, account: Account, entry: SubmissionRequest, submission_id: str, arrival: Arrival, key: str | None
 ) -> str:
     sha256 = arrival.flush()
     if entry.sha256 not in (None, sha256):
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "upload.hash",
             expected=f"a file with sha256 {entry.sha256}",
-            got=f"one with {sha256}",
-            hint="Send the file that you mean, or leave 'sha256' away.",
+            got=f"a file with sha256 {sha256}",
+            hint="Send the intended file, or omit 'sha256'.",
         )
 
     def accept(session: Session) -> str:
         stands = lifecycle.accept(session, context.storage, submission_id, arrival, sha256, context.quotas)
-        idempotency.remember_submission(session, account, _route(entry), key, session.get_one(Submission, stands))
+        idempotency.store_key(session, account, _route(entry), key, session.get_one(Submission, stands))
         return stands
 
-    return accepted(context, sha256, accept)
+    return accept_file(context, sha256, accept)
 
 
 def _expire(context: AppContext, submission_id: str) -> None:

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
 from app.accounts.users import Account, authenticate
-from app.api.responses import shown
+from app.api.responses import view_submission
 from app.context import AppContext
 from app.db.models import FINAL, Submission
 from app.results import submission_views
@@ -23,7 +23,7 @@ from app.web.dependencies import ContextDep, OptionalUser, ReadSession, client_a
 
 router = APIRouter(tags=["submissions"])
 
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 """How often a request that waits looks by itself: a change of state is announced to it, one of its place in the queue is not."""
 
 MAX_WAIT_SECONDS = 60
@@ -41,36 +41,36 @@ async def show_submission(
 
     Of one address 20 requests may wait at a time; more are answered at once.
     """
-    with context.wait_limiter.one(client_address(request)) as may_wait:
+    with context.wait_limiter.slot(client_address(request)) as may_wait:
         if wait == 0 or not may_wait:
-            return await run_in_threadpool(shown, context, submission_id, viewer)
+            return await run_in_threadpool(view_submission, context, submission_id, viewer)
         authorization = request.headers.get("authorization")
         deadline = time.monotonic() + wait
         with context.database.changes.watch(submission_id) as changed:
-            before = now = await run_in_threadpool(_look, context, submission_id, authorization)
+            before = now = await run_in_threadpool(_read_progress, context, submission_id, authorization)
             while now == before and now.state not in FINAL and (left := deadline - time.monotonic()) > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), min(LOOK_SECONDS, left))
+                    await asyncio.wait_for(changed.wait(), min(POLL_SECONDS, left))
                 changed.clear()
-                now = await run_in_threadpool(_look, context, submission_id, authorization)
-    return await run_in_threadpool(_show_again, context, submission_id, authorization)
+                now = await run_in_threadpool(_read_progress, context, submission_id, authorization)
+    return await run_in_threadpool(_view_for_current_viewer, context, submission_id, authorization)
 
 
-def _look(context: AppContext, submission_id: str, authorization: str | None) -> submission_views.Progress:
+def _read_progress(context: AppContext, submission_id: str, authorization: str | None) -> submission_views.Progress:
     """Return where a submission stands, if somebody may still see it."""
     with context.database.read() as session:
-        viewer = _still(session, authorization)
+        viewer = _current_viewer(session, authorization)
         return submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
 
 
-def _show_again(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:
+def _view_for_current_viewer(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:
     """Return a submission as somebody may still see it."""
     with context.database.read() as session:
-        viewer = _still(session, authorization)
-    return shown(context, submission_id, viewer)
+        viewer = _current_viewer(session, authorization)
+    return view_submission(context, submission_id, viewer)
 
 
-def _still(session: Session, authorization: str | None) -> Account | None:
+def _current_viewer(session: Session, authorization: str | None) -> Account | None:
     """Return who waits, whose token may have ended meanwhile."""
     return authenticate(session, authorization) if authorization else None
 

@@ -1,4 +1,4 @@
-"""Benchmarks: listed, found, and where they are kept. What makes them appear is `publication`."""
+"""Queries for published benchmarks and their versions, and the folders of their files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def version_folder(root: Path, name: str, version: int) -> Path:
-    """Return where a published version is kept."""
+    """Return the folder of a published version."""
     return root / name / str(version)
 
 
 def has_kit(files: Iterable[str]) -> bool:
-    """Tell whether a benchmark with these public files shows how its models were trained."""
+    """Return whether a benchmark has a kit, given the names of its public files."""
     return any(name.startswith("kit/") for name in files)
 
 
 def are_compatible(old: Version, new: Version) -> bool:
-    """Return whether a file that was sent to one version can be scored against another."""
+    """Return whether a score file for one version can be scored against the other: same data, shape and output function."""
 
-    def essence(version: Version) -> tuple[object, ...]:
+    def compared_fields(version: Version) -> tuple[object, ...]:
         manifest = version.manifest
         return (
             manifest["n_train"],
@@ -38,27 +38,27 @@ def are_compatible(old: Version, new: Version) -> bool:
             manifest["dataset"].get("sha256"),
         )
 
-    return essence(old) == essence(new)
+    return compared_fields(old) == compared_fields(new)
 
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
-    """Return a version of a benchmark, by default the current one, or raise ``benchmark.unknown``."""
+    """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if it does not exist."""
     query = select(Version).join(Benchmark).where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
-    # One that is being made ready is not there yet.
+    # A version higher than the current one is still being rescored and not visible.
     version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
     if version is None:
         names = session.scalars(select(Benchmark.name).order_by(Benchmark.name)).all()
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "benchmark.unknown",
-            expected=f"one of: {', '.join(names) or '(none is published yet)'}",
+            expected=f"one of: {', '.join(names) or '(no benchmark is published yet)'}",
             got=name[:80] if number is None else f"{name[:80]} version {number}",
-            hint="See the list of benchmarks at /api/v1/benchmarks.",
+            hint="GET /api/v1/benchmarks lists all benchmarks.",
         )
     return version
 
 
 def current_versions(session: Session) -> list[Version]:
-    """Return the current version of every benchmark, by name."""
+    """Return the current version of every benchmark, sorted by benchmark name."""
     query = select(Version).join(Benchmark).where(Version.version == Benchmark.current_version)
     return list(session.scalars(query.order_by(Benchmark.name)))

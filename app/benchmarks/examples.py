@@ -1,6 +1,6 @@
-"""The training examples and targets of a published benchmark, as people see them: labels, pictures, and margins.
+"""Labels, images and margins of the training examples and targets of a published benchmark.
 
-Only public files are read; they were verified when the benchmark was published.
+This module reads only public files, which were verified when the benchmark was published.
 
 Legend: M public subsets, R runs, N targets; h, w pixels.
 """
@@ -27,12 +27,12 @@ Part = Literal["train", "target"]
 
 
 class Examples:
-    """The examples of one version, for as long as a page is made: what was opened stays open.
+    """The examples of one version; caches opened arrays, so one instance serves one page.
 
     Parameters
     ----------
     root
-        Where published benchmarks are kept.
+        Folder of all published benchmarks.
     """
 
     def __init__(self, root: Path, version: Version) -> None:
@@ -41,45 +41,43 @@ class Examples:
         self._arrays: dict[str, NDArray[Any]] = {}
 
     @cached_property
-    def have_pictures(self) -> bool:
-        """Whether the benchmark may show its images, and they can be drawn: grey (h, w), or colours last, (h, w, 3)."""
+    def has_images(self) -> bool:
+        """Whether images are public and can be drawn, for training examples and targets."""
         return all(
-            self._has(f"{part}_images") and drawable(self._array(f"{part}_images")) for part in ("train", "target")
+            self._has(f"{part}_images") and is_drawable(self._array(f"{part}_images")) for part in ("train", "target")
         )
 
     def label(self, part: Part, index: int) -> str | None:
-        """Return the class of an example by its name, where the data set states its ``classes``, or else by its number.
-
-        None where labels are unknown.
-        """
+        """Return the class name of an example; ``label 7`` if the data set states no ``classes``; None without labels."""
         if not self._has(f"{part}_labels"):
             return None
         number = int(self._array(f"{part}_labels")[index])
         classes = self.manifest["dataset"].get("classes")
-        named = isinstance(classes, list) and 0 <= number < len(classes)
-        return str(classes[number]) if named else f"label {number}"
+        has_name = isinstance(classes, list) and 0 <= number < len(classes)
+        return str(classes[number]) if has_name else f"label {number}"
 
-    def picture(self, part: Part, index: int) -> NDArray[np.uint8]:
-        """Return the pixels of an example, uint8 (h, w) or (h, w, 3); the brightest of all training examples is 255.
+    def image(self, part: Part, index: int) -> NDArray[np.uint8]:
+        """Return the pixels of an example, uint8 (h, w) or (h, w, 3), scaled so that the brightest training pixel is 255.
 
         Raises
         ------
         ProblemError
-            ``request.not_found``: there is no such example, or it has no picture.
+            ``request.not_found``: the example does not exist or has no image.
         """
         count = self.manifest["n_train" if part == "train" else "n_targets"]
-        if not self.have_pictures or index >= count:
+        if not self.has_images or index >= count:
             raise ProblemError(
                 "request.not_found",
-                expected=f"one of {count} pictures" if self.have_pictures else "a benchmark whose images may be shown",
-                got=f"{part} {index} of {self.manifest['name']}",
-                hint="The pages of submissions link to the pictures that there are.",
+                f"{self.manifest['name']} has {count} {part} images, numbered from 0."
+                if self.has_images
+                else f"The images of {self.manifest['name']} may not be shown.",
+                "The page of a scored submission links to the images.",
             )
         pixels: NDArray[np.uint8] = self._array(f"{part}_images")[index]
-        return np.round(np.minimum(pixels / _brightest(self._folder / "train_images.npy"), 1) * 255).astype(np.uint8)
+        return np.round(np.minimum(pixels / _max_pixel(self._folder / "train_images.npy"), 1) * 255).astype(np.uint8)
 
     def margins(self, target: int) -> NDArray[np.float64]:
-        """Return the margins of a target on the public subsets, their mean over runs, float64 (M,)."""
+        """Return the margins of a target on the public subsets, averaged over runs, float64 (M,)."""
         margins_MRN = self._array("margins")[: self.manifest["subsets"]["public"]]
         return mean_over_runs(margins_MRN[:, :, [target]])[:, 0]
 
@@ -92,12 +90,12 @@ class Examples:
         return self._arrays[name]
 
 
-def drawable(images: NDArray[Any]) -> bool:
-    """Tell whether images, the first axis their number, can be drawn."""
+def is_drawable(images: NDArray[Any]) -> bool:
+    """Return whether images can be drawn: uint8 of shape (count, h, w) or (count, h, w, 3)."""
     grey, colours = 3, 4
     return images.dtype == np.uint8 and (images.ndim == grey or (images.ndim == colours and images.shape[-1] == 3))  # noqa: PLR2004
 
 
 @lru_cache(maxsize=64)
-def _brightest(path: Path) -> int:
+def _max_pixel(path: Path) -> int:
     return max(1, int(np.load(path, mmap_mode="r", allow_pickle=False).max()))

@@ -1,1 +1,1 @@
-"""The operator's commands."""
+"""The operator's command line."""

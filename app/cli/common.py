@@ -1,4 +1,4 @@
-"""What every command of the operator begins with and how it fails."""
+"""Functions shared by the operator's commands: opening the database and the port, and ending with an error."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def open_database() -> tuple[Settings, Database]:
-    """Return the settings and the database, which is there and of the newest schema."""
+    """Return the settings and the database, after creating the data folder and migrating the database."""
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # The database holds what the pages round or hide: nobody but the server's own user may look.
+    # The database holds hidden results at full precision, so only the server's own user may read the folder.
     settings.data_dir.chmod(0o700)
     upgrade(settings.resolved_database_url)
     return settings, Database(settings.resolved_database_url)
 
 
 @contextmanager
-def writing() -> Iterator[Session]:
-    """Run one transaction; a ValueError ends the command with its message and changes nothing."""
+def write_session() -> Iterator[Session]:
+    """Open a session for one transaction; on a ValueError, roll back and end the command with the error's message."""
     _, database = open_database()
     try:
         with database.write() as session:
@@ -42,18 +42,20 @@ def writing() -> Iterator[Session]:
 
 
 def fail(error: Exception) -> typer.Exit:
-    """Say on standard error what was wrong; return what ends the command."""
+    """Print an error to standard error; return the exception that ends the command with exit code 2."""
     typer.echo(f"Error: {error}", err=True)
     return typer.Exit(2)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port before anything else is begun; port 0 takes a free one."""
+    """Listen on a port, before the server itself starts; port 0 selects a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # It listens from now on, since a port that is only bound may be bound by others too; early requests wait for the start.
+        # Listen at once: another process can bind a port that is only bound. Early requests wait until the server starts.
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise fail(
-            RuntimeError(f"expected a free port, got {host}:{port}: {error}. Choose another: PORT=8001")
+            RuntimeError(
+                f"Cannot listen on {host}:{port}: {error}. Choose another port: --port 8001, or PORT=8001 with make."
+            )
         ) from None

@@ -1,4 +1,4 @@
-"""The whole way in one command: ground truth, baselines, submissions, and the site, each by the command a person would use."""
+"""The demo: train ground truth, publish, submit baselines and serve, with the same commands that users run."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ PRACTICE = "fashion5k-mlp"
 SHIPPED = Path(__file__).parents[2] / "benchmarks"
 BASELINES = ("random", "similarity", "datamodel", "grad-dot", "trak", "ek-fac")
 OWNER = "baselines"
-PATIENCE_SECONDS = 60.0
+START_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A data folder with the digits benchmark and the practice board that ships, and six baselines on their leaderboards."""
+    """A server with the digits benchmark, the shipped practice board, and six baselines on their leaderboards."""
 
     settings: Settings
     database: Database
@@ -45,14 +45,16 @@ class Demo:
 
     @property
     def address(self) -> str:
-        """Where the site is."""
+        """URL of the site."""
         return f"http://localhost:{self.port}"
 
     def prepare(self) -> None:
-        """Train the ground truth and publish it, and the practice board, unless that was done before."""
+        """Train and publish the digits benchmark, and publish the practice board, unless they are published already."""
         folder = self.settings.data_dir / "training" / BENCHMARK
         if not self._is_published(BENCHMARK):
-            typer.echo(f"Training 2,000 models for {BENCHMARK}; if interrupted, the next start goes on from there.")
+            typer.echo(
+                f"Training 2,000 models for {BENCHMARK}. If interrupted, the training continues at the next start."
+            )
             _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
             self._publish(folder)
         if not self._is_published(PRACTICE):
@@ -63,11 +65,11 @@ class Demo:
             return session.scalar(select(Benchmark).where(Benchmark.name == board)) is not None
 
     def _publish(self, folder: Path) -> None:
-        with publishing.prepared(self.settings.benchmarks_dir, folder) as made, self.database.write() as session:
+        with publishing.prepare(self.settings.benchmarks_dir, folder) as made, self.database.write() as session:
             publishing.publish(session, made)
 
     def token(self) -> str:
-        """Return a token of the demo's own user, which has no quota to speak of; made once and kept in the data folder."""
+        """Return a token of the demo's user, whose quotas are high; created once and kept in the data folder."""
         path = self.settings.data_dir / "demo-token"
         if not path.exists():
             with self.database.write() as session:
@@ -81,7 +83,7 @@ class Demo:
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the server as a process of its own, and end it with the block."""
+        """Run the server in a separate process, and stop it at the end of the block."""
         command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
@@ -92,25 +94,25 @@ class Demo:
             server.wait()
 
     def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline and server.poll() is None:
             with suppress(httpx.TransportError):
                 if httpx.get(f"{self.address}/readyz", trust_env=False).is_success:
                     return
             time.sleep(0.05)
         raise RuntimeError(
-            f"expected a server at {self.address}, got none. Is the port taken? Choose another: PORT=8001"
+            f"No server answers at {self.address}. If the port is taken, choose another: --port 8001, or PORT=8001 with make."
         )
 
     def submit_baselines(self, token: str, board: str, names: Sequence[str] = BASELINES) -> None:
-        """Compute and submit, over HTTP and by the command line, every baseline that is not on a leaderboard yet."""
+        """Compute the baselines that are not on a leaderboard yet, and submit them with the command line."""
         environment = {
             "LDSBOARD_SERVER": self.address,
             "LDSBOARD_TOKEN": token,
             "LDSBOARD_CACHE": str(self.settings.data_dir.absolute() / "cache"),
         }
-        there = {row["method"] for row in self.rows(board)}
-        missing = [name for name in names if name not in there]
+        listed = {row["method"] for row in self.rows(board)}
+        missing = [name for name in names if name not in listed]
         if missing:
             _run("-m", "ldsboard.cli", "pull", board, **environment)
         scores = self.settings.data_dir.absolute() / "scores" / board
@@ -132,41 +134,43 @@ class Demo:
         return rows
 
     def greet(self, token: str) -> None:
-        """Print the leaderboards that have entries, and what to do next."""
+        """Print the leaderboards that have entries, and the next steps."""
         environment = os.environ | {"LDSBOARD_SERVER": self.address}
         for board in (BENCHMARK, PRACTICE):
             if self.rows(board):
                 command = [sys.executable, "-m", "ldsboard.cli", "leaderboard", board]
                 subprocess.run(command, env=environment, check=True)
         scores = self.settings.data_dir / "scores" / BENCHMARK / "grad-dot.npy"
-        typer.echo(f"The site is at {self.address}. In another terminal, to use it from the command line:\n")
+        typer.echo(f"The site is at {self.address}. To use the command line, run this in another terminal:\n")
         typer.echo(f"  export LDSBOARD_SERVER={self.address} LDSBOARD_TOKEN={token}\n")
-        typer.echo(f"or, for a file (this one is a baseline's; the token is that of the user {OWNER}):\n")
+        typer.echo(f"To submit a file (here the scores of a baseline, with the token of the user {OWNER}):\n")
         typer.echo(f"  curl -T {scores} -H 'Authorization: Bearer {token}' \\")
         typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
         if not self.rows(PRACTICE):
-            typer.echo(f"The practice board {PRACTICE} is there too, empty: python -m app demo --all submits to it.")
-        typer.echo("Ctrl-C ends it; what was made is kept.")
+            typer.echo(
+                f"The practice board {PRACTICE} is empty. To submit the baselines to it: python -m app demo --all"
+            )
+        typer.echo("Press Ctrl-C to stop the server. The data folder is kept.")
 
     def write_table(self, readme: Path, board: str) -> None:
-        """Write a leaderboard into a file, between its two marks.
+        """Write a leaderboard into a file, between its two markers.
 
         Raises
         ------
         ValueError
-            The file lacks the marks.
+            The file lacks the markers.
         """
         text = readme.read_text()
-        start, end = marks(board)
+        start, end = markers(board)
         if start not in text or end not in text:
-            raise ValueError(f"expected the marks {start} and {end} in {readme}, got none. Put them in.")
+            raise ValueError(f"{readme} lacks the markers {start} and {end}. Add each on a line of its own.")
         before, rest = text.split(start, 1)
         after = rest.split(end, 1)[1]
         readme.write_text(f"{before}{start}\n{_table(self.rows(board))}{end}{after}")
 
 
-def marks(board: str) -> tuple[str, str]:
-    """Return the lines between which a leaderboard stands in a file."""
+def markers(board: str) -> tuple[str, str]:
+    """Return the markers before and after a leaderboard in a file, as HTML comments."""
     return f"<!-- leaderboard {board} -->", f"<!-- /leaderboard {board} -->"
 
 
@@ -186,7 +190,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _run(*arguments: str, **environment: str) -> str:
-    """Run a Python module as a command, with its progress on the terminal, and return its standard output."""
+    """Run Python with these arguments and return its standard output; its progress goes to the terminal."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
@@ -195,31 +199,31 @@ def demo(
     *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     everything: Annotated[
-        bool, typer.Option("--all", help="Submit the baselines to the practice board, too: some minutes more.")
+        bool, typer.Option("--all", help="Submit the baselines to the practice board too; takes some minutes more.")
     ] = False,
     table: Annotated[
-        Path | None, typer.Option(help="Write the leaderboards into this file and end.", show_default=False)
+        Path | None, typer.Option(help="Write the leaderboards into this file, then exit.", show_default=False)
     ] = None,
 ) -> None:
-    """Train a benchmark, publish it and one that ships, submit six baselines, and serve the site until Ctrl-C."""
+    """Train a benchmark, publish it and a shipped one, submit six baselines, and serve the site until Ctrl-C."""
     listen("127.0.0.1", port).close()
     settings, database = open_database()
-    show = Demo(settings, database, port)
+    steps = Demo(settings, database, port)
     boards = (BENCHMARK, PRACTICE) if everything else (BENCHMARK,)
     try:
-        show.prepare()
-        token = show.token()
-        with show.serving() as server:
+        steps.prepare()
+        token = steps.token()
+        with steps.serving() as server:
             for board in boards:
-                show.submit_baselines(token, board)
+                steps.submit_baselines(token, board)
             if table is not None:
                 for board in boards:
-                    show.write_table(table, board)
+                    steps.write_table(table, board)
                 return
-            show.greet(token)
+            steps.greet(token)
             raise typer.Exit(server.wait())
     except subprocess.CalledProcessError as error:
-        raise fail(RuntimeError(f"a step of the demo failed: {' '.join(error.cmd[1:])}")) from None
+        raise fail(RuntimeError(f"A step of the demo failed: {' '.join(error.cmd[1:])}")) from None
     except (RuntimeError, ValueError) as error:
         raise fail(error) from None
     except KeyboardInterrupt:

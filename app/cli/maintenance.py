@@ -1,4 +1,4 @@
-"""The operator's commands that keep a board right: ``python -m app rescore`` and ``python -m app doctor``."""
+"""The operator's maintenance commands: ``python -m app rescore`` and ``python -m app doctor``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import fail, open_database, writing
+from app.cli.common import fail, open_database, write_session
 from app.management import consistency
 from app.scoring import rescoring
 from app.submissions.storage import Storage
@@ -25,29 +25,33 @@ if TYPE_CHECKING:
 
 
 def rescore() -> None:
-    """Have everything scored again that the present scorer has not scored, or that failed; boards change when all is done."""
-    with writing() as session:
+    """Queue rescorings for results of an outdated scorer version, and for failed evaluations."""
+    with write_session() as session:
         waiting = rescoring.requeue_outdated(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
     typer.echo(
-        f"{waiting} evaluations wait. The server does them, now or when it starts; a board changes when all of its own are done."
+        f"{waiting} rescorings are queued. The server runs them now or at its next start; "
+        "a board changes when all of its rescorings are done."
         if waiting
-        else "Every board is as the present scorer makes it."
+        else "Every board shows the results of the current scorer version."
     )
 
 
 def doctor(
-    *, repair: Annotated[bool, typer.Option("--repair", help="Mend what can be; no server may run.")] = False
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be repaired; stop the server first.")
+    ] = False,
 ) -> None:
-    """Look for rows and files that do not agree; end with status 1 if any remain."""
+    """Check that database rows and files agree; exit with status 1 if inconsistencies remain."""
     settings, database = open_database()
     storage = Storage(settings.storage_dir)
     try:
         if repair:
-            with data_lock.hold(settings.data_dir), database.write() as session:
-                remaining = _mend(session, consistency.inspect(session, storage, settings.benchmarks_dir))
+            with data_lock.lock_data_folder(settings.data_dir), database.write() as session:
+                remaining = _repair(session, consistency.inspect(session, storage, settings.benchmarks_dir))
         else:
-            remaining = examine(database, storage, settings.benchmarks_dir)
+            remaining = find_inconsistencies(database, storage, settings.benchmarks_dir)
     except RuntimeError as error:
         raise fail(error) from None
     finally:
@@ -59,29 +63,29 @@ def doctor(
     typer.echo("Rows and files agree.")
 
 
-def _mend(session: Session, findings: Iterable[Finding]) -> list[str]:
-    """Mend what can be and say so; return what cannot."""
+def _repair(session: Session, findings: Iterable[Finding]) -> list[str]:
+    """Repair findings and print each repair; return the findings that cannot be repaired."""
     remaining = []
     for finding in findings:
-        if finding.mend is None:
-            remaining.append(finding.what)
+        if finding.repair is None:
+            remaining.append(finding.message)
             continue
-        finding.mend()
+        finding.repair()
         session.flush()
-        typer.echo(f"{finding.what}: mended")
+        typer.echo(f"{finding.message}: repaired")
     return remaining
 
 
-def examine(database: Database, storage: Storage, benchmarks: Path) -> list[str]:
-    """Return what does not agree, also while a server runs.
+def find_inconsistencies(database: Database, storage: Storage, benchmarks: Path) -> list[str]:
+    """Return the inconsistencies between rows and files; a server may run meanwhile.
 
-    What is found is looked for once more while nobody writes: a file that was just accepted, or is just deleted, is no finding.
+    Findings are checked again under the write lock, because a file that is just being accepted or deleted looks inconsistent.
     """
     with database.read() as session:
-        damaged = [finding.what for finding in consistency.inspect_benchmarks(session, benchmarks)]
-        found = [finding.what for finding in consistency.inspect_submissions(session, storage)]
+        damaged = [finding.message for finding in consistency.inspect_benchmarks(session, benchmarks)]
+        found = [finding.message for finding in consistency.inspect_submissions(session, storage)]
     if found:
         with database.write() as session:
-            still = {finding.what for finding in consistency.inspect_submissions(session, storage)}
-        found = [what for what in found if what in still]
+            confirmed = {finding.message for finding in consistency.inspect_submissions(session, storage)}
+        found = [what for what in found if what in confirmed]
     return damaged + found

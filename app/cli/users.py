@@ -8,7 +8,7 @@ import typer
 
 from app.accounts import audit, tokens, users
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import writing
+from app.cli.common import write_session
 from app.db.accounts import Role, Scope
 
 user = typer.Typer(help="Manage users.", no_args_is_help=True)
@@ -17,19 +17,19 @@ token = typer.Typer(help="Manage API tokens.", no_args_is_help=True)
 
 @user.command("add")
 def add_user(
-    name: Annotated[str, typer.Argument(help="Lower-case name.")],
+    name: Annotated[str, typer.Argument(help="Name of the user, in lower case.")],
     *,
-    role: Annotated[Role | None, typer.Option(help="By default a user.", show_default=False)] = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Let a user who is there already become an admin.")
-    ] = False,
+    role: Annotated[Role | None, typer.Option(help="Role; by default user.", show_default=False)] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Allow an existing user to become an admin.")] = False,
     ranked_per_day: Annotated[
-        int | None, typer.Option(min=0, help="Own quota of ranked submissions in 24 hours.")
+        int | None, typer.Option(min=0, help="The user's own quota of ranked submissions in 24 hours.")
     ] = None,
-    ranked_per_version: Annotated[int | None, typer.Option(min=0, help="Own quota to one version.")] = None,
+    ranked_per_version: Annotated[
+        int | None, typer.Option(min=0, help="The user's own quota of ranked submissions to one version.")
+    ] = None,
 ) -> None:
-    """Add a user, or change the role and quotas of one."""
-    with writing() as session:
+    """Add a user, or change the role and quotas of an existing user."""
+    with write_session() as session:
         found = users.add_user(
             session,
             name,
@@ -40,48 +40,52 @@ def add_user(
         )
         quotas = {"ranked_per_day": found.ranked_per_day, "ranked_per_version": found.ranked_per_version}
         audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, role=found.role, **quotas)
-    typer.echo(f"User {name} is there. Create a token: python -m app token create {name}")
+    typer.echo(f"User {name} is saved. Create a token: python -m app token create {name}")
 
 
 @token.command("create")
 def create_token(
-    name: Annotated[str, typer.Argument(help="Whose token.")],
+    name: Annotated[str, typer.Argument(help="Name of the token's user.")],
     *,
     label: Annotated[
-        str | None, typer.Option(help="What to call the token; by default a random name.", show_default=False)
+        str | None, typer.Option(help="Name of the token; by default a random name.", show_default=False)
     ] = None,
-    scope: Annotated[list[Scope], typer.Option(help="What it allows; may be given twice.")] = list(Scope),  # noqa: B006 -- never changed
-    days: Annotated[int | None, typer.Option(min=1, max=3650, help="Until it expires; by default never.")] = None,
+    scope: Annotated[
+        list[Scope], typer.Option(help="What the token allows; repeat the option for several scopes.")
+    ] = list(Scope),  # noqa: B006 -- never changed
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="Days until the token expires; by default it never does.")
+    ] = None,
 ) -> None:
-    """Create a token and print it, alone, on standard output; it is shown only this once."""
-    with writing() as session:
+    """Create a token and print only the token to standard output; it cannot be shown again."""
+    with write_session() as session:
         created, value = tokens.create(
             session,
             users.find_user(session, name),
             name=label,
             scopes=scope,
-            expires_at=tokens.lifetime(days),
+            expires_at=tokens.expiry_time(days),
         )
         audit.record_action(session, OPERATOR, Action.TOKEN_CREATED, name, token=created.name, scopes=created.scopes)
     typer.echo(value)
 
 
 @token.command("list")
-def list_tokens(name: Annotated[str, typer.Argument(help="Whose tokens.")]) -> None:
+def list_tokens(name: Annotated[str, typer.Argument(help="Name of the tokens' user.")]) -> None:
     """List the tokens of a user."""
-    with writing() as session:
-        for found in tokens.listed(session, users.find_user(session, name).id):
+    with write_session() as session:
+        for found in tokens.list_tokens(session, users.find_user(session, name).id):
             ends = "never expires" if found.expires_at is None else f"expires {found.expires_at:%Y-%m-%d %H:%M} UTC"
             typer.echo(f"{found.name}: {', '.join(found.scopes)}; created {found.created_at:%Y-%m-%d}, {ends}")
 
 
 @token.command("revoke")
 def revoke_token(
-    name: Annotated[str, typer.Argument(help="Whose token.")],
-    label: Annotated[str, typer.Argument(help="The token's name, as `token list` shows it.")],
+    name: Annotated[str, typer.Argument(help="Name of the token's user.")],
+    label: Annotated[str, typer.Argument(help="Name of the token, as `token list` shows it.")],
 ) -> None:
-    """Revoke a token, at once."""
-    with writing() as session:
+    """Revoke a token; it is invalid at once."""
+    with write_session() as session:
         tokens.revoke(session, users.find_user(session, name).id, name=label)
         audit.record_action(session, OPERATOR, Action.TOKEN_REVOKED, name, token=label)
     typer.echo(f"The token {label} of {name} is revoked.")

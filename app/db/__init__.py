@@ -1,1 +1,1 @@
-"""The database: its tables, its sessions, its migrations."""
+"""The database: tables, sessions and migrations."""

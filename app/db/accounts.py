@@ -1,4 +1,4 @@
-"""The tables of users, of what opens their accounts, and of what was done to them."""
+"""The tables of users, external identities, tokens and the audit log."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from app.db.base import Base, now, one_of
 
 
 class Role(StrEnum):
-    """What a user may do: an admin may do to every submission what its owner may."""
+    """Role of a user; an admin has the owner's rights on every submission."""
 
     USER = "user"
     ADMIN = "admin"
 
 
 class Scope(StrEnum):
-    """What a token allows, beside reading what is its user's."""
+    """What a token allows in addition to reading its user's data."""
 
     SUBMIT = "submit"
     MANAGE = "manage"  # edit and withdraw submissions, create and revoke tokens
 
 
 class User(Base):
-    """Somebody who may submit; ``served_at`` is when one of theirs was last taken from the queue."""
+    """A user; ``served_at`` is the time when an evaluation of this user was last claimed, for turns in the queue."""
 
     __tablename__ = "user"
     __table_args__ = (one_of("role", Role),)
@@ -42,7 +42,7 @@ class User(Base):
 
 
 class Identity(Base):
-    """Whose account somebody has who signs in at a provider; the subject is what that never gives to anybody else."""
+    """The account that belongs to an identity at a provider; a provider never reuses a subject for another person."""
 
     __tablename__ = "identity"
 
@@ -54,7 +54,7 @@ class Identity(Base):
 
 
 class Token(Base):
-    """A bearer token, of which only the sha256 is kept."""
+    """A bearer token; the database keeps only its SHA-256."""
 
     __tablename__ = "token"
     __table_args__ = (UniqueConstraint("user_id", "name"),)
@@ -70,7 +70,7 @@ class Token(Base):
 
 
 class Audit(Base):
-    """Something that was done to an account, a benchmark or a submission; a trigger refuses to change or delete rows."""
+    """An audited action on an account, a benchmark or a submission; a trigger refuses to change or delete rows."""
 
     __tablename__ = "audit"
 

@@ -1,4 +1,4 @@
-"""What all tables have in common."""
+"""Base class, column types and constraints shared by all tables."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always in UTC and always aware, also on SQLite, which has no such type."""
+    """A timezone-aware datetime in UTC; SQLite itself stores no time zone."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Store without the zone."""
+        """Convert to UTC and drop the time zone."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read with the zone."""
+        """Add the time zone UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
 def now() -> datetime:
-    """Return the present moment in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def random_id() -> str:
-    """Return an id that says nothing and cannot be guessed."""
+    """Return a random id of 16 hexadecimal digits (64 bits)."""
     return secrets.token_hex(8)
 
 
 class Base(DeclarativeBase):
-    """All tables; constraints are named, so that migrations can speak of them."""
+    """Base class of all tables; constraints have names, so that migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -61,6 +61,6 @@ class Base(DeclarativeBase):
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    """Return the constraint that a column has one of these values."""
+    """Return the constraint that a column holds one of these values."""
     allowed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({allowed})", name=column)

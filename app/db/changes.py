@@ -1,4 +1,4 @@
-"""Tells the requests that wait for a submission that its state has changed, as soon as that is committed."""
+"""Notifies requests that wait for a submission of each state change, after its commit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-CHANGED = "ldsboard_changed"
-"""Key in the info of a session: the ids of the submissions whose state it changes."""
+CHANGED_IDS = "ldsboard_changed"
+"""Key in ``Session.info`` for the ids of the submissions whose state the transaction changes."""
 
 
 class Changes:
-    """The requests of one server process that wait for submissions, by submission; its methods may be called by any thread."""
+    """The waiting requests of one server process, by submission; all methods are thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class Changes:
 
     @contextmanager
     def watch(self, submission_id: str) -> Iterator[asyncio.Event]:
-        """Give an event of the running loop that is set after each change of a submission from now on."""
+        """Yield an event of the running loop that is set after each later change of the submission."""
         watcher = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting[submission_id].append(watcher)
@@ -39,14 +39,14 @@ class Changes:
                     del self._waiting[submission_id]
 
     def announce(self, submission_ids: Iterable[str]) -> None:
-        """Set the events of all requests that wait for these submissions."""
+        """Set the events of all requests that watch these submissions."""
         with self._lock:
             watchers = [watcher for changed in submission_ids for watcher in self._waiting.get(changed, ())]
         for loop, event in watchers:
-            with suppress(RuntimeError):  # a closed loop has no request that still waits
+            with suppress(RuntimeError):  # the loop is closed, so no request waits in it
                 loop.call_soon_threadsafe(event.set)
 
 
 def note_change(session: Session, submission_id: str) -> None:
-    """Have a change of a submission announced when the session is committed."""
-    session.info.setdefault(CHANGED, set()).add(submission_id)
+    """Announce a change of a submission once the session has committed."""
+    session.info.setdefault(CHANGED_IDS, set()).add(submission_id)

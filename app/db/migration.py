@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema."""
+"""Migration of a database to the newest schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
 
 def upgrade(url: str) -> None:
-    """Apply every migration that the database at `url` lacks."""
+    """Apply all pending migrations to the database at `url`."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))

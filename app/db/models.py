@@ -1,4 +1,4 @@
-"""The tables, and the states a submission can be in."""
+"""The tables of benchmarks, submissions and evaluations, and the states of a submission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.db.base import Base, now, one_of, random_id
 
 
 class State(StrEnum):
-    """Where a submission is."""
+    """State of a submission."""
 
     UPLOADING = "uploading"
     QUEUED = "queued"
@@ -36,10 +36,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset(),
     State.WITHDRAWN: frozenset(),
 }
-"""The transitions there are; nothing else may happen to a submission."""
+"""The allowed transitions of each state."""
 
 FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, State.WITHDRAWN})
-"""States in which nothing more happens by itself."""
+"""States that the server does not leave on its own; users and operators may."""
 
 
 class Kind(StrEnum):
@@ -58,7 +58,7 @@ class Visibility(StrEnum):
 
 
 class Benchmark(Base):
-    """A named task; its current version is what is submitted to, and the next one is being made ready to follow it."""
+    """A benchmark. Submissions go to the current version; it is replaced by the next version once rescoring for that is done."""
 
     __tablename__ = "benchmark"
 
@@ -70,7 +70,10 @@ class Benchmark(Base):
 
 
 class Version(Base):
-    """A published, immutable version of a benchmark; its arrays are in the data folder. Its board shows what one scorer made."""
+    """A published, immutable version of a benchmark; its arrays are in the data folder.
+
+    Its board shows the results of ``scorer_version`` only.
+    """
 
     __tablename__ = "version"
     __table_args__ = (UniqueConstraint("benchmark_id", "version"),)
@@ -85,7 +88,7 @@ class Version(Base):
 
 
 class File(Base):
-    """The bytes of a score file, stored once, and how many submissions refer to them."""
+    """A stored score file, deduplicated by its SHA-256; ``references`` counts the submissions that refer to it."""
 
     __tablename__ = "file"
     __table_args__ = (CheckConstraint('"references" > 0', name="referenced"),)
@@ -96,10 +99,10 @@ class File(Base):
 
 
 class Submission(Base):
-    """One score file that somebody sent for a version of a benchmark, and what became of it.
+    """A score file that a user sent for a version of a benchmark, with its metadata and state.
 
-    One that is not ``counted`` takes nothing of a quota and is no attempt: a file that is announced to be there already, or
-    that failed by our fault.
+    ``counted`` is false for an announced duplicate and for a submission withdrawn after a server error. Such a submission uses
+    no quota and is not an attempt.
     """
 
     __tablename__ = "submission"
@@ -147,7 +150,7 @@ class Submission(Base):
 
 
 class Alias(Base):
-    """The number that stands for a user on one benchmark, wherever a submission of theirs is anonymous."""
+    """The alias of a user on one benchmark: a number that anonymous submissions show instead of the name."""
 
     __tablename__ = "alias"
     __table_args__ = (UniqueConstraint("benchmark_id", "number"),)
@@ -158,9 +161,10 @@ class Alias(Base):
 
 
 class Evaluation(Base):
-    """The scoring of one submission against one version by one scorer; a job until ``scored_at`` is set.
+    """The scoring of one submission against one version by one version of the scorer.
 
-    ``claimed_at`` is set while a process works on it; one that failed waits until ``not_before``.
+    An evaluation is a job in the queue until ``scored_at`` is set. ``claimed_at`` is set while a worker runs the evaluation.
+    After a server error the evaluation waits until ``not_before`` for its retry.
     """
 
     __tablename__ = "evaluation"
@@ -184,15 +188,15 @@ class Evaluation(Base):
 
     @property
     def parts(self) -> dict[str, Measurement]:
-        """What was measured, by part of the subsets."""
+        """The measurements by part: ``public`` or ``ranking``."""
         return {measurement.part: measurement for measurement in self.measurements}
 
 
 class Measurement(Base):
-    """The numbers of one part of the subsets, ``public`` or ``ranking``, at full precision.
+    """The numbers of an evaluation on the ``public`` or the ``ranking`` subsets, at full precision.
 
-    ``influence`` and ``per_target`` are little-endian float64. Those of the ranking part of a protected benchmark never leave
-    the server.
+    ``influence`` and ``per_target`` are arrays of little-endian float64. These two arrays of the ranking subsets of a protected
+    benchmark never leave the server.
     """
 
     __tablename__ = "measurement"
@@ -216,11 +220,11 @@ class Measurement(Base):
 
 
 class Attribution(Base):
-    """What a scored file says of one of its shown targets: who speaks for and against it, and what it predicts.
+    """The proponents, opponents and predictions of a score file for one of the targets shown on the submission's page.
 
-    ``examples`` are 2k training examples, little-endian int32: the k with the highest scores, the highest first, then the k with
-    the lowest, the lowest first; ``scores`` are theirs. ``predictions`` are sums of scores over the public subsets. Both are
-    little-endian float64. Evaluations that were made before these were kept have none.
+    ``examples`` holds 2k indices of training examples, little-endian int32: the k with the highest scores (highest first), then
+    the k with the lowest scores (lowest first). ``scores`` holds the scores of these examples, and ``predictions`` the sums of
+    scores over the public subsets; both are little-endian float64. Evaluations older than this table have no rows in it.
     """
 
     __tablename__ = "attribution"
@@ -233,7 +237,7 @@ class Attribution(Base):
 
 
 class Event(Base):
-    """One change of a submission's state; rows are only ever added."""
+    """A change of a submission's state; rows are only added."""
 
     __tablename__ = "event"
 
@@ -246,7 +250,10 @@ class Event(Base):
 
 
 class Idempotency(Base):
-    """A key that a caller gave to a creating call, what that call created, and its file, which may be deleted since."""
+    """An idempotency key of a user for a route, with the submission that the call created and the SHA-256 of its file.
+
+    The file itself may have been deleted since.
+    """
 
     __tablename__ = "idempotency"
 

@@ -1,4 +1,7 @@
-"""Sessions. A reading one sees a snapshot; a writing one holds the write lock from its first statement and commits once."""
+"""Database sessions.
+
+A read session sees a snapshot. A write session holds the write lock from its first statement and commits once, at its end.
+"""
 
 from __future__ import annotations
 
@@ -8,53 +11,53 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.orm import Session
 
-from app.db.changes import CHANGED, Changes
+from app.db.changes import CHANGED_IDS, Changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WRITING = {"ldsboard_writing": True}
+_WRITE_OPTION = {"ldsboard_writing": True}
 
 
 class Database:
-    """The database of one process.
+    """The database connections of one process.
 
     Parameters
     ----------
     busy_seconds
-        How long a session waits for the write lock of another, before it raises OperationalError.
+        How long a session waits for the write lock of another session before it raises OperationalError.
     """
 
     def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
         self.engine = create_engine(url)
         self.changes = Changes()
         self._busy_milliseconds = round(1000 * busy_seconds)
-        event.listen(self.engine, "connect", self._prepare)
+        event.listen(self.engine, "connect", self._configure)
         event.listen(self.engine, "begin", _begin)
-        self.writer = self.engine.execution_options(**_WRITING)
+        self.writer = self.engine.execution_options(**_WRITE_OPTION)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a session that only reads."""
+        """Open a session for reading only."""
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session that commits at its end, or rolls back if anything was raised; changes are announced once committed."""
+        """Open a session that commits at the end of the block, or rolls back on an exception; then announce its changes."""
         with Session(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
-        self.changes.announce(session.info.get(CHANGED, ()))
+        self.changes.announce(session.info.get(CHANGED_IDS, ()))
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
-    def _prepare(self, connection: Any, _record: object) -> None:
-        # The driver would begin transactions by itself, later than the lock is needed.
+    def _configure(self, connection: Any, _record: object) -> None:
+        # The driver itself would begin transactions, but only at the first write: too late for the write lock.
         connection.isolation_level = None
-        waiting = f"busy_timeout = {self._busy_milliseconds}"
-        for pragma in (waiting, "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):
+        timeout = f"busy_timeout = {self._busy_milliseconds}"
+        for pragma in (timeout, "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):
             connection.execute(f"PRAGMA {pragma}")
 
 

@@ -1,4 +1,4 @@
-"""The tables of uploads that come in parts, and of where files come from."""
+"""The tables of multipart uploads and of provenance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.db.models import Submission
 
 
 class Upload(Base):
-    """A submission whose file comes in parts: what was announced, and the sha256 of the capability to send it."""
+    """A multipart upload: the announced file (``sha256``), and the SHA-256 of the upload token (``digest``)."""
 
     __tablename__ = "upload"
     __table_args__ = (CheckConstraint("part_bytes > 0", name="part_bytes"),)
@@ -23,21 +23,21 @@ class Upload(Base):
     part_bytes: Mapped[int]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     stands_for: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
-    """The earlier submission of the same file that this upload turned out to repeat."""
+    """The earlier submission of the same file, if the completed upload is a duplicate."""
     submission: Mapped[Submission] = relationship(foreign_keys=[submission_id])
 
     @property
-    def count(self) -> int:
-        """How many parts there are: all of `part_bytes` but the last."""
+    def part_count(self) -> int:
+        """The number of upload parts; every part except the last has `part_bytes` bytes."""
         return -(-self.submission.size // self.part_bytes)
 
     def part_size(self, number: int) -> int:
-        """Return how many bytes a part has; parts are numbered from 0."""
+        """Return the size of an upload part in bytes; upload parts are numbered from 0."""
         return min(self.part_bytes, self.submission.size - number * self.part_bytes)
 
 
 class Part(Base):
-    """A part that has arrived."""
+    """An upload part that has arrived."""
 
     __tablename__ = "part"
 
@@ -48,7 +48,7 @@ class Part(Base):
 
 
 class Provenance(Base):
-    """Where a submitted file says that it comes from; a file that is sent again may come from several commits."""
+    """The stated provenance of a submission; a file that its owner sends again may have several commits."""
 
     __tablename__ = "provenance"
     __table_args__ = (Index("ix_provenance_submission_id", "submission_id"),)

@@ -48,12 +48,12 @@ def published(numbers: dict[str, float], split: str) -> dict[str, float]:
     if split == "open":
         return numbers
     return {
-        name: significant(value) if name in ("z", "z_random", "p_value", "mean_p") else round(value, DECIMALS)
+        name: round_significant(value) if name in ("z", "z_random", "p_value", "mean_p") else round(value, DECIMALS)
         for name, value in numbers.items()
     }
 
 
-def significant(value: float) -> float:
+def round_significant(value: float) -> float:
     """Round to two significant digits."""
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else value
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """A listed submission as visitors know it, and its numbers on the ranking subsets, which leave only as `ranking_numbers`."""
 
-    known: visibility.PublicIdentity
+    identity: visibility.PublicIdentity
     attempts: int | None
     id: str
     evaluation_id: int
@@ -88,8 +88,8 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         if seen_by == Visibility.ANONYMOUS:
             entry = Entry(visibility.anonymous_identity(number), None, *rest)  # equal attempts would tell whose it is
         else:
-            known = visibility.PublicIdentity(name, method, title, "", parsed(tags), {}, None, None)
-            entry = Entry(known, made[user_id], *rest)
+            identity = visibility.PublicIdentity(name, method, title, "", parsed(tags), {}, None, None)
+            entry = Entry(identity, made[user_id], *rest)
         newest[user_id, method, seen_by] = entry
 
     def place(entry: Entry) -> tuple[float, object, str]:

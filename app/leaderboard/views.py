@@ -39,7 +39,7 @@ def leaderboard_view(
     page = entries[after : after + limit]
     manifest = version.manifest
     ids = [entry.id for entry in page]
-    details = {row.id: row for row in session.execute(select(*DETAILS).where(Submission.id.in_(ids)))}
+    details = {row.id: row for row in session.execute(select(*ROW_COLUMNS).where(Submission.id.in_(ids)))}
     origins = provenance.newest_provenance(session, ids)
     name = version.benchmark.name
     more = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
@@ -54,7 +54,7 @@ def leaderboard_view(
     )
 
 
-DETAILS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
+ROW_COLUMNS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
 """What the rows of a page show beside what is in an entry."""
 
 
@@ -69,10 +69,10 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str,
     named = details.visibility != Visibility.ANONYMOUS
     return Row(
         id=entry.id,
-        owner=entry.known.owner,
-        method=entry.known.method,
-        title=entry.known.title,
-        tags=entry.known.tags,
+        owner=entry.identity.owner,
+        method=entry.identity.method,
+        title=entry.identity.title,
+        tags=entry.identity.tags,
         urls=details.urls if named else {},
         **numbers.model_dump(),
         attempts=entry.attempts,
@@ -90,7 +90,7 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     entries = list_entries(session, version) if entries is None else entries
     best = None
     if entries:
-        known, numbers = entries[0].known, ranking_numbers(entries[0], manifest, None)
+        known, numbers = entries[0].identity, ranking_numbers(entries[0], manifest, None)
         best = Best(method=known.method, owner=known.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
     current = version.benchmark.current_version
     versions = [known.version for known in version.benchmark.versions if known.version <= current]

@@ -91,14 +91,12 @@ def _missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
         else:
             yield Finding(
                 f"the file of {submission.id}, which is {submission.state}, is lost",
-                partial(_give_up, session, submission),
+                partial(_mark_failed, session, submission),
             )
 
 
-def _give_up(session: Session, submission: Submission) -> None:
-    problem = Problem(
-        "internal.failed", expected="its file", got="none", hint="Send the file again; it costs no quota."
-    )
+def _mark_failed(session: Session, submission: Submission) -> None:
+    problem = Problem("internal.failed", "The stored file is lost.", "Send the file again; a lost file does not count.")
     state = State(submission.state)
     if state is State.QUEUED:
         move(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
@@ -107,10 +105,10 @@ def _give_up(session: Session, submission: Submission) -> None:
 
 def _stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
     known = set(session.scalars(select(File.sha256)))
-    for name in sorted(set(storage.names()) - known):
+    for name in sorted(set(storage.stored_hashes()) - known):
         yield Finding(f"no row tells of the stored file {name}", partial(storage.delete, name))
-    for upload in sorted(set(storage.uploads()) - multipart.waiting(session)):
-        yield Finding(f"nobody waits for the parts of {upload}", partial(storage.discard_parts, upload))
+    for upload in sorted(set(storage.upload_ids()) - multipart.open_upload_ids(session)):
+        yield Finding(f"nobody waits for the parts of {upload}", partial(storage.delete_parts, upload))
 
 
 def _evaluations(session: Session) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.accounts.users import Account
 
 
-def owned(session: Session, submission_id: str, account: Account) -> Submission:
+def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
     """Return a submission that an account may change: its own, or any one for an admin.
 
     Raises
@@ -34,12 +34,7 @@ def owned(session: Session, submission_id: str, account: Account) -> Submission:
     """
     submission = visibility.find_submission(session, submission_id, account)
     if not visibility.owns(account, submission):
-        raise ProblemError(
-            "auth.owner",
-            expected="a submission of your own",
-            got=f"{submission.id}, which belongs to somebody else",
-            hint="Use the token of its owner.",
-        )
+        raise ProblemError("auth.owner", f"{submission.id} belongs to another user.", "Use the token of its owner.")
     return submission
 
 
@@ -57,9 +52,8 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     if changes.get("pinned") and (submission.kind != Kind.RANKED or submission.state != State.SCORED):
         raise ProblemError(
             "request.conflict",
-            expected="a ranked submission that is scored, to be listed for its method",
-            got=f"a {submission.kind} one that is {submission.state}",
-            hint="Pin one that is on the board, or could be.",
+            f"Only a scored ranked submission can be pinned; this one is {submission.kind} and {submission.state}.",
+            "Pin a submission that is, or could be, on the board.",
         )
     shown_to = Visibility(changes.get("visibility", submission.visibility))
     if changes.keys() & {"visibility", "pinned"} and changes.get("pinned", submission.pinned):

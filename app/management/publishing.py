@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
     from ldsboard.manifest import Manifest
 
-FEWEST_RANKING = 100
+MIN_RANKING_SUBSETS = 100
 """Fewer ranking subsets cannot tell methods apart."""
 
-FEWEST_PUBLIC = 20
+MIN_PUBLIC_SUBSETS = 20
 """Fewer public subsets are no use to tune on."""
 
-ARRAYS = ("masks.npy", "margins.npy", "train_labels.npy", "target_labels.npy", "train_images.npy", "target_images.npy")
+PUBLIC_ARRAYS = ("masks.npy", "margins.npy", "train_labels.npy", "target_labels.npy", "train_images.npy", "target_images.npy")
 """What ``public.npz`` holds, where the benchmark has it."""
 
-NAME = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
+NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
 """What a benchmark may be called: it stands in addresses and in paths."""
 
 
@@ -50,7 +50,7 @@ class PublishError(ValueError):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedVersion:
     """A benchmark that was verified: its manifest, its copy with its downloads, and where that is to be."""
 
     manifest: Manifest
@@ -59,7 +59,7 @@ class Prepared:
 
 
 @contextmanager
-def prepared(root: Path, folder: Path, images: Path | None = None) -> Iterator[Prepared]:
+def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
     """Verify a benchmark folder, copy it and prepare its downloads; at the end of the block a copy not published is gone.
 
     This reads and writes all arrays: no transaction may be open meanwhile, or nobody else could write.
@@ -87,20 +87,20 @@ def prepared(root: Path, folder: Path, images: Path | None = None) -> Iterator[P
     copy = target.with_name(f"{target.name}.partial")
     root.mkdir(parents=True, exist_ok=True)
     try:
-        held = data_lock.take(root / "publishing.lock")
+        held = data_lock.lock_file(root / "publishing.lock")
     except BlockingIOError as error:
         raise PublishError(
             f"expected to be the only one who publishes, got another at work in {root}. Try again when it is done."
         ) from error
     try:
         _copy(folder, manifest, added, copy)
-        yield Prepared(manifest, copy, target)
+        yield PreparedVersion(manifest, copy, target)
     finally:
         shutil.rmtree(copy, ignore_errors=True)
         held.close()
 
 
-def publish(session: Session, made: Prepared) -> Version:
+def publish(session: Session, made: PreparedVersion) -> Version:
     """Make a verified benchmark appear, as the current version; see `boards`.
 
     Raises
@@ -134,7 +134,7 @@ def publish(session: Session, made: Prepared) -> Version:
 def _check(bundle: Bundle) -> None:
     """Refuse a folder that can be opened but not offered, or not scored against."""
     manifest = bundle.manifest
-    if not re.fullmatch(NAME, manifest.name) or manifest.version < 1:
+    if not re.fullmatch(NAME_PATTERN, manifest.name) or manifest.version < 1:
         raise PublishError(
             "expected a name of at most 64 lower-case letters, digits and single dashes, and a version from 1, "
             f"got {manifest.name!r} version {manifest.version}. Write the folder again under another name."
@@ -148,9 +148,9 @@ def _check(bundle: Bundle) -> None:
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
     if counts != manifest.subsets:
         raise PublishError(f"expected the subsets of the manifest, {manifest.subsets}, got {counts}. Write it again.")
-    if counts["ranking"] < FEWEST_RANKING or counts["public"] < FEWEST_PUBLIC:
+    if counts["ranking"] < MIN_RANKING_SUBSETS or counts["public"] < MIN_PUBLIC_SUBSETS:
         raise PublishError(
-            f"expected at least {FEWEST_PUBLIC} public and {FEWEST_RANKING} ranking subsets, got {counts}. Train more."
+            f"expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. Train more."
         )
     if duplicates := count_duplicates(masks_Mn):
         raise PublishError(f"expected different subsets, got {duplicates} that repeat another. Draw them again.")
@@ -203,7 +203,7 @@ def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Pa
     if added:
         (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
     # Only what the manifest names was verified, and only that is handed out.
-    arrays = [public / name for name in ARRAYS if name in manifest.files]
+    arrays = [public / name for name in PUBLIC_ARRAYS if name in manifest.files]
     _pack(downloads / "public.npz", public, arrays)
     kit = [public / name for name in sorted(manifest.files) if name.startswith("kit/")]
     _pack(downloads / "kit.zip", public, [public / MANIFEST, *kit])

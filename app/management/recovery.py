@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 def recover_at_start(database: Database, storage: Storage) -> None:
     """Requeue evaluations, expire uploads and delete files that a stopped server left unfinished."""
     with database.write() as session:
-        queue.recover(session)
-        lifecycle.recover(session)
+        queue.requeue_abandoned(session)
+        lifecycle.expire_interrupted(session)
         rescoring.requeue_outdated(session)
-        files.discard_unreferenced(session, storage, storage.names())
-    storage.discard_arriving()
+        files.delete_unreferenced(session, storage, storage.stored_hashes())
+    storage.delete_incomplete()
 
 
 def expire_uploads(database: Database, storage: Storage) -> None:
     """Expire uploads whose time is over, and delete the stored parts of every upload that is no longer open."""
     # Parts are listed before rows: an upload that starts in between has its row before its first part.
-    with_parts = storage.uploads()
+    with_parts = storage.upload_ids()
     with database.write() as session:
         multipart.expire(session)
-        waiting = multipart.waiting(session)
+        waiting = multipart.open_upload_ids(session)
     for upload in with_parts:
         if upload not in waiting:
-            storage.discard_parts(upload)
+            storage.delete_parts(upload)
 
 
 def recover_lost(database: Database, running: AbstractSet[int], streaming: AbstractSet[str]) -> None:
@@ -51,5 +51,5 @@ def recover_lost(database: Database, running: AbstractSet[int], streaming: Abstr
     with database.write() as session:
         session.connection()
         # Both sets grow under this write lock, so every other claimed or uploading row belongs to nobody.
-        queue.recover(session, frozenset(running))
-        lifecycle.recover(session, frozenset(streaming))
+        queue.requeue_abandoned(session, frozenset(running))
+        lifecycle.expire_interrupted(session, frozenset(streaming))

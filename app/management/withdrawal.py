@@ -9,10 +9,10 @@ from sqlalchemy import delete, select
 from app.accounts.audit import Action, record_action
 from app.db.models import TRANSITIONS, Attribution, Evaluation, Measurement, State, Submission
 from app.db.uploads import Upload
-from app.management.editing import boards_of, owned
+from app.management.editing import boards_of, find_owned
 from app.scoring import rescoring
 from app.submissions import multipart
-from app.submissions.files import discard_unreferenced, release_file
+from app.submissions.files import delete_unreferenced, release_file
 from app.submissions.lifecycle import move
 from ldsboard.problems import ProblemError
 
@@ -36,12 +36,12 @@ def withdraw_and_delete(
         As `app.management.editing.owned` and `withdraw` raise it.
     """
     with database.write() as session:
-        unreferenced = withdraw(session, owned(session, submission_id, account))
+        unreferenced = withdraw(session, find_owned(session, submission_id, account))
         record_action(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
-    storage.discard_parts(submission_id)
+    storage.delete_parts(submission_id)
     if unreferenced is not None:
         with database.write() as session:
-            discard_unreferenced(session, storage, [unreferenced])
+            delete_unreferenced(session, storage, [unreferenced])
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:
@@ -61,15 +61,14 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     """
     before = State(submission.state)
     if before is State.UPLOADING and session.get(Upload, submission.id) is not None:
-        multipart.give_up(session, submission.id, "cancelled by its owner")
+        multipart.cancel(session, submission.id, "cancelled by its owner")
         return None
     if State.WITHDRAWN not in TRANSITIONS[before]:
         busy = before in (State.UPLOADING, State.SCORING)
         raise ProblemError(
             "submission.busy" if busy else "submission.gone",
-            expected="a submission that is queued, scored, rejected or failed",
-            got=f"one that is {before}",
-            hint="Try again when that is over." if busy else "There is nothing left to withdraw.",
+            f"The submission is {before}.",
+            "Try again when it is scored or rejected." if busy else "Nothing is left to withdraw.",
         )
     counted = submission.counted and before is not State.FAILED  # a failure of the server never counts
     if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):

@@ -1,1 +1,1 @@
-"""The pages that a person opens."""
+"""The HTML pages of the service, and the files that they load."""

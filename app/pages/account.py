@@ -1,4 +1,4 @@
-"""One's own account: signing in and out, tokens, and the page that shows it all."""
+"""Signing in and out, and the page of the signed-in user's account with its tokens, quotas and submissions."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ from ldsboard.problems import ProblemError
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-SHOWN = 25
-"""Submissions of one's own on one page."""
+PAGE_SIZE = 25
+"""Number of the user's submissions on one page."""
 
-BROWSER = "browser-"
-"""What the names of tokens begin with that a page was given to start an upload."""
+TOKEN_PREFIX = "browser-"
+"""Prefix of the names of tokens that the submission form creates to start an upload."""
 
-BROWSER_LIFETIME = timedelta(hours=1)
-"""How long these live; an upload that was started goes on with a capability of its own."""
+TOKEN_LIFETIME = timedelta(hours=1)
+"""Lifetime of these tokens. A started upload continues with its own upload token."""
 
 SEE_OTHER = 303
 
 
 @router.get("/sign-in")
 def show_sign_in(providers: ProvidersDep, public_url: PublicUrl) -> str:
-    """Offer the providers to sign in with, or say how else to get a token."""
+    """Show the sign-in providers, or explain how to get a token when none is configured."""
     return render("sign_in.html", providers=providers.labels, public_url=public_url)
 
 
 @router.get("/sign-in/{provider}")
 async def begin_sign_in(request: Request, context: ContextDep, providers: ProvidersDep, provider: str) -> Response:
-    """Go to a provider."""
+    """Redirect the browser to a sign-in provider."""
     back = f"{context.settings.public_url}/sign-in/{provider}/callback"
     return await providers.begin(provider, request, back)
 
 
 @router.get("/sign-in/{provider}/callback")
 async def finish_sign_in(request: Request, context: ContextDep, providers: ProvidersDep, provider: str) -> Response:
-    """Come back from a provider."""
+    """Handle the redirect back from a sign-in provider: create the user if new, start the session."""
     profile = await providers.finish(provider, request)
 
-    def enter() -> User:
+    def find_or_add() -> User:
         with context.database.write() as session:
             return external_identities.find_or_add_user(session, *profile)
 
-    sign_in(request, await run_in_threadpool(enter))
+    sign_in(request, await run_in_threadpool(find_or_add))
     return RedirectResponse("/account", SEE_OTHER)
 
 
 @router.post("/sign-out")
 def sign_out(request: Request, _sender: FormUser) -> Response:
-    """Forget who signed in."""
+    """End the session."""
     request.session.clear()
     return RedirectResponse("/", SEE_OTHER)
 
@@ -83,10 +83,10 @@ def show_account(
     session: ReadSession,
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> Response:
-    """Show one's own account."""
+    """Show the account of the signed-in user; redirect other visitors to the sign-in page."""
     if visitor is None:
         return RedirectResponse("/sign-in", SEE_OTHER)
-    return _page(request, context, visitor, session, after=after)
+    return _account_page(request, context, visitor, session, after=after)
 
 
 @router.post("/account/tokens")
@@ -100,61 +100,61 @@ def create_token(
     scopes: Annotated[list[Scope], Form(min_length=1)],
     days: Annotated[int, Form(ge=1, le=3650)] = 90,
 ) -> Response:
-    """Create a token and show it, this once."""
+    """Create a token and show its value once."""
     try:
         user = session.get_one(User, sender.id)
-        _, value = tokens.create(session, user, name=name, scopes=scopes, expires_at=tokens.lifetime(days))
+        _, value = tokens.create(session, user, name=name, scopes=scopes, expires_at=tokens.expiry_time(days))
     except ProblemError as error:
-        return _page(request, context, sender, session, problem=error.problem)
+        return _account_page(request, context, sender, session, problem=error.problem)
     audit.record_action(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=scopes)
-    return _page(request, context, sender, session, created=value)
+    return _account_page(request, context, sender, session, created=value)
 
 
 @router.post("/account/submit-token")
 def create_submit_token(sender: FormUser, actor: FormActor, session: WriteSession) -> JSONResponse:
-    """Create a token that only submits, for an hour, for the page that sends a file: the cookie opens no call of the API."""
-    tokens.discard_expired(session, sender.id, BROWSER)
-    name, ends = f"{BROWSER}{secrets.token_hex(4)}", now() + BROWSER_LIFETIME
+    """Create a token for the submission form, valid for an hour and only for submitting: the API does not accept the session cookie."""
+    tokens.delete_expired(session, sender.id, TOKEN_PREFIX)
+    name, expires_at = f"{TOKEN_PREFIX}{secrets.token_hex(4)}", now() + TOKEN_LIFETIME
     user = session.get_one(User, sender.id)
-    _, value = tokens.create(session, user, name=name, scopes=[Scope.SUBMIT], expires_at=ends)
+    _, value = tokens.create(session, user, name=name, scopes=[Scope.SUBMIT], expires_at=expires_at)
     audit.record_action(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=[Scope.SUBMIT])
-    return JSONResponse({"token": value, "expires_at": ends.isoformat()})
+    return JSONResponse({"token": value, "expires_at": expires_at.isoformat()})
 
 
 @router.post("/account/tokens/{token_id}/revoke")
 def revoke_token(
     sender: FormUser, actor: FormActor, session: WriteSession, token_id: Annotated[int, Path(ge=1, lt=2**63)]
 ) -> Response:
-    """Revoke a token, at once."""
+    """Revoke a token immediately."""
     token = tokens.revoke(session, sender.id, token_id=token_id)
     audit.record_action(session, actor, Action.TOKEN_REVOKED, sender.name, token=token.name)
     return RedirectResponse("/account", SEE_OTHER)
 
 
-def _page(
+def _account_page(
     request: Request, context: AppContext, account: Account, session: Session, *, after: int = 0, **values: Any
 ) -> Response:
     query = select(Submission).where(Submission.user_id == account.id)
     count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    newest = session.scalars(query.order_by(Submission.created_at.desc(), Submission.id).offset(after).limit(SHOWN))
+    newest = session.scalars(query.order_by(Submission.created_at.desc(), Submission.id).offset(after).limit(PAGE_SIZE))
     page = render(
         "account.html",
         account=account,
         form=request.session["form"],
-        tokens=tokens.listed(session, account.id),
+        tokens=tokens.list_tokens(session, account.id),
         scopes=list(Scope),
         submissions=submission_views.submission_views(session, newest.all(), account),
         count=count,
         after=after,
-        shown=SHOWN,
+        page_size=PAGE_SIZE,
         visibilities=list(Visibility),
         withdrawable=[state for state, following in TRANSITIONS.items() if State.WITHDRAWN in following],
         quotas=[
-            (version.benchmark.name, context.quotas.standing(session, account.id, version))
+            (version.benchmark.name, context.quotas.remaining(session, account.id, version))
             for version in catalog.current_versions(session)
         ],
         usage=quotas.usage(session, account.id),
-        most_bytes=context.quotas.bytes,
+        max_bytes=context.quotas.bytes,
         public_url=context.settings.public_url,
         **{"created": None, "problem": None} | values,
     )

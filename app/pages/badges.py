@@ -1,4 +1,4 @@
-"""The badge of an entry, to be shown elsewhere."""
+"""SVG badges of leaderboard entries, for use on other sites."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ldsboard.problems import ProblemError
 
 router = Pages()
 
-KEPT_SECONDS = 300
-LONGEST = 40
-"""Characters of a name on a badge."""
+CACHE_SECONDS = 300
+
+MAX_NAME_LENGTH = 40
+"""Maximum number of characters of a name on a badge."""
 
 
 @router.page("/submissions/{submission_id}/badge.svg")
 def show_badge(session: ReadSession, submission_id: str) -> Response:
-    """Draw the badge of an entry, or of the one that is listed for its method now: everybody is shown the same."""
+    """Draw the badge of an entry, or of the entry that now stands for its method; the badge does not depend on the visitor."""
     view = submission_views.submission_view(
         session, entries.find_listed(session, visibility.find_submission(session, submission_id, None))
     )
     if view.hidden is None or view.hidden.rank is None:
         raise ProblemError(
             "submission.unknown",
-            expected="a submission that is listed on a leaderboard",
-            got=repr(submission_id[:40]),
-            hint="Only ranked submissions have a badge, once one of their owner and method is on the board.",
+            f"No leaderboard lists {submission_id[:40]!r}.",
+            "Only ranked submissions have a badge, once their method is on a leaderboard.",
         )
     name = view.method if view.method != visibility.WITHHELD else view.owner
     badge = render(
         "badge.svg",
-        name=name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…",
+        name=name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…",
         benchmark=view.benchmark.name,
         numbers=view.hidden,
     )
-    headers = {"Cache-Control": f"public, max-age={KEPT_SECONDS}"}
+    headers = {"Cache-Control": f"public, max-age={CACHE_SECONDS}"}
     return Response(badge, media_type="image/svg+xml", headers=headers)

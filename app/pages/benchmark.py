@@ -1,4 +1,4 @@
-"""A benchmark, described: what it is, how its models were trained, how its numbers are to be taken, and what changed."""
+"""The page about a benchmark: data, recipe, meaning of its LDS values, versions and downloads."""
 
 from __future__ import annotations
 
@@ -27,72 +27,74 @@ DOWNLOADS = ("public.npz", "kit.zip")
 def show_about(
     context: ContextDep, session: ReadSession, public_url: PublicUrl, name: str, version: VersionNumber = None
 ) -> str:
-    """Describe a version of a benchmark."""
-    found = catalog.find_version(session, name, version)
-    manifest = found.manifest
-    folder = catalog.version_folder(context.settings.benchmarks_dir, name, found.version)
-    seen = margin_histogram(folder)
-    before = history.former(found)
+    """Show the description of a benchmark version, by default the current one."""
+    benchmark_version = catalog.find_version(session, name, version)
+    manifest = benchmark_version.manifest
+    folder = catalog.version_folder(context.settings.benchmarks_dir, name, benchmark_version.version)
+    margins = margin_histogram(folder)
+    before = history.previous_version(benchmark_version)
     return render(
         "about.html",
-        benchmark=benchmark_view(session, found),
+        benchmark=benchmark_view(session, benchmark_version),
         manifest={key: manifest[key] for key in ("alpha", "public_seed", "commitment", "unreliable_targets")},
-        dataset=list(_told({key: value for key, value in manifest["dataset"].items() if key != "sha256"})),
-        hashes=list(_told(_hashes(manifest["dataset"].get("sha256")))),
-        recipe=list(_told(manifest["recipe"])),
-        made=list(_told({key: value for key, value in manifest["provenance"].items() if key in MADE})),
-        accuracy=_accuracy(manifest, seen),
-        bins=_bins(seen),
-        mean_margin=seen.mean,
-        editions=history.editions(session, found),
+        dataset=list(_labelled_values({key: value for key, value in manifest["dataset"].items() if key != "sha256"})),
+        hashes=list(_labelled_values(_dataset_hashes(manifest["dataset"].get("sha256")))),
+        recipe=list(_labelled_values(manifest["recipe"])),
+        provenance=list(_labelled_values({key: value for key, value in manifest["provenance"].items() if key in SHOWN_PROVENANCE})),
+        accuracy=_accuracy(manifest, margins),
+        bins=_bins(margins),
+        mean_margin=margins.mean,
+        editions=history.version_summaries(session, benchmark_version),
         before=before.version if before else None,
-        moves=history.moves(session, before, found) if before else [],
+        moves=history.entry_changes(session, before, benchmark_version) if before else [],
         kit=catalog.has_kit(manifest["files"]),
-        sizes=_sizes(folder),
+        sizes=_download_sizes(folder),
         public_url=public_url,
     )
 
 
-MADE = ("versions", "device", "instruction_set", "threads", "models", "seconds")
-"""What is shown of how a benchmark was made; the rest is in its manifest."""
+SHOWN_PROVENANCE = ("versions", "device", "instruction_set", "threads", "models", "seconds")
+"""Keys of the manifest's provenance that the page shows; the kit contains the whole manifest."""
 
 
-def _told(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the names and values of an object as people read them, those of objects in it under its name."""
+def _labelled_values(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield labels and values of a JSON object as text; labels of nested objects are prefixed by the name of their parent."""
     for name, value in values.items():
-        label = f"{above}{name.replace('_', ' ')}"
+        label = f"{prefix}{name.replace('_', ' ')}"
         if isinstance(value, dict):
-            yield from _told(value, f"{label}, ")
+            yield from _labelled_values(value, f"{label}, ")
         elif isinstance(value, list):
-            yield label, ", ".join(map(_written, value))
+            yield label, ", ".join(map(_formatted, value))
         elif value not in (None, ""):
-            yield label, _written(value)
+            yield label, _formatted(value)
 
 
-def _hashes(told: object) -> dict[str, Any]:
-    """Return what a manifest says of its data's hashes: one for each array, or one for all."""
-    if isinstance(told, dict):
-        return told
-    return {"all": told} if told else {}
+def _dataset_hashes(sha256: object) -> dict[str, Any]:
+    """Return the hashes of the data set by array name, from a manifest that has one per array or one for all."""
+    if isinstance(sha256, dict):
+        return sha256
+    return {"all": sha256} if sha256 else {}
 
 
-def _written(value: object) -> str:
+def _formatted(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _accuracy(manifest: dict[str, Any], seen: MarginHistogram) -> dict[str, float]:
-    """Return the accuracy of the models on the targets: as it was measured, or what log-odds above 0 tell of it."""
-    made = manifest["provenance"]
-    known = {name: made[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in made}
-    return known or ({"positive": seen.positive} if manifest["output_function"] == "margin" else {})
+def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, float]:
+    """Return the models' accuracy on the targets: measured, or else its lower bound, the share of margins above 0."""
+    provenance = manifest["provenance"]
+    measured = {
+        name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance
+    }
+    return measured or ({"positive": margins.positive} if manifest["output_function"] == "margin" else {})
 
 
-def _bins(seen: MarginHistogram) -> list[Bin]:
-    ends = pairwise(seen.edges)
-    return [Bin(low, high, count) for (low, high), count in zip(ends, seen.counts, strict=True)]
+def _bins(margins: MarginHistogram) -> list[Bin]:
+    ends = pairwise(margins.edges)
+    return [Bin(low, high, count) for (low, high), count in zip(ends, margins.counts, strict=True)]
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _download_sizes(folder: Path) -> dict[str, int]:
     return {name: (folder / "downloads" / name).stat().st_size for name in DOWNLOADS}

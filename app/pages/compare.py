@@ -1,4 +1,4 @@
-"""Submissions beside each other."""
+"""The page that compares submissions, and the form that selects them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ldsboard.problems import ProblemError
 
 router = Pages()
 
-MOST = 10
-"""Submissions that are compared at a time: every two of them are."""
+MAX_SUBMISSIONS = 10
+"""Maximum number of submissions in one comparison; the page compares every pair."""
 
 
 @router.page("/compare")
@@ -36,41 +36,41 @@ def compare(
     version: VersionNumber = None,
     choose: bool = False,
 ) -> str:
-    """Compare two or more submissions, named as a, b, c… or each as id; or ask which."""
-    found = [visibility.find_submission(session, wanted, visitor) for wanted in _named(request)]
-    if choose or len(found) < 2:  # noqa: PLR2004
-        return _ask(
-            session, [submission_views.submission_view(session, one, visitor) for one in found], benchmark, version
+    """Compare the submissions given as query parameters ``a``, ``b``, … or ``id``; with fewer than two, or ``choose``, show the form."""
+    submissions = [visibility.find_submission(session, wanted, visitor) for wanted in _requested_ids(request)]
+    if choose or len(submissions) < 2:  # noqa: PLR2004
+        return _choice_page(
+            session, [submission_views.submission_view(session, submission, visitor) for submission in submissions], benchmark, version
         )
-    pairs = comparison.compare_all(session, found)
-    sides = [submission_views.submission_view(session, submission, visitor) for submission in found]
+    pairs = comparison.compare_all(session, submissions)
+    sides = [submission_views.submission_view(session, submission, visitor) for submission in submissions]
     return render(
         "comparison.html",
         sides=sides,
         pairs=[(*two, pair) for two, pair in zip(combinations(sides, 2), pairs, strict=True)],
-        versus=versus(*(submission_views.public_per_target(session, submission) for submission in found[:2])),
+        versus=versus(*(submission_views.public_per_target(session, submission) for submission in submissions[:2])),
     )
 
 
-def _named(request: Request) -> list[str]:
-    """Return the ids in the address, each once, in their order.
+def _requested_ids(request: Request) -> list[str]:
+    """Return the submission ids in the query string, in order, without duplicates.
 
     Raises
     ------
     ProblemError
-        ``request.invalid``: there are too many.
+        ``request.invalid``: more than `MAX_SUBMISSIONS` ids.
     """
-    named = [value.strip() for name, value in request.query_params.multi_items() if re.fullmatch("id|[a-z]", name)]
-    ids = list(dict.fromkeys(filter(None, named)))
-    if len(ids) > MOST:
-        raise ProblemError(
-            "request.invalid", expected=f"at most {MOST} submissions", got=str(len(ids)), hint="Leave some out."
+    values = [value.strip() for name, value in request.query_params.multi_items() if re.fullmatch("id|[a-z]", name)]
+    ids = list(dict.fromkeys(filter(None, values)))
+    if len(ids) > MAX_SUBMISSIONS:
+        raise ProblemError.mismatch(
+            "request.invalid", expected=f"at most {MAX_SUBMISSIONS} submissions", got=str(len(ids)), hint="Leave some out."
         )
     return ids
 
 
-def _ask(session: Session, chosen: list[SubmissionView], name: str, number: int | None) -> str:
-    """Ask which submissions, from the board of a benchmark: the one that is named, or else that of the one chosen."""
+def _choice_page(session: Session, chosen: list[SubmissionView], name: str, number: int | None) -> str:
+    """Return the form that selects submissions from the named benchmark, or else from that of the first chosen submission."""
     if chosen and not name:
         name, number = chosen[0].benchmark.name, chosen[0].benchmark.version
     rows = leaderboard_view(session, catalog.find_version(session, name, number)).rows if name else []
@@ -81,5 +81,5 @@ def _ask(session: Session, chosen: list[SubmissionView], name: str, number: int 
         boards=[version.benchmark.name for version in catalog.current_versions(session)],
         chosen=chosen,
         unlisted=[view for view in chosen if view.id not in {row.id for row in rows}],
-        most=MOST,
+        max_submissions=MAX_SUBMISSIONS,
     )

@@ -1,4 +1,4 @@
-"""The guide: what the score is, and how to make a file of scores."""
+"""The guide to the LDS, score files and the numbers on the pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ router = Pages()
 
 @router.page("/guide")
 def show_guide(session: ReadSession, public_url: PublicUrl) -> str:
-    """Explain the score; the commands name a benchmark of this site, the first one."""
+    """Show the guide; its examples use the first benchmark of this site."""
     versions = catalog.current_versions(session)
     example = benchmark_view(session, versions[0]) if versions else None
     return render("guide.html", benchmark=example, public_url=public_url)

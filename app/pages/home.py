@@ -1,4 +1,4 @@
-"""The first page, and the one about the API."""
+"""The home page and the API documentation page."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def home(session: ReadSession, public_url: PublicUrl) -> str:
 
 @router.page("/docs")
 def show_docs() -> str:
-    """Show the documentation of the API."""
+    """Show the API documentation."""
     return render("docs.html")

@@ -1,4 +1,4 @@
-"""The pictures of training examples and targets."""
+"""PNG images of training examples and targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = Pages()
 
 
 @router.page("/benchmarks/{name}/images/{part}/{index}.png")
-def show_picture(
+def show_image(
     session: ReadSession,
     context: ContextDep,
     name: str,
@@ -25,8 +25,8 @@ def show_picture(
     index: Annotated[int, Path(ge=0, lt=2**31)],
     version: VersionNumber = None,
 ) -> Response:
-    """Draw an example. Versions never change, so that a picture of a stated one may be kept for ever."""
+    """Return the image of an example. Versions never change, so browsers may cache images of an explicit version for a year."""
     examples = Examples(context.settings.benchmarks_dir, catalog.find_version(session, name, version))
-    kept = "public, max-age=31536000, immutable" if version is not None else "no-cache"
-    picture = png.encode(examples.picture(part, index))
-    return Response(picture, media_type="image/png", headers={"Cache-Control": kept})
+    cache_control = "public, max-age=31536000, immutable" if version is not None else "no-cache"
+    image = png.encode(examples.image(part, index))
+    return Response(image, media_type="image/png", headers={"Cache-Control": cache_control})

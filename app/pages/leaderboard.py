@@ -1,4 +1,4 @@
-"""Leaderboards, and their news."""
+"""Leaderboard pages and their Atom feeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.leaderboard.entries import list_entries
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
-from app.pages.content.sorting import Arrangement, Column, Order
+from app.pages.content.sorting import Column, LeaderboardQuery, Order
 from app.pages.content.templates import render
 from app.pages.routing import Pages, PublicUrl
 from app.results import comparison, history
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 router = Pages()
 
-ENTRIES = 50
-"""Entries of a leaderboard on one page."""
+PAGE_SIZE = 50
+"""Number of entries on one leaderboard page."""
 
-NEWS = 50
-"""Entries of a feed, the newest ones."""
+FEED_SIZE = 50
+"""Maximum number of entries in a feed, newest first."""
 
 
 @router.page("/benchmarks/{name}")
@@ -48,47 +48,47 @@ def show_benchmark(
     tag: Annotated[str, Query(max_length=100)] = "",
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> str:
-    """Show a leaderboard: all of it, or what is asked for, sorted by a column."""
-    found = catalog.find_version(session, name, version)
-    entries = list_entries(session, found)
-    arrangement = Arrangement(sort, order, q, tag, version, after)
-    wanted = arrangement.of(entries)
-    board = leaderboard_view(session, found, after=after, limit=ENTRIES, entries=wanted)
-    leads = after == 0 and wanted[:2] == entries[:2]
-    top = board.rows if leads else leaderboard_view(session, found, limit=2, entries=entries).rows
-    tags = dict(sorted(Counter(tag for entry in entries for tag in entry.known.tags).items()))
+    """Show a leaderboard, filtered and sorted as the query parameters say."""
+    benchmark_version = catalog.find_version(session, name, version)
+    entries = list_entries(session, benchmark_version)
+    query = LeaderboardQuery(sort, order, q, tag, version, after)
+    selected = query.select(entries)
+    board = leaderboard_view(session, benchmark_version, after=after, limit=PAGE_SIZE, entries=selected)
+    has_top = after == 0 and selected[:2] == entries[:2]
+    top = board.rows if has_top else leaderboard_view(session, benchmark_version, limit=2, entries=entries).rows
+    tags = dict(sorted(Counter(tag for entry in entries for tag in entry.identity.tags).items()))
     return render(
         "benchmark.html",
-        benchmark=benchmark_view(session, found, entries),
+        benchmark=benchmark_view(session, benchmark_version, entries),
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
         verdict=verdict(top),
         gaps=_gaps(session, entries),
-        groups=groups(entries) if board.rows and arrangement.is_ranking else {},
+        groups=groups(entries) if board.rows and query.is_ranking else {},
         tags=tags,
-        tagged={tag: arrangement.address(tag=tag) for tag in tags},
-        wanted=len(wanted),
-        shown=arrangement,
-        page=ENTRIES,
+        tag_urls={tag: query.url(tag=tag) for tag in tags},
+        selected=len(selected),
+        query=query,
+        page_size=PAGE_SIZE,
         public_url=public_url,
     )
 
 
 def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
-    """Return how far the `rivals` of the first entry are below it."""
+    """Return the LDS differences between the first entry and each of its `rivals`."""
     others = rivals(entries)
     if not others:
         return []
-    pairs = comparison.compare_first(session, [entry.evaluation_id for entry in (entries[0], *others)])
-    return [(rival.known, pair) for rival, pair in zip(others, pairs, strict=True)]
+    pairs = comparison.compare_with_first(session, [entry.evaluation_id for entry in (entries[0], *others)])
+    return [(rival.identity, pair) for rival, pair in zip(others, pairs, strict=True)]
 
 
 @router.page("/benchmarks/{name}/feed.atom")
 def show_feed(session: ReadSession, public_url: PublicUrl, name: str) -> Response:
-    """List the newest entries of a leaderboard for feed readers."""
-    found = catalog.find_version(session, name)
-    entries = sorted(list_entries(session, found), key=lambda entry: entry.created_at, reverse=True)
-    rows = leaderboard_view(session, found, limit=NEWS, entries=entries).rows
-    benchmark = benchmark_view(session, found, entries)
-    changed = history.changed(session, [row.id for row in rows])
-    return Response(atom(benchmark, rows, changed, found.created_at, public_url), media_type="application/atom+xml")
+    """Return the newest entries of a leaderboard as an Atom feed."""
+    benchmark_version = catalog.find_version(session, name)
+    entries = sorted(list_entries(session, benchmark_version), key=lambda entry: entry.created_at, reverse=True)
+    rows = leaderboard_view(session, benchmark_version, limit=FEED_SIZE, entries=entries).rows
+    benchmark = benchmark_view(session, benchmark_version, entries)
+    changed = history.last_changed(session, [row.id for row in rows])
+    return Response(atom(benchmark, rows, changed, benchmark_version.created_at, public_url), media_type="application/atom+xml")

@@ -1,4 +1,4 @@
-"""What owners do to their submissions on the pages: tell of them, choose who sees them, pin them, take them back."""
+"""Editing, pinning and withdrawing one's own submissions on the account page."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def edit_own(
     description: Annotated[Description | None, Form()] = None,
     tags: Annotated[str | None, Form(pattern=r"^([a-z0-9][a-z0-9-]{0,31}( |$)){0,8}$")] = None,
 ) -> Response:
-    """Change what is told of a submission of one's own, who sees it, or whether it is the one listed; the rest stays."""
-    submission = editing.owned(session, submission_id, sender)
+    """Change the visibility, pin, description or tags of one's own submission; absent fields stay unchanged."""
+    submission = editing.find_owned(session, submission_id, sender)
     changes = {
         "visibility": visibility and visibility.value,
         "pinned": pinned,
         "description": description,
         "tags": None if tags is None else tags.split(),
     }
-    wanted = {name: value for name, value in changes.items() if value is not None}
-    editing.edit(session, submission, wanted)
-    audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
+    given = {name: value for name, value in changes.items() if value is not None}
+    editing.edit(session, submission, given)
+    audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **given)
     return RedirectResponse(BACK, SEE_OTHER)
 
 
 @router.get("/account/submissions/{submission_id}/withdraw")
 def ask_before_withdrawal(visitor: SignedInUser, form: FormToken, session: ReadSession, submission_id: str) -> Response:
-    """Ask whether a submission of one's own is really to be taken back."""
+    """Show the confirmation page for withdrawing one's own submission."""
     if visitor is None:
         return RedirectResponse("/sign-in", SEE_OTHER)
-    submission = editing.owned(session, submission_id, visitor)
+    submission = editing.find_owned(session, submission_id, visitor)
     return HTMLResponse(
         render("withdraw.html", submission=submission_views.submission_view(session, submission, visitor), form=form)
     )
@@ -62,6 +62,6 @@ def ask_before_withdrawal(visitor: SignedInUser, form: FormToken, session: ReadS
 
 @router.post("/account/submissions/{submission_id}/withdraw")
 def withdraw_own(sender: FormUser, actor: FormActor, context: ContextDep, submission_id: str) -> Response:
-    """Take a submission of one's own back."""
+    """Withdraw one's own submission and delete its file."""
     withdraw_and_delete(context.database, context.storage, submission_id, sender, actor)
     return RedirectResponse(BACK, SEE_OTHER)

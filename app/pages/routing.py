@@ -1,4 +1,4 @@
-"""How pages are added: for GET, as HTML, delivered in as few bytes as can be, and not to the description of the API."""
+"""Routers for pages: GET, HTML, conditional and compressed responses, absent from the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from fastapi import Request
     from starlette.responses import Response
 
-    Make = TypeVar("Make", bound=Callable[..., Any])
+    Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class _Page(APIRoute):
-    """A page, delivered by `deliver`."""
+    """A route whose responses pass through `deliver`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        make = super().get_route_handler()
+        """Return the handler of the route, wrapped in `deliver`."""
+        handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            return await deliver(request, await make(request))
+            return await deliver(request, await handle(request))
 
         return answer
 
 
 class Pages(APIRouter):
-    """A room of the site: some pages that belong together."""
+    """A router for related pages."""
 
     def __init__(self) -> None:
         super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=_Page)
 
-    def page(self, path: str) -> Callable[[Make], Make]:
-        """Decorate the function that makes the page at an address."""
+    def page(self, path: str) -> Callable[[Handler], Handler]:
+        """Register the decorated function as the handler of GET requests for a path."""
         return self.get(path)
 
 
@@ -49,4 +49,4 @@ def _public_url(context: ContextDep) -> str:
 
 
 PublicUrl = Annotated[str, Depends(_public_url)]
-"""The address of the site, as people elsewhere write it."""
+"""The public address of the site, from the settings."""

@@ -1,4 +1,4 @@
-"""The site: its pages, their files, their errors, and the headers that protect them."""
+"""The web site: registers pages, static files, sessions and security headers with the application."""
 
 from __future__ import annotations
 
@@ -16,31 +16,36 @@ from app.pages import (
     images,
     leaderboard,
     own_submissions,
-    problem_pages,
     submissions,
     submit,
 )
+from app.pages.content.templates import render
 from app.pages.static_files import Assets
 from app.web import sessions
 from app.web.dependencies import count_request
 from app.web.oauth import Providers
-from app.web.security_headers import Protection
+from app.web.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from app.results.schemas import ProblemView
     from app.settings import Settings
 
-ROOMS = (home, guide, leaderboard, badges, benchmark, submit, submissions, compare, images, account, own_submissions)
-"""The modules that have pages."""
+PAGE_MODULES = (home, guide, leaderboard, badges, benchmark, submit, submissions, compare, images, account, own_submissions)
+"""The modules that define pages, each with a ``router``."""
+
+
+def problem_page(problem: ProblemView, path: str) -> str:
+    """Return the HTML page of a problem that a request for a path caused."""
+    return render("problem.html", problem=problem, path=path)
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Add the site; the API must be there already."""
+    """Add the site to an application that already has the API."""
     app.state.providers = Providers(settings)
-    for room in ROOMS:
-        app.include_router(room.router, dependencies=[Depends(count_request)])
+    for module in PAGE_MODULES:
+        app.include_router(module.router, dependencies=[Depends(count_request)])
     sessions.install(app, settings)
     app.mount("/static", Assets(), name="static")
-    problem_pages.install(app)
-    app.add_middleware(Protection)
+    app.add_middleware(SecurityHeaders)

@@ -1,4 +1,4 @@
-"""The files that pages load: our own few and the vendored libraries, each asked for under its hash."""
+"""Static files of the pages, own and vendored; pages load each under an address that contains its hash."""
 
 from __future__ import annotations
 
@@ -29,62 +29,62 @@ VENDOR = "vendor"
 
 @cache
 def integrities() -> dict[str, str]:
-    """Return the subresource integrity of every file that a page may load, by its path under ``static/``.
+    """Return the subresource integrity of every static file, by its path under ``static/``.
 
-    Those of vendored files are the ones written down when they were taken, so that a browser refuses altered ones.
+    Vendored files use the values recorded in ``vendor.json``, so that a browser rejects a file changed since then.
     """
-    taken = json.loads((FOLDER / VENDOR / "vendor.json").read_text())
-    found = {f"{VENDOR}/{path}": str(value) for package in taken for path, value in package["files"].items()}
+    packages = json.loads((FOLDER / VENDOR / "vendor.json").read_text())
+    vendored = {f"{VENDOR}/{path}": str(value) for package in packages for path, value in package["files"].items()}
     own = [path for path in FOLDER.rglob("*") if path.is_file() and FOLDER / VENDOR not in path.parents]
-    return found | {path.relative_to(FOLDER).as_posix(): integrity(path.read_bytes()) for path in own}
+    return vendored | {path.relative_to(FOLDER).as_posix(): integrity(path.read_bytes()) for path in own}
 
 
 def integrity(content: bytes) -> str:
-    """Return the hash of a file as ``integrity`` attributes write it."""
+    """Return the SHA-384 of a file in the form of an HTML ``integrity`` attribute."""
     return f"sha384-{b64encode(sha384(content).digest()).decode()}"
 
 
-def _tag(path: str) -> str:
-    """Return what in an address changes with the content."""
+def _content_hash(path: str) -> str:
+    """Return the 12 hexadecimal digits that a file's address carries; they change with its content."""
     return sha384(integrities()[path].encode()).hexdigest()[:12]
 
 
 def url(path: str) -> str:
-    """Return the address of a file."""
-    return f"/static/{path}?v={_tag(path)}"
+    """Return the address of a file, with its content hash."""
+    return f"/static/{path}?v={_content_hash(path)}"
 
 
 def script(path: str) -> Markup:
-    """Return the element that loads a script after the page was read."""
+    """Return the ``script`` element for a file; browsers run the script after parsing the page."""
     return Markup('<script src="{}" integrity="{}" defer></script>').format(url(path), integrities()[path])
 
 
 def stylesheet(path: str) -> Markup:
-    """Return the element that loads a style sheet."""
+    """Return the ``link`` element for a style sheet."""
     return Markup('<link rel="stylesheet" href="{}" integrity="{}">').format(url(path), integrities()[path])
 
 
 @cache
 def _compressed(path: str) -> bytes:
-    """Return a file as gzip: made when it is first asked for, and held, less than a megabyte in all."""
+    """Return a file compressed with gzip. The cache holds less than a megabyte for all files."""
     return gzip.compress(Path(path).read_bytes(), mtime=0)
 
 
 class Assets(StaticFiles):
-    """Serves the files; asked for under their present hash they may be kept for ever, otherwise not without asking."""
+    """Serves static files; an address with the current hash may be cached for a year, others are revalidated."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Answer with a file, compressed where that is welcome: all are text."""
+        """Return a file, compressed if the client accepts gzip: all files are text."""
         response = await super().get_response(path, scope)
         response.headers.add_vary_header("Accept-Encoding")
-        asked = Headers(scope=scope)
-        if not isinstance(response, FileResponse) or "range" in asked or not accepts_gzip(asked):
+        request_headers = Headers(scope=scope)
+        if not isinstance(response, FileResponse) or "range" in request_headers or not accepts_gzip(request_headers):
             return response
         body = await run_in_threadpool(_compressed, str(response.path))
         headers = {
             name: value for name, value in response.headers.items() if name not in ("accept-ranges", "content-length")
         }
-        # Weak: the same file in other bytes.
+        # A weak validator: the body has the same content but other bytes than the uncompressed file.
         return Response(body, headers=headers | {"etag": f"W/{headers['etag']}", "content-encoding": "gzip"})
 
     def __init__(self) -> None:
@@ -93,9 +93,9 @@ class Assets(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """Answer with a file, or that it has not changed."""
+        """Return a file, or 304 if the client's copy is current, with its Cache-Control header."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         path = Path(full_path).relative_to(FOLDER.resolve()).as_posix()
-        kept = path in integrities() and scope["query_string"] == f"v={_tag(path)}".encode()
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-cache"
+        immutable = path in integrities() and scope["query_string"] == f"v={_content_hash(path)}".encode()
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if immutable else "no-cache"
         return response

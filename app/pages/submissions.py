@@ -1,4 +1,4 @@
-"""Submissions, one page each."""
+"""The page of a submission, and the part of it that the browser polls until the result is final."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.context import AppContext
 from app.db.models import FINAL, State, Submission
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.pages.content import citations
-from app.pages.content.charts import by_class, histogram
+from app.pages.content.charts import class_means, histogram
 from app.pages.content.targets import targets
 from app.pages.content.templates import render
 from app.pages.routing import Pages, PublicUrl
@@ -26,10 +26,10 @@ from app.web.sessions import SignedInUser
 
 router = Pages()
 
-OTHERS = 20
-"""Entries that the page offers to compare with, the first ones; the page of comparisons has all."""
+MAX_OTHERS = 20
+"""Maximum number of entries offered for comparison, best first; the comparison page offers all entries."""
 
-WhichTarget = Annotated[int | None, Query(ge=0, lt=2**31)]
+TargetIndex = Annotated[int | None, Query(ge=0, lt=2**31)]
 
 
 @router.page("/submissions/{submission_id}")
@@ -39,11 +39,11 @@ def show_submission(
     visitor: SignedInUser,
     public_url: PublicUrl,
     submission_id: str,
-    target: WhichTarget = None,
+    target: TargetIndex = None,
 ) -> str:
-    """Show a submission and what became of it; until that is final, the page asks for its state."""
-    found = visibility.find_submission(session, submission_id, visitor)
-    page = _page(session, context, found, visitor, public_url, target)
+    """Show a submission; the page polls `show_state` until the state is final."""
+    submission = visibility.find_submission(session, submission_id, visitor)
+    page = _page_values(session, context, submission, visitor, public_url, target)
     return render("submission.html", **page, polled=False)
 
 
@@ -56,53 +56,53 @@ def show_state(
     submission_id: str,
     seen: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    """Answer a page that asks for the state: nothing while it is the one `seen`, and in the end the result with it."""
-    found = visibility.find_submission(session, submission_id, visitor)
-    if seen == _mark(*submission_views.progress(session, found)):
+    """Answer a polling page: 204 while the state mark equals `seen`, else the new state, with the result once final."""
+    submission = visibility.find_submission(session, submission_id, visitor)
+    if seen == _state_mark(*submission_views.progress(session, submission)):
         return Response(status_code=204)
-    page = _page(session, context, found, visitor, public_url, None)
+    page = _page_values(session, context, submission, visitor, public_url, None)
     return HTMLResponse(render("submission_live.html", **page, polled=True))
 
 
-def _mark(state: str, place: int | None) -> str:
-    """Return what changes with everything that a waiting page shows."""
-    return state if place is None else f"{state}-{place}"
+def _state_mark(state: str, queue_position: int | None) -> str:
+    """Return a text that changes whenever the state or the queue position changes."""
+    return state if queue_position is None else f"{state}-{queue_position}"
 
 
-def _page(
+def _page_values(
     session: Session,
     context: AppContext,
-    found: Submission,
+    submission: Submission,
     visitor: Account | None,
     public_url: str,
     target: int | None,
 ) -> dict[str, Any]:
-    """Return all that the templates of a submission are given."""
-    view = submission_views.submission_view(session, found, visitor)
+    """Return the values for the templates of a submission."""
+    view = submission_views.submission_view(session, submission, visitor)
     version = catalog.find_version(session, view.benchmark.name, view.benchmark.version)
     benchmark = benchmark_view(session, version)
     page = {
         "submission": view,
         "benchmark": benchmark,
         "final": State(view.state) in FINAL,
-        "mark": _mark(view.state, view.queue.position if view.queue else None),
-        "usual_seconds": current_evaluation.usual_seconds(session),
-        "own": visibility.owns(visitor, found),
+        "mark": _state_mark(view.state, view.queue.position if view.queue else None),
+        "usual_seconds": current_evaluation.mean_seconds(session),
+        "own": visibility.owns(visitor, submission),
         "public_url": public_url,
         "result": None,
     }
     numbers = view.hidden or view.public
     if view.public is None or numbers is None:
         return page
-    evaluation = current_evaluation.current_evaluation(session, found)
-    rho_N = submission_views.public_per_target(session, found)
+    evaluation = current_evaluation.current_evaluation(session, submission)
+    rho_N = submission_views.public_per_target(session, submission)
     examples = Examples(context.settings.benchmarks_dir, version)
     address = f"{public_url}{view.links['page']}"
     page["result"] = {
         "bins": histogram(rho_N),
-        "classes": by_class(rho_N, [examples.label("target", j) for j in range(rho_N.size)]),
+        "classes": class_means(rho_N, [examples.label("target", j) for j in range(rho_N.size)]),
         "targets": targets(session, evaluation, examples, rho_N, target),
-        "others": [row for row in leaderboard_view(session, version, limit=OTHERS).rows if row.id != view.id],
+        "others": [row for row in leaderboard_view(session, version, limit=MAX_OTHERS).rows if row.id != view.id],
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),
         "address": address,
         "bibtex": citations.bibtex(view, benchmark, numbers, address),

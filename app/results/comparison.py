@@ -37,45 +37,45 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
     ProblemError
         They belong to different versions, or one of them is not scored.
     """
-    return ComparisonView(a=a.id, b=b.id, **_paired(*_alike(session, [a, b])))
+    return ComparisonView(a=a.id, b=b.id, **_compare_pair(*_comparable_evaluations(session, [a, b])))
 
 
 def compare_all(session: Session, submissions: Sequence[Submission]) -> list[PairView]:
     """Compare every two of some submissions, in their order; errors are those of `compare`."""
-    sides = zip(submissions, _alike(session, submissions), strict=True)
+    sides = zip(submissions, _comparable_evaluations(session, submissions), strict=True)
     return [
-        PairView(a=a.id, b=b.id, **_paired(of_a, of_b), wins=_wins(of_a, of_b))
+        PairView(a=a.id, b=b.id, **_compare_pair(of_a, of_b), wins=_wins(of_a, of_b))
         for (a, of_a), (b, of_b) in combinations(sides, 2)
     ]
 
 
-def compare_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
+def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
     """Compare the first of some finished evaluations against one version with each of the others, which takes few queries."""
     arrays = selectinload(Evaluation.measurements).undefer("*")
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
     first, *others = (found[number] for number in evaluation_ids)
     return [
-        PairView(a=first.submission_id, b=it.submission_id, **_paired(first, it), wins=_wins(first, it))
+        PairView(a=first.submission_id, b=it.submission_id, **_compare_pair(first, it), wins=_wins(first, it))
         for it in others
     ]
 
 
-def _alike(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
+def _comparable_evaluations(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
     """Return the evaluations that are shown of some submissions, if they are by one scorer and against one version."""
     evaluations = [current_evaluation(session, submission) for submission in submissions]
     if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
         names = [f"{it.version.benchmark.name} version {it.version.version}" for it in evaluations]
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "compare.different",
             expected="submissions to the same version of a benchmark",
             got=" and ".join(names),
-            hint="Compare those of one version, or submit the files to the same one.",
+            hint="Compare submissions to one version, or submit the files to the same version.",
         )
     return evaluations
 
 
-def _paired(a: Evaluation, b: Evaluation) -> dict[str, Any]:
+def _compare_pair(a: Evaluation, b: Evaluation) -> dict[str, Any]:
     """Return all that may be told of the difference of two evaluations, a minus b, with its 95 % interval."""
     of_a, of_b = a.parts, b.parts
     part: Literal["ranking", "public"] = "ranking" if "ranking" in of_a and "ranking" in of_b else "public"

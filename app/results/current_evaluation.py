@@ -51,14 +51,13 @@ def current_evaluation(session: Session, submission: Submission) -> Evaluation:
     if evaluation is None:
         raise ProblemError(
             "submission.not_scored",
-            expected="a scored submission",
-            got=f"{submission.id}, which is {submission.state}",
-            hint="Wait until its state is 'scored'.",
+            f"{submission.id} is {submission.state}.",
+            "Wait until its state is 'scored'.",
         )
     return evaluation
 
 
-def usual_seconds(session: Session) -> float | None:
+def mean_seconds(session: Session) -> float | None:
     """Return how long the last evaluations took on average; None before the first."""
     last = select(Evaluation.seconds).where(Evaluation.scored_at.is_not(None)).order_by(Evaluation.id.desc()).limit(20)
     return session.scalar(select(func.avg(last.subquery().c.seconds)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Edition:
+class VersionSummary:
     """A version as the history tells it; ``follows`` tells whether files sent to the one before could be scored against it."""
 
     number: int
@@ -38,19 +38,19 @@ class Edition:
 
 
 @dataclass(frozen=True)
-class Move:
+class EntryChange:
     """An entry that is on both boards: where it was, and where it is."""
 
     before: Row
     after: Row
 
 
-def editions(session: Session, version: Version) -> list[Edition]:
+def version_summaries(session: Session, version: Version) -> list[VersionSummary]:
     """Return the versions of a benchmark that are or were current, the newest first."""
     benchmark = version.benchmark
     shown = [known for known in benchmark.versions if known.version <= benchmark.current_version]
     return [
-        Edition(
+        VersionSummary(
             number=known.version,
             published_at=known.created_at,
             subsets=sum(known.manifest["subsets"].values()),
@@ -63,7 +63,7 @@ def editions(session: Session, version: Version) -> list[Edition]:
     ][::-1]
 
 
-def former(version: Version) -> Version | None:
+def previous_version(version: Version) -> Version | None:
     """Return the version before this one."""
     return max(
         (known for known in version.benchmark.versions if known.version < version.version),
@@ -72,13 +72,13 @@ def former(version: Version) -> Version | None:
     )
 
 
-def moves(session: Session, before: Version, after: Version) -> list[Move]:
+def entry_changes(session: Session, before: Version, after: Version) -> list[EntryChange]:
     """Return the entries that are listed on both boards, as visitors see them, in the order of the later one."""
     earlier = {row.id: row for row in leaderboard_view(session, before).rows}
-    return [Move(earlier[row.id], row) for row in leaderboard_view(session, after).rows if row.id in earlier]
+    return [EntryChange(earlier[row.id], row) for row in leaderboard_view(session, after).rows if row.id in earlier]
 
 
-def changed(session: Session, submission_ids: Sequence[str]) -> dict[str, datetime]:
+def last_changed(session: Session, submission_ids: Sequence[str]) -> dict[str, datetime]:
     """Return when each submission last changed: was sent, moved from state to state, scored, or edited."""
     edited = Audit.action == Action.SUBMISSION_EDITED
     moments = union_all(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
 from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
 from app.submissions.schemas import BenchmarkName, StateName
+from ldsboard.problems import PROBLEMS, Problem
 
 
 class Queue(BaseModel):
@@ -26,9 +27,15 @@ class ProblemView(BaseModel):
     status: int
     detail: str
     code: str
-    expected: str
-    got: str
     hint: str
+    expected: str | None = Field(default=None, description="what was required; absent where there is no such pair")
+    got: str | None = Field(default=None, description="what was found instead")
+
+    @classmethod
+    def of(cls, problem: Problem, status: int | None = None) -> Self:
+        """Return the problem object of a problem; by default with the HTTP status of its code."""
+        status = PROBLEMS[problem.code].status if status is None else status
+        return cls(type=f"urn:ldsboard:problem:{problem.code}", status=status, **problem.as_dict())
 
 
 class SubmissionView(BaseModel):

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from app.db.models import Kind, State, Submission
-from app.errors import STATUS
 from app.leaderboard.attempts import count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers
-from app.results.current_evaluation import current_evaluation, current_evaluations, usual_seconds
+from app.results.current_evaluation import current_evaluation, current_evaluations, mean_seconds
 from app.results.schemas import ProblemView, Queue, SubmissionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
-from app.submissions.visibility import known_identity, knows, visible_cost
+from app.submissions.visibility import visible_identity, may_know_owner, visible_cost
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
@@ -43,12 +42,7 @@ class Progress(NamedTuple):
 def progress(session: Session, submission: Submission) -> Progress:
     """Return where a submission stands, with the few small queries that tell it: it is asked again and again."""
     state = State(submission.state)
-    return Progress(state, queue.place(session, submission) if state is State.QUEUED else None)
-
-
-def problem_view(problem: Problem) -> ProblemView:
-    """Return a problem as the object that leaves the server."""
-    return ProblemView(type=f"urn:ldsboard:problem:{problem.code}", status=STATUS[problem.code], **problem.as_dict())
+    return Progress(state, queue.position(session, submission) if state is State.QUEUED else None)
 
 
 def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
@@ -86,7 +80,7 @@ def _view(
         rank = (evaluation.rank_low, evaluation.rank_high)
     name = version.benchmark.name
     judged = ranking or public
-    known = known_identity(session, submission, viewer, origin)
+    known = visible_identity(session, submission, viewer, origin)
     return SubmissionView(
         id=submission.id,
         state=State(submission.state).value,
@@ -101,13 +95,13 @@ def _view(
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
         created_at=submission.created_at,
-        attempts=attempts(version, submission.user_id) if knows(viewer, submission) else None,
+        attempts=attempts(version, submission.user_id) if may_know_owner(viewer, submission) else None,
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
         warnings=judged.warnings if judged else [],
-        error=problem_view(Problem.from_dict(submission.error)) if submission.error else None,
-        cost=visible_cost(submission.cost, named=knows(viewer, submission)),
+        error=ProblemView.of(Problem.from_dict(submission.error)) if submission.error else None,
+        cost=visible_cost(submission.cost, named=may_know_owner(viewer, submission)),
         provenance=known.provenance,
         file_sha256=known.file_sha256,
         scorer_version=None if evaluation is None else evaluation.scorer_version,
@@ -142,5 +136,5 @@ def _queue(session: Session, submission: Submission) -> Queue | None:
     place = progress(session, submission).place
     if place is None:
         return None
-    usual = usual_seconds(session)
+    usual = mean_seconds(session)
     return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))

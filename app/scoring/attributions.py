@@ -1,4 +1,4 @@
-"""What scored files say of single targets: kept when a file is scored, and read for its page.
+"""Attributions of single targets: saved when a file is scored, loaded for the submission's page.
 
 Legend: M public subsets, N targets, k examples at each end.
 """
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from app.scoring.sandbox.attributions import Attributions
 
 
-class Scores(NamedTuple):
-    """What a file says of one target.
+class TargetAttribution(NamedTuple):
+    """The extreme scores and the predictions of one target.
 
     Attributes
     ----------
-    proponents, opponents
-        The k training examples with the highest scores, the highest first, and with the lowest, the lowest first; each with its
-        score.
+    proponents
+        (training example, score) of the k highest scores, the highest first.
+    opponents
+        (training example, score) of the k lowest scores, the lowest first.
     predictions_M
         Sums of scores over the public subsets, float64.
     """
@@ -39,8 +40,8 @@ class Scores(NamedTuple):
     predictions_M: NDArray[np.float64]
 
 
-def keep(session: Session, evaluation_id: int, found: Attributions) -> None:
-    """Write down what a scoring process found."""
+def save(session: Session, evaluation_id: int, found: Attributions) -> None:
+    """Save the attributions that a scoring process returned, one row per target."""
     examples = np.concatenate([found.proponents_tk, found.opponents_tk], axis=1)
     scores = np.concatenate([found.proponent_scores_tk, found.opponent_scores_tk], axis=1)
     for i, target in enumerate(found.targets_t):
@@ -56,14 +57,17 @@ def keep(session: Session, evaluation_id: int, found: Attributions) -> None:
     session.flush()
 
 
-def targets(session: Session, evaluation: Evaluation) -> list[int]:
-    """Return the targets of which something was kept, rising; none of what was scored before that was done."""
+def saved_targets(session: Session, evaluation: Evaluation) -> list[int]:
+    """Return the targets with saved attributions, in ascending order.
+
+    The list is empty for evaluations that were made before attributions were saved.
+    """
     query = select(Attribution.target).where(Attribution.evaluation_id == evaluation.id).order_by(Attribution.target)
     return list(session.scalars(query))
 
 
-def of(session: Session, evaluation: Evaluation, target: int) -> Scores | None:
-    """Return what was kept of a target, if anything was."""
+def load(session: Session, evaluation: Evaluation, target: int) -> TargetAttribution | None:
+    """Return the saved attribution of a target, or None."""
     row = session.get(Attribution, (evaluation.id, target))
     if row is None:
         return None
@@ -71,9 +75,9 @@ def of(session: Session, evaluation: Evaluation, target: int) -> Scores | None:
     scores = np.frombuffer(row.scores, dtype="<f8")
     pairs = list(zip(examples.tolist(), scores.tolist(), strict=True))
     k = len(pairs) // 2
-    return Scores(pairs[:k], pairs[k:], np.frombuffer(row.predictions, dtype="<f8"))
+    return TargetAttribution(pairs[:k], pairs[k:], np.frombuffer(row.predictions, dtype="<f8"))
 
 
-def typical(rho_N: NDArray[np.float64], among: Iterable[int]) -> int | None:
-    """Return which of some targets has the correlation closest to the mean of all; the first of equal ones."""
+def typical_target(rho_N: NDArray[np.float64], among: Iterable[int]) -> int | None:
+    """Return the target in `among` whose rho is closest to the mean over all targets; the first of equally close targets."""
     return min(among, key=lambda target: abs(rho_N[target] - rho_N.mean()), default=None)

@@ -1,4 +1,4 @@
-"""Evaluations: taken from the queue, scored in a scoring process, and written down with everything that follows from them."""
+"""The evaluator: claims evaluations, has them scored in a scoring process, and saves results, rejections and failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission
 from app.scoring import attributions, queue, rescoring
-from app.submissions.files import discard_unreferenced, release_file
+from app.submissions.files import delete_unreferenced, release_file
 from app.submissions.lifecycle import move
 from ldsboard.problems import Problem, ProblemError
 
@@ -22,21 +22,24 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
-    from app.scoring.sandbox.scorer import Scored, Scorer
+    from app.scoring.sandbox.scorer import PartResult, Scorer
     from app.submissions.storage import Storage
 
 log = structlog.get_logger()
 
 
 class Evaluator:
-    """Does evaluations, one call at a time, safe to repeat: a result is written once, whatever was killed before.
+    """Runs evaluations, one per call. Repeating an evaluation after a crash is safe, because its result is saved at most once.
 
     Parameters
     ----------
     retry_seconds
         How long an evaluation waits after its first failure.
 
-    ``running`` are the ids of the evaluations that are being done.
+    Attributes
+    ----------
+    running
+        Ids of the evaluations that are running in this process.
     """
 
     def __init__(
@@ -49,31 +52,31 @@ class Evaluator:
         self._retry_seconds = retry_seconds
         self.running: set[int] = set()
 
-    def work(self) -> bool:
-        """Take the next evaluation that waits and do it; tell whether there was one."""
+    def evaluate_next(self) -> bool:
+        """Claim and run the next evaluation; return False if the queue is empty."""
         with self._database.write() as session:
             evaluation_id = queue.claim(session)
             if evaluation_id is not None:
-                self.running.add(evaluation_id)  # before others can see that it is taken
+                self.running.add(evaluation_id)  # before the commit, or recovery could requeue the claimed evaluation
         if evaluation_id is None:
             return False
         try:
             self.evaluate(evaluation_id)
         except Exception:
-            # Not even the failure could be written: back to the queue, so that no submission is stuck.
+            # Saving the failure failed too, for instance because the database was locked.
             with self._database.write() as session:
-                queue.put_back(session, evaluation_id, "the outcome could not be written")
+                queue.requeue(session, evaluation_id, "requeued: the outcome could not be saved")
             raise
         finally:
             self.running.discard(evaluation_id)
         return True
 
     def evaluate(self, evaluation_id: int) -> None:
-        """Score one claimed evaluation and write what came of it."""
+        """Score one claimed evaluation and save its result, rejection or failure."""
         with self._database.read() as session:
             evaluation = session.get_one(Evaluation, evaluation_id)
             submission, version, claim = evaluation.submission, evaluation.version, _Claim.of(evaluation)
-            first = submission.state != State.SCORED
+            is_first = submission.state != State.SCORED
             folder = version_folder(self._benchmarks, version.benchmark.name, version.version)
             scores = self._storage.path(str(submission.file_sha256))
             parts = ["public", "ranking"] if submission.kind == Kind.RANKED else ["public"]
@@ -81,14 +84,14 @@ class Evaluator:
         try:
             scored = self._scorer.score(folder, scores, parts)
             with self._database.write() as session:
-                _write(session, claim, scored, time.perf_counter() - started)
+                _save_result(session, claim, scored, time.perf_counter() - started)
         except ProblemError as error:
-            if first:
+            if is_first:
                 self._reject(submission.id, error.problem)
             else:
-                self._fail(claim, error)  # it was taken before: that it cannot be scored now is ours to look into
+                self._fail(claim, error)  # the file was scored before, so the server is at fault
             return
-        except Exception as error:  # noqa: BLE001 -- whatever it was, it is ours: noted, logged and tried again
+        except Exception as error:  # noqa: BLE001 -- any other error is a server error: saved, logged and retried
             self._fail(claim, error)
             return
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
@@ -101,37 +104,38 @@ class Evaluator:
                 return
             orphan = release_file(session, session.get_one(Submission, submission_id))
         if orphan is not None:
-            # After the commit, so that a kill loses no file that is still referred to; in a transaction of its own, so that
-            # nobody takes up the same content meanwhile.
+            # After the commit, so that a kill in between cannot delete a file that a row still refers to; in a transaction, so
+            # that no other submission can start to refer to the same content meanwhile.
             with self._database.write() as session:
-                discard_unreferenced(session, self._storage, [orphan])
+                delete_unreferenced(session, self._storage, [orphan])
         log.info("submission.rejected", submission=submission_id, code=problem.code)
 
     def _fail(self, claim: _Claim, error: Exception) -> None:
         problem = Problem(
             "internal.failed",
-            expected="a result",
-            got=type(error).__name__,
-            hint="Send the file again later; a failure of ours costs no quota.",
+            f"The evaluation failed with {type(error).__name__}.",
+            "Send the file again later; a failed evaluation does not count.",
         )
         with self._database.write() as session:
-            evaluation = claim.held(session)
+            evaluation = claim.held_evaluation(session)
             if evaluation is None:
                 return
             submission_id, detail = evaluation.submission_id, repr(error)[:500]
-            again = queue.postpone(evaluation, self._retry_seconds)
+            will_retry = queue.record_failure(evaluation, self._retry_seconds)
             failures = evaluation.failures
-            if again:
+            if will_retry:
                 move(session, submission_id, State.SCORING, State.QUEUED, detail=detail)
             else:
                 move(session, submission_id, State.SCORING, State.FAILED, detail=detail, error=problem.as_dict())
         log.error("submission.failed", submission=submission_id, failures=failures, exc_info=error)
-        if not again:
-            log.critical("alert", about="an evaluation was given up", submission=submission_id, evaluation=claim.id)
+        if not will_retry:
+            log.critical(
+                "alert", about="an evaluation failed permanently", submission=submission_id, evaluation=claim.id
+            )
 
 
 class _Claim(NamedTuple):
-    """What was taken from the queue. Ids of deleted rows come again: whose it is and when it was taken tell it from another."""
+    """A claim of an evaluation. SQLite reuses row ids, so submission id and claim time are compared too."""
 
     id: int
     submission_id: str
@@ -139,23 +143,23 @@ class _Claim(NamedTuple):
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
-        """Return the claim to an evaluation."""
+        """Return the present claim of an evaluation."""
         return cls(evaluation.id, evaluation.submission_id, evaluation.claimed_at)
 
-    def held(self, session: Session) -> Evaluation | None:
-        """Return the evaluation, unless it is written, withdrawn or taken from us meanwhile."""
+    def held_evaluation(self, session: Session) -> Evaluation | None:
+        """Return the evaluation; None if it was scored, withdrawn or requeued since it was claimed."""
         found = session.get(Evaluation, self.id)
         if found is None or found.scored_at is not None or found.claimed_at is None or _Claim.of(found) != self:
             return None
         return found
 
 
-def _write(session: Session, claim: _Claim, scored: dict[str, Scored], seconds: float) -> None:
-    evaluation = claim.held(session)
+def _save_result(session: Session, claim: _Claim, scored: dict[str, PartResult], seconds: float) -> None:
+    evaluation = claim.held_evaluation(session)
     if evaluation is None:
         return
-    first = move(session, evaluation.submission_id, State.SCORING, State.SCORED)
-    if not first and evaluation.submission.state != State.SCORED:
+    is_first = move(session, evaluation.submission_id, State.SCORING, State.SCORED)
+    if not is_first and evaluation.submission.state != State.SCORED:
         return
     evaluation.scored_at = now()
     evaluation.seconds = seconds
@@ -170,8 +174,8 @@ def _write(session: Session, claim: _Claim, scored: dict[str, Scored], seconds: 
             )
         )
     session.flush()
-    if (kept := scored["public"].attributions) is not None:
-        attributions.keep(session, evaluation.id, kept)
+    if (found := scored["public"].attributions) is not None:
+        attributions.save(session, evaluation.id, found)
     rescoring.queue_newer_versions(session, evaluation)
-    if evaluation.submission.kind == Kind.RANKED or not first:
+    if evaluation.submission.kind == Kind.RANKED or not is_first:
         rescoring.update_board(session, evaluation.version)

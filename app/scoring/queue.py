@@ -1,8 +1,8 @@
-"""The queue of evaluations: which comes next, and what becomes of one that failed.
+"""The queue of evaluations: claiming, requeueing and retrying.
 
-People wait for the first evaluation of a submission, whose state shows where it is. They take turns: next is one of whoever was
-served least recently, of theirs a ranked one before practice, and the oldest first. Evaluations of submissions that are scored
-already, against a new version or by a new scorer, come after all of those.
+Users take turns for the first evaluation of their submissions: `claim` picks the user who was served least recently, then that
+user's ranked submissions before practice submissions, then the oldest. Rescorings (evaluations of scored submissions against a
+new version or by a new scorer) come after all first evaluations.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 MAX_FAILURES = 4
-"""How often an evaluation is tried that fails by our fault."""
+"""How many times an evaluation is tried when the server fails to score it."""
 
-TURN = func.coalesce(User.served_at, User.created_at)
-"""The smaller, the sooner it is a user's turn; whoever is new comes after those who wait already."""
+LAST_SERVED = func.coalesce(User.served_at, User.created_at)
+"""When a user was last served. A user who was never served counts as served when the account was created, and so comes after
+users who already wait."""
 
-LOST = "nobody worked on it any more"
+ABANDONED = "requeued: no worker was running it"
+"""Detail of the event that requeues an abandoned evaluation."""
 
-SLOWER = 4
-"""How many times longer the wait is after each failure."""
+RETRY_WAIT_FACTOR = 4
+"""Factor by which the wait before a retry grows with each failure."""
 
 
 def claim(session: Session) -> int | None:
-    """Take the next evaluation that waits, and return its id; None if there is none."""
+    """Claim the next evaluation and return its id; None if the queue is empty."""
     evaluation = session.scalar(
         select(Evaluation)
         .join(Submission)
@@ -49,7 +51,9 @@ def claim(session: Session) -> int | None:
             or_(Evaluation.not_before.is_(None), Evaluation.not_before <= now()),
             Submission.state.in_([State.QUEUED, State.SCORED]),
         )
-        .order_by(Submission.state == State.SCORED, TURN, User.id, Submission.kind == Kind.PRACTICE, Evaluation.id)
+        .order_by(
+            Submission.state == State.SCORED, LAST_SERVED, User.id, Submission.kind == Kind.PRACTICE, Evaluation.id
+        )
         .limit(1)
     )
     if evaluation is None:
@@ -61,56 +65,66 @@ def claim(session: Session) -> int | None:
     return evaluation.id
 
 
-def put_back(session: Session, evaluation_id: int, detail: str) -> None:
-    """Let an evaluation that nobody works on any more be taken again."""
+def requeue(session: Session, evaluation_id: int, detail: str) -> None:
+    """Requeue a claimed evaluation; `detail` goes into the event of its submission."""
     evaluation = session.get_one(Evaluation, evaluation_id)
     evaluation.claimed_at = None
     move(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
 
 
-def postpone(evaluation: Evaluation, first_wait: float) -> bool:
-    """Count a failure; tell whether it will be tried again: `first_wait` seconds after the first, and later after each."""
+def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
+    """Count a failure and release the claim; return whether the evaluation will be retried.
+
+    The first retry waits `first_wait` seconds; each further retry waits `RETRY_WAIT_FACTOR` times longer.
+    """
     evaluation.claimed_at = None
     evaluation.failures += 1
-    evaluation.not_before = now() + timedelta(seconds=first_wait * SLOWER ** (evaluation.failures - 1))
+    evaluation.not_before = now() + timedelta(seconds=first_wait * RETRY_WAIT_FACTOR ** (evaluation.failures - 1))
     return evaluation.failures < MAX_FAILURES
 
 
-def recover(session: Session, running: Collection[int] = ()) -> None:
-    """Let everything be taken again that was taken and that nobody works on, `running` being what is worked on."""
-    lost = select(Evaluation.id).where(
+def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
+    """Requeue claimed evaluations that no worker is running.
+
+    Parameters
+    ----------
+    running
+        Ids of the evaluations that a worker is running.
+    """
+    abandoned = select(Evaluation.id).where(
         Evaluation.scored_at.is_(None), Evaluation.claimed_at.is_not(None), Evaluation.id.not_in(running)
     )
-    for evaluation_id in session.scalars(lost).all():
-        put_back(session, evaluation_id, LOST)
-    worked_on = select(Evaluation.submission_id).where(Evaluation.id.in_(running))
-    stuck = select(Submission.id).where(Submission.state == State.SCORING, Submission.id.not_in(worked_on))
+    for evaluation_id in session.scalars(abandoned).all():
+        requeue(session, evaluation_id, ABANDONED)
+    being_scored = select(Evaluation.submission_id).where(Evaluation.id.in_(running))
+    stuck = select(Submission.id).where(Submission.state == State.SCORING, Submission.id.not_in(being_scored))
     for submission_id in session.scalars(stuck).all():
-        move(session, submission_id, State.SCORING, State.QUEUED, detail=LOST)
+        move(session, submission_id, State.SCORING, State.QUEUED, detail=ABANDONED)
 
 
-def place(session: Session, submission: Submission) -> int:
-    """Return how many are taken from the queue until a queued submission is, itself and those being scored among them.
+def position(session: Session, submission: Submission) -> int:
+    """Return the 1-based queue position of a queued submission, counting running evaluations.
 
-    That holds if nobody sends anything more, and is what `claim` does: everybody has a turn before anybody has the next.
+    The position follows the order of `claim`, in which every user has a turn before any user has the next; submissions that
+    arrive later can change the position.
     """
-    own = session.scalar(select(func.min(Evaluation.id)).where(Evaluation.submission_id == submission.id)) or 0
-    before = and_(Submission.kind == submission.kind, Evaluation.id <= own)
+    own_id = session.scalar(select(func.min(Evaluation.id)).where(Evaluation.submission_id == submission.id)) or 0
+    up_to_own = and_(Submission.kind == submission.kind, Evaluation.id <= own_id)
     if submission.kind == Kind.PRACTICE:
-        before = or_(Submission.kind == Kind.RANKED, before)
-    mine = select(func.count()).select_from(Evaluation).join(Submission)
-    mine = mine.where(Submission.user_id == submission.user_id, Submission.state == State.QUEUED, before)
-    turn = session.scalar(mine) or 1
+        up_to_own = or_(Submission.kind == Kind.RANKED, up_to_own)
+    same_user = select(func.count()).select_from(Evaluation).join(Submission)
+    same_user = same_user.where(Submission.user_id == submission.user_id, Submission.state == State.QUEUED, up_to_own)
+    turn = session.scalar(same_user) or 1
     waiting = (
-        select(User.id, TURN, func.count())
+        select(User.id, LAST_SERVED, func.count())
         .join(Submission, Submission.user_id == User.id)
         .where(Submission.state == State.QUEUED)
         .group_by(User.id)
-        .order_by(TURN, User.id)
+        .order_by(LAST_SERVED, User.id)
     )
-    ahead, passed = 0, False
+    ahead, reached_own = 0, False
     for user_id, _, count in session.execute(waiting):
-        passed = passed or user_id == submission.user_id
-        ahead += min(count, turn - passed) if user_id != submission.user_id else turn
+        reached_own = reached_own or user_id == submission.user_id
+        ahead += min(count, turn - reached_own) if user_id != submission.user_id else turn
     scoring = select(func.count()).where(Submission.state == State.SCORING)
     return ahead + (session.scalar(scoring) or 0)

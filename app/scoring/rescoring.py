@@ -1,8 +1,8 @@
-"""Boards that change as a whole: to a new version of a benchmark, or to a new scorer.
+"""Rescoring: moving a whole board to a new version of a benchmark, or to a new scorer.
 
-Everything that was scored is scored again, from the stored files, and only when all of that is done the board shows it: never a
-mixture. A version is compatible with the one before if it has the same examples, targets and output function; otherwise entries
-stay on the old board.
+All scored submissions are evaluated again from their stored files. The board switches only when all these evaluations are done,
+so that it never mixes versions or scorers. Two versions are compatible if they have the same examples, targets and output
+function; entries of an incompatible version stay on the old board.
 """
 
 from __future__ import annotations
@@ -27,70 +27,74 @@ log = structlog.get_logger()
 
 
 def introduce_version(session: Session, version: Version) -> None:
-    """Make a new version the current one: at once, or when what was scored against the one before is scored against it."""
+    """Make a new version the current one.
+
+    If the version is compatible with the current one, the board switches when the ranked submissions are scored against the new
+    version; otherwise it switches at once.
+    """
     benchmark = version.benchmark
     current = next((known for known in benchmark.versions if known.version == benchmark.current_version), version)
     if version.version <= max(current.version, benchmark.next_version or 0):
         return
     if current is version or not are_compatible(current, version):
-        _switch(benchmark, version)
+        _make_current(benchmark, version)
         return
     benchmark.next_version = version.version
-    _add(session, version, _scored(session, current, Kind.RANKED))
+    _queue_evaluations(session, version, _scored_submission_ids(session, current, Kind.RANKED))
     update_board(session, version)
 
 
 def requeue_outdated(session: Session) -> int:
-    """Have everything scored again that the present scorer has not scored, and return how many evaluations wait for that.
+    """Queue rescorings for all results of an outdated scorer version; return the number of rescorings in the queue.
 
-    What failed too often before is tried again.
+    Rescorings whose retries were used up are tried again.
     """
-    for evaluation in session.scalars(_first_ones()):
-        evaluation.scorer_version = result.SCORER_VERSION  # nobody has begun it
+    for evaluation in session.scalars(_outdated_first_evaluations()):
+        evaluation.scorer_version = result.SCORER_VERSION  # not scored yet, so it needs no second evaluation
     for benchmark in session.scalars(select(Benchmark)):
         for version in benchmark.versions:
             if version.scorer_version != result.SCORER_VERSION:
-                _add(session, version, _scored(session, version))
+                _queue_evaluations(session, version, _scored_submission_ids(session, version))
             if version.version == benchmark.current_version:
-                _add_following(session, version, _scored(session, version, Kind.RANKED))
-            for evaluation in session.scalars(_again(version)):
+                _queue_for_newer_versions(session, version, _scored_submission_ids(session, version, Kind.RANKED))
+            for evaluation in session.scalars(_pending_rescorings(version)):
                 evaluation.failures, evaluation.not_before = 0, None
             session.flush()
             update_board(session, version)
-    return sum(_waiting(session, version) for version in session.scalars(select(Version)))
+    return sum(_count_pending_rescorings(session, version) for version in session.scalars(select(Version)))
 
 
 def update_board(session: Session, version: Version) -> None:
-    """Let the boards show a version, or the present scorer on it, if all is there that they need; and rank its entries."""
+    """Switch the board to a version or to the present scorer if no rescoring is pending, and rank the version's entries."""
     benchmark = version.benchmark
-    if not _waiting(session, version):
+    if not _count_pending_rescorings(session, version):
         if version.scorer_version != result.SCORER_VERSION:
             version.scorer_version = result.SCORER_VERSION
             log.info("board.renewed", benchmark=benchmark.name, version=version.version, scorer=result.SCORER_VERSION)
         if benchmark.next_version == version.version:
-            _switch(benchmark, version)
+            _make_current(benchmark, version)
             log.info("board.switched", benchmark=benchmark.name, version=version.version)
         session.flush()
     update_ranks(session, version)
 
 
 def queue_newer_versions(session: Session, evaluation: Evaluation) -> None:
-    """Have what was just scored against a version scored against the one that took its place meanwhile, or will, too."""
+    """Also queue this submission for compatible versions that replaced, or will replace, the version it was scored on."""
     if evaluation.submission.kind == Kind.RANKED:
-        _add_following(session, evaluation.version, [evaluation.submission_id])
+        _queue_for_newer_versions(session, evaluation.version, [evaluation.submission_id])
 
 
-def _add_following(session: Session, version: Version, submission_ids: list[str]) -> None:
-    """Have what was scored against a version scored against those that took its place or will, if they are compatible."""
+def _queue_for_newer_versions(session: Session, version: Version, submission_ids: list[str]) -> None:
+    """Queue submissions for compatible versions that replaced, or will replace, `version`."""
     benchmark = version.benchmark
     for other in benchmark.versions:
         shown = other.version in (benchmark.current_version, benchmark.next_version)
         if shown and other.version > version.version and are_compatible(version, other):
-            _add(session, other, submission_ids)
+            _queue_evaluations(session, other, submission_ids)
 
 
-def _first_ones() -> Select[Evaluation]:
-    """Select the evaluations of what waits to be scored for the first time, by a scorer that is no more."""
+def _outdated_first_evaluations() -> Select[Evaluation]:
+    """Select queued first evaluations for an outdated scorer version."""
     return (
         select(Evaluation)
         .join(Submission, Submission.id == Evaluation.submission_id)
@@ -102,12 +106,12 @@ def _first_ones() -> Select[Evaluation]:
     )
 
 
-def _switch(benchmark: Benchmark, version: Version) -> None:
+def _make_current(benchmark: Benchmark, version: Version) -> None:
     benchmark.current_version, benchmark.next_version = version.version, None
 
 
-def _scored(session: Session, version: Version, *kinds: Kind) -> list[str]:
-    """Return the submissions that were scored against a version, the oldest first."""
+def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> list[str]:
+    """Return the ids of submissions that were scored against a version, the oldest first; of all kinds by default."""
     query = (
         select(Submission.id)
         .join(Evaluation, Evaluation.submission_id == Submission.id)
@@ -123,21 +127,21 @@ def _scored(session: Session, version: Version, *kinds: Kind) -> list[str]:
     return list(session.scalars(query))
 
 
-def _add(session: Session, version: Version, submission_ids: Iterable[str]) -> None:
-    """Have submissions evaluated against a version by the present scorer, unless they are."""
+def _queue_evaluations(session: Session, version: Version, submission_ids: Iterable[str]) -> None:
+    """Queue evaluations against a version by the present scorer, except for submissions that already have such an evaluation."""
     scorer = result.SCORER_VERSION
     known = select(Evaluation.submission_id).where(
         Evaluation.version_id == version.id, Evaluation.scorer_version == scorer
     )
-    there = set(session.scalars(known))
+    existing = set(session.scalars(known))
     for submission_id in submission_ids:
-        if submission_id not in there:
+        if submission_id not in existing:
             session.add(Evaluation(submission_id=submission_id, version_id=version.id, scorer_version=scorer))
     session.flush()
 
 
-def _again(version: Version) -> Select[Evaluation]:
-    """Select the evaluations of what is scored already that a board waits for."""
+def _pending_rescorings(version: Version) -> Select[Evaluation]:
+    """Select unfinished evaluations by the present scorer of submissions that already have a result."""
     return (
         select(Evaluation)
         .join(Submission, Submission.id == Evaluation.submission_id)
@@ -150,5 +154,5 @@ def _again(version: Version) -> Select[Evaluation]:
     )
 
 
-def _waiting(session: Session, version: Version) -> int:
-    return session.scalar(select(func.count()).select_from(_again(version).subquery())) or 0
+def _count_pending_rescorings(session: Session, version: Version) -> int:
+    return session.scalar(select(func.count()).select_from(_pending_rescorings(version).subquery())) or 0

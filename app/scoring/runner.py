@@ -1,4 +1,4 @@
-"""The embedded job runner: threads that take evaluations in turn, and one that tidies up."""
+"""The embedded job runner: worker threads for evaluations, and a thread for periodic recovery."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RECHECK_SECONDS = 5.0
-"""How often a runner looks for work that nobody told it of."""
+"""How often an idle thread looks for jobs without having been notified."""
 
 CHORE_SECONDS = 5.0
-"""How long after a chore it is done again."""
+"""Pause between two runs of the chore."""
 
 STOP_SECONDS = 5.0
-"""How long the end of the server waits for jobs that run."""
+"""How long the shutdown of the server waits for running jobs."""
 
 log = structlog.get_logger()
 
 
 class Runner:
-    """Runs jobs until it is stopped.
+    """Runs jobs in threads until it is stopped.
 
     Parameters
     ----------
     work
-        Takes the next job, if there is one, and does it; tells whether there was one.
+        Claims and runs the next job; returns False if the queue is empty.
     threads
         How many jobs run at the same time.
     chore
-        Done at the start and every few seconds, by a thread of its own.
+        Function that a separate thread calls at the start and then every few seconds.
     """
 
     def __init__(self, work: Callable[[], bool], threads: int, chore: Callable[[], None] = lambda: None) -> None:
@@ -41,10 +41,10 @@ class Runner:
         self._chore = chore
         self._wake = threading.Condition()
         self._stopping = False
-        self._calls = 0
+        self._notifications = 0
         self._running = threads
         self._threads = [threading.Thread(target=self._run, name=f"scoring-{i}", daemon=True) for i in range(threads)]
-        self._threads.append(threading.Thread(target=self._tidy, name="chores", daemon=True))
+        self._threads.append(threading.Thread(target=self._run_chore, name="chores", daemon=True))
 
     def start(self) -> None:
         """Start the threads."""
@@ -52,15 +52,16 @@ class Runner:
             thread.start()
 
     def notify(self) -> None:
-        """Say that there is work."""
+        """Wake idle threads because a job was queued."""
         with self._wake:
-            self._calls += 1
+            self._notifications += 1
             self._wake.notify_all()
 
     def stop(self) -> bool:
-        """Finish the jobs that run, and end; tell whether all of them did.
+        """Finish the running jobs and end the threads; return whether all threads ended in time.
 
-        One that takes too long ends with the process; it is still in the database, and taken up at the next start.
+        A job that takes longer than `STOP_SECONDS` ends with the process. Its row stays in the database, and the next start of
+        the server requeues it.
         """
         with self._wake:
             self._stopping = True
@@ -72,30 +73,30 @@ class Runner:
 
     def _run(self) -> None:
         while not self._stopping:
-            seen = self._calls
-            if self._did_work():
+            seen = self._notifications
+            if self._run_next_job():
                 continue
             with self._wake:
-                if not self._stopping and self._calls == seen:
+                if not self._stopping and self._notifications == seen:
                     self._wake.wait(RECHECK_SECONDS)
-        # All end together: a process that one of them started ends with its thread, and others may still need it.
+        # All threads end together: the fork server dies with the thread that started it, and other threads may still need it.
         with self._wake:
             self._running -= 1
             self._wake.notify_all()
             self._wake.wait_for(lambda: self._running == 0)
 
-    def _tidy(self) -> None:
+    def _run_chore(self) -> None:
         while not self._stopping:
             try:
                 self._chore()
-            except Exception:  # it is tried again
+            except Exception:  # the chore is retried after the pause
                 log.exception("chore.crashed")
             with self._wake:
                 self._wake.wait_for(lambda: self._stopping, CHORE_SECONDS)
 
-    def _did_work(self) -> bool:
+    def _run_next_job(self) -> bool:
         try:
             return self._work()
-        except Exception:  # the thread must outlive any one job; the job itself is still in the database
+        except Exception:  # the thread must survive a failed job, whose row is still in the database
             log.exception("job.crashed")
             return False

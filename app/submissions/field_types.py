@@ -1,4 +1,4 @@
-"""What people may say of a submission, wherever they say it: with its file, in an edit, or on a page."""
+"""Field types of the metadata of a submission, for the API and the pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app.submissions.visibility import WITHHELD
 
-# All characters with the property Bidi_Control: they show a text in another order than it has.
+# All characters with the Unicode property Bidi_Control: they display text in another order than it is stored.
 _BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _LINE = rf"^[^\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}]*$"
 _LINES = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_BIDI}]*$"
@@ -23,23 +23,23 @@ SPELLINGS = {
     _LINE: "one line, without control characters",
     _LINES: "lines of text, without control characters",
     _LINK: "an address that begins with http:// or https://, without spaces and control characters",
-    _METHOD: "1 to 64 lower-case letters, digits, '.', '_' and '-', of which the first is a letter or digit",
-    _TAG: "1 to 32 lower-case letters, digits and '-', of which the first is a letter or digit",
+    _METHOD: "1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit",
+    _TAG: "1 to 32 lower-case letters, digits and '-', beginning with a letter or digit",
     _COMMIT: "7 to 64 hexadecimal digits in lower case",
     _SHA256: "64 hexadecimal digits in lower case",
 }
-"""What each pattern asks for, in words."""
+"""Description of each pattern for error messages."""
 
 
-def _is_free(method: str) -> str:
+def _check_not_reserved(method: str) -> str:
     if method == WITHHELD:
         raise PydanticCustomError(
-            "reserved", "a method with another name: this one stands for those of anonymous entries"
+            "reserved", f"a method name other than {WITHHELD!r}, the name shown for anonymous entries"
         )
     return method
 
 
-Method = Annotated[str, StringConstraints(pattern=_METHOD), AfterValidator(_is_free)]
+Method = Annotated[str, StringConstraints(pattern=_METHOD), AfterValidator(_check_not_reserved)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_LINE)]
 Description = Annotated[str, StringConstraints(max_length=2000, pattern=_LINES)]
 Tag = Annotated[str, StringConstraints(pattern=_TAG)]

@@ -1,4 +1,4 @@
-"""The stored files: how many submissions refer to each."""
+"""Stored score files, deduplicated by SHA-256, with a count of the submissions that refer to each file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from app.submissions.storage import Arrival, Storage
 
 
-def hold_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival, sha256: str) -> None:
-    """Move what has arrived to its place, and let a submission refer to it."""
+def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival, sha256: str) -> None:
+    """Move a received file to its final path, and let a submission refer to it."""
     file = session.get(File, sha256)
     if file is None:
         session.add(File(sha256=sha256, size=arrival.size, references=1))
@@ -28,7 +28,7 @@ def hold_file(session: Session, storage: Storage, submission: Submission, arriva
 
 
 def release_file(session: Session, submission: Submission) -> str | None:
-    """Drop a submission's reference to its file; return the sha256 if nothing refers to it any more."""
+    """Remove a submission's reference to its file; return the SHA-256 of the file if no submission refers to it any more."""
     if submission.file_sha256 is None:
         return None
     file = session.get_one(File, submission.file_sha256)
@@ -42,8 +42,8 @@ def release_file(session: Session, submission: Submission) -> str | None:
     return file.sha256
 
 
-def discard_unreferenced(session: Session, storage: Storage, names: Iterable[str]) -> None:
-    """Delete those of the stored files that no submission refers to."""
-    for sha256 in names:
+def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str]) -> None:
+    """Delete the stored files with these SHA-256 hashes that no submission refers to."""
+    for sha256 in hashes:
         if session.get(File, sha256) is None:
             storage.delete(sha256)

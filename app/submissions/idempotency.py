@@ -1,4 +1,4 @@
-"""Calls that are made again under the same idempotency key."""
+"""Idempotency keys: a call repeated with its key returns the submission that the first call created."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.accounts.users import Account
-    from app.submissions.lifecycle import Entry
+    from app.submissions.lifecycle import SubmissionRequest
 
-NOTHING = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED})
-"""States of what came to nothing, so that the same file may be sent again under the same key."""
+UNSUCCESSFUL = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED})
+"""After these states of its submission, a repeated call creates a new submission under the same key."""
 
 
-def find_earlier(session: Session, account: Account, route: str, key: str | None, entry: Entry) -> Submission | None:
-    """Return what the same call with the same idempotency key created, if it was made before and came to anything.
+def find_by_key(
+    session: Session, account: Account, route: str, key: str | None, request: SubmissionRequest
+) -> Submission | None:
+    """Return the submission that an earlier call with this key created; None if there is none, or its state is `UNSUCCESSFUL`.
 
     Raises
     ------
     ProblemError
-        ``request.conflict``: the key was used for something else.
+        ``request.conflict``: the earlier call had another benchmark, method, kind, visibility or size.
     """
-    known = None if key is None else session.get(Idempotency, (account.id, route, key))
-    if known is None:
+    stored = None if key is None else session.get(Idempotency, (account.id, route, key))
+    if stored is None:
         return None
-    submission = session.get_one(Submission, known.submission_id)
-    if submission.state in NOTHING:
+    submission = session.get_one(Submission, stored.submission_id)
+    if submission.state in UNSUCCESSFUL:
         return None
-    # How long a compressed file is in full is not known before it has arrived.
-    size = submission.size if entry.size is None else entry.size
-    first = (
+    # The size of a compressed file is unknown until the file has arrived.
+    size = submission.size if request.size is None else request.size
+    earlier = (
         submission.version.benchmark.name,
         submission.method,
         submission.kind,
         submission.visibility,
         submission.size,
     )
-    again = (entry.benchmark, entry.method, entry.kind, entry.visibility, size)
-    if first != again:
-        raise key_conflict(", ".join(map(str, again)) + " bytes")
+    repeated = (request.benchmark, request.method, request.kind, request.visibility, size)
+    if earlier != repeated:
+        raise key_conflict(", ".join(map(str, repeated)) + " bytes")
     return submission
 
 
-def remember_submission(
-    session: Session, account: Account, route: str, key: str | None, submission: Submission
-) -> None:
-    """Note what a call with an idempotency key created, in place of what came to nothing; and its file, once it is known."""
+def store_key(session: Session, account: Account, route: str, key: str | None, submission: Submission) -> None:
+    """Store which submission a call with this key created, and the hash of its file if known; replace an earlier submission."""
     if key is not None:
         session.merge(
             Idempotency(
@@ -58,20 +58,19 @@ def remember_submission(
         )
 
 
-def check_repeated(session: Session, account: Account, route: str, key: str, sha256: str) -> None:
-    """Raise ``request.conflict`` if a file that came under a used idempotency key is not the one that came first.
+def check_same_file(session: Session, account: Account, route: str, key: str, sha256: str) -> None:
+    """Raise ``request.conflict`` if a file sent with a used idempotency key differs from the first file sent with that key.
 
-    While the first is still on its way there is nothing to compare with.
+    While the first file is still arriving, its hash is None and any file passes.
     """
     if session.get_one(Idempotency, (account.id, route, key)).sha256 not in (None, sha256):
         raise key_conflict("another file of the same size")
 
 
 def key_conflict(got: str) -> ProblemError:
-    """Return the error of a used key in another call."""
+    """Return the error for a key that an earlier, different call used; `got` describes the present call."""
     return ProblemError(
         "request.conflict",
-        expected="the same benchmark, method, kind, visibility and file as when the Idempotency-Key was first used",
-        got=got,
-        hint="Use a new Idempotency-Key for a new submission.",
+        f"The Idempotency-Key was first used for another benchmark, method, kind, visibility or file; this call has {got}.",
+        "Use a new Idempotency-Key for a new submission.",
     )

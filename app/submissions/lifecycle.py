@@ -1,4 +1,4 @@
-"""Submissions: reserved, accepted, moved from state to state, and found again."""
+"""The lifecycle of a submission: reservation before its file arrives, acceptance of the file, and state transitions."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from app.accounts.quotas import Quotas
     from app.accounts.users import Account
     from app.submissions.storage import Arrival, Storage
+    from ldsboard.headers import Header
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a caller says of a score file; size, sha256 and origin are None where they are not said."""
+class SubmissionRequest:
+    """The metadata that a caller sends with a score file; ``size`` (bytes), ``sha256`` and ``origin`` are None if not stated."""
 
     benchmark: str
     method: str
@@ -44,24 +45,27 @@ class Entry:
     tags: Sequence[str] = ()
 
 
-def check_start(version: Version, start: bytes, size: int | None) -> None:
-    """Refuse a file whose first bytes or size already tell that it cannot be scored against `version`.
+def check_header(version: Version, start: bytes, size: int | None) -> Header:
+    """Return the header of a score file; reject a file that cannot be scored against `version`.
 
     Parameters
     ----------
     start
-        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+        The first bytes of the file: `HEADER_LIMIT` bytes, or all bytes of a shorter file.
     size
-        Bytes of the whole file; None while that is not known.
+        Size of the whole file in bytes; None if unknown.
     """
     header = read_header(start, size)
     check_shape(header.shape, version.manifest["n_train"], version.manifest["n_targets"])
+    return header
 
 
-def check_quota(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas) -> bool:
-    """Check that its owner may send a submission, and tell whether it takes a place.
+def check_quota(
+    session: Session, account: Account, version: Version, request: SubmissionRequest, quotas: Quotas
+) -> bool:
+    """Check the quotas for a submission; return whether the submission counts towards the quotas.
 
-    A file that its owner has sent already does not; whether what is announced is that file is seen when it has arrived.
+    An announced duplicate does not count. `accept` verifies that the file that arrives is that duplicate.
 
     Raises
     ------
@@ -70,18 +74,20 @@ def check_quota(session: Session, account: Account, version: Version, entry: Ent
     """
     quotas.check_uploads(session, account.id)
     if (
-        entry.sha256 is not None
-        and provenance.find_duplicate(session, account.id, version, entry, entry.sha256) is not None
+        request.sha256 is not None
+        and provenance.find_duplicate(session, account.id, version, request, request.sha256) is not None
     ):
         return False
-    if entry.kind is Kind.RANKED:
+    if request.kind is Kind.RANKED:
         quotas.check(session, account.id, version)
-    quotas.check_bytes(session, account.id, entry.size or 0)
+    quotas.check_bytes(session, account.id, request.size or 0)
     return True
 
 
-def reserve(session: Session, account: Account, version: Version, entry: Entry, quotas: Quotas) -> Submission:
-    """Make room for a submission whose bytes are about to come; its owner's quotas are checked and counted here.
+def reserve(
+    session: Session, account: Account, version: Version, request: SubmissionRequest, quotas: Quotas
+) -> Submission:
+    """Create a submission before its file arrives; check its owner's quotas, and count the submission towards them.
 
     Raises
     ------
@@ -89,60 +95,57 @@ def reserve(session: Session, account: Account, version: Version, entry: Entry, 
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
     submission = Submission(
-        counted=check_quota(session, account, version, entry, quotas),
+        counted=check_quota(session, account, version, request, quotas),
         user_id=account.id,
         version_id=version.id,
-        kind=entry.kind,
-        method=entry.method,
-        title=entry.title or entry.method,
-        description=entry.description,
-        tags=list(entry.tags),
-        cost=entry.cost,
-        size=entry.size or 0,
+        kind=request.kind,
+        method=request.method,
+        title=request.title or request.method,
+        description=request.description,
+        tags=list(request.tags),
+        cost=request.cost,
+        size=request.size or 0,
     )
     session.add(submission)
     session.flush()
-    set_visibility(session, submission, entry.visibility)
+    set_visibility(session, submission, request.visibility)
     session.add(Event(submission_id=submission.id, before=None, after=State.UPLOADING))
-    provenance.add_provenance(session, submission.id, entry.origin)
+    provenance.add_provenance(session, submission.id, request.origin)
     return submission
 
 
 def accept(
     session: Session, storage: Storage, submission_id: str, arrival: Arrival, sha256: str, quotas: Quotas
 ) -> str:
-    """Take a file that has arrived whole, queue its evaluation, and return the id of the submission that stands for it.
+    """Accept a complete file and queue its evaluation; return the id of the resulting submission.
 
-    That is an earlier one if the owner has sent the same file already; the new one is then given up, and costs nothing.
+    For a duplicate, that is the id of the owner's earlier submission; the new submission expires and does not count.
 
     Raises
     ------
     ProblemError
-        ``upload.interrupted``: the submission was given up meanwhile. ``scores.truncated``, for a compressed file.
-        ``quota.exceeded``: it was to be one that is there already, which was withdrawn meanwhile. ``quota.bytes``: the same,
-        or a compressed file, whose size was not known.
+        ``upload.interrupted``: the submission has expired. ``scores.truncated``: a compressed file is too short.
+        ``quota.exceeded``: the file was announced as a duplicate, and its earlier submission was withdrawn meanwhile.
+        ``quota.bytes``: the same, or a compressed file, whose size was unknown before, is too large.
     """
     submission = session.get_one(Submission, submission_id)
-    known = provenance.find_duplicate(session, submission.user_id, submission.version, submission, sha256)
-    if known is None and not submission.counted:
+    duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, sha256)
+    if duplicate is None and not submission.counted:
         if submission.kind == Kind.RANKED:
             quotas.check(session, submission.user_id, submission.version)
         submission.counted = True
-    after = State.QUEUED if known is None else State.EXPIRED
-    detail = None if known is None else f"the same file as {known.id}"
+    after = State.QUEUED if duplicate is None else State.EXPIRED
+    detail = None if duplicate is None else f"duplicate of {duplicate.id}"
     if not move(session, submission_id, State.UPLOADING, after, detail=detail):
         raise ProblemError(
-            "upload.interrupted",
-            expected="a submission that still waits for its file",
-            got="one that was given up",
-            hint="Send the file again.",
+            "upload.interrupted", "The submission expired before its file was complete.", "Send the file again."
         )
-    check_start(submission.version, arrival.start, arrival.size)
-    if known is not None:
-        provenance.copy_provenance(session, submission_id, known.id)
-        return known.id
+    check_header(submission.version, arrival.start, arrival.size)
+    if duplicate is not None:
+        provenance.copy_provenance(session, submission_id, duplicate.id)
+        return duplicate.id
     quotas.check_bytes(session, submission.user_id, arrival.size)
-    files.hold_file(session, storage, submission, arrival, sha256)
+    files.store_file(session, storage, submission, arrival, sha256)
     session.add(
         Evaluation(submission_id=submission_id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
@@ -158,9 +161,9 @@ def move(
     detail: str | None = None,
     **values: Any,
 ) -> bool:
-    """Move a submission from one state to the next, if it still is where it is thought to be; tell whether it was."""
+    """Move a submission from state `before` to `after` and set `values`; return False if its state is no longer `before`."""
     if after not in TRANSITIONS[before]:
-        raise ValueError(f"expected one of {sorted(TRANSITIONS[before])} after {before}, got {after}")
+        raise ValueError(f"There is no transition from {before} to {after}, only to {sorted(TRANSITIONS[before])}.")
     moved = session.execute(
         update(Submission)
         .where(Submission.id == submission_id, Submission.state == before)
@@ -174,12 +177,12 @@ def move(
     return True
 
 
-def recover(session: Session, streaming: Collection[str] = ()) -> None:
-    """Give up what was to come in one piece and does not come any more, `streaming` being what does."""
-    torn = select(Submission.id).where(
+def expire_interrupted(session: Session, streaming: Collection[str] = ()) -> None:
+    """Expire submissions whose single upload was interrupted; the files of the ids in `streaming` are still arriving."""
+    interrupted = select(Submission.id).where(
         Submission.state == State.UPLOADING,
         Submission.id.not_in(select(Upload.submission_id)),
         Submission.id.not_in(streaming),
     )
-    for submission_id in session.scalars(torn).all():
-        move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="its upload had ended")
+    for submission_id in session.scalars(interrupted).all():
+        move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="upload interrupted")

@@ -1,4 +1,4 @@
-"""Uploads in parts: started, sent in any order, completed, and given up."""
+"""Multipart uploads: start, receive upload parts in any order, complete, cancel and expire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from app.accounts import users
-from app.accounts.tokens import CAPABILITY, digest
+from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
 from app.db.accounts import Scope
 from app.db.base import now
 from app.db.models import State, Submission, Visibility
@@ -30,48 +30,48 @@ API = "/api/v1"
 
 
 def open_upload(session: Session, submission: Submission, sha256: str, part_bytes: int, lifetime: timedelta) -> str:
-    """Let the parts of a submission be sent, and return the capability to do so; only its hash is kept."""
-    capability = CAPABILITY + secrets.token_urlsafe(32)
+    """Open a multipart upload for a submission; return its upload token, of which only the hash is stored."""
+    upload_token = UPLOAD_TOKEN_PREFIX + secrets.token_urlsafe(32)
     session.add(
         Upload(
             submission_id=submission.id,
             submission=submission,
-            digest=digest(capability),
+            digest=digest(upload_token),
             sha256=sha256,
             part_bytes=part_bytes,
             expires_at=now() + lifetime,
         )
     )
     session.flush()
-    return capability
+    return upload_token
 
 
-def renew(session: Session, upload: Upload) -> str:
-    """Return a new capability in place of one that the caller never received."""
-    capability = CAPABILITY + secrets.token_urlsafe(32)
-    upload.digest = digest(capability)
+def renew_token(session: Session, upload: Upload) -> str:
+    """Replace the upload token, which the caller may never have received; return the new token."""
+    upload_token = UPLOAD_TOKEN_PREFIX + secrets.token_urlsafe(32)
+    upload.digest = digest(upload_token)
     session.flush()
-    return capability
+    return upload_token
 
 
-def authorise(session: Session, submission_id: str, authorization: str | None) -> tuple[Upload, Account | None]:
-    """Return an upload to whoever may send it: its owner, and who that is; or the holder of its capability, who is nobody.
+def authorize(session: Session, submission_id: str, authorization: str | None) -> tuple[Upload, Account | None]:
+    """Authorize access to an upload: return (upload, account) for the owner's token, (upload, None) for the upload token.
 
-    When its file has arrived, a capability opens what everybody may see of it, and no more.
+    Once the file has arrived, an upload token gives access to a submission that visitors may see, but not to a private one.
 
     Raises
     ------
     ProblemError
-        ``auth.missing``, ``auth.invalid``, ``auth.scope``, ``submission.unknown`` for an upload of somebody else, or
-        ``upload.expired`` for a capability whose time is over.
+        ``auth.missing``, ``auth.invalid``, ``auth.scope``, ``submission.unknown`` for an upload of another user, or
+        ``upload.expired`` for an upload token that has expired.
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
     if upload is not None and upload.digest == digest(value.strip()):
         if upload.expires_at <= now():
             raise _expired(upload)
-        done = answer(upload)
-        if done is not None and session.get_one(Submission, done).visibility == Visibility.PRIVATE:
+        resulting = result_id(upload)
+        if resulting is not None and session.get_one(Submission, resulting).visibility == Visibility.PRIVATE:
             raise _unknown(submission_id)
         return upload, None
     account = users.authenticate(session, authorization)
@@ -84,148 +84,142 @@ def authorise(session: Session, submission_id: str, authorization: str | None) -
 def _unknown(submission_id: str) -> ProblemError:
     return ProblemError(
         "submission.unknown",
-        expected="the id of an upload in parts that you started",
-        got=repr(submission_id[:40]),
-        hint="Start one with POST /api/v1/submissions; a private one whose file has arrived needs its owner's token.",
+        f"You have no multipart upload {submission_id[:40]!r}.",
+        "Start one with POST /api/v1/submissions. A completed private submission needs its owner's token.",
     )
 
 
 def check_open(upload: Upload) -> None:
-    """Raise unless an upload still waits for parts: ``upload.expired``, or ``request.conflict`` when it has its file."""
+    """Raise ``upload.expired`` if an upload has expired, and ``request.conflict`` if its file has arrived."""
     state = upload.submission.state
     if state == State.EXPIRED or (state == State.UPLOADING and upload.expires_at <= now()):
         raise _expired(upload)
     if state != State.UPLOADING:
         raise ProblemError(
-            "request.conflict",
-            expected="an upload that waits for parts",
-            got=f"a submission that is {state}",
-            hint="Its file has arrived; nothing more is needed.",
+            "request.conflict", f"The submission is {state}: its file has arrived.", "No further upload part is needed."
         )
 
 
 def _expired(upload: Upload) -> ProblemError:
     return ProblemError(
         "upload.expired",
-        expected=f"an upload that is completed before {upload.expires_at:%Y-%m-%d %H:%M:%S} UTC",
-        got="one that was given up, or whose time is over",
-        hint="Start again with POST /api/v1/submissions; it has cost nothing.",
+        f"The upload was cancelled, or not completed before {upload.expires_at:%Y-%m-%d %H:%M:%S} UTC.",
+        "Start again with POST /api/v1/submissions; the expired upload does not count.",
     )
 
 
 def check_part(upload: Upload, number: int) -> None:
-    """Raise ``upload.part`` unless an upload has a part of this number."""
-    if number >= upload.count:
-        raise ProblemError(
+    """Raise ``upload.part`` if an upload has no part with this number."""
+    if number >= upload.part_count:
+        raise ProblemError.mismatch(
             "upload.part",
-            expected=f"a part from 0 to {upload.count - 1}",
+            expected=f"a part from 0 to {upload.part_count - 1}",
             got=f"part {number}",
             hint="Send the parts that the start of the upload listed.",
         )
 
 
 def check_part_size(number: int, expected: int, size: int) -> None:
-    """Raise ``upload.part`` unless a part has the size that it should have."""
+    """Raise ``upload.part`` if the size of a part, in bytes, is not the expected one."""
     if size != expected:
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "upload.part",
             expected=f"{expected} bytes in part {number}",
             got=f"{size} bytes",
-            hint="Send the bytes of the file from 'offset' on, 'size' of them.",
+            hint="A part holds 'size' bytes of the file, from 'offset' on.",
         )
 
 
 def receive_part(
     session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival, sha256: str
 ) -> None:
-    """Keep a part that has arrived, in place of an earlier one of its number."""
+    """Store a received upload part; replace an earlier part with this number."""
     check_open(upload)
     session.merge(Part(submission_id=upload.submission_id, number=number, sha256=sha256, received_at=now()))
     session.flush()
-    arrival.keep(storage.part(upload.submission_id, number))
+    arrival.keep(storage.part_path(upload.submission_id, number))
 
 
-def answer(upload: Upload) -> str | None:
-    """Return the id of the submission that an upload became; None while its file has not arrived."""
+def result_id(upload: Upload) -> str | None:
+    """Return the id of the submission that resulted from an upload: for a duplicate, the earlier one. None while incomplete."""
     if upload.stands_for is not None:
         return upload.stands_for
     return None if upload.submission.state in (State.UPLOADING, State.EXPIRED) else upload.submission_id
 
 
 def check_complete(session: Session, upload: Upload) -> None:
-    """Raise ``upload.incomplete``, naming the parts that are missing, unless all have arrived."""
-    there = set(session.scalars(select(Part.number).where(Part.submission_id == upload.submission_id)))
-    missing = [number for number in range(upload.count) if number not in there]
+    """Raise ``upload.incomplete``, naming the missing parts, if not all parts have arrived."""
+    received = set(session.scalars(select(Part.number).where(Part.submission_id == upload.submission_id)))
+    missing = [number for number in range(upload.part_count) if number not in received]
     if missing:
         named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
         raise ProblemError(
             "upload.incomplete",
-            expected=f"{upload.count} parts",
-            got=f"all but {len(missing)}: {named}",
-            hint="Send the missing parts; GET …/parts lists them.",
+            f"{len(missing)} of {upload.part_count} parts are missing: {named}.",
+            "Send the missing parts; GET …/parts lists them.",
         )
 
 
 def check_sha256(upload: Upload, sha256: str) -> None:
-    """Raise ``upload.hash`` unless the joined parts are the file that was announced."""
+    """Raise ``upload.hash`` if the SHA-256 of the joined parts is not the announced one."""
     if sha256 != upload.sha256:
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "upload.hash",
             expected=f"a file with sha256 {upload.sha256}",
-            got=f"parts that make one with {sha256}",
-            hint="Send the parts that differ again (GET …/parts tells the sha256 of each), or start again.",
+            got=f"parts that join to a file with sha256 {sha256}",
+            hint="Send the differing parts again (GET …/parts shows the sha256 of each), or start again.",
         )
 
 
 def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, sha256: str, quotas: Quotas) -> str:
-    """Take the joined file as one that came in one piece; return the id of the submission that stands for it."""
-    if (done := answer(upload)) is not None:
-        return done
+    """Accept the joined file as `app.submissions.lifecycle.accept` does; return the id of the resulting submission."""
+    if (resulting := result_id(upload)) is not None:
+        return resulting
     check_open(upload)
-    stands = lifecycle.accept(session, storage, upload.submission_id, arrival, sha256, quotas)
-    upload.stands_for = None if stands == upload.submission_id else stands
-    return stands
+    accepted = lifecycle.accept(session, storage, upload.submission_id, arrival, sha256, quotas)
+    upload.stands_for = None if accepted == upload.submission_id else accepted
+    return accepted
 
 
-def give_up(session: Session, upload_id: str, detail: str) -> None:
-    """Expire an upload that still waits for its file, and forget its parts."""
+def cancel(session: Session, upload_id: str, detail: str) -> None:
+    """Expire an upload that is not completed, and delete the rows of its parts; `detail` states the reason."""
     if lifecycle.move(session, upload_id, State.UPLOADING, State.EXPIRED, detail=detail):
         session.execute(delete(Part).where(Part.submission_id == upload_id))
 
 
 def expire(session: Session) -> None:
-    """Give up all uploads whose time is over."""
-    late = (
+    """Expire all uploads that were not completed in time."""
+    overdue = (
         select(Upload.submission_id)
         .join(Submission, Submission.id == Upload.submission_id)
         .where(Submission.state == State.UPLOADING, Upload.expires_at <= now())
     )
-    for upload_id in session.scalars(late).all():
-        give_up(session, upload_id, "its time was over")
+    for upload_id in session.scalars(overdue).all():
+        cancel(session, upload_id, "not completed in time")
 
 
-def waiting(session: Session) -> set[str]:
-    """Return the ids of the uploads whose parts are still needed."""
+def open_upload_ids(session: Session) -> set[str]:
+    """Return the ids of the multipart uploads that are neither completed nor expired."""
     query = select(Upload.submission_id).join(Submission, Submission.id == Upload.submission_id)
     return set(session.scalars(query.where(Submission.state == State.UPLOADING)))
 
 
-def view(session: Session, upload: Upload) -> UploadView:
-    """Return an upload with its parts, as those may see it who may send it."""
-    there = dict(
+def upload_view(session: Session, upload: Upload) -> UploadView:
+    """Return an upload and its parts as a response model, for callers authorized to send parts."""
+    received = dict(
         session.execute(select(Part.number, Part.sha256).where(Part.submission_id == upload.submission_id)).all()
     )
-    own = f"{API}/submissions/{upload.submission_id}"
+    address = f"{API}/submissions/{upload.submission_id}"
     parts = [
         PartView(
             number=number,
             offset=number * upload.part_bytes,
             size=upload.part_size(number),
-            url=f"{own}/parts/{number}",
-            received=number in there,
-            sha256=there.get(number),
+            url=f"{address}/parts/{number}",
+            received=number in received,
+            sha256=received.get(number),
         )
-        for number in range(upload.count)
+        for number in range(upload.part_count)
     ]
     return UploadView(
         id=upload.submission_id,
@@ -235,5 +229,5 @@ def view(session: Session, upload: Upload) -> UploadView:
         part_bytes=upload.part_bytes,
         expires_at=upload.expires_at,
         parts=parts,
-        links={"self": own, "parts": f"{own}/parts", "complete": f"{own}/complete"},
+        links={"self": address, "parts": f"{address}/parts", "complete": f"{address}/complete"},
     )

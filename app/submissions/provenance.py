@@ -1,4 +1,4 @@
-"""Where files say that they come from, and the same file sent again."""
+"""Provenance of score files (repository, commit, URL), and the search for duplicates."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ if TYPE_CHECKING:
     from app.db.models import Version
 
 
-class Sent(Protocol):
-    """What tells one submission of a user to a version from another: its method, and whether it ranks."""
+class MethodAndKind(Protocol):
+    """Method and kind: a file is a duplicate only of a file with the same method and kind."""
 
     @property
     def method(self) -> str:
-        """Slug of the method."""
+        """Name of the method."""
 
     @property
     def kind(self) -> str:
-        """Ranked or practice."""
+        """``ranked`` or ``practice``."""
 
 
-def find_duplicate(session: Session, user_id: int, version: Version, sent: Sent, sha256: str) -> Submission | None:
-    """Return a user's own live submission of the same file, method and kind to the same version, if there is one.
+def find_duplicate(
+    session: Session, user_id: int, version: Version, described: MethodAndKind, sha256: str
+) -> Submission | None:
+    """Return the user's queued, running or scored submission of the same file, method and kind to the same version, if any.
 
-    Nobody learns here what others have sent. What was withdrawn, rejected, failed or never arrived does not count.
+    Only the user's own submissions are searched, so that nobody learns what other users have sent.
     """
     return session.scalar(
         select(Submission).where(
             Submission.user_id == user_id,
             Submission.version_id == version.id,
-            Submission.method == sent.method,
-            Submission.kind == sent.kind,
+            Submission.method == described.method,
+            Submission.kind == described.kind,
             Submission.file_sha256 == sha256,
             Submission.state.in_([State.QUEUED, State.SCORING, State.SCORED]),
         )
@@ -45,29 +47,29 @@ def find_duplicate(session: Session, user_id: int, version: Version, sent: Sent,
 
 
 def add_provenance(session: Session, submission_id: str, origin: dict[str, Any] | None) -> None:
-    """Add where a file comes from, unless that is known already."""
+    """Store the provenance of a submission, unless the same provenance is stored already."""
     if not origin:
         return
     known = session.scalars(select(Provenance).where(Provenance.submission_id == submission_id))
-    if origin not in [shown(row) for row in known]:
+    if origin not in [as_dict(row) for row in known]:
         session.add(Provenance(submission_id=submission_id, **origin))
 
 
-def copy_provenance(session: Session, before: str, after: str) -> None:
-    """Let a submission come from where another of the same file came from."""
-    for row in session.scalars(select(Provenance).where(Provenance.submission_id == before)).all():
-        add_provenance(session, after, shown(row))
+def copy_provenance(session: Session, source: str, target: str) -> None:
+    """Add the provenance of submission `source` to submission `target`, which has the same file."""
+    for row in session.scalars(select(Provenance).where(Provenance.submission_id == source)).all():
+        add_provenance(session, target, as_dict(row))
 
 
 def newest_provenance(session: Session, submission_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Return where each submission last came from; those that did not say are left out."""
+    """Return the newest provenance of each submission, by id; submissions without provenance are left out."""
     rows = session.scalars(
         select(Provenance).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
     )
-    return {row.submission_id: shown(row) for row in rows}
+    return {row.submission_id: as_dict(row) for row in rows}
 
 
-def shown(row: Provenance) -> dict[str, Any]:
-    """Return a row as it was given."""
-    given = {"repository": row.repository, "commit": row.commit, "url": row.url}
-    return {name: value for name, value in given.items() if value is not None}
+def as_dict(row: Provenance) -> dict[str, Any]:
+    """Return the fields of a row that are not None."""
+    fields = {"repository": row.repository, "commit": row.commit, "url": row.url}
+    return {name: value for name, value in fields.items() if value is not None}

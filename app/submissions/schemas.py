@@ -1,4 +1,4 @@
-"""Response models of uploads: what the API tells of an upload, its parts and a dry run."""
+"""Response models of uploads, upload parts and dry runs."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ StateName = Literal["uploading", "queued", "scoring", "scored", "rejected", "fai
 
 
 class BenchmarkName(BaseModel):
-    """Which version of which benchmark."""
+    """Name and version of a benchmark."""
 
     name: str
     version: int
 
 
 class PartView(BaseModel):
-    """A part of an upload: which bytes of the file it is, and where to send them."""
+    """An upload part: ``size`` bytes of the file from ``offset``, and the address to send them to."""
 
     number: int
     offset: int
     size: int
     url: str
     received: bool
-    sha256: str | None = Field(description="of the bytes that have arrived")
+    sha256: str | None = Field(description="of the received bytes; null while not received")
 
 
 class UploadView(BaseModel):
-    """An upload in parts: what was announced, and which parts have arrived."""
+    """A multipart upload: the announced file, and the parts with their state."""
 
     id: str
     state: StateName
     size: int
     sha256: str
     part_bytes: int
-    expires_at: datetime = Field(description="when it is given up, and its capability ends")
+    expires_at: datetime = Field(description="when the upload and its upload token expire")
     parts: list[PartView]
     links: dict[str, str]
 
 
 class StartedView(UploadView):
-    """An upload that was just started."""
+    """A multipart upload that was just started, with its upload token."""
 
-    capability: str = Field(description="bearer token for this upload alone, shown only this once")
+    capability: str = Field(description="upload token: a bearer token for this upload alone, shown only once")
 
 
 class DryRunView(BaseModel):
-    """A file that would have been accepted; nothing of it was kept."""
+    """The result of a dry run: the file would be accepted. Nothing was stored."""
 
     benchmark: BenchmarkName
     method: str

@@ -1,7 +1,7 @@
-"""The uploaded files, in a folder, each under the sha256 of its content.
+"""Storage of score files in a folder; the path of each file is derived from the SHA-256 of its content.
 
-What is still arriving lies in a corner of that folder: files that are being received, under random names, and the parts of
-started uploads, in a folder of their upload. Only the parts outlive the process that received them.
+Its subfolder ``arriving`` holds incomplete data: files being received, under random names, and the upload parts of each
+multipart upload, in a folder named by the id of the upload. Only upload parts are kept when the server restarts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from app.db.base import random_id
-from app.errors import no_room
+from app.errors import disk_full
 from ldsboard.drafts import sync_folder
 from ldsboard.formats import HEADER_LIMIT
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 20
 
 SYNC_BYTES = 1 << 25
-"""What is received before it is sent on its way to the disk."""
+"""Received bytes after which a file is synchronised to the disk in the background."""
 
 
 class Storage:
-    """A folder of files, and a corner of it for those still arriving.
+    """A folder of score files, with a subfolder for incomplete uploads.
 
     Parameters
     ----------
     folder
-        Created if need be.
+        Folder of the files; it is created if it does not exist.
     spare
-        Bytes of the disk that uploads leave free, for the database among others.
+        Bytes of the disk that uploads must leave free, for the database among others.
     """
 
     def __init__(self, folder: Path, spare: int = 0) -> None:
@@ -48,66 +48,73 @@ class Storage:
         self._spare = spare
 
     def path(self, sha256: str) -> Path:
-        """Return where the file with this content is, or would be."""
+        """Return the path of the file with this SHA-256, whether or not the file exists."""
         return self.folder / sha256[:2] / sha256
 
-    def part(self, upload: str, number: int) -> Path:
-        """Return where a part of an upload is, or would be."""
+    def part_path(self, upload: str, number: int) -> Path:
+        """Return the path of an upload part, whether or not the part exists."""
         return self._arriving / upload / str(number)
 
-    def check_room(self, size: int) -> None:
-        """Raise ``internal.full`` unless the disk has room for so many bytes more."""
+    def check_free_space(self, size: int) -> None:
+        """Raise ``internal.full`` if storing `size` more bytes would leave less than the spare bytes of the disk free."""
         if shutil.disk_usage(self.folder).free < size + self._spare:
-            raise no_room(f"room for {size} bytes")
+            raise disk_full()
 
     def receive(self) -> Arrival:
-        """Begin to receive a file."""
+        """Return a new, empty file to write received bytes to; use it as a context manager."""
         return Arrival(self._arriving / random_id())
 
     def join(self, upload: str, parts: int) -> Iterator[bytes]:
-        """Yield the bytes of all parts of an upload, in order."""
+        """Yield the bytes of all parts of an upload in order, in chunks of at most `READ_BYTES`."""
         for number in range(parts):
-            with self.part(upload, number).open("rb") as file:
+            with self.part_path(upload, number).open("rb") as file:
                 while chunk := file.read(READ_BYTES):
                     yield chunk
 
-    def discard_arriving(self) -> None:
-        """Delete what a killed process left half received; parts that had arrived stay."""
+    def delete_incomplete(self) -> None:
+        """Delete the incomplete files that a killed process left; keep upload parts, which are complete."""
         for path in self._arriving.iterdir():
             if path.is_file():
                 path.unlink()
 
-    def uploads(self) -> list[str]:
-        """Return the ids of the uploads that have parts here."""
+    def upload_ids(self) -> list[str]:
+        """Return the ids of the uploads with a folder of parts."""
         return [path.name for path in self._arriving.iterdir() if path.is_dir()]
 
-    def discard_parts(self, upload: str) -> None:
-        """Delete the parts of an upload."""
+    def delete_parts(self, upload: str) -> None:
+        """Delete all parts of an upload."""
         shutil.rmtree(self._arriving / upload, ignore_errors=True)
 
-    def names(self) -> list[str]:
-        """Return the sha256 of every file that was kept."""
+    def stored_hashes(self) -> list[str]:
+        """Return the SHA-256 of every stored file."""
         return [path.name for path in self.folder.glob("??/*")]
 
     def delete(self, sha256: str) -> None:
-        """Delete the file with this content, if it is there."""
+        """Delete the file with this SHA-256, if it exists."""
         self.path(sha256).unlink(missing_ok=True)
 
 
 class Arrival:
-    """A file being received: hashed as it comes, and gone at the end of the block unless it was kept.
+    """A file being received, hashed while bytes are written; its context manager deletes the file at the end unless kept.
 
-    ``start`` holds its first bytes, `HEADER_LIMIT` of them at most; ``path`` is where all of them are, once flushed.
+    Attributes
+    ----------
+    path
+        Path of the file; complete only after `flush`.
+    size
+        Bytes received so far.
+    start
+        The first bytes of the file, at most `HEADER_LIMIT`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._digest = hashlib.sha256()
-        with _disk():
+        with _disk_errors():
             self._file = path.open("xb")
-        self._syncing = threading.Thread()
-        self._unsynced = 0
-        self._lost: OSError | None = None
+        self._sync_thread = threading.Thread()
+        self._unsynced_bytes = 0
+        self._sync_error: OSError | None = None
         self.size = 0
         self.start = b""
 
@@ -117,51 +124,51 @@ class Arrival:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._await_syncing()
+        self._wait_for_sync()
         try:
-            with _disk():
-                self._file.close()  # writes what is left in its buffer
+            with _disk_errors():
+                self._file.close()  # writes the rest of its buffer, so the disk may be full
         finally:
             self.path.unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes."""
-        with _disk():
+        """Write and hash the next bytes."""
+        with _disk_errors():
             self._file.write(chunk)
         self._digest.update(chunk)
         self.size += len(chunk)
-        self._unsynced += len(chunk)
-        if self._unsynced >= SYNC_BYTES and not self._syncing.is_alive():
-            # On its way to the disk while the rest still comes: at the end there is less to wait for.
-            self._unsynced = 0
-            self._syncing = threading.Thread(target=self._sync_meanwhile, name="synchronising")
-            self._syncing.start()
+        self._unsynced_bytes += len(chunk)
+        if self._unsynced_bytes >= SYNC_BYTES and not self._sync_thread.is_alive():
+            # Synchronise while further bytes arrive, so that `flush` has less to wait for.
+            self._unsynced_bytes = 0
+            self._sync_thread = threading.Thread(target=self._sync_in_background, name="synchronising")
+            self._sync_thread.start()
         if len(self.start) < HEADER_LIMIT:
             self.start += chunk[: HEADER_LIMIT - len(self.start)]
 
-    def _sync_meanwhile(self) -> None:
+    def _sync_in_background(self) -> None:
         try:
             os.fdatasync(self._file.fileno())
         except OSError as error:
-            self._lost = error  # the kernel tells it once, and only here
+            self._sync_error = error  # the kernel reports a write error once, so `flush` must raise this one
 
-    def _await_syncing(self) -> None:
-        if self._syncing.ident is not None:
-            self._syncing.join()
+    def _wait_for_sync(self) -> None:
+        if self._sync_thread.ident is not None:
+            self._sync_thread.join()
 
     def flush(self) -> str:
-        """Make what was received durable, and return its sha256 in hex."""
-        self._await_syncing()
-        with _disk():
-            if self._lost is not None:
-                raise self._lost
+        """Synchronise all received bytes to the disk; return their SHA-256 as hexadecimal digits."""
+        self._wait_for_sync()
+        with _disk_errors():
+            if self._sync_error is not None:
+                raise self._sync_error
             self._file.flush()
             os.fsync(self._file.fileno())
         return self._digest.hexdigest()
 
     def keep(self, target: Path) -> None:
-        """Move the file to its place, durably. Called within the transaction that refers to it."""
-        with _disk():
+        """Move the file to `target` and synchronise the folders; call this in the transaction that adds the reference to the file."""
+        with _disk_errors():
             target.parent.mkdir(exist_ok=True)
             self.path.replace(target)
             sync_folder(target.parent)
@@ -169,10 +176,11 @@ class Arrival:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def _disk_errors() -> Iterator[None]:
+    """Raise ``internal.full`` for the operating system's errors of a full disk or an exceeded disk quota."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise no_room("room for the file") from error
+            raise disk_full() from error
         raise

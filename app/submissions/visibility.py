@@ -1,7 +1,8 @@
-"""Who may see a submission, and under which name.
+"""Access control: who may see a submission, and under which name.
 
-A public one is seen by everybody. An anonymous one too, under an alias that its owner has on this benchmark alone; what could
-tell who sent it is withheld. A private one is there for its owner and for admins only: for all others it does not exist.
+Everybody may see public and anonymous submissions. An anonymous submission is shown under its owner's alias, which is specific
+to the benchmark, and all fields that could reveal the owner are withheld. Only the owner and admins may see a private
+submission; for everybody else it does not exist.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from app.accounts.users import Account
 
 WITHHELD = "withheld"
-"""Stands for the method of an anonymous submission."""
+"""The method and title shown for an anonymous submission."""
 
 
 class PublicIdentity(NamedTuple):
-    """What tells who sent a submission and what it is, as far as somebody may know it."""
+    """The identifying fields of a submission, as far as a viewer may see them."""
 
     owner: str
     method: str
@@ -38,39 +39,38 @@ class PublicIdentity(NamedTuple):
 
 
 def owns(viewer: Account | None, submission: Submission) -> bool:
-    """Return whether somebody may do to a submission what its owner may."""
+    """Return whether a viewer has the owner's rights on a submission: its owner and admins have."""
     return viewer is not None and (viewer.id == submission.user_id or viewer.role is Role.ADMIN)
 
 
-def knows(viewer: Account | None, submission: Submission) -> bool:
-    """Return whether somebody who may see a submission may know whose it is."""
+def may_know_owner(viewer: Account | None, submission: Submission) -> bool:
+    """Return whether a viewer who may see a submission may also see who owns it."""
     return submission.visibility != Visibility.ANONYMOUS or owns(viewer, submission)
 
 
 def find_submission(session: Session, submission_id: str, viewer: Account | None) -> Submission:
-    """Return a submission that somebody may see.
+    """Return the submission with this id, if the viewer may see it.
 
     Raises
     ------
     ProblemError
-        ``submission.unknown``: there is none, or none for them.
+        ``submission.unknown``: there is no such submission, or the viewer may not see it.
     """
     submission = session.get(Submission, submission_id)
     if submission is None or (submission.visibility == Visibility.PRIVATE and not owns(viewer, submission)):
         raise ProblemError(
             "submission.unknown",
-            expected="the id of a submission",
-            got=repr(submission_id[:40]),
-            hint="Use the id or the Location that the upload answered with; a private one needs its owner's token.",
+            f"No submission {submission_id[:40]!r} is visible to you.",
+            "Use the id or the Location from the answer to the upload; a private submission needs its owner's token.",
         )
     return submission
 
 
-def known_identity(
+def visible_identity(
     session: Session, submission: Submission, viewer: Account | None, origin: dict[str, Any] | None
 ) -> PublicIdentity:
-    """Return what somebody who may see a submission may know of it; `origin` is where its file says that it comes from."""
-    if not knows(viewer, submission):
+    """Return the identifying fields that the viewer of a submission may see; `origin` is the provenance of its file."""
+    if not may_know_owner(viewer, submission):
         return anonymous_identity(session.get_one(Alias, (submission.version.benchmark_id, submission.user_id)).number)
     return PublicIdentity(
         submission.user.name,
@@ -85,17 +85,17 @@ def known_identity(
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
-    """Return what may be told of a reported cost: its numbers; the device, its owner's own words, only under their name."""
+    """Return a reported cost for display; without the device, a free text that may reveal the owner, unless `named`."""
     return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
 
 
 def anonymous_identity(number: int) -> PublicIdentity:
-    """Return what everybody may know of an anonymous submission: the alias of its owner on its benchmark."""
+    """Return the fields of an anonymous submission that everybody may see; `number` is that of its owner's alias."""
     return PublicIdentity(f"{ALIAS_PREFIX}{number}", WITHHELD, WITHHELD, "", [], {}, None, None)
 
 
 def set_visibility(session: Session, submission: Submission, visibility: Visibility) -> None:
-    """Change who may see a submission, and give its owner an alias if that is needed."""
+    """Set the visibility of a submission; create its owner's alias on the benchmark for the first anonymous submission."""
     submission.visibility = visibility
     key = (submission.version.benchmark_id, submission.user_id)
     if visibility is Visibility.ANONYMOUS and session.get(Alias, key) is None:

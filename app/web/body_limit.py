@@ -1,9 +1,11 @@
-"""A limit to what a request may send where no file is expected: frameworks read a body whole, before they ask who sends it."""
+"""A size limit for request bodies that are not files. The framework reads these bodies whole, before authentication."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from starlette.requests import Request
 
 from app.web import problem_responses
 from ldsboard.problems import Problem
@@ -15,49 +17,48 @@ LIMIT_BYTES = 64 * 1024
 
 
 class _TooLargeError(Exception):
-    """More came than is allowed."""
+    """The body exceeds the limit."""
 
 
 class BodyLimit:
-    """Middleware that refuses bodies above `LIMIT_BYTES`; files come by PUT, whose endpoints count for themselves."""
+    """Middleware that rejects bodies above `LIMIT_BYTES`, except for PUT: upload endpoints apply limits of their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http" or scope["method"] == "PUT":
             await self.app(scope, receive, send)
             return
-        came, answered = 0, False
+        received_bytes, responded = 0, False
 
-        async def counted() -> Message:
-            nonlocal came
+        async def receive_counted() -> Message:
+            nonlocal received_bytes
             message = await receive()
-            came += len(message.get("body", b""))
-            if came > LIMIT_BYTES:
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > LIMIT_BYTES:
                 raise _TooLargeError
             return message
 
-        async def sent(message: Message) -> None:
-            nonlocal answered
-            if came <= LIMIT_BYTES or answered:
-                answered = True
+        async def send_below_limit(message: Message) -> None:
+            nonlocal responded
+            if received_bytes <= LIMIT_BYTES or responded:
+                responded = True
                 await send(message)
 
-        # Whoever reads the body may make an answer of its own of the error: that one is dropped.
+        # The application may turn the error into a response of its own; `send_below_limit` drops that response.
         with suppress(_TooLargeError):
-            await self.app(scope, counted, sent)
-        if not answered:
-            await _refusal()(scope, receive, send)
+            await self.app(scope, receive_counted, send_below_limit)
+        if not responded:
+            await _too_large_response(Request(scope))(scope, receive, send)
 
 
-def _refusal() -> ASGIApp:
+def _too_large_response(request: Request) -> ASGIApp:
     problem = Problem(
         "request.too_large",
-        expected=f"a request of at most {LIMIT_BYTES} bytes",
-        got="more",
-        hint="Score files are sent by PUT.",
+        f"The body of this call may have {LIMIT_BYTES} bytes.",
+        "Send score files with PUT.",
     )
-    # Otherwise the rest of the body would still be received, and dropped.
-    return problem_responses.problem_response(problem, headers={"Connection": "close"})
+    # Without this header the server would still receive the rest of the body, only to drop it.
+    return problem_responses.problem_response(request, problem, headers={"Connection": "close"})

@@ -1,8 +1,8 @@
-"""How pages reach a browser in as few bytes as can be: not again if it has them, and compressed.
+"""ETags and compression for pages, feeds and badges.
 
-Only what is made whole in memory passes here: pages, feeds and badges. Uploads, downloads of arrays and answers of the API that
-are waited for go by untouched, which a middleware around the whole application could not promise. What a cookie opens is
-neither kept nor compressed: beside what an address repeats, the length of a compressed page could tell the secrets in it.
+This is not a middleware, so that uploads, downloads of arrays and long-polling API responses pass untouched. Responses to
+requests with a cookie get neither: a compressed page that contains both a secret and text from the address would leak the secret
+through its length (the BREACH attack).
 """
 
 from __future__ import annotations
@@ -18,44 +18,48 @@ if TYPE_CHECKING:
     from fastapi import Request
     from starlette.datastructures import Headers
 
-LEVEL = 6
-"""Of compression: a page of 100 entries takes 2 ms, and level 9 twice that for 1 % less."""
+GZIP_LEVEL = 6
+"""A page of 100 entries takes 2 ms at this level; level 9 takes twice as long for 1 % less."""
 
-SMALLEST = 500
-"""Bytes below which compression is not worth its own."""
+MIN_COMPRESSED_BYTES = 500
+"""Shorter bodies are not compressed, because compression would save next to nothing."""
 
 OK, NOT_MODIFIED = 200, 304
 
 
 async def deliver(request: Request, response: Response) -> Response:
-    """Return what to answer where `response` was made: itself with a validator, compressed, or that it has not changed."""
+    """Return `response` with an ETag and compressed, or 304 if the browser already has it."""
     response.headers.add_vary_header("Cookie")
     streamed = isinstance(response, FileResponse | StreamingResponse)
     if streamed or response.status_code != OK or "cookie" in request.headers:
         return response
-    # On a thread: hashing and compressing take milliseconds, in which uploads would stand still.
-    return await run_in_threadpool(_deliver, request.headers, response)
+    # In a thread, because hashing and compressing take milliseconds in which the event loop could not serve uploads.
+    return await run_in_threadpool(_validate_and_compress, request.headers, response)
 
 
-def _deliver(asked: Headers, response: Response) -> Response:
+def _validate_and_compress(request_headers: Headers, response: Response) -> Response:
     body, headers = bytes(response.body), response.headers
-    # Weak: the same page in other bytes.
+    # A weak ETag, because the same page may be sent compressed or not.
     headers["ETag"] = f'W/"{sha256(body).hexdigest()[:32]}"'
     headers.setdefault("Cache-Control", "no-cache")
     headers.add_vary_header("Accept-Encoding")
-    if headers["ETag"] in [tag.strip() for tag in asked.get("if-none-match", "").split(",")]:
+    if headers["ETag"] in [tag.strip() for tag in request_headers.get("if-none-match", "").split(",")]:
         return Response(
             status_code=NOT_MODIFIED, headers={name: headers[name] for name in ("ETag", "Cache-Control", "Vary")}
         )
-    text = headers.get("content-type", "").partition(";")[0]
-    if len(body) >= SMALLEST and text.startswith(("text/", "application/atom", "image/svg")) and accepts_gzip(asked):
-        response.body = gzip.compress(body, LEVEL, mtime=0)
+    media_type = headers.get("content-type", "").partition(";")[0]
+    if (
+        len(body) >= MIN_COMPRESSED_BYTES
+        and media_type.startswith(("text/", "application/atom", "image/svg"))
+        and accepts_gzip(request_headers)
+    ):
+        response.body = gzip.compress(body, GZIP_LEVEL, mtime=0)
         headers["Content-Encoding"] = "gzip"
         headers["Content-Length"] = str(len(response.body))
     return response
 
 
-def accepts_gzip(asked: Headers) -> bool:
-    """Tell whether a browser takes gzip."""
-    offers = [offer.replace(" ", "").lower() for offer in asked.get("accept-encoding", "").split(",")]
+def accepts_gzip(request_headers: Headers) -> bool:
+    """Return whether the client accepts gzip."""
+    offers = [offer.replace(" ", "").lower() for offer in request_headers.get("accept-encoding", "").split(",")]
     return any(offer.partition(";")[0] == "gzip" and not offer.endswith((";q=0", ";q=0.0")) for offer in offers)

@@ -1,4 +1,4 @@
-"""What endpoints and pages ask for, each named once."""
+"""Dependencies of endpoints and pages, each defined once."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from app.context import AppContext
 from app.db.accounts import Scope
 
 
-def _rooms(request: Request) -> AppContext:
+def _context(request: Request) -> AppContext:
     context: AppContext = request.app.state.context
     return context
 
 
-ContextDep = Annotated[AppContext, Depends(_rooms)]
+ContextDep = Annotated[AppContext, Depends(_context)]
 
 
 def client_address(request: Request) -> str:
-    """Return where a request comes from, as far as it is believed."""
+    """Return the address of the client; trusted proxies may have set it in X-Forwarded-For."""
     return request.client.host if request.client else "unknown"
 
 
 async def count_request(request: Request, context: ContextDep) -> None:
-    """Count a request of its address, and refuse one too many."""
+    """Apply the rate limit of the client's address."""
     context.rate_limiter.count("address", client_address(request))
 
 
-def _reading(context: ContextDep) -> Iterator[Session]:
+def _read_session(context: ContextDep) -> Iterator[Session]:
     with context.database.read() as session:
         yield session
 
 
-def _writing(context: ContextDep) -> Iterator[Session]:
+def _write_session(context: ContextDep) -> Iterator[Session]:
     with context.database.write() as session:
         yield session
 
 
-# Closed with the function, not after the response was sent: nobody is told of what was not committed.
-ReadSession = Annotated[Session, Depends(_reading, scope="function")]
-WriteSession = Annotated[Session, Depends(_writing, scope="function")]
+# Function scope: sessions commit before the response is sent, so that no client receives a success that was not committed.
+ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
+WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
-# Only for the documentation of the API, which then offers to send a token; the header itself is read below.
+# For the API documentation only, which then has a field for a token; `_authorization` and `_account` read the header themselves.
 _bearer = HTTPBearer(auto_error=False, bearerFormat="ldsb_…")
-_Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+_Documented = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def _authorization(request: Request, _shown: _Shown) -> str | None:
+def _authorization(request: Request, _documented: _Documented) -> str | None:
     return request.headers.get("authorization")
 
 
 Authorization = Annotated[str | None, Depends(_authorization)]
-"""What opens one upload: its capability, or a token of its owner."""
+"""The Authorization header of a call to a multipart upload: its upload token, or a token of its owner."""
 
 
-def _account(request: Request, context: ContextDep, _shown: _Shown) -> Account:
-    # A session of its own, closed at once: an upload may take minutes, and must hold no connection meanwhile.
+def _account(request: Request, context: ContextDep, _documented: _Documented) -> Account:
+    # A separate session, closed at once: an upload may take minutes, and must not hold a database connection for that time.
     with context.database.read() as session:
         account = authenticate(session, request.headers.get("authorization"))
     context.rate_limiter.count("user", account.name)
@@ -72,25 +72,25 @@ def _account(request: Request, context: ContextDep, _shown: _Shown) -> Account:
 CurrentUser = Annotated[Account, Depends(_account)]
 
 
-def _viewer(request: Request, context: ContextDep, shown: _Shown) -> Account | None:
-    return _account(request, context, shown) if request.headers.get("authorization") else None
+def _viewer(request: Request, context: ContextDep, documented: _Documented) -> Account | None:
+    return _account(request, context, documented) if request.headers.get("authorization") else None
 
 
 OptionalUser = Annotated[Account | None, Depends(_viewer)]
 
 
-def _submitting(caller: CurrentUser) -> Account:
+def _submitting_user(caller: CurrentUser) -> Account:
     caller.require(Scope.SUBMIT)
     return caller
 
 
-def _managing(caller: CurrentUser) -> Account:
+def _managing_user(caller: CurrentUser) -> Account:
     caller.require(Scope.MANAGE)
     return caller
 
 
-SubmittingUser = Annotated[Account, Depends(_submitting)]
-ManagingUser = Annotated[Account, Depends(_managing)]
+SubmittingUser = Annotated[Account, Depends(_submitting_user)]
+ManagingUser = Annotated[Account, Depends(_managing_user)]
 
 
 def _actor(request: Request, caller: CurrentUser) -> Actor:
@@ -98,4 +98,6 @@ def _actor(request: Request, caller: CurrentUser) -> Actor:
 
 
 ActorDep = Annotated[Actor, Depends(_actor)]
-VersionNumber = Annotated[int | None, Query(ge=1, lt=2**31, description="a version; by default the current one")]
+VersionNumber = Annotated[
+    int | None, Query(ge=1, lt=2**31, description="Version of the benchmark; by default the current one.")
+]

@@ -1,4 +1,4 @@
-"""HEAD: whatever answers GET answers it too, with the same status and headers and without a body."""
+"""HEAD requests: every address that supports GET supports HEAD, with the same status and headers and without a body."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class Head:
-    """Middleware that lets a HEAD be answered as a GET; the web server leaves the body away, for it knows what was asked."""
+    """Middleware that passes HEAD requests on as GET; the web server omits the body, because it saw the original method."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        asked_head = scope["type"] == "http" and scope["method"] == "HEAD"
-        await self.app({**scope, "method": "GET"} if asked_head else scope, receive, send)
+        """Handle a request."""
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self.app({**scope, "method": "GET"} if is_head else scope, receive, send)

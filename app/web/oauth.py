@@ -1,4 +1,4 @@
-"""Signing in by an OpenID Connect provider or GitHub: who somebody is there, as authlib finds it out."""
+"""Signing in with an OpenID Connect provider or GitHub, by means of authlib."""
 
 from __future__ import annotations
 
@@ -19,20 +19,29 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0
 
-FAILURES = (HTTPError, OAuthError, JoseError, ValueError)
-"""How a provider, the way to it, or what it says can fail."""
+PROVIDER_ERRORS = (HTTPError, OAuthError, JoseError, ValueError)
+"""Errors of the network, of the provider and of its answers."""
 
 
 class Profile(NamedTuple):
-    """Who somebody is at a provider: its address, an identifier that never changes, and a name that may."""
+    """A user's identity at a provider."""
 
     provider: str
+    """Address of the provider."""
     subject: str
+    """Identifier of the user, which never changes."""
     login: str
+    """Name of the user, which may change."""
 
 
 class Providers:
-    """The providers that the settings name; ``labels`` are what people see, by short name."""
+    """The configured providers.
+
+    Attributes
+    ----------
+    labels
+        Label for display of each provider, by short name (``oidc``, ``github``).
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._oauth = OAuth()
@@ -71,28 +80,27 @@ class Providers:
         if name not in self.labels:
             raise ProblemError(
                 "request.not_found",
-                expected=f"one of the providers {', '.join(self.labels) or '(none is set up)'}",
-                got=repr(name[:40]),
-                hint="Choose one on /sign-in.",
+                f"{name[:40]!r} is none of the providers: {', '.join(self.labels) or '(no provider is configured)'}.",
+                "Choose a provider on /sign-in.",
             )
         return self._oauth.create_client(name)
 
-    async def begin(self, name: str, request: Request, back: str) -> RedirectResponse:
-        """Send somebody to a provider, from where they come back to the address `back`."""
+    async def begin(self, name: str, request: Request, redirect_uri: str) -> RedirectResponse:
+        """Redirect the browser to a provider, which redirects it back to `redirect_uri`."""
         client = self._client(name)
         try:
-            answer: RedirectResponse = await client.authorize_redirect(request, back)
-        except FAILURES as error:
+            answer: RedirectResponse = await client.authorize_redirect(request, redirect_uri)
+        except PROVIDER_ERRORS as error:
             raise _failed(error) from error
         return answer
 
     async def finish(self, name: str, request: Request) -> Profile:
-        """Return who came back from a provider.
+        """Return the identity of a user whom a provider redirected back.
 
         Raises
         ------
         ProblemError
-            ``auth.sign_in``: it did not say, or what it said is not to be believed.
+            ``auth.sign_in``: the provider was unreachable or refused, or its answer is incomplete or fails validation.
         """
         client = self._client(name)
         try:
@@ -101,7 +109,7 @@ class Providers:
                 answer = await client.get("user", token=token)
                 user = answer.raise_for_status().json()
                 return Profile(self._addresses[name], str(user["id"]), user["login"])
-        except (*FAILURES, KeyError) as error:
+        except (*PROVIDER_ERRORS, KeyError) as error:
             raise _failed(error) from error
         claims = token.get("userinfo") or {}
         if not claims.get("sub"):
@@ -113,9 +121,8 @@ class Providers:
 def _failed(error: Exception) -> ProblemError:
     return ProblemError(
         "auth.sign_in",
-        expected="a provider that says who you are",
-        got=f"{type(error).__name__}: {error}"[:200],
-        hint="Try again at /sign-in. If it stays, the operator should look at the settings of the provider.",
+        f"The provider answered with {type(error).__name__}: {error}"[:200],
+        "Try again at /sign-in. If signing in keeps failing, the operator should check the settings of the provider.",
     )
 
 

@@ -1,113 +1,118 @@
-"""Every error leaves as ``application/problem+json``, whoever raised it."""
+"""Error responses: ``application/problem+json`` (RFC 9457), or a page where a browser asks for one outside the API."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse
 
-from app.errors import STATUS, BusyError, LimitError, no_room
+from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
-from app.results.submission_views import problem_view
 from app.submissions import field_types
+from app.web.security_headers import HEADERS
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
-DESCRIBED: dict[int | str, dict[str, Any]] = {
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemView.__name__}"}}},
     }
-    for status, description in {"4XX": "What is wrong with the request", "5XX": "What failed on our side"}.items()
+    for status, description in {"4XX": "The request has a problem", "5XX": "The server failed"}.items()
 }
-"""What the description of the API says of errors, the same of every call."""
+"""The error responses of every call, as the description of the API shows them."""
+
+RenderPage = Callable[[ProblemView, str], str]
+"""Renders the page of a problem that occurred at a path."""
 
 log = structlog.get_logger()
 
 
+def install_problem_handlers(app: FastAPI, render_page: RenderPage) -> None:
+    """Install the handlers of problems, invalid requests, unknown addresses, a full or locked database, and server failures."""
+    app.state.render_problem_page = render_page
+    app.add_exception_handler(ProblemError, _handle_problem_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(OperationalError, _handle_database_error)
+    app.add_exception_handler(NoConnectionError, _handle_busy_database)  # every connection waits for the same lock
+    app.add_exception_handler(Exception, _handle_server_error)
+
+
 def problem_response(
-    problem: Problem, status: int | None = None, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    """Return the response of a problem; its status is that of its code unless another is given."""
-    view = problem_view(problem)
-    if status is not None:
-        view.status = status
-    return JSONResponse(view.model_dump(), view.status, headers, MEDIA_TYPE)
+    request: Request, problem: Problem, status: int | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """Return the response of a problem; its status is that of its code unless another status is given."""
+    view = ProblemView.of(problem, status)
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        page = request.app.state.render_problem_page(view, request.url.path)
+        # The response to a server failure does not pass through the middleware that adds these headers.
+        return HTMLResponse(page, view.status, HEADERS | (headers or {}))
+    return JSONResponse(view.model_dump(exclude_none=True), view.status, headers, MEDIA_TYPE)
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Install the handlers of the service's own errors, of invalid requests, of unknown addresses and of our failures."""
-    app.add_exception_handler(ProblemError, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(OperationalError, _database)
-    app.add_exception_handler(NoConnectionError, _busy)  # all of them wait for the same lock
-    app.add_exception_handler(Exception, _failure)
-
-
-def _problem(_request: Request, error: Exception) -> JSONResponse:
+def _handle_problem_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101 -- registered for this type
     headers = {}
-    if STATUS[error.problem.code] == HTTPStatus.UNAUTHORIZED:
+    if ProblemView.of(error.problem).status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, LimitError) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    return problem_response(error.problem, headers=headers)
+    return problem_response(request, error.problem, headers=headers)
 
 
-def _invalid(_request: Request, error: Exception) -> JSONResponse:
+def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for this type
     first = error.errors()[0]
     place = ".".join(str(step) for step in first["loc"])
     got = repr(first.get("input"))[:80]
     asked = field_types.SPELLINGS.get(first.get("ctx", {}).get("pattern"), first["msg"])
-    return problem_response(
-        Problem("request.invalid", expected=f"{place}: {asked}", got=got, hint="See /docs for what this call takes.")
+    found = ProblemError.mismatch(
+        "request.invalid", expected=f"{place}: {asked}", got=got, hint="See /docs for the parameters of this call."
     )
+    return problem_response(request, found.problem)
 
 
-def _http(_request: Request, error: Exception) -> JSONResponse:
+def _handle_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this type
-    problem = Problem(
-        "request.not_found" if error.status_code == 404 else "request.invalid",  # noqa: PLR2004
-        expected="an address and a method of this API",
-        got=str(error.detail),
-        hint="See /docs for the calls there are.",
-    )
-    return problem_response(problem, error.status_code, dict(error.headers or {}))
+    code = "request.not_found" if error.status_code == HTTPStatus.NOT_FOUND else "request.invalid"
+    detail = f"{request.method} {request.url.path[:80]}: {error.detail}."
+    problem = Problem(code, detail, "See /docs for the addresses and methods of this API.")
+    return problem_response(request, problem, error.status_code, dict(error.headers or {}))
 
 
-def _database(request: Request, error: Exception) -> JSONResponse:
+def _handle_database_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OperationalError)  # noqa: S101 -- registered for this type
-    # The lower byte is the error, what is above tells it apart further.
+    # The lower byte is the error; the upper bytes distinguish its cases.
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         log.error("database.full", path=request.url.path)
-        return problem_response(no_room("room for a row of the database").problem)
+        return problem_response(request, disk_full().problem)
     if code == sqlite3.SQLITE_BUSY:
-        return _busy(request, error)
-    return _failure(request, error)
+        return _handle_busy_database(request, error)
+    return _handle_server_error(request, error)
 
 
-def _busy(request: Request, _error: Exception) -> JSONResponse:
+def _handle_busy_database(request: Request, _error: Exception) -> Response:
     log.error("database.busy", path=request.url.path)
-    return _problem(request, BusyError())
+    return _handle_problem_error(request, BusyError())
 
 
-def _failure(request: Request, error: Exception) -> JSONResponse:
+def _handle_server_error(request: Request, error: Exception) -> Response:
     log.error("request.failed", path=request.url.path, exc_info=error)
-    # The web server ends the connection after this; a client that would send its next request on it must know.
-    return problem_response(
-        Problem("internal.failed", expected="an answer", got="an error of ours", hint="Try again; it was logged."),
-        headers={"Connection": "close"},
-    )
+    problem = Problem("internal.failed", "The request failed, and the error was logged.", "Try again later.")
+    # The web server closes the connection after this response; the header tells clients not to reuse it.
+    return problem_response(request, problem, headers={"Connection": "close"})

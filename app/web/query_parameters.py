@@ -1,4 +1,4 @@
-"""The names of query parameters: a call refuses those that it does not take, and those that are given twice."""
+"""Validation of query parameter names: unknown and repeated parameters are rejected."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 PREFIX = "/api/v1"
-"""Where the API is."""
+"""Path prefix of the API."""
 
 
 async def check_query_names(request: Request) -> None:
-    """Refuse unknown and repeated query parameters: a misspelt ``dry_run`` must not become a counted submission.
+    """Reject unknown and repeated query parameters, so that a misspelt ``dry_run`` does not become a counted submission.
 
-    Known are the parameters that the description of the API names for this call.
+    The known parameters of a call are those in its OpenAPI description.
 
     Raises
     ------
@@ -43,11 +43,11 @@ async def check_query_names(request: Request) -> None:
 
 def _known_names(request: Request) -> list[str]:
     route: APIRoute = request.scope["route"]
-    path = PREFIX + route.path_format.removeprefix(PREFIX)  # a router that another includes names its own part
+    path = PREFIX + route.path_format.removeprefix(PREFIX)  # the route of an included router lacks the prefix
     call: dict[str, Any] = request.app.openapi()["paths"][path][request.method.lower()]
     return [parameter["name"] for parameter in call.get("parameters", ()) if parameter["in"] == "query"]
 
 
 def _refused(expected: str, names: list[str], hint: str) -> ProblemError:
     got = ", ".join(repr(name[:40]) for name in names[:5])
-    return ProblemError("request.invalid", expected=expected, got=got, hint=hint)
+    return ProblemError.mismatch("request.invalid", expected=expected, got=got, hint=hint)

@@ -1,4 +1,4 @@
-"""The body of an upload, on its way into storage."""
+"""Receiving the body of an upload: it is decompressed and written to storage as it arrives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from app.web.content_encoding import inflating
+from app.web.content_encoding import make_decoder
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from app.submissions.storage import Arrival
 
-SILENCE_SECONDS = 60.0
-"""How long an upload may send nothing before it is given up."""
+IDLE_TIMEOUT_SECONDS = 60.0
+"""How long an upload may send nothing before it is cancelled."""
 
 WRITE_BYTES = 4 << 20
-"""What is gathered before it is written: handing a small piece to another thread takes longer than writing it."""
+"""Bytes that are collected before they are written. Passing a small piece to another thread takes longer than writing it."""
 
 
-def stated_length(request: Request, limit: int) -> int:
+def content_length(request: Request, limit: int) -> int:
     """Return the Content-Length of a request.
 
     Raises
@@ -35,34 +35,33 @@ def stated_length(request: Request, limit: int) -> int:
     if not stated.isdigit():
         raise ProblemError(
             "upload.length_required",
-            expected="a Content-Length header",
-            got="none",
-            hint="Send a file rather than a stream, for instance with curl -T scores.npy.",
+            "The request has no Content-Length header.",
+            "Send a file rather than a stream, for instance with curl -T scores.npy.",
         )
     check_limit(int(stated), limit)
     return int(stated)
 
 
 def check_limit(size: int, limit: int) -> None:
-    """Raise ``upload.too_large`` for more bytes than are accepted."""
+    """Raise ``upload.too_large`` if `size` exceeds `limit`, both in bytes."""
     if size > limit:
         raise _too_large(limit, f"{size} bytes")
 
 
 class Body:
-    """The body of a request whose length is stated, written into an arrival as it comes.
+    """The body of a request with a Content-Length, written to an arrival as it is received.
 
     Parameters
     ----------
     length
-        Bytes that come over the wire; the web server sees to it that the body ends with the last of them, or not at all.
+        The Content-Length, in bytes. The web server guarantees that a complete body has exactly this length.
     limit
-        Bytes that they may inflate to.
+        Largest size of the decompressed body, in bytes.
     """
 
     def __init__(self, request: Request, arrival: Arrival, length: int, limit: int) -> None:
         self.encoded = request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
-        self._write = inflating(request.headers.get("content-encoding", ""), self._take)
+        self._write = make_decoder(request.headers.get("content-encoding", ""), self._write_decoded)
         self._request = request
         self._ended = False
         self._arrival = arrival
@@ -70,7 +69,7 @@ class Body:
         self._limit = limit
 
     async def receive(self, until: int | None = None) -> None:
-        """Write what comes, until the arrival has so many bytes or the body ends.
+        """Receive and write bytes, until the arrival has at least `until` bytes or the body ends.
 
         Raises
         ------
@@ -81,9 +80,9 @@ class Body:
         writing.set_result(None)
         try:
             while not self._ended and (until is None or self._arrival.size < until):
-                piece = await self._piece(WRITE_BYTES if until is None else until)
+                piece = await self._next_piece(WRITE_BYTES if until is None else until)
                 await writing
-                # The next piece comes in while this one is hashed and written.
+                # The next piece is received while a thread hashes and writes this piece.
                 writing = asyncio.ensure_future(run_in_threadpool(self._write, piece))
                 if until is not None:
                     await writing
@@ -91,37 +90,37 @@ class Body:
         except (ClientDisconnect, TimeoutError):
             raise interrupted(self._length) from None
         finally:
-            await asyncio.wait([writing])  # whatever ended this, nobody writes any more
+            await asyncio.wait([writing])  # after any error too, no thread may still be writing
 
-    async def _piece(self, enough: int) -> bytes:
-        """Return the next bytes, at least so many unless the body ends; a connection that falls silent raises TimeoutError."""
+    async def _next_piece(self, min_bytes: int) -> bytes:
+        """Return the next bytes, at least `min_bytes` unless the body ends; raise TimeoutError if the client stops sending."""
         chunks, size = [], 0
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(SILENCE_SECONDS) as silence:
-            while size < enough and not self._ended:
+        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS) as idle:
+            while size < min_bytes and not self._ended:
                 message = await self._request.receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
-                silence.reschedule(loop.time() + SILENCE_SECONDS)
+                idle.reschedule(loop.time() + IDLE_TIMEOUT_SECONDS)
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
                 self._ended = not message.get("more_body", False)
         return b"".join(chunks)
 
-    def _take(self, piece: bytes) -> None:
+    def _write_decoded(self, piece: bytes) -> None:
         if self._arrival.size + len(piece) > self._limit:
             raise _too_large(self._limit, "a body that inflates to more")
         self._arrival.write(piece)
 
 
 def interrupted(size: int) -> ProblemError:
-    """Return the error of an upload that did not come whole."""
+    """Return the error of an upload of `size` bytes that did not arrive completely."""
     return ProblemError(
-        "upload.interrupted", expected=f"{size} bytes", got="a connection that ended early", hint="Send the file again."
+        "upload.interrupted", f"The connection ended before all {size} bytes had arrived.", "Send the file again."
     )
 
 
 def _too_large(limit: int, got: str) -> ProblemError:
-    return ProblemError(
+    return ProblemError.mismatch(
         "upload.too_large", expected=f"at most {limit} bytes", got=got, hint="Send float32 or float16 scores."
     )

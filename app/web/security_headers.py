@@ -1,4 +1,4 @@
-"""The headers that keep a browser from doing what no page of ours does."""
+"""Security headers, which forbid browsers everything that no page of this service needs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PLOT_STYLE = """\
 :where(.plot tspan) {
   white-space: pre;
 }"""
-"""The style element that Observable Plot puts into every chart whose ``className`` is ``plot``: the only inline style there is.
+"""The style element that Observable Plot adds to every chart whose ``className`` is ``plot``: the only inline style of the pages.
 
-It is allowed by its hash. A browser test compares the text, which may change with Plot's version."""
+The policy allows it by its hash. A browser test compares the text, because it may change with Plot's version."""
 
 
 def _source(inline: str) -> str:
@@ -51,22 +51,22 @@ HEADERS = {
 }
 
 
-class Protection:
-    """Middleware that adds the headers to every answer that does not set them itself."""
+class SecurityHeaders:
+    """Middleware that adds the security headers to every response, unless the response sets them itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
 
-        async def protected(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 if any(name == b"cookie" for name, _ in scope["headers"]):
-                    headers.setdefault("Cache-Control", "no-store")  # it may be for the eyes of who signed in
+                    headers.setdefault("Cache-Control", "no-store")  # the response may contain private data
             await send(message)
 
-        await self.app(scope, receive, protected)
+        await self.app(scope, receive, send_with_headers)

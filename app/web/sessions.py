@@ -1,4 +1,4 @@
-"""Who looks at the pages: a signed cookie remembers who signed in. It opens pages, and never the API."""
+"""Sessions of browsers: a signed cookie identifies the signed-in user on pages. The API does not accept it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from app.accounts.audit import Actor
 from app.accounts.users import Account
 from app.db.accounts import Role, User
-from app.settings import SHORTEST_KEY
+from app.settings import MIN_KEY_LENGTH
 from app.web.dependencies import ContextDep, client_address
 from ldsboard.problems import ProblemError
 
@@ -28,10 +28,10 @@ KEY_FILE = "session-key"
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Read and write the cookie with every request of a page."""
+    """Add the middleware that reads and writes the session cookie."""
     app.add_middleware(
         SessionMiddleware,
-        secret_key=_key(settings),
+        secret_key=_session_key(settings),
         session_cookie=COOKIE,
         max_age=LIFETIME_SECONDS,
         same_site="lax",
@@ -39,50 +39,51 @@ def install(app: FastAPI, settings: Settings) -> None:
     )
 
 
-def _key(settings: Settings) -> str:
-    """Return the key that cookies are signed with: the one that is set, or one kept in the data folder."""
+def _session_key(settings: Settings) -> str:
+    """Return the key that signs cookies: from the settings, or from a file in the data folder, which is created if missing."""
     if key := settings.session_key.get_secret_value():
         return key
     path = settings.data_dir / KEY_FILE
     if not path.exists():
-        # Whole before it has its name: with an empty key anybody could sign.
+        # Written under another name first: with an empty key, anybody could sign cookies.
         partial = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
         with open(partial, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(secrets.token_urlsafe(32))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was first
+        with suppress(FileExistsError):  # another process created the key first
             path.hardlink_to(partial)
         partial.unlink()
     key = path.read_text()
-    if len(key) < SHORTEST_KEY:
+    if len(key) < MIN_KEY_LENGTH:
         raise RuntimeError(
-            f"expected a key of at least {SHORTEST_KEY} characters in {path}, got {len(key)}. Delete the file."
+            f"The session key in {path} has {len(key)} characters; at least {MIN_KEY_LENGTH} are required. "
+            "Delete the file, and the server will create a new key."
         )
     return key
 
 
 def sign_in(request: Request, user: User) -> None:
-    """Remember who signed in; what an earlier session held is gone."""
+    """Start a new session for a user; discard all data of an earlier session."""
     request.session.clear()
     request.session.update(user=user.id, form=secrets.token_urlsafe(16))
 
 
-def _visitor(request: Request, context: ContextDep) -> Account | None:
+def _signed_in_user(request: Request, context: ContextDep) -> Account | None:
     user_id = request.session.get("user")
     if user_id is None:
         return None
     with context.database.read() as session:
         user = session.get(User, user_id)
-    # No scopes: a cookie lets its owner look, and what a form changes is checked by the form's own token.
+    # No scopes: a cookie grants reading only. Forms that change something also need the CSRF token of the session.
     return None if user is None else Account(user.id, user.name, Role(user.role), None, frozenset())
 
 
-SignedInUser = Annotated[Account | None, Depends(_visitor)]
+SignedInUser = Annotated[Account | None, Depends(_signed_in_user)]
 
 
 def _form_token(request: Request) -> str | None:
-    """Return what the forms of this session carry."""
+    """Return the CSRF token that every form of this session contains."""
     token: str | None = request.session.get("form")
     return token
 
@@ -90,23 +91,22 @@ def _form_token(request: Request) -> str | None:
 FormToken = Annotated[str | None, Depends(_form_token)]
 
 
-def _sender(request: Request, visitor: SignedInUser, form: Annotated[str, Form()] = "") -> Account:
-    """Return who sent a form, which must be one that this session was given."""
-    if visitor is None or not secrets.compare_digest(form.encode(), str(request.session.get("form")).encode()):
+def _form_user(request: Request, user: SignedInUser, form: Annotated[str, Form()] = "") -> Account:
+    """Return the user who sent a form; the form must contain the CSRF token of the user's session."""
+    if user is None or not secrets.compare_digest(form.encode(), str(request.session.get("form")).encode()):
         raise ProblemError(
             "auth.form",
-            expected="a form that was opened in the session that you are signed in to",
-            got="another one, or one that is too old",
-            hint="Open the page again, and send its form.",
+            "The form belongs to another session, or has expired.",
+            "Open the page again and send its form.",
         )
-    return visitor
+    return user
 
 
-FormUser = Annotated[Account, Depends(_sender)]
+FormUser = Annotated[Account, Depends(_form_user)]
 
 
-def _acting(request: Request, sender: FormUser) -> Actor:
-    return Actor(sender.name, client_address(request))
+def _form_actor(request: Request, user: FormUser) -> Actor:
+    return Actor(user.name, client_address(request))
 
 
-FormActor = Annotated[Actor, Depends(_acting)]
+FormActor = Annotated[Actor, Depends(_form_actor)]

@@ -25,7 +25,7 @@ from sqlalchemy import select
 from app.db.models import State, Submission
 from ldsboard.client import Client, ClientError, RefusedError
 from ldsboard.formats import HEADER_LIMIT
-from ldsboard.pending import pending
+from ldsboard.pending import pending_uploads
 from ldsboard.sending import resume, submit
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.service import Service, until
@@ -85,7 +85,7 @@ class Chaos:
                         self._finished = True
                         self._seen.notify_all()
                     killer.result()
-            service.idle()
+            service.wait_until_idle()
             pids |= children(service.process.pid)
             self._check_rows(service)
             service.stop()
@@ -126,7 +126,7 @@ class Chaos:
         while True:
             try:
                 with Client(service.url, token) as client:
-                    if begun := pending(service.url, path):
+                    if begun := pending_uploads(service.url, path):
                         return str(resume(client, begun[0], self._tick)["id"])
                     return str(submit(client, "chaos", path, method=f"m-{number}", advance=self._tick)["id"])
             except RefusedError:
@@ -163,7 +163,7 @@ class Chaos:
                 self.outcome.wrong.append(f"file {number}: accepted {submission_id}, scored {scored}, others {others}")
                 continue
             expected = self.example.offline(self.scores(number))  # type: ignore[arg-type]
-            found = service.measured(submission_id)
+            found = service.measurements(submission_id)
             if {part: measurement.lds for part, measurement in found.items()} != {
                 part: result.lds for part, result in expected.items()
             }:
@@ -182,7 +182,7 @@ class Chaos:
             self.outcome.wrong.append(f"{len(service.files())} files of {self.files}")
         if left := [pid for pid in pids if alive(pid)]:
             self.outcome.wrong.append(f"processes {left}")
-        if begun := pending(service.url):
+        if begun := pending_uploads(service.url):
             self.outcome.wrong.append(f"clients would still go on with {[each.id for each in begun]}")
 
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from app.benchmarks import catalog
-from app.cli.demo import BASELINES, BENCHMARK, PRACTICE, Demo, marks
+from app.cli.demo import BASELINES, BENCHMARK, PRACTICE, Demo, markers
 from app.db.models import Measurement, Submission
 from app.db.sessions import Database
 from app.leaderboard.entries import list_entries
@@ -34,7 +34,7 @@ HIDDEN_SEED = "5eed" * 8
 @pytest.mark.slow
 def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    (start, end), (practice_start, practice_end) = marks(BENCHMARK), marks(PRACTICE)
+    (start, end), (practice_start, practice_end) = markers(BENCHMARK), markers(PRACTICE)
     readme.write_text(f"Before\n{start}\nold\n{end}\nafter\n{practice_start}\n{practice_end}\n")
     settings = Settings(data_dir=tmp_path / "data")
     with reserved_port() as port:
@@ -55,7 +55,7 @@ def test_the_demo_ends_with_six_methods_in_an_order_that_means_something(tmp_pat
     database = Database(settings.resolved_database_url)
     with database.read() as session:
         version = catalog.find_version(session, "digits-mlp")
-        entries = {entry.known.method: entry for entry in list_entries(session, version)}
+        entries = {entry.identity.method: entry for entry in list_entries(session, version)}
         submissions = {submission.method: submission for submission in session.scalars(select(Submission))}
         assert set(entries) == set(BASELINES)
         assert abs(entries["random"].z_random) < 3
@@ -83,6 +83,6 @@ def _submits_to_the_practice_board(settings: Settings, database: Database, readm
             demo.submit_baselines(demo.token(), PRACTICE, ("random", "similarity"))
             assert [row["method"] for row in demo.rows(PRACTICE)] == ["similarity", "random"]
             demo.write_table(readme, PRACTICE)
-    start, end = marks(PRACTICE)
+    start, end = markers(PRACTICE)
     assert readme.read_text().startswith(before.partition(start)[0] + f"{start}\n| rank | method |")
     assert readme.read_text().endswith(f"{end}\n")

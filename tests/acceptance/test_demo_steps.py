@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from app.__main__ import cli
 from app.cli import demo as steps
-from app.cli.demo import BENCHMARK, PRACTICE, marks
+from app.cli.demo import BENCHMARK, PRACTICE, markers
 from app.settings import Settings
 from tests.app.benchmarks import write_benchmark
 from tests.app.ports import reserved_port
@@ -77,14 +77,14 @@ def test_it_trains_publishes_submits_writes_the_tables_and_the_second_time_has_n
     trainer: Trainer, tmp_path: Path, port: int
 ) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text("\n".join(["Before", *marks(BENCHMARK), "between", *marks(PRACTICE), "after"]))
+    readme.write_text("\n".join(["Before", *markers(BENCHMARK), "between", *markers(PRACTICE), "after"]))
     first = _demo(port, "--all", "--table", str(readme))
     assert first.exit_code == 0, first.output
     each = ["ldsboard.cli pull", *["worker baseline", "ldsboard.cli submit"] * len(NOISE)]
     assert trainer.asked == ["worker train", *each, *each]
     text = readme.read_text()
     for board, before, after in ((BENCHMARK, "Before", "between"), (PRACTICE, "between", "after")):
-        start, end = marks(board)
+        start, end = markers(board)
         assert text.partition(start)[0].endswith(f"{before}\n")
         assert text.partition(end)[2].startswith(f"\n{after}")
         rows = text.partition(start)[2].partition(end)[0].strip().splitlines()
@@ -116,7 +116,7 @@ def test_it_greets_with_a_command_to_paste_until_the_server_ends(
     token = (Settings().data_dir / "demo-token").read_text()
     assert f"export LDSBOARD_SERVER=http://localhost:{port} LDSBOARD_TOKEN={token}" in said.output
     assert f"'http://localhost:{port}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'" in said.output
-    assert f"The practice board {PRACTICE} is there too, empty" in said.output
+    assert f"The practice board {PRACTICE} is empty" in said.output
     assert "similarity" in capfd.readouterr().out  # the leaderboard, by a process of its own
     assert trainer.asked[-1] == "ldsboard.cli submit"
 
@@ -128,9 +128,9 @@ def test_a_file_without_marks_and_a_step_that_fails_are_told(
     monkeypatch.setattr(steps.Demo.submit_baselines, "__defaults__", ((),))
     unmarked = _demo(port, "--table", str(tmp_path / "README.md"))
     assert (unmarked.exit_code, trainer.asked) == (2, ["worker train"])
-    assert f"expected the marks {marks(BENCHMARK)[0]}" in unmarked.stderr
+    assert f"README.md lacks the markers {markers(BENCHMARK)[0]}" in unmarked.stderr
     assert (tmp_path / "README.md").read_text() == "nothing"
     monkeypatch.setattr(steps.Demo, "prepare", lambda _: trainer._plain("-c", f"import sys; sys.exit({os.EX_USAGE})"))
     failed = _demo(port)
     assert failed.exit_code == 2
-    assert "a step of the demo failed: -c import sys" in failed.stderr
+    assert "A step of the demo failed: -c import sys" in failed.stderr

@@ -49,11 +49,11 @@ def test_a_killed_server_takes_its_fork_server_with_it_and_takes_up_the_work_whe
 
     service.start()
     assert not orphan.exists()
-    view = service.settled(submission_id)
+    view = service.wait_until_final(submission_id)
     assert view["state"] == "scored"
     offline = toy.offline(toy.scores())
     assert view["public"]["lds"] == offline["public"].lds
-    assert service.measured(submission_id)["ranking"].lds == offline["ranking"].lds
+    assert service.measurements(submission_id)["ranking"].lds == offline["ranking"].lds
     assert service.events(submission_id) == [
         (None, "uploading"),
         ("uploading", "queued"),
@@ -68,9 +68,9 @@ def test_a_killed_fork_server_is_replaced_and_its_file_scored(service: Service, 
     warm = fork_server(service.process.pid)
     submission_id = _being_scored(service, toy, service.token("ben"), warm)
     os.kill(warm, signal.SIGKILL)
-    assert service.settled(submission_id)["state"] == "scored"
+    assert service.wait_until_final(submission_id)["state"] == "scored"
     assert fork_server(service.process.pid) != warm
-    assert service.failures(submission_id) <= 1  # none if it was killed before it was asked
+    assert service.failure_count(submission_id) <= 1  # none if it was killed before it was asked
 
 
 def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:
@@ -82,13 +82,13 @@ def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy:
     next(stored).unlink()
     os.kill(warm, signal.SIGCONT)
 
-    view = service.settled(submission_id)
+    view = service.wait_until_final(submission_id)
     assert view["state"] == "failed"
     assert view["error"]["code"] == "internal.failed"
     assert view["error"]["status"] == 500
-    assert service.failures(submission_id) == MAX_FAILURES
+    assert service.failure_count(submission_id) == MAX_FAILURES
     assert [after for _, after in service.events(submission_id)].count("scoring") == MAX_FAILURES
-    assert service.scored(token, "toy", npy(toy.scores()))["attempts"] == 1
+    assert service.submit_and_score(token, "toy", npy(toy.scores()))["attempts"] == 1
 
 
 def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, toy: Example) -> None:
@@ -97,5 +97,5 @@ def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, 
     service.stop(signal.SIGINT)
     until(lambda: not alive(warm), "the end of the fork server")
     service.start()
-    assert service.settled(submission_id)["state"] == "scored"
-    assert service.failures(submission_id) == 0
+    assert service.wait_until_final(submission_id)["state"] == "scored"
+    assert service.failure_count(submission_id) == 0

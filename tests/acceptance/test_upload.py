@@ -33,9 +33,9 @@ def test_curl_sends_a_file_whose_scores_are_those_of_the_library(tmp_path: Path,
     assert headers[0] == "HTTP/1.1 202 Accepted"
     location = next(line.split(": ", 1)[1] for line in headers if line.lower().startswith("location: "))
 
-    view = service.settled(location.rpartition("/")[2])
+    view = service.wait_until_final(location.rpartition("/")[2])
     assert view["state"] == "scored"
-    measured = service.measured(view["id"])
+    measured = service.measurements(view["id"])
 
     bundle = example.bundle
     public = GroundTruth(bundle.masks_Mn, bundle.margins_MRN).score(scores)

@@ -1,4 +1,4 @@
-"""Small benchmarks with known effects, and score files for them.
+"""Small benchmarks with known effects, and their score files.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -32,7 +32,7 @@ ALPHA = 0.5
 
 @dataclass(frozen=True)
 class Example:
-    """A benchmark folder, and what each training example truly does to each target, float64 (n, N)."""
+    """A benchmark folder, and the true effect of each training example on each target, float64 (n, N)."""
 
     folder: Path
     effects_nN: NDArray[np.float64]
@@ -44,16 +44,16 @@ class Example:
 
     @property
     def bundle(self) -> Bundle:
-        """The folder, opened."""
+        """The benchmark folder, opened."""
         return Bundle.open(self.folder)
 
     def scores(self, noise: float = 1.0, seed: int = 0) -> NDArray[np.float32]:
-        """Return the effects with noise of this many times their spread, float32 (n, N)."""
+        """Return the effects plus Gaussian noise of standard deviation `noise` (effects have 1), float32 (n, N)."""
         noise_nN = np.random.default_rng([99, seed]).normal(size=self.effects_nN.shape)
         return (self.effects_nN + noise * noise_nN).astype(np.float32)
 
     def offline(self, scores_nN: NDArray[np.float32]) -> dict[str, Result]:
-        """Score an array as the library does, against the parts that the server has."""
+        """Score an array with the library on all parts, public and hidden, that the server has."""
         masks_Mn, margins_MRN, parts = self.bundle.scored_arrays()
         return GroundTruth(masks_Mn, margins_MRN).score(scores_nN, parts)
 
@@ -74,7 +74,7 @@ def write_benchmark(
     provenance: Mapping[str, Any] | None = None,
     pictures: tuple[int, ...] = (),
 ) -> Example:
-    """Write a benchmark whose margins are sums of known effects and the noise of each run, with pictures if they have a shape."""
+    """Write a benchmark whose margins are sums of known effects plus noise of each run; `pictures` is the shape of its images."""
     rng = np.random.default_rng(0)
     effects_nN = rng.normal(size=(n, N))
 
@@ -122,6 +122,6 @@ def write_benchmark(
 
 
 def publish(database: Database, root: Path, folder: Path, images: Path | None = None) -> Version:
-    """Publish a benchmark folder, as the operator's command does."""
-    with publishing.prepared(root, folder, images) as made, database.write() as session:
+    """Publish a benchmark folder as the operator's command does."""
+    with publishing.prepare(root, folder, images) as made, database.write() as session:
         return publishing.publish(session, made)

@@ -1,4 +1,4 @@
-"""A leaderboard with one entry of every sort, for the tests of the pages."""
+"""A leaderboard with one entry of every kind, for the tests of the pages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'title'"
 
 
-def fill(service: Service, example: Example) -> dict[str, str]:
-    """Submit good, middling, random, flipped, practice and unusable scores; return the ids by method once all are final."""
+def fill_board(service: Service, example: Example) -> dict[str, str]:
+    """Submit good, middling, random, sign-flipped, practice and invalid scores; return the ids by name once all are final."""
     ada = service.token("ada", ranked_per_day=100, ranked_per_version=100)
     noise_nN = np.random.default_rng(7).normal(size=example.effects_nN.shape).astype(np.float32)
     files = {
@@ -38,5 +38,5 @@ def fill(service: Service, example: Example) -> dict[str, str]:
     sent["spoiled"] = service.submit(ada, example.name, npy(spoiled), method="spoiled")
     ids = {name: str(response.json()["id"]) for name, response in sent.items()}
     for submission_id in ids.values():
-        service.settled(submission_id)
+        service.wait_until_final(submission_id)
     return ids

@@ -1,4 +1,4 @@
-"""The operator's commands without a process of their own, which would take most of its time to begin."""
+"""The operator's commands, run inside the test process, because starting a new process takes most of the time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.app.service import Service
 
 
-def run_here(service: Service, *arguments: str) -> Result:
-    """Run a command in this process, on the data folder of a service and with its settings."""
+def run_in_process(service: Service, *arguments: str) -> Result:
+    """Run an operator's command in this process with the settings and data folder of a service."""
     settings = {name: value for name, value in service.environment.items() if name.startswith("LDSBOARD_")}
     return CliRunner().invoke(cli, arguments, env=settings, catch_exceptions=False)

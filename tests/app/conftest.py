@@ -1,4 +1,4 @@
-"""What tests of several modules share: parts of a service without a server, and a server that takes small parts."""
+"""Fixtures of several modules: the service without a server, and a server with small upload parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ldsboard.formats import HEADER_LIMIT
-from tests.app.harness import Desk
+from tests.app.harness import ServiceHarness
 from tests.app.service import Service
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def parted(tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
-    """A server on which score files of a wide benchmark have three parts."""
-    with Service(tmp_path_factory.mktemp("parted"), part_bytes=HEADER_LIMIT, max_upload_bytes=1_000_000) as running:
+def small_part_service(tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
+    """A server with small upload parts, so that a score file of the wide benchmark has three parts."""
+    with Service(tmp_path_factory.mktemp("small-parts"), part_bytes=HEADER_LIMIT, max_upload_bytes=1_000_000) as running:
         running.publish(wide.folder)
         yield running
 
 
 @pytest.fixture
-def desk(database: Database, tmp_path: Path, toy: Example) -> Iterator[Desk]:
-    """A database, files and a benchmark, without a server."""
-    opened = Desk(database, tmp_path, toy)
+def harness(database: Database, tmp_path: Path, toy: Example) -> Iterator[ServiceHarness]:
+    """A database, a storage folder and the toy benchmark, without a server."""
+    opened = ServiceHarness(database, tmp_path, toy)
     yield opened
     opened.scorer.stop()

@@ -1,4 +1,4 @@
-"""Coroutines in tests that are functions."""
+"""Run coroutines from synchronous tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Result = TypeVar("Result")
 
 
 def run_in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in a thread of its own and return its result: in the main thread a browser's event loop may be running."""
+    """Run a coroutine in a new thread and return its result, because a browser's event loop may run in the main thread."""
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(asyncio.run, coroutine).result()

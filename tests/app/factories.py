@@ -1,4 +1,4 @@
-"""A full board, written straight into a database: believable entries by users and methods, none of which was scored."""
+"""Realistic leaderboard entries, written directly into a database without scoring."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ OWNERS = 100
 DAY = timedelta(days=1)
 
 
-def fill(session: Session, version: Version, entries: int) -> None:
-    """Add listed entries to a board: one in ten anonymous, most with a cost, some with tags, links and an origin; and rank them.
+def add_entries(session: Session, version: Version, entries: int) -> None:
+    """Add listed entries to a version and rank them.
 
-    Their influences share a common part, as those of real methods do, so that ranks come in groups.
+    One entry in ten is anonymous; most have a cost, some have tags, links and a provenance. All influences share a common
+    part, as influences of real methods do, so that rank groups arise.
     """
     rng = np.random.default_rng(5)
     M = version.manifest["subsets"]["ranking"]

@@ -1,4 +1,4 @@
-"""One server that most tests share, and the benchmarks that it offers. `tests/conftest.py` says which folders get these."""
+"""The server that most tests share, and its benchmarks. `tests/conftest.py` selects the folders that load these fixtures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,24 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
 
 
-SERVERS = {"board", "busy", "empty", "fuzzed", "parted", "service", "site", "sound", "tight"}
+SERVERS = {
+    "board",
+    "empty_service",
+    "fuzzed_service",
+    "intact_service",
+    "limited_service",
+    "service",
+    "sign_in_service",
+    "site",
+    "small_part_service",
+    "upload_service",
+}
 """Fixtures that start a server."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+@pytest.hookimpl(tryfirst=True)  # before pytest selects tests by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that ask a server, which `make test-fast` leaves out."""
+    """Mark the tests that use a server; `make test-fast` skips them."""
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
@@ -40,19 +51,19 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
 
 @pytest.fixture(scope="session")
 def open_toy(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """The same with nothing hidden."""
+    """An open benchmark of the same size: 160 public subsets."""
     return write_benchmark(tmp_path_factory.mktemp("open"), "open-toy", split="open")
 
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """A benchmark whose score files, in float64, have three parts of the smallest size."""
+    """A benchmark whose float64 score files make three upload parts of the smallest size."""
     return write_benchmark(tmp_path_factory.mktemp("wide"), "wide", n=600, N=40)
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Service]:
-    """A running server with both benchmarks."""
+    """A running server with the benchmarks toy and open-toy."""
     with Service(tmp_path_factory.mktemp("service"), max_upload_bytes=MAX_UPLOAD_BYTES) as running:
         running.publish(toy.folder)
         running.publish(open_toy.folder)
@@ -67,7 +78,7 @@ def token(service: Service) -> str:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an empty, migrated database, to be copied."""
+    """The file of an empty, migrated database, which tests copy."""
     path = tmp_path_factory.mktemp("migrated") / "empty.sqlite3"
     upgrade(f"sqlite:///{path}")
     return path

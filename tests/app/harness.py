@@ -1,4 +1,4 @@
-"""The evaluations of a service without its server, one step at a time."""
+"""The parts of the service without its server, so that tests run evaluations step by step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from app.accounts import users
 from app.accounts.quotas import Quotas
 from app.benchmarks import catalog
 from app.db.models import Attribution, Event, Kind, Measurement, State, Submission
+from app.leaderboard.views import leaderboard_view
 from app.management import withdrawal
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.scorer import Scorer
 from app.submissions import lifecycle
-from app.submissions.lifecycle import Entry
+from app.submissions.lifecycle import SubmissionRequest
 from app.submissions.storage import Storage
 from tests.app.benchmarks import publish
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
 
 
-class Desk:
-    """A database, files and a benchmark, without a server."""
+class ServiceHarness:
+    """A database, a storage folder, an evaluator and the published toy benchmark, without a server."""
 
     def __init__(self, database: Database, folder: Path, toy: Example) -> None:
         self.database = database
@@ -38,23 +39,23 @@ class Desk:
         self.scorer = Scorer()
         self.benchmarks = folder / "benchmarks"
         self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
-        publish(database, self.benchmarks, toy.folder)
+        self.publish(toy.folder)
 
     def _account(self, session: Session, name: str) -> Account:
-        return users.holder(users.add_user(session, name))
+        return users.read_only_account(users.add_user(session, name))
 
     def reserve(
-        self, size: int, method: str = "ours", *, user: str = "alice", kind: Kind = Kind.RANKED, **said: Any
+        self, size: int, method: str = "ours", *, user: str = "alice", kind: Kind = Kind.RANKED, **fields: Any
     ) -> str:
-        """Make room for a score file."""
-        entry = Entry("toy", method, "Ours", kind, None, size, **said)
+        """Create a submission that waits for its score file, and return its id."""
+        request = SubmissionRequest("toy", method, "Ours", kind, None, size, **fields)
         with self.database.write() as session:
             version = catalog.find_version(session, "toy")
-            return lifecycle.reserve(session, self._account(session, user), version, entry, self.quotas).id
+            return lifecycle.reserve(session, self._account(session, user), version, request, self.quotas).id
 
-    def accept(self, content: bytes, method: str = "ours", **said: Any) -> str:
-        """Take a score file in, by default a ranked one of alice."""
-        submission_id = self.reserve(len(content), method, **said)
+    def accept(self, content: bytes, method: str = "ours", **fields: Any) -> str:
+        """Store and queue a score file, by default of a ranked submission of alice; return the submission's id."""
+        submission_id = self.reserve(len(content), method, **fields)
         with self.storage.receive() as arrival:
             arrival.write(content)
             sha256 = arrival.flush()
@@ -68,6 +69,16 @@ class Desk:
 
     def withdraw(self, session: Session, submission_id: str) -> None:
         withdrawal.withdraw(session, session.get_one(Submission, submission_id))
+
+    def publish(self, folder: Path) -> None:
+        publish(self.database, self.benchmarks, folder)
+
+    def leaderboard(self) -> tuple[int, int, set[str]]:
+        """Return version, scorer version and entry ids of the current leaderboard."""
+        with self.database.read() as session:
+            version = catalog.find_version(session, "toy")
+            rows = leaderboard_view(session, version).rows
+            return version.version, version.scorer_version, {row.id for row in rows}
 
     def state(self, submission_id: str) -> str:
         with self.database.read() as session:

@@ -1,4 +1,4 @@
-"""Ports for servers that a test starts as processes."""
+"""Ports for server processes that tests start."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Give a port of this machine that nobody else is given until the end.
+    """Reserve a free port of this machine until the context ends.
 
-    The socket that holds it never listens: a server that sets SO_REUSEADDR, as ours does, may listen there, again after it was
-    killed too, and until it does connections are refused.
+    The socket that reserves the port never listens. A server that sets SO_REUSEADDR, as uvicorn does, can therefore listen
+    on the port, also again after a kill; until then connections are refused.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

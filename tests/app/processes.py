@@ -1,4 +1,4 @@
-"""What the system knows of the processes that score: which one a service has started, whether it has begun, and its threads."""
+"""Queries about the fork server of a service: its process id, whether it has started, and its threads."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from tests.app.service import until
 from tests.processes import alive, children
 
 
-def begun(pid: int) -> bool:
-    """Tell whether a fork server is past its start, where it was bound to its parent: numpy comes after that."""
+def has_started(pid: int) -> bool:
+    """Return whether a fork server has bound itself to its parent; it imports numpy after that."""
     with suppress(psutil.NoSuchProcess):
         return any("_multiarray_umath" in mapped.path for mapped in psutil.Process(pid).memory_maps())
     return False
 
 
-def threads(pid: int) -> int:
-    """Return how many threads a process has, those included that Python knows nothing of."""
+def thread_count(pid: int) -> int:
+    """Return the number of threads of a process, including threads that Python does not know."""
     return int(psutil.Process(pid).num_threads())
 
 
 def fork_server(service: int) -> int:
-    """Return the one child of a service, as soon as it is ready to be given work."""
+    """Wait until the only child of a service, its fork server, has started, and return its process id."""
 
     def look() -> int | None:
         found = [pid for pid in children(service) if alive(pid)]
-        return found[0] if len(found) == 1 and begun(found[0]) else None
+        return found[0] if len(found) == 1 and has_started(found[0]) else None
 
     return until(look, f"one fork server of service {service}")

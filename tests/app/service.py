@@ -1,4 +1,4 @@
-"""The service as people run it: a real process with its own data folder and port, and what tests ask of it."""
+"""A server process with its own data folder and port, and the calls and queries that tests make."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Seen = TypeVar("Seen")
 
 
 def until(observe: Callable[[], Seen | None], what: str) -> Seen:
-    """Return what `observe` returns as soon as that is true; fail, naming `what` was awaited, if it never is."""
+    """Call `observe` until its result is true and return the result; after `PATIENCE_SECONDS` fail with `what`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if seen := observe():
@@ -51,18 +51,18 @@ def until(observe: Callable[[], Seen | None], what: str) -> Seen:
 
 
 def npy(array: NDArray[Any]) -> bytes:
-    """Return the bytes of an array as a score file."""
+    """Return an array as the content of an .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
 UNLIMITED = 10**6
-"""Requests a minute. All tests come from one address; with less, those before could use up what a test needs."""
+"""Requests per minute. All tests send from one address, so with a real limit earlier tests could exhaust it."""
 
 
 class Service:
-    """A server process, its data folder, and a client that speaks with it."""
+    """A server process, its data folder, and an HTTP client for it."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(data_dir=folder / "data", **{"requests_per_minute": UNLIMITED} | settings)
@@ -94,7 +94,7 @@ class Service:
         self._held.close()
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run an operator's command, on this data folder unless the environment says otherwise."""
+        """Run an operator's command in a process, with the settings of this server or another environment."""
         command = [sys.executable, "-m", "app", *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, check=False
@@ -116,12 +116,12 @@ class Service:
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        """The running server."""
+        """The process of the running server."""
         assert self._process is not None, "the server was not started"
         return self._process
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """End the server by a signal and return its exit status; a server that has ended already is left alone."""
+        """Stop the server with a signal, unless it has ended, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
@@ -131,14 +131,14 @@ class Service:
         publish(self.database, self.settings.benchmarks_dir, folder)
 
     def token(self, name: str, *, scopes: Iterable[Scope] = tuple(Scope), **quotas: Any) -> str:
-        """Return a new token of a user, who is added if need be; it allows everything unless said otherwise."""
+        """Return a new token of a user with all scopes by default; create the user if missing."""
         with self.database.write() as session:
             return tokens.create(session, users.add_user(session, name, **quotas), scopes=scopes)[1]
 
     def submit(
         self, token: str, benchmark: str, content: bytes, *, key: str | None = None, **query: str
     ) -> httpx.Response:
-        """Send a score file, under an idempotency key if one is given."""
+        """Send a score file in a single upload, with an idempotency key if one is given."""
         return self.client.put(
             f"/benchmarks/{benchmark}/submissions",
             params={"method": "ours"} | query,
@@ -146,8 +146,8 @@ class Service:
             headers={"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {}),
         )
 
-    def settled(self, submission_id: str) -> dict[str, Any]:
-        """Return a submission in its final state, waiting as clients do."""
+    def wait_until_final(self, submission_id: str) -> dict[str, Any]:
+        """Wait by long polling until a submission is in a final state, and return it."""
 
         def look() -> dict[str, Any] | None:
             view: dict[str, Any] = self.client.get(f"/submissions/{submission_id}", params={"wait": 25}).json()
@@ -155,27 +155,27 @@ class Service:
 
         return until(look, f"submission {submission_id} in a final state")
 
-    def scored(self, token: str, benchmark: str, content: bytes, **query: str) -> dict[str, Any]:
+    def submit_and_score(self, token: str, benchmark: str, content: bytes, **query: str) -> dict[str, Any]:
         """Send a score file and return its submission once it is scored."""
         response = self.submit(token, benchmark, content, **query)
         assert response.status_code == httpx.codes.ACCEPTED, response.text
-        view = self.settled(response.json()["id"])
+        view = self.wait_until_final(response.json()["id"])
         assert view["state"] == "scored", view
         return view
 
     def row(self, submission_id: str) -> Submission:
-        """Return a submission's row."""
+        """Return the database row of a submission."""
         with self.database.read() as session:
             return session.get_one(Submission, submission_id)
 
-    def failures(self, submission_id: str) -> int:
-        """Return how often the evaluation of a submission has failed."""
+    def failure_count(self, submission_id: str) -> int:
+        """Return how often the only evaluation of a submission has failed."""
         with self.database.read() as session:
             query = select(Evaluation.failures).where(Evaluation.submission_id == submission_id)
             return session.scalars(query).one()
 
-    def measured(self, submission_id: str) -> dict[str, Measurement]:
-        """Return what was measured of a submission, by part, arrays included."""
+    def measurements(self, submission_id: str) -> dict[str, Measurement]:
+        """Return the measurements of a submission by part, with their arrays."""
         query = (
             select(Measurement).join(Evaluation).where(Evaluation.submission_id == submission_id).options(undefer("*"))
         )
@@ -183,15 +183,15 @@ class Service:
             return {measurement.part: measurement for measurement in session.scalars(query)}
 
     def events(self, submission_id: str) -> list[tuple[str | None, str]]:
-        """Return the moves of a submission, in order."""
+        """Return the state changes of a submission as (before, after), in order."""
         query = select(Event.before, Event.after).where(Event.submission_id == submission_id).order_by(Event.id)
         with self.database.read() as session:
             return [(before, after) for before, after in session.execute(query)]
 
-    def idle(self) -> None:
-        """Wait until every submission is in a final state, those aside whose next part the server waits for."""
-        in_parts = and_(Submission.state == State.UPLOADING, Submission.id.in_(select(Upload.submission_id)))
-        busy = select(func.count()).where(Submission.state.not_in(FINAL), ~in_parts)
+    def wait_until_idle(self) -> None:
+        """Wait until every submission is in a final state, except open multipart uploads."""
+        open_multipart = and_(Submission.state == State.UPLOADING, Submission.id.in_(select(Upload.submission_id)))
+        busy = select(func.count()).where(Submission.state.not_in(FINAL), ~open_multipart)
 
         def look() -> bool:
             with self.database.read() as session:
@@ -200,11 +200,11 @@ class Service:
         until(look, "a server with nothing left to do")
 
     def rows(self) -> dict[str, int]:
-        """Return how many rows every table has."""
+        """Return the number of rows by table name."""
         with self.database.read() as session:
             tables = Base.metadata.tables.items()
             return {name: session.scalar(select(func.count()).select_from(table)) or 0 for name, table in tables}
 
     def files(self) -> set[str]:
-        """Return the names of all uploaded files, those still arriving included."""
+        """Return the names of all uploaded files, including files that are still arriving."""
         return {path.name for path in self.settings.storage_dir.rglob("*") if path.is_file()}

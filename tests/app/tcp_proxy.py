@@ -1,4 +1,4 @@
-"""A door before a server: it notes what is asked for, and holds back the requests that it is told to."""
+"""A TCP proxy before a server: it records requests and blocks the selected ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Gate:
+class TcpProxy:
     """Forwards connections to a port of this machine.
 
-    ``held`` is the end of the address of requests that do not pass; ``asked`` are the method and address of all that came.
+    Requests whose address ends with ``blocked_suffix`` are not forwarded. ``requests`` lists method and address of all requests.
     """
 
-    def __init__(self, port: int, held: str = "") -> None:
-        self.held = held
-        self.asked: list[str] = []
+    def __init__(self, port: int, blocked_suffix: str = "") -> None:
+        self.blocked_suffix = blocked_suffix
+        self.requests: list[str] = []
         self._port = port
-        self._open: list[socket.socket] = []
+        self._connections: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://localhost:{self._listener.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._accept)]
@@ -34,7 +34,7 @@ class Gate:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for connection in [self._listener, *self._open]:
+        for connection in [self._listener, *self._connections]:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
@@ -52,19 +52,19 @@ class Gate:
             except OSError:
                 client.close()
                 continue
-            self._open += [client, server]
+            self._connections += [client, server]
             for pair in ((client, server), (server, client)):
                 self._threads.append(threading.Thread(target=self._forward, args=pair))
                 self._threads[-1].start()
 
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        holds = False
+        blocks = False
         with suppress(OSError):
             while chunk := source.recv(1 << 16):
                 for line in re.findall(rb"^([A-Z]+ /\S*) HTTP/1.1\r\n", chunk):
-                    self.asked.append(line.decode())
-                    holds = bool(self.held) and line.decode().endswith(self.held)
-                if not holds:
+                    self.requests.append(line.decode())
+                    blocks = bool(self.blocked_suffix) and line.decode().endswith(self.blocked_suffix)
+                if not blocks:
                     target.sendall(chunk)
         for connection in (source, target):
             with suppress(OSError):

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.errors import STATUS
 from ldsboard.formats import HEADER_LIMIT
-from ldsboard.problems import TITLES
+from ldsboard.problems import PROBLEMS
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import ROOT
 
@@ -27,13 +26,13 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def printed(parted: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each block of the guide printed, in a folder with a score file of several parts."""
     folder: Path = tmp_path_factory.mktemp("guide")
     example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
     np.save(folder / "scores.npy", example.scores().astype(np.float64))
-    parted.publish(example.folder)
-    address = {"LDSBOARD_SERVER": parted.url, "LDSBOARD_TOKEN": parted.token("reading-the-guide")}
+    small_part_service.publish(example.folder)
+    address = {"LDSBOARD_SERVER": small_part_service.url, "LDSBOARD_TOKEN": small_part_service.token("reading-the-guide")}
     command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(BLOCKS)]
     environment = os.environ | address
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -41,46 +40,55 @@ def printed(parted: Service, tmp_path_factory: pytest.TempPathFactory) -> list[s
     return done.stdout.split("===\n")
 
 
-def test_every_block_was_run_and_the_files_were_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 20
-    for place in (1, 10):
+def test_guide_commands_run_and_their_files_are_scored(printed: list[str]) -> None:
+    assert len(printed) == len(BLOCKS) == 21
+    for place in (1, 11):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}
     assert shown["method"] == "in-parts"
     assert shown["provenance"] == {"repository": "me/attribution", "commit": "0123abc"}
 
 
-def test_a_dry_run_says_what_would_have_been_taken(printed: list[str]) -> None:
+def test_guide_dry_run_shows_the_file_size(printed: list[str]) -> None:
     assert json.loads(printed[2])["size"] > 2 * HEADER_LIMIT
 
 
-def test_a_repeated_call_answers_twice_with_one_id(printed: list[str]) -> None:
-    first, second = printed[4].split()
+def test_guide_check_shows_type_and_shape(printed: list[str]) -> None:
+    assert json.loads(printed[3]) == {
+        "benchmark": {"name": "fashion5k-mlp", "version": 1},
+        "dtype": "float64",
+        "shape": [600, 40],
+    }
+
+
+def test_guide_repeated_call_returns_the_same_id(printed: list[str]) -> None:
+    first, second = printed[5].split()
     assert first == second
 
 
-def test_the_parts_are_listed_as_received(printed: list[str]) -> None:
-    assert [part["received"] for part in json.loads(printed[9])["parts"]] == [True, True, True]
+def test_guide_lists_all_parts_as_received(printed: list[str]) -> None:
+    assert [part["received"] for part in json.loads(printed[10])["parts"]] == [True, True, True]
 
 
-def test_its_codes_are_those_of_the_service() -> None:
+def test_guide_error_codes_match_the_service() -> None:
     table = GUIDE[GUIDE.index("## What can go wrong") :]
     for statuses, codes in re.findall(r"^\| ([0-9, ]+) \| (`.*?`) \|", table, re.MULTILINE):
         for code in re.findall(r"`([a-z._]+)`", codes):
-            assert code in TITLES
-            assert str(STATUS[code]) in statuses
-    of_files = {code for code in STATUS if code.startswith("scores.")}  # named together
+            assert code in PROBLEMS
+            assert str(PROBLEMS[code].status) in statuses
+    of_files = {code for code in PROBLEMS if code.startswith("scores.")}  # named together
     of_pages = {"auth.form", "auth.sign_in"}
-    assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(STATUS) - of_files - of_pages
+    of_library = {"masks.invalid", "margins.invalid", "upload.changed"}
+    assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(PROBLEMS) - of_files - of_pages - of_library
 
 
-def test_it_shows_every_call(service: Service) -> None:
+def test_guide_shows_every_api_call(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
-    shown = re.sub(r"\$(\w+|\([^)]*\))", "X", GUIDE).replace("fashion5k-mlp", "X").replace("/parts/X", "/parts/Y")
+    shown = re.sub(r"\$(\w+|\([^)]*\))", "X", GUIDE.replace("| curl", "\ncurl")).replace("fashion5k-mlp", "X").replace("/parts/X", "/parts/Y")
     for path, calls in described.items():
         wanted = re.sub(r"\{[^}]*\}", "X", path).replace("/parts/X", "/parts/Y")
         for method in calls.keys() - {"parameters"}:
-            told = {"get": "curl -fsS", "put": "-T ", "post": "-d |-X POST", "patch": "-X PATCH", "delete": "-X DELETE"}
+            told = {"get": "curl -fsS", "put": "-T ", "post": "-d |--data-binary |-X POST", "patch": "-X PATCH", "delete": "-X DELETE"}
             commands = [
                 command
                 for command in re.split(r"\n(?=curl|  curl|```)", shown)

@@ -15,43 +15,43 @@ from sqlalchemy import select
 
 from app.db.models import Attribution, Evaluation, State
 from app.scoring import attributions, rescoring
-from app.scoring.sandbox.attributions import EXAMPLES, EXTREME, FIXED, shown_targets
+from app.scoring.sandbox.attributions import EXAMPLES, EXTREME_TARGETS, FIXED_TARGETS, shown_targets
 from ldsboard import result
 from tests.app.service import npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from app.scoring.attributions import Scores
+    from app.scoring.attributions import TargetAttribution
     from tests.app.benchmarks import Example
-    from tests.app.harness import Desk
+    from tests.app.harness import ServiceHarness
 
 
-def kept(desk: Desk) -> dict[int, Scores]:
+def kept(harness: ServiceHarness) -> dict[int, TargetAttribution]:
     """Return what was kept of the only evaluation."""
-    with desk.database.read() as session:
+    with harness.database.read() as session:
         (evaluation,) = session.scalars(select(Evaluation)).all()
         found = {
-            target: attributions.of(session, evaluation, target) for target in attributions.targets(session, evaluation)
+            target: attributions.load(session, evaluation, target) for target in attributions.saved_targets(session, evaluation)
         }
     return {target: scores for target, scores in found.items() if scores is not None}
 
 
-def scored(desk: Desk, scores_nN: NDArray[np.floating]) -> dict[int, Scores]:
+def scored(harness: ServiceHarness, scores_nN: NDArray[np.floating]) -> dict[int, TargetAttribution]:
     """Have a file scored; return what was kept of it."""
-    submission_id = desk.accept(npy(scores_nN))
-    assert desk.evaluator.work()
-    assert desk.state(submission_id) == State.SCORED
-    return kept(desk)
+    submission_id = harness.accept(npy(scores_nN))
+    assert harness.evaluator.evaluate_next()
+    assert harness.state(submission_id) == State.SCORED
+    return kept(harness)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
-def test_the_extreme_scores_and_the_sums_are_those_of_the_file(desk: Desk, toy: Example, kind: str) -> None:
+def test_extreme_scores_and_predictions_match_the_file(harness: ServiceHarness, toy: Example, kind: str) -> None:
     scores_nN = toy.scores().astype(kind)
     scores_nN[:, 1] = np.tile([3, 3, -1, 0, 0, -1], 10)  # ties at both ends
     scores_nN[:, 2] = 0
     masks_Mn = toy.bundle.masks_Mn
-    found = scored(desk, scores_nN)
+    found = scored(harness, scores_nN)
     assert list(found) == list(range(7))
     for target, scores in found.items():
         scores_n = scores_nN[:, target].astype(np.float64)
@@ -67,8 +67,8 @@ def test_the_extreme_scores_and_the_sums_are_those_of_the_file(desk: Desk, toy: 
     assert [i for i, _ in found[2].opponents] == list(range(EXAMPLES))
 
 
-def test_what_is_kept_ranks_as_the_public_score_does(desk: Desk, toy: Example) -> None:
-    found = scored(desk, toy.scores())
+def test_predictions_reproduce_the_public_correlations(harness: ServiceHarness, toy: Example) -> None:
+    found = scored(harness, toy.scores())
     margins_MN = toy.bundle.margins_MRN.mean(axis=1, dtype=np.float64)
     rho_N = toy.offline(toy.scores())["public"].per_target
     for target, scores in found.items():
@@ -77,53 +77,53 @@ def test_what_is_kept_ranks_as_the_public_score_does(desk: Desk, toy: Example) -
         )
 
 
-def test_nothing_of_hidden_subsets_is_kept(desk: Desk, toy: Example) -> None:
+def test_predictions_of_hidden_subsets_are_not_stored(harness: ServiceHarness, toy: Example) -> None:
     hidden = toy.bundle.hidden()
-    scored(desk, toy.scores())
+    scored(harness, toy.scores())
     predicted_HN = hidden.masks_Mn @ toy.scores().astype(np.float64)
-    with desk.database.read() as session:
+    with harness.database.read() as session:
         for row in session.scalars(select(Attribution)):
             assert len(row.predictions) == 8 * 40
             kept_M = np.frombuffer(row.predictions)
             assert np.abs(kept_M[:, None] - predicted_HN[:, row.target]).min() > 1e-9
 
 
-def test_the_targets_are_spread_evenly_and_those_at_the_ends() -> None:
+def test_shown_targets_are_evenly_spread_and_include_extremes() -> None:
     rho_N = np.random.default_rng(0).uniform(size=1000)
     rho_N[[5, 6, 7]], rho_N[[700, 701]], rho_N[702] = 2, -2, -2
     shown = shown_targets(rho_N)
     fixed = {0, 91, 182, 272, 363, 454, 545, 636, 727, 817, 908, 999}
-    assert (set(shown), len(fixed), EXTREME) == (fixed | {5, 6, 7, 700, 701, 702}, FIXED, 3)
+    assert (set(shown), len(fixed), EXTREME_TARGETS) == (fixed | {5, 6, 7, 700, 701, 702}, FIXED_TARGETS, 3)
     rho_N[:] = 0.5  # of equal ones, the first
     assert set(shown_targets(rho_N)) == fixed | {0, 1, 2}
     assert list(shown_targets(np.array([0.1]))) == [0]
 
 
-def test_what_is_kept_goes_with_the_submission(desk: Desk, toy: Example) -> None:
-    submission_id = desk.accept(npy(toy.scores()))
-    assert desk.evaluator.work()
-    assert desk.count(Attribution) == 7
-    with desk.database.write() as session:
-        desk.withdraw(session, submission_id)
-    assert desk.count(Attribution) == 0
+def test_withdrawal_deletes_attributions(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    assert harness.evaluator.evaluate_next()
+    assert harness.count(Attribution) == 7
+    with harness.database.write() as session:
+        harness.withdraw(session, submission_id)
+    assert harness.count(Attribution) == 0
 
 
-def test_a_new_scorer_looks_again(desk: Desk, toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.accept(npy(toy.scores()))
-    assert desk.evaluator.work()
-    with desk.database.write() as session:
+def test_new_scorer_version_stores_missing_attributions(harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.accept(npy(toy.scores()))
+    assert harness.evaluator.evaluate_next()
+    with harness.database.write() as session:
         for row in session.scalars(select(Attribution)):
             session.delete(row)  # as if it was scored before anything was kept
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
-    with desk.database.write() as session:
+    with harness.database.write() as session:
         assert rescoring.requeue_outdated(session) == 1
-    assert desk.evaluator.work()
-    assert desk.count(Attribution) == 7
+    assert harness.evaluator.evaluate_next()
+    assert harness.count(Attribution) == 7
 
 
-def test_sums_beyond_float64_do_no_harm(desk: Desk, toy: Example) -> None:
+def test_predictions_that_overflow_float64_are_stored_as_infinite(harness: ServiceHarness, toy: Example) -> None:
     scores_nN = toy.scores().astype(np.float64)
     scores_nN[:, 0] = 1.7e308
-    found = scored(desk, scores_nN)
+    found = scored(harness, scores_nN)
     assert np.isinf(found[0].predictions_M).all()
     assert found[0].proponents[0] == (0, 1.7e308)

@@ -17,11 +17,11 @@ def _refused(service: Service, content: bytes | Iterator[bytes]) -> None:
     assert (refused.status_code, refused.json()["code"]) == (413, "request.too_large")
 
 
-def test_a_large_body_is_refused_before_anybody_is_asked_for_a_token(service: Service) -> None:
+def test_large_body_is_rejected_before_authentication(service: Service) -> None:
     _refused(service, b" " * (LIMIT_BYTES + 1))
 
 
-def test_a_body_without_an_end_is_not_read_to_its_end(service: Service) -> None:
+def test_endless_body_is_rejected_at_the_limit(service: Service) -> None:
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -34,7 +34,7 @@ def test_a_body_without_an_end_is_not_read_to_its_end(service: Service) -> None:
     assert sent < 100
 
 
-def test_a_body_of_just_the_limit_is_read(service: Service) -> None:
+def test_body_of_exactly_the_limit_is_read(service: Service) -> None:
     answer = service.client.post(
         "/tokens", content=b"{}".ljust(LIMIT_BYTES), headers={"Content-Type": "application/json"}
     )

@@ -23,7 +23,7 @@ from app.scoring import queue
 from app.scoring.sandbox.scorer import Scorer
 from app.web import problem_responses
 from tests.app.benchmarks import write_benchmark
-from tests.app.commands import run_here
+from tests.app.commands import run_in_process
 from tests.app.service import ROOT, Service, npy, until
 from tests.app.test_concurrency import begin
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.db.sessions import Database
-    from app.scoring.sandbox.scorer import Scored
+    from app.scoring.sandbox.scorer import PartResult
     from tests.app.benchmarks import Example
-    from tests.app.harness import Desk
+    from tests.app.harness import ServiceHarness
 
 
 pytestmark = pytest.mark.serial  # the server waits for the database a tenth of a second, and no longer
@@ -56,7 +56,7 @@ def _in_use(database: Database) -> Iterator[None]:
         yield
 
 
-def test_a_database_in_use_is_told_with_a_time_to_try_again(service: Service, toy: Example) -> None:
+def test_locked_database_returns_503_with_retry_after(service: Service, toy: Example) -> None:
     token = service.token("ann", ranked_per_day=1)
     rows = service.rows()
     with _in_use(service.database):
@@ -68,7 +68,7 @@ def test_a_database_in_use_is_told_with_a_time_to_try_again(service: Service, to
     assert service.submit(token, "toy", npy(toy.scores())).status_code == 202
 
 
-def test_no_connection_left_is_told_the_same() -> None:
+def test_exhausted_connection_pool_returns_503_with_retry_after() -> None:
     app = FastAPI()
     problem_responses.install_problem_handlers(app)
     pages.install(app)
@@ -88,7 +88,7 @@ def test_no_connection_left_is_told_the_same() -> None:
     assert page.text.startswith("<!DOCTYPE html>")
 
 
-def test_a_publication_copies_its_arrays_while_others_write(service: Service, toy: Example, tmp_path: Path) -> None:
+def test_publishing_copies_arrays_without_locking_the_database(service: Service, toy: Example, tmp_path: Path) -> None:
     folder = write_benchmark(tmp_path, "slow").folder
     writer, reader = os.openpty()
     # A file that is copied for as long as nobody ends it.
@@ -100,7 +100,7 @@ def test_a_publication_copies_its_arrays_while_others_write(service: Service, to
             until(copy.exists, "a copy under way")
             token = service.token("ben")
             assert service.submit(token, "toy", npy(toy.scores(seed=1))).status_code == 202
-            refused = run_here(service, "benchmark", "publish", str(toy.folder))
+            refused = run_in_process(service, "benchmark", "publish", str(toy.folder))
             assert "got another at work" in refused.stderr
         finally:
             os.write(writer, b"\x04")  # the end of it
@@ -116,7 +116,7 @@ def _states(service: Service, owner: str) -> list[str]:
         return list(session.scalars(select(Submission.state).join(User).where(User.name == owner)))
 
 
-def test_an_upload_whose_end_could_not_be_written_is_given_up_while_the_server_runs(
+def test_upload_whose_end_was_not_recorded_is_expired_by_the_running_server(
     service: Service, wide: Example
 ) -> None:
     token = service.token("cleo", ranked_per_day=1)
@@ -132,40 +132,40 @@ def test_an_upload_whose_end_could_not_be_written_is_given_up_while_the_server_r
     until(lambda: service.submit(token, "wide", content).status_code == 202, "a quota that is free again")
 
 
-def test_what_nobody_works_on_is_put_back_and_what_is_worked_on_is_not(desk: Desk, toy: Example) -> None:
-    ids = [desk.accept(npy(toy.scores(seed=seed)), f"m{seed}") for seed in (1, 2)]
-    with desk.database.write() as session:
+def test_recovery_requeues_only_claims_that_no_worker_runs(harness: ServiceHarness, toy: Example) -> None:
+    ids = [harness.accept(npy(toy.scores(seed=seed)), f"m{seed}") for seed in (1, 2)]
+    with harness.database.write() as session:
         claims = [queue.claim(session), queue.claim(session)]
-    recover_lost(desk.database, {claim for claim in claims[1:] if claim}, set())
-    assert [desk.state(submission_id) for submission_id in ids] == [State.QUEUED, State.SCORING]
-    assert desk.evaluator.work()
-    assert [desk.state(submission_id) for submission_id in ids] == [State.SCORED, State.SCORING]
-    assert not desk.evaluator.work()
+    recover_lost(harness.database, {claim for claim in claims[1:] if claim}, set())
+    assert [harness.state(submission_id) for submission_id in ids] == [State.QUEUED, State.SCORING]
+    assert harness.evaluator.evaluate_next()
+    assert [harness.state(submission_id) for submission_id in ids] == [State.SCORED, State.SCORING]
+    assert not harness.evaluator.evaluate_next()
 
 
-def test_what_does_not_come_any_more_is_given_up_and_what_comes_is_not(desk: Desk, toy: Example) -> None:
-    ids = [desk.reserve(len(npy(toy.scores())), method) for method in ("lost", "coming")]
-    recover_lost(desk.database, set(), {ids[1]})
-    assert [desk.state(submission_id) for submission_id in ids] == [State.EXPIRED, State.UPLOADING]
+def test_recovery_expires_only_uploads_without_a_connection(harness: ServiceHarness, toy: Example) -> None:
+    ids = [harness.reserve(len(npy(toy.scores())), method) for method in ("lost", "coming")]
+    recover_lost(harness.database, set(), {ids[1]})
+    assert [harness.state(submission_id) for submission_id in ids] == [State.EXPIRED, State.UPLOADING]
 
 
 class Looking(Scorer):
     """Scores, and while it does somebody looks for what nobody works on."""
 
-    desk: Desk
+    harness: ServiceHarness
 
-    def score(self, *arguments: Any) -> dict[str, Scored]:
+    def score(self, *arguments: Any) -> dict[str, PartResult]:
         """Look first."""
-        recover_lost(self.desk.database, self.desk.evaluator.running, set())
+        recover_lost(self.harness.database, self.harness.evaluator.running, set())
         return super().score(*arguments)
 
 
-def test_who_looks_for_lost_work_finds_none_that_is_done(desk: Desk, toy: Example) -> None:
-    submission_id = desk.accept(npy(toy.scores()))
+def test_recovery_does_not_requeue_a_running_evaluation(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
     looking = Looking()
-    looking.desk = desk
-    desk.evaluator._scorer = looking
-    assert desk.evaluator.work()
+    looking.harness = harness
+    harness.evaluator._scorer = looking
+    assert harness.evaluator.evaluate_next()
     looking.stop()
-    assert desk.state(submission_id) == State.SCORED
-    assert desk.evaluator.running == set()
+    assert harness.state(submission_id) == State.SCORED
+    assert harness.evaluator.running == set()

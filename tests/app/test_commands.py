@@ -50,14 +50,14 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments)
 
 
-def test_migrate_makes_the_data_folder(data_dir: Path) -> None:
+def test_migrate_creates_a_private_data_folder(data_dir: Path) -> None:
     for _ in range(2):
         assert _run("migrate").exit_code == 0
     assert (data_dir / "ldsboard.sqlite3").is_file()
     assert data_dir.stat().st_mode & 0o077 == 0
 
 
-def test_users_are_added_once_and_their_quotas_changed(opened: Database) -> None:
+def test_user_add_creates_one_user_and_updates_quotas(opened: Database) -> None:
     assert _run("user", "add", "alice").exit_code == 0
     assert _run("user", "add", "alice", "--ranked-per-day", "9").exit_code == 0
     assert _run("user", "add", "alice", "--ranked-per-version", "99").exit_code == 0
@@ -67,15 +67,15 @@ def test_users_are_added_once_and_their_quotas_changed(opened: Database) -> None
 
 
 @pytest.mark.parametrize("name", ["Alice", "=x", "", "a b", "../a", "a" * 65])
-def test_a_name_that_is_no_slug_is_refused(opened: Database, name: str) -> None:
+def test_invalid_user_name_is_rejected(opened: Database, name: str) -> None:
     result = _run("user", "add", "--", name)
     assert result.exit_code == 2
-    assert f"expected a name of lower-case letters, digits, '.', '_' and '-', got {name!r}" in result.stderr
+    assert f"{name!r} is not a user name. Use at most 64 lower-case letters, digits, '.', '_' and '-'" in result.stderr
     with opened.read() as session:
         assert session.scalar(select(User)) is None
 
 
-def test_a_token_is_printed_alone_and_only_its_hash_is_kept(opened: Database, data_dir: Path) -> None:
+def test_token_create_prints_only_the_token_and_stores_only_its_hash(opened: Database, data_dir: Path) -> None:
     _run("user", "add", "alice")
     result = _run("token", "create", "alice")
     assert result.exit_code == 0
@@ -91,16 +91,16 @@ def test_a_token_is_printed_alone_and_only_its_hash_is_kept(opened: Database, da
     assert not any(secret in path.read_bytes() for path in data_dir.rglob("*") if path.is_file())
 
 
-def test_a_token_for_nobody_is_refused(opened: Database) -> None:
+def test_token_create_rejects_an_unknown_user(opened: Database) -> None:
     result = _run("token", "create", "nobody")
     assert result.exit_code == 2
-    assert "Add it first: python -m app user add nobody" in result.stderr
+    assert "Add the user first: python -m app user add nobody" in result.stderr
     assert result.stdout == ""
     with opened.read() as session:
         assert session.scalar(select(Token)) is None
 
 
-def test_benchmarks_are_published_and_listed(data_dir: Path, toy: Example, open_toy: Example, tmp_path: Path) -> None:
+def test_benchmarks_are_published_once_and_listed(data_dir: Path, toy: Example, open_toy: Example, tmp_path: Path) -> None:
     for example in (toy, open_toy):
         assert _run("benchmark", "publish", str(example.folder)).stdout == f"Published {example.name} version 1.\n"
     assert _run("benchmark", "list").stdout == (
@@ -117,21 +117,22 @@ def test_benchmarks_are_published_and_listed(data_dir: Path, toy: Example, open_
 
 @pytest.mark.server
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_server_ends_quietly_when_asked(tmp_path: Path, number: signal.Signals) -> None:
+def test_server_stops_on_signal_without_log_output(tmp_path: Path, number: signal.Signals) -> None:
     with Service(tmp_path) as service:
         assert service.stop(number) in {0, -number}
-        assert service.log.read_text() == f"The site is at {service.url}. Ctrl-C ends it.\n"
+        assert service.log.read_text() == f"The site is at {service.url}. Press Ctrl-C to stop the server.\n"
 
 
 @pytest.mark.server
-def test_port_0_takes_a_free_one_and_tells_it(tmp_path: Path) -> None:
+def test_port_0_listens_on_a_free_port_and_prints_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "app", "serve", "--port", "0"]
     environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             said = re.fullmatch(
-                r"The site is at (http://localhost:[1-9][0-9]*)\. Ctrl-C ends it\.\n", server.stdout.readline()
+                r"The site is at (http://localhost:[1-9][0-9]*)\. Press Ctrl-C to stop the server\.\n",
+                server.stdout.readline(),
             )
             assert said is not None
             # It listens already: whoever asks waits until all is open.
@@ -142,7 +143,7 @@ def test_port_0_takes_a_free_one_and_tells_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_of_two_servers_that_want_one_port_one_says_that_it_is_taken(tmp_path: Path) -> None:
+def test_second_server_on_the_same_port_reports_that_it_is_taken(tmp_path: Path) -> None:
     with reserved_port() as port, ExitStack() as ending:
         servers = []
         for name in ("first", "second"):
@@ -155,21 +156,21 @@ def test_of_two_servers_that_want_one_port_one_says_that_it_is_taken(tmp_path: P
         (refused,) = (server for server in servers if server.poll() is not None)
         assert refused.returncode == 2
         assert refused.stderr is not None
-        assert f"expected a free port, got 127.0.0.1:{port}" in refused.stderr.read()
+        assert f"Cannot listen on 127.0.0.1:{port}" in refused.stderr.read()
         assert httpx.get(f"http://localhost:{port}/healthz", timeout=PATIENCE_SECONDS, trust_env=False).is_success
 
 
-def test_the_demo_needs_a_port_that_it_can_name() -> None:
+def test_demo_rejects_port_0() -> None:
     refused = _run("demo", "--port", "0")
     assert refused.exit_code == 2
     assert "greater than or equal to 1" in refused.stderr
 
 
-def test_nobody_who_is_there_becomes_an_admin_by_their_name_alone(opened: Database) -> None:
+def test_existing_user_becomes_admin_only_with_promote(opened: Database) -> None:
     assert _run("user", "add", "stranger").exit_code == 0
     refused = _run("user", "add", "stranger", "--role", "admin")
     assert refused.exit_code == 2
-    assert "add --promote if you know who that is" in refused.stderr
+    assert "add --promote if you know this user" in refused.stderr
 
     def role() -> str:
         with opened.read() as session:

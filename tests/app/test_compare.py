@@ -29,9 +29,9 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def test_hidden_subsets_give_a_rounded_difference(service: Service, token: str, toy: Example) -> None:
+def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, toy: Example) -> None:
     scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
-    a, b = (service.scored(token, "toy", npy(array)) for array in scores)
+    a, b = (service.submit_and_score(token, "toy", npy(array)) for array in scores)
     expected = compare(*(toy.offline(array)["ranking"] for array in scores))
     there, back = _compare(service, a, b), _compare(service, b, a)
     assert there == {
@@ -48,12 +48,12 @@ def test_hidden_subsets_give_a_rounded_difference(service: Service, token: str, 
     assert (back["std_error"], back["p_value"]) == (there["std_error"], there["p_value"])
 
 
-def test_no_interval_of_a_hidden_difference_is_told_in_full(
+def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(
     service: Service, token: str, toy: Example, open_toy: Example
 ) -> None:
     for example, hidden in ((toy, True), (open_toy, False)):
         scores = [example.scores(0.5), example.scores(0.8, seed=1)]
-        ids = [service.scored(token, example.name, npy(array))["id"] for array in scores]
+        ids = [service.submit_and_score(token, example.name, npy(array))["id"] for array in scores]
         found = compare(*(example.offline(array)["ranking"] for array in scores))
         half = stats.t.ppf(0.975, 119) * found.std_error
         expected = (found.difference - half, found.difference + half)
@@ -69,12 +69,12 @@ def test_no_interval_of_a_hidden_difference_is_told_in_full(
             assert pair.ci != (round(pair.ci[0], 4), round(pair.ci[1], 4))
 
 
-def test_a_practice_submission_is_compared_on_the_public_subsets_at_full_precision(
+def test_practice_submission_is_compared_on_public_subsets_in_full_precision(
     service: Service, token: str, toy: Example
 ) -> None:
     scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
-    a = service.scored(token, "toy", npy(scores[0]), kind="practice")
-    b = service.scored(token, "toy", npy(scores[1]))
+    a = service.submit_and_score(token, "toy", npy(scores[0]), kind="practice")
+    b = service.submit_and_score(token, "toy", npy(scores[1]))
     expected = compare(*(toy.offline(array)["public"] for array in scores))
     view = _compare(service, a, b)
     assert view["part"] == "public"
@@ -82,15 +82,15 @@ def test_a_practice_submission_is_compared_on_the_public_subsets_at_full_precisi
     assert (view["z"], view["p_value"]) == (expected.z, pytest.approx(expected.p_value, abs=1e-12))
 
 
-def test_an_open_benchmark_gives_its_difference_whole(service: Service, token: str, open_toy: Example) -> None:
+def test_difference_on_an_open_benchmark_has_full_precision(service: Service, token: str, open_toy: Example) -> None:
     scores = [open_toy.scores(0.5), open_toy.scores(0.8, seed=1)]
-    a, b = (service.scored(token, "open-toy", npy(array)) for array in scores)
+    a, b = (service.submit_and_score(token, "open-toy", npy(array)) for array in scores)
     expected = compare(*(open_toy.offline(array)["ranking"] for array in scores))
     assert _compare(service, a, b)["difference"] == expected.difference
 
 
-def test_a_submission_equals_itself(service: Service, token: str, toy: Example) -> None:
-    a = service.scored(token, "toy", npy(toy.scores()))
+def test_submission_compared_with_itself_has_no_difference(service: Service, token: str, toy: Example) -> None:
+    a = service.submit_and_score(token, "toy", npy(toy.scores()))
     view = _compare(service, a, a)
     assert (view["difference"], view["std_error"], view["z"], view["p_value"]) == (0, 0, 0, 1)
 
@@ -102,7 +102,7 @@ def test_submissions_to_different_versions_cannot_be_compared(
     for version in (1, 2):
         example = write_benchmark(tmp_path_factory.mktemp("versions"), "versions", version=version, n=50 + version)
         service.publish(example.folder)
-        sent.append(service.scored(token, "versions", npy(example.scores()))["id"])
+        sent.append(service.submit_and_score(token, "versions", npy(example.scores()))["id"])
     response = service.client.get("/compare", params={"a": sent[0], "b": sent[1]})
     assert response.status_code == 409
     problem = response.json()

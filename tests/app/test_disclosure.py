@@ -51,12 +51,12 @@ def _secrets(example: Example, texts: list[str]) -> list[bytes]:
     ]
 
 
-def test_no_answer_holds_anything_hidden(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_response_contains_hidden_data(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
     example = write_benchmark(tmp_path_factory.mktemp("secret"), "secret")
     service.publish(example.folder)
     token = service.token("visitor")
     sent = [example.scores(0.5), example.scores(1.0)]
-    ids = [service.scored(token, "secret", npy(scores))["id"] for scores in sent]
+    ids = [service.submit_and_score(token, "secret", npy(scores))["id"] for scores in sent]
     paths = [
         "/benchmarks",
         "/benchmarks/secret",
@@ -89,11 +89,11 @@ def test_no_answer_holds_anything_hidden(service: Service, tmp_path_factory: pyt
 @pytest.mark.parametrize(
     "path", ["/benchmarks/toy/hidden.npz", "/benchmarks/toy/hidden/hidden.json", "/benchmarks/toy/downloads/public.npz"]
 )
-def test_there_is_no_way_to_other_files(service: Service, path: str) -> None:
+def test_files_outside_the_downloads_are_not_served(service: Service, path: str) -> None:
     assert service.client.get(path).status_code == 404
 
 
-def test_what_is_published_of_hidden_numbers_is_rounded() -> None:
+def test_hidden_numbers_are_rounded_before_they_are_published() -> None:
     numbers = {"lds": 0.123456789, "std_error": 0.000149, "z": -12.345, "z_random": 0.04567, "p_value": 1.2345e-9}
     numbers |= {"difference": -0.00005001, "mean_p": 0.98765}
     assert published(numbers, "open") == numbers
@@ -108,10 +108,10 @@ def test_what_is_published_of_hidden_numbers_is_rounded() -> None:
     }
 
 
-def test_the_log_is_one_line_each_of_names_and_values_without_secrets(
+def test_log_has_one_line_per_event_and_no_tokens(
     service: Service, token: str, toy: Example
 ) -> None:
-    view = service.scored(token, "toy", npy(toy.scores()))
+    view = service.submit_and_score(token, "toy", npy(toy.scores()))
     lines = service.log.read_text().splitlines()
     own = [line for line in lines if view["id"] in line]
     assert len(own) == 1
@@ -120,7 +120,7 @@ def test_the_log_is_one_line_each_of_names_and_values_without_secrets(
     assert "ldsb_" not in "".join(lines)
 
 
-def test_the_description_of_the_api_names_every_call(service: Service) -> None:
+def test_openapi_lists_the_main_calls_and_no_internal_paths(service: Service) -> None:
     description = service.client.get("/openapi.json").json()
     assert description["openapi"].startswith("3.")
     calls = {(method, path) for path, methods in description["paths"].items() for method in methods}
@@ -143,13 +143,13 @@ def test_the_description_of_the_api_names_every_call(service: Service) -> None:
     assert str(service.settings.data_dir) not in text
 
 
-def test_health_is_told_without_a_token(service: Service) -> None:
+def test_health_checks_need_no_token(service: Service) -> None:
     for path, status in (("healthz", "alive"), ("readyz", "ready")):
         response = service.client.get(f"{service.url}/{path}")
         assert (response.status_code, response.json()) == (200, {"status": status})
 
 
-def test_a_server_without_its_files_is_alive_but_not_ready(service: Service) -> None:
+def test_server_without_its_storage_folder_is_alive_but_not_ready(service: Service) -> None:
     folder = service.settings.storage_dir
     aside = folder.rename(folder.with_name("aside"))
     try:

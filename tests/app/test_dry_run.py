@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from ldsboard.formats import HEADER_LIMIT, read_header
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_finite, check_shape, read_scores
 from tests.app.service import npy
-from tests.app.test_refusals import FILES
+from tests.app.test_invalid_requests import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ def token(service: Service) -> str:
 @pytest.fixture(autouse=True)
 def _nothing_is_left(service: Service, token: str) -> Iterator[None]:
     assert token, "made before the rows are counted"
-    service.idle()
+    service.wait_until_idle()
     rows, files = service.rows(), service.files()
     yield
     assert service.files() == files
@@ -43,7 +44,7 @@ def _spoiled(scores_nN: np.ndarray) -> bytes:
     return npy(spoiled)
 
 
-def test_a_good_file_is_told_so_whatever_the_quota(service: Service, token: str, toy: Example) -> None:
+def test_dry_run_accepts_a_valid_file_without_quota(service: Service, token: str, toy: Example) -> None:
     content = npy(toy.scores(seed=60))
     expected = {
         "benchmark": {"name": "toy", "version": 1},
@@ -63,7 +64,7 @@ def test_a_good_file_is_told_so_whatever_the_quota(service: Service, token: str,
 
 
 @pytest.mark.parametrize("name", [*FILES, "not finite"])
-def test_a_bad_file_has_the_words_of_validate(
+def test_dry_run_reports_the_same_problem_as_validate(
     service: Service, token: str, toy: Example, tmp_path: Path, name: str
 ) -> None:
     content = FILES[name][1] if name in FILES else _spoiled(toy.scores())
@@ -83,8 +84,47 @@ def _validate(path: Path) -> None:
     check_finite(scores_nN)
 
 
-def test_who_and_where_are_checked_as_ever(service: Service, token: str, toy: Example) -> None:
+def test_dry_run_checks_token_benchmark_and_parameters(service: Service, token: str, toy: Example) -> None:
     content = npy(toy.scores())
     assert service.submit("ldsb_nobody", "toy", content, dry_run="true").status_code == 401
     assert service.submit(token, "none", content, dry_run="true").json()["code"] == "benchmark.unknown"
     assert service.submit(token, "toy", content, dry_run="true", method="Ours").json()["code"] == "request.invalid"
+
+
+CHECK = "/benchmarks/toy/check"
+
+
+def test_check_returns_the_header_of_a_file_that_fits_and_needs_no_token(service: Service, toy: Example) -> None:
+    rows = service.rows()
+    content = npy(toy.scores())
+    response = service.client.post(CHECK, params={"size": len(content)}, content=content[:HEADER_LIMIT])
+    assert response.status_code == 200, response.text
+    shape = list(toy.scores().shape)
+    assert response.json() == {"benchmark": {"name": "toy", "version": 1}, "dtype": "float32", "shape": shape}
+    assert service.rows() == rows
+
+
+def test_check_rejects_a_file_with_the_problem_of_the_library(service: Service, toy: Example) -> None:
+    content = npy(toy.scores().T)
+    response = service.client.post(CHECK, params={"size": len(content)}, content=content[:HEADER_LIMIT])
+    with pytest.raises(ProblemError) as raised:
+        check_shape(read_header(content, len(content)).shape, *toy.scores().shape)
+    assert response.status_code == 422
+    assert response.json() | raised.value.problem.as_dict() == response.json()
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "status", "code"),
+    [
+        (10, 9, 422, "request.invalid"),
+        (HEADER_LIMIT + 1, HEADER_LIMIT - 1, 422, "request.invalid"),
+        (0, 0, 422, "scores.empty"),
+        (2**40, HEADER_LIMIT, 413, "upload.too_large"),
+        (HEADER_LIMIT + 1, HEADER_LIMIT + 1, 413, "upload.too_large"),
+    ],
+)
+def test_check_rejects_sizes_that_do_not_fit_the_bytes(
+    service: Service, size: int, length: int, status: int, code: str
+) -> None:
+    response = service.client.post(CHECK, params={"size": size}, content=bytes(length))
+    assert (response.status_code, response.json()["code"]) == (status, code)

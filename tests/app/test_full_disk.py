@@ -18,13 +18,13 @@ from app.benchmarks import catalog
 from app.db.models import Kind
 from app.db.uploads import Upload
 from app.submissions import lifecycle, multipart
-from app.submissions.lifecycle import Entry
+from app.submissions.lifecycle import SubmissionRequest
 from app.submissions.storage import Storage
 from app.web import problem_responses
 from ldsboard import ProblemError
 from ldsboard.formats import HEADER_LIMIT
 from tests.app.event_loop import run_in_loop
-from tests.app.sending import Sending
+from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[
         yield running
 
 
-def test_a_server_without_room_says_so_before_it_reads_a_file(service: Service, toy: Example) -> None:
+def test_upload_is_rejected_before_reading_when_the_disk_is_full(service: Service, toy: Example) -> None:
     token = service.token("ann", ranked_per_day=1)
     content = npy(toy.scores())
     rows, files = service.rows()["submission"], service.files()
     answers = [
         service.submit(token, "toy", content),
         service.submit(token, "toy", content, dry_run="true"),
-        Sending(service, token, "toy", content).begin(),
+        MultipartUpload(service, token, "toy", content).start(),
     ]
     for answer in answers:
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")
@@ -56,31 +56,31 @@ def test_a_server_without_room_says_so_before_it_reads_a_file(service: Service, 
     assert service.rows()["submission"] == rows
 
 
-def test_a_part_and_a_joined_file_need_room_too(service: Service, toy: Example) -> None:
+def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service, toy: Example) -> None:
     token = service.token("ben")
-    sending = Sending(service, token, "toy", npy(toy.scores()))
+    upload = MultipartUpload(service, token, "toy", npy(toy.scores()))
     storage = Storage(service.settings.storage_dir)
     with service.database.write() as session, storage.receive() as arrival:
         account = users.authenticate(session, f"Bearer {token}")
-        entry = Entry("toy", "ours", "", Kind.PRACTICE, None, len(sending.content))
+        entry = SubmissionRequest("toy", "ours", "", Kind.PRACTICE, None, len(upload.content))
         version = catalog.find_version(session, "toy")
         submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
         capability = multipart.open_upload(
-            session, submission, sending.said["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
+            session, submission, upload.fields["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
         )
-        upload = session.get_one(Upload, submission.id)
-        arrival.write(sending.content)
-        multipart.receive_part(session, storage, upload, 0, arrival, arrival.flush())
-        sending.view = multipart.view(session, upload).model_dump() | {"capability": capability}
+        upload_row = session.get_one(Upload, submission.id)
+        arrival.write(upload.content)
+        multipart.receive_part(session, storage, upload_row, 0, arrival, arrival.flush())
+        upload.view = multipart.upload_view(session, upload_row).model_dump() | {"capability": capability}
     files = service.files()
-    for answer in (sending.put(0), sending.complete()):
+    for answer in (upload.put_part(0), upload.complete()):
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")
-    assert sending.received() == [0]
+    assert upload.received_parts() == [0]
     assert service.files() == files == {"0"}
 
 
 @pytest.mark.parametrize("size", [10, 1 << 20], ids=["seen at the end", "seen at once"])
-def test_a_disk_that_becomes_full_while_a_file_arrives_keeps_none_of_it(tmp_path: Path, size: int) -> None:
+def test_disk_that_fills_during_an_upload_leaves_no_file(tmp_path: Path, size: int) -> None:
     storage = Storage(tmp_path / "files")
 
     def receive() -> None:
@@ -96,7 +96,7 @@ def test_a_disk_that_becomes_full_while_a_file_arrives_keeps_none_of_it(tmp_path
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
 
 
-def test_other_failures_of_the_disk_are_not_taken_for_that(tmp_path: Path) -> None:
+def test_other_disk_errors_are_not_reported_as_a_full_disk(tmp_path: Path) -> None:
     storage = Storage(tmp_path / "files")
     (tmp_path / "files" / "arriving").rmdir()
     with pytest.raises(OSError, match="No such file") as raised:
@@ -108,7 +108,7 @@ def test_other_failures_of_the_disk_are_not_taken_for_that(tmp_path: Path) -> No
     ("statement", "status", "code"),
     [("CREATE TABLE t AS SELECT zeroblob(100000)", 507, "internal.full"), ("SELECT nothing", 500, "internal.failed")],
 )
-def test_a_database_that_cannot_grow_is_a_full_disk(statement: str, status: int, code: str) -> None:
+def test_database_that_cannot_grow_is_reported_as_a_full_disk(statement: str, status: int, code: str) -> None:
     app, engine = FastAPI(), create_engine("sqlite://")
     problem_responses.install_problem_handlers(app)
 
@@ -128,13 +128,13 @@ def test_a_database_that_cannot_grow_is_a_full_disk(statement: str, status: int,
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_what_is_lost_on_its_way_to_the_disk_is_told_in_the_end(
+def test_failed_periodic_sync_is_reported_at_the_final_flush(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    # The kernel tells an error of a file once: to whoever synchronises next, which is not the end of the upload.
+    # The kernel tells an error of a file once: to whoever synchronises next, which is not the end of the upload_row.
     monkeypatch.setattr("app.submissions.storage.os.fdatasync", full)
     monkeypatch.setattr("app.submissions.storage.SYNC_BYTES", 10)
     storage = Storage(tmp_path)

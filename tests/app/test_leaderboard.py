@@ -41,12 +41,12 @@ def board(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Board:
     example = write_benchmark(tmp_path_factory.mktemp("board"), "board")
     service.publish(example.folder)
     token = service.token("owner", ranked_per_day=100)
-    replaced = service.scored(token, "board", npy(example.scores(noise=9)), method="best")["id"]
+    replaced = service.submit_and_score(token, "board", npy(example.scores(noise=9)), method="best")["id"]
     sent = {method: example.scores(noise) for method, noise in NOISES.items()}
-    ids = {method: service.scored(token, "board", npy(scores), method=method)["id"] for method, scores in sent.items()}
+    ids = {method: service.submit_and_score(token, "board", npy(scores), method=method)["id"] for method, scores in sent.items()}
     sent["rival"] = example.scores(0.5, seed=1)
     rival = service.token("rival")
-    ids["rival"] = service.scored(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",@')["id"]
+    ids["rival"] = service.submit_and_score(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",@')["id"]
     return Board(example, ids, replaced, sent)
 
 
@@ -55,7 +55,7 @@ def _leaderboard(service: Service, **query: Any) -> dict[str, Any]:
     return view
 
 
-def test_the_newest_of_each_owner_and_method_is_listed_best_first(service: Service, board: Board) -> None:
+def test_leaderboard_lists_the_newest_entry_per_owner_and_method_by_lds(service: Service, board: Board) -> None:
     rows = _leaderboard(service)["rows"]
     assert {row["id"] for row in rows} == set(board.ids.values())
     assert all(first["lds"] >= second["lds"] for first, second in pairwise(rows))
@@ -65,7 +65,7 @@ def test_the_newest_of_each_owner_and_method_is_listed_best_first(service: Servi
     assert places.index(board.ids["tied"]) == places.index(board.ids["poor"]) + 1
 
 
-def test_ranks_are_the_intervals_of_the_library(service: Service, board: Board) -> None:
+def test_ranks_are_the_rank_intervals_of_the_library(service: Service, board: Board) -> None:
     results = {method: board.example.offline(scores)["ranking"] for method, scores in board.sent.items()}
     influence_kM = np.stack([result.influence for result in results.values()])
     intervals = rank_intervals([result.lds for result in results.values()], influence_kM)
@@ -76,13 +76,13 @@ def test_ranks_are_the_intervals_of_the_library(service: Service, board: Board) 
         assert service.client.get(f"/submissions/{submission_id}").json()["hidden"]["rank"] == rank
 
 
-def test_an_entry_that_a_newer_one_replaced_has_no_rank(service: Service, board: Board) -> None:
+def test_replaced_entry_has_no_rank(service: Service, board: Board) -> None:
     view = service.client.get(f"/submissions/{board.replaced}").json()
     assert view["hidden"]["lds"] is not None
     assert view["hidden"]["rank"] is None
 
 
-def test_attempts_and_what_they_may_have_gained_stand_beside_every_entry(service: Service, board: Board) -> None:
+def test_entries_show_attempts_and_possible_gain(service: Service, board: Board) -> None:
     manifest = board.example.bundle.manifest
     for row in _leaderboard(service)["rows"]:
         assert row["attempts"] == (1 if row["owner"] == "rival" else 6)
@@ -98,7 +98,7 @@ def test_attempts_and_what_they_may_have_gained_stand_beside_every_entry(service
     }
 
 
-def test_csv_says_what_json_says_and_hides_formulas(service: Service, board: Board) -> None:
+def test_csv_matches_json_and_escapes_formulas(service: Service, board: Board) -> None:
     response = service.client.get("/benchmarks/board/leaderboard", params={"format": "csv"})
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     table = list(csv.DictReader(io.StringIO(response.text, newline="")))
@@ -113,7 +113,7 @@ def test_csv_says_what_json_says_and_hides_formulas(service: Service, board: Boa
         assert line == {name: str(cells[name]) for name in line}
 
 
-def test_pages_join_to_the_whole(service: Service, board: Board) -> None:
+def test_pages_of_the_leaderboard_join_to_the_whole(service: Service, board: Board) -> None:
     whole = _leaderboard(service)
     assert len(whole["rows"]) == len(board.ids)
     assert whole["next"] is None
@@ -125,21 +125,21 @@ def test_pages_join_to_the_whole(service: Service, board: Board) -> None:
     assert rows == whole["rows"]
 
 
-def test_a_withdrawn_entry_leaves_the_board_and_still_counts(
+def test_withdrawn_entry_is_unlisted_and_counts_as_an_attempt(
     service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     example = write_benchmark(tmp_path_factory.mktemp("withdrawn"), "withdrawn")
     service.publish(example.folder)
     token = service.token("leaver")
-    first = service.scored(token, "withdrawn", npy(example.scores(0.5)), method="a")
-    second = service.scored(token, "withdrawn", npy(example.scores(1.0)), method="b")
+    first = service.submit_and_score(token, "withdrawn", npy(example.scores(0.5)), method="a")
+    second = service.submit_and_score(token, "withdrawn", npy(example.scores(1.0)), method="b")
     with service.database.write() as session:
         assert move(session, first["id"], State.SCORED, State.WITHDRAWN)
     rows = service.client.get("/benchmarks/withdrawn/leaderboard").json()["rows"]
     assert [(row["id"], row["attempts"]) for row in rows] == [(second["id"], 2)]
 
 
-def test_a_board_without_entries_is_empty(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_leaderboard_without_entries_is_empty(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
     service.publish(write_benchmark(tmp_path_factory.mktemp("fresh"), "fresh").folder)
     view = service.client.get("/benchmarks/fresh/leaderboard").json()
     assert (view["rows"], view["next"]) == ([], None)

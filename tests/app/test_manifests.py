@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         ("files", {"/etc/hostname": ""}),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(
+def test_invalid_manifest_field_is_rejected(
     toy: Example, database: Database, tmp_path: Path, field: str, value: Any
 ) -> None:
     folder = tmp_path / "altered"
@@ -53,7 +53,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     "name", ["kit/../../hidden/hidden.json", "/etc/hostname", "kit\\..\\..\\hidden.json", "C:hidden.json"]
 )
-def test_a_file_outside_of_the_folder_is_no_part_of_a_manifest(toy: Example, tmp_path: Path, name: str) -> None:
+def test_manifest_file_outside_the_folder_is_rejected(toy: Example, tmp_path: Path, name: str) -> None:
     members = json.loads((toy.folder / "public" / "benchmark.json").read_text())
     members["files"][name] = "0" * 64
     path = tmp_path / "benchmark.json"
@@ -62,7 +62,7 @@ def test_a_file_outside_of_the_folder_is_no_part_of_a_manifest(toy: Example, tmp
         Manifest.read(path)
 
 
-def test_hidden_arrays_are_always_verified_and_their_seed_never_repeated(
+def test_hidden_half_is_verified_and_errors_do_not_contain_its_seed(
     toy: Example, database: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "altered"
@@ -82,7 +82,7 @@ def test_hidden_arrays_are_always_verified_and_their_seed_never_repeated(
 
 
 @pytest.mark.parametrize(("split", "runs"), [("protected", 2), ("open", 2), ("open", 1)])
-def test_a_ceiling_is_stated_exactly_where_there_are_runs_to_tell_it(
+def test_ceiling_is_required_with_several_runs_and_rejected_with_one(
     database: Database, tmp_path: Path, split: str, runs: int
 ) -> None:
     folder = write_benchmark(tmp_path, "toy", split=split, runs=runs).folder
@@ -96,7 +96,7 @@ def test_a_ceiling_is_stated_exactly_where_there_are_runs_to_tell_it(
     publish(database, tmp_path / "published", folder)
 
 
-def test_a_kit_needs_the_labels_and_a_benchmark_without_one_does_not(database: Database, tmp_path: Path) -> None:
+def test_labels_are_required_only_with_a_kit(database: Database, tmp_path: Path) -> None:
     folder = write_benchmark(tmp_path, "toy", split="open").folder
     path = folder / "public" / "benchmark.json"
     members = json.loads(path.read_text())

@@ -43,7 +43,7 @@ def _checks(url: str) -> dict[str, set[tuple[str | None, str]]]:
     return checks
 
 
-def test_an_upgraded_database_has_the_tables_of_the_models(url: str) -> None:
+def test_upgraded_database_matches_the_models(url: str) -> None:
     upgrade(url)
     assert _differences(url) == []
     assert _checks(url) == {
@@ -54,7 +54,7 @@ def test_an_upgraded_database_has_the_tables_of_the_models(url: str) -> None:
     }
 
 
-def test_a_database_can_be_taken_back_and_upgraded_again(url: str) -> None:
+def test_database_can_be_downgraded_and_upgraded_again(url: str) -> None:
     upgrade(url)
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
@@ -68,7 +68,7 @@ def test_a_database_can_be_taken_back_and_upgraded_again(url: str) -> None:
     assert _differences(url) == []
 
 
-def test_a_database_waits_for_writers_and_outlives_crashes(url: str) -> None:
+def test_database_uses_wal_foreign_keys_timeout_and_full_sync(url: str) -> None:
     upgrade(url)
     database = Database(url)
     with database.read() as session:

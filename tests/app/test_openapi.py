@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.main import create_app
-from app.pages.site import ROOMS as ROOMS_OF_PAGES
+from app.pages.site import PAGE_MODULES as ROOMS_OF_PAGES
 from app.settings import Settings
 from app.submissions.field_types import SPELLINGS
 from tests.app.service import PATIENCE_SECONDS, Service, npy
@@ -32,18 +32,18 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
+def fuzzed_service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
     """A server of its own, with something on it to find."""
     with Service(tmp_path_factory.mktemp("fuzzed")) as service:
         service.publish(toy.folder)
-        service.scored(service.token("ann"), "toy", npy(toy.scores(0.5)))
+        service.submit_and_score(service.token("ann"), "toy", npy(toy.scores(0.5)))
         yield service
         assert "request.failed" not in service.log.read_text()
 
 
 @pytest.fixture(scope="module")
-def caller(fuzzed: Service) -> dict[str, str]:
-    return {"Authorization": f"Bearer {fuzzed.token('bob')}"}
+def caller(fuzzed_service: Service) -> dict[str, str]:
+    return {"Authorization": f"Bearer {fuzzed_service.token('bob')}"}
 
 
 # The description needs the settings alone; the server that is tested has the whole context.
@@ -56,11 +56,11 @@ schema = schemathesis.openapi.from_dict(DESCRIBED)
 
 @schema.parametrize()
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_call_answers_as_it_is_described(case: Any, fuzzed: Service, caller: dict[str, str]) -> None:
-    case.call_and_validate(base_url=fuzzed.url, headers=caller, checks=CHECKS, timeout=PATIENCE_SECONDS)
+def test_every_call_conforms_to_its_description(case: Any, fuzzed_service: Service, caller: dict[str, str]) -> None:
+    case.call_and_validate(base_url=fuzzed_service.url, headers=caller, checks=CHECKS, timeout=PATIENCE_SECONDS)
 
 
-def test_calls_that_need_a_token_are_described_so() -> None:
+def test_only_public_calls_are_described_without_security() -> None:
     free = set()
     for path, calls in DESCRIBED["paths"].items():
         free |= {f"{method} {path}" for method, call in calls.items() if "security" not in call}
@@ -75,7 +75,7 @@ def test_calls_that_need_a_token_are_described_so() -> None:
     }
 
 
-def test_a_dry_run_has_an_answer_of_its_own() -> None:
+def test_dry_run_has_its_own_response_schema() -> None:
     answers = DESCRIBED["paths"]["/api/v1/benchmarks/{name}/submissions"]["put"]["responses"]
     shapes = {status: answers[status]["content"]["application/json"]["schema"]["$ref"] for status in ("200", "202")}
     assert shapes == {
@@ -90,19 +90,19 @@ def _patterns(node: Any) -> set[str]:
     return own.union(*map(_patterns, children))
 
 
-def test_what_every_pattern_asks_for_is_said_in_words() -> None:
+def test_every_pattern_has_a_description_in_words() -> None:
     assert _patterns(DESCRIBED) == set(SPELLINGS)
 
 
-def test_whatever_answers_get_answers_head(fuzzed: Service) -> None:
-    headers = {"Authorization": f"Bearer {fuzzed.token('ann')}"}
-    one = fuzzed.client.get("/benchmarks/toy/leaderboard").json()["rows"][0]["id"]
+def test_head_answers_like_get(fuzzed_service: Service) -> None:
+    headers = {"Authorization": f"Bearer {fuzzed_service.token('ann')}"}
+    one = fuzzed_service.client.get("/benchmarks/toy/leaderboard").json()["rows"][0]["id"]
     values = {"name": "toy", "submission_id": one, "part": "train", "index": 0, "provider": "github"}
     pages = {route.path for room in ROOMS_OF_PAGES for route in room.router.routes if "GET" in route.methods}
     paths = {path for path, calls in DESCRIBED["paths"].items() if "get" in calls} | pages
     assert len(paths) > 25
     for path in sorted(paths):
-        address = f"{fuzzed.url}{path.format(**values)}"
-        shown, looked = (fuzzed.client.request(method, address, headers=headers) for method in ("GET", "HEAD"))
+        address = f"{fuzzed_service.url}{path.format(**values)}"
+        shown, looked = (fuzzed_service.client.request(method, address, headers=headers) for method in ("GET", "HEAD"))
         assert (looked.status_code, looked.content) == (shown.status_code, b""), path
         assert looked.headers.get("Content-Length") == shown.headers.get("Content-Length"), path

@@ -132,7 +132,7 @@ def _flip_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "message"), BREAKS.values(), ids=BREAKS.keys())
-def test_a_broken_folder_is_refused_and_leaves_nothing(
+def test_broken_folder_is_rejected_and_leaves_no_files(
     database: Database, tmp_path: Path, example: Example, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(example.folder)
@@ -144,13 +144,13 @@ def test_a_broken_folder_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(("public", "ranking"), [(19, 120), (40, 99)])
-def test_too_few_subsets_are_refused(database: Database, tmp_path: Path, public: int, ranking: int) -> None:
+def test_too_few_subsets_are_rejected(database: Database, tmp_path: Path, public: int, ranking: int) -> None:
     example = write_benchmark(tmp_path / "few", public=public, ranking=ranking)
     with pytest.raises(PublishError, match="at least 20 public and 100 ranking subsets"):
         _publish(database, tmp_path, example.folder)
 
 
-def test_a_version_is_published_once_and_the_highest_is_current(database: Database, tmp_path: Path) -> None:
+def test_version_is_published_once_and_the_highest_is_current(database: Database, tmp_path: Path) -> None:
     for version, current in ((2, 2), (1, 2), (3, 3)):
         _publish(database, tmp_path, write_benchmark(tmp_path / str(version), version=version).folder)
         assert _versions(database) == [current]
@@ -161,7 +161,7 @@ def test_a_version_is_published_once_and_the_highest_is_current(database: Databa
     assert (tmp_path / "benchmarks/toy/2/public/margins.npy").read_bytes() == published
 
 
-def test_the_hidden_half_is_copied_for_its_owner_alone(database: Database, tmp_path: Path, example: Example) -> None:
+def test_hidden_half_is_copied_with_owner_only_permissions(database: Database, tmp_path: Path, example: Example) -> None:
     (example.folder / "hidden").chmod(0o755)
     _publish(database, tmp_path, example.folder)
     hidden = tmp_path / "benchmarks/toy/1/hidden"
@@ -169,7 +169,7 @@ def test_the_hidden_half_is_copied_for_its_owner_alone(database: Database, tmp_p
     assert (hidden / "hidden.json").stat().st_mode & 0o077 == 0
 
 
-def test_downloads_hold_exactly_the_verified_public_files(service: Service, example: Example) -> None:
+def test_downloads_contain_exactly_the_verified_public_files(service: Service, example: Example) -> None:
     stray = example.folder / "public/kit/notes.txt"
     stray.write_text("not in the manifest\n")
     _rewrite(example.folder / "public/benchmark.json", lambda members: members.update(name="downloads"))
@@ -202,7 +202,7 @@ with publishing.prepared(Path(sys.argv[2]), Path(sys.argv[3])) as made, database
 """
 
 
-def test_a_publication_that_was_killed_before_its_commit_can_be_repeated(
+def test_publishing_can_be_repeated_after_a_kill_before_the_commit(
     database: Database, tmp_path: Path, example: Example
 ) -> None:
     root = tmp_path / "benchmarks"

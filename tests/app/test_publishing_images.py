@@ -60,7 +60,7 @@ def _as_folder(images: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", [lambda images: images, _as_folder], ids=["an archive", "a folder"])
-def test_added_images_are_published_as_if_they_had_shipped(
+def test_added_images_are_published_with_the_benchmark(
     database: Database, tmp_path: Path, example: Example, images: Path, place: Callable[[Path], Path]
 ) -> None:
     before = (example.folder / "public/benchmark.json").read_bytes()
@@ -128,7 +128,7 @@ def _one_array(images: Path) -> Path:
         (lambda images: images.with_name("absent"), "expected an .npz file or a folder of .npy files"),
     ],
 )
-def test_other_images_are_refused_and_leave_nothing(
+def test_wrong_images_are_rejected_and_leave_no_files(
     database: Database, tmp_path: Path, example: Example, images: Path, damage: Callable[[Path], Path], message: str
 ) -> None:
     place = damage(images)
@@ -140,13 +140,13 @@ def test_other_images_are_refused_and_leave_nothing(
         assert catalog.current_versions(session) == []
 
 
-def test_a_benchmark_that_names_no_images_takes_none(database: Database, tmp_path: Path, images: Path) -> None:
+def test_images_are_rejected_for_a_benchmark_without_image_hashes(database: Database, tmp_path: Path, images: Path) -> None:
     example = write_benchmark(tmp_path / "unnamed")
     with pytest.raises(ImagesError, match="states the sha256 of its images"):
         publish(database, tmp_path / "benchmarks", example.folder, images)
 
 
-def test_a_benchmark_that_has_images_takes_no_others(
+def test_images_are_rejected_for_a_benchmark_that_has_images(
     database: Database, tmp_path: Path, example: Example, images: Path
 ) -> None:
     publish(database, tmp_path / "benchmarks", example.folder, images)
@@ -155,7 +155,7 @@ def test_a_benchmark_that_has_images_takes_no_others(
         publish(database, tmp_path / "elsewhere", complete, images)
 
 
-def test_the_command_adds_images_or_says_why_not(
+def test_publish_command_adds_images_or_explains_the_rejection(
     tmp_path: Path, example: Example, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDSBOARD_DATA_DIR", str(tmp_path / "data"))

@@ -27,17 +27,17 @@ def content(toy: Example) -> bytes:
     return npy(toy.scores())
 
 
-def test_simultaneous_uploads_cannot_exceed_the_default_of_five(service: Service, content: bytes) -> None:
+def test_simultaneous_uploads_cannot_exceed_the_daily_quota(service: Service, content: bytes) -> None:
     token = service.token("racer")
     with ThreadPoolExecutor(8) as threads:
         responses = list(threads.map(lambda i: service.submit(token, "toy", content, method=f"m{i}"), range(8)))
     assert Counter(response.status_code for response in responses) == {202: 5, 429: 3}
     accepted = [response.json()["id"] for response in responses if response.status_code == 202]
     assert len(set(accepted)) == 5
-    assert all(service.settled(submission_id)["state"] == "scored" for submission_id in accepted)
+    assert all(service.wait_until_final(submission_id)["state"] == "scored" for submission_id in accepted)
 
 
-def test_practice_is_not_counted(service: Service, content: bytes) -> None:
+def test_practice_submissions_are_not_counted(service: Service, content: bytes) -> None:
     token = service.token("learner", ranked_per_day=1)
     for method in ("a", "b", "c"):
         assert service.submit(token, "toy", content, kind="practice", method=method).status_code == 202
@@ -46,7 +46,7 @@ def test_practice_is_not_counted(service: Service, content: bytes) -> None:
     assert service.submit(token, "toy", content, kind="practice").status_code == 202
 
 
-def test_a_quota_of_a_day_opens_again_when_the_oldest_attempt_is_a_day_old(service: Service, content: bytes) -> None:
+def test_daily_quota_is_freed_when_the_oldest_attempt_is_a_day_old(service: Service, content: bytes) -> None:
     token = service.token("waiter", ranked_per_day=2)
     ids = [service.submit(token, "toy", content, method=method).json()["id"] for method in ("a", "b")]
     _age(service, ids[0], timedelta(hours=23))
@@ -61,7 +61,7 @@ def _is_current(service: Service, version: int) -> bool:
     return bool(service.client.get("/benchmarks/metered").json()["version"] == version)
 
 
-def test_a_quota_of_a_version_never_opens_again_but_the_next_version_has_its_own(
+def test_version_quota_does_not_reset_and_is_separate_for_each_version(
     service: Service, content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     for version in (1, 2):
@@ -84,7 +84,7 @@ def _age(service: Service, submission_id: str, age: timedelta) -> None:
         session.execute(update(Submission).where(Submission.id == submission_id).values(created_at=created_at))
 
 
-def test_a_used_up_quota_is_told_before_a_byte_of_the_file_is_sent(service: Service, content: bytes) -> None:
+def test_exhausted_quota_is_reported_before_the_body_is_sent(service: Service, content: bytes) -> None:
     token = service.token("early", ranked_per_day=0)
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as connection:
         request = (

@@ -24,7 +24,7 @@ def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.ranked_per_day, settings.ranked_per_version, settings.uploads_per_user) == (5, 30, 20)
 
 
-def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_DATA_DIR", "/srv/lds")
     monkeypatch.setenv("LDSBOARD_STORAGE_URL", "/mnt/scores")
     monkeypatch.setenv("LDSBOARD_PUBLIC_URL", "https://lds.example.org/")
@@ -55,12 +55,12 @@ def test_the_environment_sets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
         ("scoring_processes", 65),
     ],
 )
-def test_unsafe_values_are_refused(name: str, value: Any) -> None:
+def test_unsafe_values_are_rejected(name: str, value: Any) -> None:
     with pytest.raises(ValidationError):
         Settings(**{name: value})
 
 
-def test_a_server_with_unsafe_settings_does_not_start_and_says_why(service: Service) -> None:
+def test_server_with_unsafe_settings_reports_the_reason_and_exits(service: Service) -> None:
     ended = service.run("serve", environment=service.environment | {"LDSBOARD_STORAGE_URL": "s3://bucket"})
     assert ended.returncode == 2
     assert "expected a folder as STORAGE_URL, got s3://" in ended.stderr

@@ -76,7 +76,7 @@ def _move(database: Database, submission_id: str, before: State, after: State) -
         return lifecycle.move(session, submission_id, before, after, detail="because", error=error)
 
 
-def test_every_state_has_its_transitions_and_a_way_from_the_first() -> None:
+def test_transitions_cover_all_states_and_reach_them_from_uploading() -> None:
     assert set(TRANSITIONS) == set(State)
     reached, new = set(), {State.UPLOADING}
     while new:
@@ -89,7 +89,7 @@ def test_every_state_has_its_transitions_and_a_way_from_the_first() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
-def test_only_the_moves_of_the_table_happen(database: Database, before: State, after: State) -> None:
+def test_only_listed_transitions_are_allowed(database: Database, before: State, after: State) -> None:
     submission_id = _submission(database, before)
     if after in TRANSITIONS[before]:
         assert _move(database, submission_id, before, after)
@@ -102,7 +102,7 @@ def test_only_the_moves_of_the_table_happen(database: Database, before: State, a
         assert _events(database, submission_id) == []
 
 
-def test_a_submission_that_is_elsewhere_is_not_moved(database: Database) -> None:
+def test_submission_in_another_state_is_not_moved(database: Database) -> None:
     submission_id = _submission(database, State.SCORED)
     assert not _move(database, submission_id, State.QUEUED, State.SCORING)
     assert not _move(database, "0" * 16, State.QUEUED, State.SCORING)
@@ -110,7 +110,7 @@ def test_a_submission_that_is_elsewhere_is_not_moved(database: Database) -> None
     assert _events(database, submission_id) == []
 
 
-def test_one_of_many_simultaneous_moves_wins(database: Database) -> None:
+def test_one_of_several_simultaneous_moves_succeeds(database: Database) -> None:
     submission_id = _submission(database, State.QUEUED)
     together = Barrier(8)
 
@@ -144,13 +144,13 @@ def _measurement(part: str) -> Measurement:
         ("UPDATE submission SET method = NULL", "NOT NULL"),
     ],
 )
-def test_the_database_refuses_what_the_code_must_not_do(database: Database, statement: str, constraint: str) -> None:
+def test_database_constraints_reject_invalid_submissions(database: Database, statement: str, constraint: str) -> None:
     _submission(database)
     with pytest.raises(IntegrityError, match=constraint), database.write() as session:
         session.execute(text(statement))
 
 
-def test_the_database_refuses_unreferenced_files_unknown_parts_and_double_evaluations(database: Database) -> None:
+def test_database_constraints_reject_invalid_files_measurements_and_duplicates(database: Database) -> None:
     submission_id = _submission(database, State.QUEUED)
 
     def evaluation() -> Evaluation:
@@ -169,7 +169,7 @@ def test_the_database_refuses_unreferenced_files_unknown_parts_and_double_evalua
             session.add(row)
 
 
-def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+def test_failed_write_is_rolled_back(database: Database) -> None:
     def fail() -> None:
         with database.write() as session:
             session.add(User(name="carol"))
@@ -182,7 +182,7 @@ def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
         assert session.scalar(select(User)) is None
 
 
-def test_a_file_that_arrives_for_a_submission_given_up_is_not_kept(database: Database, tmp_path: Path) -> None:
+def test_file_of_an_expired_submission_is_not_stored(database: Database, tmp_path: Path) -> None:
     submission_id = _submission(database)
     storage = Storage(tmp_path / "files")
     assert _move(database, submission_id, State.UPLOADING, State.EXPIRED)
@@ -195,11 +195,11 @@ def test_a_file_that_arrives_for_a_submission_given_up_is_not_kept(database: Dat
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_start_takes_up_what_an_end_left(database: Database, tmp_path: Path) -> None:
+def test_startup_requeues_expires_and_deletes_partial_files(database: Database, tmp_path: Path) -> None:
     ids = {state: _submission(database, state) for state in State}
     with database.write() as session:
-        queue.recover(session)
-        lifecycle.recover(session)
+        queue.requeue_abandoned(session)
+        lifecycle.expire_interrupted(session)
     after = {state: _state(database, submission_id) for state, submission_id in ids.items()}
     assert after == {state: state for state in State} | {
         State.UPLOADING: State.EXPIRED,
@@ -209,12 +209,12 @@ def test_a_start_takes_up_what_an_end_left(database: Database, tmp_path: Path) -
     half = storage.receive()
     half.write(b"half a file")
     assert len(list(storage.folder.rglob("*"))) == 2
-    Storage(tmp_path / "files").discard_arriving()
+    Storage(tmp_path / "files").delete_incomplete()
     assert [path.name for path in storage.folder.rglob("*")] == ["arriving"]
     half.__exit__(None, None, None)
 
 
-def test_moments_are_kept_in_utc(database: Database) -> None:
+def test_timestamps_are_stored_in_utc(database: Database) -> None:
     submission_id = _submission(database)
     with database.read() as session:
         created_at = session.get_one(Submission, submission_id).created_at

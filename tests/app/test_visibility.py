@@ -9,7 +9,7 @@ import pytest
 
 from app.db.models import State, Visibility
 from app.pages import account, own_submissions, site
-from tests.app.cast import Cast, assemble, marks, origin, secrets
+from tests.app.roles import Roles, create_roles, identifying_fields, provenance_texts, identifying_texts
 from tests.app.service import Service
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ NONE = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A server of its own: the cast has submissions that wait for ever, since nothing will be evaluated of them."""
+    """A server of its own: the roles has submissions that wait for ever, since nothing will be evaluated of them."""
     with Service(tmp_path_factory.mktemp("visibility")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def cast(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Cast:
-    return assemble(service, tmp_path_factory.mktemp("seen"))
+def roles(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Roles:
+    return create_roles(service, tmp_path_factory.mktemp("seen"))
 
 
 def _asked(paths: set[str]) -> list[tuple[str, str]]:
@@ -94,29 +94,29 @@ def _holds(response: httpx.Response, texts: list[str]) -> list[str]:
     return [text for text in texts if text in whole]
 
 
-def test_the_table_has_every_route(service: Service) -> None:
+def test_route_sets_cover_every_route(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
     api = {path for path, calls in described.items() if "get" in calls and path.startswith("/api/")}
-    context = set(site.ROOMS) - {account, own_submissions}  # shown to who signed in, and tested there
+    context = set(site.PAGE_MODULES) - {account, own_submissions}  # shown to who signed in, and tested there
     pages = {route.path for room in context for route in room.router.routes}
     assert api | pages == ONE | PARTS | PAIR | MANY | OWN | NONE
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
 @pytest.mark.parametrize(("path", "role"), _asked(ONE))
-def test_one_submission_is_shown_to_whom_it_may_be(cast: Cast, path: str, role: str, visibility: Visibility) -> None:
-    cast = cast.of(visibility)
-    unknown = cast.get(path.format(submission_id=NOBODYS), role)
+def test_submission_routes_show_only_permitted_submissions(roles: Roles, path: str, role: str, visibility: Visibility) -> None:
+    roles = roles.of(visibility)
+    unknown = roles.get(path.format(submission_id=NOBODYS), role)
     for state in State:
-        shown = cast.get(path.format(submission_id=cast.ids[visibility, state]), role)
+        shown = roles.get(path.format(submission_id=roles.ids[visibility, state]), role)
         if not _sees(role, visibility):
             assert shown.status_code == 404
-            assert _holds(shown, secrets(visibility)) == []
-            different = shown.text.replace(cast.ids[visibility, state], NOBODYS)
+            assert _holds(shown, identifying_texts(visibility)) == []
+            different = shown.text.replace(roles.ids[visibility, state], NOBODYS)
             assert different == unknown.text  # as if it were not there
             continue
         assert shown.status_code == (200 if state is State.SCORED else UNLISTED.get(path, 200)), shown.text
-        told = [*secrets(visibility), *(origin(visibility) if state is State.SCORED else [])]
+        told = [*identifying_texts(visibility), *(provenance_texts(visibility) if state is State.SCORED else [])]
         if not _knows(role, visibility):
             assert _holds(shown, told) == []
         elif path == "/api/v1/submissions/{submission_id}":
@@ -124,120 +124,120 @@ def test_one_submission_is_shown_to_whom_it_may_be(cast: Cast, path: str, role: 
 
 
 @pytest.mark.parametrize("path", sorted(path for path in ONE | PAIR if not path.startswith("/api/")))
-def test_a_page_is_the_same_whatever_token_comes_with_the_call(cast: Cast, path: str) -> None:
+def test_pages_ignore_bearer_tokens(roles: Roles, path: str) -> None:
     states = (State.SCORED,) if path in PAIR else (State.SCORED, State.UPLOADING)
     for visibility, state in product(Visibility, states):
-        submission_id = cast.ids[visibility, state]
-        query = {"a": submission_id, "b": cast.rival} if path in PAIR else {}
+        submission_id = roles.ids[visibility, state]
+        query = {"a": submission_id, "b": roles.rival} if path in PAIR else {}
         address = path.format(submission_id=submission_id)
-        shown, *others = (cast.of(visibility).get(address, role, **query) for role in ("visitor", "owner", "admin"))
+        shown, *others = (roles.of(visibility).get(address, role, **query) for role in ("visitor", "owner", "admin"))
         assert [(other.status_code, other.text) for other in others] == [(shown.status_code, shown.text)] * 2
 
 
 @pytest.mark.parametrize(("role", "visibility"), [*product(ROLES, Visibility)])
-def test_the_hash_of_a_file_is_told_to_who_may_know_whose_it_is(cast: Cast, role: str, visibility: Visibility) -> None:
-    cast = cast.of(visibility)
-    submission_id = cast.ids[visibility, State.SCORED]
-    sha256 = str(cast.service.row(submission_id).file_sha256)
+def test_file_hash_is_shown_only_to_roles_that_may_know_the_owner(roles: Roles, role: str, visibility: Visibility) -> None:
+    roles = roles.of(visibility)
+    submission_id = roles.ids[visibility, State.SCORED]
+    sha256 = str(roles.service.row(submission_id).file_sha256)
     paths = [f"/api/v1/submissions/{submission_id}", *([f"/submissions/{submission_id}"] if role == "visitor" else [])]
     for path in paths:
-        told = _holds(cast.get(path, role), [sha256])
+        told = _holds(roles.get(path, role), [sha256])
         assert told == ([sha256] if _sees(role, visibility) and _knows(role, visibility) else [])
 
 
 @pytest.mark.parametrize("path", sorted(PARTS))
-def test_nobody_else_sees_an_upload(cast: Cast, path: str) -> None:
-    for (visibility, state), submission_id in cast.ids.items():
+def test_upload_routes_show_nothing_to_other_users(roles: Roles, path: str) -> None:
+    for (visibility, state), submission_id in roles.ids.items():
         for role in ("visitor", "other"):
-            shown = cast.get(path.format(submission_id=submission_id), role)
+            shown = roles.get(path.format(submission_id=submission_id), role)
             assert shown.status_code == (401 if role == "visitor" else 404), (visibility, state)
-            assert _holds(shown, secrets(visibility)) == []
+            assert _holds(shown, identifying_texts(visibility)) == []
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
 @pytest.mark.parametrize(("path", "role"), _asked(PAIR))
-def test_a_comparison_is_shown_to_who_may_see_both(cast: Cast, path: str, role: str, visibility: Visibility) -> None:
-    cast = cast.of(visibility)
-    one = cast.ids[visibility, State.SCORED]
-    for a, b in ((one, cast.rival), (cast.rival, one)):
-        shown = cast.get(path, role, a=a, b=b)
+def test_comparison_is_shown_only_to_roles_that_see_both_submissions(roles: Roles, path: str, role: str, visibility: Visibility) -> None:
+    roles = roles.of(visibility)
+    one = roles.ids[visibility, State.SCORED]
+    for a, b in ((one, roles.rival), (roles.rival, one)):
+        shown = roles.get(path, role, a=a, b=b)
         assert shown.status_code == (200 if _sees(role, visibility) else 404)
         if not _knows(role, visibility):
-            assert _holds(shown, secrets(visibility)) == []
+            assert _holds(shown, identifying_texts(visibility)) == []
 
 
 @pytest.mark.parametrize("path", sorted(MANY))
-def test_what_is_listed_is_the_same_for_everybody(cast: Cast, path: str) -> None:
-    cast = cast.of(Visibility.PRIVATE)
+def test_lists_are_the_same_for_every_role(roles: Roles, path: str) -> None:
+    roles = roles.of(Visibility.PRIVATE)
     kept = (Visibility.ANONYMOUS, Visibility.PRIVATE)
-    hidden = [text for visibility in kept for text in (*secrets(visibility), *origin(visibility))]
-    hidden += [cast.ids[Visibility.PRIVATE, state] for state in State]
+    hidden = [text for visibility in kept for text in (*identifying_texts(visibility), *provenance_texts(visibility))]
+    hidden += [roles.ids[Visibility.PRIVATE, state] for state in State]
     for query in ({}, {"format": "csv"}) if path.endswith("leaderboard") else ({},):
-        answers = [cast.get(path.format(name="seen"), role, **query) for role in ROLES]
+        answers = [roles.get(path.format(name="seen"), role, **query) for role in ROLES]
         assert [shown.status_code for shown in answers] == [200] * len(ROLES)
         assert len({shown.text for shown in answers}) == 1
         assert [_holds(shown, hidden) for shown in answers] == [[]] * len(ROLES)
 
 
 @pytest.mark.parametrize("visibility", [Visibility.ANONYMOUS, Visibility.PRIVATE])
-def test_a_search_finds_nothing_that_is_withheld(cast: Cast, visibility: Visibility) -> None:
-    assert "1 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", q="method-of-public").text
-    assert "1 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", tag="tag-of-public").text
-    for text in secrets(visibility):
+def test_search_does_not_match_withheld_texts(roles: Roles, visibility: Visibility) -> None:
+    assert "1 of 3 entries found" in roles.get("/benchmarks/seen", "visitor", q="method-of-public").text
+    assert "1 of 3 entries found" in roles.get("/benchmarks/seen", "visitor", tag="tag-of-public").text
+    for text in identifying_texts(visibility):
         for query in ({"q": text}, {"tag": text}):
-            assert "0 of 3 entries found" in cast.get("/benchmarks/seen", "visitor", **query).text
+            assert "0 of 3 entries found" in roles.get("/benchmarks/seen", "visitor", **query).text
 
 
-def test_a_board_counts_and_ranks_what_it_lists(cast: Cast) -> None:
-    board = cast.get("/api/v1/benchmarks/seen/leaderboard", "visitor").json()["rows"]
+def test_leaderboard_counts_and_ranks_only_listed_entries(roles: Roles) -> None:
+    board = roles.get("/api/v1/benchmarks/seen/leaderboard", "visitor").json()["rows"]
     assert {row["id"] for row in board} == {
-        cast.rival,
-        cast.ids[Visibility.PUBLIC, State.SCORED],
-        cast.ids[Visibility.ANONYMOUS, State.SCORED],
+        roles.rival,
+        roles.ids[Visibility.PUBLIC, State.SCORED],
+        roles.ids[Visibility.ANONYMOUS, State.SCORED],
     }
-    assert cast.get("/api/v1/benchmarks/seen", "visitor").json()["entries"] == 3
+    assert roles.get("/api/v1/benchmarks/seen", "visitor").json()["entries"] == 3
     assert {(row["owner"], row["method"]) for row in board} == {
         ("rival", "rival"),
         ("owner-public", "method-of-public"),
         ("anonymous-1", "withheld"),
     }
     assert max(row["rank"][1] for row in board) <= 3
-    private = cast.get(f"/api/v1/submissions/{cast.ids[Visibility.PRIVATE, State.SCORED]}", "admin").json()
+    private = roles.get(f"/api/v1/submissions/{roles.ids[Visibility.PRIVATE, State.SCORED]}", "admin").json()
     assert private["hidden"]["lds"] > 0
     assert private["hidden"]["rank"] is None
 
 
 @pytest.mark.parametrize("path", sorted(OWN))
-def test_what_is_ones_own_needs_a_token_and_shows_nobody_elses(cast: Cast, path: str) -> None:
-    assert cast.get(path, "visitor").status_code == 401
+def test_own_routes_need_a_token_and_show_no_other_users(roles: Roles, path: str) -> None:
+    assert roles.get(path, "visitor").status_code == 401
     for role in ("other", "admin"):
-        shown = cast.get(path, role)
+        shown = roles.get(path, role)
         assert shown.status_code == 200
-        assert _holds(shown, [text for visibility in Visibility for text in secrets(visibility)]) == []
+        assert _holds(shown, [text for visibility in Visibility for text in identifying_texts(visibility)]) == []
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
-def test_an_owner_lists_all_that_is_theirs(cast: Cast, visibility: Visibility) -> None:
-    cast = cast.of(visibility)
-    own = cast.get("/api/v1/users/me/submissions", "owner").json()
-    assert {view["id"] for view in own} == {cast.ids[visibility, state] for state in State}
+def test_owner_lists_all_own_submissions(roles: Roles, visibility: Visibility) -> None:
+    roles = roles.of(visibility)
+    own = roles.get("/api/v1/users/me/submissions", "owner").json()
+    assert {view["id"] for view in own} == {roles.ids[visibility, state] for state in State}
     assert {view["owner"] for view in own} == {f"owner-{visibility}"}
-    two = cast.get("/api/v1/users/me/submissions", "owner", after="2", limit="2").json()
+    two = roles.get("/api/v1/users/me/submissions", "owner", after="2", limit="2").json()
     assert [view["id"] for view in two] == [view["id"] for view in own[2:4]]
 
 
 @pytest.mark.parametrize(("role", "visibility"), [*product(("visitor", "other"), Visibility)])
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_only_the_owner_and_an_admin_change_anything(
-    cast: Cast, method: str, role: str, visibility: Visibility
+def test_other_users_cannot_change_a_submission(
+    roles: Roles, method: str, role: str, visibility: Visibility
 ) -> None:
-    headers = {"Authorization": f"Bearer {cast.tokens[role]}"} if role in cast.tokens else {}
+    headers = {"Authorization": f"Bearer {roles.tokens[role]}"} if role in roles.tokens else {}
     for state in State:
-        refused = cast.service.client.request(
-            method, f"/submissions/{cast.ids[visibility, state]}", headers=headers, json={"title": "Mine"}
+        refused = roles.service.client.request(
+            method, f"/submissions/{roles.ids[visibility, state]}", headers=headers, json={"title": "Mine"}
         )
         seen = 404 if visibility is Visibility.PRIVATE else 403
         assert refused.status_code == (401 if role == "visitor" else seen)
-        assert cast.service.row(cast.ids[visibility, state]).title == marks(visibility)["title"]
+        assert roles.service.row(roles.ids[visibility, state]).title == identifying_fields(visibility)["title"]
         if not _knows(role, visibility):
-            assert _holds(refused, secrets(visibility)) == []
+            assert _holds(refused, identifying_texts(visibility)) == []

@@ -78,7 +78,7 @@ def main() -> None:
         service = Service(Path(folder) / "service")
         service.publish(example.folder)
         with service.database.write() as session:
-            factories.fill(session, catalog.find_version(session, "bench"), ENTRIES)
+            factories.add_entries(session, catalog.find_version(session, "bench"), ENTRIES)
         headers = {"Accept": "text/html", "Accept-Encoding": "gzip"}
         with service, httpx.Client(base_url=service.url, headers=headers, trust_env=False) as browser:
             print(f"A board of {ENTRIES} entries, {ROUNDS} requests after {WARM}, compressed")

@@ -65,7 +65,7 @@ def upload(service: Service, token: str, content: bytes) -> Upload:
     )
     answered = datetime.now(UTC)
     submission_id = response.raise_for_status().json()["id"]
-    view = service.settled(submission_id)
+    view = service.wait_until_final(submission_id)
     seen = datetime.now(UTC)
     if view["state"] != "scored":
         raise RuntimeError(f"expected a scored submission, got {view}")

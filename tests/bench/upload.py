@@ -110,7 +110,7 @@ def measure(folder: Path, bare: str) -> None:
             before = peak(service.process.pid)
             ours.append(send(client, f"{address}{turn}", content, headers))
             rises.append(peak(service.process.pid) - before)
-            service.idle()
+            service.wait_until_idle()
             theirs.append(send(client, bare, content, {}))
             disk.append(write(path, content))
     print(f"  {'seconds':44} {'best':>6} {'median':>7} {'worst':>6}")

@@ -13,7 +13,7 @@ from app.benchmarks import catalog
 from app.db.models import Submission
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
-from tests.app.boards import fill
+from tests.app.boards import fill_board
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 from tests.browser.chromium import launch
 
@@ -60,17 +60,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         service.publish(write_benchmark(tmp_path_factory.mktemp("open"), "open-toy", split="open").folder)
         once = write_benchmark(tmp_path_factory.mktemp("once"), "once", split="open", runs=1)
         service.publish(once.folder)
-        alone = service.scored(service.token("ada"), once.name, npy(once.scores()))
+        alone = service.submit_and_score(service.token("ada"), once.name, npy(once.scores()))
         service.publish(write_benchmark(tmp_path_factory.mktemp("crowd"), "crowd").folder)
         with service.database.write() as session:
-            factories.fill(session, catalog.find_version(session, "crowd"), 60)
+            factories.add_entries(session, catalog.find_version(session, "crowd"), 60)
             longest = session.scalars(select(Submission).where(Submission.method.contains("ek-fac"))).first()
             assert longest
             longest.method, longest.title = "m" * 64, "\N{HEBREW LETTER ALEF}" * 160 + " <b>long</b>"
         drawn = write_benchmark(tmp_path_factory.mktemp("drawn"), "drawn", N=30, pictures=(8, 8))
         service.publish(drawn.folder)
-        pictured = service.scored(service.token("ada"), drawn.name, npy(drawn.scores()))
-        ids = fill(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
+        pictured = service.submit_and_score(service.token("ada"), drawn.name, npy(drawn.scores()))
+        ids = fill_board(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
         yield Site(service.url, ids, service, drawn)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.test_browsing import fits
+from tests.browser.test_browsing import fits_width
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GRAVE = {"serious", "critical"}
 
 
-def grave(page: Page, rules: list[str] | None = None) -> list[str]:
+def serious_violations(page: Page, rules: list[str] | None = None) -> list[str]:
     """Return what is serious or critical on an open page, by all rules or by these."""
     options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
     return [
@@ -38,9 +38,9 @@ def test_every_page_opens_fits_and_has_nothing_grave(visitor: Visitor, dark: boo
         assert visitor.troubles == []
         visitor.visit(page, path)
         assert page.locator("h1").count() == 1
-        assert fits(page), path
+        assert fits_width(page), path
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert ground == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
-        found += grave(page, rules)
+        found += serious_violations(page, rules)
     visitor.troubles = [text for text in visitor.troubles if "404" not in text]  # what is told of /nowhere
     assert found == []

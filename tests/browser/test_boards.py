@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.test_browsing import DESK, PHONE, fits, numbers
+from tests.browser.test_browsing import DESK, PHONE, fits_width, numbers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -103,7 +103,7 @@ def test_long_names_and_many_entries_fit(visitor: Visitor, width: int) -> None:
         "/benchmarks/toy?q=none",
     ):
         visitor.visit(page, path)
-        assert fits(page), path
+        assert fits_width(page), path
     visitor.visit(page, "/benchmarks/crowd?q=long")
     assert methods(page) == ["m" * 64]
     title = page.locator(".method-title")

@@ -21,7 +21,7 @@ def numbers(elements: Locator, attribute: str) -> list[float]:
     return [float(element.get_attribute(attribute) or "nan") for element in elements.all()]
 
 
-def fits(page: Page) -> bool:
+def fits_width(page: Page) -> bool:
     """Tell whether the page is no wider than its window."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
@@ -31,7 +31,7 @@ def test_every_page_opens_without_trouble_on_a_phone_and_fits(visitor: Visitor) 
     for path in visitor.site.paths:
         visitor.visit(page, path)
         assert page.locator("h1").count() == 1
-        assert fits(page), path
+        assert fits_width(page), path
 
 
 def test_board_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
@@ -87,7 +87,7 @@ def test_chart_follows_the_window(visitor: Visitor) -> None:
     page.set_viewport_size({"width": PHONE, "height": 900})
     page.locator(f"figure svg.plot[width='{PHONE - 32}']").wait_for()  # the margins of the page take 32 pixels
     assert page.locator("figure svg.plot").count() == 1
-    assert fits(page)
+    assert fits_width(page)
 
 
 def test_table_is_whole_without_javascript(visitor: Visitor) -> None:

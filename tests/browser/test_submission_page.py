@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.app.sending import Sending
+from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
-from tests.browser.test_browsing import PHONE, fits, numbers
+from tests.browser.test_browsing import PHONE, fits_width, numbers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -27,10 +27,10 @@ def shown(page: Page) -> list[str]:
     return [text.split(",")[0] for text in texts]
 
 
-def sending(visitor: Visitor, name: str, content: bytes) -> Sending:
+def sending(visitor: Visitor, name: str, content: bytes) -> MultipartUpload:
     """Return an upload in parts whose file has not arrived."""
     service = visitor.site.service
-    return Sending(service, service.token(name), "drawn", content, method="coming").started()
+    return MultipartUpload(service, service.token(name), "drawn", content, method="coming").started()
 
 
 def test_a_page_that_waits_shows_the_result_without_a_reload(visitor: Visitor) -> None:
@@ -40,7 +40,7 @@ def test_a_page_that_waits_shows_the_result_without_a_reload(visitor: Visitor) -
     assert page.locator("li[aria-current=step]").inner_text() == "Uploading"
     with page.expect_response(lambda response: response.status == 204):
         pass  # it asks, and nothing has changed
-    coming.put_all()
+    coming.put_all_parts()
     assert coming.complete().status_code == 202
     page.get_by_role("status").get_by_text("Scored.").wait_for()
     for kind in ("histogram", "scatter"):
@@ -61,7 +61,7 @@ def test_a_page_that_waits_shows_what_is_wrong_with_the_file(visitor: Visitor) -
     scores_nN[3, 2] = np.nan
     coming = sending(visitor, "hal", npy(scores_nN))
     page = visitor.open(f"/submissions/{coming.id}")
-    coming.put_all()
+    coming.put_all_parts()
     assert coming.complete().status_code == 202
     page.get_by_role("status").get_by_text("Rejected.").wait_for()
     assert "(3, 2)" in page.locator("#result").inner_text()
@@ -72,7 +72,7 @@ def test_a_page_that_waits_comes_again_without_javascript(visitor: Visitor) -> N
     coming = sending(visitor, "ida", npy(visitor.site.drawn.scores(0.4)))
     page = visitor.open(f"/submissions/{coming.id}", javascript=False)
     assert "Uploading." in page.get_by_role("status").inner_text()
-    coming.put_all()
+    coming.put_all_parts()
     assert coming.complete().status_code == 202
     page.get_by_text("Scored.").wait_for()
     assert page.locator("#points tbody tr").count() == 40
@@ -126,7 +126,7 @@ def test_pictures_are_seen_pixel_by_pixel(visitor: Visitor) -> None:
         image.scroll_into_view_if_needed()
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
         assert image.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
-    assert fits(page)
+    assert fits_width(page)
 
 
 def test_targets_of_two_are_drawn_from_the_table_under_them(visitor: Visitor) -> None:

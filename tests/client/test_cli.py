@@ -216,12 +216,12 @@ def test_a_timeout_says_how_to_go_on_and_an_unfinished_submission_has_its_code(
     outcomes = [("queued", exits.TIMED_OUT), ("expired", exits.FAILED), ("withdrawn", exits.FAILED)]
     for state, code in outcomes:
         with pytest.raises(SystemExit) as ended:
-            exits.finish(submission | {"state": state})
+            exits.exit_unless_scored(submission | {"state": state})
         assert ended.value.code == code
     assert f"ldsboard status --wait {submission['id']}" in capsys.readouterr().err
     problem = {"detail": "died", "code": "internal.failed"}
     with pytest.raises(SystemExit) as ended:
-        exits.finish(submission | {"state": "failed", "error": problem})
+        exits.exit_unless_scored(submission | {"state": "failed", "error": problem})
     assert ended.value.code == exits.FAILED
 
 
@@ -270,7 +270,7 @@ def test_the_reason_of_a_rejection_is_shown_by_status(shell: Shell, service: Ser
     scores_nN = toy.scores()
     scores_nN[3, 2] = np.inf
     submitted = service.submit(token, "toy", npy(scores_nN), kind="practice").json()["id"]
-    service.settled(submitted)
+    service.wait_until_final(submitted)
     assert "the first at (row, column) (3, 2)" in shell("status", submitted).err
 
 

@@ -17,10 +17,10 @@ import pytest
 from ldsboard import cli, exits, sending
 from ldsboard.client import Client
 from ldsboard.formats import HEADER_LIMIT
-from ldsboard.pending import Pending, pending
-from tests.app.sending import Sending
+from ldsboard.pending import PendingUpload, pending_uploads
+from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import ROOT, Service, until
-from tests.app.tcp_proxy import Gate
+from tests.app.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,14 +79,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def interrupted(service: Service, scores: Path, owner: str, *arrived: int, server: str = "", **said: Any) -> Sending:
+def interrupted(service: Service, scores: Path, owner: str, *arrived: int, server: str = "", **said: Any) -> MultipartUpload:
     """Leave an upload behind of which some parts have arrived, as a killed command does."""
-    upload = Sending(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes(), **said).started()
+    upload = MultipartUpload(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes(), **said).started()
     for number in arrived:
-        upload.put(number)
+        upload.put_part(number)
     view, until_when = upload.view, upload.view["expires_at"]
     address = server or service.url
-    Pending(address, upload.id, upload.view["capability"], str(scores), view["size"], view["sha256"], until_when).keep()
+    PendingUpload(address, upload.id, upload.view["capability"], str(scores), view["size"], view["sha256"], until_when).save()
     return upload
 
 
@@ -94,22 +94,22 @@ def test_a_killed_command_is_gone_on_with_by_its_capability_and_sends_only_what_
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wide: Example
 ) -> None:
     before = service.rows()["part"]
-    with Gate(service.port, held=PART) as gate:
-        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", gate.url)
+    with TcpProxy(service.port, blocked_suffix=PART) as proxy:
+        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", proxy.url)
         with command(*sent, LDSBOARD_TOKEN=service.token("amy", ranked_per_day=1)) as process:
             until(lambda: service.rows()["part"] == before + 2, "all parts but one")
             process.kill()
-        (kept,) = pending(gate.url)
+        (kept,) = pending_uploads(proxy.url)
         assert kept._file.stat().st_mode & 0o777 == 0o600
         assert kept.capability.startswith("ldsu_")
-        gate.held = ""
-        gate.asked.clear()
-        assert run(monkeypatch, "submit", "--resume", "--server", gate.url, "--json") == 0
+        proxy.blocked_suffix = ""
+        proxy.requests.clear()
+        assert run(monkeypatch, "submit", "--resume", "--server", proxy.url, "--json") == 0
         view = json.loads(capsys.readouterr().out)
-        assert [line for line in gate.asked if line.startswith("PUT")] == [
+        assert [line for line in proxy.requests if line.startswith("PUT")] == [
             f"PUT /api/v1/submissions/{view['id']}/parts/1"
         ]
-        assert pending(gate.url) == []
+        assert pending_uploads(proxy.url) == []
     assert (view["state"], view["attempts"]) == ("scored", 1)
     assert view["public"]["lds"] == wide.offline(wide.scores())["public"].lds
 
@@ -120,31 +120,31 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(
     before = service.rows()["part"]
     monkeypatch.setenv("LDSBOARD_TOKEN", service.token("bob", ranked_per_day=1))
     monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0.2)
-    with Gate(service.port, held=PART) as gate, ThreadPoolExecutor(1) as aside:
-        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", gate.url, "--no-wait", "--json")
+    with TcpProxy(service.port, blocked_suffix=PART) as proxy, ThreadPoolExecutor(1) as aside:
+        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", proxy.url, "--no-wait", "--json")
         ended = aside.submit(run, monkeypatch, *sent)
         until(lambda: service.rows()["part"] == before + 2, "all parts but one")
-        gate.held = ""
+        proxy.blocked_suffix = ""
         service.stop(signal.SIGKILL)
         service.start()
         code = ended.result()
     printed = capsys.readouterr()
     assert code == 0, printed.err
     view = json.loads(printed.out)
-    assert service.settled(view["id"])["attempts"] == 1
-    assert sum(line.startswith("POST") and line.endswith("submissions") for line in gate.asked) == 1
+    assert service.wait_until_final(view["id"])["attempts"] == 1
+    assert sum(line.startswith("POST") and line.endswith("submissions") for line in proxy.requests) == 1
 
 
 def test_an_unreachable_server_leaves_something_to_go_on_with(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Gate(service.port) as gate:
+    with TcpProxy(service.port) as proxy:
         pass
-    interrupted(service, scores, "cat", server=gate.url)
+    interrupted(service, scores, "cat", server=proxy.url)
     monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
-    assert run(monkeypatch, "submit", str(scores), "--resume", "--server", gate.url) == exits.UNREACHABLE
+    assert run(monkeypatch, "submit", str(scores), "--resume", "--server", proxy.url) == exits.UNREACHABLE
     assert f"submit --resume {scores}" in capsys.readouterr().err
-    assert len(pending(gate.url)) == 1
+    assert len(pending_uploads(proxy.url)) == 1
 
 
 def test_a_file_that_changed_is_not_gone_on_with(
@@ -158,17 +158,17 @@ def test_a_file_that_changed_is_not_gone_on_with(
     err = capsys.readouterr().err
     assert "[upload.changed]" in err
     assert str(scores) in err
-    assert upload.received() == [0]
+    assert upload.received_parts() == [0]
     scores.unlink()
     assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
 
 
 def test_a_part_that_arrived_damaged_is_sent_again(service: Service, scores: Path) -> None:
     upload = interrupted(service, scores, "eli", 0, 1, 2)
-    upload.put(1, bytes(HEADER_LIMIT))
+    upload.put_part(1, bytes(HEADER_LIMIT))
     with Client(service.url) as client:
-        assert sending.resume(client, pending(service.url)[0])["id"] == upload.id
-    assert service.settled(upload.id)["state"] == "scored"
+        assert sending.resume(client, pending_uploads(service.url)[0])["id"] == upload.id
+    assert service.wait_until_final(upload.id)["state"] == "scored"
 
 
 def test_a_private_upload_whose_last_answer_was_lost_is_found_by_its_owners_token(
@@ -179,12 +179,12 @@ def test_a_private_upload_whose_last_answer_was_lost_is_found_by_its_owners_toke
     again = ("submit", "--resume", "--server", service.url, "--json")
     assert run(monkeypatch, *again) == exits.NOT_ALLOWED
     assert "LDSBOARD_TOKEN" in capsys.readouterr().err
-    assert [kept.id for kept in pending(service.url)] == [upload.id]
+    assert [kept.id for kept in pending_uploads(service.url)] == [upload.id]
     monkeypatch.setenv("LDSBOARD_TOKEN", upload.token)
     assert run(monkeypatch, *again) == 0
     view = json.loads(capsys.readouterr().out)
     assert (view["id"], view["state"], view["visibility"]) == (upload.id, "scored", "private")
-    assert pending(service.url) == []
+    assert pending_uploads(service.url) == []
     assert run(monkeypatch, "status", upload.id, "--server", service.url, "--wait") == 0
     monkeypatch.delenv("LDSBOARD_TOKEN")
     assert run(monkeypatch, "status", upload.id, "--server", service.url) == exits.USAGE
@@ -194,17 +194,17 @@ def test_an_upload_that_the_server_gave_up_is_forgotten(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upload = interrupted(service, scores, "fox")
-    upload.put(0, b"not an array".ljust(HEADER_LIMIT))
+    upload.put_part(0, b"not an array".ljust(HEADER_LIMIT))
     assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.FAILED
     assert "[upload.expired]" in capsys.readouterr().err
-    assert pending(service.url) == []
+    assert pending_uploads(service.url) == []
     assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
     assert "got none" in capsys.readouterr().err
 
 
 def test_what_is_kept_is_forgotten_when_its_time_is_over(service: Service, scores: Path) -> None:
-    Pending(service.url, "0", "ldsu_x", str(scores), 1, "0", "2026-01-01T00:00:00Z").keep()
-    assert pending(service.url) == []
+    PendingUpload(service.url, "0", "ldsu_x", str(scores), 1, "0", "2026-01-01T00:00:00Z").save()
+    assert pending_uploads(service.url) == []
     assert not list((scores.parent / "cache" / "uploads").iterdir())
 
 
@@ -228,7 +228,7 @@ def test_progress_counts_every_byte_once_and_a_commit_is_told(service: Service, 
             "wide",
             scores,
             method="ours",
-            origin=sending.Origin("gus/x", "0123abc"),
+            provenance=sending.Provenance("gus/x", "0123abc"),
             advance=told.append,
         )
     assert sum(told) == scores.stat().st_size
@@ -241,4 +241,4 @@ def test_without_a_cache_a_file_is_sent_all_the_same(
     monkeypatch.setenv("LDSBOARD_CACHE", str(scores))
     with Client(service.url, service.token("hut")) as client:
         assert sending.submit(client, "wide", scores, method="ours")["state"] in {"queued", "scoring", "scored"}
-    assert pending(service.url) == []
+    assert pending_uploads(service.url) == []

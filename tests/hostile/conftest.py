@@ -1,4 +1,4 @@
-"""A server of its own, whose memory is watched, and what must be true after everything that is done to it."""
+"""A separate server with monitored memory, and the checks that follow every hostile request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from app.db.models import Event, File, State, Submission
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service, npy, until
-from tests.hostile.cases import N, n
+from tests.hostile.payloads import N, n
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,61 +23,61 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
 
-MOST_MEMORY_KIB = 64 * 1024
+MAX_MEMORY_GROWTH_KIB = 64 * 1024
 SEEDS = itertools.count(1000)
 
 
-def _most_kib(pid: int) -> int:
-    """Return the most memory that a process ever had. psutil knows no peak on Linux, and one sampled now and then is none."""
+def _peak_memory_kib(pid: int) -> int:
+    """Return the peak resident memory of a process in KiB. psutil reports no peak on Linux, and sampling can miss it."""
     status = (Path("/proc") / str(pid) / "status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
 
 @dataclass(frozen=True)
 class Board:
-    """A server, its one benchmark, a user's token, and the memory that the server took when it was calm."""
+    """A server, its only benchmark, a user's token, and the server's memory in KiB while it was idle."""
 
     service: Service
     example: Example
     token: str
-    calm_kib: int
+    idle_kib: int
 
     @property
-    def grown_kib(self) -> int:
-        """By how much the server's memory was ever larger than when it was calm."""
-        return _most_kib(self.service.process.pid) - self.calm_kib
+    def memory_growth_kib(self) -> int:
+        """The server's peak memory above its idle memory, in KiB."""
+        return _peak_memory_kib(self.service.process.pid) - self.idle_kib
 
-    def kept(self) -> set[str]:
-        """Return the files that submissions refer to."""
+    def referenced_files(self) -> set[str]:
+        """Return the SHA-256 of every file that a submission refers to."""
         with self.service.database.read() as session:
             return set(session.scalars(select(File.sha256)))
 
-    def living(self) -> int:
-        """Return how many submissions there are that have not expired."""
+    def count_unexpired(self) -> int:
+        """Return the number of submissions that have not expired."""
         with self.service.database.read() as session:
             return session.scalar(select(func.count()).where(Submission.state != State.EXPIRED)) or 0
 
-    def taken(self) -> int:
-        """Return how often a file was given to a scorer."""
+    def count_claims(self) -> int:
+        """Return the number of times that an evaluation was claimed."""
         with self.service.database.read() as session:
             return session.scalar(select(func.count()).where(Event.after == State.SCORING)) or 0
 
-    def answers(self) -> bool:
-        """Tell whether the server answers, and has its database and its files."""
+    def is_ready(self) -> bool:
+        """Return whether the server answers and can use its database and its files."""
         return self.service.client.get(f"{self.service.url}/readyz").is_success
 
-    def score_a_good_file(self) -> None:
-        """Have a good file scored, as somebody else would."""
-        self.service.scored(self.token, self.example.name, self.good(), kind="practice")
+    def score_valid_file(self) -> None:
+        """Submit a valid file and wait until the server has scored it."""
+        self.service.submit_and_score(self.token, self.example.name, self.valid_file(), kind="practice")
 
     def send(self, content: bytes, encoding: str | None) -> httpx.Response:
-        """Send a score file under a Content-Encoding."""
+        """Send a score file with the given Content-Encoding."""
         headers = {"Authorization": f"Bearer {self.token}"} | ({"Content-Encoding": encoding} if encoding else {})
         address = f"/benchmarks/{self.example.name}/submissions"
         return self.service.client.put(address, params={"method": "ours"}, content=content, headers=headers)
 
-    def good(self) -> bytes:
-        """Return a score file that nobody sent before."""
+    def valid_file(self) -> bytes:
+        """Return a valid score file that was not sent before."""
         return npy(self.example.scores(seed=next(SEEDS)))
 
 
@@ -88,27 +88,28 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         service.publish(example.folder)
         token = service.token("mallory", ranked_per_day=10_000, ranked_per_version=10_000)
         for seed in range(3):
-            service.scored(token, example.name, npy(example.scores(seed=seed)))
+            service.submit_and_score(token, example.name, npy(example.scores(seed=seed)))
         yield Board(service, example, token, Process(service.process.pid).memory_info().rss // 1024)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _still_scores(board: Board) -> Iterator[None]:
-    """A good file is scored after all of a module."""
+def _scores_valid_file_after_module(board: Board) -> Iterator[None]:
+    """Check after each module that the server still scores a valid file."""
     yield
-    board.score_a_good_file()
+    board.score_valid_file()
 
 
 @pytest.fixture(autouse=True)
-def _unharmed(board: Board) -> Iterator[None]:
-    """Afterwards nothing is left of what was refused, the server answers and has not grown.
+def _server_is_unharmed(board: Board) -> Iterator[None]:
+    """Check after each test that no file of a rejected upload is left, and that the server answers and has not grown.
 
-    The next file is scored at once where a scorer had to do with the last one; where none had, after the module.
+    If the test's file reached a scoring process, also check that the next valid file is scored. Otherwise
+    `_scores_valid_file_after_module` is enough.
     """
-    taken = board.taken()
+    claims = board.count_claims()
     yield
-    until(lambda: board.service.files() == board.kept(), "no file but those of submissions")
-    assert board.answers()
-    assert board.grown_kib <= MOST_MEMORY_KIB
-    if board.taken() > taken:
-        board.score_a_good_file()
+    until(lambda: board.service.files() == board.referenced_files(), "only files that submissions refer to")
+    assert board.is_ready()
+    assert board.memory_growth_kib <= MAX_MEMORY_GROWTH_KIB
+    if board.count_claims() > claims:
+        board.score_valid_file()

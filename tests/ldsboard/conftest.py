@@ -1,4 +1,4 @@
-"""The settings of property tests, and the random problem that most tests here score.
+"""Settings of the property tests, and the random problem that most tests in this folder score.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -14,13 +14,13 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The same examples every time, and no clock: a busy machine must not turn a test red.
+# Fixed examples and no deadline, so that no test fails because the machine is busy.
 settings.register_profile("ldsboard", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("ldsboard")
 
 
 class Problem(NamedTuple):
-    """Scores float64 (n, N), masks bool (M, n) of half the examples, margins float64 (M, N) that the scores explain in part."""
+    """Scores float64 (n, N), masks bool (M, n) of half the examples, margins float64 (M, N) partly explained by the scores."""
 
     scores: NDArray[np.float64]
     masks: NDArray[np.bool_]
@@ -58,7 +58,7 @@ def make_problem() -> MakeProblem:
 
 @pytest.fixture(scope="session")
 def large() -> Large:
-    """Scores with ties and constant columns, of a size that a BLAS splits over threads."""
+    """Scores with ties and constant columns, large enough that a BLAS splits the product over threads."""
     rng = np.random.default_rng(8)
     scores_nN = rng.normal(size=(400, 300)).astype(np.float32)
     scores_nN[:, 50:90] = rng.integers(-1, 2, size=(400, 40)) * np.float32(0.1)

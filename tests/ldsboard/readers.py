@@ -1,12 +1,12 @@
-"""Somebody who reads an error message, and does what it says."""
+"""Run the command that an error message suggests."""
 
 from __future__ import annotations
 
 import shlex
 
 
-def run_what_it_says(message: str) -> None:
-    """Run the line of an error message as its reader would, without the start of another Python."""
+def run_suggested_command(message: str) -> None:
+    """Run the ``python -c`` command of an error message in this process."""
     program, option, code = shlex.split(message[message.index("python -c") : message.index("  and give")])
     assert (program, option) == ("python", "-c")
-    exec(code, {})  # noqa: S102 -- the line is ours
+    exec(code, {})  # noqa: S102 -- the library wrote the command

@@ -1,4 +1,4 @@
-"""The score of a file is the same everywhere, to the last bit, and it is the right one.
+"""A score is correct, and has the same bits for every storage order, block size, thread count and form of masks.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ldsboard import GroundTruth, grid, groundtruth, lds, parts
 from ldsboard.masks import pack_masks
-from tests.ldsboard.definition import bits
+from tests.ldsboard.definition import result_bits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ PROBLEMS = 200
 
 
 def exact_predictions(scores_n: list[float], masks_Mn: list[list[bool]]) -> list[int]:
-    """Sum the scores of each subset on their fixed-point grid, in rational numbers, after the definition alone."""
+    """Sum the scores of each subset on their fixed-point grid in rational numbers, from the definition alone."""
     exponent = max((math.frexp(score)[1] for score in scores_n if score), default=0)
     step = Fraction(2) ** (exponent - (53 - len(scores_n).bit_length()))
     whole_n = [round(Fraction(score) / step) for score in scores_n]
@@ -37,12 +37,12 @@ def exact_predictions(scores_n: list[float], masks_Mn: list[list[bool]]) -> list
 
 
 def random_problem(seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """Return scores, masks and margins of random size: some tied, some constant, some with subsets of variable size."""
+    """Return scores, masks and margins of random size; some have ties, constant columns, or subsets of variable size."""
     rng = np.random.default_rng(seed)
     M, n, N = (int(rng.integers(low, high)) for low, high in ((3, 40), (2, 33), (1, 6)))
     scores_nN = rng.normal(size=(n, N)) * 10.0 ** rng.integers(-12, 12, size=N)
     if seed % 4 == 1:
-        scores_nN = rng.integers(-1, 2, size=(n, N)) * 0.1  # true ties, which floating-point sums would break
+        scores_nN = rng.integers(-1, 2, size=(n, N)) * 0.1  # exact ties, which floating-point sums would break
     if seed % 4 == 2:
         scores_nN[:, 0] = 0.3
         scores_nN[:, -1] *= 10.0 ** rng.integers(-14, 1, size=n)
@@ -52,7 +52,7 @@ def random_problem(seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], N
     return scores_nN, masks_Mn, margins_MN
 
 
-def test_random_problems_equal_scipy_on_exact_predictions() -> None:
+def test_lds_equals_scipy_on_exact_predictions() -> None:
     constant = tied = tie_free = 0
     for seed in range(PROBLEMS):
         scores_nN, masks_Mn, margins_MN = random_problem(seed)
@@ -69,7 +69,7 @@ def test_random_problems_equal_scipy_on_exact_predictions() -> None:
                 reference = spearmanr(predictions_M, margins_MN[:, j])
                 expected = (float(reference.statistic), float(reference.pvalue))
             assert abs(result.per_target[j] - expected[0]) < 1e-12
-            # SciPy's rho of equal lists may be 1 - 1e-16, and its p-value then 1e-8 where 0 is right.
+            # SciPy's rho of equal lists may be 1 - 1e-16; its p-value is then 1e-8 instead of 0.
             p_tolerance = 1e-12 if abs(expected[0]) < 1 - 1e-12 else 1e-7
             assert abs(result.p_values[j] - expected[1]) < p_tolerance
             rhos.append(expected[0])
@@ -95,70 +95,70 @@ def test_random_problems_equal_scipy_on_exact_predictions() -> None:
     ],
     ids=["C order", "Fortran order", "strided", "float64", "big-endian"],
 )
-def test_the_same_values_give_the_same_bits(convert: Any, large: Large) -> None:
+def test_storage_order_and_dtype_of_equal_values_change_no_bit(convert: Any, large: Large) -> None:
     scores, masks, margins = large
-    assert bits(lds(convert(scores), masks, margins)) == bits(lds(scores, masks, margins))
+    assert result_bits(lds(convert(scores), masks, margins)) == result_bits(lds(scores, masks, margins))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_file_gives_the_bits_of_its_array(order: Any, large: Large, tmp_path: Path) -> None:
+def test_file_gives_same_bits_as_its_array(order: Any, large: Large, tmp_path: Path) -> None:
     scores, masks, margins = large
     np.save(tmp_path / "scores.npy", np.array(scores, order=order))
-    assert bits(lds(tmp_path / "scores.npy", masks, margins)) == bits(lds(scores, masks, margins))
+    assert result_bits(lds(tmp_path / "scores.npy", masks, margins)) == result_bits(lds(scores, masks, margins))
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 300, 1000])
 @pytest.mark.parametrize("tile", [1, 1000, 2**16])
-def test_the_sizes_of_blocks_and_tiles_change_no_bit(
+def test_block_and_tile_sizes_change_no_bit(
     block: int, tile: int, large: Large, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = bits(lds(*large))
-    monkeypatch.setattr(groundtruth, "MOST_TARGETS", block)
+    expected = result_bits(lds(*large))
+    monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", block)
     monkeypatch.setattr(parts, "TILE_NUMBERS", tile)
-    assert bits(lds(*large)) == expected
+    assert result_bits(lds(*large)) == expected
 
 
 @pytest.mark.parametrize("numbers", [1, 1000, 2**30])
-def test_the_size_of_chunks_changes_no_bit(numbers: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = bits(lds(*large))
+def test_chunk_size_changes_no_bit(numbers: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = result_bits(lds(*large))
     monkeypatch.setattr(grid, "CHUNK_NUMBERS", numbers)
-    assert bits(lds(*large)) == expected
+    assert result_bits(lds(*large)) == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_number_of_threads_changes_no_bit(threads: int, large: Large) -> None:
+def test_thread_count_changes_no_bit(threads: int, large: Large) -> None:
     scores, masks, margins = large
-    assert masks.size * scores.shape[1] > groundtruth.SMALL
-    assert bits(GroundTruth(masks, margins).score(scores, threads=threads)) == bits(lds(*large))
+    assert masks.size * scores.shape[1] > groundtruth.MIN_THREADED_PRODUCTS
+    assert result_bits(GroundTruth(masks, margins).score(scores, threads=threads)) == result_bits(lds(*large))
 
 
 @pytest.mark.parametrize("blas_threads", [1, 2, 4])
-def test_the_threads_of_the_blas_change_no_bit(
-    blas_threads: int, large: Large, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = bits(lds(*large))
-    monkeypatch.setattr(groundtruth, "SMALL", math.inf)  # blocks in this thread, and the BLAS as it is set
-    monkeypatch.setattr(groundtruth, "MOST_TARGETS", 300)
+def test_blas_thread_count_changes_no_bit(blas_threads: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = result_bits(lds(*large))
+    monkeypatch.setattr(
+        groundtruth, "MIN_THREADED_PRODUCTS", math.inf
+    )  # run blocks in this thread, with the current BLAS setting
+    monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", 300)
     with threadpool_limits(limits=blas_threads, user_api="blas"):
-        assert bits(lds(*large)) == expected
+        assert result_bits(lds(*large)) == expected
 
 
-def test_the_order_of_training_examples_changes_no_bit(large: Large, rng: np.random.Generator) -> None:
+def test_order_of_training_examples_changes_no_bit(large: Large, rng: np.random.Generator) -> None:
     scores, masks, margins = large
     order = rng.permutation(400)
-    assert bits(lds(scores[order], masks[:, order], margins))[:4] == bits(lds(scores, masks, margins))[:4]
+    assert result_bits(lds(scores[order], masks[:, order], margins))[:4] == result_bits(lds(scores, masks, margins))[:4]
 
 
-def test_every_form_of_masks_gives_the_same_bits(large: Large) -> None:
+def test_form_of_masks_changes_no_bit(large: Large) -> None:
     scores, masks, margins = large
-    expected = bits(lds(scores, masks, margins))
-    assert bits(lds(scores, masks.astype(np.float32), margins)) == expected
-    assert bits(lds(scores, [np.flatnonzero(row) for row in masks], margins)) == expected
-    assert bits(lds(scores, pack_masks(masks), margins, packed=True)) == expected
-    assert bits(GroundTruth(pack_masks(masks), margins, n_train=400, packed=True).score(scores)) == expected
+    expected = result_bits(lds(scores, masks, margins))
+    assert result_bits(lds(scores, masks.astype(np.float32), margins)) == expected
+    assert result_bits(lds(scores, [np.flatnonzero(row) for row in masks], margins)) == expected
+    assert result_bits(lds(scores, pack_masks(masks), margins, packed=True)) == expected
+    assert result_bits(GroundTruth(pack_masks(masks), margins, n_train=400, packed=True).score(scores)) == expected
 
 
-def test_scores_of_half_precision_are_what_they_are(make_problem: MakeProblem) -> None:
+def test_half_precision_scores_give_same_bits_as_their_float64_values(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     half = scores.astype(np.float16)
-    assert bits(lds(half, masks, margins)) == bits(lds(half.astype(np.float64), masks, margins))
+    assert result_bits(lds(half, masks, margins)) == result_bits(lds(half.astype(np.float64), masks, margins))

@@ -1,4 +1,4 @@
-"""Whatever the bytes, a reader returns scores or says what is wrong; and it takes little memory for either."""
+"""For any bytes, the readers return scores or raise a `ProblemError`, and use little memory in both cases."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from safetensors.numpy import save
 
 from ldsboard import ProblemError
 from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
-from tests.ldsboard.files import STORED, claiming, safetensors, written, zipped
+from tests.ldsboard.files import STORED, npy_bytes, npy_with_header, npz_bytes, safetensors_with_header
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCORES = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-MOST_BYTES = 4 * 2**20
+MAX_PEAK_BYTES = 4 * 2**20
 EXAMPLES = settings(max_examples=50, derandomize=True, deadline=None)
 
 
-def _archived(save: Any) -> bytes:
+def _saved_by_numpy(save: Any) -> bytes:
     file = io.BytesIO()
     save(file, scores=SCORES)
     return file.getvalue()
 
 
 VALID = {
-    "npy": written(SCORES),
-    "npy, version 3": claiming("(5, 3)", data=SCORES.tobytes(), version=3),
+    "npy": npy_bytes(SCORES),
+    "npy, version 3": npy_with_header("(5, 3)", data=SCORES.tobytes(), version=3),
     "safetensors": save({"scores": SCORES}),
-    "npz": _archived(np.savez),
-    "npz, compressed": _archived(np.savez_compressed),
-    "npz, plain": zipped(SCORES),
-    "npz, plain and stored": zipped(SCORES, method=STORED),
+    "npz": _saved_by_numpy(np.savez),
+    "npz, compressed": _saved_by_numpy(np.savez_compressed),
+    "npz, plain": npz_bytes(SCORES),
+    "npz, plain and stored": npz_bytes(SCORES, method=STORED),
 }
 
 
@@ -47,21 +47,21 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(path: Path, content: bytes) -> np.ndarray[Any, Any] | None:
-    """Return the scores in these bytes; None, if they are refused."""
+    """Return the scores in these bytes, or None if the reader rejects the bytes."""
     path.write_bytes(content)
-    refused: ProblemError | None = None
+    rejection: ProblemError | None = None
     tracemalloc.start()
     try:
         scores_nN = open_scores(path)
     except ProblemError as error:
-        refused = error
+        rejection = error
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < MOST_BYTES
-    if refused is not None:
-        assert refused.problem.code.startswith("scores.")
-        assert len(str(refused)) < 2500
+        assert peak < MAX_PEAK_BYTES
+    if rejection is not None:
+        assert rejection.problem.code.startswith("scores.")
+        assert len(str(rejection)) < 2500
         return None
     header = read_header(content[:HEADER_LIMIT], len(content))
     assert (scores_nN.shape, scores_nN.dtype) == (header.shape, header.dtype)
@@ -72,7 +72,7 @@ def read(path: Path, content: bytes) -> np.ndarray[Any, Any] | None:
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_the_files_that_are_changed_below_are_read(kind: str, path: Path) -> None:
+def test_open_scores_reads_unchanged_files(kind: str, path: Path) -> None:
     scores_nN = read(path, VALID[kind])
     assert scores_nN is not None
     assert np.array_equal(scores_nN, SCORES)
@@ -85,14 +85,14 @@ MAGICS = st.sampled_from(
 
 @EXAMPLES
 @given(magic=MAGICS, rest=st.binary(max_size=300))
-def test_any_bytes_are_read_or_refused(path: Path, magic: bytes, rest: bytes) -> None:
+def test_open_scores_reads_or_rejects_any_bytes(path: Path, magic: bytes, rest: bytes) -> None:
     read(path, magic + rest)
 
 
 @pytest.mark.parametrize("kind", VALID)
 @EXAMPLES
 @given(data=st.data())
-def test_a_file_with_bytes_changed_is_read_or_refused(path: Path, kind: str, data: st.DataObject) -> None:
+def test_open_scores_reads_or_rejects_file_with_changed_bytes(path: Path, kind: str, data: st.DataObject) -> None:
     content = bytearray(VALID[kind])
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -102,7 +102,7 @@ def test_a_file_with_bytes_changed_is_read_or_refused(path: Path, kind: str, dat
 @pytest.mark.parametrize("kind", VALID)
 @EXAMPLES
 @given(data=st.data())
-def test_a_file_with_pieces_cut_out_put_in_or_doubled_is_read_or_refused(
+def test_open_scores_reads_or_rejects_file_with_pieces_removed_or_inserted(
     path: Path, kind: str, data: st.DataObject
 ) -> None:
     content = VALID[kind]
@@ -128,8 +128,8 @@ JSON = st.recursive(
 @given(
     header=st.dictionaries(st.sampled_from(["scores", "__metadata__", "a"]), JSON, max_size=2), blanks=st.integers(0, 9)
 )
-def test_any_description_of_tensors_is_read_or_refused(path: Path, header: dict[str, Any], blanks: int) -> None:
-    read(path, safetensors(header, bytes(60) + bytes(blanks)))
+def test_open_scores_reads_or_rejects_any_safetensors_header(path: Path, header: dict[str, Any], blanks: int) -> None:
+    read(path, safetensors_with_header(header, bytes(60) + bytes(blanks)))
 
 
 SIDES = st.lists(st.integers(-(2**70), 2**70) | st.sampled_from([0, 1, 3, 5, 2**40, 2**62]), max_size=70)
@@ -137,8 +137,12 @@ SIDES = st.lists(st.integers(-(2**70), 2**70) | st.sampled_from([0, 1, 3, 5, 2**
 
 @EXAMPLES
 @given(sides=SIDES, descr=st.sampled_from(["<f4", ">f8", "<f2", "|O", "<i4", "f4", "<f4,<f4", "<U9"]))
-def test_any_claim_is_read_or_refused(path: Path, sides: list[int], descr: str) -> None:
-    content = claiming(str(tuple(sides)), repr(descr), data=bytes(60), version=2)
+def test_open_scores_reads_or_rejects_any_stated_shape_and_dtype(path: Path, sides: list[int], descr: str) -> None:
+    content = npy_with_header(str(tuple(sides)), repr(descr), data=bytes(60), version=2)
     tensor = {"dtype": "F32", "shape": sides, "data_offsets": [0, 60]}
-    for file in (content, zipped(SCORES, packed=content, method=STORED), safetensors({"scores": tensor}, bytes(60))):
+    for file in (
+        content,
+        npz_bytes(SCORES, compressed=content, method=STORED),
+        safetensors_with_header({"scores": tensor}, bytes(60)),
+    ):
         read(path, file)

@@ -1,4 +1,4 @@
-"""Ground truth: what it accepts, what it refuses, and its parts.
+"""`GroundTruth`: accepted and rejected arrays, splits, predictions, and the fingerprint.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -15,24 +15,24 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError, groundtruth, lds, scoring
-from ldsboard.groundtruth import MOST_PARTS
+from ldsboard.groundtruth import MAX_RANKED_PARTS
 from ldsboard.masks import pack_masks
 from ldsboard.ranking import MAX_SUBSETS
 
 if TYPE_CHECKING:
     from tests.ldsboard.conftest import MakeProblem
 
-# It is float64 under another name where processors or compilers have nothing longer.
-LONG_DOUBLE = pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="no long double here")
+# On some processors and compilers long double is the same type as float64.
+LONG_DOUBLE = pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is float64 here")
 
 
-def test_the_example_in_the_documentation_is_true() -> None:
+def test_docstring_example_of_lds_gives_its_result() -> None:
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     (example,) = (test for test in doctest.DocTestFinder().find(lds, "lds", module=scoring) if test.examples)
     assert runner.run(example) == doctest.TestResults(failed=0, attempted=len(example.examples))
 
 
-def test_lds_is_ground_truth_scored_once(make_problem: MakeProblem) -> None:
+def test_lds_equals_ground_truth_score(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     truth = GroundTruth(masks, margins)
     assert (truth.n_train, truth.n_targets) == (30, 5)
@@ -40,7 +40,9 @@ def test_lds_is_ground_truth_scored_once(make_problem: MakeProblem) -> None:
     assert truth.score(scores).fingerprint == truth.fingerprint()
 
 
-def test_margins_are_the_mean_over_runs_in_float64(make_problem: MakeProblem, rng: np.random.Generator) -> None:
+def test_ground_truth_averages_margins_over_runs_in_float64(
+    make_problem: MakeProblem, rng: np.random.Generator
+) -> None:
     scores, masks, margins = make_problem()
     runs = (margins[:, None] + rng.normal(size=(40, 3, 5))).astype(np.float32)
     mean = (runs[:, 0].astype(np.float64) + runs[:, 1] + runs[:, 2]) / 3
@@ -50,7 +52,7 @@ def test_margins_are_the_mean_over_runs_in_float64(make_problem: MakeProblem, rn
     assert truth.score(scores) == lds(scores, masks, mean)
 
 
-def test_margins_too_large_to_sum_are_refused(make_problem: MakeProblem) -> None:
+def test_ground_truth_rejects_margins_whose_sum_overflows(make_problem: MakeProblem) -> None:
     _, masks, margins = make_problem()
     huge = np.repeat((margins / np.abs(margins).max())[:, None] * 1.7e308, 2, axis=1)
     with pytest.raises(
@@ -60,7 +62,7 @@ def test_margins_too_large_to_sum_are_refused(make_problem: MakeProblem) -> None
 
 
 @pytest.mark.parametrize("dtype", ["i8", "u8", pytest.param("longdouble", marks=LONG_DOUBLE)])
-def test_margins_that_float64_cannot_tell_apart_are_refused(dtype: str, make_problem: MakeProblem) -> None:
+def test_lds_rejects_margins_that_float64_cannot_represent(dtype: str, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     order = np.argsort(np.argsort(margins, axis=0), axis=0)
     with pytest.raises(ProblemError, match="expected margins that float64 holds"):
@@ -68,7 +70,7 @@ def test_margins_that_float64_cannot_tell_apart_are_refused(dtype: str, make_pro
     assert lds(scores, masks, order.astype("i8")).lds == lds(scores, masks, margins).lds
 
 
-def test_masked_values_are_refused(make_problem: MakeProblem) -> None:
+def test_lds_rejects_masked_values(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(ProblemError, match="masked array with masked values"):
         lds(np.ma.masked_array(scores, scores > 1), masks, margins)
@@ -77,25 +79,25 @@ def test_masked_values_are_refused(make_problem: MakeProblem) -> None:
     assert lds(np.ma.masked_array(scores), masks, margins).lds == lds(scores, masks, margins).lds
 
 
-def test_without_torch_a_device_is_refused(make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ground_truth_rejects_device_without_torch(make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     _, masks, margins = make_problem()
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ValueError, match=r"device: expected a torch device with float64, got 'cpu' .*Leave it out"):
         GroundTruth(masks, margins, device="cpu")
 
 
-def test_few_parts_are_kept(make_problem: MakeProblem) -> None:
+def test_ground_truth_limits_cached_splits(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(M=60)
     truth = GroundTruth(masks, margins)
     first = truth.score(scores, splits={"first": slice(0, 20)})["first"]
     for start in range(30):
         truth.score(scores, splits={"part": slice(start, start + 20)})
-    assert len(truth._ranked) == MOST_PARTS
+    assert len(truth._ranked) == MAX_RANKED_PARTS
     assert truth.score(scores, splits={"first": slice(0, 20)})["first"] == first
 
 
 @pytest.mark.parametrize("threads", [0, -1])
-def test_there_is_no_scoring_without_a_thread(threads: int, make_problem: MakeProblem) -> None:
+def test_score_rejects_thread_count_below_one(threads: int, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(ValueError, match=f"expected at least 1, got {threads}"):
         GroundTruth(masks, margins).score(scores, threads=threads)
@@ -106,13 +108,13 @@ def test_there_is_no_scoring_without_a_thread(threads: int, make_problem: MakePr
     [np.float32, np.float16, np.int32, np.ndarray.tolist],
     ids=lambda value: str(value).partition(" at 0x")[0],
 )
-def test_margins_may_be_anything_real(convert: Any, make_problem: MakeProblem) -> None:
+def test_lds_accepts_any_real_margins(convert: Any, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     whole = np.rint(margins * 8)
     assert lds(scores, masks, convert(whole)).per_target.tolist() == lds(scores, masks, whole).per_target.tolist()
 
 
-def test_each_part_is_scored_as_if_it_were_alone(make_problem: MakeProblem) -> None:
+def test_score_gives_each_split_the_result_of_its_rows_alone(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(M=60)
     masks[50] = masks[45]
     truth = GroundTruth(masks, margins)
@@ -129,12 +131,12 @@ def test_each_part_is_scored_as_if_it_were_alone(make_problem: MakeProblem) -> N
     assert len({result.fingerprint for result in results.values()} | {truth.fingerprint()}) == 5
 
 
-def test_no_parts_give_no_results(make_problem: MakeProblem) -> None:
+def test_score_of_no_splits_is_empty(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     assert GroundTruth(masks, margins).score(scores, splits={}) == {}
 
 
-def test_the_fingerprint_is_that_of_subsets_and_margins(make_problem: MakeProblem) -> None:
+def test_fingerprint_depends_on_masks_and_margins(make_problem: MakeProblem) -> None:
     _, masks, margins = make_problem()
     same = GroundTruth(pack_masks(masks), np.asfortranarray(margins), n_train=30, packed=True)
     assert same.fingerprint() == GroundTruth(masks, margins).fingerprint()
@@ -164,14 +166,14 @@ def test_the_fingerprint_is_that_of_subsets_and_margins(make_problem: MakeProble
         (lambda margins: margins * [1, 0, 1, 1, 0], r"2 constant target\(s\): 1, 4"),
     ],
 )
-def test_margins_that_cannot_be_ranked_are_refused(change: Any, words: str, make_problem: MakeProblem) -> None:
+def test_lds_rejects_margins_that_cannot_be_ranked(change: Any, words: str, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(ProblemError, match=words) as caught:
         lds(scores, masks, change(margins))
     assert caught.value.problem.code == "margins.invalid"
 
 
-def test_margins_that_are_constant_in_one_part_are_refused_there(make_problem: MakeProblem) -> None:
+def test_score_rejects_margins_that_are_constant_in_a_split(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     margins[:5, 2] = 7.0
     truth = GroundTruth(masks, margins)
@@ -180,7 +182,7 @@ def test_margins_that_are_constant_in_one_part_are_refused_there(make_problem: M
 
 
 @pytest.mark.parametrize("M", [0, 1, MAX_SUBSETS + 1])
-def test_too_few_and_too_many_subsets_are_refused(M: int) -> None:
+def test_ground_truth_rejects_too_few_and_too_many_subsets(M: int) -> None:
     masks = np.ones((M, 2), dtype=np.bool_)
     with pytest.raises(ProblemError, match=rf"2 to {MAX_SUBSETS} subsets, got {M}|0 subsets") as caught:
         GroundTruth(masks, np.arange(M)[:, None])
@@ -188,7 +190,7 @@ def test_too_few_and_too_many_subsets_are_refused(M: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bool", "0/1 integers", "index lists", "packed"])
-def test_transposed_scores_are_called_so(kind: str, make_problem: MakeProblem) -> None:
+def test_score_reports_transposed_scores(kind: str, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     forms: dict[str, Any] = {
         "bool": masks,
@@ -205,7 +207,7 @@ def test_transposed_scores_are_called_so(kind: str, make_problem: MakeProblem) -
         GroundTruth(masks, margins).score(scores.T)
 
 
-def test_transposed_masks_are_called_so(make_problem: MakeProblem) -> None:
+def test_ground_truth_reports_transposed_masks(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(ProblemError, match=r"got shape \(30, 40\), which is transposed"):
         lds(scores, masks.T, margins)
@@ -214,7 +216,7 @@ def test_transposed_masks_are_called_so(make_problem: MakeProblem) -> None:
 
 
 @pytest.mark.parametrize("splits", [slice(0, 20), [slice(0, 20)], {"public": [0, 1, 2, 3]}, "public"])
-def test_parts_are_slices_with_names(splits: Any, make_problem: MakeProblem) -> None:
+def test_score_rejects_splits_that_are_no_named_slices(splits: Any, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(
         ValueError, match=r"splits: expected slices by name, such as \{'public': slice\(0, 200\)\}, got"
@@ -222,7 +224,7 @@ def test_parts_are_slices_with_names(splits: Any, make_problem: MakeProblem) -> 
         GroundTruth(masks, margins).score(scores, splits=splits)
 
 
-def test_scores_of_another_shape_are_refused(make_problem: MakeProblem) -> None:
+def test_score_rejects_scores_of_wrong_shape(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     truth = GroundTruth(masks, margins)
     for wrong in (scores[:-1], scores[:, :-1], scores[:5]):
@@ -231,12 +233,12 @@ def test_scores_of_another_shape_are_refused(make_problem: MakeProblem) -> None:
         assert caught.value.problem.code == "scores.shape"
 
 
-def test_square_scores_cannot_be_told_from_transposed_ones(make_problem: MakeProblem) -> None:
+def test_lds_cannot_detect_transposed_square_scores(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(n=8, N=8)
     assert lds(scores.T, masks, margins).lds < lds(scores, masks, margins).lds
 
 
-def test_one_bad_score_in_any_block_refuses_the_file(make_problem: MakeProblem) -> None:
+def test_lds_rejects_nonfinite_score_in_any_block(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(N=300)
     scores[4, 290] = np.nan
     with pytest.raises(ProblemError, match=r"1 NaN or infinite, the first at \(row, column\) \(4, 290\)") as caught:
@@ -244,9 +246,7 @@ def test_one_bad_score_in_any_block_refuses_the_file(make_problem: MakeProblem) 
     assert caught.value.problem.code == "scores.nonfinite"
 
 
-def test_predictions_are_the_sums_that_the_score_ranks(
-    make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predict_returns_the_sums_that_score_ranks(make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     scores, masks, margins = make_problem(N=9)
     scores = np.round(scores, 3).astype(np.float32)
     scores[:, 7] *= 2.0**-140  # subnormal
@@ -255,25 +255,25 @@ def test_predictions_are_the_sums_that_the_score_ranks(
     whole = truth.predict(scores, [7, 2, 2, 8])
     assert whole.tolist() == expected_tM
     assert truth.predict(scores, [7, 2, 2, 8], slice(3, 20)).tolist() == [row[3:20] for row in expected_tM]
-    monkeypatch.setattr(groundtruth, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(groundtruth, "MAX_BLOCK_BYTES", 1)
     assert truth.predict(scores, np.array([7, 2, 2, 8])).tolist() == expected_tM
     assert truth.predict(scores, []).shape == (0, 40)
     rho = truth.score(scores).per_target[[7, 2]]
     assert [stats.spearmanr(whole[i], margins[:, target])[0] for i, target in enumerate((7, 2))] == pytest.approx(rho)
 
 
-def test_predictions_beyond_float64_are_infinite(make_problem: MakeProblem) -> None:
+def test_predict_returns_infinity_beyond_float64(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     assert np.isinf(GroundTruth(masks, margins).predict(np.full_like(scores, -1.7e308), [0])).all()
 
 
-def test_predictions_need_scores_of_the_right_shape(make_problem: MakeProblem) -> None:
+def test_predict_rejects_scores_of_wrong_shape(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(ProblemError, match="transposed"):
         GroundTruth(masks, margins).predict(scores.T, [0])
 
 
-def test_what_a_notebook_shows_of_a_ground_truth_and_a_result(make_problem: MakeProblem) -> None:
+def test_repr_of_ground_truth_and_result(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     truth = GroundTruth(masks, margins)
     assert repr(truth) == "GroundTruth(M=40 subsets, R=1 runs, n=30 training examples, N=5 targets)"

@@ -1,4 +1,4 @@
-"""What an import says of itself, and what it refuses to say.
+"""Writing an imported benchmark: its manifest, its summary, and rejected options.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -44,7 +44,7 @@ def origin(tmp_path: Path) -> Origin:
     return Origin(tmp_path / "mask.npy", tmp_path / "val_margins.npy")
 
 
-def test_a_benchmark_from_elsewhere_states_what_is_known_and_no_more(origin: Origin, tmp_path: Path) -> None:
+def test_import_manifest_states_only_known_facts(origin: Origin, tmp_path: Path) -> None:
     written = write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
     assert {name: getattr(written, name) for name in ABOUT} == ABOUT
     assert (written.split, written.commitment, written.public_seed) == ("open", None, None)
@@ -67,7 +67,7 @@ def test_a_benchmark_from_elsewhere_states_what_is_known_and_no_more(origin: Ori
     assert str(tmp_path) not in (tmp_path / "made/public/benchmark.json").read_text()
 
 
-def test_the_folder_reads_as_any_other(origin: Origin, tmp_path: Path) -> None:
+def test_imported_folder_opens_as_bundle(origin: Origin, tmp_path: Path) -> None:
     runs_MRN = np.stack([MARGINS, MARGINS + rng.normal(size=(M, N)).astype(np.float32)], axis=1)
     np.save(origin.margins, runs_MRN)
     written = write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
@@ -82,7 +82,9 @@ def test_the_folder_reads_as_any_other(origin: Origin, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", [0, 2])
 @pytest.mark.parametrize("rows", [slice(0, 10), slice(10, 35)])
-def test_a_target_that_is_constant_in_a_part_is_named(origin: Origin, tmp_path: Path, target: int, rows: slice) -> None:
+def test_import_rejects_target_that_is_constant_in_a_split(
+    origin: Origin, tmp_path: Path, target: int, rows: slice
+) -> None:
     margins_MN = MARGINS.copy()
     margins_MN[rows, target] = 1.25
     np.save(origin.margins, margins_MN)
@@ -91,24 +93,24 @@ def test_a_target_that_is_constant_in_a_part_is_named(origin: Origin, tmp_path: 
     assert not (tmp_path / "made").exists()
 
 
-def test_a_protected_benchmark_is_not_overwritten(origin: Origin, tmp_path: Path) -> None:
+def test_import_does_not_overwrite_protected_benchmark(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "made/hidden").mkdir(parents=True)
     with pytest.raises(BundleError, match="Choose another folder"):
         write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
 
 
-def test_the_last_four_fifths_rank_unless_others_are_wanted() -> None:
+def test_ranking_rows_default_to_last_80_percent() -> None:
     assert ranking_rows(1000, None) == (200, 1000)
     assert ranking_rows(1000, "50-900") == (50, 900)
 
 
 @pytest.mark.parametrize("wanted", ["0-40", "5-41", "20-20", "30-10", "5", "5:40", "-5-40", "a-b", "", "5-40 "])
-def test_rows_that_are_none_are_refused(wanted: str) -> None:
+def test_ranking_rows_rejects_invalid_range(wanted: str) -> None:
     with pytest.raises(TableError, match=r"A-B with 0 < A < B <= 40, .*got"):
         ranking_rows(40, wanted)
 
 
-def test_output_functions_have_a_name_that_fits_the_sign(origin: Origin) -> None:
+def test_output_function_rejects_name_that_contradicts_sign(origin: Origin) -> None:
     losses = replace(origin, losses=True)
     assert output_function(origin, None) == "margin"
     assert output_function(losses, None) == "negative_loss"
@@ -119,7 +121,7 @@ def test_output_functions_have_a_name_that_fits_the_sign(origin: Origin) -> None
             output_function(wrong, name)
 
 
-def test_the_summary_has_what_a_wrong_option_would_change(origin: Origin, tmp_path: Path) -> None:
+def test_summary_shows_everything_a_wrong_option_would_change(origin: Origin, tmp_path: Path) -> None:
     np.save(origin.margins, MARGINS.astype(np.float64) + 1e-12)
     text = summary(write_import(tmp_path / "made", origin, read_origin(origin), ABOUT))
     sizes = MASKS.sum(axis=1)

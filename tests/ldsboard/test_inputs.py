@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError, lds
-from tests.ldsboard.definition import Expected, assert_as_defined, by_definition, centred_ranks, dot, on_the_grid
+from tests.ldsboard.definition import (
+    Expected,
+    assert_matches_definition,
+    centred_ranks,
+    dot,
+    round_to_grid,
+    score_by_definition,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,9 +88,9 @@ def test_every_kind_of_scores_is_scored_as_defined(kind: str, dtype: str, shape:
     scores, masks, margins = scores_of(kind, dtype), subsets(14, shape), margins_of(14, 2, N)
     assert np.isfinite(scores).all()
     assert scores.dtype == dtype
-    expected = by_definition(scores, masks, margins)
+    expected = score_by_definition(scores, masks, margins)
     for stored in (scores, np.asfortranarray(scores)):
-        assert_as_defined(lds(stored, masks, margins), expected)
+        assert_matches_definition(lds(stored, masks, margins), expected)
     assert expected.constant == (kind == "zero column")
 
 
@@ -94,21 +101,21 @@ def test_any_number_of_subsets_runs_and_targets_is_scored_as_defined(M: int, R: 
     masks = subsets(M, shape)
     for count in (1, 2):
         scores, margins = scores_of("plain", "f4")[:, :count], margins_of(M, R, count)
-        expected = by_definition(scores, masks, margins)
-        assert_as_defined(lds(scores, masks, margins), expected)
-        assert_as_defined(lds(scores, [np.flatnonzero(row) for row in masks], margins), expected)
+        expected = score_by_definition(scores, masks, margins)
+        assert_matches_definition(lds(scores, masks, margins), expected)
+        assert_matches_definition(lds(scores, [np.flatnonzero(row) for row in masks], margins), expected)
 
 
 def test_one_training_example_is_scored_as_defined() -> None:
     scores, masks, margins = np.array([[2.5, 0.0]]), np.arange(6)[:, None] % 2 == 0, margins_of(6, 1, 2)
-    assert_as_defined(lds(scores, masks, margins), by_definition(scores, masks, margins))
+    assert_matches_definition(lds(scores, masks, margins), score_by_definition(scores, masks, margins))
 
 
 @pytest.mark.parametrize("fill", [False, True], ids=["empty", "full"])
 def test_subsets_that_are_all_equal_explain_nothing(fill: bool) -> None:
     margins = margins_of(6, 1, N)
     result = lds(scores_of("plain", "f8"), np.full((6, n), fill), margins)
-    assert_as_defined(result, Expected([0.0] * N, [0.0] * 6, [1.0] * N, N, 0.0))
+    assert_matches_definition(result, Expected([0.0] * N, [0.0] * 6, [1.0] * N, N, 0.0))
     assert (result.duplicate_subsets, result.z_random, result.confidence_interval) == (5, 0.0, (0.0, 0.0))
 
 
@@ -116,7 +123,7 @@ def test_subsets_that_are_all_equal_explain_nothing(fill: bool) -> None:
 def test_margins_of_every_type_are_the_numbers_that_they_are(dtype: str) -> None:
     whole = np.random.default_rng(6).integers(0, 100, size=(10, 3, N))
     scores, masks = scores_of("plain", "f8"), subsets(10, "equal sizes")
-    assert_as_defined(lds(scores, masks, whole.astype(dtype)), by_definition(scores, masks, whole))
+    assert_matches_definition(lds(scores, masks, whole.astype(dtype)), score_by_definition(scores, masks, whole))
 
 
 @pytest.mark.parametrize("R", [2, 8, 17])
@@ -136,7 +143,7 @@ def test_the_mean_over_runs_is_in_their_order_however_the_margins_lie_in_memory(
 def test_margins_of_any_size_are_ranked(unit: float) -> None:
     whole = np.random.default_rng(6).integers(0, 100, size=(10, 3, N))
     scores, masks = scores_of("plain", "f8"), subsets(10, "equal sizes")
-    assert_as_defined(lds(scores, masks, whole * unit), by_definition(scores, masks, whole * unit))
+    assert_matches_definition(lds(scores, masks, whole * unit), score_by_definition(scores, masks, whole * unit))
 
 
 def test_an_offset_of_a_million_changes_no_rank() -> None:
@@ -156,7 +163,7 @@ def test_one_huge_entry_that_hides_the_others_is_warned_of() -> None:
     # The grid has 49 bits at 12 examples: its step is 1 / 8 here.
     scores[4, 1] = 2.0**45 * 1.5
     result = lds(scores, masks, margins)
-    assert_as_defined(result, by_definition(scores, masks, margins[:, None, 0]))
+    assert_matches_definition(result, score_by_definition(scores, masks, margins[:, None, 0]))
     assert result.grid_loss > 0.01
     assert result.grid_loss_target == 1
     assert "scores.dynamic_range" in result.warnings
@@ -168,7 +175,7 @@ def test_sums_that_fill_the_grid_are_ranked_over_many_subsets() -> None:
     scores = rng.uniform(0.9, 1, size=(n, 1)) * np.where(np.arange(n) % 2, 1, -1)[:, None]
     masks, margins = rng.random((M, n)) < 0.5, rng.normal(size=(M, 1))
     masks[0], masks[1] = scores[:, 0] > 0, scores[:, 0] < 0
-    whole_n, _ = on_the_grid(scores[:, 0].tolist())
+    whole_n, _ = round_to_grid(scores[:, 0].tolist())
     predictions = [sum(whole_n[i] for i in np.flatnonzero(row)) for row in masks]
     assert (max(predictions) - min(predictions)).bit_length() == 53
     f, g = centred_ranks(predictions), centred_ranks(margins[:, 0].tolist())
@@ -193,7 +200,7 @@ def tables(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[An
 def test_any_finite_scores_are_scored_as_defined(
     drawn: tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]],
 ) -> None:
-    assert_as_defined(lds(*drawn), by_definition(*drawn))
+    assert_matches_definition(lds(*drawn), score_by_definition(*drawn))
 
 
 @given(tables(), st.sampled_from([np.exp, np.arctan, lambda x: x**3 - 50, lambda x: 3 * x]))

@@ -115,12 +115,12 @@ def test_negation_of_scores_and_of_margins_flips_the_sign(drawn: Drawn) -> None:
 def test_chunks_equal_the_whole(drawn: Drawn, block: int) -> None:
     scores, masks, margins, _ = drawn
     whole = lds(scores, masks, margins)
-    before = groundtruth.MOST_TARGETS
-    groundtruth.MOST_TARGETS = block
+    before = groundtruth.MAX_BLOCK_TARGETS
+    groundtruth.MAX_BLOCK_TARGETS = block
     try:
         assert_same(lds(scores, masks, margins), whole)
     finally:
-        groundtruth.MOST_TARGETS = before
+        groundtruth.MAX_BLOCK_TARGETS = before
 
 
 @given(problems())

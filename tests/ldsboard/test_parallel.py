@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ldsboard.parallel import MOST_THREADS, in_order, usable_processors
+from ldsboard.parallel import MAX_THREADS, map_in_order, usable_processors
 
 
 def blas_threads() -> set[int]:
@@ -21,7 +21,7 @@ NAMED = pytest.mark.skipif(
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_results_come_in_order(threads: int) -> None:
-    assert list(in_order(lambda item: item * item, range(40), threads)) == [item * item for item in range(40)]
+    assert list(map_in_order(lambda item: item * item, range(40), threads)) == [item * item for item in range(40)]
 
 
 def test_no_more_than_one_block_is_ahead_of_each_thread() -> None:
@@ -31,7 +31,7 @@ def test_no_more_than_one_block_is_ahead_of_each_thread() -> None:
         started.append(item)
         return item
 
-    results = in_order(work, range(100), 2)
+    results = map_in_order(work, range(100), 2)
     for taken, item in enumerate(results):
         assert item == taken
         assert len(started) <= taken + 1 + 2 + 1  # the ones taken, one in each thread, and one that waits
@@ -46,20 +46,20 @@ def test_an_error_reaches_the_caller_and_the_blas_has_its_threads_again() -> Non
 
     with threadpool_limits(limits=2, user_api="blas"):
         with pytest.raises(ValueError, match="3"):
-            list(in_order(fail, range(10), 2))
+            list(map_in_order(fail, range(10), 2))
         assert blas_threads() == {2}
 
 
 @NAMED
 def test_products_have_one_thread_and_a_second_call_leaves_the_setting_alone() -> None:
     with threadpool_limits(limits=2, user_api="blas"):
-        outer = in_order(lambda _: blas_threads(), range(9), 1)
+        outer = map_in_order(lambda _: blas_threads(), range(9), 1)
         assert next(outer) == {1}
-        assert list(in_order(lambda _: blas_threads(), [0], 1)) == [{1}]
+        assert list(map_in_order(lambda _: blas_threads(), [0], 1)) == [{1}]
         assert next(outer) == {1}
         assert list(outer)[-1] == {1}
         assert blas_threads() == {2}
 
 
 def test_processors_are_counted() -> None:
-    assert 1 <= usable_processors() <= MOST_THREADS
+    assert 1 <= usable_processors() <= MAX_THREADS

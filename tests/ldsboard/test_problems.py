@@ -5,37 +5,49 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 import ldsboard
 from ldsboard import Problem, ProblemError
-from ldsboard.problems import TITLES
+from ldsboard.problems import PROBLEMS
 
 
-def test_the_message_holds_title_expected_got_and_hint() -> None:
-    error = ProblemError("scores.shape", expected="shape (3, 2)", got="shape (2, 2)", hint="Score every example.")
-    assert str(error) == (
-        "The scores have the wrong shape: expected shape (3, 2), got shape (2, 2). Score every example."
-    )
+def test_message_of_a_problem_has_title_detail_and_hint() -> None:
+    error = ProblemError("internal.full", "The server's disk is full.", "Try again later.")
+    assert str(error) == "Insufficient storage. The server's disk is full. Try again later."
     assert isinstance(error, ValueError)
 
 
-def test_a_problem_survives_the_way_through_json_members() -> None:
-    problem = Problem("scores.dtype", "float32", "complex64", "Convert.")
+def test_detail_of_a_mismatch_names_what_was_expected_and_found() -> None:
+    error = ProblemError.mismatch("scores.shape", expected="shape (3, 2)", got="shape (2, 2)", hint="Score all.")
+    assert str(error) == "The scores have the wrong shape: expected shape (3, 2), got shape (2, 2). Score all."
+    assert error.problem == Problem(
+        "scores.shape", "Expected shape (3, 2), got shape (2, 2).", "Score all.", "shape (3, 2)", "shape (2, 2)"
+    )
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [Problem("scores.dtype", "Wrong.", "Convert."), Problem("scores.dtype", "Wrong.", "Convert.", "float32", "int8")],
+)
+def test_problem_survives_its_json_members(problem: Problem) -> None:
     members = problem.as_dict()
     assert members["title"] == "The scores have an unsupported type"
-    assert members["detail"] == str(problem)
-    assert Problem.from_dict(members) == problem
+    assert None not in members.values()
+    assert Problem.from_dict(members | {"novel": "of a newer server"}) == problem
     assert ProblemError.of(problem).problem == problem
 
 
 def test_every_code_that_the_library_raises_has_a_title() -> None:
     codes = set()
-    for path in Path(ldsboard.__file__).parent.glob("*.py"):
+    for path in Path(ldsboard.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ProblemError":
+            name = getattr(node, "func", None) and getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if isinstance(node, ast.Call) and name in ("ProblemError", "mismatch"):
                 texts = (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
                 codes |= {text for text in texts if isinstance(text, str)}
     assert len(codes) > 8
-    assert codes <= set(TITLES)
+    assert codes <= set(PROBLEMS)
 
 
 def test_a_code_of_a_newer_server_is_its_own_title() -> None:

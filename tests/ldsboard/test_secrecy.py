@@ -1,7 +1,7 @@
-"""The hidden subsets cannot be made again from what is published; the hidden seed, and it alone, makes them.
+"""The hidden subsets can be reproduced from the hidden seed only, not from published data.
 
-An attacker has the public half of a benchmark and this repository, generator included. Everything in them that could be a
-seed is tried: numbers, hexadecimal text, and the digests of every text and file.
+The simulated attacker has the public folder of a benchmark and this repository, including the generator. These tests try
+every possible seed in the public folder and the repository: numbers, hexadecimal text, and digests of every text and file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEED_BITS = 128
 REPOSITORY = Path(ldsboard.__file__).parents[1]
 
 
-def write(folder: Path, hidden_seed: int) -> Path:
+def write_protected_benchmark(folder: Path, hidden_seed: int) -> Path:
     rng = np.random.default_rng(0)
     public_seed = 20230329
     description = {
@@ -62,7 +62,7 @@ def write(folder: Path, hidden_seed: int) -> Path:
 
 
 def numbers_in_text(text: str) -> set[int]:
-    """Return every run of digits, and every run of hexadecimal digits of eight or more, whole and in halves."""
+    """Return every run of digits, and every run of at least eight hexadecimal digits, whole and in halves."""
     found = {int(digits) for digits in re.findall(r"\d{1,40}", text)}
     for digits in re.findall(r"[0-9a-fA-F]{8,}", text):
         found |= {int(part, 16) for part in (digits, digits[:32], digits[-32:]) if part}
@@ -95,7 +95,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 def published_numbers(public: Path) -> set[int]:
-    """Return every number that could be made from the public half and the repository without a secret."""
+    """Return every number that can be derived from the public folder and the repository without a secret."""
     found: set[int] = set(range(2**12))
     for path in (path for path in public.rglob("*") if path.is_file()):
         found |= numbers_in_bytes(path.read_bytes()) | numbers_in_bytes(path.name.encode())
@@ -109,41 +109,39 @@ def published_numbers(public: Path) -> set[int]:
     return {number for number in found if 0 <= number < 2 ** (2 * SEED_BITS)}
 
 
-def makes_any(root: int, rows: set[bytes]) -> bool:
-    """Tell whether a root seed draws any of the subsets; the first ones tell, as every row is drawn from the root alone."""
+def draws_any_subset(root: int, rows: set[bytes]) -> bool:
+    """Return whether a root seed draws any of the subsets; two rows are enough, since each row depends on the root alone."""
     return any(row.tobytes() in rows for row in draw_masks(root, 2, n, ALPHA))
 
 
-def roots_that_work(folder: Path) -> set[int]:
+def find_working_roots(folder: Path) -> set[int]:
     rows = {row.tobytes() for row in Bundle.open(folder).hidden().masks_Mn}
     candidates = published_numbers(folder / "public")
     assert Bundle.open(folder).manifest.public_seed in candidates
     assert len(candidates) > 500
-    return {root for root in candidates if makes_any(root, rows)}
+    return {root for root in candidates if draws_any_subset(root, rows)}
 
 
-def test_nothing_published_makes_the_hidden_subsets(tmp_path: Path) -> None:
-    assert roots_that_work(write(tmp_path, secrets.randbits(SEED_BITS))) == set()
+def test_published_numbers_do_not_draw_hidden_subsets(tmp_path: Path) -> None:
+    assert find_working_roots(write_protected_benchmark(tmp_path, secrets.randbits(SEED_BITS))) == set()
 
 
-def test_the_seed_in_the_hidden_half_makes_them(tmp_path: Path) -> None:
-    folder = write(tmp_path, secrets.randbits(SEED_BITS))
+def test_hidden_seed_draws_hidden_subsets(tmp_path: Path) -> None:
+    folder = write_protected_benchmark(tmp_path, secrets.randbits(SEED_BITS))
     hidden = Bundle.open(folder).hidden()
     root = int(json.loads((folder / "hidden" / "hidden.json").read_text())["seed"], 16)
     assert np.array_equal(draw_masks(root, M_HIDDEN, n, ALPHA), hidden.masks_Mn)
 
 
 @pytest.mark.parametrize("careless", [20230329, 42, int(hashlib.sha256(b"sealed").hexdigest()[:32], 16)])
-def test_the_search_finds_a_seed_that_was_not_secret(
-    careless: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Equal public and hidden seeds would repeat subsets, which writing refuses: that guard is lifted for this control.
+def test_search_finds_seed_that_was_not_secret(careless: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Equal public and hidden seeds repeat subsets, which write_bundle rejects; disable that check for this control.
     monkeypatch.setattr("ldsboard.bundle.count_duplicates", lambda _: 0)
-    assert careless in roots_that_work(write(tmp_path, careless))
+    assert careless in find_working_roots(write_protected_benchmark(tmp_path, careless))
 
 
-def test_no_byte_of_the_seed_nonce_or_hidden_arrays_is_in_the_public_half(tmp_path: Path) -> None:
-    folder = write(tmp_path, secrets.randbits(SEED_BITS))
+def test_public_folder_contains_no_seed_nonce_or_hidden_array(tmp_path: Path) -> None:
+    folder = write_protected_benchmark(tmp_path, secrets.randbits(SEED_BITS))
     hidden = Bundle.open(folder).hidden()
     seed = hidden.seed.to_bytes(16, "big")
     secret = [seed, seed[::-1], hidden.nonce, f"{hidden.seed:x}".encode(), str(hidden.seed).encode()]
@@ -154,7 +152,7 @@ def test_no_byte_of_the_seed_nonce_or_hidden_arrays_is_in_the_public_half(tmp_pa
         assert not any(part in content for part in secret)
 
 
-def test_hidden_subsets_are_no_public_ones(tmp_path: Path) -> None:
-    bundle = Bundle.open(write(tmp_path, secrets.randbits(SEED_BITS)))
+def test_hidden_and_public_subsets_are_disjoint(tmp_path: Path) -> None:
+    bundle = Bundle.open(write_protected_benchmark(tmp_path, secrets.randbits(SEED_BITS)))
     every = np.concatenate([bundle.masks_Mn, bundle.hidden().masks_Mn])
     assert len({row.tobytes() for row in every}) == M_PUBLIC + M_HIDDEN

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ldsboard.tables import TableError, read_array, read_table
-from tests.ldsboard.readers import run_what_it_says
+from tests.ldsboard.readers import run_suggested_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ def test_rows_that_were_pickled_are_not_opened_and_the_error_says_how_to_convert
         path.write_bytes(pickle.dumps(list(rows)))
     with pytest.raises(TableError, match="got pickled objects") as refused:
         read_table(path)
-    run_what_it_says(str(refused.value))
+    run_suggested_command(str(refused.value))
     assert [row.tolist() for row in read_table(path.with_suffix(".npz"))] == RAGGED
 
 

@@ -30,7 +30,7 @@ def subsets(rng: np.random.Generator, count: int, n: int, alpha: float = 0.5) ->
     return rng.permuted(np.tile(np.arange(n) < round(alpha * n), (count, 1)), axis=1)
 
 
-def alike(rng: np.random.Generator, shape: tuple[int, ...], own: float) -> Floats:
+def correlated_columns(rng: np.random.Generator, shape: tuple[int, ...], own: float) -> Floats:
     """Return columns that share most of their variance: heavy-tailed, with normal parts of their own."""
     shared = rng.standard_t(4, size=(*shape[:-1], 1)) / np.sqrt(2)
     return np.asarray(np.sqrt(1 - own) * shared + np.sqrt(own) * rng.normal(size=shape))
@@ -51,9 +51,9 @@ class Population:
         """Return margins of which the share `noise` is no effect of any example, and the share `own` no other target's."""
         rng = np.random.default_rng(seed)
         masks_Pn = subsets(rng, P, n, alpha)
-        effects_nN = alike(rng, (n, N), own)
+        effects_nN = correlated_columns(rng, (n, N), own)
         signal_PN = masks_Pn @ effects_nN / np.sqrt(n * alpha * (1 - alpha))
-        margins_PN = np.sqrt(1 - noise) * signal_PN + np.sqrt(noise) * alike(rng, (P, N), own)
+        margins_PN = np.sqrt(1 - noise) * signal_PN + np.sqrt(noise) * correlated_columns(rng, (P, N), own)
         return cls(masks_Pn, margins_PN, effects_nN)
 
     def draw(self, rng: np.random.Generator, M: int, columns: Any = slice(None)) -> GroundTruth:
@@ -84,7 +84,7 @@ class Population:
         place_nN = np.argsort(np.argsort(-magnitude_nN, axis=0), axis=0)
         sign_nN = np.sign(self.effects_nN)
         return {
-            "continuous": self.effects_nN + alike(rng, self.effects_nN.shape, own=0.2),
+            "continuous": self.effects_nN + correlated_columns(rng, self.effects_nN.shape, own=0.2),
             "two levels": sign_nN * (place_nN < 1),
             "three levels": np.where(place_nN < 2, 1.0, 0.0) * sign_nN,
             "95 % zeros": self.effects_nN * (place_nN < len(place_nN) // 20),

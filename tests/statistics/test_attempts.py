@@ -18,7 +18,7 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.ceiling import attempt_gain, margin_spectrum
-from tests.statistics.populations import Population, alike, unit_ranks
+from tests.statistics.populations import Population, correlated_columns, unit_ranks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class World(NamedTuple):
 def world(level: float) -> World:
     """Return a world whose file has this large-M value."""
     population = Population.simulated(21, n=n, N=N)
-    file_nN = population.tuned(alike(np.random.default_rng(22), (n, N), own=0.2), level)
+    file_nN = population.tuned(correlated_columns(np.random.default_rng(22), (n, N), own=0.2), level)
     file_nN /= file_nN.std(axis=0)
     masks_Pn = population.masks_Pn.astype(np.float32)
     return World(population, masks_Pn, file_nN, masks_Pn @ file_nN, np.linalg.qr(population.effects_nN).Q)

@@ -12,7 +12,7 @@ import pytest
 
 from ldsboard import GroundTruth
 from tests.statistics.figures import Spread
-from tests.statistics.populations import Population, alike, subsets
+from tests.statistics.populations import Population, correlated_columns, subsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def test_the_ceiling_is_what_the_noiseless_function_reaches(noises: str, R: int,
     reached, values, errors = [], [], []
     for _ in range(draws.count):
         rows_M = rng.integers(len(population.masks_Pn), size=M)
-        noise_MRN = alike(rng, (M, R, N), own=0.5) * NOISES[noises]
+        noise_MRN = correlated_columns(rng, (M, R, N), own=0.5) * NOISES[noises]
         truth = GroundTruth(population.masks_Pn[rows_M], population.margins_PN[rows_M, None] + noise_MRN)
         reached.append(truth.score(population.effects_nN).lds)
         ceiling = truth.noise_ceiling()
@@ -59,7 +59,7 @@ def outlying_runs(rng: np.random.Generator, population: Population) -> Scored:
     """Return runs that agree closely, but for one of ten, which lies some 30 standard deviations off; and the effects."""
     rows_M = rng.integers(len(population.masks_Pn), size=M)
     size_MR = np.where(rng.random((M, 5)) < 0.1, 30.0, 0.1)
-    noise_MRN = size_MR[:, :, None] * alike(rng, (M, 5, N), own=0.5)
+    noise_MRN = size_MR[:, :, None] * correlated_columns(rng, (M, 5, N), own=0.5)
     truth = GroundTruth(population.masks_Pn[rows_M], population.margins_PN[rows_M, None] + noise_MRN)
     return truth, population.effects_nN
 
@@ -69,7 +69,7 @@ def rare_effect(rng: np.random.Generator, population: Population) -> Scored:
     effects_nN = np.zeros_like(population.effects_nN)
     effects_nN[0] = 10.0
     masks_Mn = subsets(rng, M, len(effects_nN), alpha=0.05)
-    return GroundTruth(masks_Mn, (masks_Mn @ effects_nN)[:, None] + alike(rng, (M, 5, N), own=0.5)), effects_nN
+    return GroundTruth(masks_Mn, (masks_Mn @ effects_nN)[:, None] + correlated_columns(rng, (M, 5, N), own=0.5)), effects_nN
 
 
 LIMITS = {"one run of ten an outlier": (outlying_runs, 0.4), "one subset of twenty differs": (rare_effect, 0.2)}

@@ -15,7 +15,7 @@ from scipy import stats
 from ldsboard import compare
 from ldsboard.comparison import rank_intervals
 from tests.statistics.figures import Share
-from tests.statistics.populations import Population, alike
+from tests.statistics.populations import Population, correlated_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +37,8 @@ def rivals(levels: tuple[float, ...]) -> tuple[Population, Entries]:
     """Return a population, and methods of exactly these large-M values, with errors that they have in part in common."""
     population = Population.simulated(11)
     rng = np.random.default_rng(12)
-    common_nN = alike(rng, population.effects_nN.shape, own=0.2)
-    noises = [0.8 * common_nN + 0.6 * alike(rng, common_nN.shape, own=0.2) for _ in levels]
+    common_nN = correlated_columns(rng, population.effects_nN.shape, own=0.2)
+    noises = [0.8 * common_nN + 0.6 * correlated_columns(rng, common_nN.shape, own=0.2) for _ in levels]
     return population, [population.tuned(noise_nN, level) for noise_nN, level in zip(noises, levels, strict=True)]
 
 

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from tests.statistics.figures import Intervals, share_error
-from tests.statistics.populations import Population, alike
+from tests.statistics.populations import Population, correlated_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def levelled(seed: int, N: int, own: float, uneven: float = 0.0) -> tuple[Popula
     """Return a population, and scores of each of the levels, whose noise differs between targets where `uneven`."""
     population = Population.simulated(seed, N=N, own=own)
     rng = np.random.default_rng([seed, 1])
-    noise_nN = alike(rng, population.effects_nN.shape, own) * np.exp(uneven * rng.normal(size=N))
+    noise_nN = correlated_columns(rng, population.effects_nN.shape, own) * np.exp(uneven * rng.normal(size=N))
     return population, [population.tuned(noise_nN, level) for level in LEVELS]
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from tests.worker.tiny import HIDDEN_SEED, TINY, run_here
+from tests.worker.tiny import HIDDEN_SEED, TINY, run_in_this_process
 from worker import device, recipes
 from worker.__main__ import main
 from worker.data import digits
 from worker.plan import HiddenSeed
-from worker.training import Job, Progress, Trainer, begin, train
+from worker.training import Job, Progress, Trainer, prepare_folder, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,16 +44,16 @@ def trainer() -> Trainer:
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     """A training folder that was begun, with nothing trained yet."""
-    return begin(TINY, tmp_path / "begun", recipes.load, HIDDEN_SEED)[0]
+    return prepare_folder(TINY, tmp_path / "begun", recipes.load, HIDDEN_SEED)[0]
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all shards."""
     folder = tmp_path_factory.mktemp("trained")
-    job, _ = begin(TINY, folder, recipes.load, HIDDEN_SEED)
+    job, _ = prepare_folder(TINY, folder, recipes.load, HIDDEN_SEED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.processes.run", run_here)
+        patch.setattr("worker.processes.run", run_in_this_process)
         reports = list(train(job, [range(8), range(8, 20)], 1))
     assert sum(report.models for report in reports if isinstance(report, Progress)) == 20
     return folder
@@ -62,7 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process train what others would, each of which takes two seconds to start."""
-    monkeypatch.setattr("worker.processes.run", run_here)
+    monkeypatch.setattr("worker.processes.run", run_in_this_process)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_inner_products_are_those_of_each_example_alone(
 ) -> None:
     model = make().double().eval()
     train, target = draw(9, *shape), draw(4, *shape)
-    assert (layers.run(model, train) is not None) == by_layers
+    assert (layers.run_forward(model, train) is not None) == by_layers
     expected = one_by_one(model, loss, train) @ one_by_one(model, function, target).T
     found = gradients(model, loss, train).products(gradients(model, function, target))
     torch.testing.assert_close(found, expected)
@@ -119,9 +119,9 @@ def test_layers_and_rows_agree() -> None:
 def test_rows_do_not_depend_on_how_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, train = perceptron().double(), draw(9, d)
     whole_nP = per_example(model, loss, train)
-    monkeypatch.setattr(module, "AT_ONCE", 4 * whole_nP.shape[1])
+    monkeypatch.setattr(module, "CHUNK_NUMBERS", 4 * whole_nP.shape[1])
     torch.testing.assert_close(per_example(model, loss, train), whole_nP)
-    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "CHUNK_NUMBERS", 1)
     torch.testing.assert_close(per_example(model, loss, train), whole_nP)
 
 
@@ -137,7 +137,7 @@ def test_a_sketch_keeps_inner_products_as_near_as_it_says(
     model = nn.Linear(300, C, bias=False).double()
     train, target = (Examples(examples.inputs.abs(), examples.labels) for examples in (draw(40, 300), draw(30, 300)))
     exact_nP, exact_mP = per_example(model, function, train), per_example(model, function, target)
-    monkeypatch.setattr(module, "SKETCH", 256)
+    monkeypatch.setattr(module, "SKETCH_SIZE", 256)
     mine, theirs = gradients(model, function, train), gradients(model, function, target)
     assert mine.layers[0].slopes_no.shape == (40, 256)
     lengths = exact_nP.norm(dim=1)[:, None] * exact_mP.norm(dim=1)
@@ -150,7 +150,7 @@ def test_a_sketch_is_one_signed_sum_for_each_parameter(monkeypatch: pytest.Monke
     model = nn.Linear(d, C, bias=False).double()
     train = draw(50, d)
     rows_nP = per_example(model, loss, train)
-    monkeypatch.setattr(module, "SKETCH", 8)
+    monkeypatch.setattr(module, "SKETCH_SIZE", 8)
     sketches_np = per_example(model, loss, train)
     # The slopes of the classes sum to 0: fewer directions than parameters, and what rounding adds to them is none.
     projection_Pp = torch.linalg.lstsq(rows_nP, sketches_np, rcond=1e-10, driver="gelsd").solution

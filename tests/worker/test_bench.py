@@ -9,7 +9,7 @@ from worker import bench
 
 
 def test_all_contenders_are_timed() -> None:
-    contest = bench.Contest("digits-mlp", 2)
+    contest = bench.Setup("digits-mlp", 2)
     speeds = bench.compare(contest, rounds=1)
     models = {contender: speed.models for contender, speed in speeds.items()}
     assert models == {"batched": 12, "sequential": 2, bench.NOTEBOOK: 2}
@@ -23,7 +23,7 @@ def test_all_contenders_are_timed() -> None:
 
 
 def test_the_first_steps_are_timed_alone_where_a_whole_model_takes_too_long() -> None:
-    contest = bench.Contest("digits-mlp", 2, steps=3)
+    contest = bench.Setup("digits-mlp", 2, steps=3)
     speeds = bench.compare(contest, rounds=1)
     assert {contender: len(speed.steps) for contender, speed in speeds.items()} == {
         "batched": 4,  # before each step, after the last, and at the start
@@ -32,13 +32,13 @@ def test_the_first_steps_are_timed_alone_where_a_whole_model_takes_too_long() ->
     }
     share = 2 * 3 * 50 / (12 * 600)  # two models, 150 of 7,200 visits
     assert [speed.models for speed in speeds.values()] == pytest.approx([share] * 3)
-    assert "Steps of each model that were run: 3, without margins." in bench.table(contest, speeds)
+    assert "Timed steps of each model: 3, without margins." in bench.table(contest, speeds)
 
 
 def test_operations_are_those_of_the_layers() -> None:
     forward, gradient, passed = 64 * 128 + 128 * 10, 64 * 128 + 128 * 10, 128 * 10
     expected = 2 * (forward + gradient + passed) * 600 * 12
-    assert bench.Contest("digits-mlp", 2).operations() == pytest.approx(expected, rel=0.01)
+    assert bench.Setup("digits-mlp", 2).operations() == pytest.approx(expected, rel=0.01)
 
 
 def test_the_peak_is_that_of_this_machine() -> None:

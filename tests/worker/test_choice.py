@@ -14,7 +14,7 @@ from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import device
 from worker.choice import STEPS, Candidate, candidates, fastest
 from worker.data import digits
-from worker.engines import fitting
+from worker.engines import engines_for
 from worker.memory import OutOfMemory
 from worker.plan import Configuration
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
@@ -28,8 +28,8 @@ OPTIONS = ("--public", "4", "--hidden", "6", "--hidden-seed", HIDDEN_SEED, "--de
 
 
 def test_engines_that_can_train_a_recipe() -> None:
-    assert fitting(digits_mlp) == ["batched", "sequential"]
-    assert fitting(cifar10_5k_resnet9) == ["sequential", "vmapped"]
+    assert engines_for(digits_mlp) == ["batched", "sequential"]
+    assert engines_for(cifar10_5k_resnet9) == ["sequential", "vmapped"]
 
 
 def test_every_engine_is_tried_with_several_numbers_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,8 +62,8 @@ def test_what_has_no_room_is_not_chosen() -> None:
         ("sequential", 1, False),
     ]
     assert fastest(tried).engine == "sequential"
-    assert str(tried[0]) == "batched, K = 5: needs more memory than there is"
-    with pytest.raises(OutOfMemory, match="2 models at once \\(K\\) need more memory than there is"):
+    assert str(tried[0]) == "batched, K = 5: not enough memory"
+    with pytest.raises(OutOfMemory, match="2 models at once \\(K\\) need more memory than is available"):
         fastest([Candidate("vmapped", 2, None)])
 
 

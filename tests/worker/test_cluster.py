@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import descendants, title
-from tests.worker.tiny import HIDDEN_SEED, ROOT, command, in_a_process
+from tests.processes import command_line, descendants
+from tests.worker.tiny import HIDDEN_SEED, ROOT, command, run_in_subprocess
 from worker import recipes
 from worker.gathering import gather
 from worker.plan import Plan
 from worker.shards import Shard
-from worker.training import begin
+from worker.training import prepare_folder
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ OPTIONS = ("--public", "20", "--hidden", "20", "--group", "5", "--shard-size", "
 
 def two_that_train(run: subprocess.Popen[str], *but: int) -> set[int]:
     """Return the two processes of Ray's that train, others than these, as soon as they do."""
-    while len(found := {pid for pid in descendants(run.pid) - {*but} if "ray::train_shard" in title(pid)}) < 2:
+    while len(found := {pid for pid in descendants(run.pid) - {*but} if "ray::train_shard" in command_line(pid)}) < 2:
         with pytest.raises(subprocess.TimeoutExpired):  # it must not end by itself
             run.wait(0.05)
     return found
@@ -54,7 +54,7 @@ def test_a_killed_process_costs_no_shard_and_no_bit(tmp_path: Path) -> None:
     assert {event["where"].rpartition(", ")[2] for event in events if event["event"] == "shard"} == {"GPU 0", "GPU 1"}
     assert events[-1] | {"time": ""} == {"time": "", "event": "ended", "done": 80, "models": 80}
 
-    job, configuration = begin(PLAN, straight, recipes.load, HIDDEN_SEED)
+    job, configuration = prepare_folder(PLAN, straight, recipes.load, HIDDEN_SEED)
     *_, shard = job.trainer().train_shard(range(80))
     assert isinstance(shard, Shard)
     shard.write(straight / "shards", configuration.digest)
@@ -64,6 +64,6 @@ def test_a_killed_process_costs_no_shard_and_no_bit(tmp_path: Path) -> None:
 
 
 def test_an_address_without_a_cluster_is_said_to_be_one(tmp_path: Path) -> None:
-    run = in_a_process("train", "digits-mlp", "--out", tmp_path, *OPTIONS, "--ray", "127.0.0.1:9")
+    run = run_in_subprocess("train", "digits-mlp", "--out", tmp_path, *OPTIONS, "--ray", "127.0.0.1:9")
     assert run.returncode == 2
-    assert "expected a Ray cluster at 127.0.0.1:9" in run.stderr
+    assert "Cannot connect to a Ray cluster at 127.0.0.1:9" in run.stderr

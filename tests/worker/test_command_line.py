@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.tiny import HIDDEN_SEED
 from worker import device
-from worker.__main__ import _advice, _with_address
+from worker.__main__ import _advice, _fill_in_ray_address
 from worker.memory import OutOfMemory
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_a_part_of_the_shards_waits_for_the_rest(worker: Callable[..., tuple[int
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gather", "OUT"], "expected a training folder with a training.json"),
+        (["gather", "OUT"], "is not a training folder: it has no training.json"),
         (
             ["train", "imagenet", "--out", "OUT"],
             "digits-mlp, fashion5k-mlp, or a path that ends in .py, got 'imagenet'",
@@ -67,7 +67,7 @@ def test_a_part_of_the_shards_waits_for_the_rest(worker: Callable[..., tuple[int
         (["train", "digits-mlp", "--out", "OUT", "--shards", "3"], "expected shards as a-b with a <= b < 20, got '3'"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "9-20"], "got '9-20'"),
         (["train", "digits-mlp", "--out", "OUT", "--group", "0"], "group of at least 1, got 0"),
-        (["train", "digits-mlp", "--out", "OUT", "--gpus-per-shard", "1"], "--gpus-per-shard with --ray alone, got 1"),
+        (["train", "digits-mlp", "--out", "OUT", "--gpus-per-shard", "1"], "--gpus-per-shard 1 needs --ray"),
         (["train", "digits-mlp", "--out", "OUT", "--split", "half"], "'protected' or 'open', got 'half'"),
     ],
 )
@@ -84,12 +84,12 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
 def test_a_cluster_of_gpus_needs_one_here(
     worker: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "best", lambda: device.CPU)
+    monkeypatch.setattr(device, "best_kind", lambda: device.CPU)
     code, said = worker("train", "digits-mlp", "--out", tmp_path / "out", "--ray", "--gpus-per-shard", "1")
-    assert (code, "expected a GPU on this machine too" in said) == (2, True)
-    monkeypatch.setattr(device, "best", lambda: device.GPU)
+    assert (code, "This machine has no GPU" in said) == (2, True)
+    monkeypatch.setattr(device, "best_kind", lambda: device.GPU)
     code, said = worker("train", "digits-mlp", "--out", tmp_path / "out", "--ray", "--device", "cuda")
-    assert (code, "expected --gpus-per-shard of at least 1" in said) == (2, True)
+    assert (code, "set --gpus-per-shard to at least 1" in said) == (2, True)
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(
@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(
     code, said = worker("train", "digits-mlp", "--out", tmp_path / "file" / "out", *TINY_OPTIONS)
     assert code == 1
     assert said.startswith("error: [Errno 20] Not a directory")
-    assert said.endswith("mend this and start again.")
+    assert said.endswith("fix the cause and repeat the command.")
 
 
 def test_a_name_in_brackets_is_told_as_it_is(worker: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
@@ -108,14 +108,14 @@ def test_a_name_in_brackets_is_told_as_it_is(worker: Callable[..., tuple[int, st
 
 
 def test_out_of_memory_names_the_group_to_restart_with() -> None:
-    assert _advice(OutOfMemory(10, "no")).startswith("Restart with --group 5, in another folder")
+    assert _advice(OutOfMemory(10, "no")).startswith("Either restart with --group 5 in another folder")
     assert _advice(OutOfMemory(1, "no")).startswith("Use fewer --processes")
 
 
 def test_ray_may_have_an_address_or_none() -> None:
-    assert _with_address(["train", "--ray", "--out", "x"]) == ["train", "--ray=local", "--out", "x"]
-    assert _with_address(["train", "--ray"]) == ["train", "--ray=local"]
-    assert _with_address(["train", "--ray", "head:6379"]) == ["train", "--ray", "head:6379"]
+    assert _fill_in_ray_address(["train", "--ray", "--out", "x"]) == ["train", "--ray=local", "--out", "x"]
+    assert _fill_in_ray_address(["train", "--ray"]) == ["train", "--ray=local"]
+    assert _fill_in_ray_address(["train", "--ray", "head:6379"]) == ["train", "--ray", "head:6379"]
 
 
 def test_help_names_the_commands(worker: Callable[..., tuple[int, str]]) -> None:

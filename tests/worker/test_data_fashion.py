@@ -63,7 +63,9 @@ def test_unpacked_files_give_the_same(files: Path, tmp_path: Path) -> None:
 
 def test_other_images_than_the_published_are_refused(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(files))
-    with pytest.raises(DataError, match="Fashion-MNIST as published, got others: train_images, train_labels, target"):
+    with pytest.raises(
+        DataError, match="Fashion-MNIST differ from the published ones: train_images, train_labels, target"
+    ):
         fashion.fashion5k()
 
 
@@ -71,7 +73,7 @@ def test_verification_names_the_array_that_differs(files: Path) -> None:
     data = fashion.read(files)
     altered = replace(data, target=replace(data.target, labels=data.target.labels[::-1]))
     assert data.verified(data.digests) is data
-    with pytest.raises(DataError, match=r"got others: target_labels\."):
+    with pytest.raises(DataError, match=r"from the published ones: target_labels\."):
         altered.verified(data.digests)
 
 
@@ -96,15 +98,17 @@ def test_an_array_of_it_that_is_missing_or_damaged_is_named(tmp_path: Path, cont
     damaged.unlink()
     if content is not None:
         damaged.write_bytes(content)
-    with pytest.raises(DataError, match=r"target_images.npy of Fashion-MNIST in .*Check it out again, or set LDSBOARD"):
-        fashion.shipped(tmp_path)
+    with pytest.raises(
+        DataError, match=r"target_images.npy of Fashion-MNIST in .*Check the file out again, or set LDSBOARD"
+    ):
+        fashion.read_shipped(tmp_path)
 
 
 def test_a_named_folder_without_the_files_is_an_error_not_a_reason_to_look_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path))
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz or train-images-idx3-ubyte in .*got neither"):
+    with pytest.raises(DataError, match=r"holds neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte\."):
         fashion.fashion5k()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from worker import device
-from worker.models import convolves
+from worker.models import has_convolutions
 from worker.recipes import cifar10_5k_resnet9, digits_mlp
 
 if TYPE_CHECKING:
@@ -39,28 +39,28 @@ def test_another_device_than_there_is_is_refused(
 
 
 def test_the_best_device_is_a_gpu_where_there_is_one() -> None:
-    assert device.best() == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert device.count(device.CPU) >= 1
-    assert device.place(device.CPU) == torch.device("cpu")
+    assert device.best_kind() == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert device.process_count(device.CPU) >= 1
+    assert device.torch_device(device.CPU) == torch.device("cpu")
 
 
 def test_a_benchmark_of_a_gpu_is_made_again_on_one_where_there_is_one() -> None:
-    assert device.same({"gpu": "any"}) == device.best()
-    assert device.same({"instruction_set": "AVX2"}) == device.CPU
+    assert device.kind_of({"gpu": "any"}) == device.best_kind()
+    assert device.kind_of({"instruction_set": "AVX2"}) == device.CPU
 
 
 def test_every_pin_of_the_arithmetic_is_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("worker.device.os.environ", Asked(asked))
-    device.arithmetic(device.CPU, convolves=True)
+    device.arithmetic(device.CPU, has_convolutions=True)
     assert {*asked, "ATEN_CPU_CAPABILITY"} == set(device.PINS)  # the one that torch itself reads
 
 
 def test_onednn_counts_where_there_are_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert convolves(cifar10_5k_resnet9.build())
-    assert not convolves(digits_mlp.build())
+    assert has_convolutions(cifar10_5k_resnet9.build())
+    assert not has_convolutions(digits_mlp.build())
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    plain = device.arithmetic(device.CPU, convolves=False)
-    assert device.arithmetic(device.CPU, convolves=True) == plain | {"onednn_max_cpu_isa": "AVX2"}
+    plain = device.arithmetic(device.CPU, has_convolutions=False)
+    assert device.arithmetic(device.CPU, has_convolutions=True) == plain | {"onednn_max_cpu_isa": "AVX2"}
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
-    assert str(device.arithmetic(device.CPU, convolves=True)["onednn_max_cpu_isa"]).startswith("unset, on ")
+    assert str(device.arithmetic(device.CPU, has_convolutions=True)["onednn_max_cpu_isa"]).startswith("unset, on ")

@@ -33,7 +33,7 @@ def states(engine: str, monkeypatch: pytest.MonkeyPatch, steps: int) -> list[dic
     training = trainer(engine, monkeypatch, epochs=1, batch_size=16)
     seeds = [(1, subset, 0) for subset in range(3)]
     examples = [np.flatnonzero(mask)[: 16 * steps] for mask in training.masks["public"][:3]]
-    models, order = training.begin(seeds, examples)
+    models, order = training.initialise_models(seeds, examples)
     models = [model.double() for model in models]
     ENGINES[engine](cifar10_5k_resnet9, models, training.inputs_nd.double(), training.labels_n, order)
     return [model.state_dict() for model in models]
@@ -77,7 +77,7 @@ def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch
     margins = []
     for engine in ("vmapped", "sequential"):
         training = trainer(engine, monkeypatch, epochs=6, batch_size=8, learning_rate=0.1)
-        models, order = training.begin([(1, 0, 0), (1, 1, 0)], [np.arange(40), np.arange(30, 70)])
+        models, order = training.initialise_models([(1, 0, 0), (1, 1, 0)], [np.arange(40), np.arange(30, 70)])
         models = [model.double() for model in models]
         ENGINES[engine](cifar10_5k_resnet9, models, training.inputs_nd.double(), training.labels_n, order)
         training.target_inputs = training.target_inputs.double()
@@ -90,5 +90,5 @@ def test_a_recipe_that_hands_down_no_loss_is_refused(monkeypatch: pytest.MonkeyP
     training = trainer("vmapped", monkeypatch)
     assert not isinstance(digits_mlp, Stackable)
     training.recipe = digits_mlp
-    with pytest.raises(TypeError, match="with altered, loss and optimizer, got digits-mlp without"):
+    with pytest.raises(TypeError, match="with altered, loss and optimizer; digits-mlp lacks them"):
         ENGINES["vmapped"](digits_mlp, [], training.inputs_nd, training.labels_n, torch.zeros(1, 1, 1))

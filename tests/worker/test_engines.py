@@ -13,7 +13,7 @@ from torch import nn
 from ldsboard.subsets import INITIALISATION, ORDER, generator
 from tests.worker.tiny import TINY
 from worker.data import digits
-from worker.engines import ENGINES, fitting
+from worker.engines import ENGINES, engines_for
 from worker.recipes import digits_mlp
 from worker.training import Margins, Trainer
 
@@ -37,7 +37,7 @@ def test_batched_takes_the_same_first_steps(trainer: Trainer, examples: int) -> 
     subset = np.arange(examples)  # 120 leave a smaller last batch
     order_KEm = torch.stack([digits_mlp.order(generator(7, i, 0, ORDER), subset)[:2] for i in range(3)])
     trained = {}
-    for name in fitting(digits_mlp):
+    for name in engines_for(digits_mlp):
         trained[name] = initialised(3)
         ENGINES[name](digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
     for one, other, start in zip(trained["batched"], trained["sequential"], initialised(3), strict=True):
@@ -48,7 +48,7 @@ def test_batched_takes_the_same_first_steps(trainer: Trainer, examples: int) -> 
 def exact(engine: str, numbers: Sequence[int]) -> Margins:
     """Train the whole of some models in float64, where rounding stays small: in float32 it may grow, differently everywhere."""
     training = Trainer(replace(TINY, engine=engine, split="open"), digits_mlp, digits(), None)
-    models, order_KEm = training.begin(*training.drawn(numbers))
+    models, order_KEm = training.initialise_models(*training.seeds_and_subsets(numbers))
     models = [model.double() for model in models]
     ENGINES[engine](digits_mlp, models, training.inputs_nd.double(), training.labels_n, order_KEm)
     training.target_inputs = training.target_inputs.double()
@@ -75,7 +75,7 @@ def test_batched_stacks_any_depth(trainer: Trainer) -> None:
 
     order_KEm = digits_mlp.order(generator(7, 0, 0, ORDER), np.arange(150))[None, :1]
     trained = {}
-    for name in fitting(digits_mlp):
+    for name in engines_for(digits_mlp):
         trained[name] = build()
         ENGINES[name](digits_mlp, trained[name], trainer.inputs_nd, trainer.labels_n, order_KEm)
     torch.testing.assert_close(parameters(trained["batched"][0]), parameters(trained["sequential"][0]))

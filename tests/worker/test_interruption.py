@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import alive, children, title
+from tests.processes import alive, children, command_line
 from tests.worker.tiny import HIDDEN_SEED, ROOT, command
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def training(folder: Path, processes: int) -> Iterator[subprocess.Popen[str]]:
 
 def trainers(pid: int) -> set[int]:
     """Return the processes that train; multiprocessing starts another that watches over them."""
-    return {child for child in children(pid) if "spawn_main" in title(child)}
+    return {child for child in children(pid) if "spawn_main" in command_line(child)}
 
 
 def answered(run: subprocess.Popen[str]) -> str:
     """Return what a run says, up to its answer to the first Ctrl-C."""
     assert run.stderr is not None
     said = ""
-    while "Ctrl-C again ends at once" not in said:
+    while "Press Ctrl-C again to stop at once" not in said:
         line = run.stderr.readline()
         assert line, said
         said += line
@@ -74,8 +74,8 @@ def test_ctrl_c_finishes_the_shards_under_way_and_begins_no_other(tmp_path: Path
         (tmp_path / "gate").unlink()
         said += run.communicate()[1]
     assert run.returncode == 130
-    assert "Finishing the shards that are being trained" in said
-    assert "Still missing: models 10-399.\nStopped as asked. The same command goes on from here." in said
+    assert "Finishing the running shards" in said
+    assert "Still missing: models 10-399.\nStopped. Repeat the command to continue." in said
     assert sorted(path.name for path in tmp_path.glob("shards/models-*")) == [
         "models-000000-000005.npz",
         "models-000005-000010.npz",

@@ -15,10 +15,10 @@ from rich.console import Console
 from tests.worker import hungry
 from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker.campaign import Campaign
-from worker.memory import OutOfMemory, is_exhausted, smaller
+from worker.memory import OutOfMemory, is_out_of_memory, next_smaller_group
 from worker.plan import Configuration
-from worker.shards import Shard, read_all
-from worker.training import begin, train
+from worker.shards import Shard, read_shards
+from worker.training import prepare_folder, train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def campaign(folder: Path, shards: str = "") -> Campaign:
 
 
 def margins(folder: Path) -> np.ndarray:
-    shards = read_all(folder / "shards", Configuration.read(folder).digest)
+    shards = read_shards(folder / "shards", Configuration.read(folder).digest)
     return np.concatenate([shard.margins for shard in shards])
 
 
@@ -43,10 +43,10 @@ def said(campaign: Campaign) -> str:
 @pytest.mark.usefixtures("here")
 def test_before_the_first_shard_it_starts_again_by_itself_with_fewer(tmp_path: Path) -> None:
     begun = campaign(tmp_path)
-    assert begun.train(PLAN, HIDDEN_SEED).absent == set()
-    assert "8 models at once (K) need more memory than there is: " in said(begun)
-    assert "again, with 4." in said(begun)
-    assert "again, with 2." in said(begun)
+    assert begun.train(PLAN, HIDDEN_SEED).missing == set()
+    assert "8 models at once (K) need more memory than is available: " in said(begun)
+    assert "trying again with 4 models at once." in said(begun)
+    assert "trying again with 2 models at once." in said(begun)
     kept = Configuration.read(tmp_path)
     assert kept.plan == replace(PLAN, group=2)
     # The same as with two from the start, which needs no other start.
@@ -58,13 +58,13 @@ def test_before_the_first_shard_it_starts_again_by_itself_with_fewer(tmp_path: P
 
 @pytest.mark.usefixtures("here")
 def test_with_shards_of_its_group_it_stops_and_names_the_group(tmp_path: Path) -> None:
-    _, configuration = begin(PLAN, tmp_path, hungry.load, HIDDEN_SEED)
+    _, configuration = prepare_folder(PLAN, tmp_path, hungry.load, HIDDEN_SEED)
     models = np.array(PLAN.models[:8])  # as if trained when there was more memory
     shard = Shard(0, 8, models, np.ones((8, 597), np.float32), np.ones(8), np.ones(8), 1.0)
     shard.write(tmp_path / "shards", configuration.digest)
     with pytest.raises(OutOfMemory, match=r"8 models at once \(K\) need more memory") as shortage:
         campaign(tmp_path).train(PLAN, HIDDEN_SEED)
-    assert shortage.value.fits == 4
+    assert shortage.value.smaller_group == 4
     assert Configuration.read(tmp_path).plan == PLAN
 
 
@@ -76,7 +76,7 @@ def test_one_machine_of_many_stops_and_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("group", "fewer"), [(10, 5), (5, 1), (12, 6), (9, 3), (2, 1), (1, None)])
 def test_the_next_group_is_a_divisor(group: int, fewer: int | None) -> None:
-    assert smaller(group) == fewer
+    assert next_smaller_group(group) == fewer
 
 
 @pytest.mark.parametrize("allocate", [lambda: torch.empty(2**58), lambda: np.empty(2**58), lambda: bytearray(2**58)])
@@ -84,10 +84,10 @@ def test_every_kind_of_failed_allocation_is_known(allocate: object) -> None:
     assert callable(allocate)
     with pytest.raises((MemoryError, RuntimeError)) as error:
         allocate()
-    assert is_exhausted(error.value)
+    assert is_out_of_memory(error.value)
 
 
 def test_another_error_is_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.zeros(2) @ torch.zeros(3)
-    assert not is_exhausted(error.value)
+    assert not is_out_of_memory(error.value)

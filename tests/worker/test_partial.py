@@ -12,10 +12,10 @@ from ldsboard.bundle import Bundle
 from ldsboard.subsets import draw_masks
 from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import recipes
-from worker.gathering import gather, is_whole
+from worker.gathering import gather, is_complete
 from worker.remaking import remake
 from worker.shards import ShardError
-from worker.training import Trainer, begin
+from worker.training import Trainer, prepare_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ PLAN = replace(TINY, public=8, ranking=8)
 
 def trained(folder: Path, *shards: range, split: str = "protected") -> Path:
     plan = replace(PLAN, split=split)
-    job, _ = begin(plan, folder, recipes.load, HIDDEN_SEED if split == "protected" else None)
+    job, _ = prepare_folder(plan, folder, recipes.load, HIDDEN_SEED if split == "protected" else None)
     work = job.prepare()
     for shard in shards:
         list(work(shard))
@@ -53,13 +53,13 @@ def test_what_comes_after_a_gap_is_left_out_and_the_rest_can_still_be_trained(tm
     folder = trained(tmp_path, range(8), range(12, 32))
     assert gather(folder, recipes.load, partial=True).subsets == {"public": 4, "ranking": 8}
     first = Bundle.open(folder).hidden().margins_MRN
-    assert not is_whole(folder)
+    assert not is_complete(folder)
     again = remake(folder, recipes.load)
     assert again.plan == PLAN  # as it was planned: only then do the same models train together
     assert again.differences == ["a part of the planned 8 and 8 subsets then, all now"]
     trained(folder, range(8, 12))
     manifest = gather(folder, recipes.load, partial=True)
-    assert is_whole(folder)
+    assert is_complete(folder)
     assert manifest.subsets == {"public": 8, "ranking": 8}
     assert "planned" not in manifest.provenance
     np.testing.assert_array_equal(Bundle.open(folder).hidden().margins_MRN, first)

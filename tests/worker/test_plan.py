@@ -15,7 +15,7 @@ from tests.worker.tiny import HIDDEN_SEED, TINY
 from worker import recipes
 from worker.data import DataError
 from worker.plan import CONFIGURATION, HIDDEN, Configuration, ConfigurationError, HiddenSeed, Plan
-from worker.training import Job, Trainer, begin
+from worker.training import Job, Trainer, prepare_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,20 +53,20 @@ def test_every_setting_is_in_the_hash(trainer: Trainer) -> None:
 
 def test_a_folder_refuses_another_configuration_and_names_the_difference(job: Job) -> None:
     with pytest.raises(ConfigurationError, match=r"plan\.group: 4 there, 2 now"):
-        begin(replace(TINY, group=2), job.folder, recipes.load, HIDDEN_SEED)
+        prepare_folder(replace(TINY, group=2), job.folder, recipes.load, HIDDEN_SEED)
 
 
 def test_a_folder_can_be_continued(job: Job) -> None:
-    again, configuration = begin(TINY, job.folder, recipes.load)
+    again, configuration = prepare_folder(TINY, job.folder, recipes.load)
     assert again.hidden == job.hidden
     assert Configuration.read(job.folder) == configuration
 
 
 def test_hidden_seed_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    first, second = (HiddenSeed.obtain(tmp_path, None, public_seed=1) for _ in range(2))
+    first, second = (HiddenSeed.read_or_create(tmp_path, None, public_seed=1) for _ in range(2))
     assert first == second
     assert first.seed.bit_length() > 64
-    assert first != HiddenSeed.obtain(tmp_path / "other", None, public_seed=1)
+    assert first != HiddenSeed.read_or_create(tmp_path / "other", None, public_seed=1)
     assert (tmp_path / "hidden" / "hidden.json").stat().st_mode & 0o777 == 0o600
     assert list((tmp_path / "hidden").iterdir()) == [tmp_path / "hidden" / "hidden.json"]
 
@@ -81,30 +81,30 @@ def test_hidden_seed_is_not_shown(job: Job) -> None:
 )
 def test_broken_hidden_seeds_are_refused_without_repeating_them(tmp_path: Path, given: str) -> None:
     with pytest.raises(ConfigurationError, match="32 hexadecimal digits") as refused:
-        HiddenSeed.obtain(tmp_path, given, public_seed=1)
+        HiddenSeed.read_or_create(tmp_path, given, public_seed=1)
     assert given not in str(refused.value)
 
 
 def test_another_hidden_seed_is_refused(job: Job) -> None:
-    with pytest.raises(ConfigurationError, match="holds another hidden seed"):
-        begin(TINY, job.folder, recipes.load, "ff" * 16)
+    with pytest.raises(ConfigurationError, match="holds a different hidden seed"):
+        prepare_folder(TINY, job.folder, recipes.load, "ff" * 16)
 
 
 def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="other than the public one"):
-        begin(TINY, tmp_path, recipes.load, f"{TINY.public_seed:032x}")
+    with pytest.raises(ConfigurationError, match="equals the public seed"):
+        prepare_folder(TINY, tmp_path, recipes.load, f"{TINY.public_seed:032x}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no hidden seed"):
-        begin(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
+        prepare_folder(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
 
 
 def test_a_folder_is_not_begun_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path / "absent"))
-    with pytest.raises(DataError, match="See LDSBOARD_FASHION_MNIST"):
-        begin(replace(TINY, recipe="fashion5k-mlp"), tmp_path / "out", recipes.load, HIDDEN_SEED)
+    with pytest.raises(DataError, match="Check LDSBOARD_FASHION_MNIST"):
+        prepare_folder(replace(TINY, recipe="fashion5k-mlp"), tmp_path / "out", recipes.load, HIDDEN_SEED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,35 +115,35 @@ def test_an_engine_that_cannot_train_a_recipe_is_refused_before_the_folder_is_be
     curved = SimpleNamespace(
         **vars(recipes.load("digits-mlp")) | {"build": lambda: nn.Sequential(nn.Linear(64, 10), nn.Tanh())}
     )
-    with pytest.raises(ConfigurationError, match=f"the {engine} engine expects .* Train it with the sequential engine"):
-        begin(replace(TINY, engine=engine), tmp_path, lambda _: curved, HIDDEN_SEED)
+    with pytest.raises(
+        ConfigurationError, match=f"The {engine} engine requires .* Train it with the sequential engine"
+    ):
+        prepare_folder(replace(TINY, engine=engine), tmp_path, lambda _: curved, HIDDEN_SEED)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_open_benchmark_is_not_begun_beside_a_hidden_seed(tmp_path: Path) -> None:
-    HiddenSeed.obtain(tmp_path, None, public_seed=1)
-    with pytest.raises(ConfigurationError, match=r"expected no .*hidden\.json beside an open benchmark"):
-        begin(replace(TINY, split="open"), tmp_path, recipes.load)
+    HiddenSeed.read_or_create(tmp_path, None, public_seed=1)
+    with pytest.raises(ConfigurationError, match=r"open benchmark must not have .*hidden\.json"):
+        prepare_folder(replace(TINY, split="open"), tmp_path, recipes.load)
     assert not (tmp_path / CONFIGURATION).exists()
 
 
 @pytest.mark.parametrize("given", [None, HIDDEN_SEED])
 def test_a_lost_hidden_seed_is_not_replaced(job: Job, given: str | None) -> None:
     (job.folder / HIDDEN).unlink()
-    with pytest.raises(ConfigurationError, match="Put it back from a copy"):
-        begin(TINY, job.folder, recipes.load, given)
+    with pytest.raises(ConfigurationError, match="Restore it from a backup"):
+        prepare_folder(TINY, job.folder, recipes.load, given)
     assert not (job.folder / HIDDEN).exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"plan": {"mystery": 1}}'])
 def test_a_damaged_configuration_is_refused_by_name(job: Job, content: str) -> None:
     (job.folder / CONFIGURATION).write_text(content)
-    with pytest.raises(
-        ConfigurationError, match=r"expected the configuration .*training\.json, got: .*Delete the file"
-    ):
-        begin(TINY, job.folder, recipes.load)
+    with pytest.raises(ConfigurationError, match=r"training\.json is not a valid configuration: .*Delete the file"):
+        prepare_folder(TINY, job.folder, recipes.load)
     (job.folder / CONFIGURATION).unlink()
-    assert begin(TINY, job.folder, recipes.load)[0].hidden == job.hidden
+    assert prepare_folder(TINY, job.folder, recipes.load)[0].hidden == job.hidden
 
 
 def test_subsets_that_repeat_are_refused_before_they_are_trained(tmp_path: Path) -> None:
@@ -151,14 +151,14 @@ def test_subsets_that_repeat_are_refused_before_they_are_trained(tmp_path: Path)
     with pytest.raises(
         ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d that repeat"
     ):
-        begin(replace(TINY, public=40, ranking=60), tmp_path / "few", lambda _: few, HIDDEN_SEED)
+        prepare_folder(replace(TINY, public=40, ranking=60), tmp_path / "few", lambda _: few, HIDDEN_SEED)
     none = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1.0})
-    with pytest.raises(ConfigurationError, match=r"some of 1200 examples in and some out, got 1\.0"):
-        begin(TINY, tmp_path / "none", lambda _: none, HIDDEN_SEED)
+    with pytest.raises(ConfigurationError, match=r"ALPHA = 1\.0, each subset would hold all or none of the 1200"):
+        prepare_folder(TINY, tmp_path / "none", lambda _: none, HIDDEN_SEED)
 
 
 def test_a_lost_hidden_seed_is_missed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="Put it back"):
+    with pytest.raises(ConfigurationError, match="Restore it"):
         HiddenSeed.read(tmp_path / HIDDEN)
 
 

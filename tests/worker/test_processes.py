@@ -38,19 +38,19 @@ def test_an_error_arrives_with_its_traceback() -> None:
 
 
 def test_a_killed_process_is_noticed() -> None:
-    with pytest.raises(processes.ProcessError, match=r"exit code -9.*finished shards are kept"):
+    with pytest.raises(processes.ProcessError, match=r"exit code -9.*Finished shards are kept"):
         list(processes.run(prepare, [1, 13], 2))
 
 
 def test_a_process_that_is_lost_between_two_tasks_is_noticed() -> None:
-    ours, theirs = Pipe()
-    theirs.send(("idle", None))
-    theirs.close()
+    parent_end, child_end = Pipe()
+    child_end.send(("idle", None))
+    child_end.close()
     lost = get_context("spawn").Process(target=sys.exit, args=(3,))
     lost.start()
     lost.join()
-    with pytest.raises(processes.ProcessError, match=r"exit code 3.*finished shards are kept"):
-        list(processes._answers(ours, {ours: lost}, iter([1])))
+    with pytest.raises(processes.ProcessError, match=r"exit code 3.*Finished shards are kept"):
+        list(processes._receive(parent_end, {parent_end: lost}, iter([1])))
 
 
 def test_nothing_to_do_starts_nothing() -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from worker.processes import ProcessError
-from worker.progress import Log, Tally, show
+from worker.progress import Log, Tally, show_progress
 from worker.training import Finished, Progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def lines(log: Log) -> list[dict[str, object]]:
 def told(tmp_path: Path, *, terminal: bool) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=200, color_system=None)
-    show(REPORTS, Tally(20, 8, 7.2, 12), console, Log.beside(tmp_path / "shards"))
+    show_progress(REPORTS, Tally(20, 8, 7.2, 12), console, Log.in_folder(tmp_path / "shards"))
     return screen.getvalue()
 
 
@@ -59,7 +59,7 @@ def test_a_batch_job_prints_a_line_for_each_shard(tmp_path: Path) -> None:
 def test_the_log_has_a_line_for_each_shard_and_survives_a_restart(tmp_path: Path) -> None:
     told(tmp_path, terminal=False)
     told(tmp_path, terminal=True)
-    log = Log.beside(tmp_path / "shards")
+    log = Log.in_folder(tmp_path / "shards")
     assert [line["event"] for line in lines(log)] == ["begun", "shard", "shard", "ended"] * 2
     shard = lines(log)[1]
     assert (shard["start"], shard["stop"], shard["accuracy"], shard["seconds"]) == (8, 16, 0.925, 1.5)
@@ -73,9 +73,9 @@ def test_a_training_that_failed_is_logged_as_such(tmp_path: Path) -> None:
         yield Progress(4, 3.6)
         raise ProcessError
 
-    log = Log.beside(tmp_path)
+    log = Log.in_folder(tmp_path)
     with pytest.raises(ProcessError):
-        show(fail(), Tally(20, 8, 7.2, 12), Console(file=io.StringIO()), log)
+        show_progress(fail(), Tally(20, 8, 7.2, 12), Console(file=io.StringIO()), log)
     assert [line["event"] for line in lines(log)] == ["begun", "failed"]
     assert lines(log)[1] | {"time": ""} == {
         "time": "",

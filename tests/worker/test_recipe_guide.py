@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from ldsboard.bundle import Bundle
-from tests.worker.tiny import ROOT, run_here
+from tests.worker.tiny import ROOT, run_in_this_process
 from worker import recipes
 from worker.__main__ import main
 from worker.gathering import gather
 from worker.plan import ConfigurationError, Plan
 from worker.remaking import remake
-from worker.training import begin
+from worker.training import prepare_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (commands,) = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("worker.processes.run", run_here)
+        patch.setattr("worker.processes.run", run_in_this_process)
         # The ceiling of so few subsets is .88 to .96, as the seed has it.
         patch.setenv("LDSBOARD_HIDDEN_SEED", "1234" * 8)
         for command in commands.splitlines():
@@ -83,7 +83,7 @@ def test_its_kit_is_read_as_the_kit_says(written: Path) -> None:
 
 def test_it_can_be_made_again_by_the_path_of_its_recipe(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(written)  # where the recipe looks for its data
-    again = remake(written / "flowers", recipes.load, own="flowers_net.py")
+    again = remake(written / "flowers", recipes.load, recipe_path="flowers_net.py")
     assert (again.plan.recipe, again.plan.public, again.differences) == ("flowers_net.py", 10, [])
     with pytest.raises(ConfigurationError, match=r"or a path .*, got 'flowers-net'"):
         remake(written / "flowers", recipes.load)
@@ -104,7 +104,7 @@ def test_without_a_licence_the_benchmark_holds_no_images(
     monkeypatch.chdir(tmp_path)  # where the recipe looks for its data
     recipe = str(written / "flowers_net.py")
     plan = Plan(recipe, split="open", public=4, ranking=4, group=1, engine="sequential")
-    job, _ = begin(plan, tmp_path / "flowers", recipes.load)
+    job, _ = prepare_folder(plan, tmp_path / "flowers", recipes.load)
     list(job.prepare()(range(16)))
     gather(tmp_path / "flowers", recipes.load)
     public = tmp_path / "flowers" / "public"
@@ -115,9 +115,13 @@ def test_without_a_licence_the_benchmark_holds_no_images(
 @pytest.mark.parametrize(
     ("line", "instead", "message"),
     [
-        ('ENGINE, GROUP = "sequential", 1', "", "expected a recipe with ENGINE, GROUP in .*flowers_net.py"),
-        ("    momentum: float = 0.9  # of Adam", "", r"expected a recipe with SETTINGS\.momentum in"),
-        ('NAME = "flowers-net"', 'NAME = "Flowers, net"', "NAME of small letters, .*, got 'Flowers, net'"),
+        ('ENGINE, GROUP = "sequential", 1', "", "The recipe .*flowers_net.py lacks ENGINE, GROUP"),
+        ("    momentum: float = 0.9  # of Adam", "", r"lacks SETTINGS\.momentum"),
+        (
+            'NAME = "flowers-net"',
+            'NAME = "Flowers, net"',
+            "NAME in .* must have lower-case letters, .*, got 'Flowers, net'",
+        ),
     ],
 )
 def test_a_recipe_that_lacks_something_is_refused_before_it_trains(
@@ -131,5 +135,5 @@ def test_a_recipe_that_lacks_something_is_refused_before_it_trains(
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"expected a recipe at /.*/flowers_net.py, got no such file"):
+    with pytest.raises(ConfigurationError, match=r"The recipe file /.*/flowers_net.py does not exist"):
         recipes.load(str(tmp_path / "flowers_net.py"))

@@ -166,7 +166,7 @@ def test_kit_gives_the_margins_of_the_reference_models(small: Trainer, tmp_path:
     write_kit(kit, small)
     np.save(tmp_path / "target_labels.npy", small.data.target.labels)
     text = (kit / "README.md").read_text()
-    assert "The images are not, for want of a\nlicence. Take them from their source (a test)" in text
+    assert "The images are not included, because\nno licence allows it. Take them from their source (a test)" in text
     assert "3 for how they are altered at each visit" in text
     assert "images = ...  # uint8 (20, 32, 32, 3)" in text
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tests.worker.tiny import HIDDEN_SEED, in_a_process
+from tests.worker.tiny import HIDDEN_SEED, run_in_subprocess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +21,14 @@ OTHER = "default" if torch.backends.cpu.get_cpu_capability() != "DEFAULT" else "
 
 def expect_refused(run: CompletedProcess[str], named: str) -> None:
     assert run.returncode == 2
-    assert "was begun with another configuration (" in run.stderr
+    assert "was started with another configuration (" in run.stderr
     assert named in run.stderr
 
 
 def test_another_instruction_set_is_refused_and_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(path.name for path in (trained / "shards").iterdir())
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", OTHER)  # which torch reads when it is imported
-    run = in_a_process("train", "digits-mlp", "--out", trained, *OPTIONS)
+    run = run_in_subprocess("train", "digits-mlp", "--out", trained, *OPTIONS)
     expect_refused(run, f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' there, ")
     assert f"{OTHER.upper()}' now" in run.stderr
     assert sorted(path.name for path in (trained / "shards").iterdir()) == before

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from worker.shards import Shard, ShardError, as_ranges, cut, missing, read_all
+from worker.shards import Shard, ShardError, format_ranges, missing_models, read_shards, split_into_shards
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def shard(start: int, stop: int) -> Shard:
 
 def test_a_shard_is_read_as_it_was_written(tmp_path: Path) -> None:
     shard(4, 8).write(tmp_path, "abc")
-    (found,) = read_all(tmp_path, "abc")
+    (found,) = read_shards(tmp_path, "abc")
     assert (found.start, found.stop, found.seconds) == (4, 8, 1.5)
     np.testing.assert_array_equal(found.models, shard(4, 8).models)
     assert found.margins.dtype == np.float32
@@ -32,7 +32,7 @@ def test_a_shard_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_shard_of_another_configuration_is_refused(tmp_path: Path) -> None:
     shard(0, 4).write(tmp_path, "abc")
     with pytest.raises(ShardError, match="another configuration: expected def, got abc"):
-        read_all(tmp_path, "def")
+        read_shards(tmp_path, "def")
 
 
 def test_a_damaged_shard_is_refused(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_damaged_shard_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "models-000000-000004.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ShardError, match=r"is damaged .*Delete it"):
-        read_all(tmp_path, "abc")
+        read_shards(tmp_path, "abc")
 
 
 def foreign(**members: object) -> bytes:
@@ -53,29 +53,29 @@ def foreign(**members: object) -> bytes:
 def test_what_is_no_shard_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "models-000000-000004.npz").write_bytes(content)
     with pytest.raises(ShardError, match=r"models-000000-000004.npz is damaged .*Delete it"):
-        read_all(tmp_path, "abc")
+        read_shards(tmp_path, "abc")
 
 
 def test_an_array_in_place_of_a_shard_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "models-000000-000004.npz").open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(ShardError, match="is damaged"):
-        read_all(tmp_path, "abc")
+        read_shards(tmp_path, "abc")
 
 
 def test_a_shard_that_was_being_written_is_not_there(tmp_path: Path) -> None:
     (tmp_path / ".models-000000-000004.npz.123").write_bytes(b"half")
-    assert read_all(tmp_path, "abc") == []
+    assert read_shards(tmp_path, "abc") == []
 
 
 def test_groups_are_never_cut() -> None:
-    assert cut(25, 10, 5) == [range(10), range(10, 20), range(20, 25)]
+    assert split_into_shards(25, 10, 5) == [range(10), range(10, 20), range(20, 25)]
     for size in (0, 7, -5):
         with pytest.raises(ShardError, match=f"multiple of 5, .*got {size}"):
-            cut(25, size, 5)
+            split_into_shards(25, size, 5)
 
 
 def test_missing_models_are_named_as_ranges() -> None:
-    absent = missing([shard(0, 4), shard(8, 12), shard(8, 10)], 16)
-    assert as_ranges(absent) == "4-7, 12-15"
-    assert as_ranges(set()) == ""
+    absent = missing_models([shard(0, 4), shard(8, 12), shard(8, 10)], 16)
+    assert format_ranges(absent) == "4-7, 12-15"
+    assert format_ranges(set()) == ""

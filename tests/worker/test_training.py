@@ -18,7 +18,7 @@ from worker import recipes
 from worker.gathering import gather
 from worker.plan import ConfigurationError
 from worker.shards import Shard, ShardError
-from worker.training import Job, begin
+from worker.training import Job, prepare_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_killed_and_continued_gives_the_same_bytes_as_uninterrupted(
 
     # Uninterrupted, all in one shard.
     other = tmp_path / "uninterrupted"
-    job, configuration = begin(LARGER, other, recipes.load, HIDDEN_SEED)
+    job, configuration = prepare_folder(LARGER, other, recipes.load, HIDDEN_SEED)
     trainer = job.trainer()
     *_, shard = trainer.train_shard(range(80))
     assert isinstance(shard, Shard)

@@ -26,12 +26,12 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "worker", *map(str, arguments)]
 
 
-def in_a_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_in_subprocess(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end as a process of its own, which takes two seconds to start."""
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def run_here(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int) -> Generator[R]:
+def run_in_this_process(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int) -> Generator[R]:
     """Do in this process what `worker.processes.run` has others do."""
     work = prepare()
     for task in tasks:
@@ -40,4 +40,4 @@ def run_here(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[
 
 def import_file(path: Path) -> Any:
     """Run a file by its path, as the user of a kit does."""
-    return recipes.run(path, f"imported_{path.stem}")
+    return recipes.load_module(path, f"imported_{path.stem}")

@@ -1,5 +1,6 @@
-"""Baselines: attribution methods that use the public half of a benchmark and nothing else.
+"""Baselines: attribution methods that use only the public part of a benchmark.
 
-Each is a function from `Material` and one setting, frozen in its file, to scores: float32 (n, N), positive where the presence
-of a training example raises the margin of a target. `registry` lists them; docs/baselines.md tells how settings were chosen.
+Each baseline is a function from `Material` and one setting to scores: float32 (n, N), positive if the presence of a training
+example raises the margin of a target. `registry` lists the baselines with their frozen settings; docs/baselines.md describes
+how the settings were chosen.
 """

@@ -1,4 +1,4 @@
-"""Random scores: where a method that knows nothing stands."""
+"""Random scores: the reference for a method without information."""
 
 from __future__ import annotations
 

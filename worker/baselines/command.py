@@ -1,4 +1,4 @@
-"""``python -m worker baseline``: from a benchmark's public half to a score file."""
+"""``python -m worker baseline``: compute a score file from the public part of a benchmark."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ console = Console(stderr=True, highlight=False)
 def baseline(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(BASELINES)}.", show_default=False)],
     *,
-    benchmark: Annotated[str, typer.Option(help="A pulled benchmark's name, or a folder.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The score file to write.")] = Path("scores.npy"),
-    tuning: Annotated[bool, typer.Option("--tune", help="Only score every setting on the public subsets.")] = False,
+    benchmark: Annotated[
+        str, typer.Option(help="Name of a pulled benchmark, or folder of a benchmark.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Score file to write.")] = Path("scores.npy"),
+    tuning: Annotated[
+        bool, typer.Option("--tune", help="Do not write scores; score every setting on the public subsets.")
+    ] = False,
 ) -> None:
-    """Compute the scores of a baseline from the kit and the public subsets, and print what it cost as one line of JSON."""
+    """Compute the scores of a baseline from the kit and the public subsets, and print its cost as one line of JSON."""
     if name not in BASELINES:
         raise typer.BadParameter(f"expected one of {', '.join(BASELINES)}, got {name!r}", param_hint="NAME")
-    if not out.parent.is_dir():  # said now, not after an hour of attributing
-        raise typer.BadParameter(f"expected a folder at {out.parent}, got none", param_hint="--out")
+    if not out.parent.is_dir():  # check before an hour of computation
+        raise typer.BadParameter(f"The folder {out.parent} does not exist.", param_hint="--out")
     device.use_one_thread()
     folder = Path(benchmark)
     material = Material.open(folder if (folder / "public").is_dir() else pulled(benchmark))
@@ -42,10 +46,10 @@ def baseline(
     with console.status(f"{name}: attributing {len(material.target.labels)} targets"):
         scores_nN = BASELINES[name].score(material, BASELINES[name].frozen)
     seconds = round(time.monotonic() - start, 3)
-    with out.open("wb") as file:  # by name, numpy would append .npy
+    with out.open("wb") as file:  # given a name, numpy would append .npy
         np.save(file, scores_nN)
-    cost = {"seconds": seconds, "device": device.name(), "models": BASELINES[name].models(material)}
-    print(json.dumps(cost))  # noqa: T201 -- for the program that submits the file
+    cost = {"seconds": seconds, "device": device.processor_name(), "models": BASELINES[name].models(material)}
+    print(json.dumps(cost))  # noqa: T201 -- read by the program that submits the file
 
 
 def _print_trials(name: str, material: Material) -> None:

@@ -25,23 +25,25 @@ DAMPING = 0.5
 
 
 class Eigenbasis(NamedTuple):
-    """The curvature of one layer: ``(outputs_oo x inputs_ii) diag(values_oi) (outputs_oo x inputs_ii)'``."""
+    """Curvature of one layer: ``(outputs_oo x inputs_ii) diag(values_oi) (outputs_oo x inputs_ii)'``, x: Kronecker product."""
 
     outputs_oo: torch.Tensor
     inputs_ii: torch.Tensor
     values_oi: torch.Tensor
 
     def coordinates(self, gradients: Outer) -> Outer:
-        """Return each example's gradient in this basis: still an outer product, of slope and input."""
+        """Return the coordinates of each example's gradient in this basis, again as outer products of slopes and inputs."""
         return Outer(gradients.slopes_no @ self.outputs_oo, gradients.inputs_ni @ self.inputs_ii)
 
     def products(self, train: Outer, target: Outer, damping: float) -> torch.Tensor:
         """Return ``train' (curvature + damping I)^-1 target`` for n examples and N targets, (n, N)."""
-        mine, theirs = self.coordinates(train), self.coordinates(target)
-        products_nN = torch.zeros(len(mine.slopes_no), len(theirs.slopes_no), dtype=mine.slopes_no.dtype)
-        # One output after the other: all at once would hold (n, o x i) numbers.
-        for slope_n, target_slope_N, values_i in zip(mine.slopes_no.T, theirs.slopes_no.T, self.values_oi, strict=True):
-            along_inputs_nN = (mine.inputs_ni / (values_i + damping)) @ theirs.inputs_ni.T
+        train, target = self.coordinates(train), self.coordinates(target)
+        products_nN = torch.zeros(len(train.slopes_no), len(target.slopes_no), dtype=train.slopes_no.dtype)
+        # Loop over outputs, since all outputs at once would need n x o x i numbers.
+        for slope_n, target_slope_N, values_i in zip(
+            train.slopes_no.T, target.slopes_no.T, self.values_oi, strict=True
+        ):
+            along_inputs_nN = (train.inputs_ni / (values_i + damping)) @ target.inputs_ni.T
             products_nN += slope_n[:, None] * target_slope_N * along_inputs_nN
         return products_nN
 
@@ -51,20 +53,20 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     Influence functions with the Gauss-Newton matrix G of the mean loss approximated by EK-FAC (George et al. 2018, "Fast
     Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis"; Grosse et al. 2023, "Studying Large Language Model
-    Generalization with Influence Functions", section 2.2): layers apart, eigenvectors from the Kronecker factors, and along
-    each of them the true second moment of the gradients.
+    Generalization with Influence Functions", section 2.2): a separate block for each layer, eigenvectors from the Kronecker
+    factors, and as eigenvalues the exact second moments of the gradients along them.
 
     Parameters
     ----------
     material
-        What the benchmark makes public.
+        Public part of the benchmark.
     damping
-        As a multiple of the mean eigenvalue of G, over all layers, so that one number serves models and data of any scale.
+        Multiple of the mean eigenvalue of G over all layers, so that one number suits models and data of any scale.
 
     Raises
     ------
     BundleError
-        A parameter belongs to another layer than a linear one with a bias, or an example passes a layer more than once.
+        The model has parameters outside linear layers with biases, or uses a layer more than once for an example.
 
     Notes
     -----
@@ -72,7 +74,7 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     """
     scores_nN = torch.zeros(len(material.train.labels), len(material.target.labels))
     for model in material.models:
-        train, target = _run(model, material.train), _run(model, material.target)
+        train, target = _run_forward(model, material.train), _run_forward(model, material.target)
         slopes = train.backward(loss(train.logits_nC, material.train.labels))
         target_slopes = target.backward(material.recipe.output(target.logits_nC, material.target.labels))
         bases = eigenbases(train)
@@ -85,21 +87,21 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     return scores
 
 
-def _run(model: nn.Module, examples: Examples) -> Pass:
-    """Run a model forward, or say that it is not one of linear layers."""
-    forward = layers.run(model, examples)
+def _run_forward(model: nn.Module, examples: Examples) -> Pass:
+    """Run a model forward; raise BundleError if it has parameters outside linear layers."""
+    forward = layers.run_forward(model, examples)
     if forward is None:
         raise BundleError(
-            "expected a model of linear layers with biases, got other parameters, or a layer that is used twice. "
-            "EK-FAC is written for multilayer perceptrons; use trak instead."
+            "EK-FAC supports only models of linear layers with biases, each used once for an example. This model has other "
+            "parameters or uses a layer twice; use trak instead."
         )
     return forward
 
 
 def eigenbases(train: Pass) -> list[Eigenbasis]:
-    """Return the curvature of every layer, for labels as the model itself would draw them.
+    """Return the curvature of every layer, for labels with the model's own probabilities.
 
-    The expectation over labels is taken over all C classes instead of by sampling: exact, and the same every time.
+    The expectation over labels sums over all C classes instead of sampling, so it is exact and deterministic.
     """
     log_p_nC = train.logits_nC.log_softmax(dim=1)
     p_nC = log_p_nC.detach().exp()

@@ -1,4 +1,4 @@
-"""Linear datamodels: margins regressed on which examples were trained on.
+"""Linear datamodels: regression of margins on masks.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -20,8 +20,8 @@ RIDGE = 30.0
 def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32]:
     """Score by ridge regression of each target's mean margin on the public masks; float32 (n, N).
 
-    Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", with a squared penalty in place of the absolute
-    one: all targets at once, in closed form. Costs one inverse of size M; the trained models are the price.
+    Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", but with a squared penalty instead of an
+    absolute one, which has a closed form for all targets. It solves one system of size M; the main cost is training the models.
     """
     return ridge(material.masks_Mn, material.margins_MRN.mean(axis=1, dtype=np.float64), strength)
 
@@ -29,7 +29,8 @@ def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32
 def ridge(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], strength: float) -> NDArray[np.float32]:
     """Return the coefficients (n, N) that minimise squared error + strength x squared coefficients, with an intercept.
 
-    ``X' (X X' + strength I)^-1 Y`` with X and Y centred: the same as the normal equations, and M is smaller than n.
+    The coefficients are ``X' (X X' + strength I)^-1 Y`` with X and Y centred. This equals the solution of the normal equations
+    but needs a system of size M instead of n, and M is smaller.
     """
     X_Mn = masks_Mn - masks_Mn.mean(axis=0)
     Y_MN = margins_MN - margins_MN.mean(axis=0)

@@ -1,6 +1,7 @@
-"""Gradients of one example at a time, in the least that their inner products need.
+"""Gradients of single examples, in compact forms that suffice for inner products.
 
-Legend: n and m examples, d inputs, C classes, P parameters, p numbers in their place; of a linear layer: o outputs, i inputs.
+Legend: n and m examples, d inputs, C classes, P parameters, p numbers (P, or the sketch size); of a linear layer: o outputs,
+i inputs.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
 
     Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-SKETCH = 2**14
-"""Numbers that stand for a gradient of more parameters than that."""
+SKETCH_SIZE = 2**14
+"""Size of the count sketches that replace gradients of more parameters."""
 
-AT_ONCE = 2**26
-"""Numbers in the gradients that are differentiated at once; memory stays at a few times that, beside the result."""
+CHUNK_NUMBERS = 2**26
+"""Numbers in the gradients of one chunk of examples. Memory is a few times this, in addition to the result."""
 
 
 class Outer(NamedTuple):
-    """Gradients of n examples by the parameters of one layer: ``slopes (n, o)`` times ``inputs (n, i)``, outer by example."""
+    """Gradients of n examples by the parameters of one layer: for each example the outer product of slopes and inputs."""
 
     slopes_no: torch.Tensor
     inputs_ni: torch.Tensor
@@ -39,19 +40,19 @@ class Outer(NamedTuple):
 
 @dataclass(frozen=True)
 class Gradients:
-    """Gradients of n examples by all parameters, as outer products: one for each layer, whose parameters are apart."""
+    """Gradients of n examples by all parameters, as one outer product for each layer."""
 
     layers: list[Outer]
 
     def products(self, other: Gradients) -> torch.Tensor:
-        """Return the inner products with the gradients of m others, (n, m).
+        """Return the inner products with the gradients of m other examples, (n, m).
 
-        The inner product of two outer products is the product of two inner ones, so a model's is a sum over layers.
+        The inner product of two outer products is the product of two inner products. The result is their sum over layers.
         """
         return sum(
             (
-                (mine.slopes_no @ theirs.slopes_no.T) * (mine.inputs_ni @ theirs.inputs_ni.T)
-                for mine, theirs in zip(self.layers, other.layers, strict=True)
+                (a.slopes_no @ b.slopes_no.T) * (a.inputs_ni @ b.inputs_ni.T)
+                for a, b in zip(self.layers, other.layers, strict=True)
             ),
             start=torch.zeros(()),
         )
@@ -63,20 +64,21 @@ def loss(logits_nC: torch.Tensor, labels_n: torch.Tensor) -> torch.Tensor:
 
 
 def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradients:
-    """Return the gradient of a function of logits and labels by all parameters, for each example alone.
+    """Return the gradient of a function of logits and labels by all parameters, for each example.
 
-    Layer by layer where `layers.run` can tell; by `per_example` for every other model, as outer products with a single 1.
+    For models that `layers.run_forward` supports, the gradients are outer products of each layer. For other models they come from
+    `per_example`, stored as outer products with the number 1.
 
     Parameters
     ----------
     model
-        Any module without state that changes or couples examples; batch normalisation in evaluation is such a one.
+        Any module without state that changes and without coupling of examples, such as batch normalisation in evaluation.
     function
-        From logits (n, C) and labels (n,) to values (n,), such as `loss` or a recipe's ``output``.
+        Maps logits (n, C) and labels (n,) to values (n,), such as `loss` or a recipe's ``output``.
     examples
         Inputs (n, d) and labels (n,).
     """
-    forward = layers.run(model, examples)
+    forward = layers.run_forward(model, examples)
     if forward is None:
         gradients_np = per_example(model, function, examples)
         return Gradients([Outer(gradients_np, torch.ones(len(gradients_np), 1, dtype=gradients_np.dtype))])
@@ -85,29 +87,29 @@ def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradi
 
 
 def per_example(model: nn.Module, function: Function, examples: Examples) -> torch.Tensor:
-    """Return the gradients as rows: (n, P), or where P is more than `SKETCH`, count sketches of them, (n, SKETCH).
+    """Return the gradients as rows, (n, P), or for P > `SKETCH_SIZE` their count sketches, (n, SKETCH_SIZE).
 
     A count sketch (Charikar et al. 2002; Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning") adds every
-    number, with a random sign, to one of SKETCH sums chosen at random. The inner product of two sketches is that of the gradients
-    on average, with a standard deviation of at most ``sqrt(2 / SKETCH)``, 1.1 %, of the product of their lengths: as near as the
-    dense projection of the same size that TRAK draws, for n x P additions in place of n x P x SKETCH products. Signs and sums are
-    drawn from a fixed seed, the same for every model and every set of examples.
+    number, with a random sign, to one of S = SKETCH_SIZE sums chosen at random. The inner product of two sketches is an unbiased
+    estimate of the inner product of the gradients, with a standard deviation of at most ``sqrt(2 / S)``, 1.1 %, of the product of
+    their lengths. TRAK's dense projection of the same size is as accurate, but costs n x P x S products instead of n x P
+    additions. Signs and sums are drawn from a fixed seed, so they are the same for every model and every set of examples.
     """
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     P = sum(parameter.numel() for parameter in parameters.values())
-    count = max(1, AT_ONCE // P)
+    count = max(1, CHUNK_NUMBERS // P)
 
     def value(parameters: dict[str, torch.Tensor], input_d: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         return function(functional_call(model, parameters, (input_d[None],)), label[None])[0]
 
     differentiate = vmap(grad(value), in_dims=(None, 0, 0))
     generator = torch.Generator().manual_seed(0)
-    sum_P, positive_P = torch.randint(SKETCH, (P,), generator=generator), torch.rand(P, generator=generator) < 0.5  # noqa: PLR2004
+    sum_P, positive_P = torch.randint(SKETCH_SIZE, (P,), generator=generator), torch.rand(P, generator=generator) < 0.5  # noqa: PLR2004
     rows = []
     for inputs, labels in zip(torch.split(examples.inputs, count), torch.split(examples.labels, count), strict=True):
         gradients_nP = torch.cat([g.flatten(1) for g in differentiate(parameters, inputs, labels).values()], dim=1)
-        if P > SKETCH:
+        if P > SKETCH_SIZE:
             signed_nP = torch.where(positive_P, gradients_nP, -gradients_nP)
-            gradients_nP = signed_nP.new_zeros(len(signed_nP), SKETCH).index_add_(1, sum_P, signed_nP)
+            gradients_nP = signed_nP.new_zeros(len(signed_nP), SKETCH_SIZE).index_add_(1, sum_P, signed_nP)
         rows.append(gradients_nP)
     return torch.cat(rows)

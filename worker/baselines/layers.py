@@ -1,7 +1,7 @@
-"""A forward pass through a model of linear layers, with what goes into and comes out of each of them.
+"""A forward pass through a model of linear layers that keeps the inputs and outputs of each layer.
 
-There the gradient of one example by the parameters of a layer is an outer product: of the gradient by the layer's outputs, the
-*slopes*, and the layer's inputs. Nothing that has as many numbers as there are parameters need be written out.
+In such a model, the gradient of one example by the parameters of a layer is the outer product of the gradient by the layer's
+outputs (the *slopes*) and the layer's inputs. So no array needs as many numbers as the model has parameters.
 
 Legend: n examples, C classes; of one linear layer: o outputs, i inputs and a constant 1 for the bias.
 """
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class Pass(NamedTuple):
-    """A forward pass over n examples: logits (n, C), and of every linear layer its inputs (n, i) and its outputs (n, o)."""
+    """A forward pass over n examples: logits (n, C), and for each linear layer its inputs (n, i) and outputs (n, o)."""
 
     logits_nC: torch.Tensor
     inputs: list[torch.Tensor]
     outputs: list[torch.Tensor]
 
     def backward(self, values_n: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the gradient of every example's value by the outputs (n, o) of every layer."""
+        """Return, for each layer, the gradient (n, o) of each example's value by the outputs."""
         return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
 
 
-def run(model: nn.Module, examples: Examples) -> Pass | None:
-    """Run a model forward, keeping what goes into and comes out of its linear layers.
+def run_forward(model: nn.Module, examples: Examples) -> Pass | None:
+    """Run a model forward, keeping the inputs and outputs of its linear layers.
 
-    Returns None for a model with other parameters than those of linear layers with biases, or with a layer that sees an example
-    more than once: there the outer products are not all of the gradient.
+    Return None if the model has parameters outside linear layers with biases, or uses a layer more than once for an example:
+    then the outer products are not the whole gradient.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
     covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)

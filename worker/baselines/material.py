@@ -1,4 +1,4 @@
-"""What a baseline may see: the public arrays of a benchmark and its kit. Nothing here opens the hidden half.
+"""The data of a baseline: the public arrays and the kit of a benchmark. This module never opens the hidden part.
 
 Legend: M subsets, R runs, n training examples, N targets, d inputs.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Training examples or targets: the model's inputs, float32 (n, d), and labels, int64 (n,)."""
+    """Training examples or targets: inputs of the model, float32 (n, d), and labels, int64 (n,)."""
 
     inputs: torch.Tensor
     labels: torch.Tensor
@@ -35,18 +35,18 @@ class Examples:
 
 @dataclass(frozen=True)
 class Material:
-    """The public subsets and the kit of a benchmark, loaded.
+    """Public subsets and kit of a benchmark.
 
     Attributes
     ----------
     recipe
-        The kit's own ``recipe.py``.
+        The kit's ``recipe.py``.
     models
         The reference models, each trained on all n examples.
     train, target
-        Inputs and labels.
+        Inputs and labels of training examples and targets.
     masks_Mn, margins_MRN
-        Public subsets, bool (M, n), and their margins, float32 (M, R, N); never rows that rank, on an open benchmark either.
+        Public subsets, bool (M, n), and their margins, float32 (M, R, N). Ranking subsets of open benchmarks are excluded.
     """
 
     recipe: Recipe
@@ -58,23 +58,23 @@ class Material:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Load the material in ``folder/public``, after its hashes are verified. This runs the kit's ``recipe.py``.
+        """Verify the hashes in ``folder/public`` and load it. This runs the kit's ``recipe.py``.
 
-        Where a benchmark ships no images, they are the user's own, loaded as the trainer loads them: by the recipe's ``DATASET``.
+        If the benchmark ships no images, they come from the user's copy of the data set, like in training.
 
         Raises
         ------
         BundleError
-            The folder is incomplete or altered, or its kit holds no reference models.
+            The folder is incomplete or changed, or its kit has no reference models.
         DataError
-            It ships no images, and they are nowhere to be had, or are others than those it was made with.
+            The benchmark ships no images, and the data set is unavailable or differs from the benchmark's.
         """
         bundle = Bundle.open(folder)
         kit = folder / "public" / "kit"
         files = sorted(kit.glob("reference-*.safetensors"))
         if not files:
-            raise BundleError(f"expected reference models in {kit}, got none. Use a benchmark that has a kit.")
-        recipe = cast("Recipe", recipes.run(kit / "recipe.py", "ldsboard_kit_recipe"))
+            raise BundleError(f"There are no reference models in {kit}. Use a benchmark that has a kit.")
+        recipe = cast("Recipe", recipes.load_module(kit / "recipe.py", "ldsboard_kit_recipe"))
         images = _images(bundle, recipe)
 
         def examples(part: str) -> Examples:
@@ -93,11 +93,11 @@ class Material:
 
 
 def _images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:
-    """Return the images of training examples and targets: the benchmark's, or the user's own with the hashes it states."""
+    """Return the images of training examples and targets from the benchmark, or from the data set after checking hashes."""
     if {"train_images.npy", "target_images.npy"} <= set(bundle.manifest.files):
         return {part: bundle.array(f"{part}_images") for part in ("train", "target")}
-    own = data.load(recipe.DATASET).verified(bundle.manifest.dataset["sha256"])
-    return {name: part.images for name, part in own.parts.items()}
+    dataset = data.load(recipe.DATASET).verified(bundle.manifest.dataset["sha256"])
+    return {name: part.images for name, part in dataset.parts.items()}
 
 
 def _read_model(recipe: Recipe, path: Path) -> nn.Module:

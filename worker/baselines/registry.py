@@ -1,6 +1,7 @@
-"""The list of baselines, and what each of them was tuned over.
+"""The list of baselines, with the settings that were tried in tuning.
 
-Settings are free of scale, so that one, frozen, serves every benchmark: docs/baselines.md has the trials.
+Settings do not depend on the scale of models or data, so one frozen setting serves every benchmark. docs/baselines.md has the
+results of the trials.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method, the number of trained models that it reads, the settings it was tuned over, and the one that is frozen."""
+    """A method, the number of trained models that it uses, the settings tried in tuning, and the frozen setting."""
 
     score: Callable[[Material, Any], NDArray[np.float32]]
     models: Callable[[Material], int]
@@ -29,28 +30,28 @@ class Baseline:
     frozen: Any
 
 
-def _none(_material: Material) -> int:
+def _no_models(_material: Material) -> int:
     return 0
 
 
-def _one(_material: Material) -> int:
+def _one_model(_material: Material) -> int:
     return 1
 
 
-def _references(material: Material) -> int:
+def _reference_models(material: Material) -> int:
     return len(material.models)
 
 
-def _public(material: Material) -> int:
+def _public_models(material: Material) -> int:
     M, R = material.margins_MRN.shape[:2]
     return int(M * R)
 
 
 BASELINES: dict[str, Baseline] = {
-    "random": Baseline(chance.random, _none, (chance.SEED,), chance.SEED),
-    "similarity": Baseline(similarity.similarity, _none, (None,), None),
-    "grad-dot": Baseline(tracin.grad_dot, _one, (tracin.MODEL,), tracin.MODEL),
-    "trak": Baseline(trak.trak, _references, (0.5, 1.0, 2.0, 3.0, 4.0, 6.0), trak.DAMPING),
-    "ek-fac": Baseline(curvature.ek_fac, _references, (0.1, 0.2, 0.5, 1.0, 2.0), curvature.DAMPING),
-    "datamodel": Baseline(datamodel.datamodel, _public, (3.0, 30.0, 300.0, 3000.0, 30000.0), datamodel.RIDGE),
+    "random": Baseline(chance.random, _no_models, (chance.SEED,), chance.SEED),
+    "similarity": Baseline(similarity.similarity, _no_models, (None,), None),
+    "grad-dot": Baseline(tracin.grad_dot, _one_model, (tracin.MODEL,), tracin.MODEL),
+    "trak": Baseline(trak.trak, _reference_models, (0.5, 1.0, 2.0, 3.0, 4.0, 6.0), trak.DAMPING),
+    "ek-fac": Baseline(curvature.ek_fac, _reference_models, (0.1, 0.2, 0.5, 1.0, 2.0), curvature.DAMPING),
+    "datamodel": Baseline(datamodel.datamodel, _public_models, (3.0, 30.0, 300.0, 3000.0, 30000.0), datamodel.RIDGE),
 }

@@ -1,4 +1,4 @@
-"""Similarity of inputs: no model at all."""
+"""Similarity of inputs, without any model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from worker.baselines.material import Material
 
 
-def similarity(material: Material, setting: None = None) -> NDArray[np.float32]:  # noqa: ARG001 -- has no setting
-    """Score by the cosine between inputs, positive for the same class and negative for another; float32 (n, N).
+def similarity(material: Material, setting: None = None) -> NDArray[np.float32]:  # noqa: ARG001 -- this method has no setting
+    """Score by the cosine of inputs, with positive sign for equal labels, negative for different ones; float32 (n, N).
 
-    What looks alike and is called the same helps; what looks alike and is called something else confuses.
+    A similar example with the same label raises the margin; a similar example with another label lowers it.
     """
     train, target = material.train, material.target
     cosine_nN = functional.normalize(train.inputs.flatten(1)) @ functional.normalize(target.inputs.flatten(1)).T

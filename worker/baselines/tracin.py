@@ -1,4 +1,4 @@
-"""Gradient dot product: what one step of training on an example would do to a target."""
+"""Gradient dot product: the effect of one training step on an example on the margin of a target."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MODEL = 0
 def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
     """Score by ``-grad loss(example) . grad margin(target)``, over all parameters; float32 (n, N).
 
-    A step of gradient descent moves the parameters along minus the gradient of the example's loss; the product is the first
-    order of what this does to the target's margin. TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing
-    Gradient Descent", section 3) with one checkpoint, the end of training, whose learning rate is a factor that changes no rank.
+    A step of gradient descent on an example moves the parameters along the negative gradient of its loss. The score is the
+    first-order change of the target's margin, up to the learning rate, which changes no rank. This is TracIn (Pruthi et al. 2020,
+    "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with one checkpoint, the end of training.
 
-    Costs one gradient of every example and target, and their inner products (exact or sketched: see `gradients`).
+    Costs one gradient for each example and target, and their inner products (exact or sketched: see `gradients`).
     """
     reference = material.models[model]
     train = gradients(reference, loss, material.train)

@@ -1,4 +1,4 @@
-"""TRAK: a linear model in the gradients of the margin.
+"""TRAK: a linear model on the gradients of the margin.
 
 Legend: n training examples, N targets, P parameters.
 """
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
 DAMPING = 2.0
 CHUNK = 256
-"""Examples in one forward pass: all at once would fill gigabytes in a convolutional network."""
+"""Examples in one forward pass: all examples at once would need gigabytes in a convolutional network."""
 
 
 def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     """Score by TRAK (Park et al. 2023, "TRAK: Attributing Model Behavior at Scale", equation 17); float32 (n, N).
 
-    With Phi (n, P) the gradients of the training examples' margins, phi (N, P) those of the targets and q = 1 - p the
-    probability that an example is taken for another class::
+    With Phi (n, P) the gradients of the training examples' margins, phi (N, P) those of the targets, and q = 1 - p the
+    probability that the model gives to other classes than the label::
 
         scores = mean over models of (Phi (Phi' Phi + damping I)^-1 phi') * (mean over models of q)
 
-    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible; here a damping does so, and nothing is
-    projected but gradients that are sketched (see `gradients`). ``(Phi Phi' + damping I)^-1 Phi phi'`` is the same and needs an
-    inverse of size n only.
+    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here damping makes it invertible, and
+    only large gradients are sketched (see `gradients`). The code computes the equal ``(Phi Phi' + damping I)^-1 Phi phi'``, which
+    needs a system of size n only.
 
     Parameters
     ----------
     material
-        What the benchmark makes public.
+        Public part of the benchmark.
     damping
-        As a multiple of the mean squared length of the rows of Phi, so that one number serves models and data of any scale.
+        Multiple of the mean squared length of the rows of Phi, so that one number suits models and data of any scale.
 
     Notes
     -----
-    Costs, for each model, one gradient of every example and target, their n (n + N) inner products, and n^3 / 3.
+    Costs, for each model, one gradient for each example and target, n (n + N) inner products, and n^3 / 3 operations.
     """
     output, train = material.recipe.output, material.train
     n, N = len(train.labels), len(material.target.labels)
-    similarity_nN, doubt_n = torch.zeros(n, N), torch.zeros(n)
+    similarity_nN, error_probability_n = torch.zeros(n, N), torch.zeros(n)
     for model in material.models:
         examples, targets = gradients(model, output, train), gradients(model, output, material.target)
         kernel_nn = examples.products(examples)
@@ -55,6 +55,6 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
         similarity_nN += torch.cholesky_solve(examples.products(targets), torch.linalg.cholesky(kernel_nn))
         with torch.no_grad():
             logits_nC = torch.cat([model(inputs) for inputs in torch.split(train.inputs, CHUNK)])
-        doubt_n += torch.sigmoid(-output(logits_nC, train.labels))
-    scores: NDArray[np.float32] = (similarity_nN * doubt_n[:, None] / len(material.models) ** 2).numpy()
+        error_probability_n += torch.sigmoid(-output(logits_nC, train.labels))
+    scores: NDArray[np.float32] = (similarity_nN * error_probability_n[:, None] / len(material.models) ** 2).numpy()
     return scores

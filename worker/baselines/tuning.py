@@ -1,4 +1,4 @@
-"""How settings are chosen: every setting of a method, scored on public subsets that it was not fitted to.
+"""Tune a baseline: score each of its settings on public subsets that it was not fitted to.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 FOLDS = 5
 NORMAL_95 = 1.96
 FITTED = "datamodel"
-"""The method that reads the public margins: scored on them it would only show how well it remembers."""
+"""The method that is fitted to the public margins, so it needs cross-validation."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting and its LDS on public subsets, with a 95 % interval; from folds, the mean over folds with the normal one."""
+    """A setting and its LDS on public subsets, with a 95 % interval; for folds, the mean LDS with a normal interval."""
 
     setting: Any
     lds: float
@@ -37,7 +37,7 @@ class Trial:
 
 
 def tune(name: str, material: Material) -> Iterator[Trial]:
-    """Try every setting of a baseline on the public subsets; one fitted to them by 5-fold cross-validation."""
+    """Score every setting of a baseline on the public subsets, with 5-fold cross-validation for `FITTED`."""
     for setting in BASELINES[name].settings:
         if name == FITTED:
             folds = [_fold(name, material, setting, fold) for fold in range(FOLDS)]
@@ -53,8 +53,8 @@ def tune(name: str, material: Material) -> Iterator[Trial]:
 
 
 def _fold(name: str, material: Material, setting: Any, fold: int) -> Result:
-    """Fit without every fifth subset and score on those."""
-    held = np.arange(len(material.masks_Mn)) % FOLDS == fold
-    fitted = replace(material, masks_Mn=material.masks_Mn[~held], margins_MRN=material.margins_MRN[~held])
-    truth = GroundTruth(material.masks_Mn[held], material.margins_MRN[held])
+    """Fit without every fifth subset, and score on those subsets."""
+    held_out = np.arange(len(material.masks_Mn)) % FOLDS == fold
+    fitted = replace(material, masks_Mn=material.masks_Mn[~held_out], margins_MRN=material.margins_MRN[~held_out])
+    truth = GroundTruth(material.masks_Mn[held_out], material.margins_MRN[held_out])
     return truth.score(BASELINES[name].score(fitted, setting))

@@ -1,4 +1,4 @@
-"""Data sets by the names that recipes call them, one file each. Nothing here knows a model."""
+"""Data sets by name, one file each. Recipes refer to these names; no data set depends on a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.data.cifar10 import cifar10_5k
 from worker.data.dataset import DataError, Dataset, Part
 from worker.data.fashion import fashion5k
 from worker.data.optdigits import digits
-from worker.data.own import own
+from worker.data.own import load_npz
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +21,19 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "fashion5k": fashion5k,
     "cifar10-5k": cifar10_5k,
 }
-"""Every data set that the project knows, by name."""
+"""Data sets of the project, by name."""
 
 
 def load(name: str) -> Dataset:
-    """Return a data set by its name, or one's own by the path of its ``.npz`` file, relative to the working folder.
+    """Return the data set of this name, or the one in an ``.npz`` file with this path, relative to the working folder.
 
     Raises
     ------
     DataError
-        There is none, it is nowhere to be had, or it is damaged.
+        The name is unknown, or the data set is unavailable or damaged.
     """
     if name.endswith(".npz"):
-        return own(Path(name))
+        return load_npz(Path(name))
     if name not in DATASETS:
         raise DataError(
             f"expected one of the data sets {', '.join(DATASETS)}, or a path that ends in .npz, got {name!r}"

@@ -1,15 +1,15 @@
 """CIFAR-10 (Krizhevsky 2009): colour photographs, 32 x 32 pixels, ten classes.
 
-Read from what ``LDSBOARD_CIFAR10`` names, else from the official download. It names the archive ``cifar-10-python.tar.gz``, the
-folder ``cifar-10-batches-py`` that is in it, or an ``.npz`` with just these examples: x_train, y_train, train_index, x_test,
-y_test, test_index. The photographs come without a licence, so no benchmark ships them.
+``LDSBOARD_CIFAR10`` may name the archive ``cifar-10-python.tar.gz``, its folder ``cifar-10-batches-py``, or an ``.npz`` file with
+only these examples (x_train, y_train, train_index, x_test, y_test, test_index). If the variable is not set, the official archive
+is downloaded. The photographs have no licence, so no benchmark ships them.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import pickle  # the official format; see _Arrays for how little of it is read
+import pickle  # the official format; _ArrayUnpickler restricts it
 import tarfile
 import zlib
 from pathlib import Path
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VARIABLE = "LDSBOARD_CIFAR10"
-ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-ARCHIVE = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 FOLDER = "cifar-10-batches-py"
 DIGESTS = {
     "train_images": "8ed800dfd8f17bb9d8922112293045c000f29a0128707d972c74f3ca5ce949d2",
@@ -38,10 +38,10 @@ DIGESTS = {
     "target_labels": "6327b0e49549c8cf6ad65317a0fb463ec49ade30d02f63daec6b149052db4922",
     "target_index": "702746827e553786bb026ac120cb58745fef3d3f554c33891809001cc37639f0",
 }
-BATCHES, IN_BATCH, FIRST = 5, 10_000, 1000
-# What tarfile, numpy and pickle raise on files that are something else.
+BATCHES, BATCH_SIZE, PER_BATCH = 5, 10_000, 1000
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-UNREADABLE = (
+# Errors of tarfile, numpy and pickle for files of another format.
+READ_ERRORS = (
     OSError,
     EOFError,
     AttributeError,
@@ -56,42 +56,42 @@ UNREADABLE = (
 
 
 def cifar10_5k() -> Dataset:
-    """Load the first 1,000 photographs of each of the five training batches and of the test batch; uint8, 32 x 32 x 3.
+    """Load the first 1,000 photographs of each of the five training batches, and of the test batch; uint8, 32 x 32 x 3.
 
     Raises
     ------
     DataError
-        They are nowhere to be had, or are others.
+        CIFAR-10 is unavailable, or its arrays differ from the published ones.
     """
     return read(find()).verified(DIGESTS)
 
 
-def find(address: str = ADDRESS) -> Path:
-    """Return the path that holds CIFAR-10.
+def find(url: str = URL) -> Path:
+    """Return the path in ``LDSBOARD_CIFAR10``, or that of the downloaded archive.
 
     Raises
     ------
     DataError
-        There is none, and it cannot be downloaded.
+        The variable is not set, and the download fails.
     """
     if given := os.environ.get(VARIABLE):
         return Path(given)
     try:
-        return downloads.fetch(address, ARCHIVE)
+        return downloads.fetch(url, ARCHIVE_SHA256)
     except DataError as error:
         raise DataError(
-            f"expected CIFAR-10, got none: {VARIABLE} is not set, and the download failed ({error}). "
+            f"Cannot find CIFAR-10: {VARIABLE} is not set, and the download failed. {error} "
             f"Set {VARIABLE} to cifar-10-python.tar.gz or to the folder {FOLDER}."
         ) from error
 
 
 def read(path: Path) -> Dataset:
-    """Read the examples from the archive, its folder, or an ``.npz``.
+    """Read the examples from the archive, its folder, or an ``.npz`` file.
 
     Raises
     ------
     DataError
-        There is no such file, or it is another.
+        The file is missing, damaged or of another format.
     """
     try:
         if path.suffix == ".npz":
@@ -101,8 +101,8 @@ def read(path: Path) -> Dataset:
         else:
             with tarfile.open(path, "r:gz") as archive:
                 train, target = _from_batches(lambda name: _member(archive, f"{FOLDER}/{name}"))
-    except UNREADABLE as error:
-        raise DataError(f"expected CIFAR-10 at {path}, got: {error}. See {VARIABLE}.") from error
+    except READ_ERRORS as error:
+        raise DataError(f"Cannot read CIFAR-10 at {path}: {error}. Check {VARIABLE}.") from error
     about = {
         "name": "CIFAR-10",
         "source": "https://www.cs.toronto.edu/~kriz/cifar.html (Krizhevsky 2009)",
@@ -123,32 +123,32 @@ def _from_npz(path: Path) -> tuple[Part, Part]:
 
 
 def _from_batches(content: Callable[[str], bytes]) -> tuple[Part, Part]:
-    train = [_batch(content(f"data_batch_{i + 1}"), i * IN_BATCH) for i in range(BATCHES)]
+    train = [_batch(content(f"data_batch_{i + 1}"), i * BATCH_SIZE) for i in range(BATCHES)]
     joined = (np.concatenate([getattr(part, name) for part in train]) for name in ("images", "labels", "index"))
     return Part(*joined), _batch(content("test_batch"), 0)
 
 
 def _batch(content: bytes, start: int) -> Part:
-    """Read the first examples of a batch; in it, a photograph is a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
-    members = _Arrays(io.BytesIO(content), encoding="latin1").load()
-    pixels: NDArray[np.uint8] = members["data"][:FIRST].reshape(FIRST, 3, 32, 32).transpose(0, 2, 3, 1)
-    return Part(np.ascontiguousarray(pixels), np.array(members["labels"][:FIRST]), start + np.arange(FIRST))
+    """Read the first examples of a batch, whose rows hold the 1,024 red, then 1,024 green, then 1,024 blue pixels."""
+    members = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    pixels: NDArray[np.uint8] = members["data"][:PER_BATCH].reshape(PER_BATCH, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Part(np.ascontiguousarray(pixels), np.array(members["labels"][:PER_BATCH]), start + np.arange(PER_BATCH))
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     if (file := archive.extractfile(name)) is None:
-        raise ValueError(f"no file called {name}")
+        raise ValueError(f"{name} is not a file")
     return file.read()
 
 
-class _Arrays(pickle.Unpickler):
-    """Reads numbers, text, lists and NumPy arrays, and nothing else.
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads only numbers, text, lists and NumPy arrays.
 
-    A pickle may call whatever it names, so that a batch file from anywhere could run a program. A batch needs three names, which
-    make an array; every other one is refused before it is looked up.
+    A pickle can call any function that it names, so a malicious batch file could run a program. A batch needs only the three
+    names that create an array; every other name is refused before it is looked up.
     """
 
-    # The first is private and has moved within NumPy, but is what every array pickles itself with.
+    # Every pickled array names the function _reconstruct, which is private and has moved within NumPy.
     ALLOWED: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
@@ -159,4 +159,4 @@ class _Arrays(pickle.Unpickler):
         try:
             return self.ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"a pickle that asks for {module}.{name}, which no batch needs") from None
+            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which no batch needs") from None

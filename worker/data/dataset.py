@@ -1,4 +1,4 @@
-"""What a data set is: images with labels, split once into training examples and targets.
+"""A data set: images with labels, split into training examples and targets.
 
 Legend: n training examples, N targets.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class DataError(ValueError):
-    """A data set cannot be had, or is not the one it should be; the message says what was tried and what to do."""
+    """A data set is unavailable or differs from the expected one. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Training examples or targets: uint8 images, int64 labels, and which rows of the source they are."""
+    """Training examples or targets: uint8 images, int64 labels, and int64 row numbers in the source."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -32,20 +32,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images with labels, split.
+    """Training examples and targets of a data set, and its description.
 
     Attributes
     ----------
     train, target
-        The two parts.
+        Training examples and targets.
     about
         Name, source and split, for the manifest.
     licence
-        Under which a benchmark of them ships.
+        Licence of benchmarks with this data set.
     ships_images
-        Whether that benchmark may hold the images; otherwise it says only which they are.
+        Whether benchmarks may contain the images; otherwise they contain only the row numbers.
     classes
-        What the labels 0, 1, … stand for, if that has a name.
+        Names of the labels 0, 1, …; empty if they have none.
     """
 
     train: Part
@@ -57,12 +57,12 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The two parts by name."""
+        """Training examples and targets by name: ``train`` and ``target``."""
         return {"train": self.train, "target": self.target}
 
     @property
     def digests(self) -> dict[str, str]:
-        """The sha256 of every decoded array, in hex."""
+        """Sha256 of every decoded array, in hex."""
         return {
             f"{name}_{array}": sha256(np.ascontiguousarray(getattr(part, array)).tobytes()).hexdigest()
             for name, part in self.parts.items()
@@ -70,25 +70,25 @@ class Dataset:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return name, source and the sha256 of every decoded array."""
+        """Return name, source, split, and the sha256 of every decoded array."""
         return self.about | {"sha256": self.digests}
 
     def for_manifest(self) -> dict[str, Any]:
-        """Return what a manifest says: the description, and the names of the classes, on which no model depends."""
+        """Return the entry in the manifest: the description and the class names, which do not affect models."""
         return self.describe() | ({"classes": list(self.classes)} if self.classes else {})
 
     def verified(self, expected: Mapping[str, str]) -> Self:
-        """Return the data set if these are the digests of its arrays: so that every source gives the same bytes.
+        """Check the digests of the arrays and return the data set, so that every source gives the same bytes.
 
         Raises
         ------
         DataError
-            Some are not; the message names them.
+            A digest differs. The message names the arrays.
         """
         found = self.digests
         if different := [name for name, digest in expected.items() if found[name] != digest]:
             raise DataError(
-                f"expected the arrays of {self.about['name']} as published, got others: {', '.join(different)}. "
-                "Fetch the files again from their official place."
+                f"Arrays of {self.about['name']} differ from the published ones: {', '.join(different)}. "
+                "Download the files again from their official source."
             )
         return self

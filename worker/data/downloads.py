@@ -1,4 +1,4 @@
-"""Official files of data sets: downloaded once into the cache, and used only if they are the very bytes expected."""
+"""Download official files of data sets into the cache, once, and verify their sha256."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import httpx
 from rich.console import Console
 
 from ldsboard import cache
-from ldsboard.drafts import EVERYONE, drafted
+from ldsboard.drafts import EVERYONE, atomic_write
 from worker.data.dataset import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT = httpx.Timeout(30, connect=10)
-"""Seconds without a byte after which a download has failed; a slow one may take as long as it does."""
+"""Seconds without data after which a download fails; its total time is not limited."""
 
 
 def folder() -> Path:
-    """Return where downloads are kept: ``datasets`` in ``LDSBOARD_CACHE``."""
+    """Return the folder of downloads: ``datasets`` in ``LDSBOARD_CACHE``."""
     return cache.root() / "datasets"
 
 
 def fetch(url: str, sha256: str) -> Path:
-    """Return a file in the cache, downloaded where it is missing.
+    """Return the path of a file in the cache; download the file if it is missing.
 
     Raises
     ------
     DataError
-        It cannot be downloaded, or what came has another sha256; nothing is kept then.
+        The download fails, and nothing is kept; or the file has another sha256.
     """
     path = folder() / url.rpartition("/")[2]
     if path.exists():
@@ -43,7 +43,7 @@ def fetch(url: str, sha256: str) -> Path:
         with (
             Console(stderr=True).status(f"downloading {url}"),
             httpx.stream("GET", url, timeout=TIMEOUT, follow_redirects=True) as answer,
-            drafted(path, mode=EVERYONE) as file,
+            atomic_write(path, mode=EVERYONE) as file,
         ):
             answer.raise_for_status()
             for block in answer.iter_raw():
@@ -51,12 +51,12 @@ def fetch(url: str, sha256: str) -> Path:
                 found.update(block)
             _check(found.hexdigest(), url, sha256)
     except httpx.HTTPError as error:
-        raise DataError(f"expected a download from {url}, got: {error or type(error).__name__}") from error
+        raise DataError(f"Cannot download {url}: {error or type(error).__name__}.") from error
     return path
 
 
 def _check(found: str, origin: Path | str, sha256: str) -> None:
     if found != sha256:
         raise DataError(
-            f"expected {origin} with sha256 {sha256}, got {found}. It is damaged, or not the file published."
+            f"expected {origin} with sha256 {sha256}, got {found}. The file is damaged, or not the published one."
         )

@@ -1,7 +1,8 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): pictures of clothes, 28 x 28 grey pixels, ten classes; MIT licence.
 
-Read from the folder that ``LDSBOARD_FASHION_MNIST`` names, with the four official files, or else from the benchmark that ships
-with the project and holds the very examples. What is compared are the decoded arrays: others pack the files anew.
+The source is the folder in ``LDSBOARD_FASHION_MNIST`` with the four official files. If the variable is not set, the source is the
+benchmark that the project ships, which holds the same examples. Only the decoded arrays are verified, since mirrors may compress
+the files differently.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.drafts import UNREADABLE
+from ldsboard.drafts import NPZ_ERRORS
 from worker.data.dataset import DataError, Dataset, Part
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "LDSBOARD_FASHION_MNIST"
 SHIPPED = Path(__file__).parents[2] / "benchmarks" / "fashion5k-mlp" / "public"
-"""The arrays of the benchmark in this checkout."""
+"""Folder with the arrays of the benchmark in this checkout."""
 
 DIGESTS = {
     "train_images": "29c8d9f398a29fc328af7ba681dfc3bd86ec4075b43ba2ff985128028b9b3f00",
@@ -53,14 +54,14 @@ def fashion5k() -> Dataset:
     Raises
     ------
     DataError
-        The files are missing or damaged, or hold other images.
+        The files are missing or damaged, or their arrays differ from the published ones.
     """
     given = os.environ.get(VARIABLE)
-    return (read(Path(given)) if given else shipped()).verified(DIGESTS)
+    return (read(Path(given)) if given else read_shipped()).verified(DIGESTS)
 
 
-def shipped(folder: Path = SHIPPED) -> Dataset:
-    """Read the examples from the public arrays of the benchmark that ships.
+def read_shipped(folder: Path = SHIPPED) -> Dataset:
+    """Read the examples from the public arrays of the shipped benchmark.
 
     Raises
     ------
@@ -71,10 +72,10 @@ def shipped(folder: Path = SHIPPED) -> Dataset:
     def array(name: str) -> NDArray[Any]:
         try:
             return np.asarray(np.load(folder / f"{name}.npy", allow_pickle=False))
-        except UNREADABLE as error:
+        except NPZ_ERRORS as error:
             raise DataError(
-                f"expected {name}.npy of Fashion-MNIST in {folder}, got: {error}. "
-                f"Check it out again, or set {VARIABLE} to a folder with the four official files."
+                f"Cannot read {name}.npy of Fashion-MNIST in {folder}: {error}. "
+                f"Check the file out again, or set {VARIABLE} to a folder with the four official files."
             ) from error
 
     def part(name: str, count: int) -> Part:
@@ -84,7 +85,7 @@ def shipped(folder: Path = SHIPPED) -> Dataset:
 
 
 def read(folder: Path) -> Dataset:
-    """Read the examples from a folder with the four official files, packed or not.
+    """Read the examples from a folder with the four official files, compressed or not.
 
     Raises
     ------
@@ -93,8 +94,8 @@ def read(folder: Path) -> Dataset:
     """
 
     def part(name: str, count: int) -> Part:
-        images = read_idx(_packed_or_not(folder / f"{name}-images-idx3-ubyte"), count, (28, 28))
-        labels = read_idx(_packed_or_not(folder / f"{name}-labels-idx1-ubyte"), count, ())
+        images = read_idx(_find_file(folder / f"{name}-images-idx3-ubyte"), count, (28, 28))
+        labels = read_idx(_find_file(folder / f"{name}-labels-idx1-ubyte"), count, ())
         return Part(images, labels.astype(np.int64), np.arange(count))
 
     return _dataset(part("train", TRAIN), part("t10k", TARGETS))
@@ -110,14 +111,14 @@ def _dataset(train: Part, target: Part) -> Dataset:
 
 
 def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the first items of an idx file of unsigned bytes, gzipped where its name ends in ``.gz``; uint8 (count, *shape).
+    """Return the first items of an idx file of unsigned bytes, gzipped if its name ends in ``.gz``; uint8 (count, *shape).
 
-    Its header is two zero bytes, the type, the number of dimensions, and each dimension as 4 bytes, largest first.
+    The header is two zero bytes, the type, the number of dimensions, and each dimension as 4 bytes, big-endian.
 
     Raises
     ------
     DataError
-        It is no such file, has items of another shape, or fewer.
+        The file is damaged, or holds items of another shape or too few items.
     """
     kind = bytes([0, 0, UBYTE, 1 + len(shape)])
     sizes = b"".join(size.to_bytes(4, "big") for size in shape)
@@ -125,17 +126,17 @@ def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header, content = file.read(8 + len(sizes)), file.read(count * prod(shape))
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"expected an idx file at {path}, got: {error}. Fetch it again.") from error
+        raise DataError(f"Cannot read the idx file {path}: {error}. Download the file again.") from error
     if (header[:4], header[8:]) != (kind, sizes) or len(content) < count * prod(shape):
         raise DataError(
-            f"expected {count} items of {shape} unsigned bytes in the idx file {path}, got others, or fewer."
+            f"The idx file {path} does not hold {count} items of {shape} unsigned bytes. Download the file again."
         )
     return np.frombuffer(content, np.uint8).reshape(count, *shape)
 
 
-def _packed_or_not(path: Path) -> Path:
-    packed = path.with_name(f"{path.name}.gz")
-    found = [candidate for candidate in (packed, path) if candidate.exists()]
+def _find_file(path: Path) -> Path:
+    compressed = path.with_name(f"{path.name}.gz")
+    found = [candidate for candidate in (compressed, path) if candidate.exists()]
     if not found:
-        raise DataError(f"expected {packed.name} or {path.name} in {path.parent}, got neither. See {VARIABLE}.")
+        raise DataError(f"{path.parent} holds neither {compressed.name} nor {path.name}. Check {VARIABLE}.")
     return found[0]

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn, "optdigits" in the UCI repository."""
+"""The handwritten digits of scikit-learn, named "optdigits" in the UCI repository."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SPLIT_SEED = 0
 
 
 def digits() -> Dataset:
-    """Load the 1,797 handwritten digits: 1,200 to train on, 597 targets; values 0 to 16."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # takes a second, and only this data set needs it
+    """Load the 1,797 handwritten digits: 1,200 training examples, 597 targets; uint8, 8 x 8, values 0 to 16."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415  # importing takes a second, and only this data set needs it
 
     source = load_digits()
     images, labels = source.images.astype(np.uint8), source.target.astype(np.int64)

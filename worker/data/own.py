@@ -1,7 +1,7 @@
-"""A data set of one's own: an ``.npz`` file, which says for itself what it is.
+"""A user's data set in an ``.npz`` file.
 
-It holds train_images and target_images, uint8, (n, ...) and (N, ...); train_labels and target_labels, integers from 0, (n,) and
-(N,); and as texts name, source and licence. Without a licence its benchmarks do not hold the images.
+The file holds train_images and target_images, uint8, (n, ...) and (N, ...); train_labels and target_labels, integers from 0,
+(n,) and (N,); and optionally the texts name, source and licence. Without a licence, benchmarks do not contain the images.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.drafts import UNREADABLE
+from ldsboard.drafts import NPZ_ERRORS
 from worker.data.dataset import DataError, Dataset, Part
 
 if TYPE_CHECKING:
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def own(path: Path) -> Dataset:
+def load_npz(path: Path) -> Dataset:
     """Read a data set from an ``.npz`` file.
 
     Raises
     ------
     DataError
-        There is none, or an array is missing, of another type, or of another length than its partner, or a label is negative.
+        The file is missing or damaged, an array is missing or has a wrong type, images and labels differ in number, or a label
+        is negative.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except UNREADABLE as error:
+    except NPZ_ERRORS as error:
         raise DataError(
-            f"expected an .npz file of arrays at {path}, got: {str(error) or type(error).__name__}"
+            f"Cannot read {path} as an .npz file of arrays: {str(error) or type(error).__name__}."
         ) from error
     texts = {key: str(arrays[key]) for key in ("name", "source", "licence") if key in arrays}
     about = {"name": path.stem, "source": "not stated"} | texts
@@ -49,7 +50,7 @@ def _part(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Part:
     if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not labels.size:
         raise DataError(
             f"expected {name}_images uint8 (n, ...) and {name}_labels integers (n,), got {images.dtype} {images.shape} and "
-            f"{labels.dtype} {labels.shape}. Other numbers fit as bytes: values.astype('float32').view('uint8')."
+            f"{labels.dtype} {labels.shape}. Store other numbers as bytes: values.astype('float32').view('uint8')."
         )
     if labels.min() < 0:
         raise DataError(f"expected {name}_labels from 0, got {labels.min()}. Number the classes 0, 1, 2, ...")

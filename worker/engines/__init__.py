@@ -1,4 +1,4 @@
-"""Engines train a group of models. All give the same models, up to rounding; they differ in speed.
+"""Engines train a group of models. All give the same models, up to rounding, but differ in speed.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from worker.engines.batched import linear_layers, train_batched
 from worker.engines.sequential import train_sequential
-from worker.engines.vmapped import stackable, train_vmapped
+from worker.engines.vmapped import require_stackable, train_vmapped
 from worker.models import Stackable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Trains a group of initialised models in place, each in its own order of its own examples."""
+    """Trains a group of initialised models in place, each on its examples in its order."""
 
     def __call__(
         self,
@@ -33,27 +33,27 @@ class Engine(Protocol):
         order_KEm: torch.Tensor,
         /,
     ) -> None:
-        """Train them; `order_KEm` holds indices of examples, int64."""
+        """Train the models; `order_KEm` holds indices of examples, int64, or visits (K, E, m, 1 + a)."""
 
 
 ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}
 
 
-def expect_fitting(name: str, recipe: Recipe) -> None:
-    """Check that an engine can train a recipe, before anything is trained.
+def check_engine(name: str, recipe: Recipe) -> None:
+    """Check that an engine can train a recipe.
 
     Raises
     ------
     TypeError
-        It cannot; the message says what it expects.
+        It cannot. The message says what the engine requires.
     """
     if name == "batched":
         linear_layers(recipe.build())
     elif name == "vmapped":
-        stackable(recipe)
+        require_stackable(recipe)
 
 
-def fitting(recipe: Recipe) -> list[str]:
-    """Return the names of the engines that can train a recipe: the one it names, sequential, and vmapped if it can be stacked."""
+def engines_for(recipe: Recipe) -> list[str]:
+    """Return the engines for a recipe: its own `ENGINE`, sequential, and vmapped if the recipe is `Stackable`."""
     possible = {recipe.ENGINE, "sequential"} | ({"vmapped"} if isinstance(recipe, Stackable) else set())
     return [name for name in ENGINES if name in possible]

@@ -1,12 +1,15 @@
-"""K multilayer perceptrons at once: their layers are stacked, and every step is a few batched matrix products.
+"""The batched engine: train K multilayer perceptrons at once, with stacked layers and batched matrix products.
 
-Steps are written out by hand, since at this size autograd and an optimizer cost more than the arithmetic. Logits are kept
-classes first, (K, C, B): softmax along a middle axis is sixteen times as fast as along a last one of ten. Momentum is accumulated
-by the very product that makes the gradient. All parameters share one buffer, weights first, and so do all velocities, so that the
-rest of an update is one pass over memory. What a step computes on the way lies where the step before had it, still in the cache.
-What is left is four fifths matrix products.
+Steps are written by hand, since for models of this size autograd and an optimizer cost more than the arithmetic:
 
-Each model's loss is the mean over *its* batch, as if it were alone: a mean over the group would divide its learning rate by K.
+- Logits have the classes first, (K, C, B): softmax along a middle axis is 16 times as fast as along a last axis of length 10.
+- The product that computes a gradient also accumulates the momentum.
+- All parameters share one buffer, weights first, and all velocities share another, so the update is one pass over memory.
+- Each step reuses the buffers of the step before, which are still in the cache.
+
+Matrix products then take four fifths of the time.
+
+The loss of each model is the mean over its own batch: a mean over the group would divide the learning rate by K.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs, B examples of a step, i inputs and o outputs
 of a layer, C classes.
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Layer(NamedTuple):
-    """One stacked linear layer: views of the group's buffers."""
+    """One stacked linear layer: views into the buffers of a `Stack`."""
 
     weight_Koi: torch.Tensor
     bias_Ko1: torch.Tensor
@@ -35,16 +38,16 @@ class Layer(NamedTuple):
     bias_gradient_Ko1: torch.Tensor
 
 
-class Room(NamedTuple):
-    """Where steps of one size compute: what enters every layer, and what is passed back to it; the logits."""
+class Buffers(NamedTuple):
+    """Buffers for steps with one batch size: inputs of every layer, gradients by the inputs of all but the first, logits."""
 
-    entering_KBi: list[torch.Tensor]
-    passed_KBi: list[torch.Tensor]
+    inputs_KBi: list[torch.Tensor]
+    gradients_KBi: list[torch.Tensor]
     logits_KCB: torch.Tensor
 
 
 class Stack:
-    """The stacked layers of a group, in buffers: all parameters, all velocities, and the gradients of all biases.
+    """The stacked layers of a group, in three buffers: parameters, velocities, and gradients of biases.
 
     A step turns a parameter into ``(1 - rate * decay) * parameter - rate * velocity``. With `velocities` holding
     ``-velocity / decay``, that is one interpolation, ``parameter + rate * decay * (velocities - parameter)``.
@@ -80,50 +83,50 @@ class Stack:
         ]
         self._rows, self._momentum, self._decay = rows, momentum, decay
         self._minus_one = self.parameters.new_full((1, 1, 1), -1.0)
-        self._room = cache(self._make_room)
+        self._buffers = cache(self._allocate_buffers)
 
-    def _make_room(self, B: int) -> Room:
+    def _allocate_buffers(self, B: int) -> Buffers:
         empty = self.parameters.new_empty
         K, C, _ = self.layers[-1].weight_Koi.shape
         widths = [layer.weight_Koi.shape[2] for layer in self.layers]
-        return Room([empty(K, B, i) for i in widths], [empty(K, B, i) for i in widths[1:]], empty(K, C, B))
+        return Buffers([empty(K, B, i) for i in widths], [empty(K, B, i) for i in widths[1:]], empty(K, C, B))
 
     def step(self, inputs_nd: torch.Tensor, examples_KB: torch.Tensor, labels_KB: torch.Tensor, rate: float) -> None:
         """Take one step on these examples."""
         K, B = examples_KB.shape
-        room = self._room(B)
-        torch.index_select(inputs_nd, 0, examples_KB.flatten(), out=room.entering_KBi[0].view(K * B, -1))
-        self._forward(room)
-        # Of the sum of losses, whose gradient is ``softmax - one hot``; the mean's 1 / B comes with the products.
-        error_KCB = torch.softmax(room.logits_KCB, 1)
+        buffers = self._buffers(B)
+        torch.index_select(inputs_nd, 0, examples_KB.flatten(), out=buffers.inputs_KBi[0].view(K * B, -1))
+        self._forward(buffers)
+        # Gradient of the summed loss by the logits: softmax - one hot. `_accumulate` applies the factor 1 / B of the mean.
+        error_KCB = torch.softmax(buffers.logits_KCB, 1)
         error_KCB.scatter_add_(1, labels_KB.unsqueeze(1), self._minus_one.expand(K, 1, B))
-        self._accumulate(room, error_KCB, 1 / B)
+        self._accumulate(buffers, error_KCB, 1 / B)
         if self._decay:
             self.parameters.lerp_(self.velocities, rate * self._decay)
         else:
             self.parameters.add_(self.velocities, alpha=rate)
 
-    def _forward(self, room: Room) -> None:
+    def _forward(self, buffers: Buffers) -> None:
         *hidden, last = self.layers
-        for layer, entering_KBi, leaving_KBo in zip(hidden, room.entering_KBi[:-1], room.entering_KBi[1:], strict=True):
-            torch.baddbmm(layer.bias_Ko1.mT, entering_KBi, layer.weight_Koi.mT, out=leaving_KBo).relu_()
-        torch.baddbmm(last.bias_Ko1, last.weight_Koi, room.entering_KBi[-1].mT, out=room.logits_KCB)
+        for layer, inputs_KBi, outputs_KBo in zip(hidden, buffers.inputs_KBi[:-1], buffers.inputs_KBi[1:], strict=True):
+            torch.baddbmm(layer.bias_Ko1.mT, inputs_KBi, layer.weight_Koi.mT, out=outputs_KBo).relu_()
+        torch.baddbmm(last.bias_Ko1, last.weight_Koi, buffers.inputs_KBi[-1].mT, out=buffers.logits_KCB)
 
-    def _accumulate(self, room: Room, error_KoB: torch.Tensor, mean: float) -> None:
-        """Go backwards through the layers: velocities become momentum times themselves plus the gradient of the mean loss."""
+    def _accumulate(self, buffers: Buffers, error_KoB: torch.Tensor, mean: float) -> None:
+        """Backpropagate: set each velocity to momentum x velocity + gradient of the mean loss."""
         share = -mean / (self._decay or 1)
         for depth in reversed(range(len(self.layers))):
-            layer, entering_KBi = self.layers[depth], room.entering_KBi[depth]
-            layer.weight_velocity_Koi.baddbmm_(error_KoB, entering_KBi, beta=self._momentum, alpha=share)
+            layer, inputs_KBi = self.layers[depth], buffers.inputs_KBi[depth]
+            layer.weight_velocity_Koi.baddbmm_(error_KoB, inputs_KBi, beta=self._momentum, alpha=share)
             torch.sum(error_KoB, 2, keepdim=True, out=layer.bias_gradient_Ko1)
             if depth:
-                passed_KBi = torch.bmm(error_KoB.mT, layer.weight_Koi, out=room.passed_KBi[depth - 1])
-                torch.ops.aten.threshold_backward.grad_input(passed_KBi, entering_KBi, 0, grad_input=passed_KBi)
-                error_KoB = passed_KBi.mT  # 0 where ReLU gave 0
+                gradients_KBi = torch.bmm(error_KoB.mT, layer.weight_Koi, out=buffers.gradients_KBi[depth - 1])
+                torch.ops.aten.threshold_backward.grad_input(gradients_KBi, inputs_KBi, 0, grad_input=gradients_KBi)
+                error_KoB = gradients_KBi.mT  # zero where the output of ReLU is zero
         self.bias_velocities.mul_(self._momentum).add_(self.bias_gradients, alpha=share)
 
     def copy_back(self) -> None:
-        """Give every model its trained parameters."""
+        """Copy the trained parameters into the models."""
         for stacked, row in zip(self.layers, self._rows, strict=True):
             for k, layer in enumerate(row):
                 layer.weight.data.copy_(stacked.weight_Koi[k])
@@ -136,14 +139,14 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
     Raises
     ------
     TypeError
-        The model is something else.
+        The model is not a multilayer perceptron.
     """
     kinds = [type(module) for module in model.children()]
     layers = [module for module in model.children() if isinstance(module, nn.Linear) and module.bias is not None]
     expected = [nn.Linear, *[nn.ReLU, nn.Linear] * max(len(layers) - 1, 0)]
     if not isinstance(model, nn.Sequential) or kinds != expected or not layers:
         raise TypeError(
-            "the batched engine expects an nn.Sequential of Linear layers with bias and ReLU between them, "
+            "The batched engine requires an nn.Sequential of Linear layers with bias and ReLU between them, "
             f"got {' '.join(str(model).split())}. Train it with the sequential engine."
         )
     return layers
@@ -165,7 +168,7 @@ def train_batched(
         A model is not a sequence of linear layers with ReLU between them.
     """
     stack = Stack(models, recipe.SETTINGS.momentum, recipe.SETTINGS.weight_decay)
-    visits_2KEm = torch.stack([order_KEm, labels_n[order_KEm]])  # every example with its label
+    visits_2KEm = torch.stack([order_KEm, labels_n[order_KEm]])  # example indices and labels
     for (examples_KB, labels_KB), learning_rate in recipe.batches(visits_2KEm):
         stack.step(inputs_nd, examples_KB, labels_KB, learning_rate)
     stack.copy_back()

@@ -1,4 +1,4 @@
-"""One model after the other, by the recipe's own loop: the reference, for any model."""
+"""The sequential engine: train one model after the other with the recipe's own loop. The reference for other engines."""
 
 from __future__ import annotations
 

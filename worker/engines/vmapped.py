@@ -1,11 +1,11 @@
-"""K models of any kind at once: the recipe's own forward pass and loss, mapped over their stacked parameters.
+"""The vmapped engine: train K models at once by mapping the recipe's forward pass and loss over stacked parameters.
 
-`torch.vmap` turns the convolutions of K models into one grouped convolution, and its linear layers into batched products. Batch
-normalisation averages over a model's own batch, and its running averages, stacked like the parameters, move as they would alone.
-The optimizer is the recipe's: stochastic gradient descent knows no other parameter but its own, so that it does not matter
-that they are stacked.
+`torch.vmap` turns the convolutions of K models into one grouped convolution, and linear layers into batched products. Batch
+normalisation averages over each model's own batch, and its running averages are stacked like the parameters, so they change as
+in separate training. The optimizer is the recipe's. Stochastic gradient descent updates each parameter independently of the
+others, so stacking does not change the updates.
 
-Each model's loss is the mean over *its* batch; the losses are added up, and every gradient is that of its model alone.
+The loss of each model is the mean over its own batch. The engine adds up the losses, so each gradient depends on one model only.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs, B examples of a step.
 """
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from worker.models import Recipe
 
 
-def stackable(recipe: Recipe) -> Stackable:
-    """Return a recipe that hands down the parts of its loop.
+def require_stackable(recipe: Recipe) -> Stackable:
+    """Return the recipe as a `Stackable`, which exposes the parts of its training loop.
 
     Raises
     ------
     TypeError
-        It does not.
+        The recipe has no `altered`, `loss` and `optimizer`.
     """
     if not isinstance(recipe, Stackable):
         raise TypeError(
-            f"the vmapped engine expects a recipe with altered, loss and optimizer, got {recipe.NAME} without. "
+            f"The vmapped engine requires a recipe with altered, loss and optimizer; {recipe.NAME} lacks them. "
             "Train it with the sequential engine."
         )
     return recipe
@@ -57,9 +57,9 @@ def train_vmapped(
     Raises
     ------
     TypeError
-        The recipe does not hand down the parts of its loop.
+        The recipe has no `altered`, `loss` and `optimizer`.
     """
-    parts = stackable(recipe)
+    parts = require_stackable(recipe)
     skeleton = deepcopy(models[0]).train().to("meta")
     parameters, buffers = stack_module_state([model.train() for model in models])
     optimizer = parts.optimizer(parameters.values())

@@ -1,4 +1,4 @@
-"""Recipes: one file each says everything about how a benchmark's models are made, and ships in its kit as ``recipe.py``."""
+"""Recipes: each file defines completely how the models of a benchmark are trained, and ships in the kit as ``recipe.py``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 NAME = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
-"""What a server takes for the name of a benchmark."""
+"""Pattern of benchmark names that the server accepts."""
 
 
 def names() -> list[str]:
@@ -28,15 +28,15 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Recipe:
-    """Return a recipe by its name, or one's own by the path of its file, which this runs.
+    """Return the recipe of this name, or run the recipe file with this path and return it.
 
     Raises
     ------
     ConfigurationError
-        There is none of that name, or no such file, or it lacks what a recipe has.
+        The name is unknown, the file does not exist, or it lacks members of a recipe.
     """
     if name.endswith(".py"):
-        return _from_file(Path(name))
+        return _load_file(Path(name))
     if name not in names():
         raise ConfigurationError(
             f"expected one of the recipes {', '.join(names())}, or a path that ends in .py, got {name!r}"
@@ -44,42 +44,40 @@ def load(name: str) -> Recipe:
     return cast("Recipe", import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def _from_file(path: Path) -> Recipe:
+def _load_file(path: Path) -> Recipe:
     if not path.is_file():
-        raise ConfigurationError(f"expected a recipe at {path.resolve()}, got no such file")
-    module = run(path, f"{__name__}.own.{path.stem}")
-    _expect_whole(module, path)
+        raise ConfigurationError(f"The recipe file {path.resolve()} does not exist.")
+    module = load_module(path, f"{__name__}.own.{path.stem}")
+    _check_complete(module, path)
     return cast("Recipe", module)
 
 
-class _Loader(SourceFileLoader):
-    """Loads a file and leaves no compiled one beside it: a kit, and a folder of one's own, stay as they are."""
+class _LoaderWithoutCache(SourceFileLoader):
+    """Loads a Python file without writing a .pyc file, so that kits and users' folders stay unchanged."""
 
     def set_data(self, path: str, data: object, *, _mode: int = 0o666) -> None:
-        """Keep nothing."""
+        """Write nothing."""
 
 
-def run(path: Path, name: str) -> ModuleType:
-    """Run the file of a recipe, or of a kit, and return it as a module of this name."""
-    spec = cast("ModuleSpec", spec_from_file_location(name, path, loader=_Loader(name, str(path))))
-    module = sys.modules[name] = module_from_spec(spec)  # dataclasses look up their module while they are defined
+def load_module(path: Path, name: str) -> ModuleType:
+    """Run the recipe file of a user or of a kit, and return it as a module of this name."""
+    spec = cast("ModuleSpec", spec_from_file_location(name, path, loader=_LoaderWithoutCache(name, str(path))))
+    module = sys.modules[name] = module_from_spec(spec)  # dataclasses need this entry while the module defines them
     cast("SourceFileLoader", spec.loader).exec_module(module)
     return module
 
 
-def _expect_whole(module: ModuleType, path: Path) -> None:
-    """Refuse a file without what is asked for after hours of training, if not before."""
-    lacking = _lacking(module, Recipe)
-    lacking += [f"SETTINGS.{name}" for name in _lacking(getattr(module, "SETTINGS", None), Settings)]
-    if lacking:
-        raise ConfigurationError(
-            f"expected a recipe with {', '.join(lacking)} in {path}, got none. docs/recipes.md has an example."
-        )
+def _check_complete(module: ModuleType, path: Path) -> None:
+    """Refuse a recipe file that lacks members, which could otherwise fail after hours of training."""
+    missing = _missing_members(module, Recipe)
+    missing += [f"SETTINGS.{name}" for name in _missing_members(getattr(module, "SETTINGS", None), Settings)]
+    if missing:
+        raise ConfigurationError(f"The recipe {path} lacks {', '.join(missing)}. See the example in docs/recipes.md.")
     if not re.fullmatch(NAME, module.NAME):
         raise ConfigurationError(
-            f"expected a NAME of small letters, digits and single hyphens in {path}, such as flowers-net, got {module.NAME!r}"
+            f"NAME in {path} must have lower-case letters, digits and single hyphens, such as flowers-net, got {module.NAME!r}"
         )
 
 
-def _lacking(thing: object, protocol: type) -> list[str]:
+def _missing_members(thing: object, protocol: type) -> list[str]:
     return [name for name in vars(protocol) if not name.startswith("_") and not hasattr(thing, name)]

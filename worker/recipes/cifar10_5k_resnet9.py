@@ -1,6 +1,6 @@
 """Photographs, 32 x 32 pixels, and a ResNet-9. Needs torch and numpy, nothing else.
 
-This file is all there is to know about how a model of the benchmark is made. To train one on a subset of the examples::
+This file defines completely how the models of the benchmark are trained. To train one model on a subset of the examples::
 
     inputs, labels = recipe.inputs(images), torch.from_numpy(labels).long()
     rng_initialisation, rng_order, rng_augmentation = map(numpy.random.default_rng, (1, 2, 3))
@@ -34,10 +34,10 @@ NAME = "cifar10-5k-resnet9"
 TITLE = "CIFAR-10, ResNet-9"
 DESCRIPTION = "A ResNet-9 on 5,000 training images of CIFAR-10, with 1,000 test images as targets."
 DATASET = "cifar10-5k"
-ALPHA = 0.5  # of the training examples are in each subset
+ALPHA = 0.5  # fraction of the training examples in each subset
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)  # of the 50,000 training images, by colour
 STANDARD_DEVIATION = np.array([0.2470, 0.2435, 0.2616], np.float32)
-ENGINE, GROUP = "sequential", 1  # what trains it fastest on a CPU: one model after the other
+ENGINE, GROUP = "sequential", 1  # the fastest on a CPU: one model after the other
 
 
 @dataclass(frozen=True)
@@ -45,29 +45,29 @@ class Settings:
     """Every hyper-parameter."""
 
     widths: tuple[int, ...] = (64, 128, 256, 128)
-    output_scale: float = 0.2  # of the last layer, so that the first steps are not too sure of themselves
+    output_scale: float = 0.2  # factor of the logits, so that the model is not overconfident in the first steps
     epochs: int = 24
-    batch_size: int = 512  # the last batch of an epoch holds what remains
-    learning_rate: float = 0.5  # at its peak; it rises from 0 and falls to 0 in straight lines
+    batch_size: int = 512  # the last batch of an epoch holds the remaining examples
+    learning_rate: float = 0.5  # at its peak; rises linearly from 0, then falls linearly to 0
     peak_epoch: float = 5.0
     momentum: float = 0.9
-    weight_decay: float = 5e-4  # times the parameter is added to its gradient, for every parameter
+    weight_decay: float = 5e-4  # each gradient has weight_decay x parameter added
     label_smoothing: float = 0.1
-    flip: float = 0.5  # of the visits show the image left to right
-    translate: int = 2  # pixels at most, along either axis; what comes in is reflected at the edge
+    flip: float = 0.5  # fraction of visits with the image mirrored left to right
+    translate: int = 2  # at most so many pixels along each axis; new pixels are reflected at the edge
 
 
 SETTINGS = Settings()
 
 
 def inputs(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Turn images (n, 32, 32, 3) into the model's inputs, float32 (n, 3, 32, 32), each colour of mean 0 and variance 1."""
+    """Convert images (n, 32, 32, 3) to the model's inputs, float32 (n, 3, 32, 32), each colour of mean 0 and variance 1."""
     pixels = images.astype(np.float32) / 255
     return torch.from_numpy((pixels - MEAN) / STANDARD_DEVIATION).permute(0, 3, 1, 2).contiguous()
 
 
 class Residual(nn.Module):
-    """Adds to its input what layers make of it."""
+    """Adds the output of its layers to its input."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -92,13 +92,13 @@ class Scale(nn.Module):
 
 
 def convolution(entering: int, leaving: int, size: int = 3, stride: int = 1, padding: int = 1) -> nn.Sequential:
-    """Make a convolution without bias, with batch normalisation and ReLU."""
+    """Create a convolution without bias, with batch normalisation and ReLU."""
     layer = nn.Conv2d(entering, leaving, size, stride, padding, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(leaving), nn.ReLU())
 
 
 def build() -> nn.Sequential:
-    """Make the model: inputs (n, 3, 32, 32), logits (n, 10). In evaluation, batch normalisation uses running averages."""
+    """Create the model: inputs (n, 3, 32, 32), logits (n, 10). In evaluation, batch normalisation uses running averages."""
     first, second, third, last = SETTINGS.widths
     return nn.Sequential(
         convolution(3, first),
@@ -116,7 +116,7 @@ def build() -> nn.Sequential:
 
 
 def initialise(model: nn.Module, rng: np.random.Generator) -> None:
-    """Draw every weight, layer by layer, uniform within 1 / sqrt(inputs of one output); batch normalisation starts as 1 and 0."""
+    """Draw every weight, layer by layer, uniform within 1 / sqrt(fan-in); batch normalisation starts with scale 1 and shift 0."""
     with torch.no_grad():
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -130,7 +130,7 @@ def order(rng: np.random.Generator, examples: NDArray[np.integer]) -> torch.Tens
 
 
 def visits(rng: np.random.Generator, order_Em: torch.Tensor) -> torch.Tensor:
-    """Draw what each visit shows of the example: int64 (E, m, 4), its index, 1 if flipped, pixels down, pixels right."""
+    """Draw the visits, int64 (E, m, 4): index of the example, 1 if flipped, pixels down, pixels right."""
     shape, reach = tuple(order_Em.shape), SETTINGS.translate
     flip_Em1 = (rng.random((*shape, 1)) < SETTINGS.flip).astype(np.int64)
     shift_Em2 = rng.integers(-reach, reach + 1, (*shape, 2))
@@ -138,26 +138,26 @@ def visits(rng: np.random.Generator, order_Em: torch.Tensor) -> torch.Tensor:
 
 
 def batches(visits_Em4: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
-    """Yield the visits of every step, (B, 4), and the step's learning rate; leading axes of the visits stay."""
+    """Yield the visits of every step, (B, 4), and the step's learning rate. Leading axes of the visits are kept."""
     epochs, size = visits_Em4.shape[-3:-1]
     in_epoch = math.ceil(size / SETTINGS.batch_size)
     peak, end = SETTINGS.peak_epoch * in_epoch, epochs * in_epoch + 1
     step = 0
     for epoch in range(epochs):
         for batch in torch.split(visits_Em4[..., epoch, :, :], SETTINGS.batch_size, dim=-2):
-            step += 1  # from 1, and to one before the end: no step has a learning rate of 0
+            step += 1  # from 1 to end - 1, so that no step has a learning rate of 0
             yield batch, SETTINGS.learning_rate * min(step / peak, (end - step) / (end - peak))
 
 
 def altered(inputs_n3ss: torch.Tensor, visits_B4: torch.Tensor) -> torch.Tensor:
-    """Return what the visits of a step show, (B, 3, s, s): each image flipped, then moved, all in one gather."""
+    """Return the augmented images of the visits of a step, (B, 3, s, s): flipped, then moved, in one gather."""
     example_B, flip_B, down_B, right_B = visits_B4.unbind(-1)
     last = inputs_n3ss.shape[-1] - 1
     line_s = torch.arange(last + 1, device=inputs_n3ss.device)
     colour_3 = torch.arange(3, device=inputs_n3ss.device)
 
     def moved(by_B: torch.Tensor) -> torch.Tensor:
-        """Return which row or column comes to each place, (B, s), reflected where there is none."""
+        """Return the source row or column of each position, (B, s), reflected at the edges."""
         return last - (last - (line_s - by_B[:, None]).abs()).abs()
 
     row_Bs, column_Bs = moved(down_B), moved(right_B)
@@ -169,22 +169,22 @@ def altered(inputs_n3ss: torch.Tensor, visits_B4: torch.Tensor) -> torch.Tensor:
 
 def loss(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
     """Return the smoothed cross-entropy of a model on images (B, 3, s, s), averaged over them."""
-    # The one place where a GPU differs: convolutions and products take bfloat16 there. Parameters and loss are always float32.
+    # The only difference on a GPU: convolutions and matrix products use bfloat16. Parameters and loss are always float32.
     with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
         logits_BC = model(images)
     return functional.cross_entropy(logits_BC.float(), labels_B, label_smoothing=SETTINGS.label_smoothing)
 
 
 def optimizer(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-    """Make the optimizer: stochastic gradient descent with momentum."""
+    """Create the optimizer: stochastic gradient descent with momentum."""
     momentum, decay = SETTINGS.momentum, SETTINGS.weight_decay
     return torch.optim.SGD(parameters, SETTINGS.learning_rate, momentum=momentum, weight_decay=decay)
 
 
 def train(model: nn.Module, inputs_n3ss: torch.Tensor, labels_n: torch.Tensor, visits_Em4: torch.Tensor) -> None:
     """Train a model in place."""
-    layout = torch.channels_last  # of images and filters in memory: the fastest on either
-    model.train().to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub leaves it out
+    layout = torch.channels_last  # the fastest memory layout of images and filters, on CPU and GPU
+    model.train().to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stub
     descent = optimizer(model.parameters())
     for visits_B4, learning_rate in batches(visits_Em4):
         images = altered(inputs_n3ss, visits_B4).contiguous(memory_format=layout)

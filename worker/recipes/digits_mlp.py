@@ -1,6 +1,6 @@
 """Handwritten digits, 8 x 8 pixels, and a small multilayer perceptron. Needs torch and numpy, nothing else.
 
-This file is all there is to know about how a model of the benchmark is made. To train one on a subset of the examples::
+This file defines completely how the models of the benchmark are trained. To train one model on a subset of the examples::
 
     inputs, labels = recipe.inputs(images), torch.from_numpy(labels).long()
     rng_initialisation, rng_order = numpy.random.default_rng(1), numpy.random.default_rng(2)
@@ -32,8 +32,8 @@ NAME = "digits-mlp"
 TITLE = "Handwritten digits, multilayer perceptron"
 DESCRIPTION = "A small network on 1,200 handwritten digits of 8 x 8 pixels, with 597 others as targets."
 DATASET = "digits"
-ALPHA = 0.5  # of the training examples are in each subset
-ENGINE, GROUP = "batched", 20  # what trains it fastest: 20 models at once
+ALPHA = 0.5  # fraction of the training examples in each subset
+ENGINE, GROUP = "batched", 20  # the fastest: 20 models at once
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,24 @@ class Settings:
     widths: tuple[int, ...] = (64, 128, 10)
     initial_scale: float = 0.3  # weights and biases are uniform within this / sqrt(inputs of the layer)
     epochs: int = 12
-    batch_size: int = 50  # the last batch of an epoch holds what remains
-    learning_rate: float = 0.1  # at the first step; a half cosine takes it to 0
+    batch_size: int = 50  # the last batch of an epoch holds the remaining examples
+    learning_rate: float = 0.1  # at the first step; decays to 0 along half a cosine
     momentum: float = 0.9
-    weight_decay: float = 1e-2  # decoupled: each step first shrinks every parameter by learning rate x this
+    weight_decay: float = (
+        1e-2  # decoupled: each step first multiplies every parameter by 1 - learning rate x weight_decay
+    )
 
 
 SETTINGS = Settings()
 
 
 def inputs(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Turn images (n, 8, 8) with values 0 to 16 into the model's inputs, float32 (n, 64) from 0 to 1."""
+    """Convert images (n, 8, 8) with values 0 to 16 to the model's inputs, float32 (n, 64) from 0 to 1."""
     return torch.from_numpy(images.reshape(len(images), -1).astype(np.float32) / 16)
 
 
 def build() -> nn.Sequential:
-    """Make the model: inputs (n, 64), logits (n, 10)."""
+    """Create the model: inputs (n, 64), logits (n, 10)."""
     first, hidden, last = SETTINGS.widths
     return nn.Sequential(nn.Linear(first, hidden), nn.ReLU(), nn.Linear(hidden, last))
 

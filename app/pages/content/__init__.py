@@ -1,1 +1,1 @@
-"""What pages show: formatting, charts, images, feeds and templates."""
+"""The content of pages: formatting, charts, images, feeds and templates."""

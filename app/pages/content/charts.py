@@ -1,4 +1,4 @@
-"""The data of charts, as the tables under them show it.
+"""The data of charts; each chart is drawn from a table on the page.
 
 Legend: N targets.
 """
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 40
-"""Bins from -1 to 1: each is 0.05 wide."""
+"""Number of histogram bins from -1 to 1, each 0.05 wide."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """How many values lie from ``low`` to below ``high`` (in the last bin, to ``high`` itself)."""
+    """A histogram bin: the number of values in [``low``, ``high``), or [``low``, ``high``] for the last bin."""
 
     low: float
     high: float
@@ -29,7 +29,7 @@ class Bin:
 
 
 def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
-    """Count correlations, float64 (N,), in bins of equal width, from the first bin that holds any to the last."""
+    """Return the histogram of correlations, float64 (N,), without the empty bins at both ends."""
     counts, edges = np.histogram(rho_N, bins=BINS, range=(-1.0, 1.0))
     filled = np.flatnonzero(counts)
     return [
@@ -39,17 +39,24 @@ def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
 
 
 class ClassMean(NamedTuple):
-    """The mean correlation of the targets of one class, and how many they are."""
+    """The mean correlation and the number of targets of one class."""
 
     label: str
     mean: float
     targets: int
 
 
-def by_class(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[ClassMean]:
-    """Return the mean correlation of each class, the highest first; rho and labels are of the same N targets.
+def class_means(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[ClassMean]:
+    """Return the mean correlation of each class, highest first.
 
-    Nothing where classes are unknown, where there is one alone, or where each has a single target: then a mean tells nothing new.
+    The list is empty where it would add nothing: without labels, with a single class, or with one target in each class.
+
+    Parameters
+    ----------
+    rho_N
+        Correlation of each target, float64 (N,).
+    labels
+        Class of each target, in the same order.
     """
     known = sorted({label for label in labels if label is not None})
     if not 1 < len(known) < rho_N.size:
@@ -57,18 +64,18 @@ def by_class(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[C
     of_N = np.array(labels, dtype=object)
     groups = [(label, rho_N[of_N == label]) for label in known]
     means = [ClassMean(label, float(rho.mean()), rho.size) for label, rho in groups]
-    return sorted(means, key=lambda found: -found.mean)
+    return sorted(means, key=lambda class_mean: -class_mean.mean)
 
 
-MOST_TARGETS = 1000
-"""Targets in a scatter; of more, as many are drawn, spread evenly."""
+MAX_POINTS = 1000
+"""Maximum number of points in a scatter plot; of more targets, an evenly spaced selection is drawn."""
 
-CLEAREST = 5
-"""Targets that are named on each side of a comparison."""
+MAX_CLEAREST = 5
+"""Maximum number of targets listed for each submission as those where it leads most."""
 
 
 class Pair(NamedTuple):
-    """The correlations of a target, by two submissions."""
+    """The correlations of one target in two submissions."""
 
     target: int
     a: float
@@ -77,7 +84,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Versus:
-    """Two submissions on the same targets: points to draw, and on how many each is better, and on which by most."""
+    """Two submissions compared target by target: points of the scatter plot, numbers of wins, and largest leads."""
 
     points: list[Pair]
     targets: int
@@ -88,7 +95,7 @@ class Versus:
 
 
 def versus(rho_a_N: NDArray[np.float64], rho_b_N: NDArray[np.float64]) -> Versus:
-    """Compare correlations of the same targets, float64 (N,) each."""
+    """Compare the correlations of two submissions on the same targets, float64 (N,) each."""
     N = rho_a_N.size
     difference_N = rho_a_N - rho_b_N
 
@@ -96,11 +103,11 @@ def versus(rho_a_N: NDArray[np.float64], rho_b_N: NDArray[np.float64]) -> Versus
         return [Pair(int(j), float(rho_a_N[j]), float(rho_b_N[j])) for j in targets]
 
     def clearest(lead_N: NDArray[np.float64]) -> list[Pair]:
-        order = np.argsort(-lead_N, kind="stable")[:CLEAREST]
+        order = np.argsort(-lead_N, kind="stable")[:MAX_CLEAREST]
         return pairs(order[lead_N[order] > 0])
 
     return Versus(
-        points=pairs(np.linspace(0, N - 1, min(N, MOST_TARGETS)).round().astype(int)),
+        points=pairs(np.linspace(0, N - 1, min(N, MAX_POINTS)).round().astype(int)),
         targets=N,
         a_wins=int(np.count_nonzero(difference_N > 0)),
         b_wins=int(np.count_nonzero(difference_N < 0)),

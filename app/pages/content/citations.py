@@ -1,4 +1,4 @@
-"""How a result is cited: in a bibliography, in a table of a paper, and by commands that give its public number again."""
+"""Citing a result: BibTeX entry, LaTeX table row, and commands that reproduce its public LDS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers
     from app.results.schemas import SubmissionView
 
-SPECIAL = str.maketrans(
+LATEX_ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
-        # Not \{ and \}: BibTeX counts braces without looking at what stands before them.
+        # Not \{ and \}, because BibTeX counts braces even after a backslash.
         "{": r"\textbraceleft{}",
         "}": r"\textbraceright{}",
         "$": r"\$",
@@ -31,37 +31,37 @@ SPECIAL = str.maketrans(
 
 
 def latex(text: str) -> str:
-    """Write a text so that LaTeX and BibTeX print it, on one line, and never obey it."""
-    return " ".join(text.split()).translate(SPECIAL)
+    """Return a text on one line with all characters escaped that are special in LaTeX or BibTeX."""
+    return " ".join(text.split()).translate(LATEX_ESCAPES)
 
 
-def _known_as(submission: SubmissionView, name: str = "") -> str:
-    """Return the method of a submission, or another name of it; an alias where its owner wants to stay unnamed."""
-    unnamed = submission.visibility == "anonymous" and submission.method == WITHHELD
-    return f"entry of {submission.owner}" if unnamed else name or submission.method
+def _cited_name(submission: SubmissionView, name: str = "") -> str:
+    """Return the name of a submission in a citation: its alias if anonymous, else `name`, else its method."""
+    is_withheld = submission.visibility == "anonymous" and submission.method == WITHHELD
+    return f"entry of {submission.owner}" if is_withheld else name or submission.method
 
 
 def plus_minus(numbers: Numbers | RankingNumbers) -> str:
-    """Write a score with its standard error: three decimals, or four where three would not show the error."""
+    """Format an LDS with its standard error for LaTeX, with four decimals if three would round the error to zero, else three."""
     decimals = 3 if numbers.std_error >= 0.0005 else 4  # noqa: PLR2004
     return rf"${numbers.lds:.{decimals}f} \pm {numbers.std_error:.{decimals}f}$"
 
 
 def table_row(submission: SubmissionView, numbers: Numbers | RankingNumbers) -> str:
-    """Return the row of a LaTeX table, with what it is the score of as a comment."""
+    """Return a row of a LaTeX table, with subsets, benchmark version and scorer version in a comment."""
     about = f"{submission.benchmark.name} version {submission.benchmark.version}, scorer version {submission.scorer_version}"
     part = "ranking" if submission.hidden else "public"
-    return rf"{latex(_known_as(submission))} & {plus_minus(numbers)} \\ % LDS on the {part} subsets of {about}"
+    return rf"{latex(_cited_name(submission))} & {plus_minus(numbers)} \\ % LDS on the {part} subsets of {about}"
 
 
 def bibtex(
     submission: SubmissionView, benchmark: BenchmarkView, numbers: Numbers | RankingNumbers, address: str
 ) -> str:
-    """Return a BibTeX entry of a result, which names the benchmark's version and the scorer's."""
+    """Return a BibTeX entry for a result, with the versions of benchmark and scorer."""
     part = "ranking" if submission.hidden else "public"
     fields = {
         "author": f"{{{latex(submission.owner)}}}",
-        "title": f"{{{latex(_known_as(submission, submission.title))} on {latex(benchmark.title)}}}",
+        "title": f"{{{latex(_cited_name(submission, submission.title))} on {latex(benchmark.title)}}}",
         "year": str(submission.created_at.year),
         "howpublished": rf"LDSBoard, \url{{{address}}}",
         "note": f"Linear datamodeling score {plus_minus(numbers)} (standard error) on the {part} subsets of "
@@ -72,14 +72,14 @@ def bibtex(
 
 
 def reproduction(benchmark: BenchmarkView, current: int, server: str) -> str:
-    """Return shell commands that compute the public number of a score file, ``scores.npy``, offline."""
+    """Return shell commands that compute the public LDS of a score file, ``scores.npy``, offline."""
     if benchmark.split == "protected" and benchmark.version == current:
         return (
             f"export LDSBOARD_SERVER={server}\n"
             f"ldsboard pull {benchmark.name}\n"
             f"ldsboard score scores.npy {benchmark.name} --json"
         )
-    # What can be pulled has no older version; and of an open benchmark it has all subsets, those that rank too.
+    # `ldsboard pull` gets only the current version, and `ldsboard score` uses all subsets of an open benchmark.
     return (
         f"curl -fsSo public.npz '{server}/api/v1/benchmarks/{benchmark.name}/public.npz?version={benchmark.version}'\n"
         "python - <<'END'\n"
@@ -87,7 +87,7 @@ def reproduction(benchmark: BenchmarkView, current: int, server: str) -> str:
         "from ldsboard import lds\n"
         "\n"
         'public = np.load("public.npz")\n'
-        f"rows = slice({benchmark.subsets['public']})  # of all subsets, the public ones\n"
+        f"rows = slice({benchmark.subsets['public']})  # the public subsets\n"
         'result = lds("scores.npy", public["masks"][rows], public["margins"][rows], packed=True)\n'
         "print(result.lds, result.std_error, result.confidence_interval)\n"
         "END"

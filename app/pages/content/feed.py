@@ -1,4 +1,4 @@
-"""The news of a leaderboard as an Atom feed (RFC 4287)."""
+"""New entries of a leaderboard as an Atom feed (RFC 4287)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ATOM = "http://www.w3.org/2005/Atom"
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML cannot hold, escaped or not."""
+"""Characters that XML does not allow, not even escaped."""
 
 
 def atom(
@@ -26,9 +26,20 @@ def atom(
     published_at: datetime,
     public_url: str,
 ) -> bytes:
-    """Return the feed of a benchmark with some of its entries, the newest first, each with when it last changed.
+    """Return the feed of a benchmark as XML, encoded in UTF-8.
 
-    An entry's id is made of its submission's alone: it stays when the site moves.
+    The id of a feed entry depends only on the submission id, so that it stays the same when the site moves.
+
+    Parameters
+    ----------
+    rows
+        Leaderboard entries, newest first.
+    changed
+        When each entry last changed, by submission id.
+    published_at
+        When the benchmark version was published: the time of the last update if there are no entries.
+    public_url
+        The public address of the site.
     """
     page = f"{public_url}/benchmarks/{benchmark.name}"
     feed = ET.Element("feed", xmlns=ATOM)

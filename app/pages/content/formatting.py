@@ -1,4 +1,4 @@
-"""How numbers and codes are written for people."""
+"""Template filters that format numbers, times and reported costs, and texts for states and visibilities."""
 
 from __future__ import annotations
 
@@ -12,133 +12,133 @@ if TYPE_CHECKING:
 
     from app.leaderboard.schemas import Interval
 
-UNIT = 999.5
-"""From here on the next larger unit is used: three digits would become four."""
+UNIT_THRESHOLD = 999.5
+"""Sizes from this value use the next larger unit, because rounding would give four digits."""
 
 STATES = {
-    "uploading": "The file is on its way.",
+    "uploading": "The file is being uploaded.",
     "queued": "Waiting to be scored.",
-    "scoring": "Being scored now.",
-    "rejected": "The file cannot be scored; it was deleted.",
-    "failed": "The fault is ours, and this does not count as an attempt.",
-    "expired": "The upload ended early; nothing was kept.",
-    "withdrawn": "Its owner took it back.",
+    "scoring": "Scoring is running.",
+    "rejected": "The file could not be scored and was deleted.",
+    "failed": "A server error occurred; this submission does not count as an attempt.",
+    "expired": "The upload was not completed. Nothing was kept.",
+    "withdrawn": "Its owner withdrew it.",
 }
 
 SEEN_BY = {
     "public": ("everybody", "Under your name."),
     "anonymous": (
         "everybody, without your name",
-        "Ranked under an alias; your name, the method, title, description, tags and where it comes from are withheld.",
+        "Listed under an alias. Your name, the method, title, description, tags and provenance are hidden.",
     ),
-    "private": ("you alone", "Not listed, and for others not there. A ranked one counts as an attempt all the same."),
+    "private": ("you alone", "Not listed; other users get \"not found\". A ranked submission still counts as an attempt."),
 }
-"""Who sees a submission of each visibility, and what that means."""
+"""For each visibility: who sees the submission, and what it means for the owner."""
 
-PLAIN = (1e-4, 1e6)
-"""Magnitudes between which scores are written without an exponent."""
+PLAIN_RANGE = (1e-4, 1e6)
+"""Scores with a magnitude in [low, high) are written without an exponent."""
 
 SMALLEST_P = 1e-4
-"""A p-value below it is written as a bound: far out in its tail no approximation holds, and nothing depends on more digits."""
+"""Smaller p-values are written as "< 0.0001", because the approximation is not accurate that far in the tail."""
 
 
 def number(value: float) -> str:
-    """Write a correlation or a difference of correlations, with a real minus sign."""
+    """Format a correlation or a difference of correlations, with a real minus sign."""
     return f"{value:.4f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def span(interval: Interval) -> str:
-    """Write an interval of correlations."""
+    """Format an interval of correlations."""
     return f"[{number(interval[0])}, {number(interval[1])}]"
 
 
 def significant(value: float) -> str:
-    """Write a p-value or a distance from chance, in two significant digits."""
+    """Format a p-value or a distance from chance, with two significant digits."""
     rounded = f"{value:.2g}"
     return (f"{float(rounded):.0f}" if "e+" in rounded else rounded).replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def signed(value: float) -> str:
-    """Write a score, whose sign matters, in four significant digits."""
-    plain = value == 0 or PLAIN[0] <= abs(value) < PLAIN[1]
+    """Format a score with its sign and four significant digits."""
+    plain = value == 0 or PLAIN_RANGE[0] <= abs(value) < PLAIN_RANGE[1]
     text = f"{float(f'{value:.4g}'):+,.10g}" if plain else f"{value:+.2e}"
     return text.replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def p_value(value: float) -> str:
-    """Write a p-value in two significant digits; far down, as a bound."""
+    """Format a p-value with two significant digits, or as a bound below `SMALLEST_P`."""
     return f"<\u00a0{SMALLEST_P:.4f}" if value < SMALLEST_P else significant(value)
 
 
-def short(value: float) -> str:
-    """Write a coordinate in six significant digits."""
+def coordinate(value: float) -> str:
+    """Format a coordinate with six significant digits."""
     return f"{value:.6g}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def rank(interval: tuple[int, int]) -> str:
-    """Write a rank, or the ranks between which an entry may be."""
+    """Format a rank interval: one number, or lowest and highest rank."""
     low, high = interval
     return str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
 
 
 def share(value: float | None) -> str:
-    """Write a share of the ceiling, where there is one."""
+    """Format a share as a percentage, or as a dash if it is None."""
     if value is None:
         return "–"  # noqa: RUF001 -- the dash of empty cells is meant
     return f"{100 * value:.1f}\u202f%".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
-def date(moment: datetime) -> str:
-    """Write a day."""
-    return f"{moment:%Y-%m-%d}"
+def date(time: datetime) -> str:
+    """Format the date of a time."""
+    return f"{time:%Y-%m-%d}"
 
 
-def moment(when: datetime) -> str:
-    """Write a day and a time, to the minute."""
-    return f"{when:%Y-%m-%d %H:%M} UTC"
+def timestamp(time: datetime) -> str:
+    """Format a time to the minute, in UTC."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def size(count_of_bytes: int) -> str:
-    """Write how large a file is, in decimal units."""
+    """Format a number of bytes with three significant digits, in decimal units."""
     value, units = float(count_of_bytes), ["bytes", "kB", "MB", "GB"]
-    while value >= UNIT and len(units) > 1:
+    while value >= UNIT_THRESHOLD and len(units) > 1:
         value, units = value / 1000, units[1:]
     return f"{value:.3g} {units[0]}"
 
 
 def count(value: int, singular: str, plural: str = "") -> str:
-    """Write a number of things."""
+    """Format a number with its noun in the singular or plural."""
     return f"{value:,} {singular if value == 1 else plural or singular + 's'}"
 
 
-def chance(z: float) -> str | None:
-    """Return what to say of a score that is not clearly better than chance."""
+def chance_note(z: float) -> str | None:
+    """Return a note on an LDS that is not clearly above chance, else None; `z` is its distance from chance in standard deviations."""
     if abs(z) < CHANCE:
         return "not distinguishable from random"
     return "sign flipped?" if z < 0 else None
 
 
 def cost(reported: dict[str, Any] | None) -> str:
-    """Write what a submitter says that the scores cost."""
+    """Format the cost that the owner reported."""
     if not reported:
         return "not reported"
-    return ", ".join(filter(None, (spent(reported) if "seconds" in reported else "", equipment(reported))))
+    return ", ".join(filter(None, (reported_time(reported) if "seconds" in reported else "", reported_resources(reported))))
 
 
-def spent(reported: dict[str, Any] | None) -> str:
-    """Write how long a submitter says that it took."""
+def reported_time(reported: dict[str, Any] | None) -> str:
+    """Format the computing time that the owner reported, or a dash."""
     return _duration(reported["seconds"]) if reported and "seconds" in reported else "–"  # noqa: RUF001 -- the dash of empty cells is meant
 
 
-def equipment(reported: dict[str, Any] | None) -> str:
-    """Write what a submitter says that it took, beside time."""
-    given = reported or {}
-    models = count(given["models"], "model") if "models" in given else ""
-    return ", ".join(filter(None, (models, given.get("device", ""))))
+def reported_resources(reported: dict[str, Any] | None) -> str:
+    """Format the number of models and the device that the owner reported."""
+    reported = reported or {}
+    models = count(reported["models"], "model") if "models" in reported else ""
+    return ", ".join(filter(None, (models, reported.get("device", ""))))
 
 
 def seconds(value: float) -> str:
-    """Write how long something takes, in about one digit: it is a guess."""
+    """Format an estimated duration, in whole seconds or coarser."""
     return "less than a second" if value < 1 else _duration(round(value))
 
 
@@ -150,31 +150,31 @@ def _duration(seconds: float) -> str:
 
 
 def model(recipe: dict[str, Any]) -> str:
-    """Write which model a recipe trains: its name, and the widths of its layers where it has them."""
+    """Format the model of a recipe: its name and, if known, the widths of its layers."""
     name = str(recipe.get("name", "unknown"))
     return f"{name}, {'–'.join(map(str, recipe['widths']))}" if recipe.get("widths") else name  # noqa: RUF001 -- from layer to layer
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    writer.__name__: writer
-    for writer in (
+    formatter.__name__: formatter
+    for formatter in (
         number,
         span,
         significant,
         p_value,
         signed,
-        short,
+        coordinate,
         rank,
         share,
         date,
-        moment,
+        timestamp,
         size,
         count,
-        chance,
+        chance_note,
         cost,
         seconds,
-        spent,
-        equipment,
+        reported_time,
+        reported_resources,
         model,
     )
 }

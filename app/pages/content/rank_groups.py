@@ -1,4 +1,4 @@
-"""What rank intervals say: who is best, whether that is certain, and which entries cannot be told apart."""
+"""Conclusions from rank intervals: the best entry, how certain that is, and groups of entries whose rank intervals overlap."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The first two entries of a board; of all entries at once, the ranks tell whether the first is better.
+    """The first two entries of a board, and how the first compares with the others.
 
-    ``tied`` is the number of entries that the first is not significantly better than.
+    Attributes
+    ----------
+    tied
+        Number of other entries that the first is not significantly better than.
+    beats_second
+        Whether the first is significantly better than the second. Ranks account for testing all pairs.
     """
 
     first: Row
@@ -26,19 +31,19 @@ class Verdict:
 
 
 def verdict(rows: Sequence[Row]) -> Verdict | None:
-    """Return what the first two rows of a whole board, best first, say of its top; nothing of one without entries."""
+    """Return the verdict on the rows of an unfiltered board, best first; None if the board is empty."""
     if not rows:
         return None
     first, second = rows[0], rows[1] if len(rows) > 1 else None
-    # Nobody but the first has a higher score than the second: if anybody is significantly better than that, it is the first.
-    beats = second is not None and second.rank[0] > 1
-    return Verdict(first, second, first.rank[1] - 1, beats)
+    # Only the first entry scores higher than the second, so only it can be significantly better.
+    beats_second = second is not None and second.rank[0] > 1
+    return Verdict(first, second, first.rank[1] - 1, beats_second)
 
 
 def rivals(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries of a whole board that the first is to be compared with.
+    """Return the entries of an unfiltered board to compare with the first entry.
 
-    That is the second; and, where their ranks overlap, the best of those that are ranked below the first for certain.
+    These are the second entry and, if its rank interval overlaps that of the first, the best entry whose interval does not.
     """
     second, reach = entries[1:2], entries[0].rank_high or 0 if entries else 0
     below = next(([entry] for entry in entries[2:] if (entry.rank_low or 0) > reach), [])
@@ -46,13 +51,13 @@ def rivals(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def groups(entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the group of each entry of a board, by id: neighbours are in one where their rank intervals overlap."""
-    found: dict[str, int] = {}
+    """Return the rank group of each entry by id, counted from 1; neighbours whose rank intervals overlap share a group."""
+    group_of: dict[str, int] = {}
     group, reach = 0, 0
     for entry in entries:
         low, high = entry.rank_low or 0, entry.rank_high or 0
         if low > reach:
             group += 1
-        found[entry.id] = group
+        group_of[entry.id] = group
         reach = max(reach, high)
-    return found
+    return group_of

@@ -1,4 +1,4 @@
-"""How a visitor wants to see a leaderboard: which entries, in which order, from where on; all of it stands in the address."""
+"""Filtering, sorting and paging of a leaderboard, as given in the query string."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Column = Literal["rank", "lds", "ceiling", "cost", "attempts", "date"]
 Order = Literal["asc", "desc"]
 
-FIRST_ORDER: dict[Column, Order] = {
+DEFAULT_ORDER: dict[Column, Order] = {
     "rank": "asc",
     "lds": "desc",
     "ceiling": "desc",
@@ -22,12 +22,12 @@ FIRST_ORDER: dict[Column, Order] = {
     "attempts": "asc",
     "date": "desc",
 }
-"""How a column is sorted when it is chosen; chosen again, the other way round."""
+"""Order in which a column is first sorted; selecting the column again reverses it."""
 
 
 @dataclass(frozen=True)
-class Arrangement:
-    """What the address of a leaderboard says; `version` is none where it does not say."""
+class LeaderboardQuery:
+    """The query parameters of a leaderboard page; `version` is None if the query string has none."""
 
     sort: Column = "rank"
     order: Order | None = None
@@ -38,57 +38,63 @@ class Arrangement:
 
     @property
     def direction(self) -> Order:
-        """The order, which by default is that in which one looks at a column first."""
-        return self.order or FIRST_ORDER[self.sort]
+        """The order, by default the `DEFAULT_ORDER` of the sorted column."""
+        return self.order or DEFAULT_ORDER[self.sort]
 
     @property
     def is_filtered(self) -> bool:
-        """Whether entries may be left out."""
+        """Whether a search or a tag may exclude entries."""
         return bool(self.q.strip() or self.tag)
 
     @property
     def is_ranking(self) -> bool:
-        """Whether neighbours are neighbours by rank, best first."""
-        return self.sort in ("rank", "lds", "ceiling") and self.direction == FIRST_ORDER[self.sort]
+        """Whether entries are sorted by rank, best first."""
+        return self.sort in ("rank", "lds", "ceiling") and self.direction == DEFAULT_ORDER[self.sort]
 
-    def of(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the entries that are asked for, of those of a whole board, best first, in the order that is asked for."""
+    def select(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the matching entries in the requested order.
+
+        Parameters
+        ----------
+        entries
+            All entries of the board, best first.
+        """
         words = self.q.casefold().split()
-        found = [entry for entry in entries if self._has_tag(entry) and all(word in _text(entry) for word in words)]
-        backwards = self.direction == "desc"
-        if (value := VALUES.get(self.sort)) is None:  # the board's own order: what is published of equal scores decides
+        found = [entry for entry in entries if self._has_tag(entry) and all(word in _searched_text(entry) for word in words)]
+        reverse = self.direction == "desc"
+        if (value := SORT_KEYS.get(self.sort)) is None:  # keep the order of the board, which also decides between equal scores
             return found if self.is_ranking else found[::-1]
         known = [(number, entry) for entry in found if (number := value(entry)) is not None]
         unknown = [entry for entry in found if value(entry) is None]
-        return [entry for _, entry in sorted(known, key=lambda pair: pair[0], reverse=backwards)] + unknown
+        return [entry for _, entry in sorted(known, key=lambda pair: pair[0], reverse=reverse)] + unknown
 
     def _has_tag(self, entry: Entry) -> bool:
-        return not self.tag or self.tag in entry.known.tags
+        return not self.tag or self.tag in entry.identity.tags
 
-    def address(self, **changes: object) -> str:
-        """Return the query of the address with some parts changed; any change but of `after` begins at the first page again."""
+    def url(self, **changes: object) -> str:
+        """Return the query string with some parameters changed; unless `after` is given, it leads to the first page."""
         values = vars(replace(self, **{"after": 0} | changes))  # type: ignore[arg-type]  # templates name its own fields
-        if values["order"] == FIRST_ORDER[values["sort"]]:
+        if values["order"] == DEFAULT_ORDER[values["sort"]]:
             values["order"] = None
         if values["sort"] == "rank" and values["order"] is None:
             values["sort"] = None
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
-    def sorting(self, column: Column) -> str:
-        """Return the query that sorts by a column: the other way round, if that is how it is sorted."""
-        turned: Order = "asc" if self.direction == "desc" else "desc"
-        return self.address(sort=column, order=turned if column == self.sort else None)
+    def sort_url(self, column: Column) -> str:
+        """Return the query string that sorts by a column, in reverse if the page is sorted by it already."""
+        reversed_order: Order = "asc" if self.direction == "desc" else "desc"
+        return self.url(sort=column, order=reversed_order if column == self.sort else None)
 
 
-VALUES: dict[Column, Callable[[Entry], float | None]] = {
+SORT_KEYS: dict[Column, Callable[[Entry], float | None]] = {
     "cost": lambda entry: entry.seconds,
     "attempts": lambda entry: entry.attempts,
     "date": lambda entry: entry.created_at.timestamp(),
 }
-"""What is sorted by; the other columns follow the order of the board."""
+"""Sort keys of columns; columns without a key follow the order of the board."""
 
 
-def _text(entry: Entry) -> str:
-    """Return what of an entry is searched, as visitors know it."""
-    known = entry.known
+def _searched_text(entry: Entry) -> str:
+    """Return the text of an entry that searches look in; it contains only what visitors may see."""
+    known = entry.identity
     return "\n".join((known.method, known.title, known.owner, *known.tags)).casefold()

@@ -1,4 +1,4 @@
-"""The targets of a submission as its page shows them: the best and the worst, and one that was chosen, in full.
+"""The targets section of a submission's page: best and worst targets, and one target in detail.
 
 Legend: N targets.
 """
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from app.benchmarks.examples import Examples, Part
     from app.db.models import Evaluation
 
-EXTREME = 3
-"""The best targets that the page lists, and the worst."""
+MAX_EXTREMES = 3
+"""Maximum number of best targets, and of worst targets, that the page lists."""
 
-MOST_POINTS = 1000
-"""Points of a scatter; of more public subsets the first ones are drawn."""
+MAX_POINTS = 1000
+"""Maximum number of points in a scatter plot; of more public subsets, the first are drawn."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A training example with its score, or a target with its correlation; label and picture's address where there are any."""
+    """A training example with its score, or a target with its correlation; `label` and `image` (an address) may be None."""
 
     index: int
     label: str | None
-    picture: str | None
+    image: str | None
     value: float
 
 
 class Chosen(NamedTuple):
-    """A target in full; without points and examples where nothing of it was kept."""
+    """A target in detail; points and examples are empty if the evaluation saved none for it."""
 
     card: Card
     points: list[tuple[float, float]]
@@ -46,73 +46,75 @@ class Chosen(NamedTuple):
     proponents: list[Card]
     opponents: list[Card]
 
-    def alike(self, cards: list[Card]) -> int:
-        """Return how many examples have the label of the target."""
+    def count_same_label(self, cards: list[Card]) -> int:
+        """Return how many of the examples have the label of the target."""
         return sum(card.label == self.card.label for card in cards)
 
 
 class Targets(NamedTuple):
-    """What a submission's page shows of its targets; ``shown`` are those of which something was kept."""
+    """The targets on a submission's page; ``saved`` are those with saved predictions and extreme scores."""
 
-    shown: list[Card]
+    saved: list[Card]
     best: list[Card]
     worst: list[Card]
     chosen: Chosen
 
 
 def card(examples: Examples, part: Part, index: int, value: float) -> Card:
-    """Return the card of an example."""
+    """Return the card of an example with its score or correlation."""
     manifest = examples.manifest
-    picture = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
-    return Card(index, examples.label(part, index), picture if examples.have_pictures else None, value)
+    image = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
+    return Card(index, examples.label(part, index), image if examples.has_images else None, value)
 
 
 def targets(
     session: Session, evaluation: Evaluation, examples: Examples, rho_N: NDArray[np.float64], wanted: int | None
 ) -> Targets:
-    """Return what to show of the targets of an evaluation with the public correlations rho, (N,).
+    """Return the targets to show for an evaluation.
 
     Parameters
     ----------
+    rho_N
+        Correlation of each target on the public subsets, float64 (N,).
     wanted
-        The target to show in full; by default, of those of which something was kept, the one most like the mean.
+        Index of the target to show in detail; by default the saved target whose correlation is closest to the mean.
 
     Raises
     ------
     ProblemError
-        ``request.invalid``: there is no such target.
+        ``request.invalid``: `wanted` is not below N.
     """
     N = rho_N.size
     if wanted is not None and wanted >= N:
-        raise ProblemError(
+        raise ProblemError.mismatch(
             "request.invalid",
             expected=f"a target from 0 to {N - 1}",
             got=str(wanted),
-            hint="Choose one on the page of the submission.",
+            hint="Choose a target on the page of the submission.",
         )
 
-    def cards(of: Any) -> list[Card]:
-        return [card(examples, "target", int(target), float(rho_N[target])) for target in of]
+    def cards(indices: Any) -> list[Card]:
+        return [card(examples, "target", int(target), float(rho_N[target])) for target in indices]
 
-    kept = attributions.targets(session, evaluation)
-    chosen = wanted if wanted is not None else attributions.typical(rho_N, kept or range(N))
-    few = min(EXTREME, N // 2)
+    saved = attributions.saved_targets(session, evaluation)
+    chosen = wanted if wanted is not None else attributions.typical_target(rho_N, saved or range(N))
+    n_extremes = min(MAX_EXTREMES, N // 2)
     return Targets(
-        cards(kept),
-        cards(np.argsort(-rho_N, kind="stable")[:few]),
-        cards(np.argsort(rho_N, kind="stable")[:few]),
-        _in_full(session, evaluation, examples, cards([chosen])[0]),
+        cards(saved),
+        cards(np.argsort(-rho_N, kind="stable")[:n_extremes]),
+        cards(np.argsort(rho_N, kind="stable")[:n_extremes]),
+        _chosen_target(session, evaluation, examples, cards([chosen])[0]),
     )
 
 
-def _in_full(session: Session, evaluation: Evaluation, examples: Examples, target: Card) -> Chosen:
-    found = attributions.of(session, evaluation, target.index)
-    if found is None:
+def _chosen_target(session: Session, evaluation: Evaluation, examples: Examples, target: Card) -> Chosen:
+    saved = attributions.load(session, evaluation, target.index)
+    if saved is None:
         return Chosen(target, [], 0, [], [])
     actual_M = examples.margins(target.index)
-    drawn = slice(MOST_POINTS)
-    points = zip(found.predictions_M[drawn].tolist(), actual_M[drawn].tolist(), strict=True)
+    drawn = slice(MAX_POINTS)
+    points = zip(saved.predictions_M[drawn].tolist(), actual_M[drawn].tolist(), strict=True)
     proponents, opponents = (
-        [card(examples, "train", index, score) for index, score in side] for side in (found.proponents, found.opponents)
+        [card(examples, "train", index, score) for index, score in side] for side in (saved.proponents, saved.opponents)
     )
     return Chosen(target, [point for point in points if np.isfinite(point[0])], actual_M.size, proponents, opponents)

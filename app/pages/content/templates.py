@@ -1,4 +1,4 @@
-"""Templates, and what all of them know. They are given views and plain values, never rows of the database."""
+"""Rendering of templates, with their filters and global names. Templates get views and plain values, never database rows."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page; every text in `values` is escaped."""
+    """Render a template; texts in `values` are HTML-escaped."""
     return _environment().get_template(template).render(values)

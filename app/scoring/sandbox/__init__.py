@@ -1,1 +1,1 @@
-"""The scoring processes: a fork server, and a child of it for each file."""
+"""Scoring processes: a fork server, and one child process for each score file."""

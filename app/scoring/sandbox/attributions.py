@@ -1,8 +1,8 @@
-"""What is kept of a score file to look at: who speaks for and against some targets, and what the file predicts of them.
+"""Attributions for display: proponents, opponents and predictions of some targets of a score file.
 
-Only public subsets have a part in it.
+They are computed from public subsets alone.
 
-Legend: M public subsets, n training examples, N targets, t targets that are shown, k examples at each end.
+Legend: M public subsets, n training examples, N targets, t shown targets, k proponents and k opponents per target.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ if TYPE_CHECKING:
     from ldsboard import GroundTruth
     from ldsboard.headers import ScoreArray
 
-FIXED = 12
-"""Targets that are shown of every file, spread evenly, so that files can be compared."""
+FIXED_TARGETS = 12
+"""Number of evenly spaced targets that are shown for every file, so that files can be compared."""
 
-EXTREME = 3
-"""Targets that are shown because the file predicts them best, and as many that it predicts worst."""
+EXTREME_TARGETS = 3
+"""Number of best predicted targets, and number of worst predicted targets, that are shown as well."""
 
 EXAMPLES = 8
-"""Proponents and opponents of each target."""
+"""Number of proponents, and number of opponents, of each target."""
 
 
 class Attributions(NamedTuple):
-    """The extreme scores and the predictions of the targets that are shown.
+    """The extreme scores and the predictions of the shown targets.
 
     Attributes
     ----------
     targets_t
-        int64 (t,), rising.
-    proponents_tk, opponents_tk
-        int64 (t, k): the training examples with the highest scores, the highest first, and with the lowest, the lowest first; of
-        equal scores the lower index comes first.
+        int64 (t,), ascending.
+    proponents_tk
+        int64 (t, k): training examples with the highest scores, the highest first; of equal scores the lower index first.
+    opponents_tk
+        int64 (t, k): training examples with the lowest scores, the lowest first; of equal scores the lower index first.
     proponent_scores_tk, opponent_scores_tk
-        float64 (t, k): their scores, as in the file.
+        float64 (t, k): the scores of these examples, as in the file.
     predictions_tM
-        float64 (t, M): the sums of scores over the public subsets.
+        float64 (t, M): sums of scores over the public subsets.
     """
 
     targets_t: NDArray[np.int64]
@@ -52,7 +53,17 @@ class Attributions(NamedTuple):
 
     @classmethod
     def of(cls, scores_nN: ScoreArray, truth: GroundTruth, public: slice, rho_N: NDArray[np.float64]) -> Self:
-        """Look at a file whose correlations on the public subsets are rho, (N,); it is read one target at a time."""
+        """Compute the attributions of a file, reading one target at a time.
+
+        Parameters
+        ----------
+        scores_nN
+            The scores of the file, (n, N).
+        public
+            The public subsets of `truth`.
+        rho_N
+            The file's rho of each target on the public subsets, (N,).
+        """
         targets_t = shown_targets(rho_N)
         high, high_scores, low, low_scores = [], [], [], []
         for target in targets_t:
@@ -68,8 +79,8 @@ class Attributions(NamedTuple):
 
 
 def shown_targets(rho_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the targets to show of a file: some that are the same for all, and those that it predicts best and worst."""
+    """Return the targets to show, ascending: the fixed targets, and the file's best and worst predicted targets."""
     N = rho_N.size
-    fixed = np.linspace(0, N - 1, min(FIXED, N)).round().astype(np.int64)
-    best, worst = (np.argsort(values_N, kind="stable")[:EXTREME] for values_N in (-rho_N, rho_N))
+    fixed = np.linspace(0, N - 1, min(FIXED_TARGETS, N)).round().astype(np.int64)
+    best, worst = (np.argsort(values_N, kind="stable")[:EXTREME_TARGETS] for values_N in (-rho_N, rho_N))
     return np.unique(np.concatenate([fixed, best, worst]))

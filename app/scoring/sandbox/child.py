@@ -1,7 +1,8 @@
-"""The process that reads one score file from a stranger: it holds no credentials and knows no database.
+"""The scoring process: it reads one untrusted score file, holds no credentials and cannot reach the database.
 
-It is forked from the fork server, shares the ground truth there, and speaks with the service through one socket: an answer as
-JSON, and after scores an ``.npz``. It ends when it has answered, and dies when the fork server ends or the service hangs up.
+The fork server forks it, so it shares the ground truth in the fork server's memory. It answers the service through one socket:
+JSON, followed by an ``.npz`` if the file was scored. It exits after its answer, and dies when the fork server ends or the service
+closes the socket.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import numpy as np
 
 from app.scoring.sandbox import limits
 from app.scoring.sandbox.attributions import Attributions
-from app.scoring.sandbox.lifeline import die_with
-from app.scoring.sandbox.truths import ground_truth
+from app.scoring.sandbox.lifeline import die_with_parent
+from app.scoring.sandbox.truths import load_ground_truth
 from ldsboard import ProblemError
 from ldsboard.formats import file_header, open_scores
 from ldsboard.scores import check_shape
@@ -46,13 +47,13 @@ NUMBERS = (
 
 
 def run(request: dict[str, Any], service: Connection, parent: int) -> NoReturn:
-    """Do all that a forked process does, and end it; nothing of the fork server's own course is taken up."""
+    """Answer one request, then end the process, so that the forked child never returns into the code of the fork server."""
     status = 1
     try:
-        seal(service, parent)
+        isolate(service, parent)
         answer(request, service)
         status = 0
-    except BaseException as error:  # noqa: BLE001 -- the process ends here, whatever it was
+    except BaseException as error:  # noqa: BLE001 -- the process ends here whatever the error is
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             status = limits.OUT_OF_MEMORY
         traceback.print_exc()
@@ -60,19 +61,19 @@ def run(request: dict[str, Any], service: Connection, parent: int) -> NoReturn:
         os._exit(status)
 
 
-def seal(service: Connection, parent: int) -> None:
-    """Give up what was inherited, and be bound to the fork server and to the service."""
-    die_with(parent)
+def isolate(service: Connection, parent: int) -> None:
+    """Close inherited descriptors, set limits, and make this process die when the fork server ends or the service hangs up."""
+    die_with_parent(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     os.closerange(3, service.fileno())
     os.closerange(service.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    limits.hold_process()
+    limits.limit_process()
     if sys.platform == "linux":
-        # Hanging up raises SIGIO, which ends a process that does not ask for it: in the midst of any computation.
+        # When the service closes the socket, the kernel sends SIGIO. Its default action ends this process, even in a computation.
         fcntl.fcntl(service, fcntl.F_SETOWN, os.getpid())
         _raise_sigio(service, os.O_ASYNC)
-    if service.poll(0):  # nothing more is ever said: it hung up before
+    if service.poll(0):  # the service sends nothing after the request, so a readable socket means that it is closed
         os._exit(1)
 
 
@@ -81,33 +82,41 @@ def _raise_sigio(service: Connection, flag: int) -> None:
 
 
 def answer(request: dict[str, Any], service: Connection) -> None:
-    """Score the file and send what was found, or what is wrong with it."""
-    truth, parts = ground_truth(request["benchmark"])  # whatever is wrong with that is not the file's fault
+    """Score the file, then send the result or the problem of the file."""
+    truth, parts = load_ground_truth(request["benchmark"])  # outside the try: its errors are not problems of the file
     arrays = b""
     try:
-        scores_nN = opened(request["scores"], truth, request["threads"])
+        scores_nN = open_checked(request["scores"], truth, request["threads"])
         found, arrays = score(scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"])
     except ProblemError as error:
         found = {"problem": error.problem.as_dict()}
-    # A long answer waits for the service to read, and then SIGIO would say that it did.
+    # Sending a long answer blocks until the service reads, and each read would send SIGIO.
     _raise_sigio(service, 0)
     service.send_bytes(json.dumps(found).encode())
     if arrays:
         service.send_bytes(arrays)
 
 
-def opened(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
-    """Open a file that fits the ground truth, within limits that follow from what its header says."""
+def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
+    """Check a file's shape against the ground truth, limit memory and CPU time by its header, and open it."""
     header = file_header(path)
-    check_shape(header.shape, truth.n_train, truth.n_targets)  # before anything is inflated
-    limits.hold_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)
+    check_shape(header.shape, truth.n_train, truth.n_targets)  # before any data is decompressed
+    limits.limit_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)
     return open_scores(path)
 
 
 def score(
     scores_nN: ScoreArray, truth: GroundTruth, parts: dict[str, slice], threads: int
 ) -> tuple[dict[str, Any], bytes]:
-    """Score one file; return the numbers of every part that was asked for, and their arrays and those of its attributions."""
+    """Score one file.
+
+    Returns
+    -------
+    dict
+        The scalars of each requested part of the subsets.
+    bytes
+        An ``.npz`` with the arrays ``PART.influence`` and ``PART.per_target`` of each part, and ``attributions.NAME``.
+    """
     results = truth.score(scores_nN, splits=parts, threads=threads)
     shown = Attributions.of(scores_nN, truth, parts["public"], results["public"].per_target)
     arrays = {f"{name}.influence": result.influence for name, result in results.items()}

@@ -1,4 +1,4 @@
-"""How a process is bound to its parent. Standard library only: this comes before anything that takes time to import."""
+"""Binding a process to its parent. Standard library only, because it is imported before any slow import."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends, even while it is stopped."""
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that started it ends, even if this process is stopped."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before we could ask
+        if os.getppid() != parent:  # the parent ended before the request
             os._exit(1)

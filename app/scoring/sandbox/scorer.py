@@ -1,4 +1,4 @@
-"""The service's side of scoring: a fork server, and one child of it for each file."""
+"""The service's side of scoring: it runs the fork server and sends it requests."""
 
 from __future__ import annotations
 
@@ -30,40 +30,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRACE_SECONDS = 5.0
-"""How long the fork server may take to end after its socket closed, before it is killed; and to tell how a child ended."""
+"""Seconds that the fork server has to exit after its socket is closed, and to report a child's exit status."""
 
-PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
-"""All that scoring processes are given of the environment: there is no setting and no credential in it."""
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
+"""Environment variables that scoring processes inherit: no settings and no credentials."""
 
-ENDINGS = {
-    OUT_OF_MEMORY: "for want of memory",
-    -signal.SIGXCPU: "at its limit of processor time",
+EXIT_REASONS = {
+    OUT_OF_MEMORY: "out of memory",
+    -signal.SIGXCPU: "CPU time limit exceeded",
 }
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a scoring process found for one part of the subsets: its numbers, psi (M,) and rho (N,), float64."""
+class PartResult:
+    """The result of one part of the subsets: scalars, psi (M,) and rho (N,), float64."""
 
     numbers: dict[str, Any]
     influence: NDArray[np.float64]
+    """psi, (M,)."""
     per_target: NDArray[np.float64]
+    """rho, (N,)."""
     attributions: Attributions | None = None
-    """What is kept to look at; of the public part alone."""
+    """For the public part only."""
 
 
 class Scorer:
-    """Scores files, each in a process of its own, forked from a server that has the ground truth loaded.
+    """Scores each file in its own process, forked from a fork server that holds the ground truth.
 
-    May be used by several threads at once. The server is replaced when it is found dead. The kernel ends it with the thread that
-    started it, so `start` and `score` are for threads that live as long as the service does.
+    Several threads may use a scorer at the same time. A fork server that has died is replaced. The kernel kills the fork server
+    when the thread that started it ends, so only threads that live as long as the service may call `start` and `score`.
 
     Parameters
     ----------
     threads
-        How many threads each file may take.
+        Number of threads for scoring one file.
     """
 
     def __init__(self, threads: int = 1) -> None:
@@ -74,28 +76,37 @@ class Scorer:
 
     @property
     def pid(self) -> int | None:
-        """The id of the fork server, if it was started."""
+        """Process id of the fork server; None if it is not running."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the fork server, so that its imports are done before the first file comes."""
+        """Start the fork server, so that its imports are done before the first file arrives."""
         with self._lock:
             if self._control is None:
                 self._start()
 
     def stop(self) -> int | None:
-        """End the fork server, and with it all scoring, if it was started; return its exit status."""
+        """End the fork server and all its scoring processes; return its exit status, or None if it was not running."""
         with self._lock:
             return self._stop()
 
-    def prepare(self, benchmark: Path) -> None:
-        """Have the ground truth in a folder loaded before a file comes; waits for nothing, and starts nothing."""
-        with self._lock, suppress(OSError):  # dead, or far behind: loaded when a file comes
+    def preload(self, benchmark: Path) -> None:
+        """Ask a running fork server to preload the ground truth in a folder. Does not wait."""
+        with self._lock, suppress(OSError):  # a dead or busy fork server loads the ground truth with the first file
             if self._control is not None:
                 _send(self._control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
 
-    def score(self, benchmark: Path, scores: Path, parts: list[str]) -> dict[str, Scored]:
-        """Score the file `scores` against parts of the benchmark in the folder `benchmark`, the public one among them.
+    def score(self, benchmark: Path, scores: Path, parts: list[str]) -> dict[str, PartResult]:
+        """Score a file.
+
+        Parameters
+        ----------
+        benchmark
+            The folder of the benchmark version.
+        scores
+            The score file.
+        parts
+            Parts of the subsets to score against; ``"public"`` must be among them.
 
         Raises
         ------
@@ -105,21 +116,22 @@ class Scorer:
             The process ended without an answer.
         """
         request = {"benchmark": str(benchmark.absolute()), "scores": str(scores.absolute()), "parts": parts}
-        child, status = self._ask(request | {"threads": self._threads})
+        child, status = self._request(request | {"threads": self._threads})
         with child, status:
             try:
                 answer = json.loads(child.recv_bytes())
                 if "problem" not in answer:
                     return _unpack(answer["parts"], child.recv_bytes())
             except (EOFError, OSError) as error:
-                raise SandboxError(f"the scoring process ended {_ending(status)} before it answered") from error
+                raise SandboxError(f"The scoring process ended without an answer ({_exit_reason(status)}).") from error
         raise ProblemError.of(Problem.from_dict(answer["problem"]))
 
-    def _ask(self, request: dict[str, Any]) -> tuple[Connection, Connection]:
-        """Send a request, to a new fork server where there is none or it has died."""
+    def _request(self, request: dict[str, Any]) -> tuple[Connection, Connection]:
+        """Send a request; start a fork server first if none is running or the last one has died."""
         with self._lock:
             if self._control is not None:
-                # No other error says that the fork server is dead: without descriptors of our own, say, it serves others still.
+                # Only these errors mean that the fork server is dead. After others, such as a lack of descriptors in this
+                # process, it still serves other threads.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     return _send(self._control, request)
                 self._stop()
@@ -127,13 +139,13 @@ class Scorer:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "app.scoring.sandbox", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # what forks must have one thread
+                env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # a process that forks must have one thread
                 cwd=ROOT,
             )
         self._control = ours
@@ -153,30 +165,30 @@ class Scorer:
 
 
 def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tuple[Connection, Connection]:
-    """Send a request; return where the child answers, and where its exit status will be told."""
-    child, theirs = Pipe()
-    status, told = Pipe(duplex=False)
-    with theirs, told:
+    """Send a request; return the connections for the child's answer and for its exit status."""
+    child, child_end = Pipe()
+    status, status_end = Pipe(duplex=False)
+    with child_end, status_end:
         child.send_bytes(json.dumps(request).encode())
-        descriptors = array("i", [theirs.fileno(), told.fileno()])
-        # Not socket.send_fds, which forgets the flags before Python 3.12.
+        descriptors = array("i", [child_end.fileno(), status_end.fileno()])
+        # Not socket.send_fds, which ignores the flags before Python 3.12.
         control.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)], flags)
     return child, status
 
 
-def _ending(exit_status: Connection) -> str:
-    """Say how a child ended, if its fork server lived to see it."""
-    told = os.read(exit_status.fileno(), 16) if exit_status.poll(GRACE_SECONDS) else b""
-    if not told:
-        return "without a status"
-    return ENDINGS.get(status := int(told), f"with status {status}")
+def _exit_reason(exit_status: Connection) -> str:
+    """Say how a child ended. The exit status is unknown if the fork server died too."""
+    received = os.read(exit_status.fileno(), 16) if exit_status.poll(GRACE_SECONDS) else b""
+    if not received:
+        return "exit status unknown"
+    return EXIT_REASONS.get(status := int(received), f"exit status {status}")
 
 
-def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, Scored]:
+def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, PartResult]:
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         attributions = Attributions(**{name: arrays[f"attributions.{name}"] for name in Attributions._fields})
         return {
-            name: Scored(
+            name: PartResult(
                 numbers,
                 arrays[f"{name}.influence"],
                 arrays[f"{name}.per_target"],

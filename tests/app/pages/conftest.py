@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.app.boards import fill
+from tests.app.boards import fill_board
 from tests.app.pages.markup import Markup
 from tests.app.pages.provider import Provider
 from tests.app.pages.signed_in import SignedIn
@@ -53,11 +53,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Examp
     ):
         service.publish(toy.folder)
         service.publish(open_toy.folder)
-        yield Site(service, fill(service, toy), browser)
+        yield Site(service, fill_board(service, toy), browser)
 
 
 @pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def empty_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server without any benchmark."""
     with Service(tmp_path_factory.mktemp("empty")) as service:
         yield service
@@ -70,7 +70,7 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="session")
-def board(tmp_path_factory: pytest.TempPathFactory, provider: Provider, toy: Example) -> Iterator[Service]:
+def sign_in_service(tmp_path_factory: pytest.TempPathFactory, provider: Provider, toy: Example) -> Iterator[Service]:
     """A server that people sign in to."""
     with Service(tmp_path_factory.mktemp("board"), **provider.settings) as service:
         service.publish(toy.folder)
@@ -78,13 +78,13 @@ def board(tmp_path_factory: pytest.TempPathFactory, provider: Provider, toy: Exa
 
 
 @pytest.fixture
-def enter(board: Service, provider: Provider) -> Iterator[Callable[[str], SignedIn]]:
+def sign_in(sign_in_service: Service, provider: Provider) -> Iterator[Callable[[str], SignedIn]]:
     """Sign somebody in, whom the provider knows by this subject."""
     there: list[SignedIn] = []
 
     def sign_in(subject: str) -> SignedIn:
         provider.sign_in(subject, subject)
-        there.append(SignedIn(board))
+        there.append(SignedIn(sign_in_service))
         return there[-1]
 
     yield sign_in

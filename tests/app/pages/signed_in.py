@@ -43,4 +43,4 @@ class SignedIn:
     def send(self, example: Example, method: str, noise: float = 0.5, **query: str) -> str:
         """Return the id of a file that was sent, by the API and with a token of one's own, and scored."""
         token = self.service.token(self.name)
-        return str(self.service.scored(token, example.name, npy(example.scores(noise)), method=method, **query)["id"])
+        return str(self.service.submit_and_score(token, example.name, npy(example.scores(noise)), method=method, **query)["id"])

@@ -32,11 +32,11 @@ def lines_under(text: str, heading: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["toy", "open-toy"])
-def test_the_lines_give_the_public_number_again(
+def test_offline_commands_reproduce_the_public_lds(
     site: Site, toy: Example, open_toy: Example, tmp_path: Path, name: str
 ) -> None:
     example = {"toy": toy, "open-toy": open_toy}[name]
-    view = site.service.scored(
+    view = site.service.submit_and_score(
         site.service.token("rae"), name, npy(example.scores(0.7)), method="again", kind="practice"
     )
     lines = lines_under(site.text(f"/submissions/{view['id']}"), "The public number, offline")
@@ -53,14 +53,14 @@ def test_the_lines_give_the_public_number_again(
     assert repr(view["public"]["std_error"]) in ran.stdout
 
 
-def test_texts_in_a_citation_are_printed_and_not_obeyed() -> None:
+def test_latex_special_characters_are_escaped() -> None:
     assert citations.latex("a_b & 5% \\input{x}\n~^$#<>|") == (
         r"a\_b \& 5\% \textbackslash{}input\textbraceleft{}x\textbraceright{} "
         r"\textasciitilde{}\textasciicircum{}\$\#\textless{}\textgreater{}\textbar{}"
     )
 
 
-def test_a_citation_names_the_result_and_what_it_belongs_to(site: Site) -> None:
+def test_citation_contains_result_benchmark_and_address(site: Site) -> None:
     view = site.api(f"/submissions/{site.ids['twin']}")
     text = site.text(f"/submissions/{site.ids['twin']}")
     row, entry = (lines_under(text, heading) for heading in ("Row of a LaTeX table", "BibTeX"))
@@ -78,9 +78,9 @@ def test_a_citation_names_the_result_and_what_it_belongs_to(site: Site) -> None:
     assert depth == 0
 
 
-def test_an_unnamed_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:
+def test_anonymous_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:
     token = site.service.token("noa")
-    sent = site.service.scored(
+    sent = site.service.submit_and_score(
         token, "toy", npy(toy.scores(0.6)), method="telling", title="Telling title", kind="practice"
     )
     authorized = {"Authorization": f"Bearer {token}"}
@@ -93,7 +93,7 @@ def test_an_unnamed_entry_is_cited_by_its_alias(site: Site, toy: Example) -> Non
     assert lines_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
 
 
-def test_small_errors_are_not_written_as_nothing(site: Site) -> None:
+def test_small_standard_error_is_not_rounded_to_zero(site: Site) -> None:
     view = httpx.get(f"{site.service.url}/api/v1/submissions/{site.ids['good']}", trust_env=False).json()["public"]
     numbers = type("Numbers", (), {"lds": view["lds"], "std_error": 0.00041})()
     assert citations.plus_minus(numbers) == f"${view['lds']:.4f} \\pm 0.0004$"

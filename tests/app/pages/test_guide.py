@@ -30,7 +30,7 @@ def _code(site: Site) -> tuple[str, str]:
     return code, name
 
 
-def test_its_code_makes_a_file_that_is_scored(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guide_code_makes_a_file_that_is_scored(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, name = _code(site)
     answer = site.service.client.get(f"/benchmarks/{name}/public.npz")
     saved = re.search('filename="(.*?)"', answer.headers["Content-Disposition"])
@@ -41,7 +41,7 @@ def test_its_code_makes_a_file_that_is_scored(site: Site, tmp_path: Path, monkey
     scores = np.load("scores.npy")
     view = site.api(f"/benchmarks/{name}")
     assert (scores.shape, scores.dtype) == ((view["n_train"], view["n_targets"]), np.float32)
-    sent = site.service.scored(site.service.token("reader"), name, npy(scores), kind="practice")
+    sent = site.service.submit_and_score(site.service.token("reader"), name, npy(scores), kind="practice")
     with np.load(saved[1]) as public:
         masks_Mn = np.unpackbits(public["masks"], axis=1, count=view["n_train"], bitorder="little").astype(bool)
         truth = GroundTruth(masks_Mn, public["margins"])
@@ -49,7 +49,7 @@ def test_its_code_makes_a_file_that_is_scored(site: Site, tmp_path: Path, monkey
     assert sent["public"]["lds"] == truth.score(scores, {"public": rows})["public"].lds
 
 
-def test_its_links_lead_somewhere(site: Site) -> None:
+def test_guide_links_resolve(site: Site) -> None:
     page = site.page("/guide")
     there = {attributes.get("id") for _, attributes in page.elements}
     for attributes in page.all("a"):
@@ -61,14 +61,14 @@ def test_its_links_lead_somewhere(site: Site) -> None:
             assert response.status_code == 200, address
 
 
-def test_its_formulas_are_mathml_that_is_well_formed(site: Site) -> None:
+def test_guide_formulas_are_well_formed_mathml(site: Site) -> None:
     formulas = re.findall("<math.*?</math>", site.text("/guide"), re.DOTALL)
     assert len(formulas) > 5
     for formula in formulas:
         ET.fromstring(formula)  # noqa: S314 -- our own
 
 
-def test_it_is_there_before_any_benchmark_is(empty: Service) -> None:
-    text = httpx.get(f"{empty.url}/guide", trust_env=False).text
+def test_guide_works_without_benchmarks(empty_service: Service) -> None:
+    text = httpx.get(f"{empty_service.url}/guide", trust_env=False).text
     assert "NAME-1-public.npz" in text
     assert "submit it" not in text

@@ -23,48 +23,48 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def owner(enter: Callable[[str], SignedIn], request: pytest.FixtureRequest) -> SignedIn:
-    return enter(request.node.name)
+def owner(sign_in: Callable[[str], SignedIn], request: pytest.FixtureRequest) -> SignedIn:
+    return sign_in(request.node.name)
 
 
-def _done_to(board: Service, submission_id: str) -> list[tuple[str, object]]:
-    with board.database.read() as session:
+def _done_to(sign_in_service: Service, submission_id: str) -> list[tuple[str, object]]:
+    with sign_in_service.database.read() as session:
         query = select(Audit.action, Audit.detail).where(Audit.subject == submission_id).order_by(Audit.id)
         return [(action, detail) for action, detail in session.execute(query)]
 
 
-def test_who_sees_it_is_changed_and_noted(owner: SignedIn, board: Service, toy: Example) -> None:
+def test_visibility_change_is_applied_and_audited(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
     sent = owner.send(toy, "seen")
     page = owner.post(sent, visibility="private")
     assert page.url.path == "/account"
     assert "you alone" in page.text
-    assert httpx.get(f"{board.url}/submissions/{sent}", trust_env=False).status_code == 404
+    assert httpx.get(f"{sign_in_service.url}/submissions/{sent}", trust_env=False).status_code == 404
     # Its owner sees it by a cookie, which opens no call of the API: no link leads there, the commands with a token do.
     shown = Markup(owner.client.get(f"/submissions/{sent}").text)
     assert [link for link in shown.all("a") if f"/api/v1/submissions/{sent}" in (link["href"] or "")] == []
     text = owner.client.get(f"/submissions/{sent}").text
     for path in (sent, f"{sent}/per-target.npz"):
-        assert re.search(rf"curl -H .*LDSBOARD_TOKEN.* {board.url}/api/v1/submissions/{path}\n?", text)
+        assert re.search(rf"curl -H .*LDSBOARD_TOKEN.* {sign_in_service.url}/api/v1/submissions/{path}\n?", text)
     other = owner.send(toy, "seen-too", 0.6)
     assert "/api/v1/compare" not in owner.client.get(f"/compare?a={sent}&b={other}").text
-    assert _done_to(board, sent) == [("submission.edited", {"visibility": "private"})]
+    assert _done_to(sign_in_service, sent) == [("submission.edited", {"visibility": "private"})]
 
 
-def test_description_and_tags_are_told(owner: SignedIn, board: Service, toy: Example) -> None:
+def test_description_and_tags_are_saved_and_checked(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
     sent = owner.send(toy, "told")
     assert owner.post(sent, description="Two\r\nlines", tags="one two-3").status_code == 200
-    row = board.row(sent)
+    row = sign_in_service.row(sent)
     assert (row.description.split(), row.tags, row.visibility) == (["Two", "lines"], ["one", "two-3"], "public")
     for tags in ("Capital", "a" * 33, " ".join("abcdefghi"), "a,b"):
         assert owner.post(sent, tags=tags).status_code == 422
-    assert board.row(sent).tags == ["one", "two-3"]
+    assert sign_in_service.row(sent).tags == ["one", "two-3"]
 
 
-def test_a_pin_is_set_and_taken(owner: SignedIn, board: Service, toy: Example) -> None:
+def test_pin_is_set_and_removed(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
     first, second = owner.send(toy, "pinned", 0.5), owner.send(toy, "pinned", 0.6)
 
     def listed() -> set[str]:
-        return {row["id"] for row in board.client.get("/benchmarks/toy/leaderboard").json()["rows"]}
+        return {row["id"] for row in sign_in_service.client.get("/benchmarks/toy/leaderboard").json()["rows"]}
 
     assert second in listed()
     assert "pinned</span>" in owner.post(first, pinned="true").text
@@ -73,7 +73,7 @@ def test_a_pin_is_set_and_taken(owner: SignedIn, board: Service, toy: Example) -
     assert {first, second} & listed() == {second}
 
 
-def test_a_practice_submission_cannot_be_pinned_and_that_is_said(owner: SignedIn, toy: Example) -> None:
+def test_pinning_a_practice_submission_is_rejected(owner: SignedIn, toy: Example) -> None:
     sent = owner.send(toy, "tried", kind="practice")
     refused = owner.post(sent, pinned="true")
     assert refused.status_code == 409
@@ -81,27 +81,27 @@ def test_a_practice_submission_cannot_be_pinned_and_that_is_said(owner: SignedIn
     assert 'name="pinned"' not in owner.client.get("/account").text
 
 
-def test_a_withdrawal_is_asked_about_first(owner: SignedIn, board: Service, toy: Example) -> None:
+def test_withdrawal_needs_confirmation(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
     sent = owner.send(toy, "gone")
     assert f'href="/account/submissions/{sent}/withdraw"' in owner.client.get("/account").text
     question = owner.client.get(f"/account/submissions/{sent}/withdraw")
     assert "This cannot be undone" in question.text
-    assert board.row(sent).state == State.SCORED
+    assert sign_in_service.row(sent).state == State.SCORED
     (form,) = [attributes for attributes in Markup(question.text).all("form") if attributes["method"] == "post"]
     assert form["action"] == f"/account/submissions/{sent}/withdraw"
     page = owner.post(f"{sent}/withdraw")
     assert page.url.path == "/account"
-    assert board.row(sent).state == State.WITHDRAWN
+    assert sign_in_service.row(sent).state == State.WITHDRAWN
     assert f"{sent}/withdraw" not in page.text
-    assert _done_to(board, sent) == [("submission.withdrawn", None)]
+    assert _done_to(sign_in_service, sent) == [("submission.withdrawn", None)]
     assert owner.post(f"{sent}/withdraw").status_code == 409
 
 
-def test_a_wrong_form_changes_nothing(
-    owner: SignedIn, board: Service, toy: Example, enter: Callable[[str], SignedIn]
+def test_wrong_csrf_token_or_user_changes_nothing(
+    owner: SignedIn, sign_in_service: Service, toy: Example, sign_in: Callable[[str], SignedIn]
 ) -> None:
     sent = owner.send(toy, "kept")
-    thief = enter("thief")
+    thief = sign_in("thief")
     for form in ("", "guessed", "None", thief.form()):
         for path, fields in ((sent, {"visibility": "private"}), (f"{sent}/withdraw", {})):
             assert owner.post(path, **fields, form=form).status_code == 403
@@ -114,18 +114,18 @@ def test_a_wrong_form_changes_nothing(
     for path, fields in ((sent, {"visibility": "public"}), (f"{sent}/withdraw", {})):
         assert thief.post(path, **fields).status_code == 404  # as if it were not there
     assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 404
-    nobody = httpx.Client(base_url=board.url, trust_env=False)
+    nobody = httpx.Client(base_url=sign_in_service.url, trust_env=False)
     assert nobody.get(f"/account/submissions/{sent}/withdraw").headers["Location"] == "/sign-in"
     assert nobody.post(f"/account/submissions/{sent}/withdraw", data={"form": owner.form()}).status_code == 403
-    row = board.row(sent)
+    row = sign_in_service.row(sent)
     assert (row.state, row.visibility) == (State.SCORED, Visibility.PRIVATE)
     nobody.close()
 
 
-def test_many_submissions_are_shown_in_pages(owner: SignedIn, board: Service) -> None:
+def test_many_submissions_are_shown_in_pages(owner: SignedIn, sign_in_service: Service) -> None:
     assert "You have sent nothing yet" in owner.client.get("/account").text
     name = owner.name
-    with board.database.write() as session:
+    with sign_in_service.database.write() as session:
         user = session.scalars(select(User).where(User.name == name)).one()
         version = session.scalars(select(Version)).first()
         assert version is not None
@@ -147,23 +147,23 @@ def test_many_submissions_are_shown_in_pages(owner: SignedIn, board: Service) ->
     assert "There are none so far back" in owner.client.get("/account", params={"after": 150}).text
 
 
-def test_the_page_says_when_the_next_ranked_submission_is_free(owner: SignedIn, board: Service, toy: Example) -> None:
+def test_account_page_shows_when_the_quota_is_freed(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
     name = owner.name
-    board.token(name, ranked_per_day=1)
+    sign_in_service.token(name, ranked_per_day=1)
     assert "1 of 1" in owner.client.get("/account").text
     owner.send(toy, "only")
     text = owner.client.get("/account").text
     assert "0 of 1" in text
     assert re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC</time>", text)
     assert "the next is free at" in owner.client.get("/benchmarks/toy/submit").text
-    board.token(name, ranked_per_version=1)
+    sign_in_service.token(name, ranked_per_version=1)
     assert "with the next version" in owner.client.get("/account").text
     assert "none left for this version" in owner.client.get("/benchmarks/toy/submit").text
 
 
-def test_the_page_says_how_much_its_owners_files_take(owner: SignedIn, board: Service, toy: Example) -> None:
+def test_account_page_shows_storage_use(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
     owner.send(toy, "taking", 0.9)
-    kept = owner.service.client.get("/users/me", headers={"Authorization": f"Bearer {board.token(owner.name)}"}).json()[
+    kept = owner.service.client.get("/users/me", headers={"Authorization": f"Bearer {sign_in_service.token(owner.name)}"}).json()[
         "usage"
     ]
     assert kept["bytes"] > 0

@@ -14,7 +14,7 @@ from app.benchmarks import catalog as published
 from app.db.models import Kind, State, Submission, Visibility
 from app.pages.content import formatting
 from app.submissions import lifecycle, multipart
-from app.submissions.lifecycle import Entry
+from app.submissions.lifecycle import SubmissionRequest
 from ldsboard.result import WARNINGS
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -32,20 +32,20 @@ def reserved(site: Site, benchmark: str = "toy") -> str:
     with site.service.database.write() as session:
         _, token = tokens.create(session, users.add_user(session, "carol"))
         account = users.authenticate(session, f"Bearer {token}")
-        entry = Entry(benchmark, "coming", "", Kind.PRACTICE, None, 1000)
+        entry = SubmissionRequest(benchmark, "coming", "", Kind.PRACTICE, None, 1000)
         version = published.find_version(session, benchmark)
         submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
         multipart.open_upload(session, submission, "0" * 64, 1000, timedelta(hours=1))
         return submission.id
 
 
-def test_texts_of_users_are_escaped(site: Site) -> None:
+def test_user_texts_are_escaped(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['twin']}")
     assert HOSTILE not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quoted&#34;" in text
 
 
-def test_submission_shows_both_parts_and_its_histogram(site: Site) -> None:
+def test_submission_page_shows_both_splits_and_the_histogram(site: Site) -> None:
     view = site.api(f"/submissions/{site.ids['middling']}")
     page = site.page(f"/submissions/{site.ids['middling']}")
     result, bins, *_ = page.tables
@@ -65,27 +65,27 @@ def test_submission_shows_both_parts_and_its_histogram(site: Site) -> None:
     assert site.ids["middling"] not in options
 
 
-def test_practice_submission_has_no_hidden_numbers(site: Site) -> None:
+def test_practice_submission_page_shows_no_hidden_numbers(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['practice']}")
     assert [row[0] for row in Markup(text).tables[0][1:]] == ["40 public"]
     assert "are not listed" in text
 
 
-def test_rejected_submission_shows_the_problem(site: Site) -> None:
+def test_rejected_submission_page_shows_the_problem(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['spoiled']}")
     error = site.api(f"/submissions/{site.ids['spoiled']}")["error"]
-    for part in ("title", "expected", "got", "hint", "code"):
+    for part in ("title", "detail", "hint", "code"):
         assert error[part] in text
     assert "<table" not in text
     assert "<script" not in text  # nothing to draw, nothing to wait for
 
 
-def test_warnings_are_said_in_words(site: Site) -> None:
+def test_warnings_are_shown_in_words(site: Site) -> None:
     assert WARNINGS["scores.sign_flipped"] in site.text(f"/submissions/{site.ids['flipped']}")
     assert WARNINGS["scores.random"] in site.text(f"/submissions/{site.ids['random']}")
 
 
-def test_page_comes_again_until_the_state_is_final(site: Site) -> None:
+def test_submission_page_refreshes_until_the_state_is_final(site: Site) -> None:
     coming = reserved(site)
     text = site.text(f"/submissions/{coming}")
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in text
@@ -104,7 +104,7 @@ def test_private_submission_has_no_page(site: Site) -> None:
     assert site.browser.get(f"/submissions/{coming}").status_code == 404
 
 
-def test_comparison_says_who_is_better(site: Site) -> None:
+def test_comparison_names_the_better_submission(site: Site) -> None:
     good, middling, twin = (site.ids[name] for name in ("good", "middling", "twin"))
     view = site.api(f"/compare?a={good}&b={middling}")
     text = site.text(f"/compare?a={good}&b={middling}")
@@ -113,9 +113,9 @@ def test_comparison_says_who_is_better(site: Site) -> None:
     assert "cannot be told apart" in site.text(f"/compare?a={good}&b={twin}")
 
 
-def test_comparison_across_benchmarks_is_explained(site: Site, open_toy: Example) -> None:
+def test_comparison_across_benchmarks_is_rejected_with_a_reason(site: Site, open_toy: Example) -> None:
     token = site.service.token("dora")
-    other = site.service.scored(token, open_toy.name, npy(open_toy.scores()), kind="practice")["id"]
+    other = site.service.submit_and_score(token, open_toy.name, npy(open_toy.scores()), kind="practice")["id"]
     response = site.browser.get("/compare", params={"a": site.ids["good"], "b": other})
     assert response.status_code == 409
     assert "toy version 1 and open-toy version 1" in response.text

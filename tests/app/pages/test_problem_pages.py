@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ("/static/../site.py", 404, "request.not_found"),
     ],
 )
-def test_errors_are_pages_for_people_and_problems_for_programs(site: Site, path: str, status: int, code: str) -> None:
+def test_errors_are_html_for_browsers_and_json_for_programs(site: Site, path: str, status: int, code: str) -> None:
     response = site.browser.get(path)
     assert response.status_code == status
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -38,19 +38,19 @@ def test_errors_are_pages_for_people_and_problems_for_programs(site: Site, path:
     assert response.json()["code"] == code
 
 
-def test_errors_of_the_api_are_never_pages(site: Site) -> None:
+def test_api_errors_are_never_html(site: Site) -> None:
     for path in ("/api/v1/nowhere", "/api/v1/benchmarks/unknown"):
         assert site.browser.get(path).headers["content-type"] == "application/problem+json"
 
 
-def test_wrong_method_names_the_right_ones(site: Site) -> None:
+def test_wrong_method_names_the_allowed_ones(site: Site) -> None:
     response = site.browser.post("/")
     assert response.status_code == 405
     assert "GET" in response.headers["allow"]
 
 
 @pytest.mark.parametrize("path", ["/", "/benchmarks/toy", "/docs", "/nowhere", "/api/v1/benchmarks", "/api/v1/nowhere"])
-def test_every_answer_is_protected(site: Site, path: str) -> None:
+def test_every_response_has_the_security_headers(site: Site, path: str) -> None:
     headers = site.browser.get(path).headers
     assert {name: headers[name] for name in HEADERS} == HEADERS
     # What is not named is allowed from nowhere.
@@ -62,14 +62,14 @@ def _rename(service: Service, table: str, name: str) -> None:
         session.connection().exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
 
 
-def test_failures_of_ours_are_protected_pages_too(empty: Service) -> None:
-    _rename(empty, "version", "lost")
+def test_server_error_page_has_the_security_headers(empty_service: Service) -> None:
+    _rename(empty_service, "version", "lost")
     try:
-        response = httpx.get(empty.url, headers={"Accept": "text/html"}, trust_env=False)
+        response = httpx.get(empty_service.url, headers={"Accept": "text/html"}, trust_env=False)
     finally:
-        _rename(empty, "lost", "version")
+        _rename(empty_service, "lost", "version")
     assert response.status_code == 500
     assert "internal.failed" in response.text
     assert "lost" not in response.text
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
-    assert httpx.get(empty.url, headers={"Accept": "text/html"}, trust_env=False).status_code == 200
+    assert httpx.get(empty_service.url, headers={"Accept": "text/html"}, trust_env=False).status_code == 200

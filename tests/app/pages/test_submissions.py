@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
-from app.benchmarks.examples import drawable
+from app.benchmarks.examples import is_drawable
 from app.db.models import Attribution, Evaluation, State, Submission
 from app.pages.content import formatting, png
 from app.scoring.sandbox.attributions import EXAMPLES
@@ -39,7 +39,7 @@ def drawn(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Example
     folder = tmp_path_factory.mktemp("drawn")
     example = write_benchmark(folder, "drawn", N=30, pictures=(4, 3), dataset={"name": "drawn", "classes": CLASSES})
     site.service.publish(example.folder)
-    return example, site.service.scored(site.service.token("eve"), "drawn", npy(example.scores(0.5)))["id"]
+    return example, site.service.submit_and_score(site.service.token("eve"), "drawn", npy(example.scores(0.5)))["id"]
 
 
 def decoded(content: bytes) -> NDArray[np.uint8]:
@@ -60,12 +60,12 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (5, 2, 3), (1, 1)])
-def test_a_picture_has_the_pixels_that_it_is_made_of(shape: tuple[int, ...]) -> None:
+def test_png_encoding_keeps_the_pixels(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     assert np.array_equal(decoded(png.encode(pixels)).reshape(shape), pixels)
 
 
-def test_pictures_are_those_of_the_benchmark_and_kept_for_ever(site: Site, drawn: tuple[Example, str]) -> None:
+def test_benchmark_images_are_served_and_cached(site: Site, drawn: tuple[Example, str]) -> None:
     images = drawn[0].bundle.array("train_images")
     response = site.browser.get("/benchmarks/drawn/images/train/17.png", params={"version": 1})
     assert response.headers["content-type"] == "image/png"
@@ -83,8 +83,8 @@ def test_pictures_are_those_of_the_benchmark_and_kept_for_ever(site: Site, drawn
     ("shape", "dtype", "drawn"),
     [((9, 4, 3), "u1", True), ((9, 4, 3, 3), "u1", True), ((9, 3, 4, 4), "u1", False), ((9, 4, 3), "f4", False)],
 )
-def test_what_is_no_picture_is_not_drawn(shape: tuple[int, ...], dtype: str, drawn: bool) -> None:
-    assert drawable(np.zeros(shape, dtype)) == drawn
+def test_only_image_arrays_are_drawable(shape: tuple[int, ...], dtype: str, drawn: bool) -> None:
+    assert is_drawable(np.zeros(shape, dtype)) == drawn
 
 
 def walls(text: str) -> list[list[list[str]]]:
@@ -95,7 +95,7 @@ def walls(text: str) -> list[list[list[str]]]:
     ]
 
 
-def test_proponents_and_opponents_are_drawn_with_label_and_score(site: Site, drawn: tuple[Example, str]) -> None:
+def test_proponents_and_opponents_are_shown_with_label_and_score(site: Site, drawn: tuple[Example, str]) -> None:
     example, submission_id = drawn
     scores_n = example.scores(0.5)[:, 8]
     text = site.text(f"/submissions/{submission_id}?target=8")
@@ -112,7 +112,7 @@ def test_proponents_and_opponents_are_drawn_with_label_and_score(site: Site, dra
         assert site.browser.get(image["src"] or "").status_code == 200
 
 
-def test_examples_without_pictures_are_cards_of_text(site: Site) -> None:
+def test_examples_without_images_are_shown_as_text(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['good']}?target=0")
     assert not Markup(text).all("img")
     first, second = walls(text)
@@ -120,7 +120,7 @@ def test_examples_without_pictures_are_cards_of_text(site: Site) -> None:
     assert re.fullmatch(r"#\d+ label \d", " ".join(first[0][:3]))
 
 
-def test_points_are_the_public_predictions_and_margins(site: Site, toy: Example) -> None:
+def test_scatter_plot_shows_public_predictions_and_margins(site: Site, toy: Example) -> None:
     page = site.page(f"/submissions/{site.ids['good']}?target=3")
     points = [row for row in page.all("tr") if "data-predicted" in row]
     predicted_M = toy.bundle.masks_Mn @ toy.scores(0.1)[:, 3].astype(np.float64)
@@ -129,7 +129,7 @@ def test_points_are_the_public_predictions_and_margins(site: Site, toy: Example)
     assert [row["data-actual"] for row in points] == [f"{value:.6g}" for value in margins_M]
 
 
-def test_the_best_and_worst_targets_are_named(site: Site, toy: Example) -> None:
+def test_best_and_worst_targets_are_listed(site: Site, toy: Example) -> None:
     rho_N = toy.offline(toy.scores(2.0))["public"].per_target
     rows = site.page(f"/submissions/{site.ids['middling']}").tables[2][1:]
     order = np.argsort(-rho_N, kind="stable")
@@ -139,7 +139,7 @@ def test_the_best_and_worst_targets_are_named(site: Site, toy: Example) -> None:
     ]
 
 
-def test_a_target_of_which_nothing_was_kept_has_its_correlation(site: Site, drawn: tuple[Example, str]) -> None:
+def test_target_without_stored_examples_shows_its_correlation(site: Site, drawn: tuple[Example, str]) -> None:
     with site.service.database.read() as session:
         evaluation = select(Evaluation.id).where(Evaluation.submission_id == drawn[1])
         kept = set(
@@ -156,7 +156,7 @@ def test_a_target_of_which_nothing_was_kept_has_its_correlation(site: Site, draw
     assert "a target from 0 to 29" in refused.text
 
 
-def test_at_first_a_target_like_the_mean_is_shown(site: Site, drawn: tuple[Example, str]) -> None:
+def test_default_target_is_nearest_to_the_mean(site: Site, drawn: tuple[Example, str]) -> None:
     result = drawn[0].offline(drawn[0].scores(0.5))["public"]
     page = site.page(f"/submissions/{drawn[1]}")
     offered = [int(option["value"] or "") for option in page.all("option") if (option.get("value") or "").isdecimal()]
@@ -164,8 +164,8 @@ def test_at_first_a_target_like_the_mean_is_shown(site: Site, drawn: tuple[Examp
     assert abs(result.per_target[chosen] - result.lds) == min(abs(result.per_target[offered] - result.lds))
 
 
-def test_what_was_scored_before_examples_were_kept_has_a_page(site: Site, toy: Example) -> None:
-    sent = site.service.scored(site.service.token("old"), "toy", npy(toy.scores(0.4)), kind="practice")
+def test_submission_without_stored_examples_has_a_page(site: Site, toy: Example) -> None:
+    sent = site.service.submit_and_score(site.service.token("old"), "toy", npy(toy.scores(0.4)), kind="practice")
     with site.service.database.write() as session:
         evaluation = select(Evaluation.id).where(Evaluation.submission_id == sent["id"])
         session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation)))
@@ -174,7 +174,7 @@ def test_what_was_scored_before_examples_were_kept_has_a_page(site: Site, toy: E
     assert 'id="points"' not in text
 
 
-def test_a_waiting_page_is_answered_when_something_changes(site: Site) -> None:
+def test_state_fragment_is_returned_only_at_a_change(site: Site) -> None:
     coming = reserved(site)
     first = site.page(f"/submissions/{coming}")
     (asks,) = [element for _, element in first.elements if "hx-get" in element]
@@ -200,7 +200,7 @@ def test_a_waiting_page_is_answered_when_something_changes(site: Site) -> None:
     assert result["hx-swap-oob"] == "true"
 
 
-def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
+def test_state_fragment_of_a_scored_submission_shows_the_result(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['good']}/state?seen=scoring")
     lds = site.api(f"/submissions/{site.ids['good']}")["hidden"]["lds"]
     assert f"LDS {formatting.number(lds)}" in text
@@ -208,8 +208,8 @@ def test_the_state_of_what_is_scored_has_its_result(site: Site) -> None:
     assert "<html" not in text
 
 
-def test_an_entry_of_a_practice_board_says_so(site: Site, open_toy: Example) -> None:
-    sent = site.service.scored(site.service.token("pia"), open_toy.name, npy(open_toy.scores(0.6)), kind="practice")[
+def test_practice_board_submission_says_that_ground_truth_is_public(site: Site, open_toy: Example) -> None:
+    sent = site.service.submit_and_score(site.service.token("pia"), open_toy.name, npy(open_toy.scores(0.6)), kind="practice")[
         "id"
     ]
     said = "It is a practice board: its ground truth is public"
@@ -217,12 +217,12 @@ def test_an_entry_of_a_practice_board_says_so(site: Site, open_toy: Example) -> 
     assert said not in site.text(f"/submissions/{site.ids['good']}")
 
 
-def test_only_listed_entries_have_a_badge(site: Site) -> None:
+def test_only_listed_entries_show_a_badge(site: Site) -> None:
     assert f"/submissions/{site.ids['middling']}/badge.svg" in site.text(f"/submissions/{site.ids['middling']}")
     assert "badge.svg" not in site.text(f"/submissions/{site.ids['practice']}")
 
 
-def test_targets_are_told_by_class_the_best_first(site: Site, drawn: tuple[Example, str]) -> None:
+def test_targets_are_summarised_by_class_best_first(site: Site, drawn: tuple[Example, str]) -> None:
     example, submission = drawn
     page = site.page(f"/submissions/{submission}")
     rho_N = example.offline(example.scores(0.5))["public"].per_target

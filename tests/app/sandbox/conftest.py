@@ -26,7 +26,7 @@ def log(tmp_path: Path) -> Log:
 @pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
     """Not started, so that a test may choose where its processes write standard error to."""
-    monkeypatch.setattr(scorer_module, "PASSED_ON", (*scorer_module.PASSED_ON, "COVERAGE_PROCESS_CONFIG"))
+    monkeypatch.setattr(scorer_module, "INHERITED_VARIABLES", (*scorer_module.INHERITED_VARIABLES, "COVERAGE_PROCESS_CONFIG"))
     opened = Scorer()
     yield opened
     opened.stop()

@@ -15,7 +15,7 @@ from tests.processes import children
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.scoring.sandbox.scorer import Scored, Scorer
+    from app.scoring.sandbox.scorer import PartResult, Scorer
     from tests.app.benchmarks import Example
 
 PARTS = ["public", "ranking"]
@@ -26,7 +26,7 @@ def pid_of(scorer: Scorer) -> int:
     return scorer.pid
 
 
-def are_right(found: dict[str, Scored], toy: Example) -> bool:
+def are_right(found: dict[str, PartResult], toy: Example) -> bool:
     return all(
         found[part].influence.tobytes() == result.influence.tobytes()
         and found[part].per_target.tobytes() == result.per_target.tobytes()
@@ -79,9 +79,9 @@ class Log:
 
 def load(scorer: Scorer, benchmark: Path, log: Log) -> str:
     """Load ground truth and wait until it is loaded; return what was logged meanwhile."""
-    scorer.prepare(benchmark)
-    scorer.prepare(benchmark / "nothing")  # loaded second, so its message tells that the first is loaded
-    return log.until(f"The ground truth in {benchmark / 'nothing'} was not loaded")
+    scorer.preload(benchmark)
+    scorer.preload(benchmark / "nothing")  # loaded second, so its message tells that the first is loaded
+    return log.until(f"The ground truth in {benchmark / 'nothing'} could not be preloaded")
 
 
 def writing_end(path: Path) -> int | None:
@@ -98,7 +98,7 @@ class Stuck:
         os.mkfifo(path)
         before = children(pid_of(scorer))
         self._pool = ThreadPoolExecutor(1)
-        self.result: Future[dict[str, Scored]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
+        self.result: Future[dict[str, PartResult]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
         self._end: int | None = until(lambda: writing_end(path), "a scoring process that reads")
         (self.child,) = children(pid_of(scorer)) - before
 

@@ -16,10 +16,10 @@ import pytest
 
 from app.scoring.sandbox import scorer as scorer_module
 from app.scoring.sandbox.scorer import Scorer
-from app.scoring.sandbox.truths import MOST_TRUTHS
+from app.scoring.sandbox.truths import MAX_GROUND_TRUTHS
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.processes import begun, threads
+from tests.app.processes import has_started, thread_count
 from tests.app.sandbox.scorers import PARTS, Log, Stuck, are_right, load, pid_of
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 from tests.processes import stop
@@ -35,7 +35,7 @@ def _open_files(pid: int) -> list[str]:
     return sorted(files)
 
 
-def test_they_are_given_no_settings_no_credentials_and_no_open_files(
+def test_processes_inherit_no_settings_credentials_or_open_files(
     toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LDSBOARD_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "SECRET"):
@@ -59,7 +59,7 @@ def test_they_are_given_no_settings_no_credentials_and_no_open_files(
         scorer.stop()
 
 
-def test_they_know_neither_the_database_nor_the_settings() -> None:
+def test_fork_server_does_not_import_database_or_settings() -> None:
     program = "import sys, app.scoring.sandbox.forking; print(*sorted(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     names = ended.stdout.split()
@@ -70,7 +70,7 @@ def test_they_know_neither_the_database_nor_the_settings() -> None:
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 
 
-def test_ground_truth_is_loaded_before_the_first_file_and_shared(
+def test_ground_truth_is_preloaded_and_shared(
     idle: Scorer, log: Log, toy: Example, scores: Path
 ) -> None:
     log.start(idle)
@@ -82,20 +82,20 @@ def test_ground_truth_is_loaded_before_the_first_file_and_shared(
         assert are_right(idle.score(folder, scores, PARTS), toy)
 
 
-def test_what_would_be_dropped_again_is_not_loaded(idle: Scorer, log: Log, tmp_path: Path) -> None:
+def test_ground_truth_that_would_be_evicted_is_not_loaded(idle: Scorer, log: Log, tmp_path: Path) -> None:
     log.start(idle)
-    until(lambda: begun(pid_of(idle)), "a fork server that has begun")
+    until(lambda: has_started(pid_of(idle)), "a fork server that has begun")
     stop(pid_of(idle))
-    for i in [*range(MOST_TRUTHS), 0, MOST_TRUTHS]:  # the first is wanted again, and so not the oldest any more
-        idle.prepare(tmp_path / f"missing-{i}")
+    for i in [*range(MAX_GROUND_TRUTHS), 0, MAX_GROUND_TRUTHS]:  # the first is wanted again, and so not the oldest any more
+        idle.preload(tmp_path / f"missing-{i}")
     os.kill(pid_of(idle), signal.SIGCONT)
-    seen = log.until(f"{tmp_path / f'missing-{MOST_TRUTHS}'} was")
-    tried = [i for i in range(MOST_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} was not loaded" in seen]
-    assert tried == [0, *range(2, MOST_TRUTHS + 1)]
+    seen = log.until(f"{tmp_path / f'missing-{MAX_GROUND_TRUTHS}'} could")
+    tried = [i for i in range(MAX_GROUND_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} could not be preloaded" in seen]
+    assert tried == [0, *range(2, MAX_GROUND_TRUTHS + 1)]
 
 
-def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Example, scores: Path) -> None:
-    idle.prepare(toy.folder)
+def test_prepare_neither_starts_nor_waits_for_the_fork_server(idle: Scorer, toy: Example, scores: Path) -> None:
+    idle.preload(toy.folder)
     assert (idle.pid,) == (None,)
     idle.start()
     warm = pid_of(idle)
@@ -105,7 +105,7 @@ def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Examp
 
     def prepare_often() -> None:
         for _ in range(1000):
-            idle.prepare(toy.folder)
+            idle.preload(toy.folder)
 
     waiting = threading.Thread(target=prepare_often)
     waiting.start()
@@ -117,12 +117,12 @@ def test_preparing_starts_nothing_and_waits_for_nothing(idle: Scorer, toy: Examp
     assert idle.stop() == 0
 
 
-def test_a_scoring_process_imports_nothing(
+def test_scoring_process_imports_nothing(
     idle: Scorer, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python tells on the log what it imports. Coverage is not passed on: it would import some of its own there.
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    monkeypatch.setattr(scorer_module, "PASSED_ON", ("PYTHONPROFILEIMPORTTIME",))
+    monkeypatch.setattr(scorer_module, "INHERITED_VARIABLES", ("PYTHONPROFILEIMPORTTIME",))
     large = write_benchmark(tmp_path, n=2000, N=200)  # enough work for threads
     np.save(tmp_path / "scores.npy", large.scores())
     np.save(tmp_path / "bad.npy", np.full_like(large.scores(), np.nan))
@@ -136,9 +136,9 @@ def test_a_scoring_process_imports_nothing(
     assert "import time:" not in log.new()
 
 
-def test_the_fork_server_has_one_thread(idle: Scorer, log: Log, toy: Example, scores: Path) -> None:
+def test_fork_server_has_one_thread(idle: Scorer, log: Log, toy: Example, scores: Path) -> None:
     log.start(idle)
     load(idle, toy.folder, log)
-    assert threads(pid_of(idle)) == 1
+    assert thread_count(pid_of(idle)) == 1
     assert are_right(idle.score(toy.folder, scores, PARTS), toy)
-    assert threads(pid_of(idle)) == 1
+    assert thread_count(pid_of(idle)) == 1

@@ -19,7 +19,7 @@ from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
 from tests.app.service import PATIENCE_SECONDS, ROOT, npy, until
-from tests.ldsboard.files import saved, zipped
+from tests.ldsboard.files import npz_bytes, safetensors_bytes
 from tests.processes import alive
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _limit(pid: int, kind: int) -> int:
     return resource.prlimit(pid, kind)[0]
 
 
-def test_a_child_is_limited_before_it_opens_its_file_and_the_fork_server_is_not(
+def test_scoring_process_has_limits_and_the_fork_server_has_none(
     scorer: Scorer, toy: Example, scores: Path
 ) -> None:
     stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
@@ -41,7 +41,7 @@ def test_a_child_is_limited_before_it_opens_its_file_and_the_fork_server_is_not(
     assert _limit(held, resource.RLIMIT_CORE) == 0
     assert _limit(held, resource.RLIMIT_NOFILE) == limits.OPEN_FILES
     assert limits.WRITTEN_BYTES <= _limit(held, resource.RLIMIT_FSIZE) < 2**40
-    assert limits.MORE_PROCESSES < _limit(held, resource.RLIMIT_NPROC) < limits.MORE_PROCESSES + 100_000
+    assert limits.EXTRA_PROCESSES < _limit(held, resource.RLIMIT_NPROC) < limits.EXTRA_PROCESSES + 100_000
     assert _limit(free, resource.RLIMIT_FSIZE) == resource.RLIM_INFINITY
     assert _limit(free, resource.RLIMIT_NOFILE) > limits.OPEN_FILES
     stuck.let_go()
@@ -64,9 +64,9 @@ def fork():
 limits.CPU_SECONDS = limits.PRODUCTS_PER_SECOND = 1
 if os.getuid() == 0:
     os.setuid(65534)  # root may have any number of processes
-limits.MORE_PROCESSES = 3
-limits.hold_process()
-limits.hold_work(M=0, n=100, N=100, data_bytes=80_000, threads=1)
+limits.EXTRA_PROCESSES = 3
+limits.limit_process()
+limits.limit_work(M=0, n=100, N=100, data_bytes=80_000, threads=1)
 """
 DEEDS = {
     "memory": ("np.ones(10**9)", "MemoryError"),
@@ -79,7 +79,7 @@ DEEDS = {
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_the_kernel_ends_what_goes_too_far(deed: str, tmp_path: Path) -> None:
+def test_kernel_enforces_the_limits(deed: str, tmp_path: Path) -> None:
     code, error = DEEDS[deed]
     command = [sys.executable, "-c", PROGRAM + code]
     with (tmp_path / "log").open("wb") as log:
@@ -88,41 +88,41 @@ def test_the_kernel_ends_what_goes_too_far(deed: str, tmp_path: Path) -> None:
     assert error in (tmp_path / "log").read_text()
 
 
-def test_what_scoring_needs_is_left(scorer: Scorer, tmp_path: Path) -> None:
+def test_limits_allow_normal_scoring(scorer: Scorer, tmp_path: Path) -> None:
     large = write_benchmark(tmp_path, n=2000, N=200)
     for name, content in {
         "npy": npy(large.scores()),
-        "safetensors": saved(large.scores()),
-        "npz": zipped(large.scores()),
+        "safetensors": safetensors_bytes(large.scores()),
+        "npz": npz_bytes(large.scores()),
     }.items():
         (tmp_path / name).write_bytes(content)
         assert are_right(scorer.score(large.folder, tmp_path / name, PARTS), large)
 
 
-def test_nothing_is_inflated_of_another_shape(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
+def test_archive_of_the_wrong_shape_is_not_inflated(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
-    path.write_bytes(zipped(toy.scores().T, listed={"crc": 7}))
+    path.write_bytes(npz_bytes(toy.scores().T, listed={"crc": 7}))
     with pytest.raises(ProblemError) as raised:
         scorer.score(toy.folder, path, PARTS)
     assert raised.value.problem.code == "scores.transposed"  # and not that it is damaged
 
 
-def test_a_child_without_memory_says_so_and_the_next_has_its_own(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
+def test_scoring_process_without_memory_reports_it_and_affects_no_other(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
     large = write_benchmark(tmp_path, n=2000, N=1000)
     path = tmp_path / "scores.npy"
     np.save(path, large.scores().astype(np.float64))
     scorer.score(large.folder, path, PARTS)
     room = Process(pid_of(scorer)).memory_info().vms + 2**22  # for the child too, which maps 2**24 bytes
     resource.prlimit(pid_of(scorer), resource.RLIMIT_AS, (room, room))
-    with pytest.raises(SandboxError, match="ended for want of memory before it answered"):
+    with pytest.raises(SandboxError, match=r"ended without an answer \(out of memory\)"):
         scorer.score(large.folder, path, PARTS)
     np.save(path, toy.scores())
     assert are_right(scorer.score(toy.folder, path, PARTS), toy)
 
 
-def test_a_child_out_of_processor_time_is_reported(scorer: Scorer, toy: Example, scores: Path) -> None:
+def test_scoring_process_that_exceeds_cpu_time_is_reported(scorer: Scorer, toy: Example, scores: Path) -> None:
     stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
     os.kill(stuck.child, signal.SIGXCPU)
     until(lambda: not alive(stuck.child), "the end of the scoring process")
-    assert str(stuck.let_go()) == "the scoring process ended at its limit of processor time before it answered"
+    assert str(stuck.let_go()) == "The scoring process ended without an answer (CPU time limit exceeded)."
     assert are_right(scorer.score(toy.folder, scores, PARTS), toy)

@@ -27,7 +27,7 @@ class Board:
     def submission(self, page: Page) -> dict[str, Any]:
         """Return the submission on whose page the browser has arrived, once it is final."""
         page.wait_for_url("**/submissions/*")
-        return self.service.settled(page.url.rsplit("/", 1)[1])
+        return self.service.wait_until_final(page.url.rsplit("/", 1)[1])
 
 
 def open_form(visitor: Visitor, calls: list[str], *, signed_in: bool = True, **options: Any) -> Page:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.app.service import npy
 from tests.browser.sending.form import Board, open_form
-from tests.browser.test_accessibility import grave
+from tests.browser.test_accessibility import serious_violations
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Visitor
@@ -22,18 +22,18 @@ def test_the_pages_of_an_account_fit_and_hold_nothing_grave(
     visitor.visit(page, "/account")
     owner = page.locator("h1").inner_text()
     method = f"a-very-long-name-of-a-method-{width}".ljust(64, "x")
-    sent = board.service.scored(
+    sent = board.service.submit_and_score(
         board.service.token(owner, ranked_per_day=99), "large", npy(board.example.scores(width)), method=method
     )
     page.reload()
     page.get_by_label(f"Change {method}").click()
     page.get_by_role("button", name="Pin").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert grave(page) == []
+    assert serious_violations(page) == []
     page.locator("tr", has=page.locator(f"a[href='/submissions/{sent['id']}']")).get_by_text("Withdraw").click()
     page.get_by_role("heading", name=f"Withdraw {method}?").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert grave(page) == []
+    assert serious_violations(page) == []
     page.get_by_role("button", name="Withdraw it").click()
     page.wait_for_url("**/account#submissions")
     assert board.service.row(sent["id"]).state == "withdrawn"

@@ -65,9 +65,7 @@ def _as_the_library_says(content: bytes) -> dict[str, str]:
     with pytest.raises(ProblemError) as raised:
         check_shape(read_header(content[:HEADER_LIMIT], len(content)).shape, N_TRAIN, TARGETS)
     problem = raised.value.problem
-    return {"title": problem.title, "expected": problem.expected, "got": problem.got, "hint": problem.hint} | {
-        "code": problem.code
-    }
+    return {"title": problem.title, "detail": problem.detail, "hint": problem.hint, "code": problem.code}
 
 
 def test_what_the_header_tells_is_refused_before_anything_is_sent_in_the_librarys_words(
@@ -95,7 +93,7 @@ def test_a_file_over_the_limit_is_refused_in_the_words_of_the_server(
     alert = page.get_by_role("alert")
     alert.wait_for()
     problem = board.service.submit(board.service.token("large"), "large", content).json()
-    for word in ("title", "expected", "got", "hint", "code"):
+    for word in ("title", "detail", "hint", "code"):
         assert alert.locator(f"[data-word={word}]").text_content() == problem[word]
     assert calls == []
 

@@ -62,7 +62,7 @@ def test_who_is_not_signed_in_gives_a_token(visitor: Visitor, board: Board, call
     page.get_by_role("button", name="Send").click()
     page.wait_for_url("**/submissions/*")
     row = board.service.row(page.url.rsplit("/", 1)[1])
-    board.service.idle()
+    board.service.wait_until_idle()
     assert (row.method, row.visibility, row.kind) == ("by-token", "private", "practice")
     assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
     assert token not in page.content()
@@ -97,7 +97,7 @@ def test_a_token_that_only_submits_sends_an_anonymous_file_that_is_never_public(
 
 def test_an_upload_that_is_refused_on_its_way_is_given_up(visitor: Visitor, board: Board, calls: list[str]) -> None:
     page = open_form(visitor, calls)
-    problem = Problem("scores.shape", "scores of this benchmark", "others", "Send it again.").as_dict()
+    problem = Problem("scores.shape", "These are other scores.", "Send it again.").as_dict()
     page.route("**/parts/1", lambda route: route.fulfill(status=422, json=problem))
     choose(page, npy(board.example.scores(1.3)))
     page.get_by_label("Method").fill("given-up")

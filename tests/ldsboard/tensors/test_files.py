@@ -13,7 +13,7 @@ from ldsboard import ProblemError
 from ldsboard.formats import open_scores, read_header
 from ldsboard.tables import TableError, read_array, read_table
 from ldsboard.tensors import as_score_file
-from tests.ldsboard.readers import run_what_it_says
+from tests.ldsboard.readers import run_suggested_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +76,6 @@ def test_a_table_of_torch_is_not_opened_and_the_error_says_how_its_owner_convert
         read_table(tmp_path / "misnamed.npy")
     with pytest.raises(TableError, match="got pickled objects, which this program never opens") as refused:
         read_table(path)
-    run_what_it_says(str(refused.value))
+    run_suggested_command(str(refused.value))
     expected = value if isinstance(value, torch.Tensor) else torch.stack(value)
     assert np.array_equal(read_array(path.with_suffix(".npz")), expected.numpy())

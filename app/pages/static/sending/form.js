@@ -1,10 +1,12 @@
 // The form that sends a score file: checked, hashed, sent in parts, and then the submission's page.
 "use strict";
 
+const HEADER_BYTES = 64 * 1024; // that the server checks
+
 addEventListener("DOMContentLoaded", () => {
   const form = document.getElementById("sending");
-  const { wanted, words } = Object.fromEntries(["wanted", "words"].map((name) => [name, JSON.parse(form.dataset[name])]));
-  const files = new ScoreFiles(wanted, words);
+  const { benchmark } = form.dataset;
+  let checking = new AbortController();
   const part = (name) => form.querySelector(`[data-part=${name}]`);
   const [seen, told, refused, going, bar, amount] = ["seen", "told", "refused", "going", "bar", "amount"].map(part);
   const [submit, hold, goOn, cancel] = ["submit", "hold", "go-on", "cancel"].map(part);
@@ -23,7 +25,7 @@ addEventListener("DOMContentLoaded", () => {
   function showRefused(problem, place) {
     if (place === seen) seen.after(refused);
     else going.before(refused);
-    for (const name of ["title", "expected", "got", "hint", "code"]) {
+    for (const name of ["title", "detail", "hint", "code"]) {
       refused.querySelector(`[data-word=${name}]`).textContent = problem[name] ?? "";
     }
     refused.hidden = false;
@@ -41,20 +43,24 @@ addEventListener("DOMContentLoaded", () => {
     if (focused) shown[0].focus(); // the button that had it may be gone
   }
 
+  // Sends the first bytes of the chosen file to the server, and shows what it says of them.
   async function check() {
     refused.hidden = true;
     seen.textContent = "";
+    checking.abort();
+    checking = new AbortController(); // an answer about a file chosen before is not shown
+    const { signal } = checking;
     const [file] = field("file").files;
     if (!file) return false;
     try {
-      const header = await files.check(file);
-      seen.textContent = header
-        ? `${file.name} holds ${header.type} scores of shape ${header.shape}: it fits.`
-        : `${file.name} can be sent; the server looks into it.`;
+      const body = file.slice(0, HEADER_BYTES);
+      const { dtype, shape } = await repeated("POST", `/api/v1/benchmarks/${benchmark}/check?size=${file.size}`, { body, signal });
+      seen.textContent = `${file.name} holds ${dtype} scores of shape (${shape.join(", ")}): it fits.`;
       return true;
     } catch (error) {
+      if (signal.aborted) return false;
       if (error instanceof Refused) showRefused(error.problem, seen);
-      else seen.textContent = `${file.name} cannot be read: ${error.message}`;
+      else seen.textContent = `${file.name} could not be checked: ${error.message}`;
       return false;
     }
   }
@@ -89,7 +95,7 @@ addEventListener("DOMContentLoaded", () => {
     if (value("models")) cost.models = Number(value("models"));
     const said = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
     const tags = value("tags").split(/\s+/).filter(Boolean);
-    return { benchmark: wanted.benchmark, ...said, tags, cost, size: file.size, sha256 };
+    return { benchmark, ...said, tags, cost, size: file.size, sha256 };
   }
 
   async function start(file, signal) {

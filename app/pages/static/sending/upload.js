@@ -8,6 +8,14 @@ const PATIENCE_SECONDS = 60; // the longest pause that a server may ask for with
 const REPEATED = [500, 502, 503, 504];
 const TOO_MANY = 429;
 
+// A problem, as the API reports it.
+class Refused extends Error {
+  constructor(problem) {
+    super(problem.title);
+    this.problem = problem;
+  }
+}
+
 // No answer, after all attempts.
 class Unreachable extends Error {}
 

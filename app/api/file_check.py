@@ -1,0 +1,70 @@
+"""A check of the first bytes of a score file, before the file is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, Field
+
+from app.benchmarks import catalog
+from app.context import AppContext
+from app.submissions.lifecycle import check_header
+from app.submissions.schemas import BenchmarkName
+from app.web.dependencies import ContextDep
+from app.web.request_body import IDLE_TIMEOUT_SECONDS, check_limit, content_length, interrupted
+from ldsboard.formats import HEADER_LIMIT
+from ldsboard.problems import ProblemError
+
+router = APIRouter(tags=["uploads"])
+
+
+class FileCheckView(BaseModel):
+    """The header of a score file that fits a benchmark."""
+
+    benchmark: BenchmarkName
+    dtype: str = Field(description="of the scores, such as float32")
+    shape: tuple[int, int] = Field(description="training examples and targets")
+
+
+@router.post(
+    "/benchmarks/{name}/check",
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+)
+async def check_file(
+    request: Request,
+    context: ContextDep,
+    name: str,
+    size: Annotated[int, Query(ge=0, lt=2**63, description="bytes of the whole file")],
+) -> FileCheckView:
+    """Check size, format, type and shape of a score file; the raw body is its first 64 KiB, or the whole file if it is smaller.
+
+    The call needs no token, and saves and counts nothing. Only scoring checks that all scores are finite.
+    """
+    check_limit(size, context.settings.max_upload_bytes)
+    length = content_length(request, HEADER_LIMIT)
+    try:
+        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
+            start = await request.body()
+    except TimeoutError:
+        raise interrupted(length) from None
+    if len(start) != min(size, HEADER_LIMIT):
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"the first {min(size, HEADER_LIMIT)} bytes of a file of {size} bytes",
+            got=f"{len(start)} bytes",
+            hint=f"Send the first {HEADER_LIMIT} bytes, for instance with head -c {HEADER_LIMIT} scores.npy.",
+        )
+    return await run_in_threadpool(_check, context, name, start, size)
+
+
+def _check(context: AppContext, name: str, start: bytes, size: int) -> FileCheckView:
+    with context.database.read() as session:
+        version = catalog.find_version(session, name)
+    header = check_header(version, start, size)
+    n, N = header.shape
+    return FileCheckView(
+        benchmark=BenchmarkName(name=name, version=version.version), dtype=str(header.dtype), shape=(n, N)
+    )

@@ -1,0 +1,88 @@
+"""Multipart uploads as a client makes them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.app.service import Service
+
+
+class MultipartUpload:
+    """A multipart upload of one file: an account token starts it, its upload token authorizes the other calls."""
+
+    def __init__(self, service: Service, token: str, benchmark: str, content: bytes, **fields: Any) -> None:
+        self.service = service
+        self.content = content
+        self.token = token
+        self.fields: dict[str, Any] = {"benchmark": benchmark, "method": "ours", "size": len(content)} | fields
+        self.fields.setdefault("sha256", hashlib.sha256(content).hexdigest())
+        self.view: dict[str, Any] = {}
+
+    def start(self, key: str | None = None) -> httpx.Response:
+        """Start the upload, with an idempotency key if one is given."""
+        headers = {"Authorization": f"Bearer {self.token}"} | ({"Idempotency-Key": key} if key else {})
+        response = self.service.client.post("/submissions", json=self.fields, headers=headers)
+        if response.is_success:
+            self.view = response.json()
+        return response
+
+    def started(self) -> MultipartUpload:
+        """Start the upload and return it."""
+        response = self.start()
+        assert response.status_code == 201, response.text
+        return self
+
+    @property
+    def id(self) -> str:
+        """The submission's id."""
+        return str(self.view["id"])
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The Authorization header with the upload token."""
+        return {"Authorization": f"Bearer {self.view['capability']}"}
+
+    def part_content(self, number: int) -> bytes:
+        """Return the bytes of an upload part."""
+        part = self.view["parts"][number]
+        return self.content[part["offset"] : part["offset"] + part["size"]]
+
+    def put_part(self, number: int, body: bytes | None = None, **headers: str) -> httpx.Response:
+        """Send an upload part, with another body if one is given."""
+        content = self.part_content(number) if body is None else body
+        address = f"{self.service.url}{self.view['parts'][number]['url']}"
+        return self.service.client.put(address, content=content, headers=self.authorization | headers)
+
+    def put_all_parts(self) -> None:
+        """Send all parts, the last part first."""
+        for part in reversed(self.view["parts"]):
+            response = self.put_part(part["number"])
+            assert response.status_code == 200, response.text
+
+    def status(self) -> dict[str, Any]:
+        """Return the server's view of the upload and its parts."""
+        response = self.service.client.get(f"/submissions/{self.id}/parts", headers=self.authorization)
+        assert response.status_code == 200, response.text
+        view: dict[str, Any] = response.json()
+        return view
+
+    def received_parts(self) -> list[int]:
+        """Return the numbers of the parts that the server has received."""
+        return [part["number"] for part in self.status()["parts"] if part["received"]]
+
+    def complete(self) -> httpx.Response:
+        """Complete the upload."""
+        return self.service.client.post(f"/submissions/{self.id}/complete", headers=self.authorization)
+
+    def submit_and_score(self) -> dict[str, Any]:
+        """Start, send and complete the upload; return its submission once it is scored."""
+        self.started().put_all_parts()
+        response = self.complete()
+        assert response.status_code == 202, response.text
+        view = self.service.wait_until_final(response.json()["id"])
+        assert view["state"] == "scored", view
+        return view

@@ -1,0 +1,67 @@
+"""How numbers are written, and counted for charts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.pages.content import formatting
+from app.pages.content.charts import BINS, class_means, histogram
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def test_histogram_counts_all_values_between_first_and_last_bin() -> None:
+    bins = histogram(np.array([-0.01, 0.0, 0.31, 1.0]))
+    assert [bins[0].low, bins[-1].high] == [-0.05, 1.0]
+    assert sum(found.count for found in bins) == 4
+    assert len(bins) == BINS // 2 + 1
+    assert len(histogram(np.zeros(5))) == 1
+
+
+def test_class_means_are_shown_only_if_classes_group_targets() -> None:
+    rho_N = np.array([0.1, 0.2, 0.6])
+    assert class_means(rho_N, ["a", "b", "b"]) == [("b", 0.4, 2), ("a", 0.1, 1)]
+    assert class_means(rho_N, ["a", "b", "c"]) == class_means(rho_N, ["a"] * 3) == class_means(rho_N, [None] * 3) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (formatting.number(-0.25), f"{MINUS}0.2500"),
+        (formatting.span((-0.1, 0.25)), f"[{MINUS}0.1000, 0.2500]"),
+        (formatting.significant(170.0), "170"),
+        (formatting.significant(-0.46), f"{MINUS}0.46"),
+        (formatting.significant(4.8e-8), f"4.8e{MINUS}08"),
+        (formatting.rank((1, 1)), "1"),
+        (formatting.rank((2, 5)), "2\N{EN DASH}5"),
+        (formatting.share(0.668), "66.8\u202f%"),
+        (formatting.chance_note(2.99), "not distinguishable from random"),
+        (formatting.chance_note(-3.0), "sign flipped?"),
+        (formatting.chance_note(3.0), None),
+        (formatting.count(1, "entry", "entries"), "1 entry"),
+        (formatting.count(1200, "target"), "1,200 targets"),
+        (formatting.cost(None), "not reported"),
+        (formatting.cost({"seconds": 90.0}), "90 s"),
+        (formatting.cost({"seconds": 600, "models": 1}), "10 min, 1 model"),
+    ],
+)
+def test_values_are_formatted(written: str | None, expected: str | None) -> None:
+    assert written == expected
+
+
+def test_scores_p_values_and_seconds_are_formatted() -> None:
+    written = {
+        0.0: "+0",
+        1974.6: "+1,975",
+        -0.012345: "-0.01235",
+        3.1e-7: "+3.10e-07",
+        -2.5e9: "-2.50e+09",
+        42.0: "+42",
+    }
+    assert {value: formatting.signed(value).replace(MINUS, "-") for value in written} == written
+    p_values = [
+        formatting.p_value(value).replace("\u00a0", " ") for value in (0.0, 2.5e-58, 0.99e-4, 1e-4, 0.0312, 1.0)
+    ]
+    assert p_values == ["< 0.0001", "< 0.0001", "< 0.0001", "0.0001", "0.031", "1"]
+    assert [formatting.seconds(value) for value in (0.4, 12.4, 600.0)] == ["less than a second", "12 s", "10 min"]

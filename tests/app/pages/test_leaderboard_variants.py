@@ -1,0 +1,67 @@
+"""Boards that are unlike the filled one: with origins, with an older version, and with one entry and no ceiling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.app.benchmarks import write_benchmark
+from tests.app.pages.markup import Markup
+from tests.app.pages.test_leaderboard import part
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.service import Service
+
+
+def test_provenance_is_shown_as_reported(service: Service, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path / "origins", "origins")
+    service.publish(example.folder)
+    for method, said in (("told", {"repository": "owner/name"}), ("untold", {})):
+        service.submit_and_score(service.token("ori"), "origins", npy(example.scores(0.5)), method=method, **said)
+    text = httpx.get(f"{service.url}/benchmarks/origins", headers={"Accept": "text/html"}, trust_env=False).text
+    origins = text.split('<td class="links">')[1:]
+    assert ["reported" in cell.split("</td>")[0] for cell in origins] == [True, False]
+    assert "verified" not in text.lower()
+
+
+def test_older_versions_have_their_own_page(service: Service, tmp_path: Path) -> None:
+    for version in (1, 2):
+        service.publish(write_benchmark(tmp_path / str(version), "aged", version=version).folder)
+
+    def page(version: int) -> httpx.Response:
+        return httpx.get(f"{service.url}/benchmarks/aged", params={"version": version}, trust_env=False)
+
+    old = page(1).text
+    here = [link for link in Markup(old).all("a") if link.get("aria-current") == "page"]
+    assert [link["href"] for link in here] == ["/benchmarks/aged?version=1", "?version=1"]
+    assert "goes on with" in old
+    assert "goes on with" not in page(2).text
+    assert page(3).status_code == 404
+
+
+def test_leaderboard_with_one_entry_and_no_ceiling_explains_both(
+    service: Service, tmp_path: Path
+) -> None:
+    example = write_benchmark(tmp_path / "single", "single", split="open", runs=1)
+    service.publish(example.folder)
+    token = service.token("lonely")
+    replaced = service.submit_and_score(token, "single", npy(example.scores(2.0)), method="m" * 64)["id"]
+    listed = service.submit_and_score(token, "single", npy(example.scores()), method="m" * 64, title="\u05d0" * 200)["id"]
+
+    def page(address: str) -> str:
+        return httpx.get(f"{service.url}{address}", trust_env=False).text
+
+    # The badge of a method goes on when it is sent again.
+    badges = [page(f"/submissions/{i}/badge.svg") for i in (replaced, listed)]
+    assert badges[0] == badges[1]
+    assert "<svg" in badges[0]
+    alone = page("/benchmarks/single")
+    assert f"{'m' * 64} by lonely is the only entry so far." in part(alone, '<p class="lead', "</p>")
+    assert "every subset was trained once, which tells no ceiling" in alone
+    assert 'dir="auto"' in alone
+    assert '<td class="n">\N{EN DASH}</td>' in alone
+    assert "meter" not in page("/").split('href="/benchmarks/single"')[1].split("</article>")[0]

@@ -1,0 +1,231 @@
+"""Signing in by a provider, and what one can do then; a cookie opens pages and never the API."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import select
+
+from app.db.accounts import Audit, User
+from app.settings import Settings
+from app.web import sessions
+from tests.app.pages.markup import Markup
+from tests.app.pages.provider import Provider
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+@pytest.fixture(autouse=True)
+def honest(provider: Provider) -> None:
+    provider.sign_in("1", "ada")
+
+
+def _browser(sign_in_service: Service) -> httpx.Client:
+    headers = {"Accept": "text/html"}
+    return httpx.Client(base_url=sign_in_service.url, headers=headers, follow_redirects=True, trust_env=False)
+
+
+@contextmanager
+def _signed_in(sign_in_service: Service, way: str = "oidc") -> Iterator[httpx.Client]:
+    with _browser(sign_in_service) as browser:
+        answer = browser.get(f"/sign-in/{way}")
+        assert answer.status_code == 200, answer.text
+        assert answer.url.path == "/account"
+        yield browser
+
+
+def _form(browser: httpx.Client) -> str:
+    (form,) = set(re.findall(r'name="form" value="([^"]+)"', browser.get("/account").text))
+    return str(form)
+
+
+def _create(browser: httpx.Client, form: str, **more: Any) -> httpx.Response:
+    fields = {"form": form, "name": "laptop", "scopes": "submit", "days": "7"} | more
+    return browser.post("/account/tokens", data=fields)
+
+
+def test_sign_in_page_offers_the_providers(sign_in_service: Service) -> None:
+    with _browser(sign_in_service) as browser:
+        page = browser.get("/account")
+        assert page.url.path == "/sign-in"
+        assert 'href="/sign-in/oidc"' in page.text
+        assert "Sign in with GitHub" in page.text
+
+
+def test_sign_in_page_without_a_provider_shows_operator_commands(service: Service) -> None:
+    with _browser(service) as browser:
+        page = browser.get("/account").text
+        assert "Ask the operator" in page
+        for command in (
+            "python -m app user add NAME",
+            "python -m app token create NAME",
+            f"LDSBOARD_SERVER={service.url}",
+        ):
+            assert command in page
+        assert 'href="/guide"' in page
+        assert browser.get("/sign-in/oidc").status_code == 404
+
+
+@pytest.mark.parametrize("way", ["oidc", "github"])
+def test_returning_user_keeps_the_account_after_a_name_change(sign_in_service: Service, provider: Provider, way: str) -> None:
+    provider.current = {"sub": "41", "preferred_username": "Grace Hopper"}
+    with _signed_in(sign_in_service, way) as browser:
+        name = re.search("<h1>(.*?)</h1>", browser.get("/account").text)
+    assert name is not None
+    assert name[1].startswith("grace-hopper")
+    provider.current["preferred_username"] = "another"
+    with _signed_in(sign_in_service, way) as browser:
+        assert f"<h1>{name[1]}</h1>" in browser.get("/account").text
+
+
+def test_second_user_with_the_same_name_gets_another_name(sign_in_service: Service, provider: Provider) -> None:
+    names = set()
+    for subject in ("51", "52"):
+        provider.current = {"sub": subject, "preferred_username": "same"}
+        with _signed_in(sign_in_service) as browser:
+            names.update(re.findall("<h1>(.*?)</h1>", browser.get("/account").text))
+    assert names == {"same", "same-2"}
+
+
+@pytest.mark.parametrize("login", ["anonymous-1", "", "../../etc", "<script>alert(1)</script>", "é" * 300])
+def test_provider_names_become_valid_user_names(sign_in_service: Service, provider: Provider, login: str) -> None:
+    provider.current = {"sub": f"name {login}", "preferred_username": login}
+    with _signed_in(sign_in_service):
+        pass
+    with sign_in_service.database.read() as session:
+        names = session.scalars(select(User.name)).all()
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name) for name in names)
+    assert not any(name.startswith("anonymous-") for name in names)
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"aud": "somebody else"},
+        {"iss": "https://example.org"},
+        {"nonce": "of another session"},
+        {"exp": int(time.time()) - 3600},
+        {"sub": ""},
+    ],
+    ids=lambda lies: next(iter(lies)),
+)
+def test_invalid_id_token_claims_are_rejected(sign_in_service: Service, provider: Provider, lies: dict[str, Any]) -> None:
+    provider.lies = lies
+    with _browser(sign_in_service) as browser:
+        refused = browser.get("/sign-in/oidc")
+        assert refused.status_code == 502
+        assert "Signing in did not work" in refused.text
+        assert browser.get("/account").url.path == "/sign-in"
+
+
+def test_id_token_with_a_foreign_signature_is_rejected(sign_in_service: Service, provider: Provider) -> None:
+    with _signed_in(sign_in_service), Provider() as impostor:  # the server knows the true key by now
+        key, provider.key = provider.key, impostor.key
+        provider.shown = key
+        try:
+            with _browser(sign_in_service) as browser:
+                assert browser.get("/sign-in/oidc").status_code == 502
+                assert browser.get("/account").url.path == "/sign-in"
+        finally:
+            provider.key = key
+
+
+def test_callback_with_a_forged_state_is_rejected(sign_in_service: Service) -> None:
+    with _browser(sign_in_service) as browser:
+        refused = browser.get("/sign-in/oidc/callback", params={"code": "stolen", "state": "forged"})
+        assert refused.status_code == 502
+        assert browser.get("/account").url.path == "/sign-in"
+
+
+def test_token_created_on_the_page_is_shown_once_and_works(sign_in_service: Service, provider: Provider) -> None:
+    provider.current = {"sub": "61", "preferred_username": "maker"}
+    with _signed_in(sign_in_service) as browser:
+        form = _form(browser)
+        made = _create(browser, form)
+        (value,) = re.findall("ldsb_[A-Za-z0-9_-]+", made.text)
+        assert value not in browser.get("/account").text
+        headers = {"Authorization": f"Bearer {value}"}
+        view = sign_in_service.client.get("/users/me", headers=headers).json()
+        assert view["token"]["scopes"] == ["submit"]
+        assert view["token"]["expires_at"] is not None
+        again = _create(browser, form)
+        assert "Choose another name" in again.text
+        assert browser.post(f"/account/tokens/{view['token']['id']}/revoke", data={"form": form}).status_code == 200
+        assert sign_in_service.client.get("/users/me", headers=headers).status_code == 401
+    with sign_in_service.database.read() as session:
+        actions = session.scalars(select(Audit.action).where(Audit.actor == view["name"])).all()
+    assert actions == ["token.created", "token.revoked"]
+
+
+def test_csrf_token_of_another_session_is_rejected(sign_in_service: Service) -> None:
+    with _signed_in(sign_in_service) as browser, _signed_in(sign_in_service) as other:
+        for form in ("", "guessed", _form(other)):
+            refused = _create(browser, form, name="forged")
+            assert refused.status_code == 403
+            assert "Open the page again" in refused.text
+        assert "forged" not in browser.get("/account").text
+    with _browser(sign_in_service) as nobody:
+        assert _create(nobody, "None").status_code == 403
+
+
+def test_session_cookie_does_not_authenticate_api_calls(sign_in_service: Service) -> None:
+    with _signed_in(sign_in_service) as browser:
+        assert browser.get("/api/v1/users/me").status_code == 401
+        assert browser.post("/api/v1/tokens", json={"name": "x", "scopes": ["submit"]}).status_code == 401
+
+
+def test_session_cookie_is_httponly_and_samesite(sign_in_service: Service) -> None:
+    with _signed_in(sign_in_service) as browser:
+        browser.follow_redirects = False
+        cookie = browser.get("/sign-in/oidc").headers["Set-Cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+
+
+def test_private_submission_page_is_shown_only_to_its_signed_in_owner(sign_in_service: Service, toy: Example) -> None:
+    with _signed_in(sign_in_service) as browser:
+        name = re.findall("<h1>(.*?)</h1>", browser.get("/account").text)[0]
+        token = sign_in_service.token(name)
+        sent = sign_in_service.submit_and_score(token, "toy", npy(toy.scores(0.5)), method="kept")["id"]
+        headers = {"Authorization": f"Bearer {token}"}
+        sign_in_service.client.patch(f"/submissions/{sent}", headers=headers, json={"visibility": "private"})
+        page = browser.get(f"/submissions/{sent}")
+        assert page.status_code == 200
+        assert page.headers["Cache-Control"] == "no-store"
+        account = browser.get("/account").text
+        assert f'href="/submissions/{sent}"' in account
+        assert ["toy", "4 of 5", "29 of 30", "now"] in Markup(account).tables[-2]
+        form = _form(browser)
+        assert browser.post("/sign-out", data={"form": form}).url.path == "/"
+        assert browser.get(f"/submissions/{sent}").status_code == 404
+
+
+def test_session_key_file_is_readable_only_by_its_owner(sign_in_service: Service) -> None:
+    path = sign_in_service.settings.data_dir / "session-key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text()) >= 40
+
+
+@pytest.mark.parametrize("kept", ["", "short"])
+def test_short_session_key_is_rejected(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "session-key").write_text(kept)
+    with pytest.raises(RuntimeError, match="at least 32 characters"):
+        sessions.install(FastAPI(), Settings(data_dir=tmp_path))
+    with pytest.raises(ValidationError, match="at least 32 random characters"):
+        Settings(session_key=SecretStr("short"))
+    (tmp_path / "session-key").unlink()
+    sessions.install(FastAPI(), Settings(data_dir=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["session-key"]

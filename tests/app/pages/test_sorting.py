@@ -1,0 +1,134 @@
+"""How a board is sorted and searched, which entries stand in a group, and who is said to be best."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.leaderboard.entries import Entry
+from app.leaderboard.schemas import Row
+from app.pages.content.rank_groups import groups, rivals, verdict
+from app.pages.content.sorting import DEFAULT_ORDER, LeaderboardQuery
+from app.submissions.visibility import PublicIdentity, anonymous_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.pages.content.sorting import Column, Order
+
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
+    owner, title, tags = values.get("owner", "ada"), values.get("title", method), values.get("tags", [])
+    identity = PublicIdentity(owner, method, title, "", tags, {}, None, None)
+    return Entry(
+        identity=values.get("identity", identity),
+        attempts=values.get("attempts", 1),
+        id=method,
+        evaluation_id=1,
+        created_at=DAY + timedelta(days=values.get("day", 0)),
+        seconds=values.get("seconds"),
+        rank_low=rank[0],
+        rank_high=rank[1],
+        lds=0.5,
+        std_error=0.1,
+        ci_low=0.3,
+        ci_high=0.7,
+        z_random=9.0,
+    )
+
+
+BOARD = [
+    entry("a", seconds=30.0, day=2, attempts=2, title="Straße", tags=["fast", "c&a"]),
+    entry("b", day=3, attempts=1, owner="Bob"),
+    entry("c", seconds=10.0, day=1, attempts=2, tags=["fast"]),
+    entry("d", day=4, attempts=1, identity=anonymous_identity(7)),
+]
+
+
+def names(entries: Sequence[Entry]) -> str:
+    return "".join(found.id for found in entries)
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "other"),
+    [
+        ("rank", "abcd", "dcba"),
+        ("lds", "abcd", "dcba"),
+        ("ceiling", "abcd", "dcba"),
+        ("cost", "cabd", "acbd"),  # what is not reported comes last, whichever way
+        ("attempts", "bdac", "acbd"),  # what is equal stays in the order of the board
+        ("date", "dbac", "cabd"),
+    ],
+)
+def test_columns_sort_in_both_directions(column: Column, first: str, other: str) -> None:
+    assert names(LeaderboardQuery(sort=column).of(BOARD)) == first
+    turned: Order = "asc" if DEFAULT_ORDER[column] == "desc" else "desc"
+    assert names(LeaderboardQuery(sort=column, order=turned).of(BOARD)) == other
+
+
+@pytest.mark.parametrize(
+    ("q", "tag", "found"),
+    [
+        ("", "", "abcd"),
+        ("STRASSE", "", "a"),
+        ("bob", "", "b"),
+        ("fast ada", "", "ac"),  # all words, wherever each is
+        ("fast bob", "", ""),
+        ("", "fast", "ac"),
+        ("", "fas", ""),
+        ("anonymous-7", "", "d"),
+        ("withheld", "", "d"),
+    ],
+)
+def test_search_matches_only_visible_texts(q: str, tag: str, found: str) -> None:
+    assert names(LeaderboardQuery(q=q, tag=tag).of(BOARD)) == found
+
+
+def test_addresses_keep_unchanged_parameters() -> None:
+    shown = LeaderboardQuery(sort="cost", q="x y", tag="c&a", version=2, after=100)
+    assert shown.address(after=200) == "?sort=cost&q=x+y&tag=c%26a&version=2&after=200"
+    assert shown.address(tag="") == "?sort=cost&q=x+y&version=2"
+    assert shown.sorting("cost") == "?sort=cost&order=desc&q=x+y&tag=c%26a&version=2"
+    assert shown.sorting("lds") == "?sort=lds&q=x+y&tag=c%26a&version=2"
+    assert LeaderboardQuery(sort="cost", order="desc").sorting("cost") == "?sort=cost"
+    assert LeaderboardQuery(sort="lds").sorting("rank") == "?"
+    assert LeaderboardQuery().sorting("rank") == "?sort=rank&order=desc"
+
+
+def test_neighbours_with_overlapping_ranks_form_a_rank_group() -> None:
+    board = [entry("a", (1, 1)), entry("b", (2, 3)), entry("c", (2, 4)), entry("d", (4, 4)), entry("e", (5, 5))]
+    assert list(groups(board).values()) == [1, 2, 2, 2, 3]
+
+
+def row(lds: float, rank: tuple[int, int]) -> Row:
+    return Row.model_construct(lds=lds, rank=rank)
+
+
+def test_verdict_follows_from_the_ranks() -> None:
+    assert verdict([]) is None
+    alone = verdict([row(0.5, (1, 1))])
+    assert alone
+    assert (alone.second, alone.tied, alone.beats_second) == (None, 0, False)
+    clear = verdict([row(0.5, (1, 1)), row(0.4, (2, 2))])
+    assert clear
+    assert (clear.tied, clear.beats_second) == (0, True)
+    open_ = verdict([row(0.5, (1, 3)), row(0.4, (1, 3))])
+    assert open_
+    assert (open_.tied, open_.beats_second) == (2, False)
+    odd = verdict([row(0.5, (1, 2)), row(0.4, (2, 2))])  # the third is measured so badly that it may be the best
+    assert odd
+    assert (odd.tied, odd.beats_second) == (1, True)
+
+
+def test_first_entry_is_compared_with_the_second_and_the_first_below_its_ties() -> None:
+    assert rivals([]) == rivals([entry("a", (1, 1))]) == []
+    a, b, c, d = entry("a", (1, 2)), entry("b", (1, 2)), entry("c", (3, 4)), entry("d", (3, 4))
+    assert rivals([a, b]) == [b]
+    assert rivals([a, b, c, d]) == [b, c]
+    clear = entry("a", (1, 1))
+    assert rivals([clear, entry("b", (2, 2)), c, d]) == [entry("b", (2, 2))]
+    assert rivals([entry("a", (1, 3)), b, entry("c", (2, 4)), d]) == [b]  # nobody is below the first for certain

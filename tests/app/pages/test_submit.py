@@ -1,0 +1,175 @@
+"""The page that sends a file, read without a browser: its commands work as they stand, and its token is given to nobody else."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+from sqlalchemy import select
+
+from app.db.accounts import Audit, Token
+from tests.app.service import ROOT, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.pages.conftest import Site
+    from tests.app.pages.signed_in import SignedIn
+    from tests.app.service import Service
+
+
+def _command(text: str, way: str) -> str:
+    (found,) = re.findall(rf'<code data-way="{way}">(.*?)</code>', text, re.DOTALL)
+    return html.unescape(found)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Path:
+    """A folder with a score file, a script that makes one, and the command line on the path."""
+    folder: Path = tmp_path_factory.mktemp("workdir")
+    np.save(folder / "scores.npy", toy.scores())
+    (folder / "bin").mkdir()
+    for name, module in (("ldsboard", "-m ldsboard.cli"), ("python", "")):
+        script = folder / "bin" / name
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {module} "$@"\n')
+        script.chmod(0o755)
+    return folder
+
+
+def _run(workdir: Path, script: str, **environment: str) -> str:
+    path = f"{workdir / 'bin'}:{os.environ['PATH']}"
+    settings = {"PATH": path, "LDSBOARD_CACHE": str(workdir / "cache"), "no_proxy": "*"} | environment
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(
+        command,
+        cwd=workdir,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _sent(site: Site, name: str) -> list[dict[str, Any]]:
+    token = site.service.token(name)
+    listed = site.service.client.get("/users/me/submissions", headers={"Authorization": f"Bearer {token}"}).json()
+    return [site.service.wait_until_final(view["id"]) for view in listed]
+
+
+@pytest.mark.parametrize("way", ["curl", "cli", "python", "actions"])
+def test_each_command_sends_a_practice_submission(site: Site, workdir: Path, way: str) -> None:
+    command = _command(site.text("/benchmarks/toy/submit"), way)
+    token, environment = site.service.token(f"by-{way}"), {}
+    if way in ("curl", "cli"):
+        assert command.count("ldsb_…") == 1
+        script = command.replace("ldsb_…", token)
+    elif way == "python":
+        environment = {"LDSBOARD_TOKEN": token}
+        script = f"python - <<'END'\n{command}\nEND"
+    else:
+        *_, last = yaml.safe_load(command)["jobs"]["evaluate"]["steps"]
+        assert last["env"].pop("LDSBOARD_TOKEN") == "${{ secrets.LDSBOARD_TOKEN }}"
+        environment = last["env"] | {"LDSBOARD_TOKEN": token, "GITHUB_REPOSITORY": "me/mine"}
+        script = last["run"]
+    _run(workdir, script, **environment)
+    (view,) = _sent(site, f"by-{way}")
+    assert (view["state"], view["kind"], view["method"]) == ("scored", "practice", "my-method")
+    if way == "actions":
+        assert view["provenance"]["repository"] == "me/mine"
+
+
+def test_workflow_installs_the_package_that_its_repository_sets(site: Site) -> None:
+    steps = yaml.safe_load(_command(site.text("/benchmarks/toy/submit"), "actions"))["jobs"]["evaluate"]["steps"]
+    assert steps[2]["run"] == 'python -m pip install "${{ vars.LDSBOARD_PACKAGE }}"'
+
+
+def test_visitor_is_asked_for_a_token(site: Site) -> None:
+    page = site.page("/benchmarks/toy/submit")
+    (field,) = [attributes for attributes in page.all("input") if attributes["name"] == "token"]
+    assert (field["type"], field["autocomplete"]) == ("password", "off")
+    assert "form" not in {attributes["name"] for attributes in page.all("input")}
+
+
+def test_every_field_has_a_label_and_every_description_exists(site: Site) -> None:
+    page = site.page("/benchmarks/toy/submit")
+    labelled = {attributes.get("for") for attributes in page.all("label")}
+    there = {attributes.get("id") for _, attributes in page.elements}
+    for attributes in page.all("input") + page.all("textarea"):
+        assert attributes.get("type") == "radio" or attributes["id"] in labelled
+        assert attributes.get("aria-describedby") in there | {None}
+
+
+@pytest.fixture
+def browser(sign_in: Callable[[str], SignedIn], request: pytest.FixtureRequest) -> SignedIn:
+    return sign_in(request.node.name)
+
+
+def test_signed_in_user_gets_a_submit_token_for_one_hour(
+    browser: SignedIn, sign_in_service: Service, toy: Example
+) -> None:
+    page = browser.client.get("/benchmarks/toy/submit").text
+    assert 'name="token"' not in page
+    assert "You have 5 of 5 left in 24 hours, and 30 of 30 for this version" in " ".join(page.split())
+    answer = browser.submit_token(browser.form())
+    value = answer.json()["token"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    headers = {"Authorization": f"Bearer {value}"}
+    view = sign_in_service.client.get("/users/me", headers=headers).json()
+    assert view["token"]["scopes"] == ["submit"]
+    ends = datetime.fromisoformat(view["token"]["expires_at"])
+    assert timedelta(minutes=59) < ends - datetime.now(UTC) <= timedelta(hours=1)
+    assert sign_in_service.client.post("/tokens", headers=headers, json={"name": "x", "scopes": ["submit"]}).status_code == 403
+    sent = sign_in_service.submit_and_score(value, "toy", npy(toy.scores()))["id"]
+    assert sign_in_service.client.patch(f"/submissions/{sent}", headers=headers, json={"title": "x"}).status_code == 403
+    with sign_in_service.database.read() as session:
+        detail = session.scalars(select(Audit.detail).where(Audit.actor == view["name"]).order_by(Audit.id)).all()[-1]
+    assert detail == {"token": view["token"]["name"], "scopes": ["submit"]}
+
+
+def test_submit_token_needs_the_csrf_token_of_the_session(
+    browser: SignedIn, sign_in_service: Service, sign_in: Callable[[str], SignedIn]
+) -> None:
+    other = sign_in("other")
+    for form in ("", "guessed", "None", other.form()):
+        refused = browser.submit_token(form)
+        assert refused.status_code == 403
+        assert refused.json()["code"] == "auth.form"
+        assert "ldsb_" not in refused.text
+    nobody = httpx.post(f"{sign_in_service.url}/account/submit-token", data={"form": browser.form()}, trust_env=False)
+    assert nobody.status_code == 403
+
+
+def test_session_cookie_starts_no_upload(browser: SignedIn) -> None:
+    announced = {"benchmark": "toy", "method": "m", "size": 10, "sha256": "0" * 64}
+    for form in ({}, {"X-Form": browser.form()}):
+        refused = browser.client.post("/api/v1/submissions", json=announced, headers=form)
+        assert refused.status_code == 401
+
+
+def test_expired_page_tokens_are_deleted(browser: SignedIn, sign_in_service: Service) -> None:
+    form = browser.form()
+    first = browser.submit_token(form).json()["token"]
+    name = sign_in_service.client.get("/users/me", headers={"Authorization": f"Bearer {first}"}).json()["name"]
+    with sign_in_service.database.write() as session:
+        for token in session.scalars(select(Token).where(Token.name.startswith("browser-"))):
+            token.expires_at = datetime.now(UTC) - timedelta(seconds=1)
+            kept = Token(user_id=token.user_id, name="kept", digest="0" * 64, scopes=[], expires_at=token.expires_at)
+        session.add(kept)
+    browser.submit_token(form)
+    with sign_in_service.database.read() as session:
+        names = [token.name for token in session.scalars(select(Token)) if token.user.name == name]
+    assert "kept" in names
+    assert len([name for name in names if name.startswith("browser-")]) == 1

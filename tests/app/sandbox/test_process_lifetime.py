@@ -1,0 +1,129 @@
+"""How scoring processes end: by themselves, killed, and with the service; and what they outlive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import SandboxError
+from app.scoring.sandbox import scorer as scorer_module
+from ldsboard import ProblemError
+from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of, writing_end
+from tests.app.service import PATIENCE_SECONDS, ROOT, until
+from tests.processes import alive, children, stop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.scoring.sandbox.scorer import Scorer
+    from tests.app.benchmarks import Example
+
+
+def test_scoring_process_ends_when_its_connection_is_closed(scorer: Scorer, toy: Example, scores: Path) -> None:
+    pipe = scores.with_name("stuck")
+    os.mkfifo(pipe)
+    request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
+    early, told_early = scorer._request(request)
+    end = until(lambda: writing_end(pipe), "a scoring process that reads")  # and so has done all that comes before
+    early.close()
+    stop(pid_of(scorer))
+    late, told_late = scorer._request(request)
+    late.close()
+    os.kill(pid_of(scorer), signal.SIGCONT)
+    with told_early, told_late:
+        assert scorer_module._exit_reason(told_early) == f"exit status {-signal.SIGIO}"
+        assert scorer_module._exit_reason(told_late) == "exit status 1"
+    os.close(end)
+
+
+def test_dead_fork_server_is_replaced(scorer: Scorer, toy: Example, scores: Path) -> None:
+    warm = pid_of(scorer)
+    os.kill(warm, signal.SIGKILL)
+    until(lambda: not alive(warm), "the end of the fork server")
+    scorer.preload(toy.folder)
+    assert scorer.pid == warm
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid != warm
+
+
+def test_killed_fork_server_ends_its_scoring_processes_and_is_replaced(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    os.kill(pid_of(scorer), signal.SIGKILL)
+    error = stuck.result.exception(PATIENCE_SECONDS)
+    assert str(error) == "The scoring process ended without an answer (exit status unknown)."
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    stuck.let_go()
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+
+
+def test_fork_server_and_scoring_processes_end_when_the_socket_closes(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    warm, stuck = pid_of(scorer), Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    assert scorer.stop() == 0
+    assert not alive(warm)
+    until(lambda: not alive(stuck.child), "the end of the scoring process")
+    assert isinstance(stuck.let_go(), SandboxError)
+    assert scorer.stop() is None
+
+
+def test_fork_server_that_does_not_stop_is_killed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer_module, "GRACE_SECONDS", 0.05)
+    stop(pid_of(scorer))
+    assert scorer.stop() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_fork_server_and_scoring_processes_ignore_group_signals(
+    ending: signal.Signals, scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    for pid in (pid_of(scorer), stuck.child):
+        os.kill(pid, ending)
+    assert isinstance(stuck.let_go(), ProblemError)
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.stop() == 0
+
+
+def test_fork_server_does_not_start_without_its_parent() -> None:
+    ours, theirs = Pipe()
+    command = [sys.executable, "-m", "app.scoring.sandbox", str(theirs.fileno()), "1"]
+    with ours, theirs:
+        ended = subprocess.run(command, cwd=ROOT, pass_fds=[theirs.fileno()], timeout=PATIENCE_SECONDS, check=False)
+    assert ended.returncode == 1
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from app.scoring.sandbox.scorer import Scorer
+
+scorer = Scorer()
+scorer.start()
+print(scorer.pid, flush=True)
+scorer.score(Path(sys.argv[1]), Path(sys.argv[2]), ["public"])
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_fork_server_and_scoring_processes_die_with_the_service(toy: Example, scores: Path, stopped: bool) -> None:
+    pipe = scores.with_name("stuck")
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", PARENT, str(toy.folder), str(pipe)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent, pipe.open("wb"):
+        assert parent.stdout is not None
+        warm = int(parent.stdout.readline())
+        (scoring,) = children(warm)
+        if stopped:
+            stop(warm)
+            stop(scoring)
+        parent.kill()
+        until(lambda: not alive(warm) and not alive(scoring), "the end of both processes")

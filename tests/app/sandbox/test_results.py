@@ -1,0 +1,127 @@
+"""What is told of a file: its scores bit for bit, what is wrong with it, or that the failure is ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.errors import SandboxError
+from app.scoring.sandbox import child
+from app.scoring.sandbox import scorer as scorer_module
+from app.scoring.sandbox.forking import ForkServer
+from ldsboard import ProblemError
+from tests.app.benchmarks import Example, write_benchmark
+from tests.app.sandbox.scorers import PARTS, Log, Stuck, are_right, pid_of
+from tests.app.service import until
+from tests.processes import alive, children
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.scoring.sandbox.scorer import Scorer
+
+
+def test_result_is_transferred_bit_for_bit(scorer: Scorer, toy: Example, scores: Path) -> None:
+    for _ in range(2):
+        assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+
+
+def test_long_result_is_transferred_completely(scorer: Scorer, tmp_path: Path) -> None:
+    wide = write_benchmark(tmp_path, n=30, N=40_000, public=20, ranking=20)
+    np.save(tmp_path / "scores.npy", wide.scores())
+    found = scorer.score(wide.folder, tmp_path / "scores.npy", PARTS)
+    assert found["ranking"].per_target.size == 40_000
+
+
+def test_invalid_file_does_not_affect_the_fork_server(scorer: Scorer, toy: Example, scores: Path) -> None:
+    bad = scores.with_name("bad.npy")
+    np.save(bad, np.full_like(toy.scores(), np.nan))
+    warm = pid_of(scorer)
+    with pytest.raises(ProblemError) as raised:
+        scorer.score(toy.folder, bad, PARTS)
+    assert raised.value.problem.code == "scores.nonfinite"
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid == warm
+
+
+def test_killed_scoring_process_is_reported_and_affects_no_other(
+    scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    warm = pid_of(scorer)
+    first, second = (Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second"))
+    assert children(warm) == {first.child, second.child}
+    os.kill(first.child, signal.SIGKILL)
+    assert str(first.let_go()) == "The scoring process ended without an answer (exit status -9)."
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert alive(second.child)
+    assert isinstance(said := second.let_go(), ProblemError)
+    assert said.problem.code == "scores.empty"
+    until(lambda: not children(warm), "a fork server without children, dead ones included")
+    assert scorer.pid == warm
+
+
+def test_missing_benchmark_is_a_server_error_and_is_logged(
+    idle: Scorer, log: Log, toy: Example, scores: Path
+) -> None:
+    log.start(idle)
+    with pytest.raises(SandboxError, match=r"ended without an answer \(exit status 1\)"):
+        idle.score(toy.folder / "nothing", scores, PARTS)
+    assert "BundleError: expected a benchmark manifest" in log.new()
+    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
+
+
+def test_invalid_ground_truth_is_not_reported_as_a_file_problem(
+    toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(_: str) -> None:
+        raise ProblemError(
+            "margins.invalid", expected="margins that differ", got="equal ones", hint="Publish it again."
+        )
+
+    monkeypatch.setattr(child, "load_ground_truth", spoilt)
+    ours, theirs = Pipe()
+    with ours, theirs:
+        request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": PARTS, "threads": 1}
+        with pytest.raises(ProblemError, match="equal ones"):
+            child.answer(request, theirs)
+        assert not ours.poll(0)  # nothing was said of the file
+
+
+def test_failed_fork_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    ours, theirs = Pipe()
+    status, told = Pipe(duplex=False)
+    with ours, theirs, status:
+        ForkServer(None)._fork({}, theirs, os.dup(told.fileno()))  # type: ignore[arg-type]  # it needs no socket to fork
+        told.close()
+        assert scorer_module._exit_reason(status) == "exit status unknown"
+    assert "no more processes" in capsys.readouterr().err
+    assert signal.SIGCHLD not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_exhausted_file_descriptors_leave_the_fork_server_running(
+    scorer: Scorer, toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*, duplex: bool = True) -> None:
+        raise OSError(errno.EMFILE, f"none left (duplex {duplex})")
+
+    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    warm = pid_of(scorer)
+    with monkeypatch.context() as shortage:
+        shortage.setattr(scorer_module, "Pipe", none_left)
+        with pytest.raises(OSError, match="none left"):
+            scorer.score(toy.folder, scores, PARTS)
+    assert isinstance(stuck.let_go(), ProblemError)
+    assert pid_of(scorer) == warm
+    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)

@@ -1,0 +1,169 @@
+"""Rows and files that do not agree are found, and mended where they can be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from app.cli.maintenance import find_inconsistencies
+from app.db.models import Evaluation, File, Measurement, State, Submission
+from app.management.consistency import inspect
+from app.submissions.storage import Storage
+from tests.app.commands import run_in_process
+from tests.app.service import Service, npy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.harness import ServiceHarness
+
+
+def _found(harness: ServiceHarness, *, mend: bool = False) -> list[str]:
+    with harness.database.write() as session:
+        found = []
+        for finding in inspect(session, harness.storage, harness.benchmarks):
+            found.append(finding.message)
+            if mend and finding.repair is not None:
+                finding.repair()
+                session.flush()
+        return found
+
+
+def _sha256(harness: ServiceHarness, submission_id: str) -> str:
+    with harness.database.read() as session:
+        return str(session.get_one(Submission, submission_id).file_sha256)
+
+
+@pytest.fixture
+def scored(harness: ServiceHarness, toy: Example) -> str:
+    sent = harness.accept(npy(toy.scores()))
+    assert harness.evaluator.evaluate_next()
+    assert _found(harness) == []
+    return sent
+
+
+def test_wrong_reference_count_is_repaired(harness: ServiceHarness, scored: str) -> None:
+    with harness.database.write() as session:
+        session.execute(update(File).values(references=5))
+    assert _found(harness, mend=True) == [f"1 submissions refer to the file {_sha256(harness, scored)}, which counts 5"]
+    assert _found(harness) == []
+
+
+def test_unreferenced_file_is_deleted_with_its_row(harness: ServiceHarness, scored: str) -> None:
+    sha256 = _sha256(harness, scored)
+    with harness.database.write() as session:
+        session.execute(update(Submission).values(file_sha256=None))
+    assert _found(harness, mend=True)[:2] == [
+        f"no submission refers to the file {sha256}",
+        f"no row tells of the stored file {sha256}",
+    ]
+    assert harness.files() == 0
+    assert _found(harness) == []
+
+
+def test_stray_files_and_parts_are_deleted(harness: ServiceHarness, scored: str) -> None:
+    stray = harness.storage.path("ab" * 32)
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"stray")
+    part = harness.storage.part_path("nobody", 0)
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"part")
+    assert _found(harness, mend=True) == [
+        f"no row tells of the stored file {'ab' * 32}",
+        "nobody waits for the parts of nobody",
+    ]
+    assert not stray.exists()
+    assert not part.exists()
+    assert harness.storage.path(_sha256(harness, scored)).exists()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_queued_submission_with_a_lost_file_fails_and_a_scored_one_stays(
+    harness: ServiceHarness, toy: Example, scored: str, damage: str
+) -> None:
+    waiting = harness.accept(npy(toy.scores(seed=1)))
+    for submission_id in (scored, waiting):
+        path = harness.storage.path(_sha256(harness, submission_id))
+        path.unlink() if damage == "gone" else path.write_bytes(b"short")
+    assert _found(harness, mend=True) == [
+        f"the file of {scored} is lost: it keeps its numbers, but cannot be scored again",
+        f"the file of {waiting}, which is queued, is lost",
+    ]
+    assert harness.state(waiting) == State.FAILED
+    assert harness.state(scored) == State.SCORED
+    assert not harness.evaluator.evaluate_next()
+
+
+def test_queued_submission_without_an_evaluation_gets_one(harness: ServiceHarness, toy: Example) -> None:
+    waiting = harness.accept(npy(toy.scores()))
+    with harness.database.write() as session:
+        session.execute(delete(Evaluation))
+    assert _found(harness, mend=True) == [f"{waiting} is queued, but no evaluation waits for it"]
+    assert harness.evaluator.evaluate_next()
+    assert harness.state(waiting) == State.SCORED
+
+
+def test_missing_ranks_and_measurements_are_found(harness: ServiceHarness, scored: str) -> None:
+    with harness.database.write() as session:
+        session.execute(update(Evaluation).values(rank_low=None, rank_high=None))
+    assert _found(harness, mend=True) == ["entries of toy version 1 have no rank"]
+    assert _found(harness) == []
+    with harness.database.write() as session:
+        session.execute(delete(Measurement))
+    assert _found(harness) == [f"{scored} is scored, but has no numbers"]
+
+
+def test_damaged_benchmark_is_reported(harness: ServiceHarness, scored: str) -> None:
+    assert harness.state(scored) == State.SCORED
+    (harness.benchmarks / "toy" / "1" / "public" / "margins.npy").write_bytes(b"")
+    (finding,) = _found(harness)
+    assert finding.startswith("toy version 1 cannot be read: ")
+
+
+@pytest.mark.server
+def test_doctor_repairs_only_while_no_server_runs(tmp_path: Path, toy: Example) -> None:
+    with Service(tmp_path) as service:
+        service.publish(toy.folder)
+        service.submit_and_score(service.token("ann"), "toy", npy(toy.scores()))
+        agreed = run_in_process(service, "doctor")
+        assert (agreed.exit_code, agreed.stdout) == (0, "Rows and files agree.\n")
+        with service.database.write() as session:
+            session.execute(update(File).values(references=2))
+            sha256 = session.scalars(select(File.sha256)).one()
+        what = f"1 submissions refer to the file {sha256}, which counts 2"
+        found = service.run("doctor")
+        assert (found.returncode, found.stdout) == (1, f"{what}\n")
+        refused = run_in_process(service, "doctor", "--repair")
+        assert refused.exit_code == 2
+        assert "Another server uses the data folder" in refused.stderr
+        service.stop()
+        mended = run_in_process(service, "doctor", "--repair")
+        assert (mended.exit_code, mended.stdout) == (0, f"{what}: repaired\nRows and files agree.\n")
+        assert run_in_process(service, "doctor").exit_code == 0
+
+
+class Accepting(Storage):
+    """Files among which one more is accepted just when they are looked through for the first time."""
+
+    harness: ServiceHarness
+    content: bytes = b""
+
+    def stored_hashes(self) -> list[str]:
+        """Accept it first."""
+        content, self.content = self.content, b""
+        if content:
+            self.harness.accept(content)
+        return super().stored_hashes()
+
+
+def test_file_accepted_during_the_check_is_not_reported(harness: ServiceHarness, toy: Example) -> None:
+    storage = Accepting(harness.storage.folder)
+    storage.harness, storage.content = harness, npy(toy.scores())
+    stray = storage.path("ab" * 32)
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"stray")
+    assert find_inconsistencies(harness.database, storage, harness.benchmarks) == [f"no row tells of the stored file {'ab' * 32}"]
+    assert harness.files() == 2

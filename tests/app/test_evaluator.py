@@ -1,0 +1,88 @@
+"""Evaluations are safe to do twice, and to do when somebody else has done them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from app.db.models import Event, Measurement, State, Submission
+from app.scoring.queue import MAX_FAILURES
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.harness import ServiceHarness
+
+
+def test_result_is_written_once(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    assert harness.evaluator.evaluate_next()
+    assert harness.state(submission_id) == State.SCORED
+    events = harness.count(Event)
+    harness.evaluator.evaluate(1)
+    assert (harness.count(Event), harness.count(Measurement)) == (events, 2)
+    assert not harness.evaluator.evaluate_next()
+
+
+def test_unclaimed_evaluation_is_left_in_the_queue(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    harness.evaluator.evaluate(1)  # nobody claimed it: it still waits
+    assert (harness.state(submission_id), harness.count(Measurement)) == (State.QUEUED, 0)
+    assert harness.evaluator.evaluate_next()
+    assert (harness.state(submission_id), harness.count(Measurement)) == (State.SCORED, 2)
+
+
+def test_unclaimed_invalid_file_is_not_rejected(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(np.full_like(toy.scores(), np.nan)))
+    harness.evaluator.evaluate(1)
+    assert (harness.state(submission_id), harness.files()) == (State.QUEUED, 1)
+    assert harness.evaluator.evaluate_next()
+    assert (harness.state(submission_id), harness.files()) == (State.REJECTED, 0)
+
+
+def test_failed_evaluation_is_retried_then_marked_failed(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    with harness.database.read() as session:
+        sha256 = session.get_one(Submission, submission_id).file_sha256
+    assert sha256 is not None
+    harness.storage.delete(sha256)
+    for state in (*[State.QUEUED] * (MAX_FAILURES - 1), State.FAILED):
+        assert harness.evaluator.evaluate_next()
+        assert harness.state(submission_id) == state
+    assert not harness.evaluator.evaluate_next()
+
+
+def _forbid(harness: ServiceHarness, statement: str) -> None:
+    """Make the database fail at something, as a full disk would."""
+    with harness.database.write() as session:
+        session.execute(text(f"CREATE TRIGGER full {statement} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"))
+
+
+def test_evaluation_is_retried_when_its_result_cannot_be_written(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    _forbid(harness, "BEFORE INSERT ON measurement")
+    assert harness.evaluator.evaluate_next()
+    assert (harness.state(submission_id), harness.count(Measurement)) == (State.QUEUED, 0)
+    with harness.database.write() as session:
+        session.execute(text("DROP TRIGGER full"))
+    assert harness.evaluator.evaluate_next()
+    assert (harness.state(submission_id), harness.count(Measurement)) == (State.SCORED, 2)
+
+
+def test_submission_is_requeued_when_its_rejection_cannot_be_written(harness: ServiceHarness, toy: Example) -> None:
+    submission_id = harness.accept(npy(np.full_like(toy.scores(), np.nan)))
+    _forbid(harness, "BEFORE UPDATE OF error ON submission WHEN NEW.error IS NOT NULL")
+    with pytest.raises(IntegrityError, match="the disk is full"):
+        harness.evaluator.evaluate_next()
+    assert harness.state(submission_id) == State.QUEUED
+
+
+def test_oldest_submission_is_evaluated_first(harness: ServiceHarness, toy: Example) -> None:
+    ids = [harness.accept(npy(toy.scores(seed=seed))) for seed in range(3)]
+    for done in range(1, 4):
+        assert harness.evaluator.evaluate_next()
+        assert [harness.state(submission_id) for submission_id in ids] == ["scored"] * done + ["queued"] * (3 - done)

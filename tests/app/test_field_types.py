@@ -1,0 +1,76 @@
+"""What may be said of a submission, and how a refusal puts it: in words, whichever way it was sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.api.benchmarks import _escape_formula
+from tests.app.multipart_upload import MultipartUpload
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"method": "withheld"}, "a method name other than 'withheld'"),
+        ({"method": "Upper Case"}, "1 to 64 lower-case letters, digits"),
+        ({"title": "two\nlines"}, "one line, without control characters"),
+        ({"device": "a\x1b[31mred one"}, "one line, without control characters"),
+        ({"repository": "turned \u202e around"}, "one line, without control characters"),
+        ({"commit": "HEAD"}, "7 to 64 hexadecimal digits in lower case"),
+        ({"url": "javascript:alert(1)"}, "an address that begins with http:// or https://"),
+        ({"url": "https://x.org/ and more"}, "without spaces and control characters"),
+        ({"sha256": "0" * 63}, "64 hexadecimal digits in lower case"),
+    ],
+    ids=str,
+)
+def test_invalid_field_is_explained_in_words(service: Service, toy: Example, said: dict[str, str], words: str) -> None:
+    token, content = service.token("ann"), npy(toy.scores())
+    (name, text) = next(iter(said.items()))
+    parts: dict[str, Any] = said
+    if name == "device":
+        parts = {"cost": said}
+    elif name in ("repository", "commit", "url"):
+        parts = {"provenance": said}
+    before = service.rows()["submission"]
+    for refused in (
+        service.submit(token, "toy", content, **said),
+        MultipartUpload(service, token, "toy", content, **parts).start(),
+    ):
+        problem = refused.json()
+        assert (refused.status_code, problem["code"]) == (422, "request.invalid")
+        assert name in problem["expected"]
+        assert words in problem["expected"]
+        assert "^" not in problem["expected"]
+        assert problem["got"] == repr(text)[:80]
+    assert service.rows()["submission"] == before
+
+
+def test_anonymous_entry_shows_cost_numbers_without_the_device(service: Service, toy: Example) -> None:
+    token, said = service.token("cluster-owner"), {"seconds": "7", "device": "the cluster of somebody known"}
+    sent = service.submit_and_score(token, "toy", npy(toy.scores(0.3)), method="costly", visibility="anonymous", **said)
+    rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
+    (row,) = [row for row in rows if row["id"] == sent["id"]]
+    assert sent["cost"] == row["cost"] == {"seconds": 7.0}
+    own = service.client.get(f"/submissions/{sent['id']}", headers={"Authorization": f"Bearer {token}"}).json()
+    assert own["cost"] == {"seconds": 7.0, "device": said["device"]}
+    assert "somebody known" not in service.client.get(f"{service.url}/submissions/{sent['id']}").text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\u00a0@x", "\uff1d1+1", "\uff0bx", "\tplain"],
+)
+def test_csv_cell_that_looks_like_a_formula_is_escaped(text: str) -> None:
+    assert _escape_formula(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", [-0.25, None, "a=b", "plain", " plain", "1+1"])
+def test_other_csv_cells_are_unchanged(value: object) -> None:
+    assert _escape_formula(value) == value

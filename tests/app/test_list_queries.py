@@ -1,0 +1,40 @@
+"""What a list of submissions costs the database: as many statements for many as for few."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, select, update
+
+from app.accounts import users
+from app.api.editing import list_own_submissions
+from app.benchmarks import catalog
+from app.db.accounts import User
+from app.db.models import Submission
+from tests.app import factories
+
+if TYPE_CHECKING:
+    from tests.app.harness import ServiceHarness
+
+
+def test_listing_own_submissions_takes_a_constant_number_of_statements(harness: ServiceHarness) -> None:
+    with harness.database.write() as session:
+        factories.add_entries(session, catalog.find_version(session, "toy"), 12)
+        owner = session.scalars(select(User).where(User.name == "lab-000")).one()
+        session.execute(update(Submission).values(user_id=owner.id, visibility="public"))
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(harness.database.engine, "before_cursor_execute", note)
+    counts = []
+    for limit in (2, 12):
+        with harness.database.read() as session:
+            caller = users.read_only_account(session.get_one(User, owner.id))
+            statements.clear()
+            views = list_own_submissions(caller, session, 0, limit)
+            counts.append(len(statements))
+        assert [view.attempts for view in views] == [12] * limit
+        assert all(view.hidden and view.public for view in views)
+    assert counts[0] == counts[1] <= 10

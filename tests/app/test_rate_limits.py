@@ -1,0 +1,124 @@
+"""Requests are counted by address and by user; an address is believed only from those who are trusted to tell it."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from app.accounts.rate_limits import RateLimiter, WaitLimiter
+from app.db.accounts import Audit
+from app.errors import RateError
+from tests.app.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MANY = 10
+"""Requests of a test that are more than any of its limits."""
+
+
+def _allowed(answers: Iterable[bool]) -> int:
+    """Count the requests that are allowed before one is refused; a test without a refusal fails.
+
+    One more than the limit may be: the counter weighs the minute before by its share and rounds down, so that one request
+    becomes free as soon as a minute of the clock begins.
+    """
+    answers = iter(answers)
+    allowed = sum(1 for _ in takewhile(bool, answers))
+    assert allowed < MANY
+    return allowed
+
+
+def _counted(rates: RateLimiter, kind: str, who: str) -> bool:
+    try:
+        rates.count(kind, who)
+    except RateError:
+        return False
+    return True
+
+
+def _count_many(rates: RateLimiter, kind: str, who: str) -> None:
+    for _ in range(MANY):
+        rates.count(kind, who)
+
+
+def test_excess_request_is_rejected_with_retry_after() -> None:
+    rates = RateLimiter(3)
+    assert _allowed(_counted(rates, "address", "192.0.2.1") for _ in range(MANY)) in {3, 4}
+    with pytest.raises(RateError) as refused:
+        _count_many(rates, "address", "192.0.2.1")
+    assert refused.value.retry_after is not None
+    assert 1 <= refused.value.retry_after <= 60
+    rates.count("address", "192.0.2.2")
+    rates.count("user", "192.0.2.1")
+
+
+def test_ipv6_network_counts_as_one_caller() -> None:
+    rates = RateLimiter(2)
+    assert _allowed(_counted(rates, "address", f"2001:db8:0:1::{number}") for number in range(MANY)) in {2, 3}
+    rates.count("address", "2001:db8:0:2::1")
+
+
+def test_waiting_requests_are_limited_for_each_address() -> None:
+    waits = WaitLimiter(2)
+    with waits.slot("192.0.2.1") as first, waits.slot("192.0.2.1") as second, waits.slot("192.0.2.1") as third:
+        assert (first, second, third) == (True, True, False)
+        with waits.slot("192.0.2.1") as fourth, waits.slot("192.0.2.2") as other:
+            assert (fourth, other) == (False, True)
+    with waits.slot("2001:db8:0:1::1"), waits.slot("2001:db8:0:1::2"), waits.slot("2001:db8:0:1::3") as third:
+        assert not third
+
+
+def test_failed_wait_frees_its_place() -> None:
+    waits = WaitLimiter(1)
+    with pytest.raises(RateError), waits.slot("192.0.2.1"):
+        raise RateError("anything", 1)
+    with waits.slot("192.0.2.1") as allowed:
+        assert allowed
+
+
+def _from(number: int) -> dict[str, str]:
+    """Say that a request comes from elsewhere."""
+    return {"X-Forwarded-For": f"192.0.2.{number}"}
+
+
+@pytest.mark.serial  # the requests must come within a quarter of a minute
+def test_server_limits_api_and_page_requests_despite_forged_addresses(
+    tmp_path: Path,
+) -> None:
+    with Service(tmp_path, requests_per_minute=4, trusted_proxies="10.0.0.0/8") as service:
+        answers = [service.client.get("/benchmarks", headers=_from(number)) for number in range(MANY)]
+        assert _allowed(answer.status_code == 200 for answer in answers) in {4, 5}
+        refused = next(answer for answer in answers if answer.status_code != 200)
+        assert refused.status_code == 429
+        assert refused.json()["code"] == "rate.exceeded"
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        pages = [service.client.get(f"{service.url}/") for _ in range(2)]  # of two, the clock may have freed one
+        assert pages[-1].status_code == 429
+        assert "Too many requests" in pages[-1].text
+        assert service.client.get(f"{service.url}/healthz").status_code == 200
+
+
+def test_forwarded_address_is_ignored_by_default(service: Service) -> None:
+    headers = {"Authorization": f"Bearer {service.token('masquerading')}"} | _from(1)
+    created = service.client.post("/tokens", headers=headers, json={"name": "ci", "scopes": ["submit"]})
+    assert created.status_code == 201
+    with service.database.read() as session:
+        addresses = session.scalars(select(Audit.address).where(Audit.actor == "masquerading")).all()
+    assert addresses == ["127.0.0.1"]
+
+
+@pytest.mark.serial
+def test_trusted_proxy_address_is_used_and_users_are_limited_across_addresses(
+    tmp_path: Path,
+) -> None:
+    with Service(tmp_path, requests_per_minute=2, trusted_proxies="10.0.0.1, 127.0.0.0/8") as service:
+        codes = [service.client.get("/benchmarks", headers=_from(number)).status_code for number in range(4)]
+        assert codes == [200] * 4
+        user = {"Authorization": f"Bearer {service.token('ann')}"}
+        answers = (service.client.get("/users/me", headers=user | _from(4 + number)) for number in range(MANY))
+        assert _allowed(answer.status_code == 200 for answer in answers) in {2, 3}

@@ -1,0 +1,74 @@
+"""What only the content tells: the submission is rejected, its file is gone, its row and its events stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ldsboard import GroundTruth, ProblemError
+from tests.app.service import npy, until
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nonfinite_file_is_rejected_with_the_problem_of_the_library(
+    service: Service, token: str, toy: Example, value: float
+) -> None:
+    scores_nN = toy.scores(seed=5)
+    scores_nN[[3, 40], [2, 6]] = value
+    before = service.files()
+    response = service.submit(token, "toy", npy(scores_nN), method="broken")
+    assert response.status_code == 202
+    view = service.wait_until_final(response.json()["id"])
+    assert view["state"] == "rejected"
+    with pytest.raises(ProblemError) as raised:
+        GroundTruth(toy.bundle.masks_Mn, toy.bundle.margins_MRN).score(scores_nN)
+    offline = raised.value.problem.as_dict()
+    assert offline["code"] == "scores.nonfinite"
+    assert view["error"] == offline | {"type": "urn:ldsboard:problem:scores.nonfinite", "status": 422}
+    assert (view["public"], view["hidden"]) == (None, None)
+
+    until(lambda: service.files() == before, "the end of the file")
+    row = service.row(view["id"])
+    assert row.file_sha256 is None
+    assert service.events(view["id"])[-1] == ("scoring", "rejected")
+    assert service.measurements(view["id"]) == {}
+
+
+def test_rejected_submission_counts_as_an_attempt(service: Service, toy: Example) -> None:
+    token = service.token("reject", ranked_per_day=1)
+    scores_nN = np.full_like(toy.scores(), np.nan)
+    rejected = service.wait_until_final(service.submit(token, "toy", npy(scores_nN)).json()["id"])
+    assert (rejected["state"], rejected["attempts"]) == ("rejected", 1)
+    assert service.submit(token, "toy", npy(toy.scores())).status_code == 429
+
+
+def test_shared_file_is_deleted_with_its_last_submission(service: Service, token: str, toy: Example) -> None:
+    scores_nN = toy.scores(seed=6)
+    scores_nN[0, 0] = np.nan
+    before = service.files()
+    sent = [service.submit(token, "toy", npy(scores_nN), kind="practice").json()["id"] for _ in range(3)]
+    assert [service.wait_until_final(submission_id)["state"] for submission_id in sent] == ["rejected"] * 3
+    until(lambda: service.files() == before, "the end of the file")
+    assert service.submit_and_score(token, "toy", npy(toy.scores()), kind="practice")
+
+
+def test_rejected_submission_cannot_be_compared_or_downloaded(
+    service: Service, token: str, toy: Example
+) -> None:
+    good = service.submit_and_score(token, "toy", npy(toy.scores()))["id"]
+    scores_nN = toy.scores()
+    scores_nN[0, 0] = np.inf
+    bad = service.wait_until_final(service.submit(token, "toy", npy(scores_nN)).json()["id"])["id"]
+    for response in (
+        service.client.get("/compare", params={"a": good, "b": bad}),
+        service.client.get(f"/submissions/{bad}/per-target.npz"),
+    ):
+        assert response.status_code == 409
+        assert response.json()["code"] == "submission.not_scored"
+        assert "rejected" in response.json()["detail"]

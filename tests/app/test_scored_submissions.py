@@ -1,0 +1,164 @@
+"""The way of a score file: accepted, scored, shown."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ldsboard import GroundTruth
+from tests.app.service import npy
+
+if TYPE_CHECKING:
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+def test_upload_is_accepted_queued_and_scored(service: Service, token: str, toy: Example) -> None:
+    response = service.submit(token, "toy", npy(toy.scores()), method="flow", title="  Our method ", seconds="12.5")
+    assert response.status_code == 202
+    view = response.json()
+    assert response.headers["Location"] == view["links"]["self"] == f"/api/v1/submissions/{view['id']}"
+    assert view["state"] in {"queued", "scoring", "scored"}
+    assert (view["owner"], view["method"], view["title"], view["kind"]) == ("alice", "flow", "Our method", "ranked")
+    assert view["benchmark"] == {"name": "toy", "version": 1}
+    assert view["cost"] == {"seconds": 12.5}
+    done = service.wait_until_final(view["id"])
+    assert done["state"] == "scored"
+    assert done["queue"] is None
+    assert done["error"] is None
+    assert service.events(view["id"]) == [
+        (None, "uploading"),
+        ("uploading", "queued"),
+        ("queued", "scoring"),
+        ("scoring", "scored"),
+    ]
+
+
+def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
+    service: Service, token: str, toy: Example
+) -> None:
+    scores_nN = toy.scores(noise=0.5)
+    view = service.submit_and_score(token, "toy", npy(scores_nN), method="shown")
+    offline = toy.offline(scores_nN)
+    public, hidden = offline["public"], offline["ranking"]
+    assert view["public"] == {
+        "lds": public.lds,
+        "std_error": public.std_error,
+        "ci": list(public.confidence_interval),
+        "mean_p": public.mean_p,
+        "z_random": public.z_random,
+    }
+    low, high = hidden.confidence_interval
+    ceiling = toy.bundle.manifest.ceiling
+    assert ceiling is not None
+    shown = view["hidden"]
+    assert shown.pop("rank")
+    assert shown == {
+        "lds": round(hidden.lds, 4),
+        "std_error": round(hidden.std_error, 4),
+        "ci": [round(low, 4), round(high, 4)],
+        "of_ceiling": round(round(hidden.lds, 4) / ceiling, 4),
+        "z_random": float(f"{hidden.z_random:.2g}"),
+    }
+    measured = service.measurements(view["id"])
+    for part, result in offline.items():
+        assert measured[part].lds == result.lds
+        assert measured[part].std_error == result.std_error
+        assert (measured[part].ci_low, measured[part].ci_high) == result.confidence_interval
+        assert measured[part].z_random == result.z_random
+        assert measured[part].std_error_new_targets == result.std_error_new_targets
+        assert measured[part].influence == result.influence.tobytes()
+        assert measured[part].per_target == result.per_target.tobytes()
+
+
+def test_practice_submission_is_scored_on_public_subsets_and_not_listed(
+    service: Service, token: str, toy: Example
+) -> None:
+    scores_nN = toy.scores(noise=0.7)
+    view = service.submit_and_score(token, "toy", npy(scores_nN), method="rehearsal", kind="practice")
+    assert view["kind"] == "practice"
+    assert view["hidden"] is None
+    assert view["public"]["lds"] == GroundTruth(toy.bundle.masks_Mn, toy.bundle.margins_MRN).score(scores_nN).lds
+    assert set(service.measurements(view["id"])) == {"public"}
+    rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
+    assert all(row["id"] != view["id"] for row in rows)
+
+
+def test_open_benchmark_shows_exact_ranking_numbers(service: Service, token: str, open_toy: Example) -> None:
+    scores_nN = open_toy.scores()
+    view = service.submit_and_score(token, "open-toy", npy(scores_nN))
+    ranking = open_toy.offline(scores_nN)["ranking"]
+    bundle = open_toy.bundle
+    assert ranking.lds == GroundTruth(bundle.masks_Mn[40:], bundle.margins_MRN[40:]).score(scores_nN).lds
+    assert view["hidden"]["lds"] == ranking.lds
+    assert view["hidden"]["std_error"] == ranking.std_error
+    assert bundle.manifest.ceiling is not None
+    assert view["hidden"]["of_ceiling"] == ranking.lds / bundle.manifest.ceiling
+    row = service.client.get("/benchmarks/open-toy/leaderboard").json()["rows"][0]
+    assert (row["lds"], row["std_error"], tuple(row["ci"])) == (
+        ranking.lds,
+        ranking.std_error,
+        ranking.confidence_interval,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_dtype_and_memory_order_scores_as_in_the_library(
+    service: Service, token: str, toy: Example, dtype: str, order: str
+) -> None:
+    scores_nN = toy.scores().astype(dtype)
+    content = npy(np.asfortranarray(scores_nN) if order == "F" else scores_nN)
+    view = service.submit_and_score(token, "toy", content, kind="practice")
+    assert view["public"]["lds"] == GroundTruth(toy.bundle.masks_Mn, toy.bundle.margins_MRN).score(scores_nN).lds
+
+
+def test_public_per_target_numbers_can_be_downloaded(service: Service, token: str, toy: Example) -> None:
+    scores_nN = toy.scores()
+    view = service.submit_and_score(token, "toy", npy(scores_nN))
+    response = service.client.get(view["links"]["per_target"].removeprefix("/api/v1"))
+    assert response.headers["Content-Type"] == "application/zip"
+    with np.load(io.BytesIO(response.content)) as arrays:
+        assert arrays["rho"].tobytes() == toy.offline(scores_nN)["public"].per_target.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("sign", "code"), [(-1, "scores.sign_flipped"), (0, "scores.random")], ids=["flipped", "constant"]
+)
+def test_result_contains_warnings(service: Service, token: str, toy: Example, sign: int, code: str) -> None:
+    view = service.submit_and_score(token, "toy", npy(sign * toy.scores()), kind="practice")
+    assert code in view["warnings"]
+
+
+def test_file_sent_for_two_methods_is_stored_once(service: Service, token: str, toy: Example) -> None:
+    content = npy(toy.scores(seed=77))
+    first = service.submit_and_score(token, "toy", content, kind="practice")
+    before = service.files()
+    second = service.submit_and_score(token, "toy", content, kind="practice", method="theirs")
+    assert service.files() == before
+    assert second["id"] != first["id"]
+    assert second["public"] == first["public"]
+
+
+def test_queued_submissions_show_their_queue_position(service: Service, token: str, toy: Example) -> None:
+    content = npy(toy.scores())
+    views = [service.submit(token, "toy", content, kind="practice").json() for _ in range(4)]
+    places = [view["queue"]["position"] for view in views if view["state"] == "queued"]
+    assert places == sorted(places)
+    assert all(service.wait_until_final(view["id"])["state"] == "scored" for view in views)
+
+
+def test_benchmark_list_shows_sizes_split_and_ceiling(service: Service, toy: Example) -> None:
+    listed = {view["name"]: view for view in service.client.get("/benchmarks").json()}
+    assert {"toy", "open-toy"} <= set(listed)
+    view = service.client.get("/benchmarks/toy").json()
+    manifest = toy.bundle.manifest
+    assert view == listed["toy"]
+    assert (view["n_train"], view["n_targets"], view["runs"]) == (60, 7, 2)
+    assert view["subsets"] == {"public": 40, "ranking": 120}
+    assert (view["split"], listed["open-toy"]["split"]) == ("protected", "open")
+    assert (view["ceiling"], view["null_band"]) == (manifest.ceiling, manifest.null_band)
+    assert (view["version"], view["versions"]) == (1, [1])

@@ -1,0 +1,147 @@
+"""Rejecting imported files that do not fit together, with an error that names the file.
+
+Legend: M subsets, R runs, n training examples, N targets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ldsboard.origins import BitOrder, Origin, read_origin
+from ldsboard.tables import TableError
+from tests.ldsboard.origin_files import (
+    MARGINS,
+    MASKS,
+    RAGGED,
+    RUNS_MN,
+    M,
+    N,
+    index_lists,
+    n,
+    save_labels,
+    save_origin,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def margins_with_nan() -> NDArray[np.float32]:
+    broken = MARGINS.copy()
+    broken[[3, 7], 2] = np.nan
+    return broken
+
+
+BITS = np.packbits(RAGGED, axis=1)
+REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
+    "margins of fewer models": (
+        lambda folder: save_origin(folder, MASKS, MARGINS[:-2]),
+        r"mask\.npy and .*val_margins\.npy.*expected real margins of shape \(30, N\).*got float32 of shape \(28, 4\)",
+    ),
+    "transposed margins": (
+        lambda folder: save_origin(folder, MASKS, MARGINS.T),
+        r"The subsets seem to be axis 1: give numpy\.moveaxis\(margins, 1, 0\)",
+    ),
+    "transposed masks": (
+        lambda folder: save_origin(folder, MASKS.T, MARGINS),
+        r"The masks seem to be transposed: give masks\.T",
+    ),
+    "masks transposed, by what is known of n": (
+        lambda folder: save_origin(folder, MASKS.T, MARGINS, n_train=n),
+        r"mask\.npy: .*which is transposed\. Give masks\.T",
+    ),
+    "one margin for each subset": (lambda folder: save_origin(folder, MASKS, MARGINS[:, 0]), r"of shape \(30,\)"),
+    "no array of margins": (lambda folder: save_origin(folder, MASKS, np.float32(3)), "expected rows of numbers in"),
+    "margins that are words": (
+        lambda folder: save_origin(folder, MASKS, np.full((M, N), "a")),
+        "expected rows of numbers in",
+    ),
+    "diverged models": (
+        lambda folder: save_origin(folder, MASKS, margins_with_nan()),
+        "NaN or infinite values for 2 of 30 subsets: 3, 7",
+    ),
+    "margins beyond float32": (
+        lambda folder: save_origin(folder, MASKS, MARGINS.astype(float) * 1e300),
+        r"expected margins that float32 holds in .*val_margins\.npy",
+    ),
+    "index lists without n": (
+        lambda folder: save_origin(folder, np.stack(index_lists(MASKS))),
+        r"got other numbers\. Index lists need --n-train N",
+    ),
+    "an index out of range": (
+        lambda folder: save_origin(folder, np.stack(index_lists(MASKS)), n_train=n - 1),
+        r"mask\.npy: .*expected indices in \[0, 20\), got 20",
+    ),
+    "indices from 1": (
+        lambda folder: save_origin(folder, np.stack(index_lists(MASKS)) + 1, n_train=n),
+        "Number the training examples from 0",
+    ),
+    "packed bits without a word": (
+        lambda folder: save_origin(folder, BITS),
+        "packed bits need it too, and --packed big",
+    ),
+    "packed bits by their width": (
+        lambda folder: save_origin(folder, BITS, n_train=n),
+        "got bytes that look like packed bits. Give --packed big",
+    ),
+    "packed bits without n": (
+        lambda folder: save_origin(folder, BITS, packed=BitOrder.BIG),
+        "expected --n-train N, the number of training examples, with the packed bits",
+    ),
+    "packed bits of another n": (
+        lambda folder: save_origin(folder, BITS, n_train=40, packed=BitOrder.BIG),
+        r"uint8 \(M, 5\).*got uint8 \(30, 3\)\. Is --n-train right",
+    ),
+    "masks that are not packed": (
+        lambda folder: save_origin(folder, MASKS, n_train=n, packed=BitOrder.BIG),
+        "Masks that are not packed need no --packed",
+    ),
+    "repeated subsets": (
+        lambda folder: save_origin(folder, np.concatenate([MASKS[:-2], MASKS[[0, 5]]])),
+        r"got 2 that repeat another, such as rows 0 and 28\. Leave them out of both files",
+    ),
+    "runs that were not named": (
+        lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N)),
+        r"got 60 that repeat another.*If these are runs, give --runs 3",
+    ),
+    "another number of runs": (
+        lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N), runs=2),
+        "expected 2 rows of .* got from 3 to 3, of 1 run",
+    ),
+    "runs of which one is missing": (
+        lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0)[:-1], RUNS_MN.reshape(-1, N)[:-1], runs=3),
+        "got from 2 to 3",
+    ),
+    "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), r"of 3 run\(s\) each"),
+    "too few labels": (
+        lambda folder: save_origin(folder, MASKS, **save_labels(folder, "target", np.arange(N - 1))),
+        r"expected a label for each of 4 target examples in .*target\.npy, got 3",
+    ),
+    "labels that are none": (
+        lambda folder: save_origin(folder, MASKS, **save_labels(folder, "train", np.ones(n))),
+        r"expected one integer for each train example in .*train\.npy, got float64",
+    ),
+    "completion of other models": (
+        lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.ones(7))["train_labels"]),
+        r"expected one 0 or 1 in .*got float64 of shape \(7,\) for 30 and 30 rows",
+    ),
+    "nothing that was completed": (
+        lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.zeros(M))["train_labels"]),
+        r"train\.npy, got 0 of 30",
+    ),
+}
+
+
+@pytest.mark.parametrize(("origin", "message"), REJECTED.values(), ids=REJECTED.keys())
+def test_read_origin_rejects_files_that_do_not_fit_and_names_them(
+    tmp_path: Path, origin: Callable[[Path], Origin], message: str
+) -> None:
+    with pytest.raises(TableError, match=message) as refused:
+        read_origin(origin(tmp_path))
+    assert str(tmp_path) in str(refused.value)
