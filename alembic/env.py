@@ -1,4 +1,4 @@
-"""How migrations reach the database: with the address that they were called with."""
+"""Run migrations on the database with the URL in the Alembic configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run() -> None:
     """Run the migrations in one transaction."""
     url = context.config.get_main_option("sqlalchemy.url")
     database = Database(str(url))
-    # The write lock from the start: two commands on a new data folder wait for each other.
+    # `writer` takes the write lock at once, so that two commands on a new data folder migrate one after the other.
     with database.writer.connect() as connection:
         context.configure(connection=connection, target_metadata=Upload.metadata, render_as_batch=True)
         with context.begin_transaction():

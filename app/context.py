@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Self
 
 from app import data_lock
 from app.accounts.quotas import Quotas
@@ -18,6 +18,8 @@ from app.submissions.storage import Storage
 from ldsboard.parallel import usable_processors
 
 if TYPE_CHECKING:
+    from filelock import AcquireReturnProxy, FileLock
+
     from app.settings import Settings
 
 
@@ -28,7 +30,7 @@ class AppContext:
     Attributes
     ----------
     data_lock
-        The open lock file of the data folder; closing it releases the lock.
+        The lock of the data folder.
     streaming
         Ids of the submissions whose file is arriving in a single request.
     """
@@ -41,7 +43,7 @@ class AppContext:
     quotas: Quotas
     rate_limiter: RateLimiter
     wait_limiter: WaitLimiter
-    data_lock: TextIO
+    data_lock: AcquireReturnProxy[FileLock]
     streaming: set[str]
 
     @classmethod
@@ -99,6 +101,6 @@ class AppContext:
         """Finish the running evaluations and close all resources."""
         if self.runner.stop():
             self.scorer.stop()
-        # Otherwise the fork server ends together with this process: ending it earlier would count as a failed evaluation.
+        # While jobs still run, the fork server ends with this process; ending it earlier would count as failed evaluations.
         self.database.close()
-        self.data_lock.close()
+        self.data_lock.lock.release()

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from filelock import AcquireReturnProxy
 
-def lock_file(path: Path) -> TextIO:
-    """Lock a file for this process and return it open; closing it, or the end of the process, releases the lock.
+
+def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
+    """Lock a file for this process, until the returned context manager exits or the process ends.
 
     Raises
     ------
-    BlockingIOError
+    filelock.Timeout
         Another process has locked the file.
     """
-    lock = path.open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise
-    return lock
+    return FileLock(path, thread_local=False).acquire(blocking=False)
 
 
-def lock_data_folder(data_dir: Path) -> TextIO:
-    """Lock a data folder for this process; return the open lock file, and closing it releases the lock.
+def lock_data_folder(data_dir: Path) -> AcquireReturnProxy[FileLock]:
+    """Lock a data folder for this process, until the returned context manager exits or the process ends.
 
     Raises
     ------
@@ -36,7 +33,7 @@ def lock_data_folder(data_dir: Path) -> TextIO:
     """
     try:
         return lock_file(data_dir / "server.lock")
-    except OSError as error:
+    except Timeout as error:
         raise RuntimeError(
             f"Another server uses the data folder {data_dir.absolute()}. "
             "Stop that server, or set LDSBOARD_DATA_DIR to another folder."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """Create the application. It starts the context's background work at its own start, and closes the context at its end."""
+    """Create the application; its start starts the context's background work, and its end closes the context."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -1,9 +1,9 @@
-"""From a freshly pulled benchmark to a score file, with torch and the benchmark's kit alone.
+"""Compute a score file for a pulled benchmark, with only torch and the benchmark's kit.
 
     ldsboard pull digits-mlp
     python examples/attribute.py
 
-The method is TRAK (Park et al. 2023) without its projection: ridge regression in the gradients of the margin, averaged over
+The method is TRAK (Park et al. 2023) without its projection: ridge regression on the gradients of the margin, averaged over
 the reference models. Legend: n training examples, N targets, P parameters.
 """
 # ruff: noqa: N816 -- shape suffixes say what a tensor holds
@@ -21,7 +21,7 @@ from torch.func import functional_call, grad, vmap
 from ldsboard.cache import pulled
 
 BENCHMARK = "digits-mlp"
-DAMPING = 600.0  # chosen by `ldsboard score`, which uses public subsets only
+DAMPING = 600.0  # chosen with `ldsboard score`, which uses only public subsets
 
 public = pulled(BENCHMARK) / "public"
 sys.path.insert(0, str(public / "kit"))
@@ -50,9 +50,9 @@ for file in sorted((public / "kit").glob("reference-*.safetensors")):
     target_NP = gradients(model, target_inputs, target_labels)
     kernel_nn = train_nP @ train_nP.T + DAMPING * torch.eye(len(train_labels))
     influence_nN += torch.linalg.solve(kernel_nn, train_nP @ target_NP.T)
-    error_probability_n += torch.sigmoid(-recipe.output(model(train_inputs), train_labels)).detach()  # 1 - probability of the label
+    error_probability_n += torch.sigmoid(-recipe.output(model(train_inputs), train_labels)).detach()
 
-# One row per training example, one column per target; larger: more helpful to that target.
+# One row per training example, one column per target. A larger score means a larger margin of the target.
 np.save("scores.npy", (influence_nN * error_probability_n[:, None]).numpy())
-print(f"scores.npy is written. Score it offline:  ldsboard score scores.npy {BENCHMARK}")
-print(f"Submit it:  ldsboard submit scores.npy {BENCHMARK} --method my-method")
+print(f"scores.npy is written. Score the file offline:  ldsboard score scores.npy {BENCHMARK}")
+print(f"Submit the file:  ldsboard submit scores.npy {BENCHMARK} --method my-method")

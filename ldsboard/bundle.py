@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REQUIRED = {"masks.npy", "margins.npy"}
+"""Arrays that every public part and every hidden part has."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Bundle:
         manifest = Manifest.read(public / MANIFEST)
         if not set(manifest.files) >= REQUIRED:
             raise BundleError(
-                f"{public / MANIFEST} must list {sorted(REQUIRED)}, but lists {sorted(manifest.files)}. Fetch the benchmark again."
+                f"{public / MANIFEST} must list {sorted(REQUIRED)}, but lists {sorted(manifest.files)}. "
+                "Fetch the benchmark again."
             )
         for name, expected in manifest.files.items():
             _verify(public / name, expected)
@@ -119,8 +121,8 @@ class Bundle:
     def hidden(self) -> HiddenPart:
         """Read and verify the hidden part.
 
-        The hashes of its files are checked, the seed and nonce against the commitment in the manifest, and the masks against the
-        masks that the seed draws.
+        The hidden files must match their hashes, the seed and nonce the commitment in the manifest, and the masks the masks that
+        the seed draws.
 
         Raises
         ------

@@ -30,9 +30,7 @@ def folder(server: str, name: str, version: int) -> Path:
         `name` is not a valid benchmark name.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):  # the name may come from a server and becomes part of a path
-        raise BundleError(
-            f"Invalid benchmark name {name[:80]!r}: use lower-case letters, digits and single dashes."
-        )
+        raise BundleError(f"Invalid benchmark name {name[:80]!r}: use lower-case letters, digits and single dashes.")
     return root() / re.sub(r"[^A-Za-z0-9.-]+", "_", server.rstrip("/")) / name / str(version)
 
 
@@ -55,7 +53,5 @@ def pulled(name: str, server: str | None = None) -> Path:
     versions = folder(server, name, 0).parent
     found = [path for path in versions.glob("*") if path.name.isdecimal() and (path / "public" / MANIFEST).exists()]
     if not found:
-        raise BundleError(
-            f"{name} of {server} is not in the cache ({versions}). Fetch it first: ldsboard pull {name}"
-        )
+        raise BundleError(f"{name} of {server} is not in the cache ({versions}). Fetch it first: ldsboard pull {name}")
     return max(found, key=lambda path: int(path.name))

@@ -1,4 +1,4 @@
-"""What any method could reach, and what random scores reach, from the margins alone.
+"""The noise ceiling and the null band of a benchmark, computed from its margins alone.
 
 Legend: M subsets, R runs, N targets.
 """
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 JACKKNIFE_GROUPS = 20
+"""Groups of subsets in the delete-a-group jackknife of the noise ceiling."""
 
 
 @dataclass(frozen=True)
 class NoiseCeiling:
-    """The LDS that no function of the subset can be expected to exceed; an estimate from repeated runs.
+    """The LDS that no function of the subset can be expected to exceed, estimated from repeated runs.
 
     Attributes
     ----------
     value, std_error
-        Mean over targets, and its delete-a-group jackknife standard error.
+        Mean ceiling over targets, and its delete-a-group jackknife standard error.
     unreliable_targets
-        Number of targets whose runs correlate negatively; they count as 0.
+        Number of targets whose runs correlate negatively on average; the ceiling of such a target is 0.
     """
 
     value: float
@@ -41,11 +42,18 @@ class NoiseCeiling:
 
 @dataclass(frozen=True)
 class MarginSpectrum:
-    """How alike the targets are: what random scores and repeated attempts can gain.
+    """The null band, and the bound on the gain from repeated attempts.
 
-    With C the N x N matrix of rank correlations of the margins: `unrelated` and `shared` are the half widths of the 99.7 % band
-    of the LDS for independent random columns, and for one random column shared by all targets; `attempts` is the largest
-    eigenvalue of C over N, which bounds what can be learned from answers (`attempt_gain`).
+    Both follow from the similarity of the targets: the N x N matrix C of rank correlations of their margins.
+
+    Attributes
+    ----------
+    unrelated
+        Half width of the 99.7 % band of the LDS of random scores with independent columns, ``3 / sqrt(N (M - 1))``.
+    shared
+        Half width of that band for one random column shared by all targets, ``3 sqrt(mean(C) / (M - 1))``.
+    attempts
+        Largest eigenvalue of C, divided by N; bounds the gain from repeated attempts, see `attempt_gain`.
     """
 
     unrelated: float
@@ -56,14 +64,19 @@ class MarginSpectrum:
 def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     """Estimate the noise ceiling of an evaluation against the mean over R >= 2 runs.
 
-    With r the mean Spearman correlation over pairs of runs, negative ones set to 0, the ceiling of a target is
-    ``sqrt(R r / (1 + (R - 1) r))``: the square root of the Spearman-Brown reliability of the mean over runs. For ranks this is an
-    approximation, too high where a few runs diverge.
+    With r the mean Spearman correlation over pairs of runs of a target, set to 0 where it is negative, the ceiling of the target
+    is ``sqrt(R r / (1 + (R - 1) r))``: the square root of the Spearman-Brown reliability of the mean over runs. For ranks this
+    formula is an approximation; the estimate is too high if a few runs diverge.
 
     Parameters
     ----------
     margins_MRN
-        Margins of every run, (M, R, N).
+        Margins of every run, real, (M, R, N).
+
+    Returns
+    -------
+    NoiseCeiling
+        The mean over targets, its standard error, and the number of unreliable targets.
 
     Raises
     ------
@@ -96,7 +109,7 @@ def _ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
 
 
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
-    """Return how alike the targets are, from the mean margins (M, N)."""
+    """Compute the margin spectrum of the mean margins, float64 (M, N)."""
     M, N = margins_MN.shape
     unit_NM = unit_rows(rank_rows(np.ascontiguousarray(margins_MN.T))).astype(np.float64)
     mean_correlation = float(np.sum(unit_NM.sum(axis=0) ** 2)) / N**2
@@ -109,10 +122,26 @@ def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
 
 
 def attempt_gain(lds: float, attempts: int, spectrum: float, M: int) -> float:
-    """Bound what an LDS gained by chance, on average, from the answers to k attempts.
+    """Bound the average gain in LDS that a submitter can obtain from the results of k earlier attempts.
 
-    From an LDS of L, answers lead to at most ``sqrt(L**2 + k S / (M - 1))``. A board knows where they led, `lds`, so what was
-    gained is at most ``lds - sqrt(max(0, lds**2 - k S / (M - 1)))``; nothing for an LDS below 0.
+    Starting from an LDS of L, the results of k attempts allow an LDS of at most ``sqrt(L**2 + k S / (M - 1))`` on average, with S
+    the margin spectrum. Solved for L from the LDS reached, the gain is at most ``lds - sqrt(max(0, lds**2 - k S / (M - 1)))``.
+
+    Parameters
+    ----------
+    lds
+        LDS that the submitter reached; the gain is 0 for a negative one.
+    attempts
+        Number of attempts k.
+    spectrum
+        Field ``attempts`` of `MarginSpectrum`.
+    M
+        Number of subsets.
+
+    Returns
+    -------
+    float
+        The largest average gain.
     """
     reached = max(lds, 0.0)
     return reached - math.sqrt(max(0.0, reached**2 - attempts * spectrum / (M - 1)))

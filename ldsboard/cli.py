@@ -1,6 +1,6 @@
 """The command line: ``ldsboard score | validate | submit | status | leaderboard | pull | compare``.
 
-Exit codes are in `ldsboard.exits`.
+`ldsboard.exits` lists the exit codes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, check_gates, errors, 
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
 from ldsboard.pending import pending_uploads
-from ldsboard.printing import format_interval, output, print_json, print_warnings, format_share, show
+from ldsboard.printing import format_interval, format_share, output, print_json, print_warnings, show
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_finite, check_shape, read_scores
 from ldsboard.sending import Provenance, ReportedCost
 from ldsboard.tensors import as_score_file
 
 cli = typer.Typer(
-    help="Score data attribution methods by the linear datamodeling score.",
+    help="Evaluate data attribution methods by the linear datamodeling score (LDS).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -37,7 +37,7 @@ cli = typer.Typer(
 Scores = Annotated[
     Path,
     typer.Argument(
-        help="A .npy, .safetensors or .npz file of scores, (n training examples, N targets); or a tensor in a .pt file.",
+        help="Score file: .npy, .safetensors or .npz of shape (n training examples, N targets), or a .pt file with one tensor.",
         show_default=False,
     ),
 ]
@@ -51,7 +51,7 @@ Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="API to
 
 @cli.command()
 def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as_json: AsJson = False) -> None:
-    """Score a file on the public subsets of a pulled benchmark, offline."""
+    """Compute the LDS of a file on the public subsets of a pulled benchmark, offline."""
     result = GroundTruth.from_pulled(benchmark, server=server).score(as_score_file(scores))
     low, high = result.confidence_interval
     numbers = {
@@ -73,7 +73,7 @@ def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as
 
 @cli.command()
 def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None) -> None:
-    """Check offline whether a file could be submitted to a pulled benchmark."""
+    """Check offline whether a pulled benchmark would accept a file."""
     manifest = Bundle.open(pulled(benchmark, server)).manifest
     array = read_scores(as_score_file(scores))
     check_shape(array.shape, manifest.n_train, manifest.n_targets)
@@ -86,61 +86,74 @@ def submit(
     scores: Annotated[
         Path | None,
         typer.Argument(
-            help="A .npy, .safetensors or .npz file of scores, (n, N); or a tensor in a .pt file.", show_default=False
+            help="Score file: .npy, .safetensors or .npz of shape (n, N), or a .pt file with one tensor.",
+            show_default=False,
         ),
     ] = None,
     benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark.", show_default=False)] = None,
     *,
-    method: Annotated[str, typer.Option(help="Slug of the method: a-z, 0-9, '.', '_', '-'.", show_default=False)] = "",
-    kind: Annotated[
-        str, typer.Option(help="ranked or practice; by default ranked, in CI practice.", show_default=False)
+    method: Annotated[
+        str, typer.Option(help="Name of the method, of a-z, 0-9, '.', '_', '-'.", show_default=False)
     ] = "",
-    visibility: Annotated[str, typer.Option(help="Who sees it: public, anonymous or private.")] = "public",
-    title: Annotated[str, typer.Option(help="Free text; by default the method.", show_default=False)] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an upload that was interrupted.")] = False,
+    kind: Annotated[
+        str, typer.Option(help="ranked or practice; default: ranked, or practice if CI is set.", show_default=False)
+    ] = "",
+    visibility: Annotated[str, typer.Option(help="public, anonymous or private.")] = "public",
+    title: Annotated[str, typer.Option(help="Free text; default: the method.", show_default=False)] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted upload.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
-    min_lds: Annotated[float | None, typer.Option(help="Exit with 9 below this LDS.", show_default=False)] = None,
-    no_regress_from: Annotated[
-        str | None, typer.Option(help="Exit with 9 if significantly worse than this submission.", show_default=False)
+    min_lds: Annotated[
+        float | None, typer.Option(help="Exit with code 9 if the LDS is lower.", show_default=False)
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Reported cost: seconds.", show_default=False)] = None,
+    no_regress_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Exit with code 9 if the LDS is significantly worse than that of this submission.", show_default=False
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Reported cost: seconds of computing.", show_default=False)
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Reported cost: device.", show_default=False)] = None,
-    models: Annotated[int | None, typer.Option(help="Reported cost: models trained.", show_default=False)] = None,
+    models: Annotated[
+        int | None, typer.Option(help="Reported cost: number of models trained.", show_default=False)
+    ] = None,
     repository: Annotated[
-        str | None, typer.Option(envvar=["GITHUB_REPOSITORY", "CI_PROJECT_PATH"], help="Where the file comes from.")
+        str | None,
+        typer.Option(envvar=["GITHUB_REPOSITORY", "CI_PROJECT_PATH"], help="Repository that produced the file."),
     ] = None,
     commit: Annotated[
-        str | None, typer.Option(envvar=["GITHUB_SHA", "CI_COMMIT_SHA"], help="The commit that made it.")
+        str | None, typer.Option(envvar=["GITHUB_SHA", "CI_COMMIT_SHA"], help="Commit that produced the file.")
     ] = None,
     server: Server = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a score file to a benchmark, or go on with one that was interrupted, and wait for its result."""
+    """Submit a score file to a benchmark, or resume an interrupted upload, and wait for the result."""
     kind = kind or ("practice" if os.environ.get("CI") else "ranked")
     if kind not in ("ranked", "practice"):
-        fail(USAGE, f"expected --kind ranked or practice, got {kind!r}")
+        fail(USAGE, f"--kind: expected ranked or practice, got {kind!r}")
     if visibility not in ("public", "anonymous", "private"):
-        fail(USAGE, f"expected --visibility public, anonymous or private, got {visibility!r}")
+        fail(USAGE, f"--visibility: expected public, anonymous or private, got {visibility!r}")
     with Client(server, token) as client:
         try:
             if resume:
-                submission = _resumed(client, scores)
+                submission = _resume(client, scores)
             elif scores is None or benchmark is None or not method:
-                fail(USAGE, "expected SCORES, BENCHMARK and --method, or --resume")
+                fail(USAGE, "Give SCORES, BENCHMARK and --method, or --resume.")
             else:
-                origin, cost = Provenance(repository, commit), ReportedCost(seconds, device, models)
-                about: dict[str, Any] = {"method": method, "kind": kind, "visibility": visibility, "title": title}
+                provenance, cost = Provenance(repository, commit), ReportedCost(seconds, device, models)
+                fields: dict[str, Any] = {"method": method, "kind": kind, "visibility": visibility, "title": title}
                 scores = as_score_file(scores)
                 with progress.upload_bar(errors, scores.name, scores.stat().st_size) as advance:
                     submission = sending.submit(
-                        client, benchmark, scores, cost=cost, origin=origin, advance=advance, **about
+                        client, benchmark, scores, cost=cost, provenance=provenance, advance=advance, **fields
                     )
         except (ClientError, KeyboardInterrupt):
-            for kept in pending_uploads(client.server, scores and scores.absolute()):
+            for upload in pending_uploads(client.server, scores and scores.absolute()):
                 errors.print(
-                    f"What has arrived is kept. Go on with: ldsboard submit --resume {kept.path}", markup=False
+                    f"The uploaded parts are kept. Resume with: ldsboard submit --resume {upload.path}", markup=False
                 )
             raise
         errors.print(f"Submitted as {submission['id']}: {client.server}{submission['links']['page']}")
@@ -153,13 +166,13 @@ def submit(
             check_gates(client, submission, min_lds, no_regress_from)
 
 
-def _resumed(client: Client, scores: Path | None) -> dict[str, Any]:
+def _resume(client: Client, scores: Path | None) -> dict[str, Any]:
     found = pending_uploads(client.server, scores and scores.absolute())
     if len(found) != 1:
-        got = ", ".join(kept.path for kept in found) or "none"
+        got = ", ".join(upload.path for upload in found) or "none"
         fail(
             USAGE,
-            f"expected one interrupted upload to {client.server}, got {got}. Name its file: submit --resume SCORES",
+            f"expected one interrupted upload to {client.server}, got {got}. Name the file: ldsboard submit --resume SCORES",
         )
     with progress.upload_bar(errors, Path(found[0].path).name, found[0].size) as advance:
         return sending.resume(client, found[0], advance)
@@ -175,7 +188,7 @@ def status(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a submission is, and its result; a private one takes its owner's token."""
+    """Show the state and result of a submission; a private submission needs its owner's token."""
     with Client(server, token) as client:
         submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
     show(submission, as_json=as_json)
@@ -203,27 +216,27 @@ def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJ
 
 @cli.command()
 def pull(benchmark: BenchmarkName, *, server: Server = None) -> None:
-    """Fetch the public subsets, margins and kit of a benchmark, and print the folder."""
-    with Client(server) as client, errors.status(f"Fetching {benchmark}"):
+    """Download the public subsets, margins and kit of a benchmark, and print their folder."""
+    with Client(server) as client, errors.status(f"Downloading {benchmark}"):
         folder = client.pull(benchmark)
     print(folder / "public")  # noqa: T201 -- the path alone, for scripts
 
 
 @cli.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="Id of a submission, or a score file.", show_default=False)],
-    b: Annotated[str, typer.Argument(help="Id of another, or a score file.", show_default=False)],
+    a: Annotated[str, typer.Argument(help="Submission id or score file.", show_default=False)],
+    b: Annotated[str, typer.Argument(help="Submission id or score file.", show_default=False)],
     *,
     benchmark: Annotated[
-        str | None, typer.Option(help="Pulled benchmark, to compare two files.", show_default=False)
+        str | None, typer.Option(help="Pulled benchmark; needed to compare files.", show_default=False)
     ] = None,
     server: Server = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two submissions, or offline two score files: the paired difference of their LDS, a minus b."""
+    """Compare two submissions, or two score files offline: the paired difference of their LDS, A minus B."""
     if benchmark is None and any(Path(name).exists() for name in (a, b)):
-        fail(USAGE, "expected the ids of two submissions, got a file. To compare files, add --benchmark NAME.")
+        fail(USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     if benchmark is not None:
         truth = GroundTruth.from_pulled(benchmark, server=server)
         difference = vars(compare_results(truth.score(a), truth.score(b))) | {"part": "public"}
@@ -240,18 +253,18 @@ def compare(
 
 
 def main() -> None:
-    """Run a command and end with its exit code."""
+    """Run a command, and exit with the code for its outcome."""
     try:
         cli()
     except RefusedError as error:
-        again = ""
+        advice = ""
         if error.retry_after is not None:
-            again = (
+            advice = (
                 f" Try again after {datetime.now(UTC) + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S} UTC."
             )
         if error.problem.code.startswith("auth."):
-            again = " Here: set LDSBOARD_TOKEN, or give --token."
-        fail(exit_code(error.problem), f"{error}{again}")
+            advice = " Set LDSBOARD_TOKEN or give --token."
+        fail(exit_code(error.problem), f"{error}{advice}")
     except UnreachableError as error:
         fail(UNREACHABLE, str(error))
     except ProblemError as error:

@@ -1,10 +1,10 @@
-"""The service, from the caller's side.
+"""HTTP client of an LDSBoard server.
 
 ::
 
     ClientError
-    ├── RefusedError          the server said no: problem, status, and when to try again
-    └── UnreachableError      no answer, after all retries
+    ├── RefusedError          the server refused the call: problem, status, and when to retry
+    └── UnreachableError      the server gave no answer, after all retries
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urljoin
 
 import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_when_event_set
 
 from ldsboard import cache
 from ldsboard.bundle import Bundle
@@ -30,55 +31,74 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS, PART_ATTEMPTS = 4, 8
-"""How often a call is made, and one that others have gone before: to send a part again is cheaper than to give up."""
+"""Attempts at a call, and at sending an upload part: resending one part costs less than failing a whole upload."""
 
 PAUSE_SECONDS = 0.5
+"""Retry k waits for a random time between 0.5 and 1 times ``PAUSE_SECONDS * min(2**k, 64)``."""
+
 MAX_RETRY_AFTER_SECONDS = 60.0
-"""The longest pause that a server may ask for without being taken to say no."""
+"""A longer ``Retry-After`` is treated as a refusal."""
 
 SERVER_ERROR, TOO_MANY_REQUESTS = 500, 429
 RETRIED_STATUSES = frozenset({SERVER_ERROR, 502, 503, 504})
 FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
-"""States of a submission in which nothing more happens by itself."""
+"""States of a submission that change only by rescoring or withdrawal."""
 
 
 class ClientError(Exception):
-    """A call to the service did not succeed."""
+    """A call to the server failed."""
 
 
 class RefusedError(ClientError):
-    """The server refused the call.
+    """The server refused a call.
 
-    ``problem`` has its words, ``retry_after`` the seconds it asks to wait, if any; ``final`` tells that it will never take it.
+    Attributes
+    ----------
+    problem : Problem
+        The reason.
+    status : int
+        HTTP status of the response.
+    retry_after : float or None
+        Seconds after which the server allows a retry, if it states them.
+    final : bool
+        Whether a retry of the same call would be refused too.
     """
 
     def __init__(self, problem: Problem, status: int, retry_after: float | None) -> None:
         self.problem, self.status, self.retry_after = problem, status, retry_after
         interrupted = problem.code == "upload.interrupted"
-        self.final = 400 <= status < 500 and status not in (408, TOO_MANY_REQUESTS) and not interrupted  # noqa: PLR2004 -- the caller's errors
+        self.final = 400 <= status < 500 and status not in (408, TOO_MANY_REQUESTS) and not interrupted  # noqa: PLR2004 -- client errors
         super().__init__(f"{problem} [{problem.code}]")
 
 
 class UnreachableError(ClientError):
-    """The server gave no answer."""
+    """The server gave no answer, after all retries."""
 
 
 class Client:
-    """Speaks with one server.
+    """A connection to one LDSBoard server; a context manager.
+
+    Failed calls are retried with increasing random pauses. Every method that calls the server raises `RefusedError` or
+    `UnreachableError`.
 
     Parameters
     ----------
     server
-        Its address; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
+        Address of the server; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
     token
-        A bearer token, needed for submitting only.
+        Bearer token, needed to submit and to see private submissions.
+
+    Raises
+    ------
+    ProblemError
+        ``auth.invalid``: the token has characters that no token has.
     """
 
     def __init__(self, server: str | None = None, token: str | None = None) -> None:
         self.server = (server or cache.default_server()).rstrip("/")
         token = (token or "").strip()
         if not token.isascii() or not token.isprintable():
-            # Not repeated in the message: what is nearly a token is nearly a secret.
+            # The message does not quote the token: most of it may be a valid secret.
             raise ProblemError(
                 "auth.invalid",
                 "A token has only letters, digits, '-' and '_'; this one has other characters.",
@@ -88,7 +108,7 @@ class Client:
         local = httpx.URL(self.server).host in ("localhost", "127.0.0.1", "::1")
         timeout = httpx.Timeout(60, connect=10)
         self._closed = threading.Event()
-        # A proxy from the environment cannot reach this machine's own addresses.
+        # A proxy named in the environment cannot reach the loopback addresses of this machine.
         self._http = httpx.Client(
             base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout, trust_env=not local
         )
@@ -100,16 +120,16 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End all calls, those that run or wait in other threads included."""
+        """Close the connection and end all calls, including calls and pauses in other threads."""
         self._closed.set()
         self._http.close()
 
     def benchmark(self, name: str) -> dict[str, Any]:
-        """Return what the server says of a benchmark."""
+        """Return the description of a benchmark."""
         return self._json("GET", f"/benchmarks/{_segment(name)}")
 
     def leaderboard(self, name: str) -> dict[str, Any]:
-        """Return the leaderboard of a benchmark, all pages of it."""
+        """Return the leaderboard of a benchmark, with the rows of all pages."""
         board = page = self._json("GET", f"/benchmarks/{_segment(name)}/leaderboard")
         while page["next"]:
             page = self._json("GET", f"{self.server}{page['next']}")
@@ -117,34 +137,49 @@ class Client:
         return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
-        """Return a submission; with `wait`, after its state changed or so many seconds passed."""
+        """Return a submission; the server delays its answer until the state changes, for at most `wait` seconds."""
         return self._json("GET", f"/submissions/{_segment(submission_id)}", params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:
-        """Return the paired difference of two submissions."""
+        """Return the paired difference of two submissions, given by their ids, as a minus b."""
         return self._json("GET", "/compare", params={"a": a, "b": b})
 
     def start_upload(self, announced: dict[str, Any], key: str) -> dict[str, Any]:
-        """Announce a file that will come in parts, and return the upload with its capability.
+        """Start a multipart upload, and return it with its upload token.
 
-        Repeated under the same key, after a lost answer, this creates nothing twice.
+        Parameters
+        ----------
+        announced
+            Fields of the submission, with the size and sha256 of its file.
+        key
+            Idempotency key: a repeated call with this key creates nothing new.
         """
         return self._json("POST", "/submissions", json=announced, headers={"Idempotency-Key": key})
 
     def upload(self, upload_id: str) -> dict[str, Any]:
-        """Return an upload with its parts, to the holder of its capability."""
+        """Return an upload and its parts; the client's token is the upload token, or one of the owner."""
         return self._json("GET", f"/submissions/{_segment(upload_id)}/parts")
 
     def send_part(self, url: str, content: Callable[[], Iterator[bytes]], size: int) -> None:
-        """Send a part of `size` bytes; `content` yields them, from their beginning each time it is called."""
+        """Send an upload part.
+
+        Parameters
+        ----------
+        url
+            Address of the part, as the upload states it.
+        content
+            Returns an iterator over the bytes of the part; called again for each attempt.
+        size
+            Number of bytes.
+        """
         self._call("PUT", urljoin(self.server, url), PART_ATTEMPTS, content, headers={"Content-Length": str(size)})
 
     def complete(self, upload_id: str) -> dict[str, Any]:
-        """End an upload whose parts have all arrived, and return the submission."""
+        """Complete an upload of which all parts have arrived, and return the submission."""
         return self._json("POST", f"/submissions/{_segment(upload_id)}/complete")
 
     def wait(self, submission_id: str, timeout: float) -> dict[str, Any]:
-        """Return a submission once it is final, or as it is after `timeout` seconds."""
+        """Wait until a submission reaches a final state, for at most `timeout` seconds, and return it."""
         deadline = time.monotonic() + timeout
         submission: dict[str, Any] = {}
         while True:
@@ -152,18 +187,21 @@ class Client:
             before, submission = submission, self.submission(submission_id, wait=min(25.0, left))
             if submission["state"] in FINAL_STATES or left == 0:
                 return submission
-            if submission == before:  # the server may let nobody else wait, and answer at once
+            if submission == before:  # a server that allows no more long polls answers at once
                 self._closed.wait(min(PAUSE_SECONDS, left))
 
     def pull(self, name: str) -> Path:
-        """Fetch the public part and the kit of a benchmark into the cache, verify them, and return the folder."""
+        """Download the public part and the kit of a benchmark into the cache, verify them, and return the folder.
+
+        Nothing is downloaded if the cache holds an intact copy of the current version.
+        """
         shown = self.benchmark(name)
         target = cache.folder(self.server, shown["name"], shown["version"])
         if (target / "public").exists():
             try:
                 Bundle.open(target)
             except BundleError:
-                shutil.rmtree(target)  # altered or damaged since: fetched again
+                shutil.rmtree(target)  # altered or damaged: download it again
             else:
                 return target
         partial = target.with_name(f"{target.name}.partial")
@@ -189,38 +227,68 @@ class Client:
         content: Callable[[], Iterator[bytes]] | None = None,
         **options: Any,
     ) -> httpx.Response:
-        """Make a call, repeating what may be repeated: calls that did not arrive, and answers that ask for it.
+        """Send a request; retry it after connection errors, and after responses that allow a retry.
 
-        Every call here may come twice: those that create something carry a key.
+        The server may receive a request twice: requests that create something carry an idempotency key.
         """
-        last, after = "", 0.0
-        for attempt in range(attempts):
-            # The longer, the more often it failed; at random, so that those who failed together do not come back together.
-            pause = PAUSE_SECONDS * min(2**attempt, 64) * random.uniform(0.5, 1)  # noqa: S311 -- guards nothing
-            if attempt and self._closed.wait(max(pause, after)):
-                break
-            try:
-                response = self._http.request(method, url, content=content and content(), **options)
-            except httpx.UnsupportedProtocol as error:
-                raise UnreachableError(
-                    f"expected an address such as {cache.DEFAULT_SERVER}, got {self.server}"
-                ) from error
-            except httpx.TransportError as error:
-                last, after = str(error) or type(error).__name__, 0.0
-                continue
+
+        def attempt() -> httpx.Response:
+            response = self._http.request(method, url, content=content and content(), **options)
             after = _retry_after(response) or 0.0
-            again = response.status_code in RETRIED_STATUSES or (response.status_code == TOO_MANY_REQUESTS and after)
-            if not again or after > MAX_RETRY_AFTER_SECONDS or (response.status_code == SERVER_ERROR and attempt + 1 == attempts):
-                return _raise_for_problem(response)
-            last = f"status {response.status_code}"
-        raise UnreachableError(
-            f"expected an answer from {self.server}, got none in {attempts} attempts ({last}). "
-            "Check LDSBOARD_SERVER (or --server), and that the server runs."
+            retried = response.status_code in RETRIED_STATUSES or (response.status_code == TOO_MANY_REQUESTS and after)
+            if retried and after <= MAX_RETRY_AFTER_SECONDS:
+                raise _RetriedError(response, after)
+            return _raise_for_problem(response)
+
+        retrying = Retrying(
+            retry=retry_if_exception(_is_retried),
+            stop=stop_after_attempt(attempts) | stop_when_event_set(self._closed),
+            wait=_pause,
+            sleep=self._sleep,
+            reraise=True,
         )
+        try:
+            return retrying(attempt)
+        except httpx.UnsupportedProtocol as error:
+            raise UnreachableError(
+                f"Invalid server address {self.server}: expected an address such as {cache.DEFAULT_SERVER}."
+            ) from error
+        except (_RetriedError, httpx.TransportError) as error:
+            if isinstance(error, _RetriedError) and error.response.status_code == SERVER_ERROR:
+                return _raise_for_problem(error.response)
+            raise UnreachableError(
+                f"No answer from {self.server} in {attempts} attempts ({str(error) or type(error).__name__}). "
+                "Check LDSBOARD_SERVER (or --server), and that the server is running."
+            ) from error
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until the next attempt, or until the client is closed."""
+        self._closed.wait(seconds)
+
+
+class _RetriedError(Exception):
+    """A response that allows a retry after at least `after` seconds."""
+
+    def __init__(self, response: httpx.Response, after: float) -> None:
+        self.response, self.after = response, after
+        super().__init__(f"status {response.status_code}")
+
+
+def _is_retried(error: BaseException) -> bool:
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return False
+    return isinstance(error, (_RetriedError, httpx.TransportError))
+
+
+def _pause(state: RetryCallState) -> float:
+    """Return the seconds before the next attempt, at random, so that clients that failed together do not retry together."""
+    error = state.outcome.exception() if state.outcome else None
+    backoff: float = PAUSE_SECONDS * min(2**state.attempt_number, 64) * random.uniform(0.5, 1)  # noqa: S311 -- not cryptographic
+    return max(backoff, error.after if isinstance(error, _RetriedError) else 0.0)
 
 
 def _segment(text: str) -> str:
-    """Return a name or an id as one segment of a path, whatever characters it has."""
+    """Percent-encode a name or an id as one path segment."""
     return quote(text, safe="") if text.strip(".") else "-"
 
 
@@ -239,5 +307,5 @@ def _raise_for_problem(response: httpx.Response) -> httpx.Response:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    after = response.headers.get("Retry-After", "")
-    return float(after) if after.isdecimal() else None
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else None

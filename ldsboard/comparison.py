@@ -1,4 +1,4 @@
-"""Whether one score is better than another: paired differences, and ranks that admit what is not known.
+"""Paired comparison of results, and rank intervals.
 
 Legend: k entries, M subsets.
 """
@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two LDS on the same subsets, a minus b, with its standard error, z and two-sided p-value."""
+    """The paired difference of two LDS on the same subsets.
+
+    Attributes
+    ----------
+    difference : float
+        LDS of a minus LDS of b.
+    std_error : float
+        Standard error of the difference over subsets; nan for fewer than 4 subsets.
+    z : float
+        The difference divided by its standard error; infinite if only the error is 0; 0 if the difference is 0 too.
+    p_value : float
+        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom.
+    """
 
     difference: float
     std_error: float
@@ -35,20 +47,27 @@ class Comparison:
 def compare(a: Result, b: Result) -> Comparison:
     """Compare two results on the same ground truth, paired over its subsets.
 
+    The influences of both results on each subset are subtracted first, so that the noise that both share cancels.
+
     Parameters
     ----------
-    a, b
+    a, b : Result
         Results with the same fingerprint.
 
     Returns
     -------
     Comparison
-        a minus b; the p-value is from Student's t with M - 1 degrees of freedom.
+        The difference a minus b, its standard error, z, and the two-sided p-value.
 
     Raises
     ------
     ProblemError
         A ValueError: the results belong to different ground truths.
+
+    See Also
+    --------
+    lds : Compute one result.
+    GroundTruth : Compute many results on the same ground truth.
     """
     if a.fingerprint != b.fingerprint:
         raise ProblemError.mismatch(
@@ -63,7 +82,17 @@ def compare(a: Result, b: Result) -> Comparison:
 def compare_influences(
     difference: float, influence_a_M: NDArray[np.float64], influence_b_M: NDArray[np.float64]
 ) -> Comparison:
-    """Compare two LDS from their difference and their influences psi, (M,)."""
+    """Compare two LDS.
+
+    The standard error is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``.
+
+    Parameters
+    ----------
+    difference
+        LDS of a minus LDS of b.
+    influence_a_M, influence_b_M
+        Influences psi of both, float64 (M,).
+    """
     M = influence_a_M.size
     if M < FEWEST_SUBSETS:
         return Comparison(difference, math.nan, math.nan, math.nan)
@@ -79,22 +108,28 @@ def _ratio(difference: float, error: float) -> float:
 
 
 def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Return for each of k entries the lowest and highest rank that it may have.
+    """Return the rank interval of each entry: the lowest and highest rank that it may have.
 
-    Every pair is decided once, by the paired test, with Holm's correction at 5 % over all pairs: with 95 % probability all
-    intervals hold together. From 1 + the number significantly better to k - the number significantly worse.
+    The paired test is applied to every pair of entries, with Holm's correction at 5 % over all pairs; with 95 % probability all
+    intervals hold simultaneously. The interval of an entry begins at 1 + the number of entries that are significantly better, and
+    ends at k - the number of entries that are significantly worse.
 
     Parameters
     ----------
     lds
-        LDS of the entries.
+        LDS of the k entries.
     influence_kM
-        Their influences psi, (k, M).
+        Influences psi of the entries, float64 (k, M).
+
+    Returns
+    -------
+    list of tuple of int
+        The pair (lowest rank, highest rank) of each entry; 1 is the best rank.
     """
     k, M = influence_kM.shape
     first, second = np.triu_indices(k, 1)
     values = np.asarray(lds, dtype=np.float64)
-    # From the differences themselves: squares and products would cancel for entries that are nearly equal.
+    # Squares of the differences: expanding them into squares and products would cancel digits for nearly equal entries.
     squared_error = np.zeros((k, k))
     for i in range(k):
         squared_error[i, i + 1 :] = np.sum((influence_kM[i] - influence_kM[i + 1 :]) ** 2, axis=1) / (M * (M - 1))
@@ -109,7 +144,7 @@ def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> l
 
 
 def _holm(p_values: NDArray[np.float64], level: float = 0.05) -> NDArray[np.bool_]:
-    """Return which hypotheses Holm's step-down procedure rejects."""
+    """Return a mask of the hypotheses that Holm's step-down procedure rejects."""
     order = np.argsort(p_values)
     passed = p_values[order] <= level / np.arange(p_values.size, 0, -1)
     rejected = np.zeros(p_values.size, dtype=np.bool_)

@@ -1,6 +1,6 @@
-"""Files and folders that are there whole or not at all: they get their name once all of them is written.
+"""Atomic writing of files and folders: a draft is renamed to its final name once it is complete.
 
-Files survive a power cut too: they are on the disk by then.
+Files are also synced to disk before the rename, so that they survive a power failure.
 """
 
 from __future__ import annotations
@@ -18,31 +18,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER, EVERYONE = 0o600, 0o666
-"""Who may read a file and write to it, as far as the umask lets them."""
+"""File modes, before the umask is applied: read and write for the owner, and for everyone."""
 
 NPZ_ERRORS = (BadZipFile, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError)
-"""What zipfile and numpy raise on an ``.npz`` that was not written so, and was cut short, or that is something else."""
+"""Exceptions that zipfile and numpy raise for an ``.npz`` file that is truncated, or in another format."""
 
 
 @contextmanager
-def atomic_write(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterator[BinaryIO]:
-    """Give a file to write to, which becomes `path` at the end of the block; an error in it leaves nothing behind.
+def atomic_write(path: Path, *, mode: int = OWNER, keep_existing: bool = False) -> Iterator[BinaryIO]:
+    """Open a draft for writing, and rename it to `path` at the end of the block; an error in the block removes the draft.
 
     Parameters
     ----------
+    path
+        Final name of the file; the draft is in the same folder.
     mode
-        Who may use the file.
-    once
-        Leave `path` as it is where it exists by then: of several writers at once one wins.
+        Mode of the file, `OWNER` or `EVERYONE`.
+    keep_existing
+        Do not replace a file that exists at `path` by the end of the block: the first of several concurrent writers wins.
+
+    Yields
+    ------
+    BinaryIO
+        The draft.
     """
-    # A random name: the number of a process is the same in many containers, which may share this folder.
+    # A random name, not the process id: containers that share this folder may have equal process ids.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if once:
+        if keep_existing:
             with suppress(FileExistsError):
                 os.link(draft, path)
         else:
@@ -54,7 +61,7 @@ def atomic_write(path: Path, *, mode: int = OWNER, once: bool = False) -> Iterat
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write into, which takes the place of `path` at the end of the block; an error leaves that as it was."""
+    """Create a draft folder, and rename it to `path` at the end of the block; an error in the block leaves `path` unchanged."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     earlier = draft.with_suffix(".earlier")
     draft.mkdir(parents=True)
@@ -67,15 +74,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             try:
                 draft.rename(path)
             except OSError as error:
-                if error.errno not in {ENOTEMPTY, EEXIST}:  # otherwise another writer's took the name in between
+                if error.errno not in {ENOTEMPTY, EEXIST}:  # these two: another writer created `path` meanwhile
                     raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk: without this a power cut may take the file's."""
-    if os.name == "nt":  # which opens no folder, and brings names to the disk by itself
+    """Sync the directory entries of a folder to disk, so that a renamed file keeps its name after a power failure."""
+    if os.name == "nt":  # Windows cannot open folders, and syncs directory entries itself
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

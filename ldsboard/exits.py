@@ -1,7 +1,7 @@
-"""How a command ends.
+"""Exit codes of the command line.
 
-0 done; 1 unexpected; 2 usage; 3 file rejected; 4 not allowed; 5 quota; 6 evaluation failed; 7 timed out waiting; 8 server
-unreachable; 9 a gate was not met.
+0 success; 1 unexpected error; 2 usage error; 3 file rejected; 4 not allowed; 5 quota exceeded; 6 evaluation failed; 7 timed out
+while waiting; 8 server unreachable; 9 a gate (``--min-lds``, ``--no-regress-from``) was not met.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def fail(code: int, message: str) -> NoReturn:
-    """Say on standard error what was wrong, and end."""
+    """Print an error message on standard error, and exit with `code`."""
     errors.print(f"Error: {message}", markup=False)
     raise SystemExit(code)
 
 
 def exit_code(problem: Problem) -> int:
-    """Return the exit code of a problem, whoever found it."""
+    """Return the exit code for a problem, found by the library or by the server."""
     code = problem.code
     if code == "quota.exceeded":
         return QUOTA
@@ -42,7 +42,7 @@ def exit_code(problem: Problem) -> int:
 
 
 def exit_unless_scored(submission: dict[str, Any]) -> None:
-    """End with the exit code of a submission that was waited for, unless it is scored."""
+    """Exit with the code for the state of a submission, unless it is scored."""
     state, error = submission["state"], submission["error"]
     if state == "scored":
         return
@@ -51,18 +51,23 @@ def exit_unless_scored(submission: dict[str, Any]) -> None:
     if state == "failed":
         fail(FAILED, f"{error['detail']} [{error['code']}]")
     if state in ("expired", "withdrawn"):
-        fail(FAILED, f"the submission is {state}. Send the file again.")
-    fail(TIMED_OUT, f"it is still {state}. Go on waiting with: ldsboard status --wait {submission['id']}")
+        fail(FAILED, f"The submission is {state}. Submit the file again.")
+    fail(
+        TIMED_OUT,
+        f"Timed out: the submission is still {state}. Continue waiting with: ldsboard status --wait {submission['id']}",
+    )
 
 
 def check_gates(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
-    """End with `GATE` if a scored submission is below an LDS, or significantly worse than another submission."""
-    reached = (submission["hidden"] or submission["public"])["lds"]
-    if min_lds is not None and reached < min_lds:
-        fail(GATE, f"expected an LDS of at least {min_lds}, got {reached:.4f}")
+    """Exit with `GATE` if a scored submission has an LDS below `min_lds`, or is significantly worse than another submission."""
+    ranking_lds = (submission["hidden"] or submission["public"])["lds"]
+    if min_lds is not None and ranking_lds < min_lds:
+        fail(GATE, f"expected an LDS of at least {min_lds}, got {ranking_lds:.4f}")
     if no_regress_from is not None:
         difference = client.compare(submission["id"], no_regress_from)
         if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004
             fail(
-                GATE, f"worse than {no_regress_from} by {-difference['difference']:.4f} (p {difference['p_value']:.2g})"
+                GATE,
+                f"The submission is worse than {no_regress_from} by {-difference['difference']:.4f} "
+                f"(p {difference['p_value']:.2g})",
             )

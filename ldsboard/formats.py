@@ -1,6 +1,7 @@
-"""Score files: which format their first bytes are of, what they tell, and how the scores are opened.
+"""Read score files: detect the format, parse the header, and open the scores.
 
-``.npy``, ``.safetensors`` and ``.npz`` are read; of others that people try it is said what they are. Nothing is ever unpickled.
+``.npy``, ``.safetensors`` and ``.npz`` files are supported. The errors for other common formats name the format. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -28,21 +29,26 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def read_header(start: bytes, size: int | None) -> Header:
-    """Return what the first bytes of a file tell of its scores: a table of float16, float32 or float64.
+    """Parse and check the header of a score file.
 
-    Takes no more time and memory than `start` does, whatever it claims.
+    Time and memory are bounded by the length of `start`, whatever sizes the header claims.
 
     Parameters
     ----------
     start
         The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
     size
-        Bytes of the whole file; None while that is not known.
+        Bytes of the whole file; None if unknown, which skips the check of the size.
+
+    Returns
+    -------
+    Header
+        Shape, item type and order of a non-empty two-dimensional array of float16, float32 or float64.
 
     Raises
     ------
     ProblemError
-        With a code that begins with ``scores.``.
+        A ValueError with a code that begins with ``scores.``: the file is in no supported format, or does not fit its header.
     """
     header = _parse(start[:HEADER_LIMIT])
     check_dimensions(header.shape)
@@ -64,7 +70,7 @@ def _parse(start: bytes) -> Header:
 
 
 def _unsupported_format(start: bytes) -> ProblemError:
-    """Return the error of a file in no format that is read."""
+    """Return the error for a file in an unsupported format."""
     if start.startswith(PICKLES):
         return pickled("a pickle")
     if start.startswith(HDF5):
@@ -81,7 +87,7 @@ def _unsupported_format(start: bytes) -> ProblemError:
 
 
 def file_header(path: str | PathLike[str]) -> Header:
-    """Return the header of a file, checked against the file's size; see `read_header`."""
+    """Return the header of a score file, checked against the size of the file; see `read_header`."""
     with Path(path).open("rb") as file:
         return _header_of(file)
 
@@ -91,12 +97,22 @@ def _header_of(file: BinaryIO) -> Header:
 
 
 def open_scores(path: str | PathLike[str]) -> ScoreArray:
-    """Return the scores of a file, memory-mapped unless they are compressed, after its header and size were checked.
+    """Check the header and size of a score file, and open its scores.
+
+    Parameters
+    ----------
+    path
+        A ``.npy``, ``.safetensors`` or ``.npz`` file with one array.
+
+    Returns
+    -------
+    numpy.ndarray
+        float16, float32 or float64, (n, N), read-only and memory-mapped; or in memory if the file is compressed.
 
     Raises
     ------
     ProblemError
-        A ValueError: the file is not a two-dimensional floating-point array.
+        A ValueError: the file does not hold exactly one two-dimensional floating-point array, or is damaged.
     OSError
         The file cannot be read.
     """

@@ -1,8 +1,8 @@
-"""Scores on a fixed-point grid, so that their sums over a subset are exact.
+"""Round scores to a fixed-point grid, so that their sums over a subset are exact.
 
-Every column becomes integers of at most ``53 - n.bit_length()`` bits. Any sum of n of them is an integer below 2**53, which
-float64 holds exactly: predictions do not depend on the order of summation, and so not on the BLAS, its threads or the
-block size; and equal sums stay ties.
+Each column is scaled and rounded to integers of at most ``53 - n.bit_length()`` bits. Any sum of n such integers is below 2**53,
+so that float64 represents it exactly. Predictions are therefore independent of the order of summation: of the BLAS, its threads
+and the block size. Equal sums are ties.
 
 Legend: n training examples, b targets of one block.
 """
@@ -22,31 +22,32 @@ if TYPE_CHECKING:
     from ldsboard.headers import ScoreArray
 
 CHUNK_NUMBERS = 2**16
-"""Scores rounded at a time: few enough for the steps between reading and writing to stay in the processor's cache."""
+"""Scores rounded at a time: few enough that the intermediate results stay in the processor's cache."""
 
 FLOAT32_EXPONENTS = (0, 120)
-"""Exponents by which any float32 column may be scaled to its grid without rounding or overflow."""
+"""Range of exponents for which scaling a float32 column by ``2**exponent`` neither rounds nor overflows."""
 
 
 def grid_bits(n: int) -> int:
-    """Return the number of bits of a grid integer, so that the sum of n of them stays below 2**53."""
+    """Return the number of bits of a grid integer: the sum of n such integers is below 2**53."""
     return 53 - n.bit_length()
 
 
 class GridBlock(NamedTuple):
-    """A block of columns on their grids.
+    """A block of b columns of scores, rounded to their grids.
 
     Attributes
     ----------
     whole_nb
-        Integers as float64, (n, b): ``rint(score * 2**(B - e))``, the largest magnitude of the column below ``2**e``.
+        Integers as float64, (n, b): ``rint(score * 2**(B - e))``, with B the number of bits and ``2**e`` the smallest power of
+        two above the largest magnitude in the column.
     rounded_b
         bool (b,), True where the rounding changed a value.
     typical_b
-        float64 (b,): in columns most of whose scores other than 0 were coarsely rounded, their median magnitude in steps of the
-        grid, at least half a step; infinite in all others.
+        float64 (b,), in grid steps: the median magnitude of the scores other than 0, at least half a step, in columns where most
+        of these scores were coarsely rounded; infinite in other columns.
     exponent_b
-        integers (b,): a step of the grid of a column is ``2**-exponent``.
+        Integers (b,): the grid step of a column is ``2**-exponent``.
     """
 
     whole_nb: NDArray[np.float64]
@@ -56,7 +57,14 @@ class GridBlock(NamedTuple):
 
 
 def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> GridBlock:
-    """Round some columns of the scores (n, N) to their grids.
+    """Round some columns of the scores to their grids.
+
+    Parameters
+    ----------
+    scores_nN
+        float16, float32 or float64, (n, N).
+    columns
+        Which columns.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
     """
     scores_nb = scores_nN[:, columns]
     if scores_nb.dtype.itemsize == 2:  # noqa: PLR2004
-        scores_nb = scores_nb.astype(np.float32)  # four times as fast from here on, and exact
+        scores_nb = scores_nb.astype(np.float32)  # exact, and makes the following steps four times as fast
     n, b = scores_nb.shape
     largest_b = np.maximum(scores_nb.max(axis=0), -scores_nb.min(axis=0)).astype(np.float64)
     if not np.isfinite(largest_b).all():
@@ -88,7 +96,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
         changed &= np.abs(scaled, out=scaled) < coarse_limit(n)
         if changed.any():
             coarse_b += np.count_nonzero(changed, axis=0)
-    # Entries of a column scaled down may have become 0 before they were rounded.
+    # Scaling a column down may have underflowed scores to 0 before the rounding.
     for j in np.flatnonzero(exponent_b < 0):
         vanished = np.count_nonzero((whole_nb[:, j] == 0) & (scores_nb[:, j] != 0))
         rounded_b[j] |= vanished > 0
@@ -102,23 +110,23 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
 
 
 def coarse_limit(n: int) -> float:
-    """Return the steps of the grid below which a rounded score is coarse.
+    """Return the magnitude, in grid steps, below which a rounded score counts as coarsely rounded.
 
-    Sums of half of n such scores spread by ``sqrt(n) / 2`` of them, and their roundings may add up to ``n / 4`` steps: at this
-    size, a thousandth of the spread.
+    Sums over random halves of n scores of magnitude s have a standard deviation of about ``s sqrt(n) / 2``, and their rounding
+    errors add up to at most ``n / 4`` steps. At the returned magnitude the errors are a thousandth of the standard deviation.
     """
     return 500 * math.sqrt(n)
 
 
 def _factors(exponent_b: NDArray[np.intp], dtype: np.dtype[np.floating]) -> list[NDArray[np.floating]]:
-    """Return factors (b,) whose product is ``2**exponent_b``; multiplying by one after the other loses nothing that counts."""
+    """Return one or two factors, (b,), whose product is ``2**exponent_b``; multiply by one after the other."""
     low, high = FLOAT32_EXPONENTS
     if dtype.itemsize <= 4 and low <= exponent_b.min() and exponent_b.max() <= high:  # noqa: PLR2004
-        # A scaled and rounded float32 is still one: half the memory to move.
+        # Scaled and rounded float32 values are still float32, which halves the memory traffic.
         return [np.ldexp(np.float32(1), exponent_b)]
     if np.abs(exponent_b).max() < 1000:  # noqa: PLR2004
         return [np.ldexp(1.0, exponent_b)]
-    # Two steps, because 2**1100, which subnormal columns need, is no float64. When scaling down, the first step may round
-    # to a subnormal number; what is that small ends as 0 either way.
+    # Two factors, because subnormal columns need 2**1100, which float64 cannot represent. When scaling down, the first factor may
+    # round a score to a subnormal number; a score that small ends as 0 anyway.
     half_b = exponent_b // 2
     return [np.ldexp(1.0, half_b), np.ldexp(1.0, exponent_b - half_b)]

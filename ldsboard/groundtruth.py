@@ -1,4 +1,4 @@
-"""Ground truth: the subsets that models were trained on, and the margins that they reached.
+"""Ground truth: the subsets that models were trained on, and the margins of these models.
 
 Legend: M subsets, R runs, n training examples, N targets, b targets of one block, t chosen targets.
 """
@@ -29,45 +29,61 @@ if TYPE_CHECKING:
     from ldsboard.headers import ScoreArray
 
 MAX_BLOCK_TARGETS = 512
-"""Targets of a block: enough for the matrix product to run at speed."""
+"""Largest number of targets of a block: enough for the matrix product to run at full speed."""
 
 MAX_BLOCK_BYTES = 2**26
-"""What the blocks of all threads may take together: their part of the scores on its grid, and the predictions."""
+"""Memory limit for the blocks of all threads together: scores on their grids, and predictions."""
 
 MIN_THREADED_PRODUCTS = 10**7
-"""Multiplications below which starting threads takes longer than they save."""
+"""Number of multiplications below which starting threads costs more time than it saves."""
 
 MAX_RANKED_PARTS = 8
-"""Parts of the subsets whose ranks are kept; the one ranked first makes room."""
+"""Number of ranked parts that are cached; the oldest is dropped first."""
 
 ALL = {"all": slice(None)}
 
 
 class GroundTruth:
-    """Subsets and margins, ranked once and scored against many times.
+    """Subsets and margins against which many arrays of scores can be evaluated.
 
-    Beside the margins it holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` for ranks once they are scored against.
+    The margins are ranked once. In addition to the margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes
+    of ranks after the first call of `score` or `rank`.
 
     Parameters
     ----------
-    masks
-        bool or 0/1, (M, n), 1 where the example is in the training subset; or M index lists, with `n_train`; or, with
-        `packed`, packed bits.
-    margins
-        (M, N), or (M, R, N) for R runs, whose mean in float64 is what scores are ranked against.
-    n_train
-        Number of training examples, where `masks` does not tell.
-    packed
-        Whether `masks` are packed bits, uint8 (M, ceil(n / 8)), little bit order; needs `n_train`.
-    device
-        Where the matrix product is computed: by numpy unless a torch device is named, such as ``"cuda"``, which needs torch and
-        float64 there. The results are the same bits.
+    masks : array_like, shape (M, n), or sequence of M index lists
+        The subsets: bool or 0/1, 1 where the example is in the training subset; or, with `n_train`, for each subset the indices
+        of its examples; or, with `packed`, packed bits.
+    margins : array_like, shape (M, N) or (M, R, N)
+        Margin of the model of each subset at each target; with R runs of every subset, their mean in float64 is used.
+    n_train : int, optional
+        Number of training examples n; required for index lists and packed bits.
+    packed : bool, default False
+        Whether `masks` are packed bits, uint8 of shape (M, ceil(n / 8)), little bit order.
+    device : str, optional
+        torch device for the matrix product, such as ``"cuda"``; it must support float64. By default numpy computes the product.
+        The results have the same bits.
 
     Raises
     ------
     ProblemError
-        A ValueError: shapes that do not fit, margins that are not finite, constant margins (their targets are named), fewer
-        than 2 or more than 50,000 subsets.
+        A ValueError: shapes that do not fit, margins that are not finite, margins of a target that are equal for all subsets, or
+        fewer than 2 or more than 50,000 subsets.
+    ValueError
+        torch is missing, or the device is unknown or lacks float64.
+
+    Attributes
+    ----------
+    masks_Mn : numpy.ndarray
+        The subsets, bool (M, n).
+    margins_MRN : numpy.ndarray
+        The margins of all runs, floating point, (M, R, N).
+    margins_MN : numpy.ndarray
+        Their mean over runs, float64 (M, N).
+
+    See Also
+    --------
+    lds : The same for one array of scores, in one call.
     """
 
     def __init__(
@@ -88,19 +104,24 @@ class GroundTruth:
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
-        """Return the public part of a benchmark that was fetched by ``ldsboard pull NAME``; nothing is downloaded.
+        """Load the public part of a benchmark from the cache of ``ldsboard pull NAME``; nothing is downloaded.
 
         Parameters
         ----------
-        name
+        name : str
             Name of the benchmark; its newest pulled version is used.
-        server
-            Where it was pulled from; by default ``LDSBOARD_SERVER``.
+        server : str, optional
+            Address of the server that it was pulled from; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
+
+        Returns
+        -------
+        GroundTruth
+            The public subsets and their margins.
 
         Raises
         ------
         BundleError
-            A ValueError: it was not pulled yet, or was altered since.
+            A ValueError: the benchmark was not pulled, or its files were altered.
         """
         bundle = Bundle.open(pulled(name, server))
         return cls(bundle.masks_Mn, bundle.margins_MRN)
@@ -120,7 +141,13 @@ class GroundTruth:
         return int(self.margins_MN.shape[1])
 
     def rank(self, splits: Mapping[str, slice] = ALL) -> None:
-        """Rank the margins of these parts of the subsets now, rather than when they are first scored against."""
+        """Rank the margins of parts of the subsets in advance; otherwise the first call of `score` ranks them.
+
+        Parameters
+        ----------
+        splits : mapping of str to slice
+            Rows of the subsets, by name; by default all subsets.
+        """
         self._rank_all(splits)
 
     @overload
@@ -134,26 +161,29 @@ class GroundTruth:
 
         Parameters
         ----------
-        scores
-            (n, N), anything with ``__array__`` or DLPack, or the path of a ``.npy`` file: how much the presence of each
-            training example raises the margin of each target.
-        splits
-            Names of parts of the subsets, as slices; one matrix product serves all of them.
-        threads
-            How many threads may work; by default as many as there are processors, up to 8. The result is the same.
+        scores : array_like or path, shape (n, N)
+            How much the presence of each of n training examples raises the margin of each of N targets: anything with
+            ``__array__`` or DLPack, or the path of a ``.npy``, ``.safetensors`` or ``.npz`` file.
+        splits : mapping of str to slice, optional
+            Parts of the subsets to evaluate separately, as slices of rows by name; one matrix product serves all parts.
+        threads : int, optional
+            Largest number of threads; by default the number of usable processors, at most 8. The result does not depend on it.
 
         Returns
         -------
-        Result or dict of Result
-            Over all subsets, or one for each part.
+        Result or dict of str to Result
+            The result over all subsets, or with `splits` one result for each part.
 
         Raises
         ------
         ProblemError
-            A ValueError: wrong shape (saying so where it is transposed), unsupported type, or scores that are not finite.
+            A ValueError: the scores have the wrong shape (the error says if they are transposed) or an unsupported type, or are
+            not finite.
+        ValueError
+            `threads` is less than 1, or `splits` is not a mapping of slices.
         """
         if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected at least 1, got {threads}. Leave it out to use all processors.")
+            raise ValueError(f"threads: expected at least 1, got {threads}. Omit it to use all processors.")
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
         parts = self._rank_all(ALL if splits is None else splits)
@@ -162,8 +192,8 @@ class GroundTruth:
 
     def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, Part], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
-        fitting = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
-        targets = max(1, min(MAX_BLOCK_TARGETS, fitting, -(-N // threads)))
+        targets_in_memory = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
+        targets = max(1, min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads)))
 
         def score_block(first: int) -> dict[str, TargetBlock]:
             grid = to_grid(scores_nN, slice(first, min(first + targets, N)))
@@ -174,8 +204,8 @@ class GroundTruth:
         chances = {name: ChanceSpread(part.chance) for name, part in parts.items()}
         blocks = range(0, N, targets)
         small = self.n_train * M * N < MIN_THREADED_PRODUCTS
-        for found in map(score_block, blocks) if small else map_in_order(score_block, blocks, threads):
-            for name, block in found.items():
+        for scored in map(score_block, blocks) if small else map_in_order(score_block, blocks, threads):
+            for name, block in scored.items():
                 sums[name].add(block)
                 chances[name].add(block.unit_bM, block.columns)
         return {
@@ -184,26 +214,26 @@ class GroundTruth:
         }
 
     def predict(self, scores: Any, targets: Any, rows: slice = slice(None)) -> NDArray[np.float64]:
-        """Return what `scores` predict of some targets: for every subset, the sum of the scores of its examples.
+        """Return the predictions for some targets: the sum of the scores over the examples of each subset.
 
         Parameters
         ----------
-        scores
+        scores : array_like or path, shape (n, N)
             As in `score`.
-        targets
-            Indices of t targets.
-        rows
-            Which subsets; by default all.
+        targets : array_like of int, shape (t,)
+            Indices of the targets.
+        rows : slice
+            Rows of the subsets; by default all.
 
         Returns
         -------
         numpy.ndarray
-            float64 (t, M): the exact sums of scores on their grid, whose order is what the LDS compares; infinite beyond float64.
+            float64 (t, M): exact sums of the scores on their grids, which the LDS ranks; infinite if float64 overflows.
 
         Raises
         ------
         ProblemError
-            A ValueError: as in `score`; scores of other targets than those asked for need not be finite.
+            A ValueError, as in `score`; the scores of other targets need not be finite.
         """
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
@@ -217,15 +247,50 @@ class GroundTruth:
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.masks_Mn[rows])))
 
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
-        """Estimate what no method can be expected to exceed, from R >= 2 runs; see `ldsboard.ceiling.noise_ceiling`."""
+        """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs.
+
+        See `ldsboard.ceiling.noise_ceiling` for the formula and the errors.
+
+        Parameters
+        ----------
+        rows : slice
+            Rows of the subsets; by default all.
+
+        Returns
+        -------
+        ldsboard.ceiling.NoiseCeiling
+            ``value``, ``std_error`` and ``unreliable_targets``.
+        """
         return ceiling.noise_ceiling(self.margins_MRN[rows])
 
     def margin_spectrum(self, rows: slice = slice(None)) -> ceiling.MarginSpectrum:
-        """Return how alike the targets are, and so what random scores reach; see `ldsboard.ceiling.MarginSpectrum`."""
+        """Compute the null band: how far random scores come.
+
+        Parameters
+        ----------
+        rows : slice
+            Rows of the subsets; by default all.
+
+        Returns
+        -------
+        ldsboard.ceiling.MarginSpectrum
+            ``unrelated``, ``shared`` and ``attempts``.
+        """
         return ceiling.margin_spectrum(self.margins_MN[rows])
 
     def fingerprint(self, rows: slice = slice(None)) -> str:
-        """Return what identifies these subsets and margins, in the `Result` of the same rows too; raise what scoring would."""
+        """Return the hash that identifies the subsets and margins; equal to ``fingerprint`` in the `Result` of the same rows.
+
+        Parameters
+        ----------
+        rows : slice
+            Rows of the subsets; by default all.
+
+        Raises
+        ------
+        ProblemError
+            A ValueError: the rows cannot be scored against, as in the constructor.
+        """
         check_rankable(self.margins_MN[rows])
         return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
 
@@ -233,12 +298,12 @@ class GroundTruth:
         if not isinstance(splits, Mapping) or not all(isinstance(rows, slice) for rows in splits.values()):
             raise ValueError(
                 f"splits: expected slices by name, such as {{'public': slice(0, 200)}}, got {splits!r}. "
-                "For one part of the subsets, give it a name."
+                "A single part needs a name too."
             )
         return {name: self._rank(rows) for name, rows in splits.items()}
 
     def _rank(self, rows: slice) -> Part:
-        """Rank the margins of some subsets, or return what was ranked before."""
+        """Rank the margins of some subsets, or return the cached ranks."""
         key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
             if len(self._ranked) == MAX_RANKED_PARTS:

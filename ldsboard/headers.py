@@ -1,4 +1,4 @@
-"""What the start of a score file says, in any format, before anything else is read or allocated."""
+"""The header of a score file in any format, and the errors of the parsers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ldsboard.problems import ProblemError
 ScoreArray = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
 
 HEADER_LIMIT = 64 * 1024
-"""Bytes from the start of a file within which its header must end."""
+"""Largest number of bytes of a header, counted from the start of the file."""
 
 MAX_DIMENSIONS, MAX_SIDE = 64, 2**63
-"""What numpy itself can describe."""
+"""Limits of numpy arrays: number of dimensions, and the exclusive limit of each side."""
 
 FORMATS = "a .npy, .safetensors or .npz file with one array"
 SAVE_HINT = "Save the scores with numpy.save('scores.npy', scores.astype('float32'))."
@@ -25,7 +25,19 @@ SAVE_HINT = "Save the scores with numpy.save('scores.npy', scores.astype('float3
 
 @dataclass(frozen=True)
 class Header:
-    """Item type, order and shape of the scores in a file, and where their bytes begin; they reach to its end."""
+    """Layout of the scores in a file: their bytes reach from `offset` to the end of the file.
+
+    Attributes
+    ----------
+    dtype
+        Item type.
+    fortran_order
+        Whether the array is in column-major order.
+    shape
+        Shape of the array.
+    offset
+        Position of the first byte of the array.
+    """
 
     dtype: np.dtype[Any]
     fortran_order: bool
@@ -34,21 +46,21 @@ class Header:
 
     @property
     def data_size(self) -> int:
-        """Bytes of the scores."""
+        """Number of bytes of the scores."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def file_size(self) -> int:
-        """Bytes of the whole file, if the header is true."""
+        """Number of bytes of the whole file according to the header."""
         return self.offset + self.data_size
 
     def check_size(self, size: int) -> None:
-        """Raise ``scores.truncated`` unless a file of `size` bytes is what this header claims."""
+        """Raise ``scores.truncated`` unless the header describes a file of `size` bytes."""
         if self.file_size != size:
             raise self.truncated(f"{self.file_size} bytes", f"{size} bytes")
 
     def truncated(self, expected: str, got: str) -> ProblemError:
-        """Return the error of a file that is not what this header claims."""
+        """Return the error for a file whose size contradicts this header."""
         return ProblemError.mismatch(
             "scores.truncated",
             expected=f"{expected} for {self.dtype} {self.shape}",
@@ -58,17 +70,17 @@ class Header:
 
 
 def unreadable(got: str, hint: str = SAVE_HINT) -> ProblemError:
-    """Return the error of a file that no format describes."""
+    """Return the error for a file in no supported format."""
     return ProblemError.mismatch("scores.unreadable", expected=FORMATS, got=got, hint=hint)
 
 
 def empty(got: str) -> ProblemError:
-    """Return the error of a file without anything in it."""
+    """Return the error for an empty file."""
     return ProblemError.mismatch("scores.empty", expected=FORMATS, got=got, hint=SAVE_HINT)
 
 
 def pickled(got: str) -> ProblemError:
-    """Return the error of a file whose opening could run any code."""
+    """Return the error for a pickle, which could run any code when opened."""
     return ProblemError.mismatch(
         "scores.object",
         expected=FORMATS,
@@ -79,25 +91,27 @@ def pickled(got: str) -> ProblemError:
 
 
 def unsupported_type(got: str) -> ProblemError:
-    """Return the error of scores that are not floating-point numbers of 2, 4 or 8 bytes."""
+    """Return the error for scores that are not floating-point numbers of 2, 4 or 8 bytes."""
     return ProblemError.mismatch("scores.dtype", expected="float16, float32 or float64", got=got, hint=SAVE_HINT)
 
 
 def several(names: list[str], hint: str) -> ProblemError:
-    """Return the error of a file with several arrays, of which none is said to be the scores."""
+    """Return the error for a file that does not hold exactly one array."""
     shown = ", ".join(repr(name[:40]) for name in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
-    return ProblemError.mismatch("scores.several", expected=FORMATS, got=f"{len(names)} arrays: {shown}{more}", hint=hint)
+    return ProblemError.mismatch(
+        "scores.several", expected=FORMATS, got=f"{len(names)} arrays: {shown}{more}", hint=hint
+    )
 
 
 def is_shape(sides: object) -> bool:
-    """Tell whether these are the sides of an array that numpy could describe."""
+    """Return whether `sides` is a list or tuple that numpy accepts as a shape."""
     fits = isinstance(sides, list | tuple) and len(sides) <= MAX_DIMENSIONS
     return fits and all(type(side) is int and 0 <= side < MAX_SIDE for side in sides)  # type: ignore[attr-defined]  # a list
 
 
 def check_dimensions(shape: tuple[int, ...]) -> None:
-    """Raise the error for scores that are not a table with at least one row and column."""
+    """Raise ``scores.shape`` or ``scores.empty`` unless the scores have two dimensions, with at least one row and column."""
     if len(shape) == 2 and all(shape):  # noqa: PLR2004
         return
     raise ProblemError.mismatch(

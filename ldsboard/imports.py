@@ -1,6 +1,6 @@
-"""Imports: ground truth from elsewhere becomes an open benchmark.
+"""Turn existing ground truth into an open benchmark.
 
-Everybody may have its files, so nothing of it can be hidden: the result is a practice board.
+Other people may have the imported files, so that no subset can be hidden: the benchmark gets a practice board.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -21,42 +21,49 @@ if TYPE_CHECKING:
     from ldsboard.manifest import Manifest
 
 PRACTICE_SHARE = 5
-"""By default one of this many subsets is there to practise on; the others rank."""
+"""By default, the first 1 / PRACTICE_SHARE of the subsets are public and the others rank."""
 
 MARGIN, NEGATIVE_LOSS = "margin", "negative_loss"
 
 
-def ranking_rows(M: int, wanted: str | None) -> tuple[int, int]:
-    """Return the rows that rank: those wanted, as ``A-B``, by default the last 80 %.
+def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
+    """Return the rows of the ranking subsets: the first, and the row after the last.
+
+    Parameters
+    ----------
+    M
+        Number of subsets.
+    requested
+        The rows as text ``A-B``, from A up to but not including B; by default the last 80 %.
 
     Raises
     ------
     TableError
-        They are none of M rows, or leave none before them.
+        A ValueError: the text is malformed, the rows exceed M, or no row is left before them.
     """
-    wanted = f"{M // PRACTICE_SHARE}-{M}" if wanted is None else wanted
-    rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", wanted)
+    requested = f"{M // PRACTICE_SHARE}-{M}" if requested is None else requested
+    rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", requested)
     if rows is None or not 0 < int(rows[1]) < int(rows[2]) <= M:
         raise TableError(
-            f"expected ranking rows as A-B with 0 < A < B <= {M}, from A up to and without B, and some before A to practise on; "
-            f"got {wanted!r}"
+            f"Invalid ranking rows {requested!r}: give A-B with 0 < A < B <= {M}. "
+            "Rows A to B - 1 rank; the rows before A are public."
         )
     return int(rows[1]), int(rows[2])
 
 
-def output_function(origin: Origin, wanted: str | None) -> str:
-    """Return what the margins are called: as wanted, by default ``margin``, or ``negative_loss`` for losses.
+def output_function(origin: Origin, requested: str | None) -> str:
+    """Return the name of the output function: as requested, by default ``margin``, or ``negative_loss`` for losses.
 
     Raises
     ------
     TableError
-        The name is none, or contradicts the origin.
+        A ValueError: the name is malformed, or contradicts the sign of the margins.
     """
-    name = wanted if wanted is not None else NEGATIVE_LOSS if origin.losses else MARGIN
+    name = requested if requested is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
         raise TableError(
-            f"expected the output function of {origin.margins} in lower-case letters, digits and '_', such as {MARGIN} or, for "
-            f"losses, {NEGATIVE_LOSS}, got {name!r}. Losses are negated by --losses; a margin is none."
+            f"Invalid output function {name!r} for {origin.margins}: use lower-case letters, digits and '_', such as {MARGIN} "
+            f"or, with --losses, {NEGATIVE_LOSS}. The name 'loss' is refused without --losses, and '{MARGIN}' with it."
         )
     return name
 
@@ -67,18 +74,23 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     Parameters
     ----------
     folder
-        Where ``public/`` goes.
+        Parent of ``public/``.
     origin, found
-        The files, and what they hold.
+        The files, and the arrays that were read from them.
     about
-        name, version, title, description, licence, output_function, and ranking: the rows that rank.
+        The manifest fields name, version, title, description, licence, output_function and ranking.
+
+    Returns
+    -------
+    Manifest
+        The manifest that was written.
 
     Raises
     ------
     TableError
-        A ValueError: some targets have the same margin for all subsets of a part; they are named.
+        A ValueError: the margins of some targets are equal for all public or all ranking subsets; the message names the targets.
     BundleError
-        A ValueError: the folder is that of a protected benchmark.
+        A ValueError: `folder` holds the hidden part of a protected benchmark, or two subsets are equal.
     """
     start, stop = about["ranking"]
     with name_files_in_errors(origin.margins):
@@ -109,17 +121,17 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
 
 
 def summary(manifest: Manifest) -> str:
-    """Return what an operator should look at after an import: a wrong number here is a wrong option."""
+    """Describe an import to the operator, who can detect a wrong option by a wrong number."""
     sizes = manifest.provenance["subset_sizes"]
     start, stop = manifest.ranking or (0, 0)
     each = f"{sizes['smallest']:,}" + (f" to {sizes['largest']:,}" if sizes["largest"] > sizes["smallest"] else "")
     lines = [
-        f"{manifest.n_train:,} training examples, of which each subset holds {each}.",
+        f"{manifest.n_train:,} training examples; {each} in each subset.",
         f"{manifest.n_targets:,} targets, output function {manifest.output_function}, {manifest.runs} run(s) of each subset.",
-        f"{start:,} subsets to practise on, and {stop - start:,} that rank: rows {start} to {stop - 1}.",
+        f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1}).",
         f"Noise ceiling {manifest.ceiling:.3f}."
         if manifest.ceiling
-        else "The noise ceiling is not known: that takes two runs.",
+        else "Noise ceiling unknown: it needs at least two runs of each subset.",
     ]
     if manifest.provenance["rounded_to_float32"]:
         lines.append("Margins were rounded to float32.")

@@ -99,8 +99,12 @@ class Manifest:
             raise BundleError(f"Cannot read the benchmark manifest {path}: {error}") from error
         names = {field.name for field in fields(cls)}
         if not isinstance(members, dict) or set(members) != names:
-            difference = ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it is not a JSON object"
-            raise BundleError(f"{path} has missing or unknown fields: {difference}. Write it again with this version of LDSBoard.")
+            difference = (
+                ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it is not a JSON object"
+            )
+            raise BundleError(
+                f"{path} has missing or unknown fields: {difference}. Write it again with this version of LDSBoard."
+            )
         for name, fits in _VALIDATORS.items():
             if not fits(members[name]):
                 raise BundleError(

@@ -1,4 +1,4 @@
-"""Margins of the trained models, as they arrive from a caller, checked once.
+"""Convert and check the margins that a caller passes.
 
 Legend: M subsets, R runs, N targets.
 """
@@ -21,7 +21,7 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 
 def margins_array(margins: Any) -> NDArray[Any]:
-    """Return margins as an array of whatever shape and type they have."""
+    """Convert margins to an array of any shape and type; refuse masked values."""
     if np.ma.is_masked(margins):
         raise _invalid("a margin for every subset and target", "masked values", "Train the missing models.")
     try:
@@ -35,7 +35,22 @@ def margins_array(margins: Any) -> NDArray[Any]:
 
 
 def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
-    """Return margins of M subsets of n training examples as (M, R, N), real and finite."""
+    """Convert margins to floating point, (M, R, N), and check that they are real and finite.
+
+    Parameters
+    ----------
+    margins
+        Real numbers, (M, N) or (M, R, N).
+    M
+        Number of subsets.
+    n
+        Number of training examples; only used to detect transposed masks.
+
+    Raises
+    ------
+    ProblemError
+        A ValueError: wrong shape, unsupported type, or values that are not finite.
+    """
     array = margins_array(margins)
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or len(array) != M or 0 in array.shape:
         raise _invalid(
@@ -47,7 +62,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
         raise _invalid(
             "margins that float64 holds: float16, float32, float64, or integers of magnitude up to 2**53",
             f"{array.dtype} of magnitude up to {np.abs(array.astype(np.float64)).max():.3g}",
-            "Subtract what they have in common, or round them yourself.",
+            "Subtract a common offset, or round the margins yourself.",
         )
     finite = np.isfinite(array)
     if not finite.all():
@@ -59,7 +74,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
 
 
 def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
-    """Say what to do about margins of another shape, naming the array that seems to be transposed."""
+    """Return the advice for margins of a wrong shape: which array seems to be transposed."""
     if M in shape:
         axis = shape.index(M)
         return f"The subsets seem to be axis {axis}: give numpy.moveaxis(margins, {axis}, 0)."
@@ -69,28 +84,28 @@ def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
 
 
 def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return what scores are ranked against: the mean over runs, in float64 and in their order, (M, N)."""
+    """Return the mean over runs, float64 (M, N), summed in the order of the runs."""
     M, R, N = margins_MRN.shape
     margins_MN = np.zeros((M, N))
     with np.errstate(over="ignore"):
-        for run in range(R):  # numpy's own mean changes the order of its sums with the layout in memory
+        for run in range(R):  # numpy.mean sums in an order that depends on the memory layout
             margins_MN += margins_MRN[:, run]
     margins_MN /= R
     if not np.isfinite(margins_MN).all():
         raise _invalid(
             "margins whose sum over runs float64 holds",
             f"margins of up to {np.abs(margins_MRN).max():.3g}",
-            "Scale them down: only their order counts.",
+            "Scale the margins down: only their order counts.",
         )
     return margins_MN
 
 
 def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
-    """Raise the error for targets whose margins are equal for all subsets, naming them."""
+    """Raise ``margins.invalid`` if the margins of any target are equal for all subsets; the message names the targets."""
     constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
     if constant.size:
         raise _invalid(
             "margins that differ between subsets",
             f"{constant.size} constant target(s): {', '.join(map(str, constant[:10]))}",
-            "Leave out these targets: no score can rank equal outcomes.",
+            "Leave out these targets: equal margins have no order.",
         )

@@ -1,4 +1,4 @@
-"""Subsets of the training examples, in every form that a caller may hold them, as one boolean matrix.
+"""Convert subsets of the training examples, in any supported form, to one boolean matrix.
 
 Legend: M subsets, n training examples.
 """
@@ -22,7 +22,7 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 
 def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np.bool_]:
-    """Return subsets as ``masks_Mn``, bool (M, n), True where the example is in the training subset.
+    """Convert subsets to ``masks_Mn``, bool (M, n), True where the example is in the training subset.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
         bool or any 0/1 array of shape (M, n); or index lists, one sequence of unique integers in [0, n) per
         subset, ragged allowed; or, with `packed`, uint8 (M, ceil(n / 8)), bits in little order.
     n
-        Number of training examples. May be None for an unpacked 0/1 array, whose width it then is.
+        Number of training examples. None only for an unpacked 0/1 array, whose width is n.
     packed
         Whether the rows are packed bits.
 
     Raises
     ------
     ProblemError
-        A ValueError: the subsets are in none of these forms.
+        A ValueError: the subsets have none of these forms.
     """
     if packed:
         return _unpack(np.asarray(masks), n)
@@ -60,7 +60,7 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
 
 
 def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
-    """Return an array where all rows are equally long, otherwise a list of rows."""
+    """Return one array if all rows have the same length, otherwise a list of rows."""
     if hasattr(masks, "__array__") or hasattr(masks, "__dlpack__"):
         try:
             table = np.asarray(masks) if hasattr(masks, "__array__") else np.from_dlpack(masks)
@@ -84,7 +84,7 @@ def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def _is_binary(table: NDArray[Any], n: int | None) -> bool:
-    """Tell whether the table is a 0/1 mask of width n, rather than index lists."""
+    """Return whether the table is a 0/1 mask of width n rather than index lists."""
     if table.dtype.kind not in "biuf":
         raise _invalid("bool, 0/1 or integers", f"dtype {table.dtype}", "Convert the subsets to bool of shape (M, n).")
     wide = n is None or table.shape[1] == n
@@ -138,10 +138,10 @@ def _unpack(bits: NDArray[Any], n: int | None) -> NDArray[np.bool_]:
 
 
 def pack_masks(masks_Mn: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return masks as packed bits, uint8 (M, ceil(n / 8)), little bit order."""
+    """Convert masks to packed bits, uint8 (M, ceil(n / 8)), little bit order."""
     return np.packbits(masks_Mn, axis=1, bitorder="little")
 
 
 def count_duplicates(masks_Mn: NDArray[np.bool_]) -> int:
-    """Return how many subsets repeat an earlier one."""
+    """Return the number of subsets that repeat an earlier one."""
     return len(masks_Mn) - len({row.tobytes() for row in pack_masks(masks_Mn)})

@@ -1,7 +1,7 @@
-"""NumPy's ``.npy`` files: their header, versions 1 to 3.
+"""Parse the header of NumPy's ``.npy`` files, versions 1 to 3.
 
-It is parsed here rather than by numpy, because a file from a stranger may claim 2**40 elements, hold pickles, or carry a header
-that is no header at all; each of these must become a clear problem, not a MemoryError.
+numpy's own parser is not safe for untrusted files: they may claim 2**40 elements, hold pickles, or have a malformed header. Each
+of these must become a clear problem, not a MemoryError.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def parse(start: bytes) -> Header:
 
 
 def _header_text(start: bytes) -> tuple[int, str]:
-    """Return where the data begin, and the text between the magic string and them."""
+    """Return the offset of the data, and the text of the header."""
     prelude = {1: (10, "<H", "latin1"), 2: (12, "<I", "latin1"), 3: (12, "<I", "utf-8")}
     if len(start) < 12 or start[6] not in prelude:  # noqa: PLR2004
         raise unreadable("a truncated header or an unknown .npy version")
@@ -60,7 +60,7 @@ def _header_text(start: bytes) -> tuple[int, str]:
 
 
 def _item_type(descr: object) -> np.dtype[np.floating]:
-    # Only the plain spelling: numpy.dtype() would evaluate far more than a type code.
+    # Only plain type codes: numpy.dtype() would evaluate far more than a type code.
     if isinstance(descr, str) and descr in ("|O", "O"):
         raise ProblemError.mismatch(
             "scores.object",

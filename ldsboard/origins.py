@@ -1,6 +1,6 @@
-"""Where ground truth from elsewhere comes from: the files that others keep theirs in, read, checked and brought into one form.
+"""Read ground truth from the files of other projects, check it, and convert it to one form.
 
-Legend: M subsets, R runs, n training examples, N targets, P rows of the files, one for each model.
+Legend: M subsets, R runs, n training examples, N targets, P rows of the files, one row for each model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BitOrder(StrEnum):
-    """Which bit of a byte comes first: the highest, as ``numpy.packbits`` has it by default, or the lowest."""
+    """The first bit of a byte: the highest (``big``, the default of ``numpy.packbits``) or the lowest (``little``)."""
 
     BIG = "big"
     LITTLE = "little"
@@ -33,28 +33,28 @@ class BitOrder(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """The files, and how they are to be read.
+    """The files of existing ground truth, and how to read them.
 
     Attributes
     ----------
     masks
-        The subsets: 0/1 (P, n), index lists, or packed bits; `ldsboard.tables` says in which kinds of files.
+        File of the subsets: 0/1 (P, n), index lists, or packed bits, in a format of `ldsboard.tables.read_table`.
     margins
-        What the models gave: (P, N), or (M, R, N).
+        File of the model outputs: (P, N), or (M, R, N).
     n_train
-        Number of training examples, where `masks` does not tell: for index lists and packed bits.
+        Number of training examples n; required for index lists and packed bits unless there are training labels.
     packed
-        The order of bits, where `masks` are packed ones.
+        Bit order, if `masks` holds packed bits.
     removed
-        Whether `masks` name the examples that a model was *not* trained on.
+        Whether `masks` marks the examples that a model was *not* trained on.
     losses
-        Whether `margins` are losses, to be negated.
+        Whether `margins` holds losses, which are negated.
     runs
-        How many models share each subset, as rows of their own.
+        Number of rows of each subset, if every row is one run.
     completed
-        bool or 0/1 (P,): which rows were written, in a store of the datamodels project.
+        File of a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project: rows with 0 are left out.
     train_labels, target_labels
-        Integers (n,) and (N,).
+        Files of integers (n,) and (N,).
     """
 
     masks: Path
@@ -70,23 +70,23 @@ class Origin:
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that are given, by what they hold."""
+        """The given files, by the name of their attribute."""
         names = ("masks", "margins", "completed", "train_labels", "target_labels")
         return {name: path for name in names if (path := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)
 class ImportedArrays:
-    """What the files hold.
+    """Ground truth read from the files of an `Origin`.
 
     Attributes
     ----------
     masks_Mn, margins_MRN
-        bool (M, n), True where the example was trained on; float32 (M, R, N), high where the model does well.
+        bool (M, n), True where the example is in the training subset; float32 (M, R, N), higher for better models.
     labels
-        Integers (n,) and (N,), called ``train`` and ``target``, where there are any.
+        Integers (n,) and (N,) under the keys ``train`` and ``target``; either key may be absent.
     rounded
-        Whether a margin was rounded to float32.
+        Whether any margin changed when it was rounded to float32.
     """
 
     masks_Mn: NDArray[np.bool_]
@@ -96,12 +96,12 @@ class ImportedArrays:
 
 
 def read_origin(origin: Origin) -> ImportedArrays:
-    """Read the files and check that they fit each other.
+    """Read the files, and check that they fit together.
 
     Raises
     ------
     TableError
-        A ValueError: they do not, or one cannot be read; the message names the files.
+        A ValueError: a file cannot be read, or the files do not fit together; the message names them.
     OSError
         A file cannot be opened.
     """
@@ -112,7 +112,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
         done_P = _read_completed(origin, masks_Pn, values)
         masks_Pn, values = masks_Pn[done_P], values[done_P]
     if origin.runs > 1 and values.ndim == 2 and len(values) == origin.runs * len(masks_Pn):  # noqa: PLR2004
-        masks_Pn = np.repeat(masks_Pn, origin.runs, axis=0)  # one mask for all runs in a row
+        masks_Pn = np.repeat(masks_Pn, origin.runs, axis=0)  # one mask for several consecutive runs
     with name_files_in_errors(origin.masks, origin.margins):
         margins_PRN = read_margins(values, *masks_Pn.shape)
     _check_trained(origin, masks_Pn)
@@ -120,10 +120,12 @@ def read_origin(origin: Origin) -> ImportedArrays:
     for part, count in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
         if part in labels and len(labels[part]) != count:
             path = origin.files[f"{part}_labels"]
-            raise TableError(f"expected a label for each of {count} {part} examples in {path}, got {len(labels[part])}")
+            raise TableError(
+                f"expected a label for each of {count} {part} examples in {path}, got {len(labels[part])}."
+            )
     if np.abs(margins_MRN).max() > np.finfo(np.float32).max:
         raise TableError(
-            f"expected margins that float32 holds in {origin.margins}. Scale them down: only order counts."
+            f"The margins in {origin.margins} exceed the range of float32. Scale them down: only their order counts."
         )
     exact_MRN = -margins_MRN if origin.losses else margins_MRN
     rounded_MRN = exact_MRN.astype(np.float32)
@@ -132,7 +134,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
 
 @contextmanager
 def name_files_in_errors(*paths: Path) -> Iterator[None]:
-    """Say of what is wrong with an array which files it came from."""
+    """Add the paths of the files to the message of a ProblemError in the block, and raise it as a TableError."""
     try:
         yield
     except ProblemError as error:
@@ -153,7 +155,7 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
 
 
 def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: int) -> NDArray[np.bool_]:
-    """Return the subsets as they are in the file, bool (P, n); `rows` is how many the margins have."""
+    """Read the subsets as they are in the file, bool (P, n); `rows` is the number of rows of the margins."""
     n = len(train_labels) if origin.n_train is None and train_labels is not None else origin.n_train
     table = read_table(origin.masks)
     if origin.packed is not None:
@@ -162,14 +164,14 @@ def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: 
     binary = stacked is not None and bool(((stacked == 0) | (stacked == 1)).all())
     if n is None and not binary:
         raise TableError(
-            f"expected one column of 0 or 1 for each training example in {origin.masks}, got other numbers. Index lists need "
-            "--n-train N, the number of training examples; packed bits need it too, and --packed big or --packed little."
+            f"{origin.masks} is not a 0/1 table with one column for each training example. For index lists, add --n-train N, the "
+            "number of training examples. For packed bits, add --n-train N and --packed big or --packed little."
         )
     bytes_wide = stacked is not None and stacked.dtype == np.uint8 and not binary
     if n is not None and stacked is not None and bytes_wide and stacked.shape[1] == -(-n // 8):
         raise TableError(
-            f"expected subsets of {n} training examples in {origin.masks}, got bytes that look like packed bits. "
-            "Give --packed big, which is the default of numpy.packbits, or --packed little."
+            f"{origin.masks} looks like packed bits of {n} training examples. "
+            "Add --packed big, the default of numpy.packbits, or --packed little."
         )
     with name_files_in_errors(origin.masks):
         return read_masks(table, n)
@@ -177,23 +179,22 @@ def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: 
 
 def _unpack(origin: Origin, order: BitOrder, bits: NDArray[Any], n: int | None, rows: int) -> NDArray[np.bool_]:
     if n is None:
-        raise TableError(
-            f"expected --n-train N, the number of training examples, with the packed bits in {origin.masks}"
-        )
+        raise TableError(f"The packed bits in {origin.masks} need --n-train N, the number of training examples.")
     width, whole = -(-n // 8), -(-rows * n // 8)
     flat = bits.shape == (whole,)  # numpy.packbits without an axis
     if bits.dtype != np.uint8 or not (flat or (bits.ndim == 2 and bits.shape[1] == width)):  # noqa: PLR2004
         raise TableError(
-            f"expected packed bits of {n} training examples in {origin.masks}, uint8 (M, {width}), or all {rows} subsets in one "
-            f"piece, ({whole},), got {bits.dtype} {bits.shape}. Is --n-train right? Masks that are not packed need no --packed."
+            f"expected packed bits of {n} training examples in {origin.masks}, uint8 (M, {width}), "
+            f"or ({whole},) for {rows} subsets packed without an axis; got {bits.dtype} {bits.shape}. Check --n-train; "
+            "omit --packed if the masks are not packed."
         )
     unpacked = np.unpackbits(bits, axis=-1, bitorder=order.value)
     used = rows * n if flat else n
     if unpacked[..., used:].any():
         other = BitOrder.LITTLE if order is BitOrder.BIG else BitOrder.BIG
         raise TableError(
-            f"expected zeros behind the last training example in {origin.masks}, got ones: the bits are in another order, or "
-            f"--n-train is not {n}. Give --packed {other}."
+            f"The padding bits in {origin.masks} are not zero: the bit order is wrong, or --n-train is not {n}. "
+            f"Give --packed {other}."
         )
     return unpacked[..., :used].reshape(-1, n).astype(np.bool_)
 
@@ -205,10 +206,10 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
     if len(set(rows)) != 1 or not ((done_P == 0) | (done_P == 1)).all():
         raise TableError(
             f"expected one 0 or 1 in {path} for each row of {origin.masks} and {origin.margins}, got {done_P.dtype} of shape "
-            f"{done_P.shape} for {len(masks_Pn)} and {len(values)} rows"
+            f"{done_P.shape} for {len(masks_Pn)} and {len(values)} rows."
         )
     if not done_P.any():
-        raise TableError(f"expected rows that were completed in {path}, got 0 of {len(done_P)}")
+        raise TableError(f"{path} marks none of its {len(done_P)} rows as completed.")
     return done_P.astype(np.bool_)
 
 
@@ -216,16 +217,15 @@ def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_]) -> None:
     empty = np.flatnonzero(~masks_Pn.any(axis=1))
     if empty.size:
         raise TableError(
-            f"expected training examples in every row of {origin.masks}, got none in {empty.size} of {len(masks_Pn)}, the first "
-            f"row {empty[0]}. If these models were not trained, leave out their rows; a store of the datamodels project says "
-            "which were: --completed _completed.npy"
+            f"{empty.size} of {len(masks_Pn)} rows in {origin.masks} hold no training example; the first is row {empty[0]}. "
+            "If these models were not trained, leave out their rows. For a datamodels store, add --completed _completed.npy."
         )
 
 
 def _gather_runs(
     origin: Origin, masks_Pn: NDArray[np.bool_], margins_PRN: NDArray[np.floating]
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
-    """Bring rows of one subset together as its runs: (M, n) and (M, R, N), in the order in which subsets come first."""
+    """Group the rows of each subset as its runs, (M, n) and (M, R, N); subsets are in the order of their first rows."""
     rows_of: dict[bytes, list[int]] = {}
     for row, bits in enumerate(pack_masks(masks_Pn)):
         rows_of.setdefault(bits.tobytes(), []).append(row)
@@ -234,17 +234,21 @@ def _gather_runs(
         if counts == [1]:
             return masks_Pn, margins_PRN
         first, second = next(rows for rows in rows_of.values() if len(rows) > 1)[:2]
-        do = f"If these are runs, give --runs {counts[-1]}." if len(counts) == 1 else "Leave them out of both files."
-        raise TableError(
-            f"expected different subsets in {origin.masks}, got {len(masks_Pn) - len(rows_of)} that repeat another, such as rows "
-            f"{first} and {second}. {do}"
+        advice = (
+            f"If the rows of a subset are its runs, give --runs {counts[-1]}."
+            if len(counts) == 1
+            else "Leave out the repeated rows in both files."
         )
-    # As in TRAK's own evaluation, a subset whose models were not all completed is left out.
-    whole = [rows for rows in rows_of.values() if len(rows) == origin.runs]
-    tolerable = counts[-1] == origin.runs and (len(counts) == 1 or origin.completed is not None)
-    if margins_PRN.shape[1] > 1 or not tolerable:
         raise TableError(
-            f"expected {origin.runs} rows of {origin.margins} for every subset of {origin.masks}, got from {counts[0]} to "
-            f"{counts[-1]}, of {margins_PRN.shape[1]} run(s) each. Is --runs right?"
+            f"{len(masks_Pn) - len(rows_of)} rows in {origin.masks} repeat an earlier row, such as rows {first} and {second}. "
+            f"{advice}"
         )
-    return masks_Pn[[rows[0] for rows in whole]], margins_PRN[np.array(whole), 0]
+    # As in TRAK's own evaluation, a subset is left out unless all of its models were completed.
+    complete = [rows for rows in rows_of.values() if len(rows) == origin.runs]
+    acceptable = counts[-1] == origin.runs and (len(counts) == 1 or origin.completed is not None)
+    if margins_PRN.shape[1] > 1 or not acceptable:
+        raise TableError(
+            f"expected {origin.runs} rows in {origin.margins} for every subset in {origin.masks}, "
+            f"got {counts[0]} to {counts[-1]} rows of {margins_PRN.shape[1]} run(s) each. Check --runs."
+        )
+    return masks_Pn[[rows[0] for rows in complete]], margins_PRN[np.array(complete), 0]

@@ -1,4 +1,4 @@
-"""Work on blocks in several threads, with results in order and memory in bounds."""
+"""Process blocks in several threads, with results in order and bounded memory."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 MAX_THREADS = 8
-"""More would wait for memory rather than for processors."""
+"""Further threads would wait for memory bandwidth, not for processors."""
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use, at most `MAX_THREADS`."""
+    """Return the number of processors that this process may use, at most `MAX_THREADS`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, MAX_THREADS)
 
 
 def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
-    """Yield ``work(item)`` for each item, in their order, from that many threads that stay at most one item ahead.
+    """Yield ``work(item)`` for each item, in the order of the items, computed by several threads.
 
-    numpy's matrix products use one thread each meanwhile: two kinds of threads on the same processors cost a third of the speed.
+    At most ``threads + 1`` items are in progress or wait to be yielded. Meanwhile the BLAS is limited to one thread: BLAS threads
+    and these threads together on the same processors cost a third of the speed.
     """
     with _one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Done]] = deque()
@@ -46,7 +47,7 @@ def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: i
 
 @contextmanager
 def _one_thread_per_product() -> Iterator[None]:
-    """Hold the BLAS to one thread. The setting belongs to the process: who comes while another call holds it leaves it alone."""
+    """Limit the BLAS to one thread. The limit is per process: while another call holds it, this one leaves it unchanged."""
     if not _blas_lock.acquire(blocking=False):
         yield
         return
@@ -62,7 +63,7 @@ _blas_lock = threading.Lock()
 
 @cache
 def _blas_controller() -> ThreadpoolController:
-    # Looking for the libraries takes milliseconds, so it is done once, and not on import.
-    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 -- a tenth of the import of the library
+    # Finding the loaded libraries takes milliseconds: done once, and not on import.
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 -- a tenth of the import time of ldsboard
 
     return ThreadpoolController()

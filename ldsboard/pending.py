@@ -1,4 +1,4 @@
-"""Uploads that were begun: what is needed to go on with each, kept in the cache until the server has the file."""
+"""Records of unfinished uploads, in the cache, with which ``ldsboard submit --resume`` continues them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PendingUpload:
-    """An upload on its way: where to, by which capability, and of which file."""
+    """The record of an unfinished multipart upload.
+
+    Attributes
+    ----------
+    server
+        Address of the server.
+    id
+        Id of the submission.
+    capability
+        The upload token.
+    path, size, sha256
+        Absolute path, bytes and hash of the score file when the upload began.
+    expires_at
+        Time at which the upload and its token expire, ISO 8601.
+    """
 
     server: str
     id: str
@@ -27,8 +41,8 @@ class PendingUpload:
     sha256: str
     expires_at: str
 
-    def keep(self) -> None:
-        """Write it down, for this user alone."""
+    def save(self) -> None:
+        """Write the record to the cache, readable by the current user only."""
         file = self._file
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = file.with_suffix(".partial")
@@ -39,27 +53,35 @@ class PendingUpload:
             os.fsync(out.fileno())
         partial.replace(file)
 
-    def forget(self) -> None:
-        """Strike it: nothing is left to go on with."""
+    def delete(self) -> None:
+        """Delete the record from the cache, if it exists."""
         with suppress(FileNotFoundError, NotADirectoryError):
             self._file.unlink()
 
     @property
     def _file(self) -> Path:
-        if not self.id.isalnum():  # it is a server's word, and becomes a path
-            raise ValueError(f"expected letters and digits as the id of an upload, got {self.id[:80]!r}")
+        if not self.id.isalnum():  # the id comes from a server and becomes part of a path
+            raise ValueError(f"Invalid upload id {self.id[:80]!r}: expected letters and digits.")
         return _folder() / f"{self.id}.json"
 
 
 def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload]:
-    """Return the uploads to a server that can be gone on with, of one file if it is named; forget those whose time is over."""
+    """Return the uploads to a server that can be resumed, and delete the records of expired ones.
+
+    Parameters
+    ----------
+    server
+        Address of the server.
+    path
+        Absolute path of a score file; by default uploads of all files are returned.
+    """
     found = []
     for file in sorted(_folder().glob("*.json")):
-        kept = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
-        if datetime.fromisoformat(kept.expires_at) <= datetime.now(UTC):
-            kept.forget()
-        elif kept.server == server and (path is None or str(path) == kept.path):
-            found.append(kept)
+        upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
+        if datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC):
+            upload.delete()
+        elif upload.server == server and (path is None or str(path) == upload.path):
+            found.append(upload)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What commands print: tables, numbers and warnings for people, JSON for programs."""
+"""Output of the commands: text on standard output, warnings and errors on standard error, or JSON."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatt
 
 
 def show(submission: dict[str, Any], *, as_json: bool) -> None:
-    """Print a submission as the server has it."""
+    """Print the state and result of a submission, as text or as the JSON that the server sent."""
     if as_json:
         print_json(submission)
         return
     output.print(f"{submission['id']}  {submission['method']}  {submission['kind']}  {submission['state']}")
     if submission["hidden"]:
         rank = submission["hidden"]["rank"]
-        place = f", rank {rank[0]}-{rank[1]}" if rank else ""
-        of_ceiling = f", {format_share(submission['hidden'])} of the ceiling" if format_share(submission["hidden"]) else ""
-        output.print(f"LDS {format_interval(submission['hidden'])}{of_ceiling}{place}")
+        shown_rank = f", rank {rank[0]}-{rank[1]}" if rank else ""
+        of_ceiling = (
+            f", {format_share(submission['hidden'])} of the ceiling" if format_share(submission["hidden"]) else ""
+        )
+        output.print(f"LDS {format_interval(submission['hidden'])}{of_ceiling}{shown_rank}")
     if submission["public"]:
         output.print(f"Public LDS {format_interval(submission['public'])}")
     print_warnings(submission["warnings"])
@@ -33,22 +35,22 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
 
 
 def format_interval(numbers: dict[str, Any]) -> str:
-    """Write an LDS with its interval."""
+    """Format an LDS with its 95 % interval."""
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def format_share(numbers: dict[str, Any]) -> str:
-    """Write the share of the noise ceiling; nothing where that is unknown."""
+    """Format the LDS as a share of the noise ceiling; an empty string if the ceiling is unknown."""
     return "" if numbers["of_ceiling"] is None else f"{numbers['of_ceiling']:.1%}"
 
 
 def print_warnings(codes: list[str]) -> None:
-    """Print warnings on standard error, by their codes."""
+    """Print the texts of warning codes on standard error."""
     for code in codes:
         errors.print(f"Warning: {WARNINGS.get(code, code)} [{code}]", markup=False)
 
 
 def print_json(value: object) -> None:
-    """Print a value for programs."""
-    print(json.dumps(value, indent=2))  # noqa: T201 -- plain text for other programs
+    """Print a value as JSON on standard output."""
+    print(json.dumps(value, indent=2))  # noqa: T201 -- plain text, without rich markup

@@ -1,4 +1,4 @@
-"""How far a file has been sent, shown where somebody looks."""
+"""The progress bar of an upload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def upload_bar(console: Console, name: str, size: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while a file of so many bytes is sent, on a terminal only; yield what tells it of more bytes."""
+    """Show a progress bar for an upload of `size` bytes, on a terminal only.
+
+    Yields
+    ------
+    callable
+        Call it with the number of bytes sent since its last call.
+    """
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

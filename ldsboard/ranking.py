@@ -1,9 +1,9 @@
-"""Average ranks as integers, and the Spearman influence function in their terms.
+"""Exact average ranks as integers, Spearman's correlation, and its influence function.
 
-A rank here is centred and doubled: ``2 * rank - (M + 1)``, an integer between -(M - 1) and M - 1 whose sum is 0, so that every
-sum and product below is an integer that both int64 and float64 hold exactly (up to M = 50,000).
+Ranks are centred and doubled: ``2 * rank - (M + 1)``, integers between -(M - 1) and M - 1 that sum to 0 over a list. Every sum
+and product below is therefore an integer that int64 and float64 both represent exactly (up to M = 50,000).
 
-Legend: M subsets, b targets of one block, t those of them that have ties, f and g centred ranks of two lists.
+Legend: M subsets, b targets of one block, t targets with ties among them, f and g centred ranks of two lists.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SUBSETS = 50_000
-"""The largest M whose sums, at a scale of 4 M**3, stay below 2**53."""
+"""The largest M for which all sums, of the order of 4 M**3, are below 2**53."""
 
 KEY_BITS = 63
-"""Room of a key in which a value and its position are sorted together."""
+"""Bits of a sorting key, which holds a value and its position."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The ranks of several lists, one a row, with what their influence function needs.
+    """The ranks of b lists of M elements, one list per row, with the quantities that the influence function needs.
 
     Attributes
     ----------
     ranks_bM
         Centred ranks, int64 (b, M).
     order_bM
-        Positions in increasing order, intp (b, M); arbitrary within ties.
+        Positions of the elements in increasing order of value, intp (b, M); the order within ties is arbitrary.
     tied_t
-        The t rows that have ties, in increasing order.
+        Indices of the t rows with ties, increasing.
     first_tM, last_tM
-        For those rows, in sorted order, where each element's group of equals begins and ends.
+        For rows with ties, in sorted order: first and last position of the group of equal values of each element, intp (t, M).
     squares_b
-        Sum of squared ranks, integers as float64 (b,); 0 for a constant list.
+        Sums of the squared ranks, integers as float64 (b,); 0 for a constant list.
     """
 
     ranks_bM: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Ranking:
     squares_b: NDArray[np.float64]
 
     def rows(self, start: int, stop: int) -> Ranking:
-        """Return the ranking of a contiguous part of the lists, without copying."""
+        """Return the ranking of the lists from `start` up to but not including `stop`, without copying."""
         low, high = np.searchsorted(self.tied_t, (start, stop))
         return Ranking(
             self.ranks_bM[start:stop],
@@ -61,10 +61,10 @@ class Ranking:
         )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return, for every element, twice the sum of `values_bM` over strictly higher ranks plus that over equal ones.
+        """Return for every element twice the sum of `values_bM` over strictly higher ranks, plus its sum over equal ranks.
 
-        The rows of `values_bM` must each sum to 0. With prefix sums P in sorted order and a group of equals from i to k,
-        the result is ``-(P[i] + P[k + 1])``; without ties i = k.
+        Each row of `values_bM`, int64 (b, M), must sum to 0. With exclusive prefix sums P in sorted order and a group of equal
+        ranks from position i to k, the result is ``-(P[i] + P[k + 1])``; without ties i = k.
         """
         positions_bM = _positions(self.order_bM)
         sorted_bM = values_bM.ravel().take(positions_bM)
@@ -83,9 +83,13 @@ class Ranking:
         return sorted_bM
 
     def variance_influence(self) -> NDArray[np.float64]:
-        """Return each element's influence on the variance of the ranks, over that variance, (t, M): rows with ties only.
+        """Return the influence of each element on the variance of the ranks, relative to that variance.
 
-        Without ties the variance is a constant, and has no influence. Rows of equal values are 0.
+        Returns
+        -------
+        numpy.ndarray
+            float64 (t, M), for rows with ties only: without ties the variance is constant, so that its influence is 0. Rows of
+            equal values are 0.
         """
         M = self.ranks_bM.shape[1]
         rows = self.tied_t
@@ -96,17 +100,17 @@ class Ranking:
 
 
 def rank_rows(values_bM: NDArray[np.float64]) -> Ranking:
-    """Rank every row of `values_bM`, (b, M), equal values sharing their average rank as in ``scipy.stats.rankdata``."""
+    """Rank every row of `values_bM`, float64 (b, M); ties share their average rank, as in `scipy.stats.rankdata`."""
     order_bM = np.argsort(values_bM, axis=1)
     sorted_bM = np.take_along_axis(values_bM, order_bM, axis=1)
     return _ranking(order_bM, sorted_bM[:, 1:] == sorted_bM[:, :-1])
 
 
 def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
-    """Do the same as `rank_rows` for integers of magnitude below 2**53, in less time.
+    """Rank every row of `values_bM` as `rank_rows` does, but faster, for integers of magnitude below 2**53.
 
-    Value and position are packed into one integer, which sorts several times faster than positions by value. Where the values
-    of a row spread too far for that, all rows go the general way.
+    Sorting integers that hold both value and position is several times faster than an argsort. If the values of any row spread
+    too far to fit into such keys, `rank_rows` ranks all rows.
     """
     M = values_bM.shape[1]
     bits = (M - 1).bit_length()
@@ -123,7 +127,7 @@ def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
 
 
 def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
-    """Build a ranking from the sorted order, and from which neighbours in it are equal, (b, M - 1)."""
+    """Build a ranking from the sorted order, (b, M), and the equality of neighbours in this order, bool (b, M - 1)."""
     b, M = order_bM.shape
     tied_t = np.flatnonzero(equal.any(axis=1))
     places = np.arange(M)
@@ -144,17 +148,12 @@ def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
 
 
 def spearman(f: Ranking, g: Ranking) -> NDArray[np.float64]:
-    """Return Spearman's rho of each pair of rows, float64 (b,): the Pearson correlation of ranks; 0 where one is constant."""
+    """Return Spearman's rho of each pair of rows, float64 (b,); 0 if one row is constant."""
     return _ratio(np.einsum("bM,bM->b", f.ranks_bM, g.ranks_bM), np.sqrt(f.squares_b * g.squares_b))
 
 
 def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
-    """Return the influence function of Spearman's rho, corrected for ties.
-
-    After Croux and Dehon (2010), "Influence functions of the Spearman and Kendall correlation measures", with mid-ranks F and
-    G and the variances of both as further functionals. In centred ranks, with W the upper sums,
-    ``IF_i = c_i / d - (rho / 2) * (vf_i / S_ff + vg_i / S_gg)``, where ``d = sqrt(S_ff * S_gg)`` and
-    ``c_i = M * (f_i * g_i + W_fg_i + W_gf_i) - 3 * S_fg``.
+    """Return the influence function of Spearman's rho, extended to ties, at each element of each pair of rows.
 
     Parameters
     ----------
@@ -165,6 +164,18 @@ def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
     -------
     numpy.ndarray
         float64 (b, M); rows of 0 where one of the lists is constant.
+
+    Notes
+    -----
+    The formula is that of Croux and Dehon [1]_ with mid-ranks; the variances of the ranks, which vary with ties, are further
+    functionals. In centred ranks, with W the upper sums and S the sums of products,
+    ``IF_i = c_i / d - (rho / 2) * (vf_i / S_ff + vg_i / S_gg)``, where ``d = sqrt(S_ff * S_gg)`` and
+    ``c_i = M * (f_i * g_i + W_fg_i + W_gf_i) - 3 * S_fg``; ``vf / S_ff`` is `Ranking.variance_influence`.
+
+    References
+    ----------
+    .. [1] C. Croux and C. Dehon, "Influence functions of the Spearman and Kendall correlation measures", Statistical Methods &
+           Applications 19 (2010), 497-515.
     """
     products_b = np.einsum("bM,bM->b", f.ranks_bM, g.ranks_bM)
     scale_b = np.sqrt(f.squares_b * g.squares_b)
@@ -185,14 +196,14 @@ def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
 
 
 def _positions(order_bM: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the order of every row as positions in the flattened array."""
+    """Return the order of every row as positions in the flattened array, (b, M)."""
     b, M = order_bM.shape
     positions_bM: NDArray[np.intp] = order_bM + (np.arange(b) * M)[:, None]
     return positions_bM
 
 
 def _ratio(numerator: NDArray[np.int64] | NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide, with 0 where the denominator is 0."""
+    """Divide; the result is 0 where the denominator is 0."""
     ratio = numerator / np.where(denominator == 0, 1.0, denominator)
     ratio *= denominator != 0
     return ratio

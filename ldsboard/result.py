@@ -1,4 +1,7 @@
-"""The outcome of scoring one array of scores against one set of subsets."""
+"""The result of evaluating one array of scores on one set of subsets.
+
+Legend: M subsets, N targets, b targets of one block, t targets of one tile of a block.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ if TYPE_CHECKING:
     from ldsboard.ranking import Ranking
 
 SCORER_VERSION = 1
-"""Raised by hand whenever the bits of an LDS, a rho or a psi change for any input."""
+"""Increase it by hand whenever the bits of an LDS, a rho or a psi change for any input."""
 
 WARNINGS = {
-    "scores.dynamic_range": "The scores of a target span so many orders of magnitude that small ones were rounded.",
-    "scores.constant_predictions": "Some targets have equal predictions for every subset; they count as 0.",
-    "scores.random": "Not distinguishable from random scores.",
-    "scores.sign_flipped": "Significantly negative. Is the sign flipped? A high score should say: the example raises the margin.",
+    "scores.dynamic_range": "The scores of a target span so many orders of magnitude that small scores were rounded.",
+    "scores.constant_predictions": "Some targets have equal predictions for all subsets; their correlation counts as 0.",
+    "scores.random": "The scores are not distinguishable from random scores.",
+    "scores.sign_flipped": "Significantly negative. Is the sign flipped? A high score means that the example raises the margin.",
 }
-"""What a reader of a result should know, by code and in words."""
+"""Text of each warning code."""
 
 CHANCE = 3.0
-"""Distance from chance, in standard deviations, below which a score is not distinguishable from random."""
+"""Absolute value of `Result.z_random` below which scores are not distinguishable from random scores."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,28 +44,31 @@ class Result:
     std_error : float
         Standard error over subsets; nan for fewer than 4 subsets.
     confidence_interval : tuple of float
-        95 % interval (low, high), for these targets and this recipe; it allows for the bias at few subsets.
+        95 % interval (low, high) for these targets and this recipe; it includes the bias of the LDS at few subsets.
     per_target : numpy.ndarray
-        rho of each target, float64 (N,); 0 where the predictions are constant.
+        Spearman's rho of each target, float64 (N,); 0 where the predictions are constant.
     p_values : numpy.ndarray
-        Two-sided p-value of each target, float64 (N,).
+        Two-sided p-value of each rho, float64 (N,); 1 where the predictions are constant.
     influence : numpy.ndarray
-        psi, each subset's influence on the LDS, float64 (M,); sums to 0. All that a paired comparison needs.
+        psi, the influence of each subset on the LDS, float64 (M,); sums to 0. `compare` needs nothing else of a result.
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
-        Largest over targets of the worst rounding of a sum to its fixed-point grid, in standard deviations of the predictions;
-        or, where most scores of a target were coarsely rounded, of what sums of typical ones spread.
+        Largest possible rounding error of a prediction, in standard deviations of the predictions of its target; the largest
+        value over targets. For a target most of whose scores were coarsely rounded, at least this error in expected standard
+        deviations of sums of scores of the median magnitude.
     grid_loss_target : int
-        The target of that; -1 where nothing was rounded.
+        The target with that error; -1 if nothing was rounded.
     z_random : float
-        LDS in standard deviations of what chance gives; within 3 of 0 it is not distinguishable from random scores.
+        LDS divided by its standard deviation under a random matching of subsets to margins. Between -3 and 3, the scores are not
+        distinguishable from random scores.
     std_error_new_targets : float
-        Standard error for a fresh draw of targets too; nan for one target. Below 20 targets use it with t of N - 1 degrees.
+        Standard error for a fresh draw of targets as well as of subsets; nan for one target, or for fewer than 4 subsets. Below
+        20 targets, use it with Student's t with N - 1 degrees of freedom.
     duplicate_subsets : int
         Number of subsets that repeat an earlier one.
     fingerprint : str
-        Identifies the subsets and margins scored against; results can only be compared where it is the same.
+        sha256 of the subsets and margins; only results with equal fingerprints can be compared.
     """
 
     lds: float
@@ -81,12 +87,12 @@ class Result:
 
     @property
     def mean_p(self) -> float:
-        """Mean of the p-values over targets."""
+        """Mean p-value over targets."""
         return float(self.p_values.mean())
 
     @property
     def warnings(self) -> list[str]:
-        """Codes of what a reader of this result should know."""
+        """Codes of the warnings that apply to this result; `WARNINGS` has their texts."""
         found = {
             "scores.dynamic_range": self.grid_loss > 1e-3,  # noqa: PLR2004
             "scores.constant_predictions": self.constant_predictions > 0,
@@ -103,22 +109,22 @@ class Result:
 
 @dataclass(frozen=True)
 class TargetBlock:
-    """What scoring finds for a block of b neighbouring targets.
+    """Intermediate results for a block of b neighbouring targets.
 
     Attributes
     ----------
     columns
         The targets of the block.
     rho_b, squared_influence_b
-        Correlation and sum of squared influences of each target.
+        Correlation, and sum over subsets of the squared influence, of each target, float64 (b,).
     constant_b
-        Whether all predictions of a target are equal.
+        Whether all predictions of a target are equal, bool (b,).
     grid_loss_b
-        Worst rounding of a sum, in standard deviations of the predictions.
+        See `Result.grid_loss`, float64 (b,).
     unit_bM
-        Ranks of the predictions as rows of unit length.
+        Ranks of the predictions as rows of unit length, float32 (b, M).
     influence_units_M
-        Sum over these targets of the influence on a grid of 2**-30, int64, so that it is exact in any order.
+        Sum of the influences over these targets, int64 (M,), in units of 2**-30: integer sums are exact in any order.
     """
 
     columns: slice
@@ -131,7 +137,7 @@ class TargetBlock:
 
     @classmethod
     def empty(cls, columns: slice, M: int) -> TargetBlock:
-        """Return a block before the first of its tiles."""
+        """Return a block without results."""
         b = columns.stop - columns.start
         return cls(
             columns,
@@ -144,7 +150,19 @@ class TargetBlock:
         )
 
     def add(self, tile: slice, ranking: Ranking, rho_t: NDArray[np.float64], influence_tM: NDArray[np.float64]) -> None:
-        """Take some rows of the block: ranks of the predictions, correlations, and influences, which are used up."""
+        """Store the results of one tile of t targets.
+
+        Parameters
+        ----------
+        tile
+            Rows of the block.
+        ranking
+            Ranks of the predictions.
+        rho_t
+            Correlations, float64 (t,).
+        influence_tM
+            Influences, float64 (t, M); overwritten.
+        """
         influence_tM *= INFLUENCE_UNITS
         np.rint(influence_tM, out=influence_tM)
         self.influence_units_M[:] += influence_tM.sum(axis=0).astype(np.int64)
@@ -156,7 +174,7 @@ class TargetBlock:
 
 @dataclass(frozen=True)
 class TargetSums:
-    """What scoring gathers per target and per subset, block by block, before it becomes a `Result`."""
+    """Results per target and per subset, collected from the blocks; see `TargetBlock` for the fields."""
 
     rho_N: NDArray[np.float64]
     squared_influence_N: NDArray[np.float64]
@@ -166,11 +184,11 @@ class TargetSums:
 
     @classmethod
     def empty(cls, M: int, N: int) -> TargetSums:
-        """Return the state before the first block."""
+        """Return sums over no blocks."""
         return cls(np.zeros(N), np.zeros(N), np.zeros(N, dtype=np.bool_), np.zeros(N), np.zeros(M, dtype=np.int64))
 
     def add(self, block: TargetBlock) -> None:
-        """Take the next block."""
+        """Add the results of a block."""
         self.rho_N[block.columns] = block.rho_b
         self.squared_influence_N[block.columns] = block.squared_influence_b
         self.constant_N[block.columns] = block.constant_b
@@ -178,7 +196,15 @@ class TargetSums:
         self.influence_units_M[:] += block.influence_units_M
 
     def result(self, chance: float, duplicate_subsets: int, fingerprint: str) -> Result:
-        """Return the result of all blocks; `chance` is the standard deviation of the LDS by chance."""
+        """Compute the `Result` after the last block.
+
+        Parameters
+        ----------
+        chance
+            Standard deviation of the LDS under a random matching of subsets to margins.
+        duplicate_subsets, fingerprint
+            Attributes of the result.
+        """
         M, N = self.influence_units_M.size, self.rho_N.size
         lds = math.fsum(self.rho_N) / N
         influence_M = self.influence_units_M / INFLUENCE_UNITS / N

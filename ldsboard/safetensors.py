@@ -1,6 +1,6 @@
-"""Safetensors files: eight bytes that say how long the header is, the header as JSON, and the bytes of the tensors.
+"""Parse the header of safetensors files: eight bytes with its length, then JSON; the bytes of the tensors follow.
 
-The header is parsed here in a few lines, since the library of that name maps whole files and builds an object for every tensor.
+The safetensors library is not used, because it maps whole files and builds an object for every tensor.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ ONE_HINT = "Save one tensor: safetensors.numpy.save_file({'scores': scores}, 'sc
 
 
 def begins(start: bytes) -> bool:
-    """Tell whether a file begins as one of this format."""
+    """Return whether the first bytes of a file are those of a safetensors file."""
     return start[PRELUDE : PRELUDE + 1] == b"{"
 
 
 def parse(start: bytes) -> Header:
-    """Parse the header of a file that `begins` as one of this format, and check that it describes one tensor and no other byte.
+    """Parse the header of a file for which `begins` is True, and check that one tensor fills the rest of the file.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def parse(start: bytes) -> Header:
     try:
         fields = json.loads(start[PRELUDE:offset].decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        raise unreadable("a header that is not JSON, or names something twice", ONE_HINT) from None
+        raise unreadable("a header that is not JSON, or has a repeated name", ONE_HINT) from None
     names = [name for name in fields if name != METADATA]
     if len(names) != 1:
         raise several(names, ONE_HINT)
@@ -54,7 +54,7 @@ def parse(start: bytes) -> Header:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a name that comes twice")
+        raise ValueError("repeated name")
     return fields
 
 

@@ -1,4 +1,4 @@
-"""Attribution scores as they arrive from a caller: any array, tensor or file, checked once.
+"""Convert and check the attribution scores that a caller passes: an array, a tensor or a file.
 
 Legend: n training examples, N targets.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_scores(scores: Any) -> ScoreArray:
-    """Return scores as ``scores_nN``, a real floating-point array (n, N), memory-mapped where it is a file.
+    """Convert scores to ``scores_nN``, a real floating-point array (n, N); a file is memory-mapped unless it is compressed.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def read_scores(scores: Any) -> ScoreArray:
     Raises
     ------
     ProblemError
-        A ValueError: not a two-dimensional real array.
+        A ValueError: the scores are not a two-dimensional array of real numbers.
     """
     if isinstance(scores, str | PathLike):
         return open_scores(scores)
@@ -56,7 +56,7 @@ def read_scores(scores: Any) -> ScoreArray:
 
 
 def beyond_float64(whole: NDArray[Any]) -> bool:
-    """Tell whether any of these integers is too large for float64 to tell it from its neighbours."""
+    """Return whether any integer is beyond +-2**53, where float64 cannot represent every integer."""
     return whole.dtype.itemsize == 8 and bool(((whole > 2**53) | (whole < -(2**53))).any())  # noqa: PLR2004
 
 
@@ -81,7 +81,7 @@ def _as_array(scores: Any) -> NDArray[Any]:
 
 
 def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
-    """Raise the error for scores that do not have the shape (n, N), saying so where they are transposed."""
+    """Raise ``scores.transposed`` for scores of shape (N, n), and ``scores.shape`` for any other shape than (n, N)."""
     if shape == (n, N):
         return
     transposed = shape == (N, n)
@@ -96,16 +96,16 @@ def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
 
 
 def check_finite(scores_nN: ScoreArray) -> None:
-    """Raise the error for scores of which any is NaN or infinite, with their number and the first position."""
+    """Raise ``scores.nonfinite`` if any score is NaN or infinite, with the number of such scores and the first position."""
     count, first = 0, None
-    for i, row in enumerate(scores_nN):  # row by row, so that a mapped file is not copied
+    for i, row in enumerate(scores_nN):  # row by row, so that a memory-mapped file is not copied
         bad = np.flatnonzero(~np.isfinite(row))
         if bad.size and first is None:
             first = (i, int(bad[0]))
         count += bad.size
     if first is not None:
         raise ProblemError.mismatch(
-        "scores.nonfinite",
+            "scores.nonfinite",
             expected="finite scores",
             got=f"{count} NaN or infinite, the first at (row, column) {first}",
             hint="Find the cause; replace such scores by 0 only if a score of 0 is intended.",

@@ -1,4 +1,4 @@
-"""Score files on their way to a server: in parts, several at once, each retried alone, and gone on with after an interruption."""
+"""Multipart upload of score files: parts are sent in parallel and retried separately; interrupted uploads can be resumed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     Advance = Callable[[int], None]
 
 PARALLEL_PARTS = 4
-"""Parts that are sent at the same time."""
+"""Upload parts that are sent in parallel."""
 
 READ_BYTES = 1 << 20
+"""Bytes read from the file, hashed and sent at a time."""
 
 
 @dataclass(frozen=True)
 class ReportedCost:
-    """What a submitter says a method cost: seconds of computing, the device, and how many models were trained."""
+    """The cost of a method as its submitter reports it: seconds of computing, device, and number of models trained."""
 
     seconds: float | None = None
     device: str | None = None
@@ -38,7 +39,7 @@ class ReportedCost:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a submitter says that a file comes from."""
+    """The provenance of a score file as its submitter states it: repository, commit and URL."""
 
     repository: str | None = None
     commit: str | None = None
@@ -55,81 +56,112 @@ def submit(
     visibility: str = "public",
     title: str = "",
     cost: ReportedCost | None = None,
-    origin: Provenance | None = None,
+    provenance: Provenance | None = None,
     advance: Advance = lambda _: None,
 ) -> dict[str, Any]:
-    """Send a score file and return the submission.
-
-    Parameters
-    ----------
-    visibility
-        Who sees the submission, from the first moment on: ``public``, ``anonymous`` or ``private``.
-    advance
-        Called with the number of bytes sent since the last call; negative where a part is sent again. From several threads.
-
-    Raises
-    ------
-    ProblemError
-        The file is not a score file, or holds values that are not finite; nothing was sent. ``upload.changed``.
-    ClientError
-        The server refused it or could not be reached. If it can be gone on with, `resume` does.
-    """
-    check_finite(open_scores(path))
-    size, sha256 = path.stat().st_size, _sha256(path)
-    announced = {"benchmark": benchmark, "method": method, "kind": kind, "title": title, "size": size, "sha256": sha256}
-    announced |= {"visibility": visibility, "cost": _stated_fields(cost), "provenance": _stated_fields(origin)}
-    upload = client.start_upload(announced, str(uuid.uuid4()))
-    kept = PendingUpload(
-        client.server, upload["id"], upload["capability"], str(path.absolute()), size, sha256, upload["expires_at"]
-    )
-    with suppress(OSError):  # then it cannot be gone on with, which is no reason not to send it
-        kept.keep()
-    return _send_and_clean_up(client, kept, lambda sender: _send(sender, kept, upload, advance))
-
-
-def resume(client: Client, kept: PendingUpload, advance: Advance = lambda _: None) -> dict[str, Any]:
-    """Go on with an upload that was interrupted, and return the submission; what has arrived is not sent again.
+    """Check and upload a score file, and return the submission.
 
     Parameters
     ----------
     client
-        Only asked, with its token, for a private submission whose file has arrived whole: it opens to its owner alone.
+        Client with the submitter's token.
+    benchmark
+        Name of the benchmark.
+    path
+        The score file.
+    method
+        Name of the method: lower-case letters, digits, ``.``, ``_`` and ``-``.
+    kind
+        ``ranked`` or ``practice``.
+    visibility
+        ``public``, ``anonymous`` or ``private``, from the start of the upload.
+    title
+        Free text; by default the method.
+    cost, provenance
+        Statements of the submitter.
+    advance
+        Called from several threads with the number of bytes sent since the last call; negative before a part is sent again.
+
+    Returns
+    -------
+    dict
+        The submission as the server describes it.
 
     Raises
     ------
     ProblemError
-        ``upload.changed``: the file is another one than when the upload began.
+        A ValueError: the file is not a score file or holds values that are not finite, and nothing was sent; or, with code
+        ``upload.changed``, the file changed during the upload.
     ClientError
-        As of `submit`.
+        The server refused the upload or could not be reached. `resume` continues an upload whose record is still in
+        `ldsboard.pending.pending_uploads`.
     OSError
-        The file is gone.
+        The file cannot be read.
     """
-    path = Path(kept.path)
-    if path.stat().st_size != kept.size or _sha256(path) != kept.sha256:
-        raise _file_changed(kept)
-    return _send_and_clean_up(client, kept, lambda sender: _send(sender, kept, sender.upload(kept.id), advance))
+    check_finite(open_scores(path))
+    size, sha256 = path.stat().st_size, _sha256(path)
+    announced = {"benchmark": benchmark, "method": method, "kind": kind, "title": title, "size": size, "sha256": sha256}
+    announced |= {"visibility": visibility, "cost": _stated_fields(cost), "provenance": _stated_fields(provenance)}
+    upload = client.start_upload(announced, str(uuid.uuid4()))
+    pending = PendingUpload(
+        client.server, upload["id"], upload["capability"], str(path.absolute()), size, sha256, upload["expires_at"]
+    )
+    with suppress(OSError):  # without the record the upload can be sent, but not resumed
+        pending.save()
+    return _send_and_clean_up(client, pending, lambda sender: _send(sender, pending, upload, advance))
 
 
-def _send_and_clean_up(client: Client, kept: PendingUpload, send: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
-    """Send by the capability of an upload, and forget it when the server has the file, or refuses it for good."""
+def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: None) -> dict[str, Any]:
+    """Continue an interrupted upload, and return the submission; parts that have arrived intact are not sent again.
+
+    Parameters
+    ----------
+    client
+        Used only for a private submission whose file has arrived completely: it needs the owner's token.
+    pending
+        The record of the upload.
+    advance
+        As in `submit`.
+
+    Raises
+    ------
+    ProblemError
+        A ValueError, ``upload.changed``: the file has changed since the upload began.
+    ClientError
+        The server refused the upload or could not be reached.
+    OSError
+        The file cannot be read.
+    """
+    path = Path(pending.path)
+    if path.stat().st_size != pending.size or _sha256(path) != pending.sha256:
+        raise _file_changed(pending)
+    return _send_and_clean_up(
+        client, pending, lambda sender: _send(sender, pending, sender.upload(pending.id), advance)
+    )
+
+
+def _send_and_clean_up(
+    client: Client, pending: PendingUpload, send: Callable[[Client], dict[str, Any]]
+) -> dict[str, Any]:
+    """Send with the upload token, and delete the record once the server has the file or refuses it finally."""
     try:
-        with Client(kept.server, kept.capability) as sender:
+        with Client(pending.server, pending.capability) as sender:
             submission = send(sender)
     except RefusedError as error:
         if error.problem.code != "submission.unknown":
             if error.final:
-                kept.forget()
+                pending.delete()
             raise
-        # Private, and the server has it although its answer was lost: that takes the token of its owner. What is kept stays until
-        # then, for somebody who has yet to give it.
-        submission = client.complete(kept.id)
-    kept.forget()
+        # The server has the file of a private submission, but its response was lost. Only the owner's token opens the submission;
+        # without that token this call fails, and the record stays for another attempt.
+        submission = client.complete(pending.id)
+    pending.delete()
     return submission
 
 
-def _send(sender: Client, kept: PendingUpload, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
-    """Send the parts that are missing, and end the upload."""
-    path = Path(kept.path)
+def _send(sender: Client, pending: PendingUpload, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
+    """Send the missing parts, and complete the upload."""
+    path = Path(pending.path)
 
     def send(part: dict[str, Any]) -> None:
         sent = 0
@@ -143,34 +175,34 @@ def _send(sender: Client, kept: PendingUpload, upload: dict[str, Any], advance: 
                 sent += len(chunk)
                 advance(len(chunk))
             if sent != part["size"]:
-                raise _file_changed(kept)
+                raise _file_changed(pending)
 
         sender.send_part(part["url"], body, part["size"])
 
-    def there(part: dict[str, Any]) -> bool:
+    def has_arrived(part: dict[str, Any]) -> bool:
         return bool(part["received"]) and part["sha256"] == _sha256(path, part["offset"], part["size"])
 
     if upload["state"] == "uploading":
-        missing = [part for part in upload["parts"] if not there(part)]
-        advance(kept.size - sum(part["size"] for part in missing))
+        missing = [part for part in upload["parts"] if not has_arrived(part)]
+        advance(pending.size - sum(part["size"] for part in missing))
         _send_parts(sender, send, missing)
     try:
-        return sender.complete(kept.id)
+        return sender.complete(pending.id)
     except RefusedError as error:
         if error.problem.code == "upload.hash":
-            raise _file_changed(kept) from None
+            raise _file_changed(pending) from None
         raise
 
 
 def _send_parts(sender: Client, send: Callable[[dict[str, Any]], None], parts: list[dict[str, Any]]) -> None:
-    with ThreadPoolExecutor(PARALLEL_PARTS) as lanes:
+    with ThreadPoolExecutor(PARALLEL_PARTS) as pool:
         try:
-            for sent in as_completed([lanes.submit(send, part) for part in parts]):
+            for sent in as_completed([pool.submit(send, part) for part in parts]):
                 sent.result()
         except BaseException:
-            # The others end at once too, instead of sending on what nobody waits for.
+            # Stop the other threads too: nothing uses the parts that they would send.
             sender.close()
-            lanes.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
 
 
@@ -189,13 +221,13 @@ def _sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _stated_fields(given: ReportedCost | Provenance | None) -> dict[str, Any] | None:
-    return {name: value for name, value in vars(given or Provenance()).items() if value is not None} or None
+def _stated_fields(stated: ReportedCost | Provenance | None) -> dict[str, Any] | None:
+    return {name: value for name, value in vars(stated or Provenance()).items() if value is not None} or None
 
 
-def _file_changed(kept: PendingUpload) -> ProblemError:
+def _file_changed(pending: PendingUpload) -> ProblemError:
     return ProblemError(
         "upload.changed",
-        f"{kept.path} had {kept.size} bytes with sha256 {kept.sha256} when the upload began; its content has changed.",
+        f"{pending.path} had {pending.size} bytes with sha256 {pending.sha256} when the upload began; its content has changed.",
         "Submit the file as it is now, without --resume.",
     )

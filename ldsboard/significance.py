@@ -1,4 +1,4 @@
-"""What a score means: p-values, standard errors, intervals, and the distance from chance.
+"""p-values, standard errors and confidence intervals of the LDS, and its distribution for random scores.
 
 Legend: M subsets, N targets, b targets of one block.
 """
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from ldsboard.ranking import Ranking
 
 LEVEL = 0.95
-"""Coverage that every interval aims at."""
+"""Nominal coverage of every interval."""
 
 FEWEST_SUBSETS = 4
-"""Below this many subsets errors and intervals are nan."""
+"""With fewer subsets, standard errors and intervals are nan."""
 
 
 def two_sided_p(t: NDArray[np.float64] | float, degrees: int) -> NDArray[np.float64]:
-    """Return the two-sided p-value of Student's t with the given degrees of freedom; nan for none."""
+    """Return the two-sided p-value of Student's t; nan for 0 degrees of freedom."""
     return 2 * np.asarray(scipy.special.stdtr(degrees, -np.abs(t)), dtype=np.float64)
 
 
 def spearman_p_values(rho_N: NDArray[np.float64], M: int) -> NDArray[np.float64]:
-    """Return two-sided p-values of Spearman correlations over M subsets, as scipy's default does; float64 (N,)."""
+    """Return the two-sided p-values of Spearman correlations over M subsets, float64 (N,), as `scipy.stats.spearmanr` does."""
     with np.errstate(divide="ignore", invalid="ignore"):
         t_N = rho_N * np.sqrt((M - 2) / ((1 + rho_N) * (1 - rho_N)))
     return two_sided_p(t_N, M - 2)
 
 
 def standard_error(influence_M: NDArray[np.float64]) -> float:
-    """Return the standard error of a mean of M influences: ``sqrt(sum(psi**2) / (M (M - 1)))``; nan below 4 subsets."""
+    """Return the standard error of an LDS from its M influences, ``sqrt(sum(psi**2) / (M (M - 1)))``; nan for M < 4."""
     M = influence_M.size
     if M < FEWEST_SUBSETS:
         return math.nan
@@ -49,7 +49,8 @@ def new_targets_error(
 ) -> float:
     """Return the standard error of the LDS for a fresh draw of subsets and of targets.
 
-    A two-way decomposition: the variance over subsets and over targets, less what both contain.
+    By a two-way decomposition: the variance over subsets plus the variance over targets, minus the variance that both contain; at
+    least the larger of the two.
 
     Parameters
     ----------
@@ -58,7 +59,12 @@ def new_targets_error(
     rho_N
         Correlation of each target, (N,).
     squared_influence_N
-        Sum over subsets of the squared influence on each target, (N,).
+        Sum over subsets of the squared influence on the correlation of each target, (N,).
+
+    Returns
+    -------
+    float
+        The standard error; nan for fewer than 4 subsets or 2 targets.
     """
     M, N = influence_M.size, rho_N.size
     if M < FEWEST_SUBSETS or N < 2:  # noqa: PLR2004
@@ -70,15 +76,29 @@ def new_targets_error(
 
 
 def half_width(std_error: float, M: int) -> float:
-    """Return how far a 95 % interval reaches to each side, by Student's t with M - 1 degrees of freedom."""
+    """Return the half width of a 95 % interval, by Student's t with M - 1 degrees of freedom."""
     return float(scipy.special.stdtrit(M - 1, (1 + LEVEL) / 2)) * std_error
 
 
 def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -> tuple[float, float]:
-    """Return the 95 % interval of the LDS, widened on one side by its bias at few subsets.
+    """Return the 95 % interval of the LDS, widened on one side by the bias at few subsets.
 
-    For M subsets Spearman's rho underestimates its large-M value by about ``3 (rho - tau) / (M - 2)``, with Kendall's tau taken
-    from rho as for a bivariate normal; the interval reaches from the expected LDS at M to the corrected one.
+    With M subsets, Spearman's rho underestimates its large-M value by about ``3 (rho - tau) / (M - 2)``, where Kendall's tau
+    follows from rho as for a bivariate normal. The interval covers both the LDS and the LDS corrected by this bias.
+
+    Parameters
+    ----------
+    rho_N
+        Correlation of each target, (N,).
+    lds, std_error
+        The LDS and its standard error.
+    M
+        Number of subsets.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end, within -1 and 1; nan if the standard error is nan.
     """
     if math.isnan(std_error):
         return (math.nan, math.nan)
@@ -97,14 +117,14 @@ def unit_rows(ranking: Ranking) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class MarginRanks:
-    """Ranks of the margins as rows of unit length, float32 (N, M), with what `ChanceSpread` needs of them.
+    """Ranks of the margins, prepared for `ChanceSpread`.
 
     Attributes
     ----------
     unit_NM
-        Centred ranks of unit length.
+        Centred ranks as rows of unit length, float32 (N, M).
     gram_NN
-        Where subsets outnumber targets, their rank correlations: computed once for all scores, and before processes fork.
+        Rank correlations of the targets, float32 (N, N), if M > N: computed once for all scores, and before processes fork.
     """
 
     unit_NM: NDArray[np.float32]
@@ -112,18 +132,19 @@ class MarginRanks:
 
     @classmethod
     def of(cls, margins: Ranking) -> Self:
-        """Prepare what is needed of ranked margins."""
+        """Prepare ranked margins."""
         unit_NM = unit_rows(margins)
         N, M = unit_NM.shape
         return cls(unit_NM, unit_NM @ unit_NM.T if M > N else None)
 
 
 class ChanceSpread:
-    """The standard deviation of the LDS if the subsets were matched to the margins at random, gathered block by block.
+    """The standard deviation of the LDS under a random matching of subsets to margins, computed block by block.
 
-    With A and B the unit rank columns of predictions and margins, (M, N), it is ``norm(A @ B.T) / (N sqrt(M - 1))`` exactly.
-    The norm comes from the smaller Gram matrix: A @ B.T itself, summed over blocks, or ``sum((A.T @ A) * (B.T @ B))``. It is a
-    scale, not a score, so float32 suffices.
+    With A and B the ranks of predictions and margins as columns of unit length, (M, N), the standard deviation is exactly
+    ``norm(A @ B.T) / (N sqrt(M - 1))``. The squared norm is computed from the smaller matrices: from A @ B.T itself, (M, M),
+    summed over blocks, or as ``sum((A.T @ A) * (B.T @ B))``, (N, N). float32 suffices, because the value is a scale and not a
+    score.
     """
 
     def __init__(self, margins: MarginRanks) -> None:
@@ -132,14 +153,14 @@ class ChanceSpread:
         self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=np.float32)
 
     def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
-        """Take the unit rows of the next block of predictions; `columns` are its targets."""
+        """Add the ranks of the predictions of a block as unit rows, float32 (b, M); `columns` are its targets."""
         if self._margins.gram_NN is None:
             self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
         else:
             self._sums[columns] = predictions_bM
 
     def value(self) -> float:
-        """Return the standard deviation, over all blocks."""
+        """Return the standard deviation, after the last block."""
         N, M = self._margins.unit_NM.shape
         if self._margins.gram_NN is None:
             norm = float(np.linalg.norm(self._sums))

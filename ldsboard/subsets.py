@@ -1,7 +1,7 @@
-"""Random subsets of the training examples, and the counter-based seeds that everything random is drawn from.
+"""Random subsets of the training examples, and the seeds of all random numbers.
 
-A seed is ``[root, subset, run, stream]``: it depends on nothing but what it is for, so a subset, an initialisation or an
-order of examples is the same whatever the shard, the process or the number of models that train together.
+A seed is ``[root, subset, run, stream]``. It depends only on its purpose: a subset, an initialisation or an order of examples is
+the same for every shard, every process and every number of models that are trained together.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUBSET, INITIALISATION, ORDER, AUGMENTATION = range(4)
-"""The streams of a seed. The subset stream is only ever drawn with run 0: all runs share the subset."""
+"""The streams of a seed. The subset stream is always drawn with run 0, because all runs share the subset."""
 
 
 def generator(root: int, subset: int, run: int, stream: int) -> np.random.Generator:
-    """Return the random generator of one stream of one run of one subset."""
+    """Return the random generator for one stream of one run of one subset."""
     return np.random.default_rng([root, subset, run, stream])
 
 
 def subset_size(alpha: float, n: int) -> int:
-    """Return how many of n examples every subset holds: ``round(alpha * n)``."""
+    """Return the number of examples in each subset of n examples, ``round(alpha * n)``."""
     return round(alpha * n)
 
 
 def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]:
-    """Draw subsets without replacement.
+    """Draw random subsets of equal size, each without replacement.
 
     Parameters
     ----------
@@ -53,7 +53,25 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
 
 
 def commitment(seed: int, nonce: bytes) -> str:
-    """Return the published commitment to a hidden seed: ``sha256(16-byte big-endian seed + 16-byte nonce)``, in hex."""
+    """Return the commitment to a hidden seed, which is published before the seed.
+
+    Parameters
+    ----------
+    seed
+        Root seed, below 2**128.
+    nonce
+        16 random bytes.
+
+    Returns
+    -------
+    str
+        ``sha256(seed as 16 big-endian bytes + nonce)``, in hexadecimal.
+
+    Raises
+    ------
+    ValueError
+        The nonce does not have 16 bytes.
+    """
     if len(nonce) != 16:  # noqa: PLR2004
         raise ValueError(f"expected a nonce of 16 bytes, got {len(nonce)}")
     return hashlib.sha256(seed.to_bytes(16, "big") + nonce).hexdigest()

@@ -1,6 +1,6 @@
-"""Tables of numbers in the files that other projects write: subsets, margins and labels as they come, not yet judged.
+"""Read tables of numbers (subsets, margins, labels) from the file formats of other projects, without interpreting them.
 
-Nothing is ever unpickled: what a pickle holds, its owner converts, and the error says how.
+Nothing is ever unpickled: the error for a pickle contains a command with which its owner can convert it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INDICES = "indices.txt"
 
 
 class TableError(ValueError):
-    """A file cannot be read, or not used together with another; the message names it and says what to do."""
+    """A file cannot be read, or contradicts another file; the message names the files and says what to do."""
 
 
 def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
@@ -32,31 +32,31 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     Parameters
     ----------
     path
-        ``.npy`` (memory-mapped); ``.npz`` with one array, or with the rows as arrays in their order; ``.json`` with nested lists;
-        any other text with one row a line, values between commas or blanks; or a folder of dattri's ``retrain_lds``, which keeps
-        the subsets as ``0/indices.txt``, ``1/indices.txt`` and so on.
+        ``.npy`` (memory-mapped); ``.npz`` with one array, or with one array for each row, in order; ``.json`` with nested lists;
+        any other text file with one row per line, values separated by commas or white space; or a folder of dattri's
+        ``retrain_lds``, which holds the subsets as ``0/indices.txt``, ``1/indices.txt`` and so on.
 
     Returns
     -------
     numpy.ndarray or list of numpy.ndarray
-        An array where all rows are alike, otherwise the rows.
+        One array if all rows have the same shape, otherwise the rows.
 
     Raises
     ------
     TableError
-        A ValueError: the file holds something else.
+        A ValueError: the file does not hold rows of numbers.
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     """
     table = _stack_equal_rows(_read_numbered(path)) if path.is_dir() else _read_file(path)
     kinds = {row.dtype.kind for row in table} if isinstance(table, list) else {table.dtype.kind}
     if not kinds or not kinds <= set("biuf") or (isinstance(table, np.ndarray) and not table.ndim):
-        raise TableError(f"expected rows of numbers in {path}, got something else")
+        raise TableError(f"{path} does not hold rows of numbers.")
     return table
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Read a file whose rows are all alike; see `read_table`."""
+    """Read a file whose rows all have the same shape; see `read_table`."""
     table = read_table(path)
     if isinstance(table, list):
         lengths = sorted({row.size for row in table})
@@ -71,7 +71,7 @@ def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
         if zipfile.is_zipfile(path):
             return _read_zip(path)
         if path.suffix == ".npy":
-            # Mapped, because a mask of 50,000 bytes for each of many thousand models is large.
+            # Memory-mapped: masks of 50,000 bytes for many thousand models are large.
             array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
             return array
         text = path.read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
         if "Python objects" in str(error):
             raise _pickle_error(path, torch=False) from None
         raise TableError(
-            f"expected rows of numbers in {path}, got: {error}. Save them by numpy.save as .npy, or as JSON lists."
+            f"Cannot read rows of numbers from {path}: {error}. Save them with numpy.save as .npy, or as JSON lists."
         ) from error
 
 
@@ -94,17 +94,18 @@ def _read_zip(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def _pickle_error(path: Path, *, torch: bool) -> TableError:
-    """Say how a pickle, which could run any code when it is opened, becomes plain numbers."""
+    """Return the error for a pickle, which could run any code when opened, with the command that converts it."""
     load = (
         f"torch.load('{path.as_posix()}', map_location='cpu', weights_only=True)"
         if torch
         else f"numpy.load('{path.as_posix()}', allow_pickle=True)"
     )
     modules = "numpy, torch" if torch else "numpy"
-    target = path.with_suffix(".npz").as_posix()  # a backslash would mean something else in the code that is told
+    target = path.with_suffix(".npz").as_posix()  # a backslash would start an escape sequence in the command
     return TableError(
-        f"expected plain numbers in {path}, got pickled objects, which this program never opens. If you trust the file, "
-        f"convert it where you work: python -c \"import {modules}; numpy.savez('{target}', *{load})\"  and give {target} instead."
+        f"{path} holds pickled objects, which this program never opens: they can run any code. If you trust the file, "
+        f"convert it on your own machine: python -c \"import {modules}; numpy.savez('{target}', *{load})\"  "
+        f"and give {target} instead."
     )
 
 
@@ -130,13 +131,13 @@ def _read_numbered(folder: Path) -> list[NDArray[Any]]:
     absent = sorted(set(range(max(found, default=0) + 1)) - set(found))
     if absent:
         raise TableError(
-            f"expected a folder for each subset from {folder / '0' / INDICES} on, as dattri's retrain_lds writes them, got none "
-            f"for {', '.join(map(str, absent[:10]))}. Put the folders of all its jobs together."
+            f"{folder} has no {INDICES} for subset {', '.join(map(str, absent[:10]))}. Dattri's retrain_lds writes one "
+            f"folder for each subset, from {folder / '0' / INDICES} on. Put the folders of all its jobs together."
         )
     return [np.array(found[i].read_text(encoding="utf-8").split(), dtype=np.int64) for i in range(len(found))]
 
 
 def _stack_equal_rows(rows: Iterable[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:
-    """Stack rows of one shape; keep others as they are."""
+    """Stack the rows into one array if they all have the same shape."""
     kept = list(rows)
     return np.stack(kept) if kept and len({row.shape for row in kept}) == 1 else kept

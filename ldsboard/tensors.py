@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, turned into score files where they were made: a server never opens them, since they can hold code."""
+"""Convert ``torch.save`` files into score files on the user's own machine; servers never open them, since they can hold code."""
 
 from __future__ import annotations
 
@@ -16,26 +16,36 @@ SUFFIXES = (".pt", ".pth")
 
 
 def as_score_file(path: Path) -> Path:
-    """Return a path as it is, or for a file of ``torch.save`` that of a ``.npy`` file with its scores, written beside it.
+    """Convert a ``.pt`` or ``.pth`` file to a ``.npy`` file; return other paths unchanged.
 
-    Only tensors are read (``weights_only``); what else is in the file is refused by torch. Types that numpy lacks, such as
-    bfloat16, become float32, which holds them exactly.
+    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Types other than
+    float16, float32 and float64 become float32, which represents bfloat16 exactly.
+
+    Parameters
+    ----------
+    path
+        Path of a score file, or of a file that ``torch.save`` wrote with one tensor.
+
+    Returns
+    -------
+    pathlib.Path
+        `path`, or the ``.npy`` file that was written next to it.
 
     Raises
     ------
     ProblemError
-        ``scores.object``: torch is not installed, or the file holds anything but one tensor.
+        A ValueError, ``scores.object``: torch is not installed, or the file holds anything but one tensor.
     """
     if path.suffix not in SUFFIXES:
         return path
     try:
-        import torch  # noqa: PLC0415 -- only whoever has such a file needs it
+        import torch  # noqa: PLC0415 -- optional: needed for such files only
     except ImportError:
-        raise pickled("a file of torch.save, and no torch here to read it with") from None
+        raise pickled("a torch.save file, and torch is not installed") from None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
-        raise pickled(f"a file that torch does not read as tensors ({str(error).partition('.')[0][:100]})") from error
+        raise pickled(f"a file that torch cannot read as tensors ({str(error).partition('.')[0][:100]})") from error
     if not isinstance(found, torch.Tensor):
         raise pickled(f"a {type(found).__name__}")
     tensor = found.detach()

@@ -63,7 +63,8 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda 
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, such as digits-mlp, or path of a recipe file.")],
     out: Annotated[
-        Path, typer.Option(help="Folder for shards and benchmark. Training in it continues if interrupted.")
+        Path,
+        typer.Option(help="Folder for shards and benchmark. Repeat the command to continue after an interruption."),
     ],
     *,
     public: Annotated[int, typer.Option(help="Public subsets, for tuning.")] = DEFAULTS.public,
@@ -126,7 +127,10 @@ def train(
 def remake_benchmark(
     benchmark: Annotated[Path, typer.Argument(help="Folder of a benchmark. Only its manifest is read.")],
     out: Annotated[
-        Path, typer.Option(help="Folder for shards and the new benchmark. Training in it continues if interrupted.")
+        Path,
+        typer.Option(
+            help="Folder for shards and the new benchmark. Repeat the command to continue after an interruption."
+        ),
     ],
     *,
     hidden: Annotated[
@@ -249,7 +253,7 @@ app.command()(baseline)
 @app.command("bench")
 def show_bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipes to time. Default: both MLPs.")
+        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipes to time. Default: both MLP recipes.")
     ] = None,
     group: Annotated[
         int | None, typer.Option(min=1, help="Models that train at once (K). Default: the recipe's GROUP.")
@@ -259,8 +263,8 @@ def show_bench(
         int | None,
         typer.Option(
             min=0,
-            help="Time only this many first steps of each model; 0: whole training with margins. Default: 0, or 1 for "
-            "convolutional recipes on a CPU.",
+            help="Time only this many first steps of each model; 0: whole training with margins. Default: 0, or on a "
+            "CPU 1 for recipes that the vmapped engine supports.",
         ),
     ] = None,
     on: Device = device.AUTO,
@@ -273,7 +277,7 @@ def show_bench(
 
 
 def main() -> None:
-    """Run the command line. Errors that the user can fix end with a one-sentence message and exit code 2."""
+    """Run the command line. Print expected errors as a message; exit with 2 if the user can fix them, else with 1."""
     try:
         app(_fill_in_ray_address(sys.argv[1:]))
     except OutOfMemory as error:

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     missing
         Numbers of the models that are still not trained.
     attempted
-        How many models the campaign started with the intention to train.
+        Number of models to train at the start: those of the selected shards that were missing.
     interrupted
         Whether Ctrl-C stopped it.
     """
@@ -87,14 +87,14 @@ class Campaign:
         while True:
             try:
                 return self._train(plan, hidden_seed)
-            except OutOfMemory as shortage:
+            except OutOfMemory as error:
                 # With `shards`, other machines may train in this folder now, and their configuration must not change.
-                if shortage.smaller_group is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
+                if error.smaller_group is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
                     raise
-                text = f"{shortage} No shard is written yet: trying again with {shortage.smaller_group} models at once."
+                text = f"{error} No shard is written yet: trying again with {error.smaller_group} models at once."
                 self.console.print(text, soft_wrap=True)
                 (self.folder / CONFIGURATION).unlink()
-                plan = replace(plan, group=shortage.smaller_group)
+                plan = replace(plan, group=error.smaller_group)
 
     def _train(self, plan: Plan, hidden_seed: str | None) -> Outcome:
         shards = split_into_shards(len(plan.models), self.shard_size or _default_shard_size(plan.group), plan.group)
@@ -109,7 +109,7 @@ class Campaign:
         if not ranges_to_train:
             return Outcome(missing, 0, interrupted=False)
         with (
-            Interruption(self._answer_interrupt) as interruption,
+            Interruption(self._announce_stop) as interruption,
             closing(self.train_shards(job, interruption.until_requested(ranges_to_train))) as reports,
         ):
             self.console.print(f"{plan.recipe}: {models} of {len(plan.models)} models to train")
@@ -117,7 +117,7 @@ class Campaign:
         missing = missing_models(read_shards(folder, configuration.digest), len(plan.models))
         return Outcome(missing, models, interruption.requested)
 
-    def _answer_interrupt(self) -> None:
+    def _announce_stop(self) -> None:
         text = "Finishing the running shards. Press Ctrl-C again to stop at once and lose them."
         self.console.print(text, soft_wrap=True)
 

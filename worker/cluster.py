@@ -82,7 +82,7 @@ def _connect(address: str) -> Any:
         ) from error
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(device.THREADS))
     environment = {
-        # Nodes run this code, whatever version they have installed. They need torch installed.
+        # Nodes run this code, whatever version they have installed. Each node needs torch.
         "py_modules": [str(Path(str(package.__file__)).parent) for package in (ldsboard, worker)],
         "env_vars": one_thread | {name: os.environ[name] for name in device.PINS if name in os.environ},
     }

@@ -49,22 +49,22 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     ConfigurationError
         The recipe or the data set has changed since the training.
     """
-    kept = Configuration.read(folder)
-    shards = read_shards(folder / "shards", kept.digest)
-    plan = _plan_to_gather(kept.plan, shards, folder, partial=partial)
+    configuration = Configuration.read(folder)
+    shards = read_shards(folder / "shards", configuration.digest)
+    plan = _plan_to_gather(configuration.plan, shards, folder, partial=partial)
     hidden = HiddenSeed.read(folder / HIDDEN) if plan.split == "protected" else None
     recipe = load(plan.recipe)
-    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.kind_of(kept.arithmetic))
+    trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.kind_of(configuration.arithmetic))
     # Recipe, data and seeds must be those of the training; the machine may differ.
-    replace(trainer.configuration, plan=kept.plan, arithmetic=kept.arithmetic).save_or_check(folder)
+    replace(trainer.configuration, plan=configuration.plan, arithmetic=configuration.arithmetic).save_or_check(folder)
     _check_finite(shards, folder)
-    margins, accuracy = _assemble(shards, kept.plan, plan)
+    margins, accuracy = _assemble(shards, configuration.plan, plan)
     with TemporaryDirectory() as temporary:
         kit = Path(temporary, "kit")  # a subfolder, since only the owner may read the temporary folder itself
         write_kit(kit, trainer)
         return write_bundle(
             folder,
-            _describe(trainer, kept, shards, accuracy["public"]),
+            _describe(trainer, configuration, shards, accuracy["public"]),
             masks_Mn=trainer.masks["public"],
             margins_MRN=margins["public"],
             labels={name: part.labels for name, part in trainer.data.parts.items()},

@@ -27,7 +27,7 @@ R = TypeVar("R")
 PR_SET_PDEATHSIG = 1
 NO_TASK = object()
 POLL_SECONDS = 0.2
-"""Longest delay of Ctrl-C: a signal that another thread receives does not interrupt waiting for messages."""
+"""Longest wait for a message. A signal that another thread receives does not end the wait, so it also bounds Ctrl-C's delay."""
 
 
 class ProcessError(RuntimeError):
@@ -51,12 +51,12 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     ProcessError
         A process raised an error or ended unexpectedly.
     """
-    waiting = iter(tasks)
+    remaining = iter(tasks)
     context = multiprocessing.get_context("spawn")
     running: dict[Any, Any] = {}
     device.use_one_thread()  # set the variables before children inherit them
     try:
-        for number, task in enumerate(islice(waiting, processes)):
+        for number, task in enumerate(islice(remaining, processes)):
             parent_end, child_end = context.Pipe()
             child = context.Process(target=_run_tasks, args=(prepare, child_end), name=str(number), daemon=True)
             with _sigint_blocked():
@@ -66,7 +66,7 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
             parent_end.send(task)
         while running:
             for pipe in wait(list(running), POLL_SECONDS):
-                yield from _receive(pipe, running, waiting)
+                yield from _receive(pipe, running, remaining)
     finally:
         for child in running.values():
             child.kill()  # unfinished shards are useless
@@ -87,11 +87,11 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _receive(pipe: Any, running: dict[Any, Any], waiting: Iterator[Any]) -> Iterator[Any]:
-    """Receive one message from a process: a report, a request for the next task (None), or the text of an error."""
+def _receive(pipe: Any, running: dict[Any, Any], remaining: Iterator[Any]) -> Iterator[Any]:
+    """Receive one message from a process: a report, a request for the next task ("idle"), or the text of an error."""
     try:
         kind, content = pipe.recv()
-        if kind == "idle" and (task := next(waiting, NO_TASK)) is not NO_TASK:
+        if kind == "idle" and (task := next(remaining, NO_TASK)) is not NO_TASK:
             pipe.send(task)
             return
     except (EOFError, ConnectionError) as error:

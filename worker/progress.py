@@ -34,7 +34,7 @@ class Log:
 
     @classmethod
     def in_folder(cls, shards: Path) -> Log:
-        """Return this machine's log in a folder of shards. Only the owner may read the folder: it concerns hidden models too."""
+        """Return this machine's log in a folder of shards. Only the owner may read it, since it includes hidden models."""
         shards.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(shards / f"log-{platform.node() or 'here'}.jsonl")
 
@@ -54,13 +54,13 @@ class Tally:
     models
         All models of the plan.
     before
-        Models that were trained before this start.
+        Models that were trained before this command.
     accuracy_sum
         Sum of the accuracies of all trained models.
     wanted, trained
-        Models that this start is to train, and has trained.
+        Models that this command is to train, and has trained so far.
     start
-        Monotonic time of the start, in seconds.
+        Monotonic time at the start, in seconds.
     """
 
     models: int

@@ -1,4 +1,4 @@
-"""uploads in parts."""
+"""Add multipart uploads and provenance."""
 
 import sqlalchemy as sa
 from alembic import op

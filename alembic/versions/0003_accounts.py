@@ -1,4 +1,4 @@
-"""roles, named tokens with scopes and an end, and an audit log that only grows."""
+"""Add user roles, token names, scopes and expiry dates, and an append-only audit log."""
 
 import sqlalchemy as sa
 from alembic import op

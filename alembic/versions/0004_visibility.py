@@ -1,4 +1,4 @@
-"""aliases of anonymous owners; what owners tell of a submission, and which one they pin."""
+"""Add aliases of anonymous owners; descriptions, tags, URLs and pins of submissions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""boards that change as a whole; evaluations that are claimed, and wait after a failure."""
+"""Add atomic switches of a board's version; claims and delayed retries of evaluations."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""people who sign in elsewhere."""
+"""Add identities of users at external sign-in providers."""
 
 import sqlalchemy as sa
 from alembic import op

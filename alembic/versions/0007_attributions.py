@@ -1,4 +1,4 @@
-"""what a scored file says of some targets."""
+"""Add the stored attributions of some targets of a scored file."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""which reservations count, whose turn it is in the queue, and a pin for each visibility."""
+"""Add which reservations count towards the quota, the turn of each user in the queue, and one pin for each visibility."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +18,7 @@ PINNED = {
 def upgrade() -> None:
     op.add_column('submission', sa.Column('counted', sa.Boolean(), nullable=False, server_default=sa.true()))
     op.add_column('user', sa.Column('served_at', sa.DateTime(), nullable=True))
-    # What failed by our fault counted for nothing until it was withdrawn.
+    # Submissions that failed by a server error did not count, and must not count after they were withdrawn.
     op.execute(
         "UPDATE submission SET counted = false WHERE id IN "
         "(SELECT submission_id FROM event WHERE before = 'failed' AND after = 'withdrawn')"

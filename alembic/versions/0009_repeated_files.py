@@ -1,4 +1,4 @@
-"""which file came first under an idempotency key."""
+"""Add the hash of the first file that was sent with an idempotency key."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 MAX_NAME_LENGTH = 40
-"""Maximum length of a user name derived from a login name, in characters."""
+"""Maximum number of characters that a user name keeps of a login name."""
 
 
 def find_or_add_user(session: Session, provider: str, subject: str, login: str) -> User:
@@ -29,9 +29,9 @@ def find_or_add_user(session: Session, provider: str, subject: str, login: str) 
     login
         Login name at the provider, from which the user name is derived. A changed login name keeps the account.
     """
-    known = session.get(Identity, (provider, subject))
-    if known is not None:
-        return known.user
+    identity = session.get(Identity, (provider, subject))
+    if identity is not None:
+        return identity.user
     user = users.add_user(session, _unused_name(session, login))
     session.add(Identity(provider=provider, subject=subject, user_id=user.id))
     session.flush()

@@ -49,15 +49,15 @@ class Usage(NamedTuple):
 
 def usage(session: Session, user_id: int) -> Usage:
     """Return the storage and uploads of a user; a file shared by several of the user's submissions counts once."""
-    mine = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
-    kept = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(mine))) or 0
+    own_files = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
+    stored = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(own_files))) or 0
     # Announced duplicates are not counted; on arrival they match a stored file or are rejected.
     announced_bytes = func.coalesce(func.sum(Submission.size).filter(Submission.counted), 0)
     under_way = select(func.count(), announced_bytes).where(
         Submission.user_id == user_id, Submission.state == State.UPLOADING
     )
     uploads, announced = session.execute(under_way).one()
-    return Usage(kept + announced, uploads)
+    return Usage(stored + announced, uploads)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Quotas:
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
         # Server errors and uploads that never arrived do not count.
-        mine = (
+        attempts = (
             select(Submission.created_at)
             .join(Version)
             .where(
@@ -97,9 +97,13 @@ class Quotas:
             .order_by(Submission.created_at)
         )
         moment = now()
-        to_version = session.scalar(select(func.count()).select_from(mine.where(Version.id == version.id).subquery()))
+        to_version = session.scalar(
+            select(func.count()).select_from(attempts.where(Version.id == version.id).subquery())
+        )
         today = session.scalars(
-            mine.where(Version.benchmark_id == version.benchmark_id, Submission.created_at > moment - timedelta(days=1))
+            attempts.where(
+                Version.benchmark_id == version.benchmark_id, Submission.created_at > moment - timedelta(days=1)
+            )
         ).all()
         resets_at = None
         if len(today) >= per_day:

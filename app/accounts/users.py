@@ -61,8 +61,8 @@ def add_user(
     Parameters
     ----------
     promote
-        Allow an existing user to become an admin. Without it this is refused, because anybody who signs in may have taken the
-        name.
+        Allow an existing user to become an admin. By default this is refused, because any stranger who signs in may
+        have taken the name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One's own account and tokens."""
+"""API calls for a user's own account and tokens."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ TokenId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class TokenView(BaseModel):
-    """What is told of a token; never the token itself."""
+    """A token, without its secret value."""
 
     id: int
     name: str
     scopes: list[Scope]
     created_at: datetime
-    expires_at: datetime | None = Field(description="null: never")
+    expires_at: datetime | None = Field(description="null if the token never expires")
 
     @classmethod
     def of(cls, token: Token) -> TokenView:
-        """Return the view of a token."""
+        """Return a token as a response model."""
         scopes = [Scope(scope) for scope in token.scopes]
         return cls(
             id=token.id, name=token.name, scopes=scopes, created_at=token.created_at, expires_at=token.expires_at
@@ -38,22 +38,24 @@ class TokenView(BaseModel):
 
 
 class NewTokenView(TokenView):
-    """A token that was just created."""
+    """A token that was just created, with its secret value."""
 
-    token: str = Field(description="to be kept now: it is not shown again")
+    token: str = Field(description="bearer token; store it now, because it is shown only once")
 
 
 class UsageView(BaseModel):
-    """What a user has on the server, and may have."""
+    """The storage and the unfinished uploads of a user, with their limits."""
 
-    bytes: int = Field(description="of the score files that are kept, and of those that uploads under way announced")
-    bytes_limit: int | None = Field(description="null: none")
-    uploads: int = Field(description="that are under way")
-    uploads_limit: int | None = Field(description="null: none")
+    bytes: int = Field(
+        description="total size of stored score files, and of files that unfinished uploads have announced"
+    )
+    bytes_limit: int | None = Field(description="largest total size in bytes; null if there is no limit")
+    uploads: int = Field(description="number of unfinished uploads")
+    uploads_limit: int | None = Field(description="largest number of unfinished uploads; null if there is no limit")
 
 
 class AccountView(BaseModel):
-    """Who a token belongs to."""
+    """The account that a token belongs to."""
 
     name: str
     role: Role
@@ -63,18 +65,21 @@ class AccountView(BaseModel):
 
 
 class NewToken(BaseModel, extra="forbid"):
-    """What is asked of a new token."""
+    """Name, scopes and lifetime of a token to create."""
 
-    name: str = Field(min_length=1, max_length=64, description="to tell it from others of yours")
-    scopes: list[Scope] = Field(min_length=1, description="at most those of the token that creates it")
+    name: str = Field(min_length=1, max_length=64, description="unique among your tokens")
+    scopes: list[Scope] = Field(min_length=1, description="a subset of the scopes of the token that makes this call")
     days: int | None = Field(
-        default=None, ge=1, le=3650, description="until it expires; by default with the token that creates it"
+        default=None,
+        ge=1,
+        le=3650,
+        description="lifetime in days; by default the token expires together with the token that makes this call",
     )
 
 
 @router.get("/users/me")
 def show_account(caller: CurrentUser, context: ContextDep, session: ReadSession) -> AccountView:
-    """Show whose token this is, what it allows, and what its user has on the server."""
+    """Show the account that your token belongs to, the token's scopes, and your usage of the quotas."""
     user, token = session.get_one(User, caller.id), session.get_one(Token, caller.token_id)
     used, limits = quotas.usage(session, caller.id), context.quotas
     usage = UsageView(**used._asdict(), bytes_limit=limits.bytes or None, uploads_limit=limits.uploads or None)
@@ -85,7 +90,7 @@ def show_account(caller: CurrentUser, context: ContextDep, session: ReadSession)
 
 @router.get("/tokens")
 def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
-    """List your tokens, the oldest first."""
+    """List your tokens without their secret values, the oldest first."""
     return [TokenView.of(token) for token in tokens.list_tokens(session, caller.id)]
 
 
@@ -93,7 +98,10 @@ def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
 def create_token(
     caller: ManagingUser, actor: ActorDep, session: WriteSession, wanted: Annotated[NewToken, Body()]
 ) -> NewTokenView:
-    """Create a token of yours, which only this answer shows; its name is unique, so a repeated call makes no second."""
+    """Create a token for your account.
+
+    Only this response shows the token. Its name must be unique, so a repeated call cannot create a second token.
+    """
     for scope in wanted.scopes:
         caller.require(scope)
     creator = session.get_one(Token, caller.token_id)
@@ -110,6 +118,6 @@ def create_token(
 
 @router.delete("/tokens/{token_id}", status_code=204)
 def revoke_token(caller: ManagingUser, actor: ActorDep, session: WriteSession, token_id: TokenId) -> None:
-    """Revoke a token of yours, at once."""
+    """Revoke one of your tokens. The token is invalid at once."""
     token = tokens.revoke(session, caller.id, token_id=token_id)
     audit.record_action(session, actor, Action.TOKEN_REVOKED, caller.name, token=token.name)

@@ -1,4 +1,4 @@
-"""Benchmarks, their downloads and their leaderboards."""
+"""API calls for benchmarks, their downloads and their leaderboards."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ COLUMNS = [
 
 @router.get("")
 def list_benchmarks(session: ReadSession) -> list[BenchmarkView]:
-    """List the benchmarks in their current versions."""
+    """List all benchmarks, each in its current version."""
     return [benchmark_view(session, version) for version in catalog.current_versions(session)]
 
 
 @router.get("/{name}")
 def show_benchmark(session: ReadSession, name: str, version: VersionNumber = None) -> BenchmarkView:
-    """Show one benchmark."""
+    """Show a version of a benchmark."""
     return benchmark_view(session, catalog.find_version(session, name, version))
 
 
@@ -53,13 +53,13 @@ def show_benchmark(session: ReadSession, name: str, version: VersionNumber = Non
 def download_public(
     context: ContextDep, session: ReadSession, name: str, version: VersionNumber = None
 ) -> FileResponse:
-    """Download the public subsets (packed bits, little order), margins, labels and images as one .npz file."""
+    """Download public masks (packed bits, little bit order), margins, labels and images as one .npz file."""
     return _download(context, session, name, version, "public.npz", "application/zip")
 
 
 @router.get("/{name}/kit.zip", response_class=FileResponse)
 def download_kit(context: ContextDep, session: ReadSession, name: str, version: VersionNumber = None) -> FileResponse:
-    """Download the manifest and the kit: recipe, index files and reference models."""
+    """Download the manifest and the kit (recipe, index files and reference models) as one .zip file."""
     return _download(context, session, name, version, "kit.zip", "application/zip")
 
 
@@ -76,11 +76,14 @@ def show_leaderboard(
     session: ReadSession,
     name: str,
     version: VersionNumber = None,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002 -- the name in the interface
+    format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002 -- the name of the query parameter
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> LeaderboardView | Response:
-    """Show the ranked entries, best first, as JSON by pages or all of them as CSV."""
+    """Show the entries, best first, as JSON or CSV.
+
+    JSON is paged by `after` (number of entries to skip) and `limit`; CSV contains all entries.
+    """
     found = catalog.find_version(session, name, version)
     if format == "csv":
         return Response(_csv(leaderboard_view(session, found)), media_type="text/csv; charset=utf-8")
@@ -100,9 +103,11 @@ def _csv(view: LeaderboardView) -> str:
 
 
 FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""How a text begins that a spreadsheet may take for a formula, in full width too; some drop spaces (OWASP, CSV injection)."""
+"""Beginning of a text that a spreadsheet may run as a formula, full-width signs included (OWASP, CSV injection).
+
+Some spreadsheets ignore leading spaces."""
 
 
 def _escape_formula(value: object) -> object:
-    """Keep a spreadsheet from taking a text for a formula."""
+    """Prefix a text with an apostrophe if a spreadsheet could run it as a formula."""
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value

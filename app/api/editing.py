@@ -1,4 +1,4 @@
-"""What owners do to their submissions: list, edit, withdraw."""
+"""API calls for owners: list, edit and withdraw submissions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ router = APIRouter(tags=["submissions"])
 
 
 class Urls(BaseModel, extra="forbid"):
-    """Where more is to be read."""
+    """Links to a paper and to code."""
 
     paper: HttpUrl | None = Field(default=None, max_length=300)
     code: HttpUrl | None = Field(default=None, max_length=300)
 
 
 class Changes(BaseModel, extra="forbid"):
-    """What an owner may change; whatever is left out stays."""
+    """The fields that an owner can change; omitted fields keep their values."""
 
     title: Annotated[Title, Field(min_length=1)] = ""
     description: Description = ""
@@ -47,7 +47,10 @@ def list_own_submissions(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[SubmissionView]:
-    """List your submissions of every kind, state and visibility, the newest first."""
+    """List your submissions of every kind, state and visibility, the newest first.
+
+    The list is paged by `after` (number of submissions to skip) and `limit`.
+    """
     query = (
         select(Submission)
         .where(Submission.user_id == caller.id)
@@ -63,7 +66,10 @@ def list_own_submissions(
 def edit_submission(
     caller: ManagingUser, actor: ActorDep, session: WriteSession, submission_id: str, changes: Changes
 ) -> SubmissionView:
-    """Change what is told of a submission, who sees it, or whether it is the one listed for its method."""
+    """Edit one of your submissions: its texts and links, its visibility, or whether it is pinned.
+
+    A pinned submission is the leaderboard entry of its method, in place of the newest submission.
+    """
     submission = editing.find_owned(session, submission_id, caller)
     wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     editing.edit(session, submission, wanted)
@@ -73,8 +79,8 @@ def edit_submission(
 
 @router.delete("/submissions/{submission_id}", status_code=204)
 def withdraw_submission(caller: ManagingUser, actor: ActorDep, context: ContextDep, submission_id: str) -> None:
-    """Take a submission back. Its numbers and its file are deleted; it still counts as an attempt.
+    """Withdraw one of your submissions. Its results and its file are deleted; it still counts as an attempt.
 
-    An upload in parts that is not completed is given up: its parts are deleted, and its place in the quota is free.
+    A multipart upload that is not completed is cancelled: its parts are deleted, and it does not count towards the quota.
     """
     withdraw_and_delete(context.database, context.storage, submission_id, caller, actor)

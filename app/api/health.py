@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it can work."""
+"""Health checks: liveness and readiness."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 def alive() -> dict[str, str]:
-    """Tell that the process answers."""
+    """Check that the server process answers."""
     return {"status": "alive"}
 
 
 @router.get("/readyz")
 def ready(context: ContextDep, session: ReadSession) -> dict[str, str]:
-    """Tell that the database has its schema and the files can be reached."""
+    """Check that the database has its tables and that the folder of uploaded files exists."""
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
     except OperationalError:

@@ -1,4 +1,4 @@
-"""A score file sent in parts, in any order, each retried alone."""
+"""API calls for multipart uploads: a score file is sent in upload parts, in any order, and each part can be retried."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from sqlalchemy.orm import Session
 
 from app.accounts import users
@@ -17,12 +17,11 @@ from app.accounts.users import Account
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
-from app.db.models import Kind, Visibility
 from app.db.uploads import Upload
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle, multipart
-from app.submissions.field_types import Commit, Description, Device, Link, Method, Repository, Sha256, Tags, Title
-from app.submissions.lifecycle import SubmissionRequest
+from app.submissions.field_types import Sha256
+from app.submissions.fields import SubmissionFields, SubmissionRequest
 from app.submissions.schemas import PartView, StartedView, UploadView
 from app.submissions.storage import Arrival
 from app.submissions.visibility import WITHHELD
@@ -44,76 +43,31 @@ WITHHELD_DETAILS: dict[str, Any] = {
     "attempts": None,
 }
 
-UploadId = Annotated[str, Path(description="id that the start answered with")]
+UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
 
-class Cost(BaseModel):
-    """What a submitter says a method cost."""
+class NewUpload(SubmissionFields):
+    """A file to be sent in upload parts: its benchmark, size and hash, and the metadata of the submission."""
 
-    model_config = ConfigDict(extra="forbid")
-    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    device: Device | None = None
-    models: int | None = Field(default=None, ge=0, lt=2**31)
-
-
-class Origin(BaseModel):
-    """Where a file says that it comes from."""
-
-    model_config = ConfigDict(extra="forbid")
-    repository: Repository | None = None
-    commit: Commit | None = None
-    url: Link | None = None
-
-
-class NewUpload(BaseModel):
-    """What a caller says of the file that will come in parts."""
-
-    model_config = ConfigDict(extra="forbid")
     benchmark: str
-    method: Method
-    kind: Kind = Kind.RANKED
-    visibility: Visibility = Visibility.PUBLIC
-    title: Title = ""
-    description: Description = ""
-    tags: Tags = []
-    cost: Cost | None = None
-    size: int = Field(ge=0, lt=2**63)
-    sha256: Sha256
-    provenance: Origin | None = None
-
-    def entry(self) -> SubmissionRequest:
-        """Return the same as services take it."""
-        said = self.model_dump(exclude_none=True)
-        cost, origin = said.get("cost") or None, said.get("provenance") or None
-        return SubmissionRequest(
-            self.benchmark,
-            self.method,
-            self.title,
-            self.kind,
-            cost,
-            self.size,
-            origin,
-            self.visibility,
-            self.sha256,
-            self.description,
-            self.tags,
-        )
+    size: int = Field(ge=0, lt=2**63, description="bytes of the file")
+    sha256: Sha256 = Field(description="of the file")
 
 
 def _inlined_schema() -> Any:
-    """Return the schema of what is announced, whole: the description of the API has no place for its definitions."""
+    """Return the JSON schema of `NewUpload` with inlined definitions: ``openapi_extra`` cannot add any to the components."""
     schema = NewUpload.model_json_schema()
     definitions = schema.pop("$defs")
 
-    def whole(node: Any) -> Any:
+    def inlined(node: Any) -> Any:
         if isinstance(node, list):
-            return [whole(item) for item in node]
+            return [inlined(item) for item in node]
         if not isinstance(node, dict):
             return node
-        referred = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else {}
-        return {name: whole(value) for name, value in (referred | node).items() if name != "$ref"}
+        definition = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else {}
+        return {name: inlined(value) for name, value in (definition | node).items() if name != "$ref"}
 
-    return whole(schema)
+    return inlined(schema)
 
 
 @router.post(
@@ -128,7 +82,10 @@ async def start_upload(
     account: SubmittingUser,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> StartedView:
-    """Announce a file that will come in parts; the answer says where to send each, and with which capability."""
+    """Start a multipart upload.
+
+    The response lists the upload parts with their addresses, and contains the upload token (`capability`) for sending them.
+    """
     announced = await _read_new_upload(request)
     view = await run_in_threadpool(_start, context, account, announced, idempotency_key)
     response.headers["Location"] = view.links["self"]
@@ -136,7 +93,7 @@ async def start_upload(
 
 
 async def _read_new_upload(request: Request) -> NewUpload:
-    # Read here rather than by the framework, which would read any body whole before it looks at the token.
+    # Read here, because the framework would read a body of any size before it checks the token.
     length = content_length(request, MAX_START_BYTES)
     try:
         async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
@@ -150,35 +107,35 @@ async def _read_new_upload(request: Request) -> NewUpload:
 
 
 def _start(context: AppContext, account: Account, announced: NewUpload, key: str | None) -> StartedView:
-    entry = announced.entry()
+    submission_request = SubmissionRequest(announced.benchmark, announced, announced.size, announced.sha256)
     check_limit(announced.size, context.settings.max_upload_bytes)
-    # The parts, and the file that they are joined to.
+    # Twice the size: once for the parts, once for the joined file.
     context.storage.check_free_space(2 * announced.size)
     with context.database.write() as session:
-        version = catalog.find_version(session, entry.benchmark)
+        version = catalog.find_version(session, submission_request.benchmark)
         if announced.size == 0:
             lifecycle.check_header(version, b"", 0)
-        known = idempotency.find_by_key(session, account, ROUTE, key, entry)
+        known = idempotency.find_by_key(session, account, ROUTE, key, submission_request)
         if known is not None:
             upload = session.get_one(Upload, known.id)
             if upload.sha256 != announced.sha256:
                 raise idempotency.key_conflict("another file of the same size")
-            capability = multipart.renew_token(session, upload)
+            upload_token = multipart.renew_token(session, upload)
         else:
-            submission = lifecycle.reserve(session, account, version, entry, context.quotas)
+            submission = lifecycle.reserve(session, account, version, submission_request, context.quotas)
             idempotency.store_key(session, account, ROUTE, key, submission)
             lifetime = timedelta(seconds=context.settings.upload_seconds)
             part_bytes = context.settings.part_bytes
-            capability = multipart.open_upload(session, submission, announced.sha256, part_bytes, lifetime)
+            upload_token = multipart.open_upload(session, submission, announced.sha256, part_bytes, lifetime)
             upload = session.get_one(Upload, submission.id)
-        view = StartedView(**multipart.upload_view(session, upload).model_dump(), capability=capability)
-    context.preload(entry.benchmark, version.version)
+        view = StartedView(**multipart.upload_view(session, upload).model_dump(), capability=upload_token)
+    context.preload(submission_request.benchmark, version.version)
     return view
 
 
 @router.get("/submissions/{submission_id}/parts")
 def show_parts(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> UploadView:
-    """List the parts of an upload: which have arrived, and where to send the others."""
+    """Show a multipart upload: which parts have arrived, and where to send the other parts."""
     with context.database.read() as session:
         upload, _ = multipart.authorize(session, submission_id, authorization)
         return multipart.upload_view(session, upload)
@@ -186,11 +143,11 @@ def show_parts(context: ContextDep, submission_id: UploadId, authorization: Auth
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
 def cancel_upload(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> None:
-    """Give an upload up that waits for parts: what has arrived is gone at once, and it counts for nothing."""
+    """Cancel a multipart upload that is not completed. Its parts are deleted at once, and it does not count towards any quota."""
     with context.database.write() as session:
         upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)
-        multipart.cancel(session, submission_id, "given up by its sender")
+        multipart.cancel(session, submission_id, "cancelled by its sender")
     context.storage.delete_parts(submission_id)
 
 
@@ -202,12 +159,12 @@ async def send_part(
     request: Request,
     context: ContextDep,
     submission_id: UploadId,
-    number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, from 0")],
+    number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, starting at 0")],
     authorization: Authorization,
 ) -> PartView:
-    """Send a part: the raw body is its bytes. One that is sent again takes the place of the first."""
+    """Send an upload part as raw bytes. A part that is sent again replaces the earlier one."""
     size = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
-    # Bytes that cannot be compressed become a little more.
+    # Compression makes incompressible bytes slightly longer.
     length = content_length(request, size + size // 64 + 1024)
     with context.storage.receive() as arrival:
         body = Body(request, arrival, length, size)
@@ -218,7 +175,7 @@ async def send_part(
 
 
 def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> int:
-    """Check all that can be told before the first byte of a part; return the bytes that it should have."""
+    """Check everything that can be checked before the first byte of a part; return the expected size of the part in bytes."""
     with context.database.read() as session:
         upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)
@@ -238,7 +195,7 @@ def _receive_part(context: AppContext, submission_id: str, number: int, arrival:
         try:
             lifecycle.check_header(version, arrival.start, size)
         except ProblemError as error:
-            # No other part could save this file.
+            # The first part shows that the file cannot be scored, whatever the other parts contain.
             _cancel(context, submission_id, error.problem.code)
             raise
     with context.database.write() as session:
@@ -257,22 +214,26 @@ def _cancel(context: AppContext, submission_id: str, detail: str) -> None:
 def complete_upload(
     response: Response, context: ContextDep, submission_id: UploadId, authorization: Authorization
 ) -> SubmissionView:
-    """Join the parts, check that they are the file that was announced, and queue its evaluation."""
+    """Complete a multipart upload: join its parts, compare the file with the announced SHA-256, and queue its evaluation."""
     with context.database.read() as session:
         upload, account = multipart.authorize(session, submission_id, authorization)
-        done = multipart.result_id(upload)
-        if done is None:
+        finished_id = multipart.result_id(upload)
+        if finished_id is None:
             multipart.check_open(upload)
             multipart.check_complete(session, upload)
             size, count = upload.submission.size, upload.part_count
         owner = users.read_only_account(upload.submission.user)
-    if done is not None or account is not None:
-        return respond_with_submission(context, done or _complete(context, submission_id, size, count), account, response)
-    # Whoever ends it by its capability is told what was announced, and nothing of results; of a file that was there before, not
-    # what its owner says of it either.
-    stands = _complete(context, submission_id, size, count)
-    view = respond_with_submission(context, stands, owner, response)
-    return view.model_copy(update=WITHHELD_RESULTS if stands == submission_id else WITHHELD_RESULTS | WITHHELD_DETAILS)
+    if finished_id is not None or account is not None:
+        return respond_with_submission(
+            context, finished_id or _complete(context, submission_id, size, count), account, response
+        )
+    # A caller with only the upload token sees what was announced, but no results. If the file is a duplicate of an earlier
+    # submission, its title, description and other details are withheld too.
+    accepted_id = _complete(context, submission_id, size, count)
+    view = respond_with_submission(context, accepted_id, owner, response)
+    return view.model_copy(
+        update=WITHHELD_RESULTS if accepted_id == submission_id else WITHHELD_RESULTS | WITHHELD_DETAILS
+    )
 
 
 def _complete(context: AppContext, submission_id: str, size: int, count: int) -> str:
@@ -282,13 +243,13 @@ def _complete(context: AppContext, submission_id: str, size: int, count: int) ->
             for chunk in context.storage.join(submission_id, count):
                 arrival.write(chunk)
         except FileNotFoundError:
-            # The same call came twice, or the time ended: the parts are gone, and the row tells why.
+            # The parts are deleted already: a simultaneous call completed the upload, or the upload expired.
             with context.database.read() as session:
                 upload = session.get_one(Upload, submission_id)
-                if (done := multipart.result_id(upload)) is None:
+                if (finished_id := multipart.result_id(upload)) is None:
                     multipart.check_open(upload)
                     raise
-                return done
+                return finished_id
         sha256 = arrival.flush()
 
         def finish(session: Session) -> str:
@@ -296,6 +257,6 @@ def _complete(context: AppContext, submission_id: str, size: int, count: int) ->
             multipart.check_sha256(upload, sha256)
             return multipart.finish(session, context.storage, upload, arrival, sha256, context.quotas)
 
-        stands = accept_file(context, sha256, finish)
+        accepted_id = accept_file(context, sha256, finish)
     context.storage.delete_parts(submission_id)
-    return stands
+    return accepted_id

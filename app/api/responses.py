@@ -1,4 +1,4 @@
-"""What has arrived whole becomes a submission, in one transaction."""
+"""Steps that single and multipart uploads share: accepting a received file, and responding with its submission."""
 
 from __future__ import annotations
 
@@ -19,12 +19,27 @@ if TYPE_CHECKING:
 
 
 def accept_file(context: AppContext, sha256: str, accept: Callable[[Session], str]) -> str:
-    """Return what `accept` returns, once that is committed; if it cannot be, the file is not kept either."""
+    """Accept a received file in one transaction, and notify the runner.
+
+    If the transaction fails, the stored file is deleted unless another submission refers to it.
+
+    Parameters
+    ----------
+    sha256
+        SHA-256 of the file.
+    accept
+        Function that accepts the file and returns the id of its submission.
+
+    Returns
+    -------
+    str
+        The id that `accept` returned.
+    """
     try:
         with context.database.write() as session:
             submission_id = accept(session)
     except BaseException:
-        # In a transaction of its own, so that nobody takes up the same content meanwhile.
+        # In a transaction, so that no other submission can start to refer to the same content meanwhile.
         with context.database.write() as session:
             files.delete_unreferenced(session, context.storage, [sha256])
         raise
@@ -32,15 +47,17 @@ def accept_file(context: AppContext, sha256: str, accept: Callable[[Session], st
     return submission_id
 
 
-def respond_with_submission(context: AppContext, submission_id: str, viewer: Account | None, response: Response) -> SubmissionView:
-    """Return a submission as the answer to the call that sent its file."""
+def respond_with_submission(
+    context: AppContext, submission_id: str, viewer: Account | None, response: Response
+) -> SubmissionView:
+    """Return a submission as the response to the call that completed its upload, and set the Location header."""
     view = view_submission(context, submission_id, viewer)
     response.headers["Location"] = view.links["self"]
     return view
 
 
 def view_submission(context: AppContext, submission_id: str, viewer: Account | None) -> SubmissionView:
-    """Return a submission as somebody may see it."""
+    """Return a submission as `viewer` may see it."""
     with context.database.read() as session:
         return submission_views.submission_view(
             session, visibility.find_submission(session, submission_id, viewer), viewer

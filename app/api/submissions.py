@@ -1,4 +1,4 @@
-"""Submissions, watched."""
+"""API calls to read submissions: state, results and comparisons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from app.web.dependencies import ContextDep, OptionalUser, ReadSession, client_a
 router = APIRouter(tags=["submissions"])
 
 POLL_SECONDS = 2.0
-"""How often a request that waits looks by itself: a change of state is announced to it, one of its place in the queue is not."""
+"""How often a waiting request checks the queue position. Changes of state wake it at once; changes of position do not."""
 
 MAX_WAIT_SECONDS = 60
 
@@ -35,11 +35,14 @@ async def show_submission(
     context: ContextDep,
     viewer: OptionalUser,
     submission_id: str,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait for a change")] = 0,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_SECONDS, description="longest time to wait for a change, in seconds")
+    ] = 0,
 ) -> SubmissionView:
-    """Show a submission; with `wait`, answer when its state or place in the queue changes, or when the time is over.
+    """Show a submission.
 
-    Of one address 20 requests may wait at a time; more are answered at once.
+    With `wait`, the response is sent when the submission's state or queue position changes, or after `wait` seconds. At most 20
+    requests per client address can wait at the same time; further requests are answered at once.
     """
     with context.wait_limiter.slot(client_address(request)) as may_wait:
         if wait == 0 or not may_wait:
@@ -57,36 +60,36 @@ async def show_submission(
 
 
 def _read_progress(context: AppContext, submission_id: str, authorization: str | None) -> submission_views.Progress:
-    """Return where a submission stands, if somebody may still see it."""
+    """Return state and queue position of a submission, if the viewer may still see it."""
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
         return submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
 
 
 def _view_for_current_viewer(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:
-    """Return a submission as somebody may still see it."""
+    """Return a submission, if the viewer may still see it."""
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
     return view_submission(context, submission_id, viewer)
 
 
 def _current_viewer(session: Session, authorization: str | None) -> Account | None:
-    """Return who waits, whose token may have ended meanwhile."""
+    """Authenticate a waiting viewer again, because the token may have expired meanwhile."""
     return authenticate(session, authorization) if authorization else None
 
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)
 def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
-    """Download Spearman's rho of every target on the public subsets."""
+    """Download the rho of every target on the public subsets as an .npz file."""
     submission = visibility.find_submission(session, submission_id, viewer)
     return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")
 
 
 @router.get("/compare")
 def compare_submissions(session: ReadSession, viewer: OptionalUser, a: str, b: str) -> ComparisonView:
-    """Compare two scored submissions to the same version: the paired difference of their LDS."""
+    """Compare two submissions that are scored on the same version: the paired difference of their LDS, `a` minus `b`."""
 
-    def of(submission_id: str) -> Submission:
+    def find(submission_id: str) -> Submission:
         return visibility.find_submission(session, submission_id, viewer)
 
-    return compare(session, of(a), of(b))
+    return compare(session, find(a), find(b))

@@ -56,8 +56,8 @@ def doctor(
         raise fail(error) from None
     finally:
         database.close()
-    for what in remaining:
-        typer.echo(what)
+    for message in remaining:
+        typer.echo(message)
     if remaining:
         raise typer.Exit(1)
     typer.echo("Rows and files agree.")
@@ -87,5 +87,5 @@ def find_inconsistencies(database: Database, storage: Storage, benchmarks: Path)
     if found:
         with database.write() as session:
             confirmed = {finding.message for finding in consistency.inspect_submissions(session, storage)}
-        found = [what for what in found if what in confirmed]
+        found = [message for message in found if message in confirmed]
     return damaged + found

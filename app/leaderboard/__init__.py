@@ -1,1 +1,1 @@
-"""Leaderboards: entries, ranks, and the numbers that may be shown."""
+"""Leaderboards: entries, ranks, and the rounding of numbers from hidden subsets."""

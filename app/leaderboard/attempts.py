@@ -1,4 +1,4 @@
-"""How many ranked submissions each user has made to a version of a benchmark."""
+"""Attempts: the ranked submissions of each user to a version of a benchmark that count."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
 
 
 def count_attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return how many ranked submissions each user made to a version, over all methods, whatever became of them.
+    """Return the number of attempts at a version by user id, over all methods, including rejected and withdrawn submissions.
 
-    Those to earlier versions that it is compatible with are among them, since what was learned there is of use here.
+    Attempts at earlier compatible versions count too, because their results also help to improve a file for this version.
     """
-    query = select(Submission.user_id, func.count()).where(Submission.version_id.in_(_counted_version_ids(version)), *IS_ATTEMPT)
+    query = select(Submission.user_id, func.count()).where(
+        Submission.version_id.in_(_counted_version_ids(version)), *IS_ATTEMPT
+    )
     return dict(session.execute(query.group_by(Submission.user_id)).all())
 
 
 def count_user_attempts(session: Session, version: Version, user_id: int) -> int:
-    """Return how many of the `count_attempts` at a version are those of one user."""
-    # Filtered and not selected, or else SQLite may look through the whole board, which has an index on kind and state.
+    """Return the number of attempts of one user at a version, as `count_attempts` counts them."""
+    # The conditions filter the count instead of the rows. In WHERE, SQLite may choose the index on version, kind and state, and
+    # scan the whole board.
     query = select(func.count().filter(*IS_ATTEMPT))
     query = query.where(Submission.user_id == user_id, Submission.version_id.in_(_counted_version_ids(version)))
     return session.scalar(query) or 0
@@ -35,13 +38,13 @@ IS_ATTEMPT = (
     Submission.counted,
     Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
 )
-"""What holds of a submission that is an attempt at its version."""
+"""SQL conditions under which a submission is an attempt at its version."""
 
 
 def _counted_version_ids(version: Version) -> list[int]:
-    """Return the versions whose attempts are attempts at this one."""
+    """Return the ids of the versions whose attempts count at `version`: itself and earlier compatible versions."""
     return [
-        known.id
-        for known in version.benchmark.versions
-        if known.version <= version.version and are_compatible(known, version)
+        other.id
+        for other in version.benchmark.versions
+        if other.version <= version.version and are_compatible(other, version)
     ]

@@ -1,4 +1,4 @@
-"""Which numbers may leave the server, and how they are rounded where subsets are hidden."""
+"""The numbers that may leave the server, and their rounding on benchmarks with hidden subsets."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ if TYPE_CHECKING:
 
 
 DECIMALS = 4
+"""Decimals of published numbers from hidden subsets."""
+
 DIGITS = 2
+"""Significant digits of published z and p-values from hidden subsets."""
 
 
 class RankingMeasurement(Protocol):
-    """The unrounded numbers of a submission on the ranking subsets: a row of the database, or an entry of a board."""
+    """The unrounded numbers of a submission on the ranking subsets: a database row, or an entry of a leaderboard."""
 
     @property
     def lds(self) -> float:
-        """The mean over targets of Spearman's rho."""
+        """LDS: the mean over targets of Spearman's rho."""
 
     @property
     def std_error(self) -> float:
-        """Its standard error over subsets."""
+        """Standard error of the LDS over subsets."""
 
     @property
     def ci_low(self) -> float:
-        """The lower end of the 95 % interval."""
+        """Lower end of the 95 % interval of the LDS."""
 
     @property
     def ci_high(self) -> float:
-        """The upper end."""
+        """Upper end of the 95 % interval of the LDS."""
 
     @property
     def z_random(self) -> float:
-        """Distance from chance, in standard deviations."""
+        """Distance of the LDS from that of random scores, in standard deviations."""
 
 
 def published(numbers: dict[str, float], split: str) -> dict[str, float]:
-    """Return numbers from the ranking subsets as they may leave the server.
+    """Round numbers from the ranking subsets for publication.
 
-    On an open benchmark nothing is hidden and they stay as they are. On a protected one p and z keep two significant digits,
-    and everything else four decimals.
+    On an open benchmark nothing is hidden, and the numbers are returned unchanged. On a protected benchmark, p and z are rounded
+    to two significant digits and all other numbers to four decimals.
     """
     if split == "open":
         return numbers
@@ -54,12 +57,12 @@ def published(numbers: dict[str, float], split: str) -> dict[str, float]:
 
 
 def round_significant(value: float) -> float:
-    """Round to two significant digits."""
+    """Round to `DIGITS` significant digits; infinities and nan are returned unchanged."""
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else value
 
 
 def public_numbers(measurement: Measurement) -> Numbers:
-    """Return the numbers of the public part, whole."""
+    """Return the numbers of the public part at full precision."""
     return Numbers(
         lds=measurement.lds,
         std_error=measurement.std_error,
@@ -72,10 +75,10 @@ def public_numbers(measurement: Measurement) -> Numbers:
 def ranking_numbers(
     measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
 ) -> RankingNumbers:
-    """Return the numbers of the ranking part as they may leave the server."""
+    """Return the numbers of the ranking part, rounded by `published`; `rank` is the rank interval."""
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
     numbers = published({name: getattr(measurement, name) for name in names}, manifest["split"])
-    # The share is taken of what is published, so that it tells no further digit.
+    # The share is computed from the rounded LDS, so that it reveals no further digit.
     ceiling = manifest["ceiling"]
     share = {} if ceiling is None else published({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])
     return RankingNumbers(

@@ -1,4 +1,4 @@
-"""The entries of a leaderboard and their order."""
+"""The entries of a leaderboard, in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A listed submission as visitors know it, and its numbers on the ranking subsets, which leave only as `ranking_numbers`."""
+    """A listed submission with its public identity, and its unrounded numbers; only `ranking_numbers` may publish the numbers."""
 
     identity: visibility.PublicIdentity
     attempts: int | None
@@ -39,11 +39,11 @@ class Entry(NamedTuple):
 
 
 def list_entries(session: Session, version: Version) -> list[Entry]:
-    """Return the entries of a version, best first: of each owner and method the pinned or the newest ranked one that was scored.
+    """Return the entries of a version, best first: for each owner and method the pinned, or else the newest, scored submission.
 
-    What is anonymous stands for itself: it does not go when its owner sends the same method under their name, which would tell
-    whose it is. Equal scores, as they are published, stand in the order of submission. A page needs all entries of a board to
-    sort and search them; so columns are read, not objects, and what only rows show is left to `leaderboard_view`.
+    Anonymous entries are never replaced by the owner's public entry; that would reveal the owner. Entries with equal published
+    LDS are ordered by time of submission. Pages sort and search all entries of a board, so this reads columns instead of
+    objects; `leaderboard_view` reads the columns that only rows need.
     """
     query = (
         select(
@@ -51,10 +51,10 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
             Submission.visibility,
             Submission.method,
             Submission.title,
-            type_coerce(Submission.tags, Text),  # parsed once where equal: many are
+            type_coerce(Submission.tags, Text),  # as text, because many are equal and each text is parsed once
             User.name,
             Alias.number,
-            # From here on as in an entry.
+            # The following columns are the fields of an `Entry`, in order.
             Submission.id,
             Evaluation.id,
             Submission.created_at,
@@ -81,28 +81,30 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         )
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
-    made = count_attempts(session, version)
-    parsed = cache(json.loads)
+    attempts = count_attempts(session, version)
+    parse = cache(json.loads)
     newest = {}
-    for user_id, seen_by, method, title, tags, name, number, *rest in session.execute(query):
-        if seen_by == Visibility.ANONYMOUS:
-            entry = Entry(visibility.anonymous_identity(number), None, *rest)  # equal attempts would tell whose it is
+    for user_id, visible_to, method, title, tags, name, number, *rest in session.execute(query):
+        if visible_to == Visibility.ANONYMOUS:
+            # No attempts: an equal number at a public entry would reveal the owner.
+            entry = Entry(visibility.anonymous_identity(number), None, *rest)
         else:
-            identity = visibility.PublicIdentity(name, method, title, "", parsed(tags), {}, None, None)
-            entry = Entry(identity, made[user_id], *rest)
-        newest[user_id, method, seen_by] = entry
+            identity = visibility.PublicIdentity(name, method, title, "", parse(tags), {}, None, None)
+            entry = Entry(identity, attempts[user_id], *rest)
+        newest[user_id, method, visible_to] = entry
 
-    def place(entry: Entry) -> tuple[float, object, str]:
+    def sort_key(entry: Entry) -> tuple[float, object, str]:
         lds = published({"lds": entry.lds}, version.manifest["split"])["lds"]
         return (-lds, entry.created_at, entry.id)
 
-    return sorted(newest.values(), key=place)
+    return sorted(newest.values(), key=sort_key)
 
 
 def find_listed(session: Session, submission: Submission) -> Submission:
-    """Return the submission that a board lists for the owner and method of a ranked one: itself, or what took its place.
+    """Return the public entry of a submission's owner and method: the submission itself, or the entry that replaced it.
 
-    One that is anonymous or private has no place that another could take: that would tell that both are of one owner.
+    An anonymous, private or practice submission is returned itself. To return another submission for an anonymous one would
+    reveal that both have the same owner.
     """
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def update_ranks(session: Session, version: Version) -> None:
-    """Decide the rank intervals of all listed entries again, and store them with their evaluations."""
+    """Recompute the rank intervals of all listed entries of a version, and store them in their evaluations."""
     evaluations = session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)).all()
     for evaluation in evaluations:
         evaluation.rank_low = evaluation.rank_high = None

@@ -11,33 +11,33 @@ Interval = tuple[float, float]
 
 
 class Numbers(BaseModel):
-    """The score on the public subsets, whole."""
+    """The result on the public subsets, at full precision."""
 
     lds: float
     std_error: float
     ci: Interval = Field(description="95 % interval, for these targets and this recipe")
     mean_p: float = Field(description="mean over targets of the two-sided p-value")
-    z_random: float = Field(description="distance from what chance gives, in standard deviations")
+    z_random: float = Field(description="distance from the LDS of random scores, in standard deviations")
 
 
 class RankingNumbers(BaseModel):
-    """The score on the ranking subsets; rounded where these are hidden."""
+    """The result on the ranking subsets; rounded if these are hidden."""
 
     lds: float
     std_error: float
     ci: Interval = Field(description="95 % interval, for these targets and this recipe")
-    rank: tuple[int, int] | None = Field(description="lowest and highest rank it may have; null while not listed")
-    of_ceiling: float | None = Field(description="share of the noise ceiling; null where one run tells none")
-    z_random: float = Field(description="distance from what chance gives, in standard deviations")
+    rank: tuple[int, int] | None = Field(description="rank interval: lowest and highest rank; null while not listed")
+    of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
+    z_random: float = Field(description="distance from the LDS of random scores, in standard deviations")
 
 
 class Best(BaseModel):
-    """The first entry of a leaderboard."""
+    """The best entry of a leaderboard."""
 
     method: str
     owner: str
     lds: float
-    of_ceiling: float | None = Field(description="share of the noise ceiling; null where one run tells none")
+    of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
 
 
 class BenchmarkView(BaseModel):
@@ -54,7 +54,7 @@ class BenchmarkView(BaseModel):
     runs: int
     split: Literal["protected", "open"]
     output_function: str
-    ceiling: float | None = Field(description="null where every subset was trained once")
+    ceiling: float | None = Field(description="noise ceiling; null if every subset was trained only once")
     ceiling_std_error: float | None
     null_band: dict[str, float]
     dataset: dict[str, Any]
@@ -79,9 +79,9 @@ class Row(BaseModel):
     rank: tuple[int, int]
     of_ceiling: float | None
     z_random: float
-    attempts: int | None = Field(description="ranked submissions of this owner; null for an anonymous one")
+    attempts: int | None = Field(description="attempts of this owner; null for an anonymous entry")
     possible_gain: float | None = Field(
-        description="bound on what earlier answers may have added to the LDS; null for an anonymous one"
+        description="bound on the average gain in LDS from the results of earlier attempts; null for an anonymous entry"
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
@@ -97,4 +97,4 @@ class LeaderboardView(BaseModel):
     ceiling_std_error: float | None
     null_band: dict[str, float]
     rows: list[Row]
-    next: str | None = Field(description="address of the next page")
+    next: str | None = Field(description="address of the next page; null on the last page")

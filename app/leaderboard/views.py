@@ -1,4 +1,4 @@
-"""A leaderboard and a benchmark as response models."""
+"""Response models of leaderboards and benchmarks, built from the database."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def leaderboard_view(
     limit: int | None = None,
     entries: Sequence[Entry] | None = None,
 ) -> LeaderboardView:
-    """Return a page of the leaderboard of a version, by default all of it.
+    """Return rows of the leaderboard of a version: `limit` rows after the first `after`, by default all.
 
     Parameters
     ----------
     entries
-        What `list_entries` returned, or a selection of it; by default all entries are read.
+        The result of `list_entries`, or a selection of it; None: read all entries.
     """
     entries = list_entries(session, version) if entries is None else entries
     limit = len(entries) if limit is None else limit
@@ -42,7 +42,7 @@ def leaderboard_view(
     details = {row.id: row for row in session.execute(select(*ROW_COLUMNS).where(Submission.id.in_(ids)))}
     origins = provenance.newest_provenance(session, ids)
     name = version.benchmark.name
-    more = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
+    next_page = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
         benchmark=name,
         version=version.version,
@@ -50,17 +50,17 @@ def leaderboard_view(
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
         rows=[_row(entry, manifest, details[entry.id], origins.get(entry.id)) for entry in page],
-        next=more if after + limit < len(entries) else None,
+        next=next_page if after + limit < len(entries) else None,
     )
 
 
 ROW_COLUMNS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
-"""What the rows of a page show beside what is in an entry."""
+"""Columns that rows show and `Entry` does not hold."""
 
 
 def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str, Any] | None) -> Row:
     if entry.rank_low is None or entry.rank_high is None:
-        raise LookupError(f"expected ranks of every listed entry, got none of {entry.id}")
+        raise LookupError(f"The listed entry {entry.id} has no rank.")
     numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
     gain = None
     if entry.attempts is not None:
@@ -84,14 +84,14 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str,
 
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
-    """Return a benchmark as everybody sees it; `entries` are those of `list_entries`, if known."""
+    """Return a benchmark as a response model; `entries` is the result of `list_entries`, or None to read them."""
     manifest = version.manifest
-    shown = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
+    fields = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
     entries = list_entries(session, version) if entries is None else entries
     best = None
     if entries:
-        known, numbers = entries[0].identity, ranking_numbers(entries[0], manifest, None)
-        best = Best(method=known.method, owner=known.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
+        identity, numbers = entries[0].identity, ranking_numbers(entries[0], manifest, None)
+        best = Best(method=identity.method, owner=identity.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
     current = version.benchmark.current_version
-    versions = [known.version for known in version.benchmark.versions if known.version <= current]
-    return BenchmarkView(**shown, versions=versions, entries=len(entries), best=best)
+    versions = [other.version for other in version.benchmark.versions if other.version <= current]
+    return BenchmarkView(**fields, versions=versions, entries=len(entries), best=best)

@@ -1,1 +1,1 @@
-"""Changes by operators and owners: publishing, editing and consistency checks."""
+"""Changes by operators and owners (publishing, editing, withdrawal), consistency checks and recovery."""

@@ -1,4 +1,4 @@
-"""Whether the rows of the database and the files of the data folder agree, and how what does not is mended."""
+"""Consistency checks: find and repair disagreements between database rows and files of the data folder."""
 
 from __future__ import annotations
 
@@ -28,25 +28,28 @@ if TYPE_CHECKING:
     from app.submissions.storage import Storage
 
 LIVE = (State.QUEUED, State.SCORING, State.SCORED)
-"""States in which a submission needs its file."""
+"""States in which a submission must have an evaluation."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not agree: what, and how it is mended, if it can be."""
+    """An inconsistency, and the function that repairs it; None if it cannot be repaired."""
 
-    what: str
-    mend: Callable[[], object] | None = None
+    message: str
+    repair: Callable[[], object] | None = None
 
 
 def inspect(session: Session, storage: Storage, benchmarks: Path) -> Iterator[Finding]:
-    """Look at everything once. Who mends does so before the next finding, in a writing session while no server runs."""
+    """Run all checks and yield the findings.
+
+    To repair, call `Finding.repair` before taking the next finding, in a write session, while no server runs.
+    """
     yield from inspect_benchmarks(session, benchmarks)
     yield from inspect_submissions(session, storage)
 
 
 def inspect_submissions(session: Session, storage: Storage) -> Iterator[Finding]:
-    """Look at everything but the arrays of the benchmarks, which takes longer than all the rest."""
+    """Run all checks except `inspect_benchmarks`, which takes longer than all others."""
     yield from _references(session)
     yield from _missing_files(session, storage)
     yield from _stray_files(session, storage)
@@ -55,42 +58,44 @@ def inspect_submissions(session: Session, storage: Storage) -> Iterator[Finding]
 
 
 def inspect_benchmarks(session: Session, root: Path) -> Iterator[Finding]:
-    """Look whether the published benchmarks are whole, by the hashes of all their arrays."""
+    """Verify the files of all published benchmarks by their hashes."""
     for version in session.scalars(select(Version).order_by(Version.id)):
         try:
             Bundle.open(version_folder(root, version.benchmark.name, version.version))
         except (ValueError, OSError) as error:
             yield Finding(
-                f"{version.benchmark.name} version {version.version} cannot be read: {error} Put its folder back from a copy."
+                f"{version.benchmark.name} version {version.version} cannot be read: {error} Restore its folder from a backup."
             )
 
 
 def _references(session: Session) -> Iterator[Finding]:
-    """Compare how many submissions refer to each file with what its row says."""
+    """Compare the reference count of each file with the number of submissions that refer to the file."""
     counted = Counter(session.scalars(select(Submission.file_sha256).where(Submission.file_sha256.is_not(None))))
     for file in session.scalars(select(File)).all():
         count = counted[file.sha256]
         if count == 0:
-            yield Finding(f"no submission refers to the file {file.sha256}", partial(session.delete, file))
+            yield Finding(f"no submission refers to file {file.sha256}", partial(session.delete, file))
         elif count != file.references:
             yield Finding(
-                f"{count} submissions refer to the file {file.sha256}, which counts {file.references}",
+                f"file {file.sha256} has a reference count of {file.references} instead of {count}",
                 partial(setattr, file, "references", count),
             )
 
 
 def _missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
-    """Look for submissions whose file is gone, or not of the size that it should have."""
+    """Find submissions whose stored file is missing or has the wrong size."""
     query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
     for submission, file in session.execute(query.order_by(Submission.created_at)).all():
         path = storage.path(file.sha256)
         if path.exists() and path.stat().st_size == file.size:
             continue
         if submission.state == State.SCORED:
-            yield Finding(f"the file of {submission.id} is lost: it keeps its numbers, but cannot be scored again")
+            yield Finding(
+                f"the file of submission {submission.id} is lost: its results stay, but it cannot be scored again"
+            )
         else:
             yield Finding(
-                f"the file of {submission.id}, which is {submission.state}, is lost",
+                f"the file of submission {submission.id}, which is {submission.state}, is lost",
                 partial(_mark_failed, session, submission),
             )
 
@@ -100,43 +105,45 @@ def _mark_failed(session: Session, submission: Submission) -> None:
     state = State(submission.state)
     if state is State.QUEUED:
         move(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
-    move(session, submission.id, State.SCORING, State.FAILED, detail="its file is lost", error=problem.as_dict())
+    move(session, submission.id, State.SCORING, State.FAILED, detail="file lost", error=problem.as_dict())
 
 
 def _stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
+    """Find stored files without a row, and stored parts of uploads that are completed, expired or unknown."""
     known = set(session.scalars(select(File.sha256)))
-    for name in sorted(set(storage.stored_hashes()) - known):
-        yield Finding(f"no row tells of the stored file {name}", partial(storage.delete, name))
+    for sha256 in sorted(set(storage.stored_hashes()) - known):
+        yield Finding(f"the stored file {sha256} has no row", partial(storage.delete, sha256))
     for upload in sorted(set(storage.upload_ids()) - multipart.open_upload_ids(session)):
-        yield Finding(f"nobody waits for the parts of {upload}", partial(storage.delete_parts, upload))
+        yield Finding(f"parts of the ended upload {upload} are stored", partial(storage.delete_parts, upload))
 
 
 def _evaluations(session: Session) -> Iterator[Finding]:
-    """Look for submissions that wait for an evaluation which is not there, and for scored ones without numbers."""
+    """Find queued and running submissions without an unfinished evaluation, and scored submissions without results."""
     for submission in session.scalars(select(Submission).where(Submission.state.in_(LIVE))).all():
         evaluations = submission.evaluations
         if submission.state == State.SCORED:
             finished = [evaluation for evaluation in evaluations if evaluation.scored_at is not None]
             needed = {"public", "ranking"} if submission.kind == Kind.RANKED else {"public"}
             if not any(evaluation.parts.keys() >= needed for evaluation in finished):
-                yield Finding(f"{submission.id} is scored, but has no numbers")
+                yield Finding(f"submission {submission.id} is scored, but has no results")
         elif not any(evaluation.scored_at is None for evaluation in evaluations):
             yield Finding(
-                f"{submission.id} is {submission.state}, but no evaluation waits for it",
-                partial(_evaluate, session, submission),
+                f"submission {submission.id} is {submission.state}, but has no unfinished evaluation",
+                partial(_queue_evaluation, session, submission),
             )
 
 
-def _evaluate(session: Session, submission: Submission) -> None:
+def _queue_evaluation(session: Session, submission: Submission) -> None:
     session.add(
         Evaluation(submission_id=submission.id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
 
 
 def _ranks(session: Session) -> Iterator[Finding]:
+    """Find boards with entries that have no rank."""
     for version in session.scalars(select(Version)).all():
         if any(entry.rank_low is None for entry in entries.list_entries(session, version)):
             yield Finding(
-                f"entries of {version.benchmark.name} version {version.version} have no rank",
+                f"{version.benchmark.name} version {version.version} has entries without a rank",
                 partial(update_ranks, session, version),
             )

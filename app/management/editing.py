@@ -1,4 +1,4 @@
-"""What an owner may do to a submission: edit what is told of it, change who sees it, pin it, and withdraw it."""
+"""Edits of a submission by its owner: metadata, visibility and pinning."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
-    """Return a submission that an account may change: its own, or any one for an admin.
+    """Return the submission with this id if the account may change it: its owner and admins may.
 
     Raises
     ------
     ProblemError
-        ``submission.unknown``: there is none, or none for them. ``auth.owner``: it belongs to somebody else.
+        ``submission.unknown``: no such submission is visible to the account. ``auth.owner``: it belongs to another user.
     """
     submission = visibility.find_submission(session, submission_id, account)
     if not visibility.owns(account, submission):
@@ -41,12 +41,12 @@ def find_owned(session: Session, submission_id: str, account: Account) -> Submis
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
     """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``visibility`` or ``pinned``.
 
-    Pinning one takes the pin from any other of the same owner, benchmark, method and visibility.
+    Pinning a submission unpins all others of the same owner, benchmark, method and visibility.
 
     Raises
     ------
     ProblemError
-        ``request.conflict``: one that cannot be listed was to be pinned.
+        ``request.conflict``: a submission that is not ranked and scored cannot be pinned.
     """
     versions = boards_of(submission)
     if changes.get("pinned") and (submission.kind != Kind.RANKED or submission.state != State.SCORED):
@@ -55,13 +55,13 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             f"Only a scored ranked submission can be pinned; this one is {submission.kind} and {submission.state}.",
             "Pin a submission that is, or could be, on the board.",
         )
-    shown_to = Visibility(changes.get("visibility", submission.visibility))
+    new_visibility = Visibility(changes.get("visibility", submission.visibility))
     if changes.keys() & {"visibility", "pinned"} and changes.get("pinned", submission.pinned):
-        for other in session.scalars(_pinned_beside(submission, shown_to)).all():
+        for other in session.scalars(_other_pinned(submission, new_visibility)).all():
             other.pinned = False
             versions += boards_of(other)
         session.flush()
-    visibility.set_visibility(session, submission, shown_to)
+    visibility.set_visibility(session, submission, new_visibility)
     for name in changes.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()
@@ -70,8 +70,8 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             update_ranks(session, version)
 
 
-def _pinned_beside(submission: Submission, shown_to: Visibility) -> Select[Submission]:
-    """Select what else the same owner pinned for the same method and visibility, to whichever version of the benchmark."""
+def _other_pinned(submission: Submission, new_visibility: Visibility) -> Select[Submission]:
+    """Select the owner's other pinned submissions of this method and visibility to any version of the benchmark."""
     return (
         select(Submission)
         .join(Version, Version.id == Submission.version_id)
@@ -80,12 +80,12 @@ def _pinned_beside(submission: Submission, shown_to: Visibility) -> Select[Submi
             Submission.user_id == submission.user_id,
             Version.benchmark_id == submission.version.benchmark_id,
             Submission.method == submission.method,
-            Submission.visibility == shown_to,
+            Submission.visibility == new_visibility,
             Submission.pinned,
         )
     )
 
 
 def boards_of(submission: Submission) -> list[Version]:
-    """Return the versions that a submission was scored on, or is queued for."""
+    """Return the versions that a submission has an evaluation for, finished or not."""
     return list({evaluation.version_id: evaluation.version for evaluation in submission.evaluations}.values())

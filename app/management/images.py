@@ -1,4 +1,4 @@
-"""Images that a benchmark ships without, from the operator's own copy: taken only if they are the ones it was made with."""
+"""Images for a benchmark that ships without them: read from the operator's copy, and verified by SHA-256."""
 
 from __future__ import annotations
 
@@ -30,25 +30,22 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
     Parameters
     ----------
     path
-        An ``.npz`` file, or a folder of ``.npy`` files. Their names tell nothing: an array is known by the sha256 of its content.
+        An ``.npz`` file, or a folder of ``.npy`` files. Array names are ignored; arrays are identified by the SHA-256 of their
+        content. An image array is uint8, with n_train or n_targets as its first dimension.
     manifest
-        Of the benchmark, whose ``dataset.sha256`` states what it was made with.
+        Manifest of the benchmark; its ``dataset.sha256`` states the hashes of the images.
 
     Raises
     ------
     ImagesError
-        The benchmark has its images, or does not say which they are; or they are not at this path.
+        The benchmark already has images, or does not state their hashes; or the images are not at this path.
     """
     if set(manifest.files) & {_file(part) for part in PARTS}:
-        raise ImagesError(
-            f"expected a benchmark without images, got {manifest.name}, which has them. Leave out --images."
-        )
+        raise ImagesError(f"The benchmark {manifest.name} already has images. Leave out --images.")
     stated = manifest.dataset.get("sha256", {})
     wanted = {stated[f"{part}_images"]: part for part in PARTS if f"{part}_images" in stated}
     if len(wanted) < len(PARTS):
-        raise ImagesError(
-            f"expected a benchmark that states the sha256 of its images, got none in {manifest.name}. Leave out --images."
-        )
+        raise ImagesError(f"The benchmark {manifest.name} does not state the sha256 of its images. Leave out --images.")
     counts = {"train": manifest.n_train, "target": manifest.n_targets}
     found: dict[str, bytes] = {}
     for array in _arrays(path):
@@ -59,9 +56,8 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
             found[_file(part)] = file.getvalue()
     if absent := {_file(part) for part in PARTS} - set(found):
         raise ImagesError(
-            f"expected the images that {manifest.name} was made with at {path}, got no array of the stated sha256 for "
-            f"{', '.join(sorted(absent))}. Give an .npz file, or a folder of .npy files, with both, uint8 and in the order of "
-            "the labels."
+            f"{path} has no array with the sha256 that {manifest.name} states for {', '.join(sorted(absent))}. "
+            "Give an .npz file, or a folder of .npy files, with both arrays, uint8 and in the order of the labels."
         )
     return found
 
@@ -77,6 +73,6 @@ def _arrays(path: Path) -> Iterator[NDArray[np.generic]]:
                 yield np.load(file, allow_pickle=False)
         else:
             with np.load(path, allow_pickle=False) as archive:
-                yield from (np.asarray(archive[name]) for name in archive.files)  # other files in it are bytes
-    except (OSError, ValueError, BadZipFile, TypeError) as error:  # the last where the file is a single array
-        raise ImagesError(f"expected an .npz file or a folder of .npy files at {path}, got: {error}") from error
+                yield from (np.asarray(archive[name]) for name in archive.files)  # files that are no arrays are bytes
+    except (OSError, ValueError, BadZipFile, TypeError) as error:  # TypeError: the file is a single array
+        raise ImagesError(f"{path} cannot be read: {error}. Give an .npz file, or a folder of .npy files.") from error

@@ -1,4 +1,4 @@
-"""Benchmarks, published: a folder is verified and copied beside the others first, and one short transaction makes it appear."""
+"""Publishing of benchmarks: verify and copy a benchmark folder without a transaction, then publish it in a short transaction."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import Timeout
 from sqlalchemy import select
 
 from app import data_lock
@@ -33,16 +34,23 @@ if TYPE_CHECKING:
     from ldsboard.manifest import Manifest
 
 MIN_RANKING_SUBSETS = 100
-"""Fewer ranking subsets cannot tell methods apart."""
+"""Minimum number of ranking subsets; fewer cannot distinguish methods."""
 
 MIN_PUBLIC_SUBSETS = 20
-"""Fewer public subsets are no use to tune on."""
+"""Minimum number of public subsets; fewer are useless for tuning."""
 
-PUBLIC_ARRAYS = ("masks.npy", "margins.npy", "train_labels.npy", "target_labels.npy", "train_images.npy", "target_images.npy")
-"""What ``public.npz`` holds, where the benchmark has it."""
+PUBLIC_ARRAYS = (
+    "masks.npy",
+    "margins.npy",
+    "train_labels.npy",
+    "target_labels.npy",
+    "train_images.npy",
+    "target_images.npy",
+)
+"""Arrays in ``public.npz``, as far as the benchmark has them."""
 
 NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
-"""What a benchmark may be called: it stands in addresses and in paths."""
+"""Pattern of benchmark names, which are parts of URLs and file paths."""
 
 
 class PublishError(ValueError):
@@ -51,7 +59,15 @@ class PublishError(ValueError):
 
 @dataclass(frozen=True)
 class PreparedVersion:
-    """A benchmark that was verified: its manifest, its copy with its downloads, and where that is to be."""
+    """A verified benchmark version that is ready to be published.
+
+    Attributes
+    ----------
+    copy
+        Temporary copy of the folder, with downloads and added images.
+    target
+        Final path of the copy.
+    """
 
     manifest: Manifest
     copy: Path
@@ -60,23 +76,23 @@ class PreparedVersion:
 
 @contextmanager
 def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
-    """Verify a benchmark folder, copy it and prepare its downloads; at the end of the block a copy not published is gone.
+    """Verify a benchmark folder, copy it and pack its downloads; a copy that is not published is deleted at the end of the block.
 
-    This reads and writes all arrays: no transaction may be open meanwhile, or nobody else could write.
+    This reads and writes all arrays. No write transaction may be open meanwhile, because it would block all other writers.
 
     Parameters
     ----------
     root
-        Where published benchmarks are kept.
+        Folder of the published benchmarks.
     folder
-        What the worker wrote; it stays as it is.
+        Folder that the worker wrote; it is not changed.
     images
-        Where the images are that the folder lacks; see `find_images`. What is published then has them, and says so.
+        Path of the images that the folder lacks, see `find_images`; they are added to the copy and to its manifest.
 
     Raises
     ------
     PublishError, BundleError, ImagesError
-        The folder is not a benchmark, or the images are not those of the benchmark, or something else is being published.
+        The folder is not a valid benchmark, the images are not those of the benchmark, or another process is publishing.
     """
     bundle = Bundle.open(folder)
     _check(bundle)
@@ -87,37 +103,37 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
     copy = target.with_name(f"{target.name}.partial")
     root.mkdir(parents=True, exist_ok=True)
     try:
-        held = data_lock.lock_file(root / "publishing.lock")
-    except BlockingIOError as error:
+        lock = data_lock.lock_file(root / "publishing.lock")
+    except Timeout as error:
         raise PublishError(
-            f"expected to be the only one who publishes, got another at work in {root}. Try again when it is done."
+            f"Another process is publishing a benchmark in {root}. Try again when it has finished."
         ) from error
-    try:
-        _copy(folder, manifest, added, copy)
-        yield PreparedVersion(manifest, copy, target)
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
-        held.close()
+    with lock:
+        try:
+            _copy(folder, manifest, added, copy)
+            yield PreparedVersion(manifest, copy, target)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
 
 
-def publish(session: Session, made: PreparedVersion) -> Version:
-    """Make a verified benchmark appear, as the current version; see `boards`.
+def publish(session: Session, prepared: PreparedVersion) -> Version:
+    """Publish a prepared version; `app.scoring.rescoring.introduce_version` decides when it becomes the current version.
 
     Raises
     ------
     PublishError
-        This version is published already.
+        This version was published before.
     """
-    manifest = made.manifest
+    manifest = prepared.manifest
     benchmark = session.scalar(select(Benchmark).where(Benchmark.name == manifest.name))
     if benchmark is None:
         benchmark = Benchmark(name=manifest.name, current_version=manifest.version)
         session.add(benchmark)
         session.flush()
-    elif any(known.version == manifest.version for known in benchmark.versions):
+    elif any(other.version == manifest.version for other in benchmark.versions):
         raise PublishError(
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
-            "Raise the version: --version."
+            "Publish it under a higher version number (--version)."
         )
     version = Version(
         benchmark=benchmark, version=manifest.version, manifest=asdict(manifest), scorer_version=result.SCORER_VERSION
@@ -125,48 +141,51 @@ def publish(session: Session, made: PreparedVersion) -> Version:
     session.add(version)
     session.flush()
     rescoring.introduce_version(session, version)
-    # What a killed publication left without a row; a version with one never comes here.
-    shutil.rmtree(made.target, ignore_errors=True)
-    made.copy.rename(made.target)
+    # A killed process may have left this folder; no row refers to it, because this version was not published before.
+    shutil.rmtree(prepared.target, ignore_errors=True)
+    prepared.copy.rename(prepared.target)
     return version
 
 
 def _check(bundle: Bundle) -> None:
-    """Refuse a folder that can be opened but not offered, or not scored against."""
+    """Reject a valid bundle that cannot be published: invalid name, split, subsets, ceiling or margins."""
     manifest = bundle.manifest
     if not re.fullmatch(NAME_PATTERN, manifest.name) or manifest.version < 1:
         raise PublishError(
-            "expected a name of at most 64 lower-case letters, digits and single dashes, and a version from 1, "
-            f"got {manifest.name!r} version {manifest.version}. Write the folder again under another name."
+            f"{manifest.name!r} version {manifest.version} cannot be published. Write the folder again, with a name of at most "
+            "64 lower-case letters, digits and single dashes, and a version of at least 1."
         )
     if (manifest.split, manifest.ranking is None) not in {("protected", True), ("open", False)}:
         raise PublishError(
-            "expected a protected split without ranking rows, or an open one with them, "
-            f"got {manifest.split!r} with {manifest.ranking}. Write the folder again."
+            f"The split is {manifest.split!r} and the ranking rows are {manifest.ranking}. Write the folder again: an open split "
+            "needs ranking rows, and a protected split must not have any."
         )
     masks_Mn, margins_MRN, parts = bundle.scored_arrays()
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
     if counts != manifest.subsets:
-        raise PublishError(f"expected the subsets of the manifest, {manifest.subsets}, got {counts}. Write it again.")
+        raise PublishError(
+            f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. Write the folder again."
+        )
     if counts["ranking"] < MIN_RANKING_SUBSETS or counts["public"] < MIN_PUBLIC_SUBSETS:
         raise PublishError(
-            f"expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. Train more."
+            f"Expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. Train more."
         )
     if duplicates := count_duplicates(masks_Mn):
-        raise PublishError(f"expected different subsets, got {duplicates} that repeat another. Draw them again.")
-    known = manifest.runs > 1 or manifest.split == "protected"
-    if known and not (manifest.ceiling is not None and manifest.ceiling > 0):
+        raise PublishError(f"{duplicates} subset(s) repeat another subset. Draw different subsets.")
+    needs_ceiling = manifest.runs > 1 or manifest.split == "protected"
+    if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(
-            f"expected a positive noise ceiling, got {manifest.ceiling}: the runs do not agree on anything. Train longer."
+            f"The noise ceiling is {manifest.ceiling} instead of a positive number: "
+            "margins of different runs do not correlate. Train longer."
         )
     truth = GroundTruth(masks_Mn, margins_MRN)
     for rows in parts.values():
-        truth.fingerprint(rows)  # refuses constant margins
+        truth.fingerprint(rows)  # raises an error for constant margins
     _check_numbers(manifest, truth, parts["ranking"])
 
 
 def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
-    """Refuse a manifest whose numbers are not those of its arrays: every share of the ceiling would be wrong."""
+    """Reject a manifest whose ceiling, null band or spectrum differs from the arrays; also a kit without its labels."""
     ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
     band = manifest.null_band
     stated = [
@@ -178,19 +197,21 @@ def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
     ]
     found = [ceiling and ceiling.value, ceiling and ceiling.std_error]
     found += [spectrum.unrelated, spectrum.shared, spectrum.attempts]
-    # As floats, a number that is absent is nan.
+    # None becomes nan as a float.
     if not np.allclose(np.array(stated, float), np.array(found, float), rtol=1e-6, atol=1e-9, equal_nan=True):
         raise PublishError(
-            f"expected ceiling, error, null band and spectrum {found} as the arrays have them, got {stated}. Write it again."
+            f"The manifest states the ceiling, its error, null bands and spectrum {stated}, but the arrays give {found}. "
+            "Write the folder again."
         )
     if has_kit(manifest.files) and not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
         raise PublishError(
-            f"expected the labels that its kit needs among the files, got {sorted(manifest.files)}. Write the folder again."
+            f"The kit needs train_labels.npy and target_labels.npy, but the files are {sorted(manifest.files)}. "
+            "Write the folder again."
         )
 
 
 def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Path) -> None:
-    """Copy the folder, put in what is added, and pack its downloads."""
+    """Copy the folder, write the added images and the manifest, and pack the downloads."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / "public", copy / "public")
     if manifest.split == "protected":
@@ -202,7 +223,7 @@ def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Pa
         (public / name).write_bytes(content)
     if added:
         (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-    # Only what the manifest names was verified, and only that is handed out.
+    # Only files named by the manifest were verified, so only these are packed.
     arrays = [public / name for name in PUBLIC_ARRAYS if name in manifest.files]
     _pack(downloads / "public.npz", public, arrays)
     kit = [public / name for name in sorted(manifest.files) if name.startswith("kit/")]

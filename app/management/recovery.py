@@ -25,31 +25,31 @@ def recover_at_start(database: Database, storage: Storage) -> None:
 
 
 def expire_uploads(database: Database, storage: Storage) -> None:
-    """Expire uploads whose time is over, and delete the stored parts of every upload that is no longer open."""
-    # Parts are listed before rows: an upload that starts in between has its row before its first part.
+    """Expire uploads that were not completed in time, and delete the stored parts of all uploads that have ended."""
+    # Stored parts are listed before rows, because an upload that starts in between writes its row before its first part.
     with_parts = storage.upload_ids()
     with database.write() as session:
         multipart.expire(session)
-        waiting = multipart.open_upload_ids(session)
+        open_uploads = multipart.open_upload_ids(session)
     for upload in with_parts:
-        if upload not in waiting:
+        if upload not in open_uploads:
             storage.delete_parts(upload)
 
 
 def recover_lost(database: Database, running: AbstractSet[int], streaming: AbstractSet[str]) -> None:
     """Requeue claimed evaluations that no worker is running; expire single uploads whose connection is gone.
 
-    Such rows remain when the end of some work could not be written, for instance because the database was locked for long.
+    Such rows remain when the end of an evaluation or upload could not be written, for instance because the database was locked.
 
     Parameters
     ----------
     running
-        Ids of the evaluations that this server is working on.
+        Ids of the evaluations that this server is running.
     streaming
         Ids of the submissions whose file is arriving in a single request.
     """
     with database.write() as session:
         session.connection()
-        # Both sets grow under this write lock, so every other claimed or uploading row belongs to nobody.
+        # Ids are added to both sets only under this write lock, so no worker or connection owns any other row.
         queue.requeue_abandoned(session, frozenset(running))
         lifecycle.expire_interrupted(session, frozenset(streaming))

@@ -33,7 +33,7 @@ def withdraw_and_delete(
     Raises
     ------
     ProblemError
-        As `app.management.editing.owned` and `withdraw` raise it.
+        See `app.management.editing.find_owned` and `withdraw`.
     """
     with database.write() as session:
         unreferenced = withdraw(session, find_owned(session, submission_id, account))
@@ -45,14 +45,14 @@ def withdraw_and_delete(
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:
-    """Withdraw a submission: delete its results and release its file; keep its row, which still counts as an attempt if it did.
+    """Withdraw a submission: delete its results, release its file and keep its row. A counted attempt stays counted.
 
-    A multipart upload that still waits for parts is cancelled instead, and does not count.
+    A multipart upload that is not completed is cancelled instead, and does not count.
 
     Returns
     -------
     str or None
-        The sha256 of the stored file if no submission refers to that file any more.
+        SHA-256 of the stored file if no submission refers to the file any more.
 
     Raises
     ------
@@ -70,9 +70,11 @@ def withdraw(session: Session, submission: Submission) -> str | None:
             f"The submission is {before}.",
             "Try again when it is scored or rejected." if busy else "Nothing is left to withdraw.",
         )
-    counted = submission.counted and before is not State.FAILED  # a failure of the server never counts
+    counted = submission.counted and before is not State.FAILED  # a server error never counts
     if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):
-        raise RuntimeError(f"expected {submission.id} to stay {before} within a transaction")
+        raise RuntimeError(
+            f"The state of {submission.id} is no longer {before}, although this transaction holds the write lock."
+        )
     versions = boards_of(submission)
     evaluations = select(Evaluation.id).where(Evaluation.submission_id == submission.id)
     session.execute(delete(Measurement).where(Measurement.evaluation_id.in_(evaluations)))
@@ -80,5 +82,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
     session.expire(submission)
     for version in versions:
-        rescoring.update_board(session, version)  # a board that waited for this submission waits no longer
+        rescoring.update_board(
+            session, version
+        )  # this submission may have been the last that a new board was waiting for
     return release_file(session, submission)

@@ -33,11 +33,11 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 PAGE_SIZE = 25
 """Number of the user's submissions on one page."""
 
-TOKEN_PREFIX = "browser-"
-"""Prefix of the names of tokens that the submission form creates to start an upload."""
+NAME_PREFIX = "browser-"
+"""Prefix of the names of the tokens that the submission form gets to start an upload."""
 
 TOKEN_LIFETIME = timedelta(hours=1)
-"""Lifetime of these tokens. A started upload continues with its own upload token."""
+"""Lifetime of the tokens of the submission form; a started upload continues with its own upload token."""
 
 SEE_OTHER = 303
 
@@ -112,9 +112,9 @@ def create_token(
 
 @router.post("/account/submit-token")
 def create_submit_token(sender: FormUser, actor: FormActor, session: WriteSession) -> JSONResponse:
-    """Create a token for the submission form, valid for an hour and only for submitting: the API does not accept the session cookie."""
-    tokens.delete_expired(session, sender.id, TOKEN_PREFIX)
-    name, expires_at = f"{TOKEN_PREFIX}{secrets.token_hex(4)}", now() + TOKEN_LIFETIME
+    """Create a token for the submission form, because the API does not accept the session cookie."""
+    tokens.delete_expired(session, sender.id, NAME_PREFIX)
+    name, expires_at = f"{NAME_PREFIX}{secrets.token_hex(4)}", now() + TOKEN_LIFETIME
     user = session.get_one(User, sender.id)
     _, value = tokens.create(session, user, name=name, scopes=[Scope.SUBMIT], expires_at=expires_at)
     audit.record_action(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=[Scope.SUBMIT])

@@ -40,11 +40,13 @@ def show_about(
         dataset=list(_labelled_values({key: value for key, value in manifest["dataset"].items() if key != "sha256"})),
         hashes=list(_labelled_values(_dataset_hashes(manifest["dataset"].get("sha256")))),
         recipe=list(_labelled_values(manifest["recipe"])),
-        provenance=list(_labelled_values({key: value for key, value in manifest["provenance"].items() if key in SHOWN_PROVENANCE})),
+        provenance=list(
+            _labelled_values({key: value for key, value in manifest["provenance"].items() if key in SHOWN_PROVENANCE})
+        ),
         accuracy=_accuracy(manifest, margins),
         bins=_bins(margins),
         mean_margin=margins.mean,
-        editions=history.version_summaries(session, benchmark_version),
+        version_summaries=history.version_summaries(session, benchmark_version),
         before=before.version if before else None,
         moves=history.entry_changes(session, before, benchmark_version) if before else [],
         kit=catalog.has_kit(manifest["files"]),
@@ -85,9 +87,7 @@ def _formatted(value: object) -> str:
 def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, float]:
     """Return the models' accuracy on the targets: measured, or else its lower bound, the share of margins above 0."""
     provenance = manifest["provenance"]
-    measured = {
-        name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance
-    }
+    measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}
     return measured or ({"positive": margins.positive} if manifest["output_function"] == "margin" else {})
 
 

@@ -36,11 +36,14 @@ def compare(
     version: VersionNumber = None,
     choose: bool = False,
 ) -> str:
-    """Compare the submissions given as query parameters ``a``, ``b``, … or ``id``; with fewer than two, or ``choose``, show the form."""
+    """Compare the submissions given as query parameters ``a``, ``b``, … or ``id``, or show the form that selects them."""
     submissions = [visibility.find_submission(session, wanted, visitor) for wanted in _requested_ids(request)]
     if choose or len(submissions) < 2:  # noqa: PLR2004
         return _choice_page(
-            session, [submission_views.submission_view(session, submission, visitor) for submission in submissions], benchmark, version
+            session,
+            [submission_views.submission_view(session, submission, visitor) for submission in submissions],
+            benchmark,
+            version,
         )
     pairs = comparison.compare_all(session, submissions)
     sides = [submission_views.submission_view(session, submission, visitor) for submission in submissions]
@@ -64,7 +67,10 @@ def _requested_ids(request: Request) -> list[str]:
     ids = list(dict.fromkeys(filter(None, values)))
     if len(ids) > MAX_SUBMISSIONS:
         raise ProblemError.mismatch(
-            "request.invalid", expected=f"at most {MAX_SUBMISSIONS} submissions", got=str(len(ids)), hint="Leave some out."
+            "request.invalid",
+            expected=f"at most {MAX_SUBMISSIONS} submissions",
+            got=str(len(ids)),
+            hint="Leave some out.",
         )
     return ids
 

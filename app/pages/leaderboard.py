@@ -91,4 +91,6 @@ def show_feed(session: ReadSession, public_url: PublicUrl, name: str) -> Respons
     rows = leaderboard_view(session, benchmark_version, limit=FEED_SIZE, entries=entries).rows
     benchmark = benchmark_view(session, benchmark_version, entries)
     changed = history.last_changed(session, [row.id for row in rows])
-    return Response(atom(benchmark, rows, changed, benchmark_version.created_at, public_url), media_type="application/atom+xml")
+    return Response(
+        atom(benchmark, rows, changed, benchmark_version.created_at, public_url), media_type="application/atom+xml"
+    )

@@ -24,6 +24,7 @@ from app.pages.static_files import Assets
 from app.web import sessions
 from app.web.dependencies import count_request
 from app.web.oauth import Providers
+from app.web.query_parameters import check_repeated_names
 from app.web.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -32,7 +33,19 @@ if TYPE_CHECKING:
     from app.results.schemas import ProblemView
     from app.settings import Settings
 
-PAGE_MODULES = (home, guide, leaderboard, badges, benchmark, submit, submissions, compare, images, account, own_submissions)
+PAGE_MODULES = (
+    home,
+    guide,
+    leaderboard,
+    badges,
+    benchmark,
+    submit,
+    submissions,
+    compare,
+    images,
+    account,
+    own_submissions,
+)
 """The modules that define pages, each with a ``router``."""
 
 
@@ -45,7 +58,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Add the site to an application that already has the API."""
     app.state.providers = Providers(settings)
     for module in PAGE_MODULES:
-        app.include_router(module.router, dependencies=[Depends(count_request)])
+        app.include_router(module.router, dependencies=[Depends(count_request), Depends(check_repeated_names)])
     sessions.install(app, settings)
     app.mount("/static", Assets(), name="static")
     app.add_middleware(SecurityHeaders)

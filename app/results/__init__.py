@@ -1,1 +1,1 @@
-"""Results of submissions: views, comparisons and history."""
+"""Results of submissions: response models, comparisons and the history of boards."""

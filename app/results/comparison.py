@@ -1,4 +1,4 @@
-"""Whether one submission is better than another, on the subsets that both were scored on.
+"""Paired comparison of submissions on the subsets that both were scored on.
 
 Legend: M subsets, N targets.
 """
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
-    """Compare two submissions on the subsets that both were scored on, the ranking ones if they can.
+    """Compare two submissions: on the ranking subsets if both are ranked, otherwise on the public subsets.
 
     Raises
     ------
     ProblemError
-        They belong to different versions, or one of them is not scored.
+        ``compare.different``: the submissions belong to different versions or scorer versions. ``submission.not_scored``.
     """
     return ComparisonView(a=a.id, b=b.id, **_compare_pair(*_comparable_evaluations(session, [a, b])))
 
 
 def compare_all(session: Session, submissions: Sequence[Submission]) -> list[PairView]:
-    """Compare every two of some submissions, in their order; errors are those of `compare`."""
+    """Compare every pair of the submissions, in their order; raise the errors of `compare`."""
     sides = zip(submissions, _comparable_evaluations(session, submissions), strict=True)
     return [
         PairView(a=a.id, b=b.id, **_compare_pair(of_a, of_b), wins=_wins(of_a, of_b))
@@ -50,22 +50,22 @@ def compare_all(session: Session, submissions: Sequence[Submission]) -> list[Pai
 
 
 def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
-    """Compare the first of some finished evaluations against one version with each of the others, which takes few queries."""
+    """Compare the first of several finished evaluations against one version with each of the others, with few queries."""
     arrays = selectinload(Evaluation.measurements).undefer("*")
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
     first, *others = (found[number] for number in evaluation_ids)
     return [
-        PairView(a=first.submission_id, b=it.submission_id, **_compare_pair(first, it), wins=_wins(first, it))
-        for it in others
+        PairView(a=first.submission_id, b=other.submission_id, **_compare_pair(first, other), wins=_wins(first, other))
+        for other in others
     ]
 
 
 def _comparable_evaluations(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
-    """Return the evaluations that are shown of some submissions, if they are by one scorer and against one version."""
+    """Return the current evaluations of submissions; raise ``compare.different`` unless version and scorer version agree."""
     evaluations = [current_evaluation(session, submission) for submission in submissions]
     if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
-        names = [f"{it.version.benchmark.name} version {it.version.version}" for it in evaluations]
+        names = [f"{other.version.benchmark.name} version {other.version.version}" for other in evaluations]
         raise ProblemError.mismatch(
             "compare.different",
             expected="submissions to the same version of a benchmark",
@@ -76,15 +76,15 @@ def _comparable_evaluations(session: Session, submissions: Sequence[Submission])
 
 
 def _compare_pair(a: Evaluation, b: Evaluation) -> dict[str, Any]:
-    """Return all that may be told of the difference of two evaluations, a minus b, with its 95 % interval."""
+    """Return the published fields of `PairView` for two evaluations: the difference a minus b and its 95 % interval."""
     of_a, of_b = a.parts, b.parts
     part: Literal["ranking", "public"] = "ranking" if "ranking" in of_a and "ranking" in of_b else "public"
     first, second = of_a[part], of_b[part]
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
-    found = compare_influences(first.lds - second.lds, *influences)
+    comparison = compare_influences(first.lds - second.lds, *influences)
     split = a.version.manifest["split"] if part == "ranking" else "open"
-    numbers = published(vars(found), split)
-    # Of what is published, so that the ends tell no further digit of it.
+    numbers = published(vars(comparison), split)
+    # The interval is computed from the rounded numbers, so that its ends reveal no further digit.
     middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
     numbers |= published({"low": middle - half, "high": middle + half}, split)
     return {
@@ -99,6 +99,6 @@ def _compare_pair(a: Evaluation, b: Evaluation) -> dict[str, Any]:
 
 
 def _wins(a: Evaluation, b: Evaluation) -> tuple[int, int]:
-    """Return on how many targets each of two evaluations has the higher correlation, on the public subsets."""
+    """Return the numbers of targets on which a, and on which b, has the higher rho on the public subsets."""
     rho_a_N, rho_b_N = (np.frombuffer(side.parts["public"].per_target, dtype="<f8") for side in (a, b))
     return int(np.count_nonzero(rho_a_N > rho_b_N)), int(np.count_nonzero(rho_b_N > rho_a_N))

@@ -1,4 +1,4 @@
-"""What was measured of submissions, and which evaluation is the one that is shown."""
+"""The current evaluation of a submission: the evaluation that pages and the API show."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def current_evaluations(session: Session, submissions: Sequence[Submission]) -> dict[str, Evaluation]:
-    """Return the finished evaluation of each submission that the boards show, by id; those that have none are left out.
+    """Return the current evaluation of each submission, by submission id; submissions without one are left out.
 
-    That is the one against the current version of its benchmark, otherwise against the version that it was sent to, each by the
-    scorer that the version's board has; one that is newer than the board is shown only while there is no other.
+    The current evaluation is the finished evaluation against the current version of the benchmark, otherwise against the version
+    that the submission was sent to. For one version, an evaluation by the scorer version of the board is preferred to others.
     """
     sent_to = {submission.id: submission.version for submission in submissions}
     finished = session.scalars(
@@ -40,7 +40,7 @@ def current_evaluations(session: Session, submissions: Sequence[Submission]) -> 
 
 
 def current_evaluation(session: Session, submission: Submission) -> Evaluation:
-    """Return the evaluation of a submission that is shown.
+    """Return the current evaluation of a submission.
 
     Raises
     ------
@@ -58,6 +58,6 @@ def current_evaluation(session: Session, submission: Submission) -> Evaluation:
 
 
 def mean_seconds(session: Session) -> float | None:
-    """Return how long the last evaluations took on average; None before the first."""
+    """Return the mean duration of the last 20 evaluations in seconds; None before the first."""
     last = select(Evaluation.seconds).where(Evaluation.scored_at.is_not(None)).order_by(Evaluation.id.desc()).limit(20)
     return session.scalar(select(func.avg(last.subquery().c.seconds)))

@@ -1,4 +1,4 @@
-"""The versions of a benchmark, what changed on its board from one to the next, and when an entry last changed."""
+"""History of a benchmark: its versions, changes of entries between versions, and when submissions last changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionSummary:
-    """A version as the history tells it; ``follows`` tells whether files sent to the one before could be scored against it."""
+    """A version as the page about the benchmark lists it.
+
+    ``compatible_with_previous`` is true if score files sent to the previous version can be scored against this version.
+    """
 
     number: int
     published_at: datetime
@@ -34,52 +37,52 @@ class VersionSummary:
     runs: int
     ceiling: float | None
     entries: int
-    follows: bool
+    compatible_with_previous: bool
 
 
 @dataclass(frozen=True)
 class EntryChange:
-    """An entry that is on both boards: where it was, and where it is."""
+    """An entry that is listed on the boards of two versions: its row on the earlier and on the later board."""
 
     before: Row
     after: Row
 
 
 def version_summaries(session: Session, version: Version) -> list[VersionSummary]:
-    """Return the versions of a benchmark that are or were current, the newest first."""
+    """Return the versions of a benchmark that are or were current, newest first."""
     benchmark = version.benchmark
-    shown = [known for known in benchmark.versions if known.version <= benchmark.current_version]
+    released = [other for other in benchmark.versions if other.version <= benchmark.current_version]
     return [
         VersionSummary(
-            number=known.version,
-            published_at=known.created_at,
-            subsets=sum(known.manifest["subsets"].values()),
-            runs=known.manifest["runs"],
-            ceiling=known.manifest["ceiling"],
-            entries=len(entries.list_entries(session, known)),
-            follows=before is not None and catalog.are_compatible(before, known),
+            number=after.version,
+            published_at=after.created_at,
+            subsets=sum(after.manifest["subsets"].values()),
+            runs=after.manifest["runs"],
+            ceiling=after.manifest["ceiling"],
+            entries=len(entries.list_entries(session, after)),
+            compatible_with_previous=before is not None and catalog.are_compatible(before, after),
         )
-        for before, known in zip([None, *shown], shown, strict=False)
+        for before, after in zip([None, *released], released, strict=False)
     ][::-1]
 
 
 def previous_version(version: Version) -> Version | None:
-    """Return the version before this one."""
+    """Return the version with the next lower number; None for the first version."""
     return max(
-        (known for known in version.benchmark.versions if known.version < version.version),
-        key=lambda known: known.version,
+        (other for other in version.benchmark.versions if other.version < version.version),
+        key=lambda other: other.version,
         default=None,
     )
 
 
 def entry_changes(session: Session, before: Version, after: Version) -> list[EntryChange]:
-    """Return the entries that are listed on both boards, as visitors see them, in the order of the later one."""
+    """Return the entries that are listed on the boards of both versions, in the order of the later board."""
     earlier = {row.id: row for row in leaderboard_view(session, before).rows}
     return [EntryChange(earlier[row.id], row) for row in leaderboard_view(session, after).rows if row.id in earlier]
 
 
 def last_changed(session: Session, submission_ids: Sequence[str]) -> dict[str, datetime]:
-    """Return when each submission last changed: was sent, moved from state to state, scored, or edited."""
+    """Return the time of the last change of each submission: its creation, a state transition, an evaluation or an edit."""
     edited = Audit.action == Action.SUBMISSION_EDITED
     moments = union_all(
         select(Submission.id, Submission.created_at).where(Submission.id.in_(submission_ids)),

@@ -13,14 +13,16 @@ from ldsboard.problems import PROBLEMS, Problem
 
 
 class Queue(BaseModel):
-    """The place of a submission that waits."""
+    """The queue position of a queued submission."""
 
     position: int
-    seconds: float | None = Field(description="expected wait, if anything was scored before")
+    seconds: float | None = Field(
+        description="expected wait in seconds; null before the first evaluation of the server"
+    )
 
 
 class ProblemView(BaseModel):
-    """What is wrong: a problem object (RFC 9457)."""
+    """An error as a problem object (RFC 9457)."""
 
     type: str
     title: str
@@ -39,7 +41,7 @@ class ProblemView(BaseModel):
 
 
 class SubmissionView(BaseModel):
-    """A submission: where it is, and its result."""
+    """A submission with its state and result."""
 
     id: str
     state: StateName
@@ -49,28 +51,32 @@ class SubmissionView(BaseModel):
     title: str
     description: str
     tags: list[str]
-    urls: dict[str, str] = Field(description="paper and code, as its owner gave them")
-    pinned: bool = Field(description="whether its owner chose it to be the one listed for its method")
+    urls: dict[str, str] = Field(description="addresses of the paper and the code, given by the owner")
+    pinned: bool = Field(description="whether the owner chose this submission as the entry of its method")
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
     created_at: datetime
     attempts: int | None = Field(
-        description="ranked submissions that this owner made to this version; null where the owner is not to be known"
+        description="attempts of this owner at this version; null if the owner is not visible to the caller"
     )
     queue: Queue | None
-    hidden: RankingNumbers | None = Field(description="on the ranking subsets; null for a practice submission")
+    hidden: RankingNumbers | None = Field(description="result on the ranking subsets; null for a practice submission")
     public: Numbers | None
     warnings: list[str]
     error: ProblemView | None
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
-    file_sha256: str | None = Field(description="of the score file; null where it is not kept, or tells who sent it")
-    scorer_version: int | None = Field(description="of the scorer that the numbers are from; null before there are any")
+    file_sha256: str | None = Field(
+        description="of the score file; null if not stored, or if the owner is not visible to the caller"
+    )
+    scorer_version: int | None = Field(
+        description="version of the scorer that computed the result; null before the first result"
+    )
     links: dict[str, str]
 
 
 class ComparisonView(BaseModel):
-    """The paired difference of two submissions, a minus b."""
+    """The difference in LDS of two submissions, a minus b, on the same subsets."""
 
     a: str
     b: str
@@ -78,12 +84,14 @@ class ComparisonView(BaseModel):
     part: Literal["ranking", "public"]
     difference: float
     std_error: float
-    z: float | None = Field(description="null where the standard error is 0 and the difference is not")
+    z: float | None = Field(description="null if the standard error is 0 and the difference is not")
     p_value: float
 
 
 class PairView(ComparisonView):
-    """Two of several submissions beside each other, as the pages show them."""
+    """A comparison of two submissions as the pages show it, with an interval and per-target wins."""
 
-    ci: Interval
-    wins: tuple[int, int] = Field(description="targets on which each has the higher correlation, on the public subsets")
+    ci: Interval = Field(description="95 % interval of the difference")
+    wins: tuple[int, int] = Field(
+        description="targets on which a, and on which b, has the higher rho on the public subsets"
+    )

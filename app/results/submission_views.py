@@ -1,4 +1,4 @@
-"""A submission as somebody may see it."""
+"""Response models of submissions, restricted to what the viewer may see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.results.schemas import ProblemView, Queue, SubmissionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
-from app.submissions.visibility import visible_identity, may_know_owner, visible_cost
+from app.submissions.visibility import may_know_owner, visible_cost, visible_identity
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
@@ -32,21 +32,21 @@ API = "/api/v1"
 
 
 class Progress(NamedTuple):
-    """What whoever waits for a submission is told of as soon as it changes."""
+    """The state and queue position of a submission; waiting clients are notified when either changes."""
 
     state: State
-    place: int | None
-    """Its place in the queue, while it is queued."""
+    position: int | None
+    """1-based queue position; None unless queued."""
 
 
 def progress(session: Session, submission: Submission) -> Progress:
-    """Return where a submission stands, with the few small queries that tell it: it is asked again and again."""
+    """Return the state and queue position of a submission, with few and small queries, because clients poll."""
     state = State(submission.state)
     return Progress(state, queue.position(session, submission) if state is State.QUEUED else None)
 
 
 def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
-    """Return a submission with what is known of its result, as somebody sees it: by default, a visitor."""
+    """Return a submission with its result as a viewer may see it; by default, the viewer is not signed in."""
     (only,) = submission_views(session, [submission], viewer)
     return only
 
@@ -54,12 +54,12 @@ def submission_view(session: Session, submission: Submission, viewer: Account | 
 def submission_views(
     session: Session, submissions: Sequence[Submission], viewer: Account | None
 ) -> list[SubmissionView]:
-    """Return several submissions as `submission_view` does, without a query for each but for those that are queued."""
+    """Return several submissions as `submission_view` does; only queued submissions need queries of their own."""
     origins = provenance.newest_provenance(session, [submission.id for submission in submissions])
     evaluations = current_evaluations(session, submissions)
-    made = cache(partial(count_user_attempts, session))
+    attempts = cache(partial(count_user_attempts, session))
     return [
-        _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), made)
+        _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), attempts)
         for submission in submissions
     ]
 
@@ -79,31 +79,31 @@ def _view(
     if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
         rank = (evaluation.rank_low, evaluation.rank_high)
     name = version.benchmark.name
-    judged = ranking or public
-    known = visible_identity(session, submission, viewer, origin)
+    shown = ranking or public
+    identity = visible_identity(session, submission, viewer, origin)
     return SubmissionView(
         id=submission.id,
         state=State(submission.state).value,
         benchmark=BenchmarkName(name=name, version=version.version),
-        owner=known.owner,
-        method=known.method,
-        title=known.title,
-        description=known.description,
-        tags=known.tags,
-        urls=known.urls,
+        owner=identity.owner,
+        method=identity.method,
+        title=identity.title,
+        description=identity.description,
+        tags=identity.tags,
+        urls=identity.urls,
         pinned=submission.pinned,
         kind=Kind(submission.kind).value,
-        visibility=submission.visibility,  # type: ignore[arg-type]  # the table's check holds it to these
+        visibility=submission.visibility,  # type: ignore[arg-type]  # a check constraint of the table allows these values only
         created_at=submission.created_at,
         attempts=attempts(version, submission.user_id) if may_know_owner(viewer, submission) else None,
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
-        warnings=judged.warnings if judged else [],
+        warnings=shown.warnings if shown else [],
         error=ProblemView.of(Problem.from_dict(submission.error)) if submission.error else None,
         cost=visible_cost(submission.cost, named=may_know_owner(viewer, submission)),
-        provenance=known.provenance,
-        file_sha256=known.file_sha256,
+        provenance=identity.provenance,
+        file_sha256=identity.file_sha256,
         scorer_version=None if evaluation is None else evaluation.scorer_version,
         links={
             "self": f"{API}/submissions/{submission.id}",
@@ -126,15 +126,15 @@ def public_per_target(session: Session, submission: Submission) -> NDArray[np.fl
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:
-    """Return the public per-target numbers as the bytes of an ``.npz`` file."""
+    """Return rho of every target on the public subsets as an ``.npz`` file with the array ``rho``, float64 (N,)."""
     buffer = io.BytesIO()
     np.savez(buffer, rho=public_per_target(session, submission))
     return buffer.getvalue()
 
 
 def _queue(session: Session, submission: Submission) -> Queue | None:
-    place = progress(session, submission).place
-    if place is None:
+    position = progress(session, submission).position
+    if position is None:
         return None
-    usual = mean_seconds(session)
-    return Queue(position=place, seconds=None if usual is None else round(place * usual, 1))
+    seconds = mean_seconds(session)
+    return Queue(position=position, seconds=None if seconds is None else round(position * seconds, 1))

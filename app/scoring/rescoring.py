@@ -47,7 +47,7 @@ def introduce_version(session: Session, version: Version) -> None:
 def requeue_outdated(session: Session) -> int:
     """Queue rescorings for all results of an outdated scorer version; return the number of rescorings in the queue.
 
-    Rescorings whose retries were used up are tried again.
+    Queued first evaluations are changed to the present scorer version. Rescorings whose retries were used up are tried again.
     """
     for evaluation in session.scalars(_outdated_first_evaluations()):
         evaluation.scorer_version = result.SCORER_VERSION  # not scored yet, so it needs no second evaluation

@@ -19,7 +19,7 @@ _TAG = r"^[a-z0-9][a-z0-9-]{0,31}$"
 _COMMIT = "^[0-9a-f]{7,64}$"
 _SHA256 = "^[0-9a-f]{64}$"
 
-SPELLINGS = {
+PATTERN_DESCRIPTIONS = {
     _LINE: "one line, without control characters",
     _LINES: "lines of text, without control characters",
     _LINK: "an address that begins with http:// or https://, without spaces and control characters",

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.accounts.users import Account
-    from app.submissions.lifecycle import SubmissionRequest
+    from app.submissions.fields import SubmissionRequest
 
 UNSUCCESSFUL = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED})
-"""After these states of its submission, a repeated call creates a new submission under the same key."""
+"""If the submission of a key is in one of these states, a repeated call creates a new submission under the same key."""
 
 
 def find_by_key(
@@ -42,7 +42,8 @@ def find_by_key(
         submission.visibility,
         submission.size,
     )
-    repeated = (request.benchmark, request.method, request.kind, request.visibility, size)
+    fields = request.fields
+    repeated = (request.benchmark, fields.method, fields.kind, fields.visibility, size)
     if earlier != repeated:
         raise key_conflict(", ".join(map(str, repeated)) + " bytes")
     return submission

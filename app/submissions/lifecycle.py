@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
 from app.db.changes import note_change
-from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
+from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version
 from app.db.uploads import Upload
 from app.submissions import files, provenance
+from app.submissions.fields import stated
 from app.submissions.visibility import set_visibility
 from ldsboard import result
 from ldsboard.formats import read_header
@@ -18,31 +18,15 @@ from ldsboard.problems import ProblemError
 from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from sqlalchemy.orm import Session
 
     from app.accounts.quotas import Quotas
     from app.accounts.users import Account
+    from app.submissions.fields import SubmissionRequest
     from app.submissions.storage import Arrival, Storage
     from ldsboard.headers import Header
-
-
-@dataclass(frozen=True)
-class SubmissionRequest:
-    """The metadata that a caller sends with a score file; ``size`` (bytes), ``sha256`` and ``origin`` are None if not stated."""
-
-    benchmark: str
-    method: str
-    title: str
-    kind: Kind
-    cost: dict[str, Any] | None
-    size: int | None
-    origin: dict[str, Any] | None = None
-    visibility: Visibility = Visibility.PUBLIC
-    sha256: str | None = None
-    description: str = ""
-    tags: Sequence[str] = ()
 
 
 def check_header(version: Version, start: bytes, size: int | None) -> Header:
@@ -65,7 +49,7 @@ def check_quota(
 ) -> bool:
     """Check the quotas for a submission; return whether the submission counts towards the quotas.
 
-    An announced duplicate does not count. `accept` verifies that the file that arrives is that duplicate.
+    An announced duplicate does not count; `accept` counts it if it turns out not to be a duplicate when the file arrives.
 
     Raises
     ------
@@ -75,10 +59,10 @@ def check_quota(
     quotas.check_uploads(session, account.id)
     if (
         request.sha256 is not None
-        and provenance.find_duplicate(session, account.id, version, request, request.sha256) is not None
+        and provenance.find_duplicate(session, account.id, version, request.fields, request.sha256) is not None
     ):
         return False
-    if request.kind is Kind.RANKED:
+    if request.fields.kind is Kind.RANKED:
         quotas.check(session, account.id, version)
     quotas.check_bytes(session, account.id, request.size or 0)
     return True
@@ -98,19 +82,14 @@ def reserve(
         counted=check_quota(session, account, version, request, quotas),
         user_id=account.id,
         version_id=version.id,
-        kind=request.kind,
-        method=request.method,
-        title=request.title or request.method,
-        description=request.description,
-        tags=list(request.tags),
-        cost=request.cost,
+        **request.fields.columns(),
         size=request.size or 0,
     )
     session.add(submission)
     session.flush()
-    set_visibility(session, submission, request.visibility)
+    set_visibility(session, submission, request.fields.visibility)
     session.add(Event(submission_id=submission.id, before=None, after=State.UPLOADING))
-    provenance.add_provenance(session, submission.id, request.origin)
+    provenance.add_provenance(session, submission.id, stated(request.fields.provenance))
     return submission
 
 
@@ -163,7 +142,7 @@ def move(
 ) -> bool:
     """Move a submission from state `before` to `after` and set `values`; return False if its state is no longer `before`."""
     if after not in TRANSITIONS[before]:
-        raise ValueError(f"There is no transition from {before} to {after}, only to {sorted(TRANSITIONS[before])}.")
+        raise ValueError(f"A submission cannot move from {before} to {after}.")
     moved = session.execute(
         update(Submission)
         .where(Submission.id == submission_id, Submission.state == before)

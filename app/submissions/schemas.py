@@ -25,7 +25,7 @@ class PartView(BaseModel):
     size: int
     url: str
     received: bool
-    sha256: str | None = Field(description="of the received bytes; null while not received")
+    sha256: str | None = Field(description="of the received bytes; null before the part is received")
 
 
 class UploadView(BaseModel):

@@ -167,7 +167,7 @@ class Arrival:
         return self._digest.hexdigest()
 
     def keep(self, target: Path) -> None:
-        """Move the file to `target` and synchronise the folders; call this in the transaction that adds the reference to the file."""
+        """Move the file to `target` and synchronise the folders. Call this in the transaction that refers to the file."""
         with _disk_errors():
             target.parent.mkdir(exist_ok=True)
             self.path.replace(target)

@@ -99,5 +99,5 @@ def _actor(request: Request, caller: CurrentUser) -> Actor:
 
 ActorDep = Annotated[Actor, Depends(_actor)]
 VersionNumber = Annotated[
-    int | None, Query(ge=1, lt=2**31, description="Version of the benchmark; by default the current one.")
+    int | None, Query(ge=1, lt=2**31, description="version of the benchmark; by default the current version")
 ]

@@ -79,7 +79,7 @@ def _handle_validation_error(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(str(step) for step in first["loc"])
     got = repr(first.get("input"))[:80]
-    asked = field_types.SPELLINGS.get(first.get("ctx", {}).get("pattern"), first["msg"])
+    asked = field_types.PATTERN_DESCRIPTIONS.get(first.get("ctx", {}).get("pattern"), first["msg"])
     found = ProblemError.mismatch(
         "request.invalid", expected=f"{place}: {asked}", got=got, hint="See /docs for the parameters of this call."
     )

@@ -1,17 +1,18 @@
-"""Validation of query parameter names: unknown and repeated parameters are rejected."""
+"""Validation of query parameter names: the API rejects unknown and repeated parameters, pages reject repeated ones."""
 
 from __future__ import annotations
 
 from collections import Counter
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_origin
 
 from fastapi import Request
+from pydantic import BaseModel
 
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from fastapi.routing import APIRoute
+    from fastapi.dependencies.models import Dependant
 
 
 PREFIX = "/api/v1"
@@ -21,33 +22,48 @@ PREFIX = "/api/v1"
 async def check_query_names(request: Request) -> None:
     """Reject unknown and repeated query parameters, so that a misspelt ``dry_run`` does not become a counted submission.
 
-    The known parameters of a call are those in its OpenAPI description.
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``, with the names.
+    """
+    known = _parameters(request.scope["route"].dependant)
+    if unknown := [name for name in dict.fromkeys(request.query_params) if name not in known]:
+        allowed = f"only the query parameters {', '.join(known)}" if known else "no query parameters"
+        close = dict.fromkeys(match for name in unknown for match in get_close_matches(name, known, 1))
+        hint = f"Did you mean {', '.join(close)}? " if close else ""
+        raise _rejected(allowed, unknown, f"{hint}Nothing was done.")
+    await check_repeated_names(request)
+
+
+async def check_repeated_names(request: Request) -> None:
+    """Reject query parameters that a page or call takes once and is given twice.
 
     Raises
     ------
     ProblemError
         ``request.invalid``, with the names.
     """
+    known = _parameters(request.scope["route"].dependant)
     counts = Counter(name for name, _ in request.query_params.multi_items())
-    if not counts:
-        return
-    known = _known_names(request)
-    allowed = f"only the query parameters {', '.join(known)}" if known else "no query parameters"
-    if unknown := [name for name in counts if name not in known]:
-        close = dict.fromkeys(match for name in unknown for match in get_close_matches(name, known, 1))
-        hint = f"Did you mean {', '.join(close)}? " if close else ""
-        raise _refused(allowed, unknown, f"{hint}Nothing was done.")
-    if repeated := [name for name, count in counts.items() if count > 1]:
-        raise _refused("each query parameter once", repeated, "Give each of these once. Nothing was done.")
+    if repeated := [name for name, count in counts.items() if count > 1 and not known.get(name, True)]:
+        raise _rejected("each query parameter once", repeated, "Give each of these once. Nothing was done.")
 
 
-def _known_names(request: Request) -> list[str]:
-    route: APIRoute = request.scope["route"]
-    path = PREFIX + route.path_format.removeprefix(PREFIX)  # the route of an included router lacks the prefix
-    call: dict[str, Any] = request.app.openapi()["paths"][path][request.method.lower()]
-    return [parameter["name"] for parameter in call.get("parameters", ()) if parameter["in"] == "query"]
+def _parameters(dependant: Dependant) -> dict[str, bool]:
+    """Return the query parameters of a route, and whether each may be repeated because it is a list."""
+    found: dict[str, bool] = {}
+    for field in dependant.query_params:
+        annotation = field.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found |= {name: get_origin(info.annotation) is list for name, info in annotation.model_fields.items()}
+        else:
+            found[field.alias] = get_origin(annotation) is list
+    for dependency in dependant.dependencies:
+        found |= _parameters(dependency)
+    return found
 
 
-def _refused(expected: str, names: list[str], hint: str) -> ProblemError:
+def _rejected(expected: str, names: list[str], hint: str) -> ProblemError:
     got = ", ".join(repr(name[:40]) for name in names[:5])
     return ProblemError.mismatch("request.invalid", expected=expected, got=got, hint=hint)

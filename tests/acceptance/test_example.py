@@ -1,4 +1,4 @@
-"""The example, run as a reader would: after a pull, in an empty folder."""
+"""Run the example as a user does: after a pull, in an empty folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_example_goes_from_a_pulled_benchmark_to_scores_far_from_chance(
+def test_example_computes_scores_far_from_chance_for_pulled_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = ("--public", "20", "--hidden", "10", "--processes", "1")

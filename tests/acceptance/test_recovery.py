@@ -1,4 +1,4 @@
-"""Nothing that was accepted is lost, whichever process is killed."""
+"""No accepted submission is lost when the server or its fork server is killed."""
 
 from __future__ import annotations
 
@@ -26,22 +26,20 @@ def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[
         yield running
 
 
-def _being_scored(service: Service, toy: Example, token: str, warm: int) -> str:
-    """Stop the fork server, and send a file for which it will fork no scoring process."""
-    stop(warm)
+def _submit_with_stopped_fork_server(service: Service, toy: Example, token: str, fork_server_pid: int) -> str:
+    """Stop the fork server with SIGSTOP, submit a file, and return its submission id once it is claimed."""
+    stop(fork_server_pid)
     response = service.submit(token, "toy", npy(toy.scores()))
     submission_id: str = response.json()["id"]
-    until(lambda: service.row(submission_id).state == "scoring", "a submission that is being scored")
+    until(lambda: service.row(submission_id).state == "scoring", "a claimed submission")
     return submission_id
 
 
-def test_a_killed_server_takes_its_fork_server_with_it_and_takes_up_the_work_when_started_again(
-    service: Service, toy: Example
-) -> None:
-    warm = fork_server(service.process.pid)
-    submission_id = _being_scored(service, toy, service.token("ann"), warm)
+def test_restarted_server_requeues_submission_of_killed_server(service: Service, toy: Example) -> None:
+    fork_server_pid = fork_server(service.process.pid)
+    submission_id = _submit_with_stopped_fork_server(service, toy, service.token("ann"), fork_server_pid)
     assert service.stop(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: not alive(warm), "the end of the fork server")
+    until(lambda: not alive(fork_server_pid), "the fork server to end")
     assert service.row(submission_id).state == "scoring"
     orphan = service.settings.storage_dir / "ab" / ("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
@@ -64,23 +62,23 @@ def test_a_killed_server_takes_its_fork_server_with_it_and_takes_up_the_work_whe
     ]
 
 
-def test_a_killed_fork_server_is_replaced_and_its_file_scored(service: Service, toy: Example) -> None:
-    warm = fork_server(service.process.pid)
-    submission_id = _being_scored(service, toy, service.token("ben"), warm)
-    os.kill(warm, signal.SIGKILL)
+def test_server_replaces_killed_fork_server_and_scores_its_file(service: Service, toy: Example) -> None:
+    fork_server_pid = fork_server(service.process.pid)
+    submission_id = _submit_with_stopped_fork_server(service, toy, service.token("ben"), fork_server_pid)
+    os.kill(fork_server_pid, signal.SIGKILL)
     assert service.wait_until_final(submission_id)["state"] == "scored"
-    assert fork_server(service.process.pid) != warm
-    assert service.failure_count(submission_id) <= 1  # none if it was killed before it was asked
+    assert fork_server(service.process.pid) != fork_server_pid
+    assert service.failure_count(submission_id) <= 1  # 0 if the fork server was killed before it received the request
 
 
-def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy: Example) -> None:
+def test_submission_that_always_fails_ends_as_failed_and_costs_no_quota(service: Service, toy: Example) -> None:
     token = service.token("cleo")
-    warm = fork_server(service.process.pid)
-    submission_id = _being_scored(service, toy, token, warm)
-    # No scoring process can survive this: the bytes are gone.
+    fork_server_pid = fork_server(service.process.pid)
+    submission_id = _submit_with_stopped_fork_server(service, toy, token, fork_server_pid)
+    # Every scoring process fails, because the file is missing.
     stored = service.settings.storage_dir.glob(f"*/{service.row(submission_id).file_sha256}")
     next(stored).unlink()
-    os.kill(warm, signal.SIGCONT)
+    os.kill(fork_server_pid, signal.SIGCONT)
 
     view = service.wait_until_final(submission_id)
     assert view["state"] == "failed"
@@ -91,11 +89,11 @@ def test_what_always_fails_is_given_up_and_costs_no_quota(service: Service, toy:
     assert service.submit_and_score(token, "toy", npy(toy.scores()))["attempts"] == 1
 
 
-def test_a_server_asked_to_end_does_not_wait_for_a_stuck_file(service: Service, toy: Example) -> None:
-    warm = fork_server(service.process.pid)
-    submission_id = _being_scored(service, toy, service.token("dora"), warm)
+def test_server_shutdown_does_not_wait_for_stuck_file(service: Service, toy: Example) -> None:
+    fork_server_pid = fork_server(service.process.pid)
+    submission_id = _submit_with_stopped_fork_server(service, toy, service.token("dora"), fork_server_pid)
     service.stop(signal.SIGINT)
-    until(lambda: not alive(warm), "the end of the fork server")
+    until(lambda: not alive(fork_server_pid), "the fork server to end")
     service.start()
     assert service.wait_until_final(submission_id)["state"] == "scored"
     assert service.failure_count(submission_id) == 0

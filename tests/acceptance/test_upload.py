@@ -1,4 +1,4 @@
-"""A score file sent with curl becomes a scored submission, with exactly the numbers that the library gives."""
+"""A score file sent with curl is scored with exactly the numbers that the library computes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.app.service import Service
 
 
-def test_curl_sends_a_file_whose_scores_are_those_of_the_library(tmp_path: Path, service: Service) -> None:
+def test_file_sent_with_curl_gets_results_of_library(tmp_path: Path, service: Service) -> None:
     example = write_benchmark(tmp_path, "sent-by-curl")
     scores = tmp_path / "scores.npy"
     np.save(scores, example.scores())

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def small_part_service(tmp_path_factory: pytest.TempPathFactory, wide: Example) -> Iterator[Service]:
     """A server with small upload parts, so that a score file of the wide benchmark has three parts."""
-    with Service(tmp_path_factory.mktemp("small-parts"), part_bytes=HEADER_LIMIT, max_upload_bytes=1_000_000) as running:
+    with Service(
+        tmp_path_factory.mktemp("small-parts"), part_bytes=HEADER_LIMIT, max_upload_bytes=1_000_000
+    ) as running:
         running.publish(wide.folder)
         yield running
 

@@ -15,7 +15,7 @@ from app.management import withdrawal
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.scorer import Scorer
 from app.submissions import lifecycle
-from app.submissions.lifecycle import SubmissionRequest
+from app.submissions.fields import SubmissionFields, SubmissionRequest
 from app.submissions.storage import Storage
 from tests.app.benchmarks import publish
 
@@ -48,7 +48,9 @@ class ServiceHarness:
         self, size: int, method: str = "ours", *, user: str = "alice", kind: Kind = Kind.RANKED, **fields: Any
     ) -> str:
         """Create a submission that waits for its score file, and return its id."""
-        request = SubmissionRequest("toy", method, "Ours", kind, None, size, **fields)
+        sha256 = fields.pop("sha256", None)
+        stated = SubmissionFields(method=method, kind=kind, title="Ours", **fields)
+        request = SubmissionRequest("toy", stated, size, sha256)
         with self.database.write() as session:
             version = catalog.find_version(session, "toy")
             return lifecycle.reserve(session, self._account(session, user), version, request, self.quotas).id

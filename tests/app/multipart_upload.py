@@ -5,10 +5,25 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tests.app.service import npy
+
 if TYPE_CHECKING:
     import httpx
 
+    from tests.app.benchmarks import Example
     from tests.app.service import Service
+
+
+def float64_file(example: Example, seed: int = 0) -> bytes:
+    """Return float64 scores as a score file; for the benchmark "wide" it makes three upload parts of the smallest size."""
+    return npy(example.scores(seed=seed).astype(np.float64))
+
+
+def stored_uploads(service: Service) -> list[str]:
+    """Return the names of the folders and files in which uploads arrive; a folder is named after its submission."""
+    return [path.name for path in (service.settings.storage_dir / "arriving").iterdir()]
 
 
 class MultipartUpload:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def reserved_port() -> Iterator[int]:
     """Reserve a free port of this machine until the context ends.
 
-    The socket that reserves the port never listens. A server that sets SO_REUSEADDR, as uvicorn does, can therefore listen
-    on the port, also again after a kill; until then connections are refused.
+    The socket that reserves the port never listens. A server that sets SO_REUSEADDR, as this project's server does, can
+    therefore listen on the port, also again after a kill; until then connections are refused.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -82,15 +82,17 @@ def create_roles(service: Service, folder: Path) -> Roles:
     ids: dict[tuple[Visibility, State], str] = {}
     owners = {visibility: service.token(f"owner-{visibility}") for visibility in Visibility}
     for visibility, token in owners.items():
-        told = identifying_fields(visibility)
-        repository, of_commit = provenance_texts(visibility)
+        fields = identifying_fields(visibility)
+        repository, commit = provenance_texts(visibility)
         content = npy(example.scores(0.5))
-        sent = service.submit_and_score(token, "seen", content, method=told["method"], repository=repository, commit=of_commit)
+        sent = service.submit_and_score(
+            token, "seen", content, method=fields["method"], repository=repository, commit=commit
+        )
         ids[visibility, State.SCORED] = sent["id"]
         edited = service.client.patch(
             f"/submissions/{sent['id']}",
             headers={"Authorization": f"Bearer {token}"},
-            json={name: told[name] for name in told.keys() - {"method"}} | {"visibility": visibility},
+            json={name: fields[name] for name in fields.keys() - {"method"}} | {"visibility": visibility},
         )
         assert edited.status_code == 200, edited.text
         with service.database.write() as session:
@@ -107,7 +109,7 @@ def create_roles(service: Service, folder: Path) -> Roles:
                         size=1,
                         state=state,
                         visibility=visibility,
-                        **told,
+                        **fields,
                     )
                     row.error = ERROR if state in (State.REJECTED, State.FAILED) else None
                     session.add(row)
@@ -116,5 +118,5 @@ def create_roles(service: Service, folder: Path) -> Roles:
     with service.database.write() as session:
         _, admin = tokens.create(session, users.add_user(session, "seeing-all", role=Role.ADMIN))
     rival = service.token("rival")
-    other = service.submit_and_score(rival, "seen", npy(example.scores(1.0)), method="rival")["id"]
-    return Roles(service, ids, owners, {"admin": admin, "other": service.token("somebody")}, other)
+    rival_id = service.submit_and_score(rival, "seen", npy(example.scores(1.0)), method="rival")["id"]
+    return Roles(service, ids, owners, {"admin": admin, "other": service.token("somebody")}, rival_id)

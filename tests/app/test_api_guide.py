@@ -1,4 +1,4 @@
-"""The guide to the API works as it stands: its commands, run in its order by a shell, against a running server."""
+"""The API guide: a shell runs its commands, in order, against a running server."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What each block of the guide printed, in a folder with a score file of several parts."""
+    """The output of each command block of the guide, run in a folder with a score file of three upload parts."""
     folder: Path = tmp_path_factory.mktemp("guide")
     example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
     np.save(folder / "scores.npy", example.scores().astype(np.float64))
     small_part_service.publish(example.folder)
-    address = {"LDSBOARD_SERVER": small_part_service.url, "LDSBOARD_TOKEN": small_part_service.token("reading-the-guide")}
+    address = {
+        "LDSBOARD_SERVER": small_part_service.url,
+        "LDSBOARD_TOKEN": small_part_service.token("reading-the-guide"),
+    }
     command = ["bash", "-euo", "pipefail", "-c", "echo; echo ===\n".join(BLOCKS)]
     environment = os.environ | address
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -76,7 +79,7 @@ def test_guide_error_codes_match_the_service() -> None:
         for code in re.findall(r"`([a-z._]+)`", codes):
             assert code in PROBLEMS
             assert str(PROBLEMS[code].status) in statuses
-    of_files = {code for code in PROBLEMS if code.startswith("scores.")}  # named together
+    of_files = {code for code in PROBLEMS if code.startswith("scores.")}  # the guide names them together
     of_pages = {"auth.form", "auth.sign_in"}
     of_library = {"masks.invalid", "margins.invalid", "upload.changed"}
     assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(PROBLEMS) - of_files - of_pages - of_library
@@ -84,14 +87,24 @@ def test_guide_error_codes_match_the_service() -> None:
 
 def test_guide_shows_every_api_call(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
-    shown = re.sub(r"\$(\w+|\([^)]*\))", "X", GUIDE.replace("| curl", "\ncurl")).replace("fashion5k-mlp", "X").replace("/parts/X", "/parts/Y")
+    shown = (
+        re.sub(r"\$(\w+|\([^)]*\))", "X", GUIDE.replace("| curl", "\ncurl"))
+        .replace("fashion5k-mlp", "X")
+        .replace("/parts/X", "/parts/Y")
+    )
     for path, calls in described.items():
         wanted = re.sub(r"\{[^}]*\}", "X", path).replace("/parts/X", "/parts/Y")
         for method in calls.keys() - {"parameters"}:
-            told = {"get": "curl -fsS", "put": "-T ", "post": "-d |--data-binary |-X POST", "patch": "-X PATCH", "delete": "-X DELETE"}
+            patterns = {
+                "get": "curl -fsS",
+                "put": "-T ",
+                "post": "-d |--data-binary |-X POST",
+                "patch": "-X PATCH",
+                "delete": "-X DELETE",
+            }
             commands = [
                 command
                 for command in re.split(r"\n(?=curl|  curl|```)", shown)
                 if re.search(re.escape(wanted) + r"[\"? ]", command)
             ]
-            assert any(re.search(told[method], command) for command in commands), f"{method} {path}"
+            assert any(re.search(patterns[method], command) for command in commands), f"{method} {path}"

@@ -1,4 +1,4 @@
-"""What is kept of a scored file to look at: exactly what the file says, and nothing of hidden subsets.
+"""Stored attributions: extreme scores and public predictions match the file; nothing depends on hidden subsets.
 
 Legend: M public subsets, n training examples, N targets, k examples at each end.
 """
@@ -27,22 +27,23 @@ if TYPE_CHECKING:
     from tests.app.harness import ServiceHarness
 
 
-def kept(harness: ServiceHarness) -> dict[int, TargetAttribution]:
-    """Return what was kept of the only evaluation."""
+def stored_attributions(harness: ServiceHarness) -> dict[int, TargetAttribution]:
+    """Return the stored attributions of the only evaluation, by target."""
     with harness.database.read() as session:
         (evaluation,) = session.scalars(select(Evaluation)).all()
         found = {
-            target: attributions.load(session, evaluation, target) for target in attributions.saved_targets(session, evaluation)
+            target: attributions.load(session, evaluation, target)
+            for target in attributions.saved_targets(session, evaluation)
         }
     return {target: scores for target, scores in found.items() if scores is not None}
 
 
-def scored(harness: ServiceHarness, scores_nN: NDArray[np.floating]) -> dict[int, TargetAttribution]:
-    """Have a file scored; return what was kept of it."""
+def score_file(harness: ServiceHarness, scores_nN: NDArray[np.floating]) -> dict[int, TargetAttribution]:
+    """Score a file and return its stored attributions, by target."""
     submission_id = harness.accept(npy(scores_nN))
     assert harness.evaluator.evaluate_next()
     assert harness.state(submission_id) == State.SCORED
-    return kept(harness)
+    return stored_attributions(harness)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
@@ -51,7 +52,7 @@ def test_extreme_scores_and_predictions_match_the_file(harness: ServiceHarness, 
     scores_nN[:, 1] = np.tile([3, 3, -1, 0, 0, -1], 10)  # ties at both ends
     scores_nN[:, 2] = 0
     masks_Mn = toy.bundle.masks_Mn
-    found = scored(harness, scores_nN)
+    found = score_file(harness, scores_nN)
     assert list(found) == list(range(7))
     for target, scores in found.items():
         scores_n = scores_nN[:, target].astype(np.float64)
@@ -59,7 +60,7 @@ def test_extreme_scores_and_predictions_match_the_file(harness: ServiceHarness, 
         low = sorted(range(60), key=lambda i: (scores_n[i], i))[:EXAMPLES]
         assert scores.proponents == [(i, scores_n[i]) for i in high]
         assert scores.opponents == [(i, scores_n[i]) for i in low]
-        # The grid has room for all digits of these scores, but for those of float64, which are rounded before they are summed.
+        # Float16 and float32 scores fit the summation grid exactly; float64 scores are rounded before they are summed.
         sums_M = [math.fsum(scores_n[mask_n]) for mask_n in masks_Mn]
         tolerance = 60 * np.abs(scores_n).max() * 2.0**-47 if kind == "float64" else 0
         np.testing.assert_allclose(scores.predictions_M, sums_M, rtol=0, atol=tolerance)
@@ -68,7 +69,7 @@ def test_extreme_scores_and_predictions_match_the_file(harness: ServiceHarness, 
 
 
 def test_predictions_reproduce_the_public_correlations(harness: ServiceHarness, toy: Example) -> None:
-    found = scored(harness, toy.scores())
+    found = score_file(harness, toy.scores())
     margins_MN = toy.bundle.margins_MRN.mean(axis=1, dtype=np.float64)
     rho_N = toy.offline(toy.scores())["public"].per_target
     for target, scores in found.items():
@@ -79,13 +80,13 @@ def test_predictions_reproduce_the_public_correlations(harness: ServiceHarness, 
 
 def test_predictions_of_hidden_subsets_are_not_stored(harness: ServiceHarness, toy: Example) -> None:
     hidden = toy.bundle.hidden()
-    scored(harness, toy.scores())
+    score_file(harness, toy.scores())
     predicted_HN = hidden.masks_Mn @ toy.scores().astype(np.float64)
     with harness.database.read() as session:
         for row in session.scalars(select(Attribution)):
             assert len(row.predictions) == 8 * 40
-            kept_M = np.frombuffer(row.predictions)
-            assert np.abs(kept_M[:, None] - predicted_HN[:, row.target]).min() > 1e-9
+            predictions_M = np.frombuffer(row.predictions)
+            assert np.abs(predictions_M[:, None] - predicted_HN[:, row.target]).min() > 1e-9
 
 
 def test_shown_targets_are_evenly_spread_and_include_extremes() -> None:
@@ -94,7 +95,7 @@ def test_shown_targets_are_evenly_spread_and_include_extremes() -> None:
     shown = shown_targets(rho_N)
     fixed = {0, 91, 182, 272, 363, 454, 545, 636, 727, 817, 908, 999}
     assert (set(shown), len(fixed), EXTREME_TARGETS) == (fixed | {5, 6, 7, 700, 701, 702}, FIXED_TARGETS, 3)
-    rho_N[:] = 0.5  # of equal ones, the first
+    rho_N[:] = 0.5  # ties: the first targets are the extremes
     assert set(shown_targets(rho_N)) == fixed | {0, 1, 2}
     assert list(shown_targets(np.array([0.1]))) == [0]
 
@@ -108,12 +109,14 @@ def test_withdrawal_deletes_attributions(harness: ServiceHarness, toy: Example) 
     assert harness.count(Attribution) == 0
 
 
-def test_new_scorer_version_stores_missing_attributions(harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_scorer_version_stores_missing_attributions(
+    harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harness.accept(npy(toy.scores()))
     assert harness.evaluator.evaluate_next()
     with harness.database.write() as session:
         for row in session.scalars(select(Attribution)):
-            session.delete(row)  # as if it was scored before anything was kept
+            session.delete(row)  # as if the file was scored before attributions were stored
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with harness.database.write() as session:
         assert rescoring.requeue_outdated(session) == 1
@@ -124,6 +127,6 @@ def test_new_scorer_version_stores_missing_attributions(harness: ServiceHarness,
 def test_predictions_that_overflow_float64_are_stored_as_infinite(harness: ServiceHarness, toy: Example) -> None:
     scores_nN = toy.scores().astype(np.float64)
     scores_nN[:, 0] = 1.7e308
-    found = scored(harness, scores_nN)
+    found = score_file(harness, scores_nN)
     assert np.isinf(found[0].predictions_M).all()
     assert found[0].proponents[0] == (0, 1.7e308)

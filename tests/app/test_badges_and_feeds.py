@@ -1,4 +1,4 @@
-"""What programs elsewhere follow of a board: badges go on when a method is sent again, feeds tell when an entry changed."""
+"""Badges and feeds: a badge follows the listed entry of its method, and a feed shows when entries changed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def test_badge_follows_the_listed_entry_of_its_method(service: Service, news: Ex
 
 def test_badges_do_not_link_anonymous_and_public_entries(service: Service, news: Example) -> None:
     token = service.token("shy")
-    hidden = service.submit_and_score(token, "news", npy(news.scores(1.0)), method="quiet", visibility="anonymous")["id"]
+    hidden = service.submit_and_score(token, "news", npy(news.scores(1.0)), method="quiet", visibility="anonymous")[
+        "id"
+    ]
     named = service.submit_and_score(token, "news", npy(news.scores(0.7)), method="quiet")["id"]
     assert "quiet" not in _badge(service, hidden)[1]
     headers = {"Authorization": f"Bearer {token}"}
@@ -68,8 +70,8 @@ def test_badges_do_not_link_anonymous_and_public_entries(service: Service, news:
 
 
 def _updated(service: Service, submission_id: str) -> tuple[datetime, datetime, datetime]:
-    """Return when an entry of the feed was published and updated, and when the feed was."""
-    feed = ET.fromstring(service.client.get(f"{service.url}/benchmarks/news/feed.atom").content)  # noqa: S314 -- our own feed
+    """Return when a feed entry was published, when the entry was updated, and when the feed was updated."""
+    feed = ET.fromstring(service.client.get(f"{service.url}/benchmarks/news/feed.atom").content)  # noqa: S314 -- the project's own feed
     entries = {entry.findtext(f"{ATOM}id"): entry for entry in feed.findall(f"{ATOM}entry")}
     entry = entries[f"urn:ldsboard:submission:{submission_id}"]
     texts = (entry.findtext(f"{ATOM}published"), entry.findtext(f"{ATOM}updated"), feed.findtext(f"{ATOM}updated"))

@@ -1,4 +1,4 @@
-"""Ground truth from elsewhere, imported into a real data folder, once by the real command, and submissions to what it made.
+"""Ground truth of other projects is imported as a benchmark, and submissions to that benchmark are scored.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -33,18 +33,16 @@ MARGINS = (MASKS @ EFFECTS + 2 * rng.normal(size=(M, N))).astype(np.float16)
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """What an operator has: mask.npy and val_margins.npy as TRAK hands them out, as options."""
+    """Command options for mask.npy and val_margins.npy as TRAK publishes them."""
     np.save(tmp_path / "mask.npy", MASKS)
     np.save(tmp_path / "val_margins.npy", MARGINS)
     return ["--masks", str(tmp_path / "mask.npy"), "--margins", str(tmp_path / "val_margins.npy")]
 
 
-def test_imported_benchmark_scores_as_in_the_library(
-    service: Service, token: str, files: list[str]
-) -> None:
+def test_imported_benchmark_scores_as_in_the_library(service: Service, token: str, files: list[str]) -> None:
     made = service.run("benchmark", "import", "cifar2", *files)
     assert made.returncode == 0, made.stderr
-    assert "30 subsets to practise on, and 120 that rank: rows 30 to 149.\n" in made.stdout
+    assert "30 public subsets and 120 ranking subsets (rows 30 to 149).\n" in made.stdout
     assert made.stdout.endswith("Published cifar2 version 1 as a practice board.\n")
     view = service.submit_and_score(token, "cifar2", npy(EFFECTS))
     parts = {"public": slice(0, 30), "ranking": slice(30, 150)}
@@ -80,15 +78,12 @@ def test_benchmark_with_one_run_shows_no_ceiling(
         assert page.status_code == 200
         assert "None" not in page.text
     assert "data-ceiling" not in pages["/benchmarks/once"].text
-    assert (
-        "Not known here: the noise ceiling needs subsets that were trained more than once"
-        in pages["/benchmarks/once"].text
-    )
+    assert "Unknown, because the noise ceiling needs several runs on each subset" in pages["/benchmarks/once"].text
     assert "largest other margin" in pages["/benchmarks/once/submit"].text
     assert "kit.zip" not in pages["/benchmarks/once"].text
-    assert "the noise ceiling is not known" in pages[view["links"]["page"]].text
+    assert "The noise ceiling is unknown" in pages[view["links"]["page"]].text
     environment = {"LDSBOARD_SERVER": service.url, "LDSBOARD_CACHE": str(tmp_path / "cache")}
-    said = {
+    outputs = {
         command: _ldsboard(environment, *arguments)
         for command, *arguments in (
             ("leaderboard", "leaderboard", "once"),
@@ -96,9 +91,9 @@ def test_benchmark_with_one_run_shows_no_ceiling(
             ("pull", "pull", "once"),
         )
     }
-    assert "noise ceiling unknown" in said["leaderboard"]
-    assert "of the ceiling" not in said["status"]
-    assert Bundle.open(Path(said["pull"].strip()).parent).manifest.ceiling is None
+    assert "noise ceiling unknown" in outputs["leaderboard"]
+    assert "of the ceiling" not in outputs["status"]
+    assert Bundle.open(Path(outputs["pull"].strip()).parent).manifest.ceiling is None
 
 
 def _ldsboard(environment: dict[str, str], *arguments: str) -> str:
@@ -108,7 +103,7 @@ def _ldsboard(environment: dict[str, str], *arguments: str) -> str:
 
 
 def test_import_options_reach_the_benchmark(service: Service, token: str, tmp_path: Path) -> None:
-    """Removed index lists, losses of three runs as rows, labels, and a folder that is kept."""
+    """Import lists of removed indices, losses of three runs as rows, labels, and keep the benchmark folder."""
     margins_MRN = np.stack([MARGINS + rng.normal(size=(M, N)) for _ in range(3)], axis=1).astype(np.float32)
     np.savez(tmp_path / "removed.npz", *(np.flatnonzero(~mask_n) for mask_n in np.repeat(MASKS, 3, axis=0)))
     np.save(tmp_path / "losses.npy", -margins_MRN.reshape(-1, N))
@@ -159,8 +154,8 @@ def test_packed_masks_are_read_in_the_given_bit_order(service: Service, tmp_path
     ("options", "message"),
     [
         (["--ranking", "100-150"], "at least 20 public and 100 ranking subsets"),
-        (["--ranking", "0-150"], "expected ranking rows as A-B"),
-        (["--output-function", "loss"], "expected the output function"),
+        (["--ranking", "0-150"], "Invalid ranking rows '0-150'"),
+        (["--output-function", "loss"], "Invalid output function 'loss'"),
         (["--margins", "nothing.npy"], "nothing.npy"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Where no file is expected, a body is small or is not read to its end."""
+"""The size limit of request bodies that are not score files."""
 
 from __future__ import annotations
 

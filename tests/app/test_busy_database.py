@@ -1,4 +1,4 @@
-"""While somebody writes for long, others are told when to come again; a publication does not; and what was lost is found."""
+"""A locked database: writers get 503 with Retry-After, publishing does not lock, and recovery finds interrupted work."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from app.benchmarks import catalog
 from app.db.accounts import User
 from app.db.models import State, Submission
 from app.management.recovery import recover_lost
-from app.pages import problem_pages as pages
+from app.pages import site
 from app.scoring import queue
 from app.scoring.sandbox.scorer import Scorer
 from app.web import problem_responses
 from tests.app.benchmarks import write_benchmark
 from tests.app.commands import run_in_process
 from tests.app.service import ROOT, Service, npy, until
-from tests.app.test_concurrency import begin
+from tests.app.test_concurrency import begin_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from tests.app.harness import ServiceHarness
 
 
-pytestmark = pytest.mark.serial  # the server waits for the database a tenth of a second, and no longer
+pytestmark = pytest.mark.serial  # the server waits only 0.1 s for the database
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, toy: Example, wide: Example) -> Iterator[Service]:
-    """A server that waits for the database only shortly."""
+    """A server that waits 0.1 s for the database lock."""
     with Service(tmp_path_factory.mktemp("busy"), busy_seconds=0.1) as running:
         running.publish(toy.folder)
         running.publish(wide.folder)
@@ -50,7 +50,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, toy: Example, wide: Exampl
 
 
 @contextmanager
-def _in_use(database: Database) -> Iterator[None]:
+def _locked(database: Database) -> Iterator[None]:
     with database.write() as session:
         session.connection()
         yield
@@ -59,7 +59,7 @@ def _in_use(database: Database) -> Iterator[None]:
 def test_locked_database_returns_503_with_retry_after(service: Service, toy: Example) -> None:
     token = service.token("ann", ranked_per_day=1)
     rows = service.rows()
-    with _in_use(service.database):
+    with _locked(service.database):
         refused = service.submit(token, "toy", npy(toy.scores()))
         assert service.client.get("/benchmarks").status_code == 200
     assert (refused.status_code, refused.json()["code"]) == (503, "internal.busy")
@@ -70,8 +70,7 @@ def test_locked_database_returns_503_with_retry_after(service: Service, toy: Exa
 
 def test_exhausted_connection_pool_returns_503_with_retry_after() -> None:
     app = FastAPI()
-    problem_responses.install_problem_handlers(app)
-    pages.install(app)
+    problem_responses.install_problem_handlers(app, site.problem_page)
     engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0)
 
     @app.get("/")
@@ -91,7 +90,7 @@ def test_exhausted_connection_pool_returns_503_with_retry_after() -> None:
 def test_publishing_copies_arrays_without_locking_the_database(service: Service, toy: Example, tmp_path: Path) -> None:
     folder = write_benchmark(tmp_path, "slow").folder
     writer, reader = os.openpty()
-    # A file that is copied for as long as nobody ends it.
+    # Copying a terminal lasts until the test sends end-of-file.
     (folder / "public" / "endless").symlink_to(os.ttyname(reader))
     copy = service.settings.benchmarks_dir / "slow" / "1.partial" / "public" / "endless"
     command = [sys.executable, "-m", "app", "benchmark", "publish", str(folder)]
@@ -103,7 +102,7 @@ def test_publishing_copies_arrays_without_locking_the_database(service: Service,
             refused = run_in_process(service, "benchmark", "publish", str(toy.folder))
             assert "got another at work" in refused.stderr
         finally:
-            os.write(writer, b"\x04")  # the end of it
+            os.write(writer, b"\x04")  # end-of-file
         assert publishing.communicate()[0] == "Published slow version 1.\n"
     for descriptor in (writer, reader):
         os.close(descriptor)
@@ -116,20 +115,18 @@ def _states(service: Service, owner: str) -> list[str]:
         return list(session.scalars(select(Submission.state).join(User).where(User.name == owner)))
 
 
-def test_upload_whose_end_was_not_recorded_is_expired_by_the_running_server(
-    service: Service, wide: Example
-) -> None:
+def test_upload_whose_end_was_not_recorded_is_expired_by_the_running_server(service: Service, wide: Example) -> None:
     token = service.token("cleo", ranked_per_day=1)
     content = npy(wide.scores())
     before = service.log.read_text().count("database.busy")
-    with begin(service, token, content, len(content) - 1, kind="ranked"):
-        until(lambda: _states(service, "cleo") == [State.UPLOADING], "an upload that takes the quota")
+    with begin_upload(service, token, content, len(content) - 1, kind="ranked"):
+        until(lambda: _states(service, "cleo") == [State.UPLOADING], "an upload that uses the quota")
         assert service.submit(token, "wide", content).status_code == 429
-        lock = _in_use(service.database)
+        lock = _locked(service.database)
         lock.__enter__()
-    until(lambda: service.log.read_text().count("database.busy") > before, "an end that could not be written")
+    until(lambda: service.log.read_text().count("database.busy") > before, "a failed write of the upload's end")
     lock.__exit__(None, None, None)
-    until(lambda: service.submit(token, "wide", content).status_code == 202, "a quota that is free again")
+    until(lambda: service.submit(token, "wide", content).status_code == 202, "a free quota")
 
 
 def test_recovery_requeues_only_claims_that_no_worker_runs(harness: ServiceHarness, toy: Example) -> None:
@@ -149,23 +146,23 @@ def test_recovery_expires_only_uploads_without_a_connection(harness: ServiceHarn
     assert [harness.state(submission_id) for submission_id in ids] == [State.EXPIRED, State.UPLOADING]
 
 
-class Looking(Scorer):
-    """Scores, and while it does somebody looks for what nobody works on."""
+class RecoveringScorer(Scorer):
+    """A scorer during whose work a recovery runs."""
 
     harness: ServiceHarness
 
     def score(self, *arguments: Any) -> dict[str, PartResult]:
-        """Look first."""
+        """Run a recovery, then score."""
         recover_lost(self.harness.database, self.harness.evaluator.running, set())
         return super().score(*arguments)
 
 
 def test_recovery_does_not_requeue_a_running_evaluation(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    looking = Looking()
-    looking.harness = harness
-    harness.evaluator._scorer = looking
+    recovering = RecoveringScorer()
+    recovering.harness = harness
+    harness.evaluator._scorer = recovering
     assert harness.evaluator.evaluate_next()
-    looking.stop()
+    recovering.stop()
     assert harness.state(submission_id) == State.SCORED
     assert harness.evaluator.running == set()

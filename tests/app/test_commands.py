@@ -1,4 +1,4 @@
-"""The operator's commands, called in this process; the acceptance tests run them as people do."""
+"""The operator's commands, called inside the test process; the acceptance tests run them in a shell."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_token_create_rejects_an_unknown_user(opened: Database) -> None:
         assert session.scalar(select(Token)) is None
 
 
-def test_benchmarks_are_published_once_and_listed(data_dir: Path, toy: Example, open_toy: Example, tmp_path: Path) -> None:
+def test_benchmarks_are_published_once_and_listed(
+    data_dir: Path, toy: Example, open_toy: Example, tmp_path: Path
+) -> None:
     for example in (toy, open_toy):
         assert _run("benchmark", "publish", str(example.folder)).stdout == f"Published {example.name} version 1.\n"
     assert _run("benchmark", "list").stdout == (
@@ -111,7 +113,7 @@ def test_benchmarks_are_published_once_and_listed(data_dir: Path, toy: Example, 
     assert "toy version 1 is published already" in again.stderr
     nothing = _run("benchmark", "publish", str(tmp_path / "nothing"))
     assert nothing.exit_code == 2
-    assert "expected a benchmark manifest" in nothing.stderr
+    assert "Cannot read the benchmark manifest" in nothing.stderr
     assert data_dir.is_dir()
 
 
@@ -130,13 +132,13 @@ def test_port_0_listens_on_a_free_port_and_prints_it(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            said = re.fullmatch(
+            message = re.fullmatch(
                 r"The site is at (http://localhost:[1-9][0-9]*)\. Press Ctrl-C to stop the server\.\n",
                 server.stdout.readline(),
             )
-            assert said is not None
-            # It listens already: whoever asks waits until all is open.
-            assert httpx.get(f"{said[1]}/readyz", timeout=PATIENCE_SECONDS, trust_env=False).is_success
+            assert message is not None
+            # The server listens already; the request waits until the start is complete.
+            assert httpx.get(f"{message[1]}/readyz", timeout=PATIENCE_SECONDS, trust_env=False).is_success
         finally:
             server.send_signal(signal.SIGINT)
     assert server.returncode in {0, -signal.SIGINT}
@@ -152,7 +154,7 @@ def test_second_server_on_the_same_port_reports_that_it_is_taken(tmp_path: Path)
             servers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
             ending.enter_context(servers[-1])
             ending.callback(servers[-1].kill)
-        until(lambda: any(server.poll() is not None for server in servers), "the end of one of the two")
+        until(lambda: any(server.poll() is not None for server in servers), "the exit of one server")
         (refused,) = (server for server in servers if server.poll() is not None)
         assert refused.returncode == 2
         assert refused.stderr is not None

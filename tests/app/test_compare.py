@@ -1,4 +1,4 @@
-"""The paired difference of two submissions, as the library gives it."""
+"""The API call that compares two submissions returns the paired difference of the library."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, t
     scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
     a, b = (service.submit_and_score(token, "toy", npy(array)) for array in scores)
     expected = compare(*(toy.offline(array)["ranking"] for array in scores))
-    there, back = _compare(service, a, b), _compare(service, b, a)
-    assert there == {
+    forward, backward = _compare(service, a, b), _compare(service, b, a)
+    assert forward == {
         "a": a["id"],
         "b": b["id"],
         "benchmark": {"name": "toy", "version": 1},
@@ -44,8 +44,8 @@ def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, t
         "z": _two_digits(expected.z),
         "p_value": _two_digits(expected.p_value),
     }
-    assert (back["difference"], back["z"]) == (-there["difference"], -there["z"])
-    assert (back["std_error"], back["p_value"]) == (there["std_error"], there["p_value"])
+    assert (backward["difference"], backward["z"]) == (-forward["difference"], -forward["z"])
+    assert (backward["std_error"], backward["p_value"]) == (forward["std_error"], forward["p_value"])
 
 
 def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(
@@ -60,9 +60,9 @@ def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(
         with service.database.read() as session:
             (pair,) = compare_all(session, [session.get_one(Submission, submission_id) for submission_id in ids])
         if hidden:
-            # Computed from what is told, so that they tell no further digit.
-            told = stats.t.ppf(0.975, 119) * pair.std_error
-            assert pair.ci == (round(pair.difference - told, 4), round(pair.difference + told, 4))
+            # Interval ends computed from rounded numbers disclose no further digit.
+            half_width = stats.t.ppf(0.975, 119) * pair.std_error
+            assert pair.ci == (round(pair.difference - half_width, 4), round(pair.difference + half_width, 4))
             assert pair.ci == pytest.approx(expected, abs=2e-4)
         else:
             assert pair.ci == pytest.approx(expected, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Many uploads at once, uploads that stall, and a second server on the same data."""
+"""Many parallel uploads, stalled uploads, and a second server on the same data folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
 
 HANGING = 40
-"""More than any pool of connections or threads that requests could share."""
+"""Number of stalled uploads, more than any pool of connections or threads that requests share."""
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +30,15 @@ def upload_service(tmp_path_factory: pytest.TempPathFactory, wide: Example) -> I
 
 @pytest.fixture
 def rows_and_files(upload_service: Service) -> tuple[int, set[str]]:
-    """How many submissions and which files there were."""
+    """The number of submissions and the stored files before a test."""
     upload_service.wait_until_idle()
     return upload_service.rows()["submission"], upload_service.files()
 
 
-def begin(
+def begin_upload(
     service: Service, token: str, content: bytes, sent: int, *, key: str = "", kind: str = "practice"
 ) -> socket.socket:
-    """Send the head and the first bytes of an upload, and no more."""
+    """Send the head and only the first bytes of a single upload."""
     connection = socket.create_connection(("localhost", service.port))
     head = f"PUT /api/v1/benchmarks/wide/submissions?method=m&kind={kind} HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Authorization: Bearer {token}\r\nContent-Length: {len(content)}\r\n"
@@ -48,7 +48,7 @@ def begin(
 
 
 def begin_part(service: Service, upload: MultipartUpload, sent: int) -> socket.socket:
-    """Send the head and the first bytes of a part, and no more."""
+    """Send the head and only the first bytes of an upload part."""
     connection = socket.create_connection(("localhost", service.port))
     head = f"PUT {upload.view['parts'][0]['url']} HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Authorization: {upload.authorization['Authorization']}\r\nContent-Length: {len(upload.content)}\r\n"
@@ -64,14 +64,14 @@ def test_stalled_uploads_do_not_block_other_requests(
     in_parts = MultipartUpload(upload_service, token, "wide", content, kind="practice", method="parts").started()
     with ExitStack() as open_connections:
         for _ in range(HANGING // 2):
-            open_connections.enter_context(begin(upload_service, token, content, len(content) - 1))
+            open_connections.enter_context(begin_upload(upload_service, token, content, len(content) - 1))
             open_connections.enter_context(begin_part(upload_service, in_parts, len(content) - 1))
-        until(lambda: upload_service.rows()["submission"] == rows + 1 + HANGING // 2, "uploads on their way")
+        until(lambda: upload_service.rows()["submission"] == rows + 1 + HANGING // 2, "open uploads")
         until(lambda: len(upload_service.files() - files) == HANGING, f"{HANGING} files arriving")
         answer = httpx.get(f"{upload_service.url}/api/v1/benchmarks", timeout=PATIENCE_SECONDS, trust_env=False)
         assert answer.status_code == httpx.codes.OK
         assert upload_service.submit_and_score(token, "wide", content, kind="practice")["public"]
-    until(lambda: len(upload_service.files() - files) == 1, "the stalled uploads given up")
+    until(lambda: len(upload_service.files() - files) == 1, "the deletion of the stalled uploads' files")
     assert upload_service.row(in_parts.id).state == "uploading"
     in_parts.put_all_parts()
     assert in_parts.complete().is_success
@@ -82,8 +82,8 @@ def test_repeated_upload_with_a_key_replaces_a_stalled_upload(
 ) -> None:
     token, (rows, _) = upload_service.token("ben", ranked_per_day=1), rows_and_files
     content = npy(wide.scores(seed=2))
-    with begin(upload_service, token, content, len(content) - 1, key="k", kind="ranked"):
-        until(lambda: upload_service.rows()["submission"] == rows + 1, "the first upload on its way")
+    with begin_upload(upload_service, token, content, len(content) - 1, key="k", kind="ranked"):
+        until(lambda: upload_service.rows()["submission"] == rows + 1, "the open first upload")
         again = upload_service.submit(token, "wide", content, key="k", method="m", kind="ranked")
         assert again.status_code == httpx.codes.ACCEPTED, again.text
     assert upload_service.wait_until_final(again.json()["id"])["state"] == "scored"
@@ -95,11 +95,11 @@ def test_second_server_does_not_start_and_leaves_running_uploads(
 ) -> None:
     token, (rows, _) = upload_service.token("cleo"), rows_and_files
     content = npy(wide.scores(seed=3))
-    with begin(upload_service, token, content, len(content) - 1) as connection:
-        until(lambda: upload_service.rows()["submission"] == rows + 1, "an upload on its way")
+    with begin_upload(upload_service, token, content, len(content) - 1) as connection:
+        until(lambda: upload_service.rows()["submission"] == rows + 1, "an open upload")
         for port, words in (
             (upload_service.port, [f"Cannot listen on 127.0.0.1:{upload_service.port}", "Choose another"]),
-            (0, ["Another server uses the data folder"]),  # on a port that is free
+            (0, ["Another server uses the data folder"]),  # on a free port
         ):
             second = upload_service.run("serve", "--port", str(port))
             assert second.returncode == 2

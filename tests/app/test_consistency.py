@@ -1,4 +1,4 @@
-"""Rows and files that do not agree are found, and mended where they can be."""
+"""The consistency check finds differences between database and files, and repairs them where possible."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.app.harness import ServiceHarness
 
 
-def _found(harness: ServiceHarness, *, mend: bool = False) -> list[str]:
+def _findings(harness: ServiceHarness, *, repair: bool = False) -> list[str]:
     with harness.database.write() as session:
         found = []
         for finding in inspect(session, harness.storage, harness.benchmarks):
             found.append(finding.message)
-            if mend and finding.repair is not None:
+            if repair and finding.repair is not None:
                 finding.repair()
                 session.flush()
         return found
@@ -41,27 +41,29 @@ def _sha256(harness: ServiceHarness, submission_id: str) -> str:
 def scored(harness: ServiceHarness, toy: Example) -> str:
     sent = harness.accept(npy(toy.scores()))
     assert harness.evaluator.evaluate_next()
-    assert _found(harness) == []
+    assert _findings(harness) == []
     return sent
 
 
 def test_wrong_reference_count_is_repaired(harness: ServiceHarness, scored: str) -> None:
     with harness.database.write() as session:
         session.execute(update(File).values(references=5))
-    assert _found(harness, mend=True) == [f"1 submissions refer to the file {_sha256(harness, scored)}, which counts 5"]
-    assert _found(harness) == []
+    assert _findings(harness, repair=True) == [
+        f"file {_sha256(harness, scored)} has a reference count of 5 instead of 1"
+    ]
+    assert _findings(harness) == []
 
 
 def test_unreferenced_file_is_deleted_with_its_row(harness: ServiceHarness, scored: str) -> None:
     sha256 = _sha256(harness, scored)
     with harness.database.write() as session:
         session.execute(update(Submission).values(file_sha256=None))
-    assert _found(harness, mend=True)[:2] == [
-        f"no submission refers to the file {sha256}",
-        f"no row tells of the stored file {sha256}",
+    assert _findings(harness, repair=True)[:2] == [
+        f"no submission refers to file {sha256}",
+        f"the stored file {sha256} has no row",
     ]
     assert harness.files() == 0
-    assert _found(harness) == []
+    assert _findings(harness) == []
 
 
 def test_stray_files_and_parts_are_deleted(harness: ServiceHarness, scored: str) -> None:
@@ -71,9 +73,9 @@ def test_stray_files_and_parts_are_deleted(harness: ServiceHarness, scored: str)
     part = harness.storage.part_path("nobody", 0)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"part")
-    assert _found(harness, mend=True) == [
-        f"no row tells of the stored file {'ab' * 32}",
-        "nobody waits for the parts of nobody",
+    assert _findings(harness, repair=True) == [
+        f"the stored file {'ab' * 32} has no row",
+        "parts of the ended upload nobody are stored",
     ]
     assert not stray.exists()
     assert not part.exists()
@@ -88,9 +90,9 @@ def test_queued_submission_with_a_lost_file_fails_and_a_scored_one_stays(
     for submission_id in (scored, waiting):
         path = harness.storage.path(_sha256(harness, submission_id))
         path.unlink() if damage == "gone" else path.write_bytes(b"short")
-    assert _found(harness, mend=True) == [
-        f"the file of {scored} is lost: it keeps its numbers, but cannot be scored again",
-        f"the file of {waiting}, which is queued, is lost",
+    assert _findings(harness, repair=True) == [
+        f"the file of submission {scored} is lost: its results stay, but it cannot be scored again",
+        f"the file of submission {waiting}, which is queued, is lost",
     ]
     assert harness.state(waiting) == State.FAILED
     assert harness.state(scored) == State.SCORED
@@ -101,7 +103,7 @@ def test_queued_submission_without_an_evaluation_gets_one(harness: ServiceHarnes
     waiting = harness.accept(npy(toy.scores()))
     with harness.database.write() as session:
         session.execute(delete(Evaluation))
-    assert _found(harness, mend=True) == [f"{waiting} is queued, but no evaluation waits for it"]
+    assert _findings(harness, repair=True) == [f"submission {waiting} is queued, but has no unfinished evaluation"]
     assert harness.evaluator.evaluate_next()
     assert harness.state(waiting) == State.SCORED
 
@@ -109,17 +111,17 @@ def test_queued_submission_without_an_evaluation_gets_one(harness: ServiceHarnes
 def test_missing_ranks_and_measurements_are_found(harness: ServiceHarness, scored: str) -> None:
     with harness.database.write() as session:
         session.execute(update(Evaluation).values(rank_low=None, rank_high=None))
-    assert _found(harness, mend=True) == ["entries of toy version 1 have no rank"]
-    assert _found(harness) == []
+    assert _findings(harness, repair=True) == ["toy version 1 has entries without a rank"]
+    assert _findings(harness) == []
     with harness.database.write() as session:
         session.execute(delete(Measurement))
-    assert _found(harness) == [f"{scored} is scored, but has no numbers"]
+    assert _findings(harness) == [f"submission {scored} is scored, but has no results"]
 
 
 def test_damaged_benchmark_is_reported(harness: ServiceHarness, scored: str) -> None:
     assert harness.state(scored) == State.SCORED
     (harness.benchmarks / "toy" / "1" / "public" / "margins.npy").write_bytes(b"")
-    (finding,) = _found(harness)
+    (finding,) = _findings(harness)
     assert finding.startswith("toy version 1 cannot be read: ")
 
 
@@ -133,26 +135,26 @@ def test_doctor_repairs_only_while_no_server_runs(tmp_path: Path, toy: Example) 
         with service.database.write() as session:
             session.execute(update(File).values(references=2))
             sha256 = session.scalars(select(File.sha256)).one()
-        what = f"1 submissions refer to the file {sha256}, which counts 2"
+        what = f"file {sha256} has a reference count of 2 instead of 1"
         found = service.run("doctor")
         assert (found.returncode, found.stdout) == (1, f"{what}\n")
         refused = run_in_process(service, "doctor", "--repair")
         assert refused.exit_code == 2
         assert "Another server uses the data folder" in refused.stderr
         service.stop()
-        mended = run_in_process(service, "doctor", "--repair")
-        assert (mended.exit_code, mended.stdout) == (0, f"{what}: repaired\nRows and files agree.\n")
+        repaired = run_in_process(service, "doctor", "--repair")
+        assert (repaired.exit_code, repaired.stdout) == (0, f"{what}: repaired\nRows and files agree.\n")
         assert run_in_process(service, "doctor").exit_code == 0
 
 
-class Accepting(Storage):
-    """Files among which one more is accepted just when they are looked through for the first time."""
+class AcceptingStorage(Storage):
+    """A storage that accepts another file when its files are listed for the first time."""
 
     harness: ServiceHarness
     content: bytes = b""
 
     def stored_hashes(self) -> list[str]:
-        """Accept it first."""
+        """Accept the file, then list the files."""
         content, self.content = self.content, b""
         if content:
             self.harness.accept(content)
@@ -160,10 +162,12 @@ class Accepting(Storage):
 
 
 def test_file_accepted_during_the_check_is_not_reported(harness: ServiceHarness, toy: Example) -> None:
-    storage = Accepting(harness.storage.folder)
+    storage = AcceptingStorage(harness.storage.folder)
     storage.harness, storage.content = harness, npy(toy.scores())
     stray = storage.path("ab" * 32)
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"stray")
-    assert find_inconsistencies(harness.database, storage, harness.benchmarks) == [f"no row tells of the stored file {'ab' * 32}"]
+    assert find_inconsistencies(harness.database, storage, harness.benchmarks) == [
+        f"the stored file {'ab' * 32} has no row"
+    ]
     assert harness.files() == 2

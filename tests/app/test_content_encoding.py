@@ -1,4 +1,4 @@
-"""Compressed bodies: inflated as they come, in bounded memory, up to the limit that is stated."""
+"""Compressed request bodies are inflated while they arrive, in bounded memory, up to the upload limit."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_inflated_size_that_contradicts_the_header_is_rejected(
     files = service.files()
     response = send(service, token, body[change], name)
     assert response.status_code == 422
-    # A block of zstd that is cut gives nothing at all.
+    # A truncated zstd block inflates to nothing.
     assert response.json()["code"] == ("scores.empty" if (name, change) == ("zstd", "cut") else "scores.truncated")
     assert service.files() == files
 

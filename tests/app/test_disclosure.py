@@ -1,4 +1,4 @@
-"""Nothing of the hidden subsets leaves the server, whatever a visitor fetches; and what they can fetch is described."""
+"""Hidden subsets are not disclosed in any response or log, and the API description lists the public calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _contents(response: httpx.Response) -> bytes:
-    """Return everything in an answer: its headers, its body, and what is packed in that."""
+    """Return all bytes of a response: headers, body, and the members of a ZIP body."""
     assert response.status_code == 200, response.text
     parts = [str(response.headers).encode(), response.content]
     if response.headers["Content-Type"] == "application/zip":
@@ -75,7 +75,9 @@ def test_no_response_contains_hidden_data(service: Service, tmp_path_factory: py
     answers = {path: _contents(service.client.get(path)) for path in paths}
     answers["the log"] = service.log.read_bytes()
     public = np.load(example.folder / "public" / "masks.npy")
-    assert public[0].tobytes() in answers["/benchmarks/secret/public.npz"]  # so hidden ones would be seen
+    assert (
+        public[0].tobytes() in answers["/benchmarks/secret/public.npz"]
+    )  # so the search below would find hidden masks
 
     offline = [example.offline(scores)["ranking"] for scores in sent]
     whole = [repr(number) for result in offline for number in (result.lds, result.std_error, result.mean_p)]
@@ -108,9 +110,7 @@ def test_hidden_numbers_are_rounded_before_they_are_published() -> None:
     }
 
 
-def test_log_has_one_line_per_event_and_no_tokens(
-    service: Service, token: str, toy: Example
-) -> None:
+def test_log_has_one_line_per_event_and_no_tokens(service: Service, token: str, toy: Example) -> None:
     view = service.submit_and_score(token, "toy", npy(toy.scores()))
     lines = service.log.read_text().splitlines()
     own = [line for line in lines if view["id"] in line]
@@ -137,7 +137,7 @@ def test_openapi_lists_the_main_calls_and_no_internal_paths(service: Service) ->
         ("get", "/healthz"),
         ("get", "/readyz"),
     } <= calls
-    # Every parameter and field that people meet is explained, and nothing in there is ours alone.
+    # The description contains no internal names.
     text = json.dumps(description)
     assert "hidden.json" not in text
     assert str(service.settings.data_dir) not in text

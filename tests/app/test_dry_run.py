@@ -1,4 +1,4 @@
-"""A dry run: the answers of a real upload and of `ldsboard validate`, and no trace."""
+"""Dry runs give the answers of an upload and of `ldsboard validate`, and save nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def token(service: Service) -> str:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(service: Service, token: str) -> Iterator[None]:
-    assert token, "made before the rows are counted"
+    assert token, "created before the rows are counted"
     service.wait_until_idle()
     rows, files = service.rows(), service.files()
     yield

@@ -1,4 +1,4 @@
-"""The same file sent again: by its owner it is the submission that it was, and nobody learns of anybody else's."""
+"""Duplicates: the same file of the same owner returns the first submission; files of other users are not disclosed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_announced_duplicate_is_accepted_with_an_exhausted_quota(service: Servic
     origin = {"commit": "d" * 40}
     upload = MultipartUpload(service, token, "toy", content, provenance=origin).started()
     assert upload.id != first["id"]
-    assert upload.complete().json()["code"] == "upload.incomplete", "the bytes are asked for all the same"
+    assert upload.complete().json()["code"] == "upload.incomplete", "the parts must still be sent"
     upload.put_all_parts()
     for _ in range(2):
         response = upload.complete()
@@ -65,7 +65,7 @@ def test_announced_duplicate_of_a_withdrawn_submission_needs_quota(service: Serv
     assert (response.status_code, response.json()["code"]) == (429, "quota.exceeded")
     again = MultipartUpload(service, service.token("gone", ranked_per_day=9), "toy", content).started()
     again.put_all_parts()
-    assert again.complete().json()["id"] == again.id, "what was withdrawn can be sent again"
+    assert again.complete().json()["id"] == again.id, "a file of a withdrawn submission can be sent again"
 
 
 def test_different_file_than_announced_is_rejected(service: Service, toy: Example) -> None:
@@ -130,7 +130,7 @@ def test_announced_duplicates_do_not_take_quota_from_other_files(service: Servic
     free = [MultipartUpload(service, token, "toy", content).started() for _ in range(3)]
     for upload in (*free, new):
         upload.put_all_parts()
-    assert service.submit(token, "toy", npy(toy.scores(seed=47))).status_code == 202, "the third"
+    assert service.submit(token, "toy", npy(toy.scores(seed=47))).status_code == 202, "the third ranked submission"
     assert new.complete().json()["id"] == new.id
     for upload in free:
         answer = upload.complete()
@@ -146,7 +146,7 @@ def test_reserved_upload_completed_after_its_duplicate_costs_nothing(service: Se
     meanwhile = service.submit(token, "toy", content).json()["id"]
     answer = reserved.complete()
     assert (answer.status_code, answer.json()["id"]) == (202, meanwhile)
-    assert service.submit(token, "toy", npy(toy.scores(seed=44))).status_code == 202, "it has cost nothing"
+    assert service.submit(token, "toy", npy(toy.scores(seed=44))).status_code == 202, "the duplicate used no quota"
 
 
 def test_single_upload_announced_by_sha256_needs_no_quota(service: Service, toy: Example) -> None:

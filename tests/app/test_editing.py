@@ -1,4 +1,4 @@
-"""What an owner does to a submission: its texts, who sees it, which one is listed, and taking it back."""
+"""Changes of a submission by its owner: texts, visibility, pins and withdrawal."""
 
 from __future__ import annotations
 
@@ -50,14 +50,16 @@ def _board(service: Service, owner: str, name: str = "own") -> dict[str, dict[st
 
 def test_edit_changes_only_the_given_fields(service: Service, own: Example) -> None:
     token = service.token("editor")
-    sent = service.submit_and_score(token, "own", npy(own.scores(0.5)), method="m", title="First", kind="practice")["id"]
-    told = {
+    sent = service.submit_and_score(token, "own", npy(own.scores(0.5)), method="m", title="First", kind="practice")[
+        "id"
+    ]
+    texts = {
         "description": "Two\nlines",
         "tags": ["linear", "one-model"],
         "urls": {"paper": "https://example.org/a?b=c"},
     }
-    assert _edit(service, token, sent, **told).json().items() >= {"title": "First", **told}.items()
-    assert _edit(service, token, sent, title=" Second ").json().items() >= {"title": "Second", **told}.items()
+    assert _edit(service, token, sent, **texts).json().items() >= {"title": "First", **texts}.items()
+    assert _edit(service, token, sent, title=" Second ").json().items() >= {"title": "Second", **texts}.items()
     assert _edit(service, token, sent, tags=[]).json()["tags"] == []
     with service.database.read() as session:
         rows = session.scalars(select(Audit).where(Audit.subject == sent).order_by(Audit.id)).all()
@@ -109,7 +111,7 @@ def test_newest_entry_is_listed_until_another_is_pinned(service: Service, own: E
 
 
 def test_private_entry_leaves_the_leaderboard_and_the_ranking(service: Service, tmp_path: Path) -> None:
-    name = "two-alone"  # with more on it, more could be better
+    name = "two-alone"  # a separate benchmark, because other entries would change the ranks
     example = write_benchmark(tmp_path, name)
     service.publish(example.folder)
     token = service.token("shy")
@@ -222,10 +224,10 @@ def test_anonymous_entry_stays_beside_a_public_entry_of_the_same_method(service:
     assert listed() == {masked, newer}
     assert _edit(service, token, masked, pinned=True).status_code == 200
     assert _edit(service, token, older, pinned=True).status_code == 200
-    assert service.row(masked).pinned, "a pin among the public ones moves nothing among the anonymous"
+    assert service.row(masked).pinned, "a pin of a public entry does not affect anonymous entries"
     assert listed() == {masked, older}
     assert _edit(service, token, masked, visibility="public").status_code == 200
-    assert listed() == {masked}, "where two are pinned, the last one that was moved there is listed"
+    assert listed() == {masked}, "of two pinned entries, the entry that became public last is listed"
     assert not service.row(older).pinned
 
 

@@ -1,4 +1,4 @@
-"""The list of errors is the code's. Run as a program, this prints the lines that the list lacks."""
+"""docs/errors.md lists exactly the error codes of the source. Run as a program, this module prints the missing lines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LISTED = {
 }
 
 
-def line_of(code: str) -> list[str]:
-    """Return what the list must say of a code."""
+def expected_cells(code: str) -> list[str]:
+    """Return the cells of docs/errors.md for a code: code, status and title."""
     return [f"`{code}`", str(PROBLEMS[code].status), PROBLEMS[code].title]
 
 
-def codes_in(path: Path) -> set[str]:
-    """Return the codes that are raised in a file: the texts that calls of problems and errors begin with."""
+def raised_codes(path: Path) -> set[str]:
+    """Return the error codes in the first arguments of the problem and error calls of a file."""
     codes = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and node.args:
@@ -38,7 +38,7 @@ def codes_in(path: Path) -> set[str]:
 def test_error_list_has_exactly_the_codes_with_status_and_title() -> None:
     assert set(LISTED) == set(PROBLEMS)
     for code, cells in LISTED.items():
-        assert cells[:3] == line_of(code)
+        assert cells[:3] == expected_cells(code)
 
 
 def test_error_list_explains_every_code() -> None:
@@ -48,9 +48,9 @@ def test_error_list_explains_every_code() -> None:
 
 def test_titles_cover_exactly_the_codes_that_the_source_raises() -> None:
     files = [*(ROOT / "ldsboard").rglob("*.py"), *(ROOT / "app").rglob("*.py")]
-    assert set().union(*map(codes_in, files)) == set(PROBLEMS)
+    assert set().union(*map(raised_codes, files)) == set(PROBLEMS)
 
 
 if __name__ == "__main__":
     for code in PROBLEMS.keys() - LISTED.keys():
-        sys.stdout.write(f"| {' | '.join(line_of(code))} |  |\n")
+        sys.stdout.write(f"| {' | '.join(expected_cells(code))} |  |\n")

@@ -1,4 +1,4 @@
-"""Evaluations are safe to do twice, and to do when somebody else has done them."""
+"""The evaluator: evaluations can be repeated safely, and failures are retried."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_result_is_written_once(harness: ServiceHarness, toy: Example) -> None:
 
 def test_unclaimed_evaluation_is_left_in_the_queue(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    harness.evaluator.evaluate(1)  # nobody claimed it: it still waits
+    harness.evaluator.evaluate(1)  # without a claim, so the evaluation stays queued
     assert (harness.state(submission_id), harness.count(Measurement)) == (State.QUEUED, 0)
     assert harness.evaluator.evaluate_next()
     assert (harness.state(submission_id), harness.count(Measurement)) == (State.SCORED, 2)
@@ -56,15 +56,15 @@ def test_failed_evaluation_is_retried_then_marked_failed(harness: ServiceHarness
     assert not harness.evaluator.evaluate_next()
 
 
-def _forbid(harness: ServiceHarness, statement: str) -> None:
-    """Make the database fail at something, as a full disk would."""
+def _break(harness: ServiceHarness, statement: str) -> None:
+    """Make a kind of database statement fail, as with a full disk."""
     with harness.database.write() as session:
         session.execute(text(f"CREATE TRIGGER full {statement} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"))
 
 
 def test_evaluation_is_retried_when_its_result_cannot_be_written(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    _forbid(harness, "BEFORE INSERT ON measurement")
+    _break(harness, "BEFORE INSERT ON measurement")
     assert harness.evaluator.evaluate_next()
     assert (harness.state(submission_id), harness.count(Measurement)) == (State.QUEUED, 0)
     with harness.database.write() as session:
@@ -75,7 +75,7 @@ def test_evaluation_is_retried_when_its_result_cannot_be_written(harness: Servic
 
 def test_submission_is_requeued_when_its_rejection_cannot_be_written(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(np.full_like(toy.scores(), np.nan)))
-    _forbid(harness, "BEFORE UPDATE OF error ON submission WHEN NEW.error IS NOT NULL")
+    _break(harness, "BEFORE UPDATE OF error ON submission WHEN NEW.error IS NOT NULL")
     with pytest.raises(IntegrityError, match="the disk is full"):
         harness.evaluator.evaluate_next()
     assert harness.state(submission_id) == State.QUEUED

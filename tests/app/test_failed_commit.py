@@ -1,4 +1,4 @@
-"""A commit that fails after a body was received: the caller is told so, and nothing is left or counted."""
+"""A database commit that fails after the file was received: the client gets an error, and nothing is saved or counted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
 
-# A reference that is checked no sooner than at the commit, and then fails it.
-BREAK = (
+# A deferred foreign key, which fails at the commit.
+BREAK_COMMITS = (
     "CREATE TABLE broken (id INTEGER REFERENCES nowhere (id) DEFERRABLE INITIALLY DEFERRED)",
     "CREATE TABLE nowhere (id INTEGER PRIMARY KEY)",
     "CREATE TRIGGER breaking AFTER INSERT ON evaluation BEGIN INSERT INTO broken VALUES (1); END",
 )
-MEND = ("DROP TRIGGER IF EXISTS breaking", "DROP TABLE IF EXISTS broken", "DROP TABLE IF EXISTS nowhere")
+REPAIR_COMMITS = ("DROP TRIGGER IF EXISTS breaking", "DROP TABLE IF EXISTS broken", "DROP TABLE IF EXISTS nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def intact_service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> It
 
 @pytest.fixture
 def service(intact_service: Service) -> Iterator[Service]:
-    """A server whose commits fail until it is mended."""
-    _execute(intact_service, *BREAK)
+    """A server whose commits fail until `REPAIR_COMMITS` is executed."""
+    _execute(intact_service, *BREAK_COMMITS)
     yield intact_service
-    _execute(intact_service, *MEND)
+    _execute(intact_service, *REPAIR_COMMITS)
 
 
 def _execute(service: Service, *statements: str) -> None:
@@ -60,7 +60,7 @@ def test_failed_commit_rejects_a_single_upload(service: Service, toy: Example) -
         "file": 0,
         "evaluation": 0,
     }
-    _execute(service, *MEND)
+    _execute(service, *REPAIR_COMMITS)
     response = service.submit(token, "toy", content, key="k")
     assert response.status_code == 202
     assert service.wait_until_final(response.json()["id"])["attempts"] == 1
@@ -73,8 +73,8 @@ def test_failed_commit_lets_a_multipart_upload_be_completed_later(service: Servi
     response = upload.complete()
     assert (response.status_code, response.json()["code"]) == (500, "internal.failed")
     assert service.row(upload.id).state == "uploading"
-    assert service.files() == files, "the part alone"
+    assert service.files() == files, "only the received part is stored"
     assert upload.received_parts() == [0]
-    _execute(service, *MEND)
+    _execute(service, *REPAIR_COMMITS)
     assert upload.complete().status_code == 202
     assert service.wait_until_final(upload.id)["attempts"] == 1

@@ -1,4 +1,4 @@
-"""What may be said of a submission, and how a refusal puts it: in words, whichever way it was sent."""
+"""Fields of a submission: invalid values are explained in words, in single and multipart uploads; CSV cells are escaped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("fields", "words"),
     [
         ({"method": "withheld"}, "a method name other than 'withheld'"),
         ({"method": "Upper Case"}, "1 to 64 lower-case letters, digits"),
@@ -30,17 +30,19 @@ if TYPE_CHECKING:
     ],
     ids=str,
 )
-def test_invalid_field_is_explained_in_words(service: Service, toy: Example, said: dict[str, str], words: str) -> None:
+def test_invalid_field_is_explained_in_words(
+    service: Service, toy: Example, fields: dict[str, str], words: str
+) -> None:
     token, content = service.token("ann"), npy(toy.scores())
-    (name, text) = next(iter(said.items()))
-    parts: dict[str, Any] = said
+    (name, text) = next(iter(fields.items()))
+    parts: dict[str, Any] = fields
     if name == "device":
-        parts = {"cost": said}
+        parts = {"cost": fields}
     elif name in ("repository", "commit", "url"):
-        parts = {"provenance": said}
+        parts = {"provenance": fields}
     before = service.rows()["submission"]
     for refused in (
-        service.submit(token, "toy", content, **said),
+        service.submit(token, "toy", content, **fields),
         MultipartUpload(service, token, "toy", content, **parts).start(),
     ):
         problem = refused.json()
@@ -53,13 +55,15 @@ def test_invalid_field_is_explained_in_words(service: Service, toy: Example, sai
 
 
 def test_anonymous_entry_shows_cost_numbers_without_the_device(service: Service, toy: Example) -> None:
-    token, said = service.token("cluster-owner"), {"seconds": "7", "device": "the cluster of somebody known"}
-    sent = service.submit_and_score(token, "toy", npy(toy.scores(0.3)), method="costly", visibility="anonymous", **said)
+    token, fields = service.token("cluster-owner"), {"seconds": "7", "device": "the cluster of somebody known"}
+    sent = service.submit_and_score(
+        token, "toy", npy(toy.scores(0.3)), method="costly", visibility="anonymous", **fields
+    )
     rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
     (row,) = [row for row in rows if row["id"] == sent["id"]]
     assert sent["cost"] == row["cost"] == {"seconds": 7.0}
     own = service.client.get(f"/submissions/{sent['id']}", headers={"Authorization": f"Bearer {token}"}).json()
-    assert own["cost"] == {"seconds": 7.0, "device": said["device"]}
+    assert own["cost"] == {"seconds": 7.0, "device": fields["device"]}
     assert "somebody known" not in service.client.get(f"{service.url}/submissions/{sent['id']}").text
 
 

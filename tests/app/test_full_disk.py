@@ -1,4 +1,4 @@
-"""A disk without room: 507, and nothing is kept or counted."""
+"""A full disk: the server returns 507, and saves and counts nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.benchmarks import catalog
 from app.db.models import Kind
 from app.db.uploads import Upload
 from app.submissions import lifecycle, multipart
-from app.submissions.lifecycle import SubmissionRequest
+from app.submissions.fields import SubmissionFields, SubmissionRequest
 from app.submissions.storage import Storage
 from app.web import problem_responses
 from ldsboard import ProblemError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
-    """A server that leaves more of its disk free than there is."""
+    """A server that must keep more bytes free than its disk has."""
     with Service(tmp_path_factory.mktemp("service"), spare_bytes=2**62) as running:
         running.publish(toy.folder)
         yield running
@@ -62,7 +62,7 @@ def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service
     storage = Storage(service.settings.storage_dir)
     with service.database.write() as session, storage.receive() as arrival:
         account = users.authenticate(session, f"Bearer {token}")
-        entry = SubmissionRequest("toy", "ours", "", Kind.PRACTICE, None, len(upload.content))
+        entry = SubmissionRequest("toy", SubmissionFields(method="ours", kind=Kind.PRACTICE), len(upload.content))
         version = catalog.find_version(session, "toy")
         submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
         capability = multipart.open_upload(
@@ -110,7 +110,7 @@ def test_other_disk_errors_are_not_reported_as_a_full_disk(tmp_path: Path) -> No
 )
 def test_database_that_cannot_grow_is_reported_as_a_full_disk(statement: str, status: int, code: str) -> None:
     app, engine = FastAPI(), create_engine("sqlite://")
-    problem_responses.install_problem_handlers(app)
+    problem_responses.install_problem_handlers(app, lambda _problem, _path: "")
 
     @app.get("/")
     def write() -> None:
@@ -128,13 +128,11 @@ def test_database_that_cannot_grow_is_reported_as_a_full_disk(statement: str, st
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_failed_periodic_sync_is_reported_at_the_final_flush(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_periodic_sync_is_reported_at_the_final_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    # The kernel tells an error of a file once: to whoever synchronises next, which is not the end of the upload_row.
+    # The kernel reports a write error of a file once, at the next sync, which is not the sync at the end of the upload.
     monkeypatch.setattr("app.submissions.storage.os.fdatasync", full)
     monkeypatch.setattr("app.submissions.storage.SYNC_BYTES", 10)
     storage = Storage(tmp_path)

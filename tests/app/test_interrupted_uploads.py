@@ -1,4 +1,4 @@
-"""Uploads that end early, and uploads that are sent again."""
+"""Interrupted uploads, and uploads repeated with an idempotency key."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Example:
-    """A benchmark whose score files are longer than what is read before room is made for them."""
+    """A benchmark whose score files are longer than the first bytes that the server reads before it reserves a submission."""
     example = write_benchmark(tmp_path_factory.mktemp("large"), "large", n=1200, N=16, noise=20)
     service.publish(example.folder)
     return example
 
 
-def _begin(service: Service, token: str, content: bytes, send: int, key: str = "") -> socket.socket:
-    """Send the first bytes of a score file."""
+def _begin_upload(service: Service, token: str, content: bytes, send: int, key: str = "") -> socket.socket:
+    """Send the head and the first `send` bytes of a single upload."""
     connection = socket.create_connection(("localhost", service.port), PATIENCE_SECONDS)
     request = (
         "PUT /api/v1/benchmarks/large/submissions?method=ours HTTP/1.1\r\nHost: localhost\r\n"
@@ -57,7 +57,7 @@ def _newest(service: Service, owner: str) -> Submission | None:
         return session.scalar(query)
 
 
-def _in_state(service: Service, owner: str, state: str) -> Submission:
+def _wait_for_state(service: Service, owner: str, state: str) -> Submission:
     def look() -> Submission | None:
         submission = _newest(service, owner)
         return submission if submission is not None and submission.state == state else None
@@ -67,42 +67,40 @@ def _in_state(service: Service, owner: str, state: str) -> Submission:
     return found
 
 
-def test_dropped_connection_expires_the_submission_and_frees_the_quota(
-    service: Service, large: Example
-) -> None:
+def test_dropped_connection_expires_the_submission_and_frees_the_quota(service: Service, large: Example) -> None:
     token = service.token("dropper", ranked_per_day=1)
     content = npy(large.scores())
     assert len(content) > HEADER_LIMIT
     before = service.files()
-    with _begin(service, token, content, len(content) - 1):
-        submission = _in_state(service, "dropper", "uploading")
-        # Room was made, so nothing else is taken meanwhile.
+    with _begin_upload(service, token, content, len(content) - 1):
+        submission = _wait_for_state(service, "dropper", "uploading")
+        # The open upload uses the quota.
         assert service.submit(token, "large", content).status_code == 429
-    assert _in_state(service, "dropper", "expired").id == submission.id
+    assert _wait_for_state(service, "dropper", "expired").id == submission.id
     assert service.events(submission.id) == [(None, "uploading"), ("uploading", "expired")]
     assert service.client.get(f"/submissions/{submission.id}").json()["state"] == "expired"
-    until(lambda: service.files() == before, "the end of the file")
+    until(lambda: service.files() == before, "the deletion of the file")
     assert service.submit_and_score(token, "large", content)["attempts"] == 1
 
 
 def test_last_byte_completes_the_upload(service: Service, large: Example) -> None:
     token = service.token("slow")
     content = npy(large.scores(seed=1))
-    with _begin(service, token, content, len(content) - 1) as connection:
-        _in_state(service, "slow", "uploading")
+    with _begin_upload(service, token, content, len(content) - 1) as connection:
+        _wait_for_state(service, "slow", "uploading")
         connection.sendall(content[-1:])
         assert connection.makefile("rb").readline() == b"HTTP/1.1 202 Accepted\r\n"
-    view = service.wait_until_final(_in_state_of_any(service, "slow").id)
+    view = service.wait_until_final(_newest_submission(service, "slow").id)
     assert view["public"]["lds"] == large.offline(large.scores(seed=1))["public"].lds
 
 
 def test_long_poll_returns_at_a_change_or_after_its_time(service: Service, large: Example) -> None:
     content = npy(large.scores(seed=2))
     with (
-        _begin(service, service.token("poller"), content, len(content) - 1) as connection,
+        _begin_upload(service, service.token("poller"), content, len(content) - 1) as connection,
         ThreadPoolExecutor() as threads,
     ):
-        address = f"/submissions/{_in_state(service, 'poller', 'uploading').id}"
+        address = f"/submissions/{_wait_for_state(service, 'poller', 'uploading').id}"
         for wait in (0, 0.3):
             assert service.client.get(address, params={"wait": wait}).json()["state"] == "uploading"
         changed = threads.submit(service.client.get, address, params={"wait": MAX_WAIT_SECONDS})
@@ -110,7 +108,7 @@ def test_long_poll_returns_at_a_change_or_after_its_time(service: Service, large
         assert changed.result().json()["state"] != "uploading"
 
 
-def _in_state_of_any(service: Service, owner: str) -> Submission:
+def _newest_submission(service: Service, owner: str) -> Submission:
     submission = _newest(service, owner)
     assert submission is not None
     return submission
@@ -176,9 +174,9 @@ def test_silent_upload_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_idempotency_key_of_an_interrupted_upload_can_be_reused(service: Service, large: Example) -> None:
     token = service.token("again", ranked_per_day=1)
     content = npy(large.scores())
-    with _begin(service, token, content, len(content) - 1, key="retry"):
-        dropped = _in_state(service, "again", "uploading").id
-    _in_state(service, "again", "expired")
+    with _begin_upload(service, token, content, len(content) - 1, key="retry"):
+        dropped = _wait_for_state(service, "again", "uploading").id
+    _wait_for_state(service, "again", "expired")
     response = service.submit(token, "large", content, key="retry")
     assert response.status_code == 202
     assert response.json()["id"] != dropped
@@ -196,7 +194,9 @@ def test_idempotency_key_of_a_withdrawn_submission_can_be_reused(service: Servic
     assert again.json()["id"] != first
 
 
-def test_idempotency_key_of_a_rejected_file_returns_it_and_accepts_no_other_file(service: Service, large: Example) -> None:
+def test_idempotency_key_of_a_rejected_file_returns_it_and_accepts_no_other_file(
+    service: Service, large: Example
+) -> None:
     token = service.token("mending", ranked_per_day=2)
     scores_nN = large.scores()
     spoiled_nN = scores_nN.copy()
@@ -216,7 +216,7 @@ def test_simultaneous_calls_with_one_idempotency_key_make_one_submission(service
     accepted = {response.json()["id"] for response in responses if response.status_code == 202}
     assert len(accepted) == 1
     assert service.wait_until_final(accepted.pop())["state"] == "scored"
-    # An upload that a newer one overtook is told so, and has left nothing.
+    # An upload that a newer call replaced gets an error and leaves nothing.
     overtaken = [response.json()["code"] for response in responses if response.status_code != 202]
     assert set(overtaken) <= {"upload.interrupted"}
     service.wait_until_idle()

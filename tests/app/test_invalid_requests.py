@@ -1,4 +1,4 @@
-"""What the first bytes of a request tell is refused at once, and leaves nothing: no row, no file, no attempt."""
+"""Requests that are rejected by their head or first bytes: they leave no row, no file and no attempt."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _archive(**arrays: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _claiming(shape: str, descr: str = "'<f4'") -> bytes:
-    """Return a file whose header claims a shape, and nothing behind it."""
+def _header_only(shape: str, descr: str = "'<f4'") -> bytes:
+    """Return a file that consists of a header with this shape, without data."""
     text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin1")
 
@@ -51,14 +51,14 @@ FILES = {
     "an archive of objects": ("scores.object", _archive(scores=np.array([[None]]))),
     "ends in its header": ("scores.unreadable", npy(SCORES)[:100]),
     "a broken header": ("scores.unreadable", npy(SCORES).replace(b"'descr'", b"'descr:")),
-    "a header of another make": ("scores.unreadable", _claiming("(60, -7)")),
+    "a header of another make": ("scores.unreadable", _header_only("(60, -7)")),
     "pickled objects": ("scores.object", _pickled()),
     "integers": ("scores.dtype", npy(SCORES.astype(np.int64))),
     "complex numbers": ("scores.dtype", npy(SCORES.astype(np.complex64))),
     "records": ("scores.dtype", npy(np.zeros((60, 7), [("a", "f4")]))),
     "cut short": ("scores.truncated", npy(SCORES)[:-1]),
     "too long": ("scores.truncated", npy(SCORES) + b"\0"),
-    "a claim of 2**80 bytes": ("scores.truncated", _claiming(f"({2**40}, {2**38})")),
+    "a claim of 2**80 bytes": ("scores.truncated", _header_only(f"({2**40}, {2**38})")),
     "cut short and of another shape": ("scores.truncated", npy(SCORES[:50])[:-1]),
     "too few rows": ("scores.shape", npy(SCORES[:-1])),
     "one dimension": ("scores.shape", npy(SCORES.ravel())),
@@ -74,7 +74,7 @@ def _nothing_is_left(service: Service) -> Iterator[None]:
     accounts = {"user", "token"}
     rows, files = service.rows(), service.files()
     yield
-    until(lambda: service.files() == files, "the end of what was received")
+    until(lambda: service.files() == files, "the deletion of received files")
     assert {name: n for name, n in service.rows().items() if name not in accounts} == {
         name: n for name, n in rows.items() if name not in accounts
     }

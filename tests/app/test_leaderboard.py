@@ -1,4 +1,4 @@
-"""The leaderboard: who is listed, in which order, with which ranks, as JSON and as CSV."""
+"""The leaderboard of the API: entries, order, ranks, attempts, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOISES = {"best": 0.2, "good": 0.5, "fair": 1.0, "poor": 3.0, "tied": 3.0}
 
 
 class Board(NamedTuple):
-    """A benchmark of its own, its entries, one that was replaced, and what was sent for each."""
+    """A benchmark, its listed entries by method, a replaced entry, and the score arrays by method."""
 
     example: Example
     ids: dict[str, str]
@@ -37,13 +37,19 @@ class Board(NamedTuple):
 
 @pytest.fixture(scope="module")
 def board(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Board:
-    """A board with five methods of one user and one of another; "best" was sent twice, and "poor" and "tied" are equal."""
+    """A leaderboard with five methods of one user, of which "best" was sent twice, and one method of another user.
+
+    "poor" and "tied" have equal scores.
+    """
     example = write_benchmark(tmp_path_factory.mktemp("board"), "board")
     service.publish(example.folder)
     token = service.token("owner", ranked_per_day=100)
     replaced = service.submit_and_score(token, "board", npy(example.scores(noise=9)), method="best")["id"]
     sent = {method: example.scores(noise) for method, noise in NOISES.items()}
-    ids = {method: service.submit_and_score(token, "board", npy(scores), method=method)["id"] for method, scores in sent.items()}
+    ids = {
+        method: service.submit_and_score(token, "board", npy(scores), method=method)["id"]
+        for method, scores in sent.items()
+    }
     sent["rival"] = example.scores(0.5, seed=1)
     rival = service.token("rival")
     ids["rival"] = service.submit_and_score(rival, "board", npy(sent["rival"]), method="good", title='=2+"x",@')["id"]
@@ -60,7 +66,7 @@ def test_leaderboard_lists_the_newest_entry_per_owner_and_method_by_lds(service:
     assert {row["id"] for row in rows} == set(board.ids.values())
     assert all(first["lds"] >= second["lds"] for first, second in pairwise(rows))
     assert rows[0]["id"] == board.ids["best"]
-    # Equal scores stand in the order of submission.
+    # Entries with equal scores are listed in the order of submission.
     places = [row["id"] for row in rows]
     assert places.index(board.ids["tied"]) == places.index(board.ids["poor"]) + 1
 

@@ -1,4 +1,4 @@
-"""What a list of submissions costs the database: as many statements for many as for few."""
+"""Listing submissions takes the same number of SQL statements for any number of submissions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs the database that somebody waits: few small queries at each look, and the whole view once."""
+"""Long polling: each check costs few small queries, and the full view is read once."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
-FOR_EVER = 1e6
-"""Seconds that no test takes: what is waited for so long comes sooner, or the test fails by its own patience."""
+FOREVER_SECONDS = 1e6
+"""Seconds, longer than any test: the awaited change comes earlier, or the test fails after `PATIENCE_SECONDS`."""
 
 
 class Transactions(NamedTuple):
-    """What is asked of a database: of each transaction the statements and what they were given; and how many have ended."""
+    """The transactions of a database: (statement, parameters) pairs of each, and one object per ended transaction."""
 
-    begun: list[list[tuple[str, Any]]]
+    started: list[list[tuple[str, Any]]]
     ended: list[object]
 
 
 @contextmanager
 def _transactions(database: Database) -> Iterator[Transactions]:
-    """Give what is asked of a database meanwhile."""
+    """Record the transactions of a database until the context ends."""
     seen = Transactions([], [])
 
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         if statement.startswith("BEGIN"):
-            seen.begun.append([])
+            seen.started.append([])
         else:
-            seen.begun[-1].append((statement, parameters))
+            seen.started[-1].append((statement, parameters))
 
     end = seen.ended.append
     event.listen(database.engine, "before_cursor_execute", note)
-    event.listen(database.engine, "rollback", end)  # of what only reads
+    event.listen(database.engine, "rollback", end)  # read-only transactions end with a rollback
     try:
         yield seen
     finally:
@@ -62,22 +62,22 @@ def _transactions(database: Database) -> Iterator[Transactions]:
 
 
 @pytest.fixture
-def other(harness: ServiceHarness) -> Iterator[Database]:
-    """The database of another process: what it changes is announced to nobody here."""
+def other_process(harness: ServiceHarness) -> Iterator[Database]:
+    """A second connection to the database, like that of another process: its changes are not announced."""
     opened = Database(str(harness.database.engine.url))
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whoever waits look when a change is announced, and never otherwise."""
-    monkeypatch.setattr("app.api.submissions.POLL_SECONDS", FOR_EVER)
+def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waiting requests check only when a change is announced."""
+    monkeypatch.setattr("app.api.submissions.POLL_SECONDS", FOREVER_SECONDS)
 
 
 @pytest.fixture
-def unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whoever waits look again and again."""
+def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waiting requests check every millisecond."""
     monkeypatch.setattr("app.api.submissions.POLL_SECONDS", 0.001)
 
 
@@ -86,8 +86,10 @@ def _move(database: Database, submission_id: str, before: State, after: State) -
         assert lifecycle.move(session, submission_id, before, after)
 
 
-async def _show(harness: ServiceHarness, submission_id: str, seconds: float, waits: WaitLimiter | None = None) -> SubmissionView:
-    """Call from the address 192.0.2.1."""
+async def _show(
+    harness: ServiceHarness, submission_id: str, seconds: float, waits: WaitLimiter | None = None
+) -> SubmissionView:
+    """Request a submission with long polling from the address 192.0.2.1."""
     context = cast("AppContext", SimpleNamespace(database=harness.database, wait_limiter=waits or WaitLimiter()))
     request = Request({"type": "http", "headers": [], "client": ("192.0.2.1", 1)})
     return await show_submission(request, context, None, submission_id, wait=seconds)
@@ -96,10 +98,10 @@ async def _show(harness: ServiceHarness, submission_id: str, seconds: float, wai
 def _wait(
     harness: ServiceHarness, submission_id: str, *changes: Callable[[], object], waits: WaitLimiter | None = None
 ) -> tuple[SubmissionView, Transactions]:
-    """Wait for a submission while it is changed, each time when one more look has ended; return it, and what was asked."""
+    """Long-poll a submission and apply each change after another check has ended; return the view and the transactions."""
 
     async def waiting(seen: Transactions) -> SubmissionView:
-        answer = asyncio.create_task(_show(harness, submission_id, FOR_EVER, waits))
+        answer = asyncio.create_task(_show(harness, submission_id, FOREVER_SECONDS, waits))
         for looks, change in enumerate(changes, 1):
             await asyncio.to_thread(until, lambda looks=looks: len(seen.ended) >= looks, f"the end of look {looks}")
             await asyncio.to_thread(change)
@@ -109,27 +111,27 @@ def _wait(
         return run_in_loop(waiting(seen)), seen
 
 
-@pytest.mark.usefixtures("announced")
-def test_waiting_for_an_upload_costs_one_query_per_check(harness: ServiceHarness, other: Database) -> None:
+@pytest.mark.usefixtures("no_polling")
+def test_waiting_for_an_upload_costs_one_query_per_check(harness: ServiceHarness, other_process: Database) -> None:
     submission_id = harness.reserve(1)
 
     def look() -> None:
         harness.database.changes.announce([submission_id])
 
     def expire() -> None:
-        _move(other, submission_id, State.UPLOADING, State.EXPIRED)
+        _move(other_process, submission_id, State.UPLOADING, State.EXPIRED)
         look()
 
     shown, seen = _wait(harness, submission_id, look, look, expire)
     assert shown.state == "expired"
-    *looks, view = seen.begun
-    assert [len(asked) for asked in looks] == [1, 1, 1, 1]
+    *looks, view = seen.started
+    assert [len(statements) for statements in looks] == [1, 1, 1, 1]
     assert len(view) > 1
 
 
-@pytest.mark.usefixtures("announced")
+@pytest.mark.usefixtures("no_polling")
 def test_waiting_in_the_queue_costs_few_queries_per_check(
-    harness: ServiceHarness, other: Database, toy: Example
+    harness: ServiceHarness, other_process: Database, toy: Example
 ) -> None:
     submission_id = harness.accept(npy(toy.scores()))
 
@@ -137,17 +139,17 @@ def test_waiting_in_the_queue_costs_few_queries_per_check(
         harness.database.changes.announce([submission_id])
 
     def claim() -> None:
-        _move(other, submission_id, State.QUEUED, State.SCORING)
+        _move(other_process, submission_id, State.QUEUED, State.SCORING)
         look()
 
     shown, seen = _wait(harness, submission_id, look, claim)
     assert shown.state == "scoring"
-    *looks, view = seen.begun
+    *looks, view = seen.started
     assert len(looks) == 3
     assert max(map(len, looks)) <= 5 < len(view)
 
 
-@pytest.mark.usefixtures("announced")
+@pytest.mark.usefixtures("no_polling")
 def test_state_change_is_announced_only_after_its_commit(harness: ServiceHarness) -> None:
     submission_id, another = harness.reserve(1), harness.reserve(1, "theirs")
 
@@ -160,19 +162,23 @@ def test_state_change_is_announced_only_after_its_commit(harness: ServiceHarness
 
     shown, seen = _wait(harness, submission_id, change)
     assert shown.state == "expired"
-    looks = [asked for asked in seen.begun if len(asked) == 1 and "FROM submission" in asked[0][0]]
-    assert len(looks) == 2  # nobody looks for what was rolled back, or for another submission
+    looks = [
+        statements for statements in seen.started if len(statements) == 1 and "FROM submission" in statements[0][0]
+    ]
+    assert len(looks) == 2  # no check for a rolled-back change or another submission
     assert not harness.database.changes._waiting
 
 
-@pytest.mark.usefixtures("unannounced")
-def test_unannounced_change_is_found_by_polling(harness: ServiceHarness, other: Database) -> None:
+@pytest.mark.usefixtures("fast_polling")
+def test_unannounced_change_is_found_by_polling(harness: ServiceHarness, other_process: Database) -> None:
     submission_id = harness.reserve(1)
-    shown, _ = _wait(harness, submission_id, lambda: _move(other, submission_id, State.UPLOADING, State.EXPIRED))
+    shown, _ = _wait(
+        harness, submission_id, lambda: _move(other_process, submission_id, State.UPLOADING, State.EXPIRED)
+    )
     assert shown.state == "expired"
 
 
-@pytest.mark.usefixtures("unannounced")
+@pytest.mark.usefixtures("fast_polling")
 def test_changed_queue_position_ends_the_wait(harness: ServiceHarness, toy: Example) -> None:
     first, second = (harness.accept(npy(toy.scores(noise)), f"m{noise}") for noise in (0.1, 0.2))
     shown, _ = _wait(harness, second, lambda: harness.move(first, State.QUEUED, State.WITHDRAWN))
@@ -186,7 +192,7 @@ def test_long_polls_return_each_state_of_an_evaluation_once(service: Service, to
     states = [sent["state"]]
     while states[-1] not in FINAL:
         states.append(service.client.get(f"/submissions/{sent['id']}", params={"wait": 25}).json()["state"])
-    # Each state once, whatever the first answer told already; queued again only where its place has changed.
+    # Each state is returned once; "queued" repeats only with a new queue position.
     order = ["queued", "scoring", "scored"]
     assert states[-1] == "scored"
     assert states == sorted(states, key=order.index)
@@ -198,15 +204,15 @@ def test_final_state_is_returned_at_once(harness: ServiceHarness) -> None:
     harness.move(submission_id, State.UPLOADING, State.EXPIRED)
     with _transactions(harness.database) as seen:
         assert run_in_loop(_show(harness, submission_id, PATIENCE_SECONDS)).state == "expired"
-    assert len(seen.begun) == 2
+    assert len(seen.started) == 2
 
 
 def test_request_above_the_wait_limit_is_answered_at_once(harness: ServiceHarness) -> None:
     submission_id = harness.reserve(1)
     waits = WaitLimiter(1)
     with waits.slot("192.0.2.1"), _transactions(harness.database) as seen:
-        assert run_in_loop(_show(harness, submission_id, FOR_EVER, waits)).state == "uploading"
-    assert len(seen.begun) == 1
+        assert run_in_loop(_show(harness, submission_id, FOREVER_SECONDS, waits)).state == "uploading"
+    assert len(seen.started) == 1
     with waits.slot("192.0.2.2"):
         view, _ = _wait(
             harness, submission_id, lambda: harness.move(submission_id, State.UPLOADING, State.EXPIRED), waits=waits
@@ -219,14 +225,18 @@ def test_unchanged_state_fragment_costs_one_query(harness: ServiceHarness) -> No
     with _transactions(harness.database) as seen, harness.database.read() as session:
         answer = show_state(session, cast("AppContext", None), None, "", submission_id, seen="uploading")
     assert answer.status_code == 204
-    assert [len(statements) for statements in seen.begun] == [1]
+    assert [len(statements) for statements in seen.started] == [1]
 
 
 def test_attempt_count_uses_the_quota_index(harness: ServiceHarness) -> None:
     submission_id = harness.reserve(1)
     with _transactions(harness.database) as seen, harness.database.read() as session:
         submission_views.submission_view(session, session.get_one(Submission, submission_id))
-    (counting,) = [asked for asked in seen.begun[0] if "submission.counted" in asked[0] and "count(" in asked[0]]
+    (counting,) = [
+        statements
+        for statements in seen.started[0]
+        if "submission.counted" in statements[0] and "count(" in statements[0]
+    ]
     with harness.database.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counting[0]}", counting[1]).all()
     assert [row.detail for row in plan] == [

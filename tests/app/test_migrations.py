@@ -1,4 +1,4 @@
-"""The migrations lead to exactly the tables of the models, and back."""
+"""Migrations create exactly the tables of the models, and can be reverted."""
 
 from __future__ import annotations
 

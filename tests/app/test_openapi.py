@@ -1,4 +1,4 @@
-"""Whatever the description of the API allows, and what it does not, is answered as it says, and never by a failure of ours."""
+"""Valid and invalid API requests get responses that conform to the OpenAPI description, and never a server error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from app.main import create_app
 from app.pages.site import PAGE_MODULES as ROOMS_OF_PAGES
 from app.settings import Settings
-from app.submissions.field_types import SPELLINGS
+from app.submissions.field_types import PATTERN_DESCRIPTIONS
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 @pytest.fixture(scope="module")
 def fuzzed_service(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Iterator[Service]:
-    """A server of its own, with something on it to find."""
+    """A separate server with one benchmark and one scored submission."""
     with Service(tmp_path_factory.mktemp("fuzzed")) as service:
         service.publish(toy.folder)
         service.submit_and_score(service.token("ann"), "toy", npy(toy.scores(0.5)))
@@ -46,7 +46,7 @@ def caller(fuzzed_service: Service) -> dict[str, str]:
     return {"Authorization": f"Bearer {fuzzed_service.token('bob')}"}
 
 
-# The description needs the settings alone; the server that is tested has the whole context.
+# The OpenAPI description needs only the settings; the tested server has a complete context.
 CONTEXT = cast(
     "AppContext", SimpleNamespace(settings=Settings(session_key=SecretStr("signs nothing: it is only described")))
 )
@@ -91,7 +91,7 @@ def _patterns(node: Any) -> set[str]:
 
 
 def test_every_pattern_has_a_description_in_words() -> None:
-    assert _patterns(DESCRIBED) == set(SPELLINGS)
+    assert _patterns(DESCRIBED) == set(PATTERN_DESCRIPTIONS)
 
 
 def test_head_answers_like_get(fuzzed_service: Service) -> None:

@@ -1,4 +1,4 @@
-"""What can be published, what comes of it, and that it can be tried again."""
+"""Publishing a benchmark folder: checks, copied files, downloads, and repetition after a kill."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _change_array(folder: Path, half: str, name: str, change: Callable[[Any], Any]) -> None:
-    """Change an array and its hash, as somebody who makes a folder by hand would."""
+    """Change an array and update its hash in the manifest."""
     path = folder / half / name
     np.save(path, change(np.load(path)))
     listing = folder / half / ("benchmark.json" if half == "public" else "hidden.json")
@@ -69,50 +69,56 @@ def _constant_target(array: Any) -> Any:
 
 
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "nothing there": (lambda folder: folder.rename(folder.with_name("elsewhere")), "expected a benchmark manifest"),
-    "no JSON": (lambda folder: (folder / "public/benchmark.json").write_text("{"), "expected a benchmark manifest"),
+    "nothing there": (
+        lambda folder: folder.rename(folder.with_name("elsewhere")),
+        "Cannot read the benchmark manifest",
+    ),
+    "no JSON": (
+        lambda folder: (folder / "public/benchmark.json").write_text("{"),
+        "Cannot read the benchmark manifest",
+    ),
     "a list": (lambda folder: (folder / "public/benchmark.json").write_text("[]"), "missing or unknown fields"),
     "a missing field": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.pop("alpha")),
         "missing or unknown fields: alpha",
     ),
-    "a missing file": (lambda folder: (folder / "public/margins.npy").unlink(), "margins.npy that the manifest names"),
+    "a missing file": (lambda folder: (folder / "public/margins.npy").unlink(), "margins.npy is missing"),
     "an altered file": (
         lambda folder: (folder / "public/kit/recipe.py").write_text("LAYERS = ()\n"),
         "recipe.py was altered",
     ),
-    "no hidden half": (lambda folder: (folder / "hidden/hidden.json").unlink(), "expected the hidden half of toy"),
+    "no hidden half": (lambda folder: (folder / "hidden/hidden.json").unlink(), "The hidden part of toy is missing"),
     "an altered hidden half": (lambda folder: _flip_byte(folder / "hidden/margins.npy"), "margins.npy was altered"),
     "another hidden seed": (
         lambda folder: _rewrite(folder / "hidden/hidden.json", lambda members: members.update(seed=f"{5:032x}")),
-        "does not open the commitment",
+        "does not match the commitment",
     ),
     "other hidden masks": (
         lambda folder: _change_array(folder, "hidden", "masks.npy", lambda masks: masks[::-1]),
-        "not the ones that their seed draws",
+        "differs from the masks that the hidden seed draws",
     ),
     "a name that is a path": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(name="../toy")),
-        "expected a name of at most 64",
+        "with a name of at most 64",
     ),
     "version zero": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(version=0)),
-        "a version from 1",
+        "a version of at least 1",
     ),
     "an unknown split": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(split="secret")),
-        "expected a protected split",
+        "The split is 'secret'",
     ),
     "other counts": (
         lambda folder: _rewrite(
             folder / "public/benchmark.json",
             lambda members: members.update(subsets={"public": 40, "ranking": 1000}),
         ),
-        "expected the subsets of the manifest",
+        "The manifest states {'public': 40, 'ranking': 1000} subsets",
     ),
     "repeated subsets": (
         lambda folder: _change_array(folder, "public", "masks.npy", _repeat_first),
-        "got 1 that repeat another",
+        "1 subset(s) repeat another subset",
     ),
     "a constant target": (
         lambda folder: _change_array(folder, "hidden", "margins.npy", _constant_target),
@@ -120,7 +126,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no ceiling": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(ceiling=0.0)),
-        "expected a positive noise ceiling",
+        "The noise ceiling is 0.0 instead of a positive number",
     ),
 }
 
@@ -161,7 +167,9 @@ def test_version_is_published_once_and_the_highest_is_current(database: Database
     assert (tmp_path / "benchmarks/toy/2/public/margins.npy").read_bytes() == published
 
 
-def test_hidden_half_is_copied_with_owner_only_permissions(database: Database, tmp_path: Path, example: Example) -> None:
+def test_hidden_half_is_copied_with_owner_only_permissions(
+    database: Database, tmp_path: Path, example: Example
+) -> None:
     (example.folder / "hidden").chmod(0o755)
     _publish(database, tmp_path, example.folder)
     hidden = tmp_path / "benchmarks/toy/1/hidden"
@@ -195,7 +203,7 @@ from app.db.sessions import Database
 from app.management import publishing
 
 database = Database(sys.argv[1])
-with publishing.prepared(Path(sys.argv[2]), Path(sys.argv[3])) as made, database.write() as session:
+with publishing.prepare(Path(sys.argv[2]), Path(sys.argv[3])) as made, database.write() as session:
     publishing.publish(session, made)
     print("copied", flush=True)
     sys.stdin.read()

@@ -1,4 +1,4 @@
-"""Images that a benchmark ships without can be added when it is published, if they are the ones it was made with."""
+"""Publishing a benchmark together with images that its folder lacks, if their hashes match the manifest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def example(tmp_path: Path) -> Example:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """An archive as other programs write it: other names, other arrays beside them."""
+    """An .npz archive of another program, with other array names, additional arrays and a text file."""
     path = tmp_path / "copy.npz"
     np.savez(path, y_train=np.arange(60), x_train=TRAIN, x_test=TARGET)
     with zipfile.ZipFile(path, "a") as archive:
@@ -67,7 +67,7 @@ def test_added_images_are_published_with_the_benchmark(
     version = publish(database, tmp_path / "benchmarks", example.folder, place(images))
     stated = version.manifest["files"]
     published = tmp_path / "benchmarks/toy/1"
-    bundle = Bundle.open(published)  # which verifies every file that the manifest names
+    bundle = Bundle.open(published)  # verifies every file of the manifest
     assert bundle.manifest.files == stated
     np.testing.assert_array_equal(bundle.array("train_images"), TRAIN)
     np.testing.assert_array_equal(bundle.array("target_images"), TARGET)
@@ -118,14 +118,14 @@ def _one_array(images: Path) -> Path:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_altered, "no array of the stated sha256 for train_images.npy."),
-        (_in_another_order, "no array of the stated sha256 for train_images.npy."),
-        (_without_targets, "no array of the stated sha256 for target_images.npy."),
-        (_of_another_type, "no array of the stated sha256 for target_images.npy."),
-        (_flat, "no array of the stated sha256 for train_images.npy."),
-        (_no_archive, "expected an .npz file or a folder of .npy files"),
-        (_one_array, "expected an .npz file or a folder of .npy files"),
-        (lambda images: images.with_name("absent"), "expected an .npz file or a folder of .npy files"),
+        (_altered, "has no array with the sha256 that toy states for train_images.npy."),
+        (_in_another_order, "has no array with the sha256 that toy states for train_images.npy."),
+        (_without_targets, "has no array with the sha256 that toy states for target_images.npy."),
+        (_of_another_type, "has no array with the sha256 that toy states for target_images.npy."),
+        (_flat, "has no array with the sha256 that toy states for train_images.npy."),
+        (_no_archive, "cannot be read: "),
+        (_one_array, "cannot be read: "),
+        (lambda images: images.with_name("absent"), "cannot be read: "),
     ],
 )
 def test_wrong_images_are_rejected_and_leave_no_files(
@@ -140,9 +140,11 @@ def test_wrong_images_are_rejected_and_leave_no_files(
         assert catalog.current_versions(session) == []
 
 
-def test_images_are_rejected_for_a_benchmark_without_image_hashes(database: Database, tmp_path: Path, images: Path) -> None:
+def test_images_are_rejected_for_a_benchmark_without_image_hashes(
+    database: Database, tmp_path: Path, images: Path
+) -> None:
     example = write_benchmark(tmp_path / "unnamed")
-    with pytest.raises(ImagesError, match="states the sha256 of its images"):
+    with pytest.raises(ImagesError, match="does not state the sha256 of its images"):
         publish(database, tmp_path / "benchmarks", example.folder, images)
 
 
@@ -151,7 +153,7 @@ def test_images_are_rejected_for_a_benchmark_that_has_images(
 ) -> None:
     publish(database, tmp_path / "benchmarks", example.folder, images)
     complete = tmp_path / "benchmarks/toy/1"
-    with pytest.raises(ImagesError, match="toy, which has them"):
+    with pytest.raises(ImagesError, match="toy already has images"):
         publish(database, tmp_path / "elsewhere", complete, images)
 
 
@@ -162,7 +164,7 @@ def test_publish_command_adds_images_or_explains_the_rejection(
     arguments = ["benchmark", "publish", str(example.folder), "--images"]
     refused = CliRunner().invoke(cli, [*arguments, str(tmp_path)])
     assert refused.exit_code == 2
-    assert "Error: expected the images that toy was made with" in refused.stderr
+    assert "has no array with the sha256 that toy states for target_images.npy, train_images.npy." in refused.stderr
     published = CliRunner().invoke(cli, [*arguments, str(images)])
     assert published.stdout == "Published toy version 1.\n", published.stderr
     assert (tmp_path / "data/benchmarks/toy/1/public/target_images.npy").is_file()

@@ -1,4 +1,4 @@
-"""How many ranked submissions a user has."""
+"""Quotas of ranked submissions for each day and each version."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_version_quota_does_not_reset_and_is_separate_for_each_version(
 
 
 def _age(service: Service, submission_id: str, age: timedelta) -> None:
-    """Let a submission be older than it is."""
+    """Move the creation time of a submission into the past by `age`."""
     created_at = service.row(submission_id).created_at - age
     assert created_at < now()
     with service.database.write() as session:

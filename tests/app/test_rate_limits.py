@@ -1,4 +1,4 @@
-"""Requests are counted by address and by user; an address is believed only from those who are trusted to tell it."""
+"""Rate limits by address and by user; forwarded addresses count only from trusted proxies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANY = 10
-"""Requests of a test that are more than any of its limits."""
+"""A number of requests above every limit of these tests."""
 
 
-def _allowed(answers: Iterable[bool]) -> int:
-    """Count the requests that are allowed before one is refused; a test without a refusal fails.
+def _count_allowed(answers: Iterable[bool]) -> int:
+    """Return the number of allowed requests before the first rejection; fail if there is none.
 
-    One more than the limit may be: the counter weighs the minute before by its share and rounds down, so that one request
-    becomes free as soon as a minute of the clock begins.
+    The number may exceed the limit by 1: the limiter weights the requests of the previous clock minute and rounds down, so
+    one request becomes free when a clock minute begins.
     """
     answers = iter(answers)
     allowed = sum(1 for _ in takewhile(bool, answers))
@@ -33,7 +33,7 @@ def _allowed(answers: Iterable[bool]) -> int:
     return allowed
 
 
-def _counted(rates: RateLimiter, kind: str, who: str) -> bool:
+def _is_allowed(rates: RateLimiter, kind: str, who: str) -> bool:
     try:
         rates.count(kind, who)
     except RateError:
@@ -48,7 +48,7 @@ def _count_many(rates: RateLimiter, kind: str, who: str) -> None:
 
 def test_excess_request_is_rejected_with_retry_after() -> None:
     rates = RateLimiter(3)
-    assert _allowed(_counted(rates, "address", "192.0.2.1") for _ in range(MANY)) in {3, 4}
+    assert _count_allowed(_is_allowed(rates, "address", "192.0.2.1") for _ in range(MANY)) in {3, 4}
     with pytest.raises(RateError) as refused:
         _count_many(rates, "address", "192.0.2.1")
     assert refused.value.retry_after is not None
@@ -59,7 +59,7 @@ def test_excess_request_is_rejected_with_retry_after() -> None:
 
 def test_ipv6_network_counts_as_one_caller() -> None:
     rates = RateLimiter(2)
-    assert _allowed(_counted(rates, "address", f"2001:db8:0:1::{number}") for number in range(MANY)) in {2, 3}
+    assert _count_allowed(_is_allowed(rates, "address", f"2001:db8:0:1::{number}") for number in range(MANY)) in {2, 3}
     rates.count("address", "2001:db8:0:2::1")
 
 
@@ -81,30 +81,30 @@ def test_failed_wait_frees_its_place() -> None:
         assert allowed
 
 
-def _from(number: int) -> dict[str, str]:
-    """Say that a request comes from elsewhere."""
+def _forwarded_from(number: int) -> dict[str, str]:
+    """Return the header of a forwarded request from another address."""
     return {"X-Forwarded-For": f"192.0.2.{number}"}
 
 
-@pytest.mark.serial  # the requests must come within a quarter of a minute
+@pytest.mark.serial  # the requests must be sent within 15 s
 def test_server_limits_api_and_page_requests_despite_forged_addresses(
     tmp_path: Path,
 ) -> None:
     with Service(tmp_path, requests_per_minute=4, trusted_proxies="10.0.0.0/8") as service:
-        answers = [service.client.get("/benchmarks", headers=_from(number)) for number in range(MANY)]
-        assert _allowed(answer.status_code == 200 for answer in answers) in {4, 5}
+        answers = [service.client.get("/benchmarks", headers=_forwarded_from(number)) for number in range(MANY)]
+        assert _count_allowed(answer.status_code == 200 for answer in answers) in {4, 5}
         refused = next(answer for answer in answers if answer.status_code != 200)
         assert refused.status_code == 429
         assert refused.json()["code"] == "rate.exceeded"
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
-        pages = [service.client.get(f"{service.url}/") for _ in range(2)]  # of two, the clock may have freed one
+        pages = [service.client.get(f"{service.url}/") for _ in range(2)]  # two, since a new minute may allow one
         assert pages[-1].status_code == 429
         assert "Too many requests" in pages[-1].text
         assert service.client.get(f"{service.url}/healthz").status_code == 200
 
 
 def test_forwarded_address_is_ignored_by_default(service: Service) -> None:
-    headers = {"Authorization": f"Bearer {service.token('masquerading')}"} | _from(1)
+    headers = {"Authorization": f"Bearer {service.token('masquerading')}"} | _forwarded_from(1)
     created = service.client.post("/tokens", headers=headers, json={"name": "ci", "scopes": ["submit"]})
     assert created.status_code == 201
     with service.database.read() as session:
@@ -117,8 +117,10 @@ def test_trusted_proxy_address_is_used_and_users_are_limited_across_addresses(
     tmp_path: Path,
 ) -> None:
     with Service(tmp_path, requests_per_minute=2, trusted_proxies="10.0.0.1, 127.0.0.0/8") as service:
-        codes = [service.client.get("/benchmarks", headers=_from(number)).status_code for number in range(4)]
+        codes = [service.client.get("/benchmarks", headers=_forwarded_from(number)).status_code for number in range(4)]
         assert codes == [200] * 4
         user = {"Authorization": f"Bearer {service.token('ann')}"}
-        answers = (service.client.get("/users/me", headers=user | _from(4 + number)) for number in range(MANY))
-        assert _allowed(answer.status_code == 200 for answer in answers) in {2, 3}
+        answers = (
+            service.client.get("/users/me", headers=user | _forwarded_from(4 + number)) for number in range(MANY)
+        )
+        assert _count_allowed(answer.status_code == 200 for answer in answers) in {2, 3}

@@ -1,4 +1,4 @@
-"""What only the content tells: the submission is rejected, its file is gone, its row and its events stay."""
+"""Files that are rejected during evaluation: the file is deleted, the submission's row and events stay."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def test_shared_file_is_deleted_with_its_last_submission(service: Service, token
     assert service.submit_and_score(token, "toy", npy(toy.scores()), kind="practice")
 
 
-def test_rejected_submission_cannot_be_compared_or_downloaded(
-    service: Service, token: str, toy: Example
-) -> None:
+def test_rejected_submission_cannot_be_compared_or_downloaded(service: Service, token: str, toy: Example) -> None:
     good = service.submit_and_score(token, "toy", npy(toy.scores()))["id"]
     scores_nN = toy.scores()
     scores_nN[0, 0] = np.inf

@@ -1,4 +1,4 @@
-"""Boards change as a whole: to a new version of a benchmark, and to a new scorer; nobody ever sees a mixture."""
+"""Rescoring: a leaderboard changes to a new scorer version as a whole, and never mixes results of two scorer versions."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete, select
 
-from app.benchmarks import catalog
-from app.db.accounts import User
 from app.db.models import Benchmark, Evaluation, Measurement, State, Submission, Version
-from app.leaderboard.attempts import count_attempts, count_user_attempts
-from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.results import current_evaluation
 from app.scoring import queue, rescoring
 from app.submissions import lifecycle
-from ldsboard import ProblemError, result
-from tests.app.benchmarks import publish, write_benchmark
-from tests.app.service import npy, until
+from ldsboard import result
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import npy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,121 +23,26 @@ if TYPE_CHECKING:
     from tests.app.service import Service
 
 
-def _board(service: Service, name: str, **query: Any) -> dict[str, Any]:
-    view: dict[str, Any] = service.client.get(f"/benchmarks/{name}/leaderboard", params=query).json()
-    return view
-
-
-def test_new_version_becomes_current_with_all_entries_at_once(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
-    old = write_benchmark(tmp_path_factory.mktemp("old"), "moving")
-    new = write_benchmark(tmp_path_factory.mktemp("new"), "moving", version=2, ranking=130)
-    service.publish(old.folder)
-    ann, ben = service.token("ann"), service.token("ben")
-    sent = {}
-    for token, method, noise in (ann, "a", 0.3), (ann, "b", 1.0), (ben, "c", 2.0):
-        scores_nN = old.scores(noise)
-        sent[service.submit_and_score(token, "moving", npy(scores_nN), method=method)["id"]] = scores_nN
-    before = _board(service, "moving")
-    practice = service.submit_and_score(ann, "moving", npy(old.scores(0.7)), method="p", kind="practice")["id"]
-    service.publish(new.folder)
-
-    seen = []
-
-    def look() -> bool:
-        seen.append(_board(service, "moving"))
-        return bool(seen[-1]["version"] == 2)
-
-    until(look, "the board of the new version")
-    assert all(board == before for board in seen[:-1])
-    rows = {row["id"]: row for row in seen[-1]["rows"]}
-    assert rows.keys() == sent.keys()
-    for submission_id, scores_nN in sent.items():
-        assert rows[submission_id]["lds"] == round(new.offline(scores_nN)["ranking"].lds, 4)
-        view = service.client.get(f"/submissions/{submission_id}").json()
-        assert view["benchmark"] == {"name": "moving", "version": 2}
-        assert view["hidden"]["lds"] == rows[submission_id]["lds"]
-        assert view["hidden"]["rank"] == rows[submission_id]["rank"]
-    assert [rows[i]["attempts"] for i in sent] == [2, 2, 1]
-    assert _board(service, "moving", version=1)["rows"] == before["rows"]
-    assert service.client.get(f"/submissions/{practice}").json()["benchmark"]["version"] == 1
-    first, second, _ = sent
-    assert service.client.get("/compare", params={"a": first, "b": second}).json()["benchmark"]["version"] == 2
-    # What comes now is for the new version.
-    later = service.submit_and_score(ben, "moving", npy(new.scores(0.1)), method="d")
-    assert later["benchmark"]["version"] == 2
-    assert len(_board(service, "moving")["rows"]) == 4
-
-
-def test_incompatible_version_starts_without_entries(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
-    old = write_benchmark(tmp_path_factory.mktemp("old"), "growing")
-    new = write_benchmark(tmp_path_factory.mktemp("new"), "growing", version=2, n=70)
-    service.publish(old.folder)
-    sent = service.submit_and_score(service.token("ann"), "growing", npy(old.scores()))
-    service.publish(new.folder)
-    assert _board(service, "growing")["version"] == 2
-    assert _board(service, "growing")["rows"] == []
-    assert [row["id"] for row in _board(service, "growing", version=1)["rows"]] == [sent["id"]]
-    assert service.client.get(f"/submissions/{sent['id']}").json()["benchmark"]["version"] == 1
-
-
-def _publish(harness: ServiceHarness, folder: Path) -> None:
-    publish(harness.database, harness.benchmarks, folder)
-
-
-def _shown(harness: ServiceHarness) -> tuple[int, int, set[str]]:
-    """Return version, scorer and entries of the board that everybody sees."""
-    with harness.database.read() as session:
-        version = catalog.find_version(session, "toy")
-        rows = leaderboard_view(session, version).rows
-        return version.version, version.scorer_version, {row.id for row in rows}
-
-
-def test_submission_sent_during_preparation_is_scored_on_the_new_version(harness: ServiceHarness, toy: Example, tmp_path: Path) -> None:
-    first = harness.accept(npy(toy.scores(0.3)), "first")
-    assert harness.evaluator.evaluate_next()
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
-    assert _shown(harness) == (1, 1, {first})
-    second = harness.accept(npy(toy.scores(0.6)), "second")  # is before the rest in the queue, and sent to version 1
-    assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (1, 1, {first, second})
-    assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (1, 1, {first, second})
-    assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (2, 1, {first, second})
-    assert not harness.evaluator.evaluate_next()
-
-
-def test_withdrawal_during_preparation_lets_the_new_version_become_current(harness: ServiceHarness, toy: Example, tmp_path: Path) -> None:
-    first, second = (harness.accept(npy(toy.scores(noise)), method) for method, noise in (("first", 0.3), ("second", 0.6)))
-    assert harness.evaluator.evaluate_next()
-    assert harness.evaluator.evaluate_next()
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
-    assert harness.evaluator.evaluate_next()
-    with harness.database.write() as session:
-        harness.withdraw(session, second)
-    assert _shown(harness) == (2, 1, {first})
-
-
 def test_new_scorer_version_is_shown_when_all_entries_are_rescored(
     harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [harness.accept(npy(toy.scores(noise)), f"m-{noise}") for noise in (0.3, 0.6)]
     while harness.evaluator.evaluate_next():
         pass
-    with harness.database.write() as session:  # so that it can be told which numbers are shown
+    with harness.database.write() as session:  # marks the results of the old scorer version
         for measurement in session.scalars(select(Measurement)):
             measurement.mean_p = 0.125
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with harness.database.write() as session:
         assert rescoring.requeue_outdated(session) == 2
     assert harness.evaluator.evaluate_next()
-    ids.append(harness.accept(npy(toy.scores(0.9)), "m-new"))  # scored by the new one at once, listed with the others
+    ids.append(harness.accept(npy(toy.scores(0.9)), "m-new"))  # scored by version 2 at once, listed with the rest
     assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (1, 1, set(ids[:2]))
+    assert harness.leaderboard() == (1, 1, set(ids[:2]))
     assert _mean_p(harness, ids[0]) == 0.125
     assert _mean_p(harness, ids[2]) != 0.125
     assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (1, 2, set(ids))
+    assert harness.leaderboard() == (1, 2, set(ids))
     assert _mean_p(harness, ids[0]) != 0.125
     with harness.database.write() as session:
         assert rescoring.requeue_outdated(session) == 0
@@ -153,22 +54,24 @@ def _mean_p(harness: ServiceHarness, submission_id: str) -> float:
         return current_evaluation.current_evaluation(session, submission).parts["public"].mean_p
 
 
-def test_missing_file_blocks_the_new_version_until_it_is_restored(harness: ServiceHarness, toy: Example, tmp_path: Path) -> None:
+def test_missing_file_blocks_the_new_version_until_it_is_restored(
+    harness: ServiceHarness, toy: Example, tmp_path: Path
+) -> None:
     sent = harness.accept(npy(toy.scores()), "only")
     assert harness.evaluator.evaluate_next()
     with harness.database.read() as session:
         path = harness.storage.path(str(session.get_one(Submission, sent).file_sha256))
     away = path.rename(path.with_name("away"))
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    harness.publish(write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
     while harness.evaluator.evaluate_next():
         pass
-    assert _shown(harness) == (1, 1, {sent})
+    assert harness.leaderboard() == (1, 1, {sent})
     assert harness.state(sent) == State.SCORED
     away.rename(path)
     with harness.database.write() as session:
         assert rescoring.requeue_outdated(session) == 1
     assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (2, 1, {sent})
+    assert harness.leaderboard() == (2, 1, {sent})
 
 
 def test_retry_delay_grows_with_each_failure(harness: ServiceHarness, toy: Example) -> None:
@@ -207,7 +110,7 @@ def test_withdrawal_during_rescoring_stores_no_measurements(
 ) -> None:
     sent = harness.accept(npy(toy.scores()), "only")
     assert harness.evaluator.evaluate_next()
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    harness.publish(write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
     score = harness.scorer.score
 
     def interrupted(*arguments: Any) -> Any:
@@ -220,21 +123,7 @@ def test_withdrawal_during_rescoring_stores_no_measurements(
     assert harness.evaluator.evaluate_next()
     assert harness.state(sent) == State.WITHDRAWN
     assert harness.count(Measurement) == 0
-    assert _shown(harness) == (2, 1, set())
-
-
-def test_version_in_preparation_is_not_found_and_not_overtaken(harness: ServiceHarness, toy: Example, tmp_path: Path) -> None:
-    sent = harness.accept(npy(toy.scores()), "only")
-    assert harness.evaluator.evaluate_next()
-    _publish(harness, write_benchmark(tmp_path / "new", version=3, ranking=130).folder)
-    with harness.database.read() as session:
-        with pytest.raises(ProblemError, match="There is no such benchmark"):
-            catalog.find_version(session, "toy", 3)
-        assert benchmark_view(session, catalog.find_version(session, "toy")).versions == [1]
-    _publish(harness, write_benchmark(tmp_path / "late", version=2, ranking=130).folder)  # does not overtake
-    assert harness.evaluator.evaluate_next()
-    assert not harness.evaluator.evaluate_next()
-    assert _shown(harness) == (3, 1, {sent})
+    assert harness.leaderboard() == (2, 1, set())
 
 
 def test_new_scorer_version_evaluates_queued_and_rescored_submissions(
@@ -243,33 +132,14 @@ def test_new_scorer_version_evaluates_queued_and_rescored_submissions(
     first = harness.accept(npy(toy.scores(0.3)), "first")
     assert harness.evaluator.evaluate_next()
     waiting = harness.accept(npy(toy.scores(0.6)), "waiting")
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
+    harness.publish(write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with harness.database.write() as session:
         rescoring.requeue_outdated(session)
-    assert _shown(harness) == (1, 1, {first})
+    assert harness.leaderboard() == (1, 1, {first})
     while harness.evaluator.evaluate_next():
         pass
-    assert _shown(harness) == (2, 2, {first, waiting})
-
-
-def test_late_submission_to_a_replaced_version_is_scored_on_the_new_version(
-    harness: ServiceHarness, toy: Example, tmp_path: Path
-) -> None:
-    first = harness.accept(npy(toy.scores(0.3)), "first")
-    assert harness.evaluator.evaluate_next()
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
-    late = harness.accept(npy(toy.scores(0.6)), "late")
-    with harness.database.write() as session:  # as if the rest had been quicker
-        evaluation = session.scalars(select(Evaluation).where(Evaluation.submission_id == late)).one()
-        evaluation.claimed_at = evaluation.created_at
-    assert harness.evaluator.evaluate_next()
-    assert _shown(harness) == (2, 1, {first})
-    with harness.database.write() as session:
-        session.get_one(Evaluation, evaluation.id).claimed_at = None
-    while harness.evaluator.evaluate_next():
-        pass
-    assert _shown(harness) == (2, 1, {first, late})
+    assert harness.leaderboard() == (2, 2, {first, waiting})
 
 
 def test_result_is_not_written_to_a_reused_evaluation_id(
@@ -287,7 +157,7 @@ def test_result_is_not_written_to_a_reused_evaluation_id(
                 lifecycle.move(session, sent, State.SCORING, State.QUEUED)
             others.append(harness.accept(npy(-toy.scores(0.3)), "other"))
             with harness.database.write() as session:
-                assert session.scalars(select(Evaluation.id)).all() == [1]  # the id of the one that is gone
+                assert session.scalars(select(Evaluation.id)).all() == [1]  # SQLite reuses the id of the deleted row
                 assert queue.claim(session) == 1
         return found
 
@@ -295,48 +165,3 @@ def test_result_is_not_written_to_a_reused_evaluation_id(
     harness.evaluator.evaluate_next()
     assert harness.count(Measurement) == 0
     assert harness.state(others[0]) == State.SCORING
-
-
-def test_withdrawn_and_rejected_submissions_count_as_attempts_on_compatible_versions(
-    harness: ServiceHarness, toy: Example, tmp_path: Path
-) -> None:
-    spoiled_nN = toy.scores(0.5)
-    spoiled_nN[0, 0] = float("nan")
-    contents = [npy(toy.scores(0.3)), npy(toy.scores(0.6)), npy(toy.scores(0.9)), npy(spoiled_nN)]
-    before, after, _, _ = (harness.accept(content, f"m{i}") for i, content in enumerate(contents))
-    while harness.evaluator.evaluate_next():
-        pass
-    with harness.database.write() as session:
-        harness.withdraw(session, before)
-    _publish(harness, write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
-    while harness.evaluator.evaluate_next():
-        pass
-
-    def attempts() -> list[int | None]:
-        with harness.database.read() as session:
-            return [
-                row.attempts
-                for number in (1, 2)
-                for row in leaderboard_view(session, catalog.find_version(session, "toy", number)).rows
-            ]
-
-    assert attempts() == [4, 4, 4, 4]
-    with harness.database.read() as session:
-        for number in (1, 2):
-            version = catalog.find_version(session, "toy", number)
-            counted = {user: count_user_attempts(session, version, user) for user in session.scalars(select(User.id))}
-            assert {user: made for user, made in counted.items() if made} == count_attempts(session, version)
-    with harness.database.write() as session:
-        harness.withdraw(session, after)
-    assert attempts() == [4, 4]
-
-
-def test_attempts_on_an_incompatible_version_do_not_count(harness: ServiceHarness, toy: Example, tmp_path: Path) -> None:
-    harness.accept(npy(toy.scores()))
-    assert harness.evaluator.evaluate_next()
-    other = write_benchmark(tmp_path / "new", version=2, n=70)
-    _publish(harness, other.folder)
-    harness.accept(npy(other.scores()))
-    assert harness.evaluator.evaluate_next()
-    with harness.database.read() as session:
-        assert [row.attempts for row in leaderboard_view(session, catalog.find_version(session, "toy")).rows] == [1]

@@ -1,4 +1,4 @@
-"""The job runner: it works when told, survives what a job raises, and ends when asked."""
+"""The job runner: it works on notification, survives exceptions of jobs, and stops on request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_runner_rechecks_the_queue_without_notification(run: Run, monkeypatch: p
         return False
 
     run(work, 1)
-    until(lambda: len(looks) > 3, "a runner that looks again")
+    until(lambda: len(looks) > 3, "repeated checks of the runner")
 
 
 def test_runner_survives_a_job_that_raises(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_runner_threads_stay_alive_until_all_are_done(monkeypatch: pytest.Monkey
     runner.start()
     ended = threading.Thread(target=runner.stop)
     ended.start()
-    until(lambda: runner._running == 1, "one thread that is done")
+    until(lambda: runner._running == 1, "the end of one thread's work")
     assert all(thread.is_alive() for thread in runner._threads[:2])
     release.set()
     ended.join(PATIENCE_SECONDS)
@@ -114,20 +114,20 @@ def test_runner_threads_stay_alive_until_all_are_done(monkeypatch: pytest.Monkey
 
 def test_notify_during_a_queue_check_is_not_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RECHECK_SECONDS", 1000.0)
-    looking, told, again = threading.Event(), threading.Event(), threading.Event()
+    looking, notified, again = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> bool:
         if looking.is_set():
             again.set()
             return False
         looking.set()
-        assert told.wait(PATIENCE_SECONDS)
+        assert notified.wait(PATIENCE_SECONDS)
         return False
 
     runner = run(work, 1)
     assert looking.wait(PATIENCE_SECONDS)
     runner.notify()
-    told.set()
+    notified.set()
     assert again.wait(PATIENCE_SECONDS)
 
 
@@ -152,9 +152,7 @@ def test_stop_does_not_wait_for_a_hanging_job(monkeypatch: pytest.MonkeyPatch) -
     assert ended.is_set()
 
 
-def test_chore_is_repeated_after_a_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_chore_is_repeated_after_a_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(module, "CHORE_SECONDS", 0.01)
     done = []
 
@@ -165,6 +163,6 @@ def test_chore_is_repeated_after_a_failure(
 
     runner = Runner(lambda: False, 1, chore)
     runner.start()
-    until(lambda: len(done) > 3, "a chore that is done again")
+    until(lambda: len(done) > 3, "repeated runs of the chore")
     assert runner.stop()
     assert "chore.crashed" in capsys.readouterr().out

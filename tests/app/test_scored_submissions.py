@@ -1,4 +1,4 @@
-"""The way of a score file: accepted, scored, shown."""
+"""Submissions from upload to result: accepted, scored with the library's numbers, and shown."""
 
 from __future__ import annotations
 

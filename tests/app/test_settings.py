@@ -1,4 +1,4 @@
-"""Settings: read from the environment, and refused at start where they are unsafe."""
+"""Settings are read from the environment, and unsafe values are rejected at the start."""
 
 from __future__ import annotations
 

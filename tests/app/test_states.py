@@ -1,4 +1,4 @@
-"""The states of a submission: only the moves of the table happen, each once, each with an event."""
+"""Submission states: only the listed transitions are possible, each happens once, and each writes an event."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PAIRS = list(product(State, State))
 
 
 def _submission(database: Database, state: State = State.UPLOADING, **values: Any) -> str:
-    """Add a submission with all that it refers to, and return its id."""
+    """Insert a submission with its user, benchmark and version, and return its id."""
     with database.write() as session:
         user = session.scalar(select(User)) or User(name="alice")
         benchmark = session.scalar(select(Benchmark)) or Benchmark(name="toy", current_version=1)
@@ -84,7 +84,7 @@ def test_transitions_cover_all_states_and_reach_them_from_uploading() -> None:
         new = {after for state in new for after in TRANSITIONS[state]} - reached
     assert reached == set(State)
     assert {State.UPLOADING, State.QUEUED, State.SCORING} == set(State) - FINAL
-    assert TRANSITIONS[State.SCORED] == {State.WITHDRAWN}, "a published score only ever disappears"
+    assert TRANSITIONS[State.SCORED] == {State.WITHDRAWN}, "a published score can only be withdrawn"
     assert not TRANSITIONS[State.EXPIRED] | TRANSITIONS[State.WITHDRAWN]
 
 
@@ -96,7 +96,7 @@ def test_only_listed_transitions_are_allowed(database: Database, before: State, 
         assert _state(database, submission_id) == after
         assert _events(database, submission_id) == [(before, after, "because")]
     else:
-        with pytest.raises(ValueError, match=f"after {before}, got {after}"):
+        with pytest.raises(ValueError, match=f"cannot move from {before} to {after}"):
             _move(database, submission_id, before, after)
         assert _state(database, submission_id) == before
         assert _events(database, submission_id) == []
@@ -189,7 +189,7 @@ def test_file_of_an_expired_submission_is_not_stored(database: Database, tmp_pat
     with storage.receive() as arrival:
         arrival.write(b"scores")
         sha256 = arrival.flush()
-        with pytest.raises(ProblemError, match="given up"), database.write() as session:
+        with pytest.raises(ProblemError, match="expired before its file was complete"), database.write() as session:
             lifecycle.accept(session, storage, submission_id, arrival, sha256, Quotas(1, 1))
     assert not storage.path(sha256).exists()
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []

@@ -1,4 +1,4 @@
-"""What one user may keep on the server, and how many uploads they may have under way."""
+"""Quotas of stored bytes and of open uploads for each user."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ FILES, UPLOADS = 3, 4
 
 @pytest.fixture(scope="module")
 def contents(wide: Example) -> list[bytes]:
-    """Different files of one size, longer than what is read before room is made for them."""
+    """Different files of equal size, longer than the first bytes that the server reads before it reserves a submission."""
     return [npy(wide.scores(seed=seed)) for seed in range(8)]
 
 
 @pytest.fixture(scope="module")
-def limited_service(tmp_path_factory: pytest.TempPathFactory, wide: Example, contents: list[bytes]) -> Iterator[Service]:
-    """A server on which a user may keep three files, and have four uploads under way."""
+def limited_service(
+    tmp_path_factory: pytest.TempPathFactory, wide: Example, contents: list[bytes]
+) -> Iterator[Service]:
+    """A server on which a user may store three files and have four open uploads."""
     limits = {"bytes_per_user": FILES * len(contents[0]), "uploads_per_user": UPLOADS}
     with Service(tmp_path_factory.mktemp("tight"), **limits) as running:
         running.publish(wide.folder)
@@ -47,9 +49,7 @@ def practise(service: Service, token: str, content: bytes, method: str) -> Any:
     return service.submit(token, "wide", content, method=method, kind="practice")
 
 
-def test_stored_bytes_are_limited_and_withdrawal_frees_space(
-    limited_service: Service, contents: list[bytes]
-) -> None:
+def test_stored_bytes_are_limited_and_withdrawal_frees_space(limited_service: Service, contents: list[bytes]) -> None:
     token, size = limited_service.token("ann"), len(contents[0])
     sent = [
         limited_service.submit_and_score(token, "wide", content, kind="practice", method=f"m{i}")
@@ -61,7 +61,10 @@ def test_stored_bytes_are_limited_and_withdrawal_frees_space(
         "uploads": 0,
         "uploads_limit": UPLOADS,
     }
-    for refused in (practise(limited_service, token, contents[3], "more"), MultipartUpload(limited_service, token, "wide", contents[3]).start()):
+    for refused in (
+        practise(limited_service, token, contents[3], "more"),
+        MultipartUpload(limited_service, token, "wide", contents[3]).start(),
+    ):
         problem = refused.json()
         assert (refused.status_code, problem["code"]) == (413, "quota.bytes")
         assert f"may have {FILES * size} bytes" in problem["detail"]
@@ -87,7 +90,8 @@ def test_duplicate_needs_no_storage_quota(limited_service: Service, contents: li
 def test_simultaneous_uploads_cannot_exceed_the_storage_quota(limited_service: Service, contents: list[bytes]) -> None:
     token = limited_service.token("racer")
     starts = [
-        MultipartUpload(limited_service, token, "wide", content, kind="practice", method=f"p{i}") for i, content in enumerate(contents)
+        MultipartUpload(limited_service, token, "wide", content, kind="practice", method=f"p{i}")
+        for i, content in enumerate(contents)
     ]
     with ThreadPoolExecutor(len(starts)) as threads:
         answers = list(threads.map(lambda start: start.start().status_code, starts))
@@ -114,9 +118,13 @@ def test_compressed_file_is_counted_by_its_inflated_size(limited_service: Servic
 def test_open_uploads_are_limited_until_one_is_cancelled(limited_service: Service, contents: list[bytes]) -> None:
     token = limited_service.token("dora")
     started = [
-        MultipartUpload(limited_service, token, "wide", b"x" * 10, kind="practice", method=f"u{i}").started() for i in range(UPLOADS)
+        MultipartUpload(limited_service, token, "wide", b"x" * 10, kind="practice", method=f"u{i}").started()
+        for i in range(UPLOADS)
     ]
-    for refused in (MultipartUpload(limited_service, token, "wide", contents[0]).start(), practise(limited_service, token, contents[0], "one")):
+    for refused in (
+        MultipartUpload(limited_service, token, "wide", contents[0]).start(),
+        practise(limited_service, token, contents[0], "one"),
+    ):
         assert (refused.status_code, refused.json()["code"]) == (429, "quota.uploads")
         assert "Retry-After" not in refused.headers
     given_up = limited_service.client.delete(f"/submissions/{started[0].id}/parts", headers=started[0].authorization)
@@ -130,15 +138,17 @@ def test_single_uploads_count_while_they_arrive(limited_service: Service, conten
         for _ in range(FILES):
             connection = connections.enter_context(socket.create_connection(("localhost", limited_service.port)))
             connection.sendall(_head(token, content) + content[:-1])
-        until(lambda: usage(limited_service, token)["uploads"] == FILES, "uploads on their way")
+        until(lambda: usage(limited_service, token)["uploads"] == FILES, "open uploads")
         assert usage(limited_service, token) == {
             "bytes": FILES * len(content),
             "bytes_limit": FILES * len(content),
             "uploads": FILES,
             "uploads_limit": UPLOADS,
         }
-        late = connections.enter_context(socket.create_connection(("localhost", limited_service.port), PATIENCE_SECONDS))
-        late.sendall(_head(token, content))  # and not a byte of the file
+        late = connections.enter_context(
+            socket.create_connection(("localhost", limited_service.port), PATIENCE_SECONDS)
+        )
+        late.sendall(_head(token, content))  # without a byte of the file
         assert late.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
 
 

@@ -1,4 +1,4 @@
-"""Tokens: what they allow, until when, who can make and revoke them; and that all of it is written down."""
+"""Account tokens: scopes, expiry, creation, revocation, and the audit log."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_token_allows_only_its_scopes(service: Service, toy: Example) -> None:
     made = _create(service, submit, "more")
     assert (made.status_code, made.json()["code"]) == (403, "auth.scope")
     assert service.client.delete("/tokens/1", headers=_bearer(submit)).status_code == 403
-    # Nor can it be talked into making a token that may do more than itself.
+    # A token cannot create a token with more scopes than its own.
     assert _create(service, manage, "more").status_code == 403
     assert _create(service, manage, "same", scopes=["manage"]).status_code == 201
 
@@ -141,7 +141,7 @@ def test_audit_rows_cannot_be_changed_or_deleted(database: Database, change: Any
 
 
 def test_unauthenticated_request_opens_no_write_transaction(service: Service) -> None:
-    with service.database.write():  # the one write lock that there is
+    with service.database.write():  # holds the only write lock of SQLite
         refused = service.client.post("/tokens", json={"name": "x", "scopes": ["submit"]})
     assert refused.status_code == 401
 
@@ -179,7 +179,7 @@ def test_long_poll_is_rejected_after_its_token_was_revoked(harness: ServiceHarne
     assert shown.state == "uploading"
     with harness.database.write() as session:
         tokens.revoke(session, viewer.id, name="watching")
-    # The token was still one when the call came.
+    # The token was valid when the call began.
     with pytest.raises(ProblemError) as refused:
         run_in_loop(show_submission(request, context, viewer, submission_id, wait=PATIENCE_SECONDS))
     assert refused.value.problem.code == "auth.invalid"

@@ -1,4 +1,4 @@
-"""What is given up: its space is free again, and what is still waited for stays."""
+"""Expired uploads lose their parts; open uploads keep them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from app.db.sessions import Database
 
 
-class Beginning(Storage):
-    """Files among which an upload begins just when they are looked through."""
+class UploadStartingStorage(Storage):
+    """A storage in which an upload starts while its uploads are listed."""
 
     database: Database
-    began: str
+    started_id: str
 
     def upload_ids(self) -> list[str]:
-        """Let one more upload begin, and its first part arrive."""
-        self.began = begin(self.database, self, timedelta(hours=1))
+        """Start another upload and receive its first part, then list the uploads."""
+        self.started_id = start_upload(self.database, self, timedelta(hours=1))
         return super().upload_ids()
 
 
-def begin(database: Database, storage: Storage, lifetime: timedelta) -> str:
-    """Start an upload and receive a part of it."""
+def start_upload(database: Database, storage: Storage, lifetime: timedelta) -> str:
+    """Start a multipart upload that expires after `lifetime`, and receive its first part."""
     with database.write() as session, storage.receive() as arrival:
         user = session.get(User, 1) or User(name="ann")
         version = session.get(Version, 1) or Version(
@@ -61,16 +61,14 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def test_only_uploads_past_their_deadline_expire(database: Database, storage: Storage) -> None:
-    over, going = begin(database, storage, timedelta(0)), begin(database, storage, timedelta(minutes=1))
+    over, going = start_upload(database, storage, timedelta(0)), start_upload(database, storage, timedelta(minutes=1))
     expire_uploads(database, storage)
     assert (state(database, over), state(database, going)) == (State.EXPIRED, State.UPLOADING)
     assert storage.upload_ids() == [going]
 
 
-def test_parts_of_a_completed_upload_are_deleted(
-    database: Database, storage: Storage
-) -> None:
-    completed = begin(database, storage, timedelta(hours=1))
+def test_parts_of_a_completed_upload_are_deleted(database: Database, storage: Storage) -> None:
+    completed = start_upload(database, storage, timedelta(hours=1))
     with database.write() as session:
         session.get_one(Submission, completed).state = State.QUEUED
     expire_uploads(database, storage)
@@ -78,7 +76,7 @@ def test_parts_of_a_completed_upload_are_deleted(
 
 
 def test_upload_started_during_the_cleanup_keeps_its_parts(database: Database, tmp_path: Path) -> None:
-    storage = Beginning(tmp_path / "files")
+    storage = UploadStartingStorage(tmp_path / "files")
     storage.database = database
     expire_uploads(database, storage)
-    assert storage.part_path(storage.began, 0).exists()
+    assert storage.part_path(storage.started_id, 0).exists()

@@ -1,4 +1,4 @@
-"""What an upload's capability opens: its parts and its state while it comes, and later nothing but what everybody sees."""
+"""Upload tokens: before completion they show parts and state of the upload, afterwards only what every visitor sees."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def test_upload_token_cannot_read_a_submission_made_private(service: Service, to
 
 
 def test_upload_token_completes_a_private_upload_that_only_its_owner_reads(service: Service, toy: Example) -> None:
-    upload = MultipartUpload(service, service.token("secret"), "toy", npy(toy.scores(seed=71)), visibility="private").started()
+    upload = MultipartUpload(
+        service, service.token("secret"), "toy", npy(toy.scores(seed=71)), visibility="private"
+    ).started()
     upload.put_all_parts()
     ended = upload.complete()
     assert (ended.status_code, ended.json()["id"], ended.json()["visibility"]) == (202, upload.id, "private")
@@ -55,18 +57,16 @@ def test_upload_token_shows_no_results_of_a_private_duplicate(service: Service, 
     assert client.patch(f"/submissions/{first['id']}", headers=headers, json={"visibility": "private"}).is_success
     upload = MultipartUpload(service, token, "toy", content).started()
     upload.put_all_parts()
-    told = upload.complete().json()
-    assert (told["id"], told["hidden"], told["public"]) == (first["id"], None, None)
-    assert "secret" not in str(told)
-    assert told["attempts"] is None
+    view = upload.complete().json()
+    assert (view["id"], view["hidden"], view["public"]) == (first["id"], None, None)
+    assert "secret" not in str(view)
+    assert view["attempts"] is None
     refused = upload.complete()
     assert refused.status_code == 404
     assert first["id"] not in refused.text
 
 
-def test_cancelled_upload_frees_its_quota_and_deletes_its_parts(
-    service: Service, toy: Example
-) -> None:
+def test_cancelled_upload_frees_its_quota_and_deletes_its_parts(service: Service, toy: Example) -> None:
     token = service.token("quitter", ranked_per_day=1)
     upload = MultipartUpload(service, token, "toy", npy(toy.scores(seed=73))).started()
     upload.put_all_parts()

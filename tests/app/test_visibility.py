@@ -1,4 +1,4 @@
-"""Who sees what: every route, for every role, of submissions of every visibility in every state."""
+"""Access control: every route, for every role, with submissions of every visibility in every state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from app.db.models import State, Visibility
 from app.pages import account, own_submissions, site
-from tests.app.roles import Roles, create_roles, identifying_fields, provenance_texts, identifying_texts
+from tests.app.roles import Roles, create_roles, identifying_fields, identifying_texts, provenance_texts
 from tests.app.service import Service
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 ROLES = ("visitor", "other", "owner", "admin")
-NOBODYS = "0" * 16
+UNKNOWN_ID = "0" * 16
 """An id that no submission has."""
 
 ONE = {
@@ -31,13 +31,13 @@ ONE = {
 """Routes that show one submission."""
 
 UNLISTED = {"/api/v1/submissions/{submission_id}/per-target.npz": 409, "/submissions/{submission_id}/badge.svg": 404}
-"""What those of them answer that show only what is scored, or listed."""
+"""Statuses of the routes above for submissions that are not scored or not listed."""
 
 PARTS = {"/api/v1/submissions/{submission_id}/parts"}
-"""Routes that are there for who sends an upload in parts; what else they say is tested there."""
+"""Routes for the sender of a multipart upload; test_multipart_lifecycle.py and test_upload_tokens.py test them further."""
 
 PAIR = {"/api/v1/compare", "/compare"}
-"""Routes that show two."""
+"""Routes that show two submissions."""
 
 MANY = {
     "/",
@@ -50,10 +50,10 @@ MANY = {
     "/api/v1/benchmarks/{name}",
     "/api/v1/benchmarks/{name}/leaderboard",
 }
-"""Routes that show what is listed."""
+"""Routes that show listed submissions."""
 
 OWN = {"/api/v1/users/me", "/api/v1/users/me/submissions", "/api/v1/tokens"}
-"""Routes that show what is the caller's."""
+"""Routes that show data of the caller."""
 
 NONE = {
     "/docs",
@@ -66,7 +66,7 @@ NONE = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A server of its own: the roles has submissions that wait for ever, since nothing will be evaluated of them."""
+    """A separate server, because the inserted submissions have no evaluations and never reach a final state."""
     with Service(tmp_path_factory.mktemp("visibility")) as running:
         yield running
 
@@ -76,20 +76,20 @@ def roles(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Roles:
     return create_roles(service, tmp_path_factory.mktemp("seen"))
 
 
-def _asked(paths: set[str]) -> list[tuple[str, str]]:
-    """Return the routes with the roles that they are asked in: pages know no tokens, so that everybody is a visitor there."""
+def _routes_with_roles(paths: set[str]) -> list[tuple[str, str]]:
+    """Return (route, role) pairs: every role for API routes; only "visitor" for pages, which ignore tokens."""
     return [(path, role) for path in sorted(paths) for role in (ROLES if path.startswith("/api/") else ("visitor",))]
 
 
-def _sees(role: str, visibility: Visibility) -> bool:
+def _may_read(role: str, visibility: Visibility) -> bool:
     return visibility is not Visibility.PRIVATE or role in ("owner", "admin")
 
 
-def _knows(role: str, visibility: Visibility) -> bool:
+def _may_know_owner(role: str, visibility: Visibility) -> bool:
     return visibility is Visibility.PUBLIC or role in ("owner", "admin")
 
 
-def _holds(response: httpx.Response, texts: list[str]) -> list[str]:
+def _contained(response: httpx.Response, texts: list[str]) -> list[str]:
     whole = str(response.headers) + response.text
     return [text for text in texts if text in whole]
 
@@ -97,30 +97,32 @@ def _holds(response: httpx.Response, texts: list[str]) -> list[str]:
 def test_route_sets_cover_every_route(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
     api = {path for path, calls in described.items() if "get" in calls and path.startswith("/api/")}
-    context = set(site.PAGE_MODULES) - {account, own_submissions}  # shown to who signed in, and tested there
+    context = set(site.PAGE_MODULES) - {account, own_submissions}  # need a session; tested in pages/
     pages = {route.path for room in context for route in room.router.routes}
     assert api | pages == ONE | PARTS | PAIR | MANY | OWN | NONE
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
-@pytest.mark.parametrize(("path", "role"), _asked(ONE))
-def test_submission_routes_show_only_permitted_submissions(roles: Roles, path: str, role: str, visibility: Visibility) -> None:
-    roles = roles.of(visibility)
-    unknown = roles.get(path.format(submission_id=NOBODYS), role)
+@pytest.mark.parametrize(("path", "role"), _routes_with_roles(ONE))
+def test_submission_routes_show_only_permitted_submissions(
+    roles: Roles, path: str, role: str, visibility: Visibility
+) -> None:
+    roles = roles.as_owner_of(visibility)
+    unknown = roles.get(path.format(submission_id=UNKNOWN_ID), role)
     for state in State:
         shown = roles.get(path.format(submission_id=roles.ids[visibility, state]), role)
-        if not _sees(role, visibility):
+        if not _may_read(role, visibility):
             assert shown.status_code == 404
-            assert _holds(shown, identifying_texts(visibility)) == []
-            different = shown.text.replace(roles.ids[visibility, state], NOBODYS)
-            assert different == unknown.text  # as if it were not there
+            assert _contained(shown, identifying_texts(visibility)) == []
+            different = shown.text.replace(roles.ids[visibility, state], UNKNOWN_ID)
+            assert different == unknown.text  # same response as for an unknown id
             continue
         assert shown.status_code == (200 if state is State.SCORED else UNLISTED.get(path, 200)), shown.text
-        told = [*identifying_texts(visibility), *(provenance_texts(visibility) if state is State.SCORED else [])]
-        if not _knows(role, visibility):
-            assert _holds(shown, told) == []
+        texts = [*identifying_texts(visibility), *(provenance_texts(visibility) if state is State.SCORED else [])]
+        if not _may_know_owner(role, visibility):
+            assert _contained(shown, texts) == []
         elif path == "/api/v1/submissions/{submission_id}":
-            assert _holds(shown, told) == told
+            assert _contained(shown, texts) == texts
 
 
 @pytest.mark.parametrize("path", sorted(path for path in ONE | PAIR if not path.startswith("/api/")))
@@ -128,21 +130,25 @@ def test_pages_ignore_bearer_tokens(roles: Roles, path: str) -> None:
     states = (State.SCORED,) if path in PAIR else (State.SCORED, State.UPLOADING)
     for visibility, state in product(Visibility, states):
         submission_id = roles.ids[visibility, state]
-        query = {"a": submission_id, "b": roles.rival} if path in PAIR else {}
+        query = {"a": submission_id, "b": roles.rival_id} if path in PAIR else {}
         address = path.format(submission_id=submission_id)
-        shown, *others = (roles.of(visibility).get(address, role, **query) for role in ("visitor", "owner", "admin"))
+        shown, *others = (
+            roles.as_owner_of(visibility).get(address, role, **query) for role in ("visitor", "owner", "admin")
+        )
         assert [(other.status_code, other.text) for other in others] == [(shown.status_code, shown.text)] * 2
 
 
 @pytest.mark.parametrize(("role", "visibility"), [*product(ROLES, Visibility)])
-def test_file_hash_is_shown_only_to_roles_that_may_know_the_owner(roles: Roles, role: str, visibility: Visibility) -> None:
-    roles = roles.of(visibility)
+def test_file_hash_is_shown_only_to_roles_that_may_know_the_owner(
+    roles: Roles, role: str, visibility: Visibility
+) -> None:
+    roles = roles.as_owner_of(visibility)
     submission_id = roles.ids[visibility, State.SCORED]
     sha256 = str(roles.service.row(submission_id).file_sha256)
     paths = [f"/api/v1/submissions/{submission_id}", *([f"/submissions/{submission_id}"] if role == "visitor" else [])]
     for path in paths:
-        told = _holds(roles.get(path, role), [sha256])
-        assert told == ([sha256] if _sees(role, visibility) and _knows(role, visibility) else [])
+        shown_hashes = _contained(roles.get(path, role), [sha256])
+        assert shown_hashes == ([sha256] if _may_read(role, visibility) and _may_know_owner(role, visibility) else [])
 
 
 @pytest.mark.parametrize("path", sorted(PARTS))
@@ -151,24 +157,26 @@ def test_upload_routes_show_nothing_to_other_users(roles: Roles, path: str) -> N
         for role in ("visitor", "other"):
             shown = roles.get(path.format(submission_id=submission_id), role)
             assert shown.status_code == (401 if role == "visitor" else 404), (visibility, state)
-            assert _holds(shown, identifying_texts(visibility)) == []
+            assert _contained(shown, identifying_texts(visibility)) == []
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
-@pytest.mark.parametrize(("path", "role"), _asked(PAIR))
-def test_comparison_is_shown_only_to_roles_that_see_both_submissions(roles: Roles, path: str, role: str, visibility: Visibility) -> None:
-    roles = roles.of(visibility)
+@pytest.mark.parametrize(("path", "role"), _routes_with_roles(PAIR))
+def test_comparison_is_shown_only_to_roles_that_see_both_submissions(
+    roles: Roles, path: str, role: str, visibility: Visibility
+) -> None:
+    roles = roles.as_owner_of(visibility)
     one = roles.ids[visibility, State.SCORED]
-    for a, b in ((one, roles.rival), (roles.rival, one)):
+    for a, b in ((one, roles.rival_id), (roles.rival_id, one)):
         shown = roles.get(path, role, a=a, b=b)
-        assert shown.status_code == (200 if _sees(role, visibility) else 404)
-        if not _knows(role, visibility):
-            assert _holds(shown, identifying_texts(visibility)) == []
+        assert shown.status_code == (200 if _may_read(role, visibility) else 404)
+        if not _may_know_owner(role, visibility):
+            assert _contained(shown, identifying_texts(visibility)) == []
 
 
 @pytest.mark.parametrize("path", sorted(MANY))
 def test_lists_are_the_same_for_every_role(roles: Roles, path: str) -> None:
-    roles = roles.of(Visibility.PRIVATE)
+    roles = roles.as_owner_of(Visibility.PRIVATE)
     kept = (Visibility.ANONYMOUS, Visibility.PRIVATE)
     hidden = [text for visibility in kept for text in (*identifying_texts(visibility), *provenance_texts(visibility))]
     hidden += [roles.ids[Visibility.PRIVATE, state] for state in State]
@@ -176,7 +184,7 @@ def test_lists_are_the_same_for_every_role(roles: Roles, path: str) -> None:
         answers = [roles.get(path.format(name="seen"), role, **query) for role in ROLES]
         assert [shown.status_code for shown in answers] == [200] * len(ROLES)
         assert len({shown.text for shown in answers}) == 1
-        assert [_holds(shown, hidden) for shown in answers] == [[]] * len(ROLES)
+        assert [_contained(shown, hidden) for shown in answers] == [[]] * len(ROLES)
 
 
 @pytest.mark.parametrize("visibility", [Visibility.ANONYMOUS, Visibility.PRIVATE])
@@ -191,7 +199,7 @@ def test_search_does_not_match_withheld_texts(roles: Roles, visibility: Visibili
 def test_leaderboard_counts_and_ranks_only_listed_entries(roles: Roles) -> None:
     board = roles.get("/api/v1/benchmarks/seen/leaderboard", "visitor").json()["rows"]
     assert {row["id"] for row in board} == {
-        roles.rival,
+        roles.rival_id,
         roles.ids[Visibility.PUBLIC, State.SCORED],
         roles.ids[Visibility.ANONYMOUS, State.SCORED],
     }
@@ -213,12 +221,12 @@ def test_own_routes_need_a_token_and_show_no_other_users(roles: Roles, path: str
     for role in ("other", "admin"):
         shown = roles.get(path, role)
         assert shown.status_code == 200
-        assert _holds(shown, [text for visibility in Visibility for text in identifying_texts(visibility)]) == []
+        assert _contained(shown, [text for visibility in Visibility for text in identifying_texts(visibility)]) == []
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
 def test_owner_lists_all_own_submissions(roles: Roles, visibility: Visibility) -> None:
-    roles = roles.of(visibility)
+    roles = roles.as_owner_of(visibility)
     own = roles.get("/api/v1/users/me/submissions", "owner").json()
     assert {view["id"] for view in own} == {roles.ids[visibility, state] for state in State}
     assert {view["owner"] for view in own} == {f"owner-{visibility}"}
@@ -228,9 +236,7 @@ def test_owner_lists_all_own_submissions(roles: Roles, visibility: Visibility) -
 
 @pytest.mark.parametrize(("role", "visibility"), [*product(("visitor", "other"), Visibility)])
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_other_users_cannot_change_a_submission(
-    roles: Roles, method: str, role: str, visibility: Visibility
-) -> None:
+def test_other_users_cannot_change_a_submission(roles: Roles, method: str, role: str, visibility: Visibility) -> None:
     headers = {"Authorization": f"Bearer {roles.tokens[role]}"} if role in roles.tokens else {}
     for state in State:
         refused = roles.service.client.request(
@@ -239,5 +245,5 @@ def test_other_users_cannot_change_a_submission(
         seen = 404 if visibility is Visibility.PRIVATE else 403
         assert refused.status_code == (401 if role == "visitor" else seen)
         assert roles.service.row(roles.ids[visibility, state]).title == identifying_fields(visibility)["title"]
-        if not _knows(role, visibility):
-            assert _holds(refused, identifying_texts(visibility)) == []
+        if not _may_know_owner(role, visibility):
+            assert _contained(refused, identifying_texts(visibility)) == []

@@ -1,7 +1,7 @@
-"""How long a full leaderboard takes to make, and what a browser loads for it: ``python -m tests.bench.pages``.
+"""Measure the response time and the transferred bytes of a full leaderboard: ``python -m tests.bench.pages``.
 
-A real server with a board of 500 entries, written straight into its database, is asked for one page after another; the time is
-from the request to the last byte of the answer, on this machine. Beside it is the processor time of the server.
+A client requests pages from a server on this machine, one after another. The board has 500 entries, written directly into the
+database. The time is from the request to the last byte of the response; the table also shows the server's processor time.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ CHARTS = ("vendor/d3/d3.min.js", "vendor/plot/plot.umd.min.js", "charts.js", "ch
 
 
 def processor_ms(pid: int) -> float:
-    """Return the processor time that a process has had, in milliseconds."""
+    """Return the processor time of a process in milliseconds."""
     fields = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
     return 1000 * (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def measure(service: Service, browser: httpx.Client, path: str) -> tuple[list[float], float]:
-    """Return the milliseconds of every answer, and the mean processor time of one."""
+    """Return the milliseconds of every response, and the mean processor milliseconds of the server for one response."""
     for _ in range(WARM):
         browser.get(path).raise_for_status()
     before, times = processor_ms(service.process.pid), []
@@ -57,8 +57,8 @@ def measure(service: Service, browser: httpx.Client, path: str) -> tuple[list[fl
     return times, (processor_ms(service.process.pid) - before) / ROUNDS
 
 
-def travelling(browser: httpx.Client, path: str) -> tuple[int, int]:
-    """Return the bytes of an answer, whole and as they travel."""
+def response_sizes(browser: httpx.Client, path: str) -> tuple[int, int]:
+    """Return the number of bytes of a response, uncompressed and as transferred."""
     with browser.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as response:
         body = b"".join(response.iter_raw())
     packed = response.headers.get("content-encoding") == "gzip"
@@ -66,13 +66,13 @@ def travelling(browser: httpx.Client, path: str) -> tuple[int, int]:
 
 
 def show(name: str, sizes: Iterable[tuple[int, int]]) -> None:
-    """Print some bytes, added up."""
+    """Print the sum of uncompressed sizes and the sum of compressed sizes, in kB."""
     whole, packed = (sum(side) for side in zip(*sizes, strict=True))
     print(f"  {name:34}{whole / 1000:9.1f}{packed / 1000:9.1f}")
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     with TemporaryDirectory() as folder:
         example = write_benchmark(Path(folder), "bench", ranking=RANKING)
         service = Service(Path(folder) / "service")
@@ -87,10 +87,10 @@ def main() -> None:
                 times, processor = measure(service, browser, path)
                 p50, p95 = np.percentile(times, [50, 95])
                 print(f"  {name:34}{p50:9.1f}{p95:9.1f}{processor:12.1f}")
-            page = travelling(browser, PAGES["a leaderboard"])
-            files = {file: travelling(browser, static_files.url(file)) for file in (*FIRST_VIEW, *CHARTS)}
+            page = response_sizes(browser, PAGES["a leaderboard"])
+            files = {file: response_sizes(browser, static_files.url(file)) for file in (*FIRST_VIEW, *CHARTS)}
             print(f"  {'kB':34}{'whole':>9}{'gzip':>9}")
-            show("the page, 50 entries of it", [page])
+            show("the page with 50 entries", [page])
             for file, size in files.items():
                 show(file, [size])
             show("first view, without charts", [page, *(files[file] for file in FIRST_VIEW)])

@@ -1,9 +1,10 @@
-"""Scoring beside other ways to get the number, in one run on one machine: ``python -m tests.bench.scoring``.
+"""Compare the time of scoring with other implementations, in one run on one machine: ``python -m tests.bench.scoring``.
 
-Measured is everything in `Result` for both parts of the subsets, from an array in memory, against the bare float64 product of
-masks and scores (which gives no rank and no number), against the product and per-target loop of the notebook that this project
-started from, and against published libraries' own functions (which give the per-target correlations of all subsets, and nothing
-else).
+ldsboard computes everything in `Result` for both splits, from an array in memory. It is compared with:
+
+- the bare float64 product of masks and scores, without ranks;
+- the product and per-target loop of the notebook that this project started from;
+- the functions of published libraries, which compute only the per-target correlations over all subsets.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -27,7 +28,7 @@ LOOP_TARGETS, LIBRARY_TARGETS = 200, 100
 
 
 def problem(M: int, targets: int) -> Case:
-    """Return scores, masks and margins without any relation: what they are changes no time."""
+    """Return unrelated random scores, masks and margins; the time does not depend on their values."""
     rng = np.random.default_rng(0)
     masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
     margins_MN = rng.normal(size=(M, targets)).astype(np.float32)
@@ -35,7 +36,7 @@ def problem(M: int, targets: int) -> Case:
 
 
 def notebook(case: Case, rounds: int) -> Timing:
-    """Return the time of the notebook's product, and of its loop over some targets scaled to all."""
+    """Return the time of the notebook's product plus its loop, timed on LOOP_TARGETS targets and scaled to all N."""
     masks_Mn = case.masks.astype(np.float32)
     predictions_MN = masks_Mn @ case.scores[:, :LOOP_TARGETS]
 
@@ -48,7 +49,7 @@ def notebook(case: Case, rounds: int) -> Timing:
 
 
 def scoring(M: int, rounds: int) -> dict[str, Timing]:
-    """Time all ways for M subsets."""
+    """Time every implementation except the libraries, for M subsets."""
     case = problem(M, N)
     truth, splits = GroundTruth(case.masks, case.margins), {"public": slice(0, M // 5), "ranking": slice(M // 5, None)}
     weights_Mn, doubles_nN = case.masks.astype(np.float64), case.scores.astype(np.float64)
@@ -60,7 +61,7 @@ def scoring(M: int, rounds: int) -> dict[str, Timing]:
 
 
 def libraries(M: int, targets: int) -> dict[str, Timing]:
-    """Time published functions on some of the targets, scaled to all; they ran no faster with more threads."""
+    """Time the libraries on some targets, scaled to all N, with one thread; more threads made them no faster."""
     answers = ask({"bench": problem(M, targets)}, "dattri", "quanda")["bench"]
     return {
         f"{name} {answer.version}, {targets} targets": Timing(answer.wall, answer.cpu).scaled(N / targets)
@@ -69,7 +70,7 @@ def libraries(M: int, targets: int) -> dict[str, Timing]:
 
 
 def show(title: str, times: dict[str, Timing]) -> None:
-    """Print a table of times, and of their ratios to ours."""
+    """Print a table of times, and of their ratios to the wall time of ldsboard."""
     ours = times["ldsboard, everything"]
     print(f"{title}\n  {'':28}    wall s     cpu s   x the wall time of ldsboard")
     for name, time in times.items():
@@ -100,14 +101,14 @@ print(status("VmHWM") - before - (status("RssFile") - mapped))
 IMPORT = "import time, numpy; t = time.perf_counter(); import ldsboard; print(time.perf_counter() - t)"
 
 
-def fresh(program: str, *arguments: str) -> float:
-    """Return what a program prints in a process of its own."""
+def run_in_subprocess(program: str, *arguments: str) -> float:
+    """Run a program in a subprocess and return the number that it prints."""
     ended = subprocess.run([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, check=True)
     return float(ended.stdout)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     times = scoring(1000, rounds=5) | libraries(1000, N) | libraries(1000, LIBRARY_TARGETS)
     show(
         f"Scoring, M 1000 x n {n} x N {N}, both parts (loop timed on {LOOP_TARGETS} targets, scaled)",
@@ -124,9 +125,9 @@ def main() -> None:
         path = Path(folder) / "scores.npy"
         for targets in (N, 5 * N):
             np.save(path, problem(2, targets).scores)
-            peak = fresh(PEAK, str(path), str(targets))
+            peak = run_in_subprocess(PEAK, str(path), str(targets))
             print(f"Peak memory above ground truth and mapped file, M 1000 x n {n} x N {targets}: {peak:.0f} MiB")
-    print(f"Import of ldsboard above numpy's, best of 5: {min(fresh(IMPORT) for _ in range(5)):.3f} s")
+    print(f"Import of ldsboard above numpy's, best of 5: {min(run_in_subprocess(IMPORT) for _ in range(5)):.3f} s")
 
 
 if __name__ == "__main__":

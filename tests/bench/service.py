@@ -1,7 +1,7 @@
-"""From the end of an upload to its score, beside the library's own time for the file: ``python -m tests.bench.service``.
+"""Measure the time from the end of an upload to its score: ``python -m tests.bench.service``.
 
-A real server with a protected benchmark takes score files of different content over HTTP; the same file is then scored by the
-library in this process, from disk, with the same parts and threads. Both find the file in the page cache.
+A server with a protected benchmark receives different score files over HTTP. For comparison, the library then scores the same
+file in this process, from disk, with the same splits and threads. The file is in the page cache in both cases.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -38,7 +38,7 @@ ROUNDS, CHUNK = 6, 2**20
 
 @dataclass
 class Upload:
-    """Moments in the life of a submission, in seconds after the last byte of its file was sent."""
+    """Times of a submission's events, in seconds after the last byte of its file was sent."""
 
     arrived: float
     claimed: float
@@ -48,14 +48,14 @@ class Upload:
 
 
 def body(content: bytes, ended: list[datetime]) -> Iterator[bytes]:
-    """Yield the body of a request, and note when its last byte was sent."""
+    """Yield the body of a request, and append the time of the end of the body to `ended`."""
     for start in range(0, len(content), CHUNK):
         yield content[start : start + CHUNK]
     ended.append(datetime.now(UTC))
 
 
 def upload(service: Service, token: str, content: bytes) -> Upload:
-    """Send a file, and wait for its score as clients do."""
+    """Send a file, and wait for its score by long polling."""
     ended: list[datetime] = []
     response = service.client.put(
         "/benchmarks/bench/submissions",
@@ -76,7 +76,7 @@ def upload(service: Service, token: str, content: bytes) -> Upload:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """Return what a process holds in memory, in MiB: its peak, its proportional part, its own, and what it shares."""
+    """Return the memory of a process in MiB: peak, anonymous, proportional set size, private, and shared."""
     text = (Path("/proc") / str(pid) / "status").read_text() + (Path("/proc") / str(pid) / "smaps_rollup").read_text()
     kib = {name: int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", text)}
     own = kib["Private_Clean"] + kib["Private_Dirty"]
@@ -85,33 +85,33 @@ def memory(pid: int) -> dict[str, float]:
     return {name: value / 1024 for name, value in found.items()}
 
 
-def watch(warm: int, done: threading.Event) -> list[dict[str, float]]:
-    """Look at the child of the fork server now and then, until told that it is done."""
-    looks = []
+def watch(fork_server_pid: int, done: threading.Event) -> list[dict[str, float]]:
+    """Sample the memory of the fork server's children every 20 ms until `done` is set."""
+    samples = []
     while not done.wait(0.02):
-        for pid in children(warm):
-            with suppress(OSError, KeyError):  # it ended meanwhile
-                looks.append(memory(pid))
-    return looks
+        for pid in children(fork_server_pid):
+            with suppress(OSError, KeyError):  # the child has ended meanwhile
+                samples.append(memory(pid))
+    return samples
 
 
 def show_memory(service: Service, token: str, content: bytes) -> None:
-    """Print the memory of the fork server, and of a child at work."""
-    warm, done, looks = fork_server(service.process.pid), threading.Event(), []
-    watching = threading.Thread(target=lambda: looks.extend(watch(warm, done)))
+    """Print the memory of the fork server, and of its child during an evaluation."""
+    fork_server_pid, done, samples = fork_server(service.process.pid), threading.Event(), []
+    watching = threading.Thread(target=lambda: samples.extend(watch(fork_server_pid, done)))
     watching.start()
     upload(service, token, content)
     done.set()
     watching.join()
-    found = {"fork server": memory(warm), "its child, the most of each": {}}
-    found["its child, the most of each"] = {name: max(look[name] for look in looks) for name in looks[0]}
-    print(f"  {'memory, MiB':30}" + "".join(f"{name:>11}" for name in looks[0]))
+    found = {"fork server": memory(fork_server_pid), "its child, maximum of each": {}}
+    found["its child, maximum of each"] = {name: max(sample[name] for sample in samples) for name in samples[0]}
+    print(f"  {'memory, MiB':30}" + "".join(f"{name:>11}" for name in samples[0]))
     for name, sizes in found.items():
         print(f"  {name:30}" + "".join(f"{size:11.0f}" for size in sizes.values()))
 
 
 def show_times(uploads: list[Upload], alone: list[float]) -> None:
-    """Print the seconds of the service and of the library, and the parts of the former."""
+    """Print the seconds of the service and of the library, and the stages of the fastest upload."""
     best = min(uploads, key=lambda found: found.seen)
     print(f"  {'seconds':44} {'best':>6} {'median':>7} {'worst':>6}")
     for name, seconds in {
@@ -126,12 +126,12 @@ def show_times(uploads: list[Upload], alone: list[float]) -> None:
         "ranked, committed, seen": best.seen - best.scored,
     }
     print("  of the best: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in parts.items()))
-    print(f"  (its 202 was there after {best.answered:.3f})")
+    print(f"  (its 202 response arrived after {best.answered:.3f})")
     print(f"  the service takes {best.seen / min(alone):.2f} x the library's own time")
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     rng = np.random.default_rng(1)
     with TemporaryDirectory() as folder:
         example = write_benchmark(Path(folder), "bench", n=n, N=N, public=PUBLIC, ranking=RANKING, noise=35.0)

@@ -1,4 +1,4 @@
-"""Wall and processor seconds of ways to do the same work, taking turns, so that a busy machine slows all of them alike."""
+"""Time alternative functions in turns, in wall and processor seconds, so that a busy machine slows all of them equally."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Timing:
-    """Seconds of the round that took the least wall time."""
+    """Wall and processor seconds of the round with the least wall time."""
 
     wall: float = float("inf")
     cpu: float = float("inf")
 
     def measure(self, work: Callable[[], object]) -> None:
-        """Do the work once, and keep its time if it is the best so far."""
+        """Run `work` once, and keep its time if it is the best so far."""
         wall, cpu = time.perf_counter(), time.process_time()
         work()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -26,7 +26,7 @@ class Timing:
             self.wall, self.cpu = wall, cpu
 
     def scaled(self, factor: float) -> Timing:
-        """Return the time of `factor` times the work."""
+        """Return this timing multiplied by `factor`."""
         return Timing(self.wall * factor, self.cpu * factor)
 
     def __add__(self, other: Timing) -> Timing:
@@ -34,7 +34,7 @@ class Timing:
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Time every way once a round, after one that does not count; return the best of each."""
+    """Time every function once a round, after one uncounted round; return the best timing of each."""
     timings = {name: Timing() for name in ways}
     for work in ways.values():
         work()

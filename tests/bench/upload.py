@@ -1,7 +1,8 @@
-"""A file of 400 MB sent over loopback, beside a bare uvicorn that drops what it receives: ``python -m tests.bench.upload``.
+"""Measure the upload of a 400 MB file over loopback: ``python -m tests.bench.upload``.
 
-Both are processes of their own, and take turns. The service's time is until its 202: received, hashed, made durable, header
-checked, rows committed. What the disk alone takes for the same bytes stands beside it.
+For comparison, the same file is sent to a bare uvicorn that discards the body, and written to the disk. Both servers are separate
+processes and take turns. The service's time ends with its 202 response: the file is received, hashed, synchronised to disk and
+its header checked, and the rows are committed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 n, N = 5000, 20_000
 ROUNDS, CHUNK = 5, 2**20
-MEMORY = Path("/dev/shm")  # noqa: S108 -- a file system in memory is what is wanted
+MEMORY = Path("/dev/shm")  # noqa: S108 -- a file system in memory on purpose
 
 SINK = """
 import sys
@@ -47,19 +48,19 @@ uvicorn.run(sink, port=int(sys.argv[1]), log_level="warning", access_log=False, 
 
 @contextmanager
 def sink() -> Iterator[str]:
-    """Run the bare server, and yield its address."""
+    """Run the bare uvicorn server, and yield its address."""
     with reserved_port() as port:
         url = f"http://127.0.0.1:{port}/"
         process = subprocess.Popen([sys.executable, "-c", SINK, str(port)], cwd=ROOT)
         try:
-            until(lambda: _answers(url), "a bare server")
+            until(lambda: _is_answering(url), "a bare server")
             yield url
         finally:
             process.terminate()
             process.wait()
 
 
-def _answers(url: str) -> bool:
+def _is_answering(url: str) -> bool:
     try:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:
@@ -67,7 +68,7 @@ def _answers(url: str) -> bool:
 
 
 def send(client: httpx.Client, url: str, content: memoryview, headers: dict[str, str]) -> float:
-    """Send the file, and return the seconds until the answer."""
+    """Send the file, and return the seconds until the response."""
     pieces = (bytes(content[start : start + CHUNK]) for start in range(0, len(content), CHUNK))
     began = perf_counter()
     client.put(url, content=pieces, headers=headers | {"Content-Length": str(len(content))}).raise_for_status()
@@ -75,7 +76,7 @@ def send(client: httpx.Client, url: str, content: memoryview, headers: dict[str,
 
 
 def peak(pid: int) -> float:
-    """Return the most memory that a process held since it was asked to forget that, in MiB."""
+    """Return the peak memory of a process in MiB since the last reset through ``clear_refs``."""
     status = (Path("/proc") / str(pid) / "status").read_text()
     found = re.search(r"VmHWM:\s+(\d+)", status)
     assert found is not None
@@ -83,7 +84,7 @@ def peak(pid: int) -> float:
 
 
 def write(path: Path, content: memoryview) -> float:
-    """Write the file and make it durable, and return the seconds until it is."""
+    """Write the file and call fsync; return the seconds that this takes."""
     began = perf_counter()
     with path.open("wb") as file:
         for start in range(0, len(content), CHUNK):
@@ -94,13 +95,13 @@ def write(path: Path, content: memoryview) -> float:
 
 
 def measure(folder: Path, bare: str) -> None:
-    """Send files to a service with its data in a folder, and print what that took beside the bare server and the disk."""
+    """Time uploads to a service with its data in `folder`, to the bare server, and writes to the disk; print the times."""
     example = write_benchmark(folder, "bench", n=n, N=N, public=20, ranking=100)
     path = folder / "scores.npy"
     np.save(path, np.random.default_rng(0).normal(size=(n, N)).astype(np.float32))
     content = memoryview(path.read_bytes())
-    # What comes in is not scored before the end, so that nothing else runs beside it.
-    with Service(folder / "service", scoring_processes=1) as service, httpx.Client(timeout=None) as client:  # noqa: S113 -- as long as it takes
+    # Scoring starts after an upload has ended, so that no evaluation runs during a timed upload.
+    with Service(folder / "service", scoring_processes=1) as service, httpx.Client(timeout=None) as client:  # noqa: S113 -- an upload may take long
         service.publish(example.folder)
         headers = {"Authorization": f"Bearer {service.token('bench')}"}
         address = f"{service.url}/api/v1/benchmarks/bench/submissions?kind=practice&method=m-"
@@ -116,19 +117,19 @@ def measure(folder: Path, bare: str) -> None:
     print(f"  {'seconds':44} {'best':>6} {'median':>7} {'worst':>6}")
     rows = {
         "the service, until its 202": ours,
-        "a bare uvicorn that drops it": theirs,
-        "the same bytes, written and made durable": disk,
+        "a bare uvicorn that discards the body": theirs,
+        "writing the same bytes, with fsync": disk,
     }
     for name, seconds in rows.items():
         print(f"  {name:44} {min(seconds[1:]):6.3f} {np.median(seconds[1:]):7.3f} {max(seconds[1:]):6.3f}")
     ratio = min(ours[1:]) / min(theirs[1:])
-    print(f"  the service takes {ratio:.2f} x the bare one's time; its memory rose by {max(rises):.0f} MiB at most")
+    print(f"  the service takes {ratio:.2f} x the bare server's time; its memory rose by at most {max(rises):.0f} MiB")
 
 
 def main() -> None:
-    """Measure and print, on this disk and, where that is possible, without one."""
+    """Run the benchmark with the data on this disk and, if possible, in memory; print the results."""
     print(f"An upload of {n * N * 4 / 1e6:.0f} MB over loopback, {ROUNDS} after a first")
-    places = {"data on this disk": None, "data in memory, so that no disk is waited for": MEMORY}
+    places = {"data on this disk": None, "data in memory, without waiting for a disk": MEMORY}
     with sink() as bare:
         for place, parent in places.items():
             if parent is None or parent.exists():

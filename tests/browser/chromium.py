@@ -1,4 +1,4 @@
-"""The system's own Chromium, started without anything that would reach for the network."""
+"""Start the system's Chromium with flags that prevent its own network requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAGS = [
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Start the browser."""
+    """Start Chromium without a window."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert executable, "expected chromium on the PATH, got none; `make test` installs it"
+    assert executable, "Chromium was not found on the PATH; `make test` installs it."
     return playwright.chromium.launch(executable_path=executable, args=FLAGS)

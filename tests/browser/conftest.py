@@ -1,4 +1,4 @@
-"""A real browser on a real server, which allows no error and no foreign request on any page."""
+"""A browser and a server; a browser error, or a request to another origin, on any page fails the test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A server with a filled board, an open one, one without a noise ceiling, one with pictures, and a crowded one."""
+    """A server with five boards: toy (filled), open-toy, once (no noise ceiling), drawn (with images) and crowd (60 entries)."""
 
     url: str
     ids: dict[str, str]
@@ -34,7 +34,7 @@ class Site:
 
     @property
     def paths(self) -> list[str]:
-        """The address of every page."""
+        """The path of every page."""
         pair = f"/compare?a={self.ids['good']}&b={self.ids['middling']}"
         return [
             "/",
@@ -84,15 +84,15 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Visitor:
-    """Opens windows on the site, and keeps what went wrong in any of them."""
+    """Opens pages of the site, and records console errors, page errors and foreign requests in `errors`."""
 
     browser: Browser
     site: Site
-    troubles: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
 
     def open(self, path: str, *, width: int = 1280, dark: bool = False, javascript: bool = True) -> Page:
-        """Open a page in a new window, and wait until its charts are drawn."""
+        """Open a path in a new window, and wait until its charts are drawn."""
         page = self.browser.new_page(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
@@ -101,22 +101,22 @@ class Visitor:
         )
         self.pages.append(page)
         page.set_default_timeout(1000 * PATIENCE_SECONDS)
-        page.on("console", lambda message: self._note(message.type in ("error", "warning"), message.text))
-        page.on("pageerror", lambda error: self._note(True, str(error)))
-        page.on("request", lambda request: self._note(self._is_foreign(request.url), request.url))
+        page.on("console", lambda message: self._record(message.type in ("error", "warning"), message.text))
+        page.on("pageerror", lambda error: self._record(True, str(error)))
+        page.on("request", lambda request: self._record(self._is_foreign(request.url), request.url))
         self.visit(page, path)
         return page
 
     def visit(self, page: Page, path: str) -> None:
-        """Go to a page in an open window, and wait until its charts are drawn."""
+        """Go to a path in an open window, and wait until its charts are drawn."""
         page.goto(path)
-        # Not by a function in the page: its policy, rightly, lets nobody evaluate strings there.
+        # wait_for_function would evaluate a string, which the page's Content-Security-Policy forbids.
         for figure in page.locator("figure[data-chart]:not([hidden])").all():
             figure.locator("svg.plot").wait_for()
 
-    def _note(self, wrong: bool, what: str) -> None:
-        if wrong:
-            self.troubles.append(what)
+    def _record(self, is_error: bool, text: str) -> None:
+        if is_error:
+            self.errors.append(text)
 
     def _is_foreign(self, url: str) -> bool:
         return not url.startswith((self.site.url, "data:"))
@@ -124,9 +124,9 @@ class Visitor:
 
 @pytest.fixture
 def visitor(browser: Browser, site: Site) -> Iterator[Visitor]:
-    """Somebody who looks around; any error, policy violation or foreign request fails the test."""
-    someone = Visitor(browser, site)
-    yield someone
-    for page in someone.pages:
+    """A visitor of the site; an error, a policy violation or a request to another origin fails the test at the end."""
+    opened = Visitor(browser, site)
+    yield opened
+    for page in opened.pages:
         page.close()
-    assert someone.troubles == []
+    assert opened.errors == []

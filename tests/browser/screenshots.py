@@ -1,7 +1,7 @@
-"""A picture of every page, light and dark, wide and narrow, from the demo's data: ``python -m tests.browser.screenshots``.
+"""Write screenshots of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots``.
 
-Needs a data folder that ``make demo`` has filled, and no server on it; writes ``screenshots/``. The account is that of the demo's
-own user, who signs in at a provider that lives as long as this does.
+Requires a data folder filled by ``make demo`` and no server that uses the folder; writes into ``screenshots/``. The demo's user
+signs in through a temporary identity provider.
 """
 
 from __future__ import annotations
@@ -34,24 +34,26 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def main() -> None:
-    """Start a provider and the server, open every page, and write what it looks like."""
+    """Start an identity provider and the server, and write a screenshot of every page."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
     FOLDER.mkdir(exist_ok=True)
     with Provider() as provider:
-        # The server is a process of its own and reads its environment.
+        # The server is a separate process and reads its settings from the environment.
         os.environ |= {f"LDSBOARD_{name.upper()}": value for name, value in provider.settings.items()}
-        os.environ["LDSBOARD_PUBLIC_URL"] = f"http://localhost:{port}"  # as the demo says it: cookies are of one host
+        os.environ["LDSBOARD_PUBLIC_URL"] = (
+            f"http://localhost:{port}"  # the same host name as the demo uses, since cookies belong to one host
+        )
         settings = Settings()
         demo = Demo(settings, Database(settings.resolved_database_url), port)
-        with as_owner(demo, provider), demo.serving(), sync_playwright() as playwright:
-            write(demo, launch(playwright))
+        with signed_in_as_owner(demo, provider), demo.serving(), sync_playwright() as playwright:
+            write_screenshots(demo, launch(playwright))
 
 
 @contextmanager
-def as_owner(demo: Demo, provider: Provider) -> Iterator[None]:
-    """Let the provider sign in the demo's own user for a while."""
+def signed_in_as_owner(demo: Demo, provider: Provider) -> Iterator[None]:
+    """Within the block, link the provider's identity to the demo's user."""
     known = {"provider": provider.address, "subject": provider.current["sub"]}
     with demo.database.write() as session:
         owner = session.scalars(select(User.id).where(User.name == OWNER)).one()
@@ -63,11 +65,11 @@ def as_owner(demo: Demo, provider: Provider) -> Iterator[None]:
             session.execute(delete(Identity).filter_by(**known))
 
 
-def write(demo: Demo, browser: Browser) -> None:
-    """Write a picture of every page at every width, in every scheme."""
+def write_screenshots(demo: Demo, browser: Browser) -> None:
+    """Write a screenshot of every page at every width in every colour scheme."""
     rows = demo.rows()
     if len(rows) < 2:
-        raise SystemExit("expected the entries of the demo, got fewer than two. Run first: make demo")
+        raise SystemExit("The demo's board has fewer than two entries. Run first: make demo")
     pages = {
         "home": "/",
         "leaderboard": f"/benchmarks/{BENCHMARK}",
@@ -84,7 +86,7 @@ def write(demo: Demo, browser: Browser) -> None:
     }
     if practised := demo.rows(PRACTICE):
         pages["practised"] = f"/submissions/{practised[0]['id']}"
-    pages["account"] = "/sign-in/oidc"  # from here on signed in
+    pages["account"] = "/sign-in/oidc"  # the following pages are those of a signed-in user
     pages["submit-signed-in"] = f"/benchmarks/{BENCHMARK}/submit"
     for width, scheme in product(WIDTHS, SCHEMES):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -93,7 +95,7 @@ def write(demo: Demo, browser: Browser) -> None:
             page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
         page.close()
     browser.close()
-    print(f"{len(pages) * len(WIDTHS) * len(SCHEMES)} pictures are in {FOLDER}/")
+    print(f"{len(pages) * len(WIDTHS) * len(SCHEMES)} screenshots are in {FOLDER}/")
 
 
 if __name__ == "__main__":

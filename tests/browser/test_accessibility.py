@@ -1,4 +1,4 @@
-"""Every page, light and dark: it opens without trouble, fits, and has nothing that keeps somebody from using it, by axe-core."""
+"""Every page, light and dark, opens without errors, fits the window, and has no serious violation of axe-core's rules."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Visitor
 
-GRAVE = {"serious", "critical"}
+SERIOUS = {"serious", "critical"}
 
 
 def serious_violations(page: Page, rules: list[str] | None = None) -> list[str]:
-    """Return what is serious or critical on an open page, by all rules or by these."""
+    """Return the serious and critical axe-core violations of an open page, for the given rules or all rules."""
     options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
     return [
         f"{page.url}: {violation['id']} ({violation['help']}) at "
         + ", ".join(str(node["target"]) for node in violation["nodes"][:3])
         for violation in Axe().run(page, options=options).response["violations"]
-        if violation["impact"] in GRAVE
+        if violation["impact"] in SERIOUS
     ]
 
 
 @pytest.mark.parametrize(
     ("dark", "rules"), [(False, None), (True, ["color-contrast"])]
-)  # only colours differ in the dark
-def test_every_page_opens_fits_and_has_nothing_grave(visitor: Visitor, dark: bool, rules: list[str] | None) -> None:
+)  # in the dark scheme only colours differ
+def test_every_page_fits_and_has_no_serious_accessibility_violation(
+    visitor: Visitor, dark: bool, rules: list[str] | None
+) -> None:
     page = visitor.open("/", dark=dark)
     found = []
     for path in [*visitor.site.paths, "/nowhere"]:
-        assert visitor.troubles == []
+        assert visitor.errors == []
         visitor.visit(page, path)
         assert page.locator("h1").count() == 1
         assert fits_width(page), path
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert ground == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
         found += serious_violations(page, rules)
-    visitor.troubles = [text for text in visitor.troubles if "404" not in text]  # what is told of /nowhere
+    visitor.errors = [text for text in visitor.errors if "404" not in text]  # the browser reports the 404 of /nowhere
     assert found == []

@@ -1,4 +1,4 @@
-"""Leaderboards in a browser: sorted and searched with and without JavaScript, charts that follow, pictures elsewhere."""
+"""Leaderboards in a browser: sorting and search with and without JavaScript, charts, badges and copied commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ENTRIES = 60
 
 
 def methods(page: Page) -> list[str]:
-    """Return the methods of a leaderboard in the order of the page."""
+    """Return the methods of a leaderboard in the displayed order."""
     return [row.get_attribute("data-method") or "" for row in page.locator("#board tbody tr").all()]
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_columns_sort_and_the_address_says_so(visitor: Visitor, javascript: bool) -> None:
+def test_sorting_by_column_changes_order_and_address(visitor: Visitor, javascript: bool) -> None:
     page = visitor.open("/benchmarks/toy", javascript=javascript)
     best_first = methods(page)
     page.get_by_role("link", name="LDS [95 % interval]").click()
@@ -38,7 +38,7 @@ def test_columns_sort_and_the_address_says_so(visitor: Visitor, javascript: bool
     assert methods(page) == best_first
 
 
-def test_search_narrows_while_one_types_and_says_how_many(visitor: Visitor) -> None:
+def test_search_filters_while_typing_and_shows_number_of_entries(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy?sort=date")
     found = page.get_by_role("status")
     page.get_by_role("searchbox").press_sequentially("bob")
@@ -48,11 +48,11 @@ def test_search_narrows_while_one_types_and_says_how_many(visitor: Visitor) -> N
     assert re.search(r"[?&]q=bob", page.url)
     assert re.search(r"[?&]sort=date", page.url)
     assert page.evaluate("document.activeElement.id") == "q"
-    # The charts are those of what is found.
+    # The charts show only the found entries.
     dots = page.locator("figure[data-chart=forest] svg.plot g[aria-label=dot] circle")
     assert dots.count() == 1
     page.get_by_role("searchbox").fill("nobody at all")
-    page.get_by_text("No entry is like that.").wait_for()
+    page.get_by_text("No entry matches.").wait_for()
     assert page.locator("figure").count() == 0
     page.get_by_role("link", name="Show all 5").click()
     page.wait_for_url("**/benchmarks/toy?sort=date")
@@ -76,7 +76,7 @@ def test_search_and_tags_work_without_javascript(visitor: Visitor) -> None:
     assert page.locator("#board tbody a.badge", has_text="kernel").count() == shown
 
 
-def test_cost_chart_is_drawn_from_the_table_with_its_front(visitor: Visitor) -> None:
+def test_cost_chart_shows_table_and_pareto_front(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/crowd?q=1")
     chart = page.locator("figure[data-chart=pareto] svg.plot")
     chart.wait_for()
@@ -88,12 +88,12 @@ def test_cost_chart_is_drawn_from_the_table_with_its_front(visitor: Visitor) -> 
     front = [lds for i, (_, lds) in enumerate(pairs) if all(lds > other for _, other in pairs[:i])]
     assert chart.locator("g[aria-label=dot] circle[fill='var(--accent)']").count() == len(front)
     assert "NaN" not in chart.inner_html()
-    # With no more than one cost there is nothing to compare.
+    # A board with at most one known cost has no cost chart.
     assert visitor.open("/benchmarks/toy").locator("figure[data-chart=pareto]").count() == 0
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_long_names_and_many_entries_fit(visitor: Visitor, width: int) -> None:
+def test_boards_with_long_names_and_many_entries_fit_width(visitor: Visitor, width: int) -> None:
     page = visitor.open("/", width=width)
     for path in (
         "/",
@@ -114,7 +114,7 @@ def test_long_names_and_many_entries_fit(visitor: Visitor, width: int) -> None:
     assert box["width"] < 420
 
 
-def test_pages_follow_each_other_in_place(visitor: Visitor) -> None:
+def test_further_entries_replace_table_in_place(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/crowd")
     first = methods(page)
     page.get_by_role("link", name="Further entries").click()
@@ -127,16 +127,16 @@ def test_pages_follow_each_other_in_place(visitor: Visitor) -> None:
     assert methods(page) == first
 
 
-def test_badge_is_a_picture(visitor: Visitor) -> None:
+def test_badge_is_shown_as_image(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy")
     page.get_by_text("A badge for a paper").click()
-    badge = page.get_by_alt_text("Badge of the entry at the top")
+    badge = page.get_by_alt_text("Badge of the best entry")
     badge.scroll_into_view_if_needed()
     badge.evaluate("badge => badge.decode()")
     assert int(badge.evaluate("badge => badge.naturalWidth")) > 100
 
 
-def test_commands_are_copied(visitor: Visitor) -> None:
+def test_copy_button_copies_commands(visitor: Visitor) -> None:
     page = visitor.open("/")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()

@@ -1,4 +1,4 @@
-"""The pages as people see them."""
+"""Pages in a browser: charts, navigation, keyboard, and rendering without JavaScript."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PHONE, DESK = 390, 1280
 
 
 def numbers(elements: Locator, attribute: str) -> list[float]:
-    """Return a number that each of some elements carries."""
+    """Return the numeric attribute of each element."""
     return [float(element.get_attribute(attribute) or "nan") for element in elements.all()]
 
 
 def fits_width(page: Page) -> bool:
-    """Tell whether the page is no wider than its window."""
+    """Return whether the page is no wider than its window."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_every_page_opens_without_trouble_on_a_phone_and_fits(visitor: Visitor) -> None:
+def test_every_page_opens_without_errors_and_fits_phone_width(visitor: Visitor) -> None:
     page = visitor.open("/", width=PHONE)
     for path in visitor.site.paths:
         visitor.visit(page, path)
@@ -34,7 +34,7 @@ def test_every_page_opens_without_trouble_on_a_phone_and_fits(visitor: Visitor) 
         assert fits_width(page), path
 
 
-def test_board_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
+def test_board_chart_shows_numbers_of_its_table(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy")
     rows = page.locator("#board tbody tr")
     chart = page.locator("figure[data-chart=forest] svg.plot")
@@ -43,26 +43,26 @@ def test_board_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
     assert "LDS of each entry" in (chart.get_attribute("aria-label") or "")
     dots = chart.locator("g[aria-label=dot] circle")
     assert dots.count() == rows.count() == 5
-    # One straight axis takes the numbers of the table to their places: points, interval ends and the ceiling.
+    # Points, interval ends and the ceiling lie on one linear axis: fit the axis and check every position.
     ends = chart.locator("g[aria-label=rule][stroke='var(--accent)'] line")
     ceiling = chart.locator("g[aria-label=rule][stroke='var(--ceiling)'] line")
     drawn = [
-        (numbers(rows, name), numbers(marks, place))
-        for name, marks, place in (("data-lds", dots, "cx"), ("data-low", ends, "x1"), ("data-high", ends, "x2"))
+        (numbers(rows, name), numbers(marks, attribute))
+        for name, marks, attribute in (("data-lds", dots, "cx"), ("data-low", ends, "x1"), ("data-high", ends, "x2"))
     ]
     drawn.append((numbers(page.locator("#board"), "data-ceiling"), numbers(ceiling, "x1")))
-    told, places = (np.concatenate(side) for side in zip(*drawn, strict=True))
-    assert np.abs(np.polyval(np.polyfit(told, places, 1), told) - places).max() < 0.01  # pixels
+    values, positions = (np.concatenate(side) for side in zip(*drawn, strict=True))
+    assert np.abs(np.polyval(np.polyfit(values, positions, 1), values) - positions).max() < 0.01  # pixels
     text = chart.text_content() or ""
     assert "ceiling" in text
-    # Two entries share a method: their labels name the owners.
+    # Two entries have the same method, so their labels name the owners.
     assert "good · ada" in text
     assert "good · bob" in text
     assert chart.locator("style").text_content() == PLOT_STYLE
     assert chart.evaluate("chart => getComputedStyle(chart).display") == "block"
 
 
-def test_board_without_a_noise_ceiling_is_drawn_without_it(visitor: Visitor) -> None:
+def test_board_chart_without_noise_ceiling_draws_no_ceiling(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/once")
     chart = page.locator("figure[data-chart=forest] svg.plot")
     chart.wait_for()
@@ -73,7 +73,7 @@ def test_board_without_a_noise_ceiling_is_drawn_without_it(visitor: Visitor) -> 
     assert "NaN" not in chart.inner_html()
 
 
-def test_histogram_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
+def test_histogram_shows_bins_of_its_table(visitor: Visitor) -> None:
     page = visitor.open(f"/submissions/{visitor.site.ids['middling']}")
     bars = page.locator("figure[data-chart=histogram] svg.plot g[aria-label=rect] rect")
     assert bars.count() == page.locator("#bins tbody tr").count() > 0
@@ -81,7 +81,7 @@ def test_histogram_is_drawn_from_the_table_under_it(visitor: Visitor) -> None:
     assert page.locator("#bins").is_visible()
 
 
-def test_chart_follows_the_window(visitor: Visitor) -> None:
+def test_chart_is_redrawn_after_window_resize(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy")
     page.locator("figure svg.plot").wait_for()
     page.set_viewport_size({"width": PHONE, "height": 900})
@@ -90,7 +90,7 @@ def test_chart_follows_the_window(visitor: Visitor) -> None:
     assert fits_width(page)
 
 
-def test_table_is_whole_without_javascript(visitor: Visitor) -> None:
+def test_tables_are_complete_without_javascript(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy", javascript=False)
     assert page.locator("#board tbody tr").count() == 5
     assert not page.locator("figure").is_visible()
@@ -100,19 +100,19 @@ def test_table_is_whole_without_javascript(visitor: Visitor) -> None:
     assert page.locator("#bins").is_visible()
 
 
-def test_walk_from_the_first_page_to_a_comparison(visitor: Visitor) -> None:
+def test_links_lead_from_home_to_comparison(visitor: Visitor) -> None:
     page = visitor.open("/")
     page.get_by_role("link", name="The toy benchmark").click()
     page.locator("#board").get_by_role("link", name="middling").click()
     page.get_by_label("with").select_option(label="random by ada")
     page.get_by_role("button", name="Compare").click()
     assert "middling by ada is better" in page.locator(".lead").inner_text()
-    page.get_by_role("link", name="The other way round").click()
+    page.get_by_role("link", name="Swap first and second").click()
     page.wait_for_url("**/compare?a=" + visitor.site.ids["random"] + "**")
     assert "middling by ada is better" in page.locator(".lead").inner_text()
 
 
-def test_keyboard_reaches_the_content(visitor: Visitor) -> None:
+def test_skip_link_leads_keyboard_to_content(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/toy")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
@@ -120,7 +120,7 @@ def test_keyboard_reaches_the_content(visitor: Visitor) -> None:
     page.wait_for_url("**/benchmarks/toy#content")
 
 
-def test_docs_show_the_operations(visitor: Visitor) -> None:
+def test_api_docs_list_and_execute_operations(visitor: Visitor) -> None:
     page = visitor.open("/docs")
     page.locator(".opblock").first.wait_for()
     listed = page.request.get("/api/v1/openapi.json").json()["paths"]
@@ -133,10 +133,10 @@ def test_docs_show_the_operations(visitor: Visitor) -> None:
     assert answer.inner_text().startswith("200")
 
 
-def test_missing_page_leads_back(visitor: Visitor) -> None:
+def test_missing_page_links_to_benchmarks(visitor: Visitor) -> None:
     page = visitor.open("/nowhere")
-    # The browser itself reports the status of the page.
-    assert [text for text in visitor.troubles if "404" not in text] == []
-    visitor.troubles.clear()
-    page.get_by_role("link", name="The benchmarks", exact=True).click()
+    # The browser reports the 404 status in its console.
+    assert [text for text in visitor.errors if "404" not in text] == []
+    visitor.errors.clear()
+    page.get_by_role("link", name="the benchmarks", exact=True).click()
     assert page.locator("h1").inner_text().startswith("Which data attribution method")

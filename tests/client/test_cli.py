@@ -1,4 +1,4 @@
-"""The command line against a running server: what it prints, and the exit code of every outcome."""
+"""The command line with a running server: its output, and the exit code of every outcome."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Ran:
-    """A command that ended: its exit code and what it printed."""
+class CommandResult:
+    """Exit code and output of a finished command."""
 
     code: int
     out: str
@@ -35,18 +35,18 @@ class Ran:
 
 
 class Shell:
-    """Runs commands as a shell would, with the environment of a researcher."""
+    """Runs commands of the command line in this process, with a user's environment variables."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.environment, self._capsys = monkeypatch, capsys
 
-    def __call__(self, *arguments: str) -> Ran:
+    def __call__(self, *arguments: str) -> CommandResult:
         self.environment.setattr("sys.argv", ["ldsboard", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed = self._capsys.readouterr()
         code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
+        return CommandResult(code if isinstance(code, int) else 0, printed.out, printed.err)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def scores(toy: Example, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_pulled_benchmark_is_the_published_folder_and_scores_offline(
+def test_pull_downloads_published_folder_and_score_works_offline(
     shell: Shell, toy: Example, scores: Path, service: Service
 ) -> None:
     folder = shell("pull", "toy").out.strip()
@@ -87,31 +87,31 @@ def test_a_pulled_benchmark_is_the_published_folder_and_scores_offline(
     assert shell("validate", str(scores), "toy").code == 0
 
 
-def test_an_unpulled_benchmark_is_a_usage_error_that_says_how_to_pull(shell: Shell, scores: Path) -> None:
-    ran = shell("score", str(scores), "toy")
-    assert ran.code == exits.USAGE
-    assert "ldsboard pull toy" in ran.err
+def test_score_of_benchmark_that_was_not_pulled_is_usage_error(shell: Shell, scores: Path) -> None:
+    result = shell("score", str(scores), "toy")
+    assert result.code == exits.USAGE
+    assert "ldsboard pull toy" in result.err
     with pytest.raises(BundleError, match="ldsboard pull nothing"):
         GroundTruth.from_pulled("nothing")
 
 
-def test_submitting_waits_and_prints_what_the_server_computed(shell: Shell, toy: Example, scores: Path) -> None:
-    ran = shell("submit", str(scores), "toy", "--method", "cli", "--seconds", "1.5", "--device", "cpu", "--json")
-    assert ran.code == 0, ran.err
-    assert ran.json["state"] == "scored"
-    assert ran.json["kind"] == "ranked"
-    assert ran.json["cost"] == {"seconds": 1.5, "device": "cpu"}
-    assert ran.json["public"]["lds"] == toy.offline(toy.scores())["public"].lds
+def test_submit_waits_and_prints_result_of_server(shell: Shell, toy: Example, scores: Path) -> None:
+    result = shell("submit", str(scores), "toy", "--method", "cli", "--seconds", "1.5", "--device", "cpu", "--json")
+    assert result.code == 0, result.err
+    assert result.json["state"] == "scored"
+    assert result.json["kind"] == "ranked"
+    assert result.json["cost"] == {"seconds": 1.5, "device": "cpu"}
+    assert result.json["public"]["lds"] == toy.offline(toy.scores())["public"].lds
 
-    shown = shell("status", ran.json["id"])
+    shown = shell("status", result.json["id"])
     assert "scored" in shown.out
-    assert f"{ran.json['hidden']['lds']:.4f}" in shown.out
-    assert shell("status", ran.json["id"], "--wait", "--json").json == ran.json
+    assert f"{result.json['hidden']['lds']:.4f}" in shown.out
+    assert shell("status", result.json["id"], "--wait", "--json").json == result.json
     assert "cli" in shell("leaderboard", "toy").out
-    assert ran.json["id"] in {row["id"] for row in shell("leaderboard", "toy", "--json").json["rows"]}
+    assert result.json["id"] in {row["id"] for row in shell("leaderboard", "toy", "--json").json["rows"]}
 
 
-def test_in_ci_a_submission_is_practice_unless_said_otherwise(shell: Shell, scores: Path) -> None:
+def test_submit_in_ci_defaults_to_practice(shell: Shell, scores: Path) -> None:
     shell.environment.setenv("CI", "true")
     practice = shell("submit", str(scores), "toy", "--method", "ci", "--json")
     assert practice.json["kind"] == "practice"
@@ -121,7 +121,7 @@ def test_in_ci_a_submission_is_practice_unless_said_otherwise(shell: Shell, scor
     assert "ranked" in ranked.out
 
 
-def test_comparing_online_and_offline(shell: Shell, toy: Example, scores: Path, tmp_path: Path) -> None:
+def test_compare_works_online_and_offline(shell: Shell, toy: Example, scores: Path, tmp_path: Path) -> None:
     worse = tmp_path / "worse.npy"
     np.save(worse, toy.scores(noise=5))
     a, b = (shell("submit", str(path), "toy", "--method", path.stem, "--json").json["id"] for path in (scores, worse))
@@ -140,14 +140,14 @@ def test_comparing_online_and_offline(shell: Shell, toy: Example, scores: Path, 
     assert shell("submit", str(scores), "toy", "--method", "scores", "--no-regress-from", b).code == 0
 
 
-def test_gates(shell: Shell, scores: Path) -> None:
+def test_submit_exits_with_gate_code_below_min_lds(shell: Shell, scores: Path) -> None:
     assert shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.1").code == 0
-    ran = shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.999")
-    assert ran.code == exits.GATE
-    assert "expected an LDS of at least 0.999" in ran.err
+    result = shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.999")
+    assert result.code == exits.GATE
+    assert "expected an LDS of at least 0.999" in result.err
 
 
-def broken(kind: str, scores_nN: np.ndarray[Any, Any], path: Path) -> Path:
+def write_malformed(kind: str, scores_nN: np.ndarray[Any, Any], path: Path) -> Path:
     match kind:
         case "scores.transposed":
             np.save(path, scores_nN.T)
@@ -182,8 +182,10 @@ def broken(kind: str, scores_nN: np.ndarray[Any, Any], path: Path) -> Path:
         "scores.unreadable",
     ],
 )
-def test_a_bad_file_has_the_same_code_offline_and_online(shell: Shell, toy: Example, tmp_path: Path, code: str) -> None:
-    path = broken(code, toy.scores(), tmp_path / "bad.npy")
+def test_malformed_file_has_same_error_code_offline_and_online(
+    shell: Shell, toy: Example, tmp_path: Path, code: str
+) -> None:
+    path = write_malformed(code, toy.scores(), tmp_path / "bad.npy")
     shell("pull", "toy")
     offline = shell("validate", str(path), "toy")
     online = shell("submit", str(path), "toy", "--method", "bad", "--kind", "practice")
@@ -192,16 +194,16 @@ def test_a_bad_file_has_the_same_code_offline_and_online(shell: Shell, toy: Exam
     assert f"[{code}]" in online.err
 
 
-def test_who_may_not_submit_is_told_so(shell: Shell, service: Service, scores: Path) -> None:
+def test_submit_reports_wrong_token_and_exhausted_quota(shell: Shell, service: Service, scores: Path) -> None:
     shell.environment.setenv("LDSBOARD_TOKEN", "ldsb_wrong")
     assert shell("submit", str(scores), "toy", "--method", "x").code == exits.NOT_ALLOWED
     shell.environment.setenv("LDSBOARD_TOKEN", service.token("poor", ranked_per_day=0))
-    ran = shell("submit", str(scores), "toy", "--method", "x")
-    assert ran.code == exits.QUOTA
-    assert "Try again after" in ran.err
+    result = shell("submit", str(scores), "toy", "--method", "x")
+    assert result.code == exits.QUOTA
+    assert "Try again after" in result.err
 
 
-def test_usage_errors(shell: Shell, scores: Path) -> None:
+def test_commands_report_usage_errors(shell: Shell, scores: Path) -> None:
     assert shell("submit", str(scores), "toy", "--method", "x", "--kind", "secret").code == exits.USAGE
     assert shell("submit", "nowhere.npy", "toy", "--method", "x").code == exits.USAGE
     assert shell("submit", str(scores), "nothing", "--method", "x").code == exits.USAGE
@@ -209,7 +211,7 @@ def test_usage_errors(shell: Shell, scores: Path) -> None:
     assert shell("frobnicate").code == exits.USAGE
 
 
-def test_a_timeout_says_how_to_go_on_and_an_unfinished_submission_has_its_code(
+def test_timeout_and_unscored_submissions_have_their_exit_codes(
     shell: Shell, scores: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submission = shell("submit", str(scores), "toy", "--method", "slow", "--no-wait", "--json").json
@@ -225,30 +227,28 @@ def test_a_timeout_says_how_to_go_on_and_an_unfinished_submission_has_its_code(
     assert ended.value.code == exits.FAILED
 
 
-def test_a_server_that_is_not_there(shell: Shell) -> None:
+def test_unreachable_server_has_its_exit_code(shell: Shell) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         shell.environment.setenv("LDSBOARD_SERVER", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        ran = shell("leaderboard", "toy")
-    assert ran.code == exits.UNREACHABLE
-    assert "LDSBOARD_SERVER" in ran.err
+        result = shell("leaderboard", "toy")
+    assert result.code == exits.UNREACHABLE
+    assert "LDSBOARD_SERVER" in result.err
 
 
-def test_a_server_that_is_something_else(shell: Shell, service: Service) -> None:
+def test_server_without_api_has_its_exit_code(shell: Shell, service: Service) -> None:
     shell.environment.setenv("LDSBOARD_SERVER", f"{service.url}/elsewhere")
     assert shell("leaderboard", "toy").code in (exits.UNEXPECTED, exits.USAGE)
 
 
-def test_warnings_are_said_in_words(shell: Shell, toy: Example, tmp_path: Path) -> None:
+def test_submit_explains_warnings(shell: Shell, toy: Example, tmp_path: Path) -> None:
     path = tmp_path / "flipped.npy"
     np.save(path, -toy.scores())
-    ran = shell("submit", str(path), "toy", "--method", "flipped", "--kind", "practice")
-    assert "Is the sign flipped?" in ran.err
+    result = shell("submit", str(path), "toy", "--method", "flipped", "--kind", "practice")
+    assert "Is the sign flipped?" in result.err
 
 
-def test_what_newcomers_do_wrong_is_met_with_what_to_do(
-    shell: Shell, service: Service, toy: Example, tmp_path: Path
-) -> None:
+def test_common_mistakes_get_helpful_messages(shell: Shell, service: Service, toy: Example, tmp_path: Path) -> None:
     braces = tmp_path / "a{b}[bold].npy"
     np.save(braces, toy.scores())
     assert shell("submit", str(braces), "toy", "--method", "braces", "--kind", "practice").code == 0
@@ -257,16 +257,16 @@ def test_what_newcomers_do_wrong_is_met_with_what_to_do(
     assert "a{b}[bold].npy" in shell("validate", str(braces), "toy").out
     assert shell("status", "../benchmarks").code == exits.USAGE
     shell.environment.setenv("LDSBOARD_TOKEN", "ldsb_secret\nand more")
-    ran = shell("submit", str(braces), "toy", "--method", "x")
-    assert ran.code == exits.NOT_ALLOWED
-    assert "secret" not in ran.err
+    result = shell("submit", str(braces), "toy", "--method", "x")
+    assert result.code == exits.NOT_ALLOWED
+    assert "secret" not in result.err
     shell.environment.setenv("LDSBOARD_TOKEN", "")
     assert "LDSBOARD_TOKEN" in shell("submit", str(braces), "toy", "--method", "x").err
     shell.environment.setenv("LDSBOARD_SERVER", f"localhost:{service.port}")
     assert "expected an address such as http://" in shell("leaderboard", "toy").err
 
 
-def test_the_reason_of_a_rejection_is_shown_by_status(shell: Shell, service: Service, token: str, toy: Example) -> None:
+def test_status_shows_reason_of_rejection(shell: Shell, service: Service, token: str, toy: Example) -> None:
     scores_nN = toy.scores()
     scores_nN[3, 2] = np.inf
     submitted = service.submit(token, "toy", npy(scores_nN), kind="practice").json()["id"]
@@ -274,7 +274,7 @@ def test_the_reason_of_a_rejection_is_shown_by_status(shell: Shell, service: Ser
     assert "the first at (row, column) (3, 2)" in shell("status", submitted).err
 
 
-def test_a_damaged_pulled_benchmark_is_fetched_again(shell: Shell, service: Service) -> None:
+def test_pull_replaces_damaged_benchmark(shell: Shell, service: Service) -> None:
     shell("pull", "toy")
     path = cache.pulled("toy", service.url) / "public" / "margins.npy"
     path.write_bytes(b"damaged")

@@ -1,4 +1,4 @@
-"""Sending a score file by the command line: in parts, through interruptions of every side."""
+"""Sending a score file with the command line: upload parts, and interruptions of the client and the server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
 
-PART = "/parts/1"
+SECOND_PART = "/parts/1"
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def command(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the command line as a process of its own, and end it with the block."""
+def running_command(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command line as a subprocess, and kill the subprocess at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ldsboard.cli", *arguments],
         cwd=ROOT,
@@ -71,40 +71,46 @@ def command(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
             process.kill()
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run a command in this process, and return its exit code."""
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command in this process and return its exit code."""
     monkeypatch.setattr("sys.argv", ["ldsboard", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)
 
 
-def interrupted(service: Service, scores: Path, owner: str, *arrived: int, server: str = "", **said: Any) -> MultipartUpload:
-    """Leave an upload behind of which some parts have arrived, as a killed command does."""
-    upload = MultipartUpload(service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes(), **said).started()
-    for number in arrived:
+def leave_interrupted_upload(
+    service: Service, scores: Path, owner: str, *sent_parts: int, server: str = "", **fields: Any
+) -> MultipartUpload:
+    """Start an upload, send some of its parts, and save its record, as a killed command does."""
+    upload = MultipartUpload(
+        service, service.token(owner, ranked_per_day=1), "wide", scores.read_bytes(), **fields
+    ).started()
+    for number in sent_parts:
         upload.put_part(number)
-    view, until_when = upload.view, upload.view["expires_at"]
+    view, expires_at = upload.view, upload.view["expires_at"]
     address = server or service.url
-    PendingUpload(address, upload.id, upload.view["capability"], str(scores), view["size"], view["sha256"], until_when).save()
+    PendingUpload(
+        address, upload.id, upload.view["capability"], str(scores), view["size"], view["sha256"], expires_at
+    ).save()
     return upload
 
 
-def test_a_killed_command_is_gone_on_with_by_its_capability_and_sends_only_what_is_missing(
+def test_resume_after_killed_command_uses_upload_token_and_sends_only_missing_parts(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wide: Example
 ) -> None:
     before = service.rows()["part"]
-    with TcpProxy(service.port, blocked_suffix=PART) as proxy:
-        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", proxy.url)
-        with command(*sent, LDSBOARD_TOKEN=service.token("amy", ranked_per_day=1)) as process:
+    with TcpProxy(service.port, blocked_suffix=SECOND_PART) as proxy:
+        arguments = ("submit", str(scores), "wide", "--method", "ours", "--server", proxy.url)
+        with running_command(*arguments, LDSBOARD_TOKEN=service.token("amy", ranked_per_day=1)) as process:
             until(lambda: service.rows()["part"] == before + 2, "all parts but one")
             process.kill()
-        (kept,) = pending_uploads(proxy.url)
-        assert kept._file.stat().st_mode & 0o777 == 0o600
-        assert kept.capability.startswith("ldsu_")
+        (record,) = pending_uploads(proxy.url)
+        assert record._file.stat().st_mode & 0o777 == 0o600
+        assert record.capability.startswith("ldsu_")
         proxy.blocked_suffix = ""
         proxy.requests.clear()
-        assert run(monkeypatch, "submit", "--resume", "--server", proxy.url, "--json") == 0
+        assert run_command(monkeypatch, "submit", "--resume", "--server", proxy.url, "--json") == 0
         view = json.loads(capsys.readouterr().out)
         assert [line for line in proxy.requests if line.startswith("PUT")] == [
             f"PUT /api/v1/submissions/{view['id']}/parts/1"
@@ -114,15 +120,15 @@ def test_a_killed_command_is_gone_on_with_by_its_capability_and_sends_only_what_
     assert view["public"]["lds"] == wide.offline(wide.scores())["public"].lds
 
 
-def test_a_server_that_is_killed_and_started_again_is_waited_for(
+def test_submit_waits_for_restart_of_killed_server(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = service.rows()["part"]
     monkeypatch.setenv("LDSBOARD_TOKEN", service.token("bob", ranked_per_day=1))
     monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0.2)
-    with TcpProxy(service.port, blocked_suffix=PART) as proxy, ThreadPoolExecutor(1) as aside:
-        sent = ("submit", str(scores), "wide", "--method", "ours", "--server", proxy.url, "--no-wait", "--json")
-        ended = aside.submit(run, monkeypatch, *sent)
+    with TcpProxy(service.port, blocked_suffix=SECOND_PART) as proxy, ThreadPoolExecutor(1) as executor:
+        arguments = ("submit", str(scores), "wide", "--method", "ours", "--server", proxy.url, "--no-wait", "--json")
+        ended = executor.submit(run_command, monkeypatch, *arguments)
         until(lambda: service.rows()["part"] == before + 2, "all parts but one")
         proxy.blocked_suffix = ""
         service.stop(signal.SIGKILL)
@@ -135,93 +141,93 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(
     assert sum(line.startswith("POST") and line.endswith("submissions") for line in proxy.requests) == 1
 
 
-def test_an_unreachable_server_leaves_something_to_go_on_with(
+def test_resume_keeps_record_if_server_is_unreachable(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with TcpProxy(service.port) as proxy:
         pass
-    interrupted(service, scores, "cat", server=proxy.url)
+    leave_interrupted_upload(service, scores, "cat", server=proxy.url)
     monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
-    assert run(monkeypatch, "submit", str(scores), "--resume", "--server", proxy.url) == exits.UNREACHABLE
+    assert run_command(monkeypatch, "submit", str(scores), "--resume", "--server", proxy.url) == exits.UNREACHABLE
     assert f"submit --resume {scores}" in capsys.readouterr().err
     assert len(pending_uploads(proxy.url)) == 1
 
 
-def test_a_file_that_changed_is_not_gone_on_with(
+def test_resume_rejects_changed_file(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    upload = interrupted(service, scores, "dee", 0)
+    upload = leave_interrupted_upload(service, scores, "dee", 0)
     content = bytearray(scores.read_bytes())
     content[-1] ^= 1
     scores.write_bytes(content)
-    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.REJECTED
+    assert run_command(monkeypatch, "submit", "--resume", "--server", service.url) == exits.REJECTED
     err = capsys.readouterr().err
     assert "[upload.changed]" in err
     assert str(scores) in err
     assert upload.received_parts() == [0]
     scores.unlink()
-    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+    assert run_command(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
 
 
-def test_a_part_that_arrived_damaged_is_sent_again(service: Service, scores: Path) -> None:
-    upload = interrupted(service, scores, "eli", 0, 1, 2)
+def test_resume_sends_damaged_part_again(service: Service, scores: Path) -> None:
+    upload = leave_interrupted_upload(service, scores, "eli", 0, 1, 2)
     upload.put_part(1, bytes(HEADER_LIMIT))
     with Client(service.url) as client:
         assert sending.resume(client, pending_uploads(service.url)[0])["id"] == upload.id
     assert service.wait_until_final(upload.id)["state"] == "scored"
 
 
-def test_a_private_upload_whose_last_answer_was_lost_is_found_by_its_owners_token(
+def test_resume_of_completed_private_upload_requires_owners_token(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    upload = interrupted(service, scores, "iva", 0, 1, 2, visibility="private")
+    upload = leave_interrupted_upload(service, scores, "iva", 0, 1, 2, visibility="private")
     assert upload.complete().status_code == 202
-    again = ("submit", "--resume", "--server", service.url, "--json")
-    assert run(monkeypatch, *again) == exits.NOT_ALLOWED
+    resume_command = ("submit", "--resume", "--server", service.url, "--json")
+    assert run_command(monkeypatch, *resume_command) == exits.NOT_ALLOWED
     assert "LDSBOARD_TOKEN" in capsys.readouterr().err
-    assert [kept.id for kept in pending_uploads(service.url)] == [upload.id]
+    assert [record.id for record in pending_uploads(service.url)] == [upload.id]
     monkeypatch.setenv("LDSBOARD_TOKEN", upload.token)
-    assert run(monkeypatch, *again) == 0
+    assert run_command(monkeypatch, *resume_command) == 0
     view = json.loads(capsys.readouterr().out)
     assert (view["id"], view["state"], view["visibility"]) == (upload.id, "scored", "private")
     assert pending_uploads(service.url) == []
-    assert run(monkeypatch, "status", upload.id, "--server", service.url, "--wait") == 0
+    assert run_command(monkeypatch, "status", upload.id, "--server", service.url, "--wait") == 0
     monkeypatch.delenv("LDSBOARD_TOKEN")
-    assert run(monkeypatch, "status", upload.id, "--server", service.url) == exits.USAGE
+    assert run_command(monkeypatch, "status", upload.id, "--server", service.url) == exits.USAGE
 
 
-def test_an_upload_that_the_server_gave_up_is_forgotten(
+def test_resume_deletes_record_of_upload_that_expired_on_server(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    upload = interrupted(service, scores, "fox")
+    upload = leave_interrupted_upload(service, scores, "fox")
     upload.put_part(0, b"not an array".ljust(HEADER_LIMIT))
-    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.FAILED
+    assert run_command(monkeypatch, "submit", "--resume", "--server", service.url) == exits.FAILED
     assert "[upload.expired]" in capsys.readouterr().err
     assert pending_uploads(service.url) == []
-    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+    assert run_command(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
     assert "got none" in capsys.readouterr().err
 
 
-def test_what_is_kept_is_forgotten_when_its_time_is_over(service: Service, scores: Path) -> None:
+def test_pending_uploads_deletes_expired_record(service: Service, scores: Path) -> None:
     PendingUpload(service.url, "0", "ldsu_x", str(scores), 1, "0", "2026-01-01T00:00:00Z").save()
     assert pending_uploads(service.url) == []
     assert not list((scores.parent / "cache" / "uploads").iterdir())
 
 
-def test_one_of_several_interrupted_uploads_is_named_by_its_file(
+def test_resume_requires_file_if_several_uploads_are_pending(
     service: Service, scores: Path, wide: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = scores.with_name("other.npy")
     np.save(other, wide.scores(seed=1))
-    uploads = [interrupted(service, path, path.stem) for path in (scores, other)]
-    assert run(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+    uploads = [leave_interrupted_upload(service, path, path.stem) for path in (scores, other)]
+    assert run_command(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
     assert f"{other}" in capsys.readouterr().err
-    assert run(monkeypatch, "submit", str(other), "--resume", "--server", service.url, "--json") == 0
+    assert run_command(monkeypatch, "submit", str(other), "--resume", "--server", service.url, "--json") == 0
     assert json.loads(capsys.readouterr().out)["id"] == uploads[1].id
 
 
-def test_progress_counts_every_byte_once_and_a_commit_is_told(service: Service, scores: Path) -> None:
-    told: list[int] = []
+def test_submit_reports_progress_and_sends_commit(service: Service, scores: Path) -> None:
+    progress: list[int] = []
     with Client(service.url, service.token("gus")) as client:
         view = sending.submit(
             client,
@@ -229,15 +235,13 @@ def test_progress_counts_every_byte_once_and_a_commit_is_told(service: Service, 
             scores,
             method="ours",
             provenance=sending.Provenance("gus/x", "0123abc"),
-            advance=told.append,
+            advance=progress.append,
         )
-    assert sum(told) == scores.stat().st_size
+    assert sum(progress) == scores.stat().st_size
     assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc"}
 
 
-def test_without_a_cache_a_file_is_sent_all_the_same(
-    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_submit_works_without_usable_cache(service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_CACHE", str(scores))
     with Client(service.url, service.token("hut")) as client:
         assert sending.submit(client, "wide", scores, method="ours")["state"] in {"queued", "scoring", "scored"}

@@ -1,4 +1,4 @@
-"""Where pulled benchmarks are found again."""
+"""Finding pulled benchmarks in the cache."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pull(version: int, server: str = SERVER) -> np.ndarray[Any, Any]:
-    """Put a small practice benchmark where pulling puts it; return its margins."""
+def write_pulled(version: int, server: str = SERVER) -> np.ndarray[Any, Any]:
+    """Write a small practice benchmark into the cache folder that ``ldsboard pull`` uses; return its margins."""
     margins_MRN = np.random.default_rng(version).normal(size=(12, 2, 3)).astype(np.float32)
     words = dict.fromkeys(("title", "description", "licence"), "none") | {"name": "toy", "output_function": "margin"}
     numbers = {"version": version, "alpha": 0.5, "public_seed": 7, "split": "open", "ranking": (4, 12)}
@@ -42,27 +42,25 @@ def pull(version: int, server: str = SERVER) -> np.ndarray[Any, Any]:
     return margins_MRN
 
 
-def test_ground_truth_comes_from_the_newest_pulled_version(cache: Path) -> None:
-    margins_MRN = [pull(version) for version in (2, 10, 9)][1]
+def test_from_pulled_opens_newest_pulled_version(cache: Path) -> None:
+    margins_MRN = [write_pulled(version) for version in (2, 10, 9)][1]
     (cache / "https_lds.example_8443_board" / "toy" / "notes").mkdir()
-    (cache / "https_lds.example_8443_board" / "toy" / "11").mkdir()  # begun, not finished
+    (cache / "https_lds.example_8443_board" / "toy" / "11").mkdir()  # an unfinished pull
     truth = GroundTruth.from_pulled("toy")
     assert np.array_equal(truth.margins_MRN, margins_MRN)
     assert np.array_equal(truth.masks_Mn, draw_masks(7, 12, 20, 0.5))
 
 
 @pytest.mark.usefixtures("cache")
-def test_servers_do_not_mix() -> None:
+def test_cache_separates_servers() -> None:
     other = "http://localhost:9"
-    margins_MRN = pull(3, other)
-    with pytest.raises(BundleError, match=rf"expected toy of {SERVER}.*Fetch it first: ldsboard pull toy"):
+    margins_MRN = write_pulled(3, other)
+    with pytest.raises(BundleError, match=rf"toy of {SERVER} is not in the cache .*Fetch it first: ldsboard pull toy"):
         pulled("toy")
     assert np.array_equal(GroundTruth.from_pulled("toy", server=other).margins_MRN, margins_MRN)
 
 
-def test_without_settings_it_is_this_machine_and_the_home_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_cache_defaults_to_localhost_and_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LDSBOARD_SERVER", raising=False)
     monkeypatch.delenv("LDSBOARD_CACHE", raising=False)
     for name in ("HOME", "USERPROFILE"):
@@ -71,7 +69,7 @@ def test_without_settings_it_is_this_machine_and_the_home_folder(
     assert folder(default_server(), "toy", 1) == tmp_path / ".cache" / "ldsboard" / "http_localhost_8000" / "toy" / "1"
 
 
-def test_the_address_of_a_server_is_its_folder_whether_it_ends_in_a_slash_or_not(cache: Path) -> None:
+def test_cache_folder_ignores_trailing_slash_of_server(cache: Path) -> None:
     assert default_server() == SERVER
     assert folder(SERVER, "toy", 1) == folder(SERVER + "/", "toy", 1)
     assert folder(SERVER, "toy", 1).parents[2] == cache

@@ -1,4 +1,4 @@
-"""The noise ceiling and the spectrum of margins, against simulation and the direct matrix.
+"""The noise ceiling and the margin spectrum, compared with simulation and the full correlation matrix.
 
 Legend: M subsets, R runs, N targets.
 """
@@ -16,7 +16,7 @@ from ldsboard.ceiling import attempt_gain, margin_spectrum, noise_ceiling
 
 
 @pytest.mark.parametrize("R", [2, 3, 5])
-def test_the_ceiling_is_what_the_noiseless_truth_reaches(R: int, rng: np.random.Generator) -> None:
+def test_ceiling_equals_lds_of_noiseless_signal(R: int, rng: np.random.Generator) -> None:
     M, N = 1200, 12
     signal_MN = rng.normal(size=(M, N))
     noise = np.linspace(0.2, 2.5, N)
@@ -28,7 +28,7 @@ def test_the_ceiling_is_what_the_noiseless_truth_reaches(R: int, rng: np.random.
     assert ceiling.unreliable_targets == 0
 
 
-def test_the_ceiling_is_spearman_brown_per_target_before_the_mean(rng: np.random.Generator) -> None:
+def test_ceiling_averages_spearman_brown_values_of_targets(rng: np.random.Generator) -> None:
     margins_MRN = rng.normal(size=(30, 3, 2)) + rng.normal(size=(30, 1, 2)) * np.array([4.0, 0.5])
     values = []
     for j in range(2):
@@ -38,18 +38,18 @@ def test_the_ceiling_is_spearman_brown_per_target_before_the_mean(rng: np.random
     assert noise_ceiling(margins_MRN).value == pytest.approx(np.mean(values), rel=1e-12)
 
 
-def test_averaging_the_correlations_first_would_overstate_the_ceiling_where_targets_differ() -> None:
-    # Two runs: one target's agree fully, and the ranks of the other's are uncorrelated.
+def test_ceiling_is_below_spearman_brown_of_averaged_correlations() -> None:
+    # Two runs: the runs of one target agree fully, the ranks of the other target's runs are uncorrelated.
     margins_MRN = np.array([[[1, 1], [1, 2]], [[2, 2], [2, 4]], [[3, 3], [3, 1]], [[4, 4], [4, 3]]])
     r_N = [stats.spearmanr(*margins_MRN[:, :, j].T).statistic for j in range(2)]
     assert r_N == pytest.approx([1, 0], abs=1e-12)
     averaged_first = math.sqrt(2 * np.mean(r_N) / (1 + np.mean(r_N)))
     ceiling = noise_ceiling(margins_MRN.astype(np.float64)).value
     assert ceiling == 0.5
-    assert averaged_first - ceiling == pytest.approx(0.32, abs=0.005)  # the guide's figure
+    assert averaged_first - ceiling == pytest.approx(0.32, abs=0.005)  # the figure stated in the guide
 
 
-def test_targets_whose_runs_disagree_count_as_zero_and_are_counted(rng: np.random.Generator) -> None:
+def test_ceiling_counts_targets_with_disagreeing_runs_as_zero(rng: np.random.Generator) -> None:
     run_MN = rng.normal(size=(40, 4))
     margins_MRN = np.stack([run_MN, run_MN * [1, -1, 1, -1]], axis=1)
     ceiling = noise_ceiling(margins_MRN)
@@ -57,33 +57,35 @@ def test_targets_whose_runs_disagree_count_as_zero_and_are_counted(rng: np.rando
     assert ceiling.unreliable_targets == 2
 
 
-def test_the_error_is_a_jackknife_over_groups_of_every_20th_subset(rng: np.random.Generator) -> None:
+def test_ceiling_error_is_jackknife_over_groups_of_every_20th_subset(rng: np.random.Generator) -> None:
     margins_MRN = rng.normal(size=(90, 2, 3)) + rng.normal(size=(90, 1, 3))
     left_out = [noise_ceiling(np.delete(margins_MRN, np.s_[group::20], axis=0)).value for group in range(20)]
     expected = math.sqrt(19 / 20 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
     assert noise_ceiling(margins_MRN).std_error == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_jackknife_error_is_the_spread_over_draws(rng: np.random.Generator) -> None:
+def test_ceiling_error_equals_spread_over_draws(rng: np.random.Generator) -> None:
     found = []
     for _ in range(80):
         margins_MRN = rng.normal(size=(80, 2, 3)) + rng.normal(size=(80, 1, 3))
         ceiling = noise_ceiling(margins_MRN)
         found.append((ceiling.value, ceiling.std_error))
     values, errors = np.array(found).T
-    # The spread of 80 draws is known to 8 %; a jackknife errs on the large side.
+    # The spread of 80 draws has a relative error of 8 %; a jackknife error tends to be too large.
     assert np.mean(errors) == pytest.approx(values.std(ddof=1), rel=3 * 0.08)
 
 
 @pytest.mark.parametrize(("M", "R"), [(20, 1), (3, 2)])
-def test_too_few_runs_or_subsets_are_refused(M: int, R: int, rng: np.random.Generator) -> None:
+def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, rng: np.random.Generator) -> None:
     with pytest.raises(ProblemError, match=rf"at least 2 runs.*got {R} run\(s\) of {M} subsets") as caught:
         noise_ceiling(rng.normal(size=(M, R, 2)))
     assert caught.value.problem.code == "margins.invalid"
 
 
 @pytest.mark.parametrize(("M", "N"), [(40, 7), (12, 30)], ids=["M > N", "M < N"])
-def test_the_spectrum_is_that_of_the_rank_correlation_matrix(M: int, N: int, rng: np.random.Generator) -> None:
+def test_margin_spectrum_equals_eigenvalues_of_rank_correlation_matrix(
+    M: int, N: int, rng: np.random.Generator
+) -> None:
     margins_MN = rng.normal(size=(M, 1)) + rng.normal(size=(M, N))
     ranks_NM = stats.rankdata(margins_MN, axis=0).T
     correlation_NN = np.corrcoef(ranks_NM)
@@ -93,7 +95,7 @@ def test_the_spectrum_is_that_of_the_rank_correlation_matrix(M: int, N: int, rng
     assert spectrum.attempts == pytest.approx(np.linalg.eigvalsh(correlation_NN)[-1] / N, rel=1e-6)
 
 
-def test_the_bands_are_three_times_the_spread_of_random_scores(rng: np.random.Generator) -> None:
+def test_margin_spectrum_bands_are_three_spreads_of_random_scores(rng: np.random.Generator) -> None:
     M, N = 30, 8
     margins_MN = rng.normal(size=(M, 1)) + rng.normal(size=(M, N))
     margins = stats.zscore(stats.rankdata(margins_MN, axis=0))
@@ -101,11 +103,11 @@ def test_the_bands_are_three_times_the_spread_of_random_scores(rng: np.random.Ge
     for width, columns in ((spectrum.unrelated, N), (spectrum.shared, 1)):
         draws = stats.zscore(rng.permuted(np.tile(np.arange(M)[:, None, None], (1, 3000, columns)), axis=0))
         lds_k = (draws * margins[:, None]).mean(axis=0).mean(axis=1)
-        # 3,000 draws: the standard deviation is known to 1.3 %.
+        # The standard deviation of 3,000 draws has a relative error of 1.3 %.
         assert width == pytest.approx(3 * lds_k.std(), rel=3 * 0.013)
 
 
-def test_ground_truth_offers_both_for_any_rows(rng: np.random.Generator) -> None:
+def test_ground_truth_computes_ceiling_and_spectrum_of_any_rows(rng: np.random.Generator) -> None:
     margins_MRN = rng.normal(size=(50, 2, 3)) + rng.normal(size=(50, 1, 3))
     truth = GroundTruth(rng.random((50, 9)) < 0.5, margins_MRN)
     assert truth.noise_ceiling() == noise_ceiling(margins_MRN)
@@ -114,11 +116,11 @@ def test_ground_truth_offers_both_for_any_rows(rng: np.random.Generator) -> None
     assert truth.margin_spectrum(slice(10, None)) == margin_spectrum(margins_MRN.mean(axis=1)[10:])
 
 
-def test_attempt_gain_undoes_what_the_answers_may_have_added() -> None:
+def test_attempt_gain_inverts_bound_on_lds_gained_by_attempts() -> None:
     for before in (0.0, 0.1, 0.4):
         after = math.sqrt(before**2 + 20 * 0.3 / 799)
         assert attempt_gain(after, 20, 0.3, 800) == pytest.approx(after - before, abs=1e-8)
     assert attempt_gain(0.4, 0, 0.3, 800) == 0
-    assert attempt_gain(0.05, 20, 0.3, 800) == 0.05  # all of it
+    assert attempt_gain(0.05, 20, 0.3, 800) == 0.05  # the whole LDS
     assert attempt_gain(-0.2, 5, 0.3, 800) == 0
     assert attempt_gain(0.1, 9, 0.3, 800) > attempt_gain(0.5, 9, 0.3, 800)

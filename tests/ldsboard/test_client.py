@@ -1,4 +1,4 @@
-"""The client, and a server that is out of temper: how often it is asked, and after which pauses."""
+"""The client's retries: how often it asks a failing server, and after which pauses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Moody(http.server.BaseHTTPRequestHandler):
-    """Answers as it is told, one status and Retry-After after the other."""
+class ScriptedHandler(http.server.BaseHTTPRequestHandler):
+    """Answers requests with the statuses and Retry-After values in `answers`, in order."""
 
     answers: list[tuple[int, str | None]]
     body = b"{}"
@@ -29,13 +29,13 @@ class Moody(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it so
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- name of the base class's parameter
         pass
 
 
 @pytest.fixture
-def moody() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody) as server:
+def scripted_server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ScriptedHandler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -43,20 +43,22 @@ def moody() -> Iterator[str]:
         thread.join()
 
 
-def test_who_is_not_let_wait_pauses_before_asking_again(moody: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(Moody, "answers", [(200, None)] * 3, raising=False)
-    monkeypatch.setattr(Moody, "body", b'{"state": "queued"}')
+def test_client_pauses_between_requests_if_server_does_not_long_poll(
+    scripted_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses_taken: list[float] = []
+    monkeypatch.setattr(ScriptedHandler, "answers", [(200, None)] * 3, raising=False)
+    monkeypatch.setattr(ScriptedHandler, "body", b'{"state": "queued"}')
 
     def pause(seconds: float) -> None:
-        waited.append(seconds)
-        monkeypatch.setattr(Moody, "body", b'{"state": "scored"}')
+        pauses_taken.append(seconds)
+        monkeypatch.setattr(ScriptedHandler, "body", b'{"state": "scored"}')
 
-    with Client(moody) as client:
+    with Client(scripted_server) as client:
         monkeypatch.setattr(client._closed, "wait", pause)
         assert client.wait("0123", timeout=60) == {"state": "scored"}
-    assert waited == [0.5]
-    assert Moody.answers == []
+    assert pauses_taken == [0.5]
+    assert ScriptedHandler.answers == []
 
 
 @pytest.mark.parametrize(
@@ -73,20 +75,20 @@ def test_who_is_not_let_wait_pauses_before_asking_again(moody: str, monkeypatch:
     ],
     ids=str,
 )
-def test_the_server_is_asked_again_after_the_time_that_it_names(
-    moody: str,
+def test_client_retries_after_time_that_server_names(
+    scripted_server: str,
     monkeypatch: pytest.MonkeyPatch,
     answers: list[tuple[int, str | None]],
     pauses: list[tuple[float, float]] | type[Exception],
 ) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(Moody, "answers", list(answers), raising=False)
-    with Client(moody) as client:
-        monkeypatch.setattr(client._closed, "wait", waited.append)
+    pauses_taken: list[float] = []
+    monkeypatch.setattr(ScriptedHandler, "answers", list(answers), raising=False)
+    with Client(scripted_server) as client:
+        monkeypatch.setattr(client._closed, "wait", pauses_taken.append)
         if isinstance(pauses, list):
             client.benchmark("toy")
-            assert all(low <= pause <= high for pause, (low, high) in zip(waited, pauses, strict=True))
+            assert all(low <= pause <= high for pause, (low, high) in zip(pauses_taken, pauses, strict=True))
         else:
             with pytest.raises(pauses):
                 client.benchmark("toy")
-    assert Moody.answers == []
+    assert ScriptedHandler.answers == []

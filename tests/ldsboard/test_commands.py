@@ -1,4 +1,4 @@
-"""The commands that need no server, on a benchmark that was pulled."""
+"""Commands that work without a server, on a benchmark in the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MASKS = draw_masks(7, M, n, 0.5)
 
 @pytest.fixture
 def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_problem: MakeProblem) -> Path:
-    """Pull a benchmark, and return a file with scores that explain it in part."""
+    """Write a benchmark into the cache, and return a score file that partly explains its margins."""
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LDSBOARD_SERVER", "http://localhost:9")
     effects_nN, _, noise_MN = make_problem(M, n, N)
@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
-def test_a_file_is_scored_as_in_a_notebook(scores: Path, run: Run) -> None:
+def test_score_command_equals_library(scores: Path, run: Run) -> None:
     expected = GroundTruth.from_pulled("toy").score(np.load(scores))
     code, out, _ = run("score", scores, "toy", "--json")
     assert (code, json.loads(out)["lds"]) == (0, expected.lds)
@@ -64,7 +64,7 @@ def test_a_file_is_scored_as_in_a_notebook(scores: Path, run: Run) -> None:
     assert run("validate", scores, "toy")[0] == 0
 
 
-def test_two_files_are_compared(scores: Path, run: Run) -> None:
+def test_compare_command_equals_library(scores: Path, run: Run) -> None:
     worse = scores.with_name("worse.npy")
     np.save(worse, np.load(scores) + np.random.default_rng(1).normal(size=(n, N)))
     truth = GroundTruth.from_pulled("toy")
@@ -73,7 +73,7 @@ def test_two_files_are_compared(scores: Path, run: Run) -> None:
     assert (code, json.loads(out)["difference"]) == (0, difference)
 
 
-def test_what_is_wrong_with_a_file_is_said_with_its_code(scores: Path, run: Run) -> None:
+def test_commands_report_error_code_and_exit_code(scores: Path, run: Run) -> None:
     turned = scores.with_name("turned.npy")
     np.save(turned, np.load(scores).T)
     code, _, err = run("validate", turned, "toy")

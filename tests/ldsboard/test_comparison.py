@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.ldsboard.conftest import MakeProblem
 
 
-def test_a_comparison_is_its_formula_and_antisymmetric(make_problem: MakeProblem, rng: np.random.Generator) -> None:
+def test_compare_equals_formula_and_is_antisymmetric(make_problem: MakeProblem, rng: np.random.Generator) -> None:
     scores, masks, margins = make_problem(M=100)
     truth = GroundTruth(masks, margins)
     a, b = truth.score(scores), truth.score(scores + rng.normal(size=scores.shape))
@@ -37,7 +37,7 @@ def test_a_comparison_is_its_formula_and_antisymmetric(make_problem: MakeProblem
     assert forth.std_error < math.hypot(a.std_error, b.std_error)
 
 
-def test_a_result_does_not_differ_from_itself(make_problem: MakeProblem) -> None:
+def test_compare_of_result_with_itself_is_zero(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     truth = GroundTruth(masks, margins)
     same = compare(truth.score(scores), truth.score(2 * scores))
@@ -45,18 +45,18 @@ def test_a_result_does_not_differ_from_itself(make_problem: MakeProblem) -> None
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_difference_without_error_is_certain(sign: int) -> None:
+def test_compare_without_error_has_p_value_zero(sign: int) -> None:
     certain = compare_influences(sign * 0.1, np.zeros(9), np.zeros(9))
     assert (certain.std_error, certain.z, certain.p_value) == (0, sign * math.inf, 0)
 
 
-def test_below_four_subsets_there_is_no_error() -> None:
+def test_compare_of_fewer_than_four_subsets_has_no_error() -> None:
     unknown = compare_influences(0.1, np.zeros(3), np.ones(3))
     assert unknown.difference == 0.1
     assert all(map(math.isnan, (unknown.std_error, unknown.z, unknown.p_value)))
 
 
-def test_results_of_different_ground_truths_are_not_compared(make_problem: MakeProblem) -> None:
+def test_compare_rejects_results_of_different_ground_truths(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     truth = GroundTruth(masks, margins)
     parts = truth.score(scores, splits={"a": slice(0, 20), "b": slice(20, 40)})
@@ -67,9 +67,9 @@ def test_results_of_different_ground_truths_are_not_compared(make_problem: MakeP
         compare(truth.score(scores), replace(truth.score(scores), fingerprint="0" * 64))
 
 
-def test_equally_good_scores_are_told_apart_as_rarely_as_promised() -> None:
-    # Swapping the halves of the examples, and the two targets, turns one file into the other and leaves the law of subsets
-    # and margins as it is: the expected LDS of both is equal.
+def test_compare_rejects_equal_scores_at_nominal_rate() -> None:
+    # Swapping the halves of the examples and the two targets turns one file into the other and keeps the distribution of subsets
+    # and margins. Both files therefore have the same expected LDS.
     rng = np.random.default_rng(17)
     M, n, count = 80, 20, 500
     effect_n, error_n = np.tile(rng.normal(size=n // 2), 2), rng.normal(size=n)
@@ -80,12 +80,12 @@ def test_equally_good_scores_are_told_apart_as_rarely_as_promised() -> None:
         masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
         truth = GroundTruth(masks_Mn, (masks_Mn @ effect_n)[:, None] + rng.normal(size=(M, 2)) * 2)
         rejected += compare(truth.score(a_nN), truth.score(b_nN)).p_value < 0.05
-    # Nominal .05, with a Monte Carlo standard error of .0097.
+    # The nominal rate is .05, with a Monte Carlo standard error of .0097.
     assert rejected / count == pytest.approx(0.05, abs=3 * 0.0097)
 
 
 def naive_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Decide every pair by Holm's procedure, one after the other."""
+    """Compute rank intervals by applying Holm's procedure to one pair after another."""
     k = len(lds)
     pairs = []
     for i in range(k):
@@ -106,7 +106,7 @@ def naive_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> 
 
 @pytest.mark.parametrize("k", [2, 3, 6, 15])
 @pytest.mark.parametrize("spread", [0.0, 0.05, 0.5])
-def test_rank_intervals_are_those_of_the_plain_loop(k: int, spread: float, rng: np.random.Generator) -> None:
+def test_rank_intervals_equal_plain_loop(k: int, spread: float, rng: np.random.Generator) -> None:
     influence_kM = rng.normal(size=(1, 60)) + 0.3 * rng.normal(size=(k, 60))
     lds = (spread * rng.normal(size=k)).tolist()
     intervals = rank_intervals(lds, influence_kM)
@@ -116,25 +116,25 @@ def test_rank_intervals_are_those_of_the_plain_loop(k: int, spread: float, rng: 
         assert intervals != [(1, k)] * k
 
 
-def test_no_entry_and_one_entry() -> None:
+def test_rank_intervals_of_no_entry_and_one_entry() -> None:
     assert rank_intervals([], np.zeros((0, 10))) == []
     assert rank_intervals([0.3], np.ones((1, 10))) == [(1, 1)]
 
 
-def test_equal_entries_share_their_ranks(rng: np.random.Generator) -> None:
+def test_rank_intervals_of_equal_entries_are_equal(rng: np.random.Generator) -> None:
     psi_M, other_M = rng.normal(size=(2, 200))
     influence_kM = np.stack([psi_M, other_M, psi_M])
     assert rank_intervals([0.9, 0.1, 0.9], influence_kM) == [(1, 2), (3, 3), (1, 2)]
     assert rank_intervals([0.5, 0.5, 0.5], influence_kM) == [(1, 3)] * 3
 
 
-def test_entries_without_errors_are_ordered_by_their_values() -> None:
+def test_rank_intervals_without_errors_follow_values() -> None:
     assert rank_intervals([0.1, 0.3, 0.2, 0.3], np.zeros((4, 10))) == [(4, 4), (1, 2), (3, 3), (1, 2)]
 
 
-def test_holm_stops_at_the_first_pair_that_is_not_significant() -> None:
-    # Three pairs: the smallest p must pass .05 / 3. Here it is .02, so that nothing is decided, not even
-    # the second, which would pass .05 / 2.
+def test_rank_intervals_stop_at_first_insignificant_pair() -> None:
+    # With three pairs, the smallest p must be below .05 / 3. It is .02 here, so Holm's procedure decides no pair, not even
+    # the second pair, whose p is below .05 / 2.
     M = 1000
     influence_kM = np.zeros((3, M))
     influence_kM[0, :2] = influence_kM[1, 2:4] = influence_kM[2, 4:6] = [1, -1]
@@ -144,7 +144,7 @@ def test_holm_stops_at_the_first_pair_that_is_not_significant() -> None:
     assert rank_intervals([step, 0], influence_kM[:2]) == [(1, 1), (2, 2)]
 
 
-def test_entries_that_are_nearly_equal_get_the_decision_of_the_pair() -> None:
+def test_rank_intervals_of_nearly_equal_entries_agree_with_compare() -> None:
     influence_kM = np.zeros((2, 800))
     influence_kM[:] = np.random.default_rng(5).normal(size=800)
     influence_kM[1, :2] += (1e-8, -1e-8)

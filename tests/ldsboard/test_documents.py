@@ -1,4 +1,4 @@
-"""The numbers in the guide to scoring are what the library gives."""
+"""The examples in the guide to scoring give the numbers that the guide shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_worked_numbers_in_the_guide_to_scoring_hold() -> None:
+def test_examples_in_scoring_guide_give_their_numbers() -> None:
     text = (ROOT / "docs/scoring.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
     examples = doctest.DocTestParser().get_doctest(code, {}, "scoring.md", None, None)

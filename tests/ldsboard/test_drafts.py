@@ -25,7 +25,7 @@ def test_concurrent_writers_use_separate_drafts(tmp_path: Path) -> None:
     """Processes in containers that share a folder may have the same pid."""
     with (
         atomic_write(tmp_path / "file", keep_existing=True) as first,
-        atomic_write(tmp_path / "file", once=True) as second,
+        atomic_write(tmp_path / "file", keep_existing=True) as second,
     ):
         first.write(b"first, and longer")
         second.write(b"second")

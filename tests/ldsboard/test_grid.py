@@ -1,4 +1,4 @@
-"""The fixed-point grid, against whole numbers of any size."""
+"""The fixed-point grid, compared with exact integer arithmetic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUGE = 1.7976931348623157e308
 
 
 def exact_grid(column: list[float]) -> list[int]:
-    """Round a column to its grid in rational numbers, after the definition alone."""
+    """Round a column to its grid in rational numbers, from the definition alone."""
     exponent = max(math.frexp(score)[1] for score in column if score) if any(column) else 0
     scale = Fraction(2) ** (53 - len(column).bit_length() - exponent)
     return [round(Fraction(score) * scale) for score in column]
@@ -35,8 +35,8 @@ columns = st.lists(
 
 @given(columns)
 @example([2.0**60, TINY])
-@example([2.0**1000, 1e-300])  # scaled down, the small one vanishes before it is rounded
-def test_the_grid_is_the_nearest_whole_number_and_says_where_it_rounded(column: list[float]) -> None:
+@example([2.0**1000, 1e-300])  # scaling underflows the small value to 0 before rounding
+def test_to_grid_rounds_to_nearest_integer_and_reports_rounded_columns(column: list[float]) -> None:
     largest = max(map(abs, column))
     grid_nb, rounded_b, *_ = to_grid(np.array(column)[:, None], slice(None))
     expected = exact_grid(column)
@@ -47,26 +47,26 @@ def test_the_grid_is_the_nearest_whole_number_and_says_where_it_rounded(column: 
 
 
 @given(columns)
-def test_every_sum_stays_below_2_to_the_53(column: list[float]) -> None:
+def test_grid_sums_stay_below_2_to_the_53(column: list[float]) -> None:
     grid_nb, *_ = to_grid(np.array(column)[:, None], slice(None))
     assert sum(abs(int(whole)) for whole in grid_nb[:, 0]) < 2**53
 
 
 @pytest.mark.parametrize(("n", "bits"), [(1, 52), (2, 51), (3, 51), (4, 50), (5000, 40), (8191, 40), (8192, 39)])
-def test_bits_leave_room_for_n_summands(n: int, bits: int) -> None:
+def test_grid_bits_allow_sums_of_n_numbers(n: int, bits: int) -> None:
     assert grid_bits(n) == bits
     assert n * 2**bits < 2**53
 
 
 @pytest.mark.parametrize("scale", [-1074, -1060, -1022, -500, 0, 500, 971])
-def test_subnormal_and_huge_columns_lose_nothing(scale: int) -> None:
+def test_to_grid_keeps_subnormal_and_huge_columns_exactly(scale: int) -> None:
     whole = np.array([[3.0], [-2.0], [1.0], [0.0]])
     grid_nb, rounded_b, *_ = to_grid(np.ldexp(whole, scale), slice(None))
     assert (grid_nb / grid_nb[2, 0]).T.tolist() == [[3, -2, 1, 0]]
     assert not rounded_b.any()
 
 
-def test_columns_have_their_own_grids() -> None:
+def test_to_grid_scales_each_column_separately() -> None:
     scores_nN = np.array([[1.0, 0.0, 1e-200], [0.5, -0.0, 3e200]])
     grid_nb, rounded_b, *_ = to_grid(scores_nN, slice(0, 3))
     assert grid_nb.T.tolist() == [exact_grid(column) for column in scores_nN.T.tolist()]
@@ -75,8 +75,8 @@ def test_columns_have_their_own_grids() -> None:
     assert np.array_equal(to_grid(scores_nN, slice(1, 3))[0], grid_nb[:, 1:])
 
 
-def test_float32_scores_are_exact_at_5000_examples(rng: np.random.Generator) -> None:
-    # 40 bits of grid hold the 24 of a float32 down to 2**-16 of the largest.
+def test_to_grid_keeps_float32_scores_of_5000_examples_exactly(rng: np.random.Generator) -> None:
+    # A grid of 40 bits holds all 24 bits of a float32 down to 2**-16 of the largest score.
     scores_nN = rng.uniform(0.5, 1, size=(5000, 2)).astype(np.float32)
     grid_nb, rounded_b, *_ = to_grid(scores_nN, slice(None))
     assert not rounded_b.any()
@@ -84,7 +84,7 @@ def test_float32_scores_are_exact_at_5000_examples(rng: np.random.Generator) -> 
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(np.nan, "f8"), (np.inf, "f4"), (-np.inf, "f2")])
-def test_scores_that_are_not_finite_are_counted_and_the_first_is_named(value: float, dtype: str) -> None:
+def test_to_grid_counts_nonfinite_scores_and_names_first(value: float, dtype: str) -> None:
     scores_nN = np.zeros((4, 3), dtype=dtype)
     scores_nN[2, 1] = scores_nN[1, 2] = scores_nN[3, 0] = value
     with pytest.raises(ProblemError, match=r"got 3 NaN or infinite, the first at \(row, column\) \(1, 2\)") as caught:

@@ -106,7 +106,7 @@ def test_ranking_rows_default_to_last_80_percent() -> None:
 
 @pytest.mark.parametrize("wanted", ["0-40", "5-41", "20-20", "30-10", "5", "5:40", "-5-40", "a-b", "", "5-40 "])
 def test_ranking_rows_rejects_invalid_range(wanted: str) -> None:
-    with pytest.raises(TableError, match=r"A-B with 0 < A < B <= 40, .*got"):
+    with pytest.raises(TableError, match=r"Invalid ranking rows .*A-B with 0 < A < B <= 40\."):
         ranking_rows(40, wanted)
 
 
@@ -117,7 +117,7 @@ def test_output_function_rejects_name_that_contradicts_sign(origin: Origin) -> N
     assert output_function(origin, "negative_loss") == "negative_loss"
     assert output_function(losses, "negative_perplexity") == "negative_perplexity"
     for wrong, name in ((losses, "margin"), (origin, "loss"), (origin, "The margin"), (origin, "")):
-        with pytest.raises(TableError, match=r"expected the output function of .*val_margins\.npy"):
+        with pytest.raises(TableError, match=r"Invalid output function .*val_margins\.npy"):
             output_function(wrong, name)
 
 
@@ -126,10 +126,10 @@ def test_summary_shows_everything_a_wrong_option_would_change(origin: Origin, tm
     text = summary(write_import(tmp_path / "made", origin, read_origin(origin), ABOUT))
     sizes = MASKS.sum(axis=1)
     assert text.splitlines() == [
-        f"20 training examples, of which each subset holds {sizes.min()} to {sizes.max()}.",
+        f"20 training examples; {sizes.min()} to {sizes.max()} in each subset.",
         "3 targets, output function margin, 1 run(s) of each subset.",
-        "10 subsets to practise on, and 25 that rank: rows 10 to 34.",
-        "The noise ceiling is not known: that takes two runs.",
+        "10 public subsets and 25 ranking subsets (rows 10 to 34).",
+        "Noise ceiling unknown: it needs at least two runs of each subset.",
         "Margins were rounded to float32.",
         "Published cifar2 version 3 as a practice board.",
     ]

@@ -1,4 +1,4 @@
-"""Every kind of input against the definition, bit for bit.
+"""Every kind of input gives the score of the definition, bit for bit.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -42,7 +42,7 @@ KINDS = [
 
 
 def scores_of(kind: str, dtype: str) -> NDArray[np.floating]:
-    """Return scores (n, N) of one kind, as far as a type can hold it."""
+    """Return scores (n, N) of one kind, as far as `dtype` can represent them."""
     rng, limits = np.random.default_rng(3), np.finfo(dtype)
     plain_nN, signs_nN = rng.normal(size=(n, N)), rng.integers(-1, 2, size=(n, N))
     smallest, largest = float(limits.smallest_subnormal), float(limits.max)
@@ -65,7 +65,7 @@ def scores_of(kind: str, dtype: str) -> NDArray[np.floating]:
 
 
 def subsets(M: int, shape: str) -> NDArray[np.bool_]:
-    """Return masks (M, n), of half the examples each or of any number, an empty and a full one included."""
+    """Return masks (M, n): each of half the examples, or of any number, including an empty and a full subset."""
     rng = np.random.default_rng(4)
     if shape == "equal sizes":
         return rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
@@ -75,7 +75,7 @@ def subsets(M: int, shape: str) -> NDArray[np.bool_]:
 
 
 def margins_of(M: int, R: int, count: int, dtype: str = "f4") -> NDArray[Any]:
-    """Return margins (M, R, count), some of them equal."""
+    """Return margins (M, R, count), with some equal values."""
     margins_MRN = np.random.default_rng(5).normal(size=(M, R, count)).round(1)
     margins_MRN[0] += 4
     return margins_MRN.astype(dtype)
@@ -84,7 +84,7 @@ def margins_of(M: int, R: int, count: int, dtype: str = "f4") -> NDArray[Any]:
 @pytest.mark.parametrize("shape", ["equal sizes", "any sizes"])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_scores_is_scored_as_defined(kind: str, dtype: str, shape: str) -> None:
+def test_lds_of_every_kind_of_scores_matches_definition(kind: str, dtype: str, shape: str) -> None:
     scores, masks, margins = scores_of(kind, dtype), subsets(14, shape), margins_of(14, 2, N)
     assert np.isfinite(scores).all()
     assert scores.dtype == dtype
@@ -97,7 +97,7 @@ def test_every_kind_of_scores_is_scored_as_defined(kind: str, dtype: str, shape:
 @pytest.mark.parametrize("shape", ["equal sizes", "any sizes"])
 @pytest.mark.parametrize("R", [1, 2, 5])
 @pytest.mark.parametrize("M", [2, 3, 4, 5, 9])
-def test_any_number_of_subsets_runs_and_targets_is_scored_as_defined(M: int, R: int, shape: str) -> None:
+def test_lds_of_any_number_of_subsets_runs_and_targets_matches_definition(M: int, R: int, shape: str) -> None:
     masks = subsets(M, shape)
     for count in (1, 2):
         scores, margins = scores_of("plain", "f4")[:, :count], margins_of(M, R, count)
@@ -106,13 +106,13 @@ def test_any_number_of_subsets_runs_and_targets_is_scored_as_defined(M: int, R: 
         assert_matches_definition(lds(scores, [np.flatnonzero(row) for row in masks], margins), expected)
 
 
-def test_one_training_example_is_scored_as_defined() -> None:
+def test_lds_of_one_training_example_matches_definition() -> None:
     scores, masks, margins = np.array([[2.5, 0.0]]), np.arange(6)[:, None] % 2 == 0, margins_of(6, 1, 2)
     assert_matches_definition(lds(scores, masks, margins), score_by_definition(scores, masks, margins))
 
 
 @pytest.mark.parametrize("fill", [False, True], ids=["empty", "full"])
-def test_subsets_that_are_all_equal_explain_nothing(fill: bool) -> None:
+def test_lds_of_identical_subsets_is_zero(fill: bool) -> None:
     margins = margins_of(6, 1, N)
     result = lds(scores_of("plain", "f8"), np.full((6, n), fill), margins)
     assert_matches_definition(result, Expected([0.0] * N, [0.0] * 6, [1.0] * N, N, 0.0))
@@ -120,15 +120,15 @@ def test_subsets_that_are_all_equal_explain_nothing(fill: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8", ">f4", ">i2"])
-def test_margins_of_every_type_are_the_numbers_that_they_are(dtype: str) -> None:
+def test_lds_of_margins_of_every_dtype_matches_definition(dtype: str) -> None:
     whole = np.random.default_rng(6).integers(0, 100, size=(10, 3, N))
     scores, masks = scores_of("plain", "f8"), subsets(10, "equal sizes")
     assert_matches_definition(lds(scores, masks, whole.astype(dtype)), score_by_definition(scores, masks, whole))
 
 
 @pytest.mark.parametrize("R", [2, 8, 17])
-def test_the_mean_over_runs_is_in_their_order_however_the_margins_lie_in_memory(R: int) -> None:
-    # Where runs are neighbours in memory, numpy's own mean adds eight and more of them pairwise.
+def test_mean_over_runs_does_not_depend_on_memory_layout(R: int) -> None:
+    # numpy's own mean adds eight or more runs pairwise if they are contiguous in memory.
     masks, margins = subsets(20, "equal sizes"), np.random.default_rng(9).normal(size=(20, R, 2))
     in_order = [[sum(runs) / R for runs in zip(*row, strict=True)] for row in margins.tolist()]
     runs_last = np.ascontiguousarray(margins.transpose(0, 2, 1)).transpose(0, 2, 1)
@@ -140,23 +140,23 @@ def test_the_mean_over_runs_is_in_their_order_however_the_margins_lie_in_memory(
 
 
 @pytest.mark.parametrize("unit", [5e-324, 2.0**-149, 1e300])
-def test_margins_of_any_size_are_ranked(unit: float) -> None:
+def test_lds_of_margins_of_any_magnitude_matches_definition(unit: float) -> None:
     whole = np.random.default_rng(6).integers(0, 100, size=(10, 3, N))
     scores, masks = scores_of("plain", "f8"), subsets(10, "equal sizes")
     assert_matches_definition(lds(scores, masks, whole * unit), score_by_definition(scores, masks, whole * unit))
 
 
-def test_an_offset_of_a_million_changes_no_rank() -> None:
+def test_lds_does_not_change_with_offset_of_a_million() -> None:
     masks, margins = subsets(14, "equal sizes"), margins_of(14, 1, N)
     scores = scores_of("plain", "f4").astype(np.float64)
-    # All subsets are of one size, so that an offset moves all predictions alike.
+    # All subsets have the same size, so that an offset shifts all predictions equally.
     shifted, plain = lds(scores + 1e6, masks, margins), lds(scores, masks, margins)
     assert shifted.per_target.tolist() == plain.per_target.tolist()
     assert shifted.influence.tolist() == plain.influence.tolist()
     assert shifted.warnings == plain.warnings
 
 
-def test_one_huge_entry_that_hides_the_others_is_warned_of() -> None:
+def test_lds_warns_of_huge_entry_in_every_subset() -> None:
     scores, masks, margins = scores_of("plain", "f8"), subsets(14, "equal sizes"), margins_of(14, 1, N)
     masks[:, 4] = True
     assert "scores.dynamic_range" not in lds(scores, masks, margins).warnings
@@ -169,8 +169,8 @@ def test_one_huge_entry_that_hides_the_others_is_warned_of() -> None:
     assert "scores.dynamic_range" in result.warnings
 
 
-def test_sums_that_fill_the_grid_are_ranked_over_many_subsets() -> None:
-    # Differences of 53 bits beside 11 bits for the number of a subset: more than one 64-bit integer holds.
+def test_lds_ranks_53_bit_sums_over_many_subsets() -> None:
+    # Differences of 53 bits and 11 bits for the subset number together do not fit into a 64-bit integer.
     M, rng = 1100, np.random.default_rng(8)
     scores = rng.uniform(0.9, 1, size=(n, 1)) * np.where(np.arange(n) % 2, 1, -1)[:, None]
     masks, margins = rng.random((M, n)) < 0.5, rng.normal(size=(M, 1))
@@ -184,7 +184,7 @@ def test_sums_that_fill_the_grid_are_ranked_over_many_subsets() -> None:
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]]:
-    """Draw scores of any type and any finite values, subsets and margins of any shape."""
+    """Draw scores of any dtype and any finite values, with subsets and margins of any shape."""
     M, R, rows, columns = (draw(st.integers(low, high)) for low, high in ((2, 9), (1, 3), (1, 9), (1, 3)))
     dtype = draw(st.sampled_from(["f2", "f4", "f8"]))
     largest = float(np.finfo(dtype).max)
@@ -197,25 +197,25 @@ def tables(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[An
 
 
 @given(tables())
-def test_any_finite_scores_are_scored_as_defined(
+def test_lds_of_any_finite_scores_matches_definition(
     drawn: tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]],
 ) -> None:
     assert_matches_definition(lds(*drawn), score_by_definition(*drawn))
 
 
 @given(tables(), st.sampled_from([np.exp, np.arctan, lambda x: x**3 - 50, lambda x: 3 * x]))
-def test_monotone_maps_of_margins_change_no_bit(
+def test_monotone_map_of_margins_changes_no_bit(
     drawn: tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]], increasing: Any
 ) -> None:
     scores, masks, margins = drawn
-    # Of a few small whole numbers, which the map keeps apart.
+    # Map ranks instead of margins: the maps keep small integers distinct.
     ranks_MN = stats.rankdata(margins.mean(axis=1, dtype=np.float64), axis=0)
     mapped, plain = lds(scores, masks, increasing(ranks_MN)), lds(scores, masks, ranks_MN)
     assert mapped.per_target.tobytes() == plain.per_target.tobytes()
     assert mapped.influence.tobytes() == plain.influence.tobytes()
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+def test_score_memory_does_not_grow_with_file(tmp_path: Path) -> None:
     M, examples = 400, 1000
     rng = np.random.default_rng(7)
     masks, peaks, sizes = rng.random((M, examples)) < 0.5, [], []
@@ -231,12 +231,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
         sizes.append(path.stat().st_size)
-    # A few numbers for each target; neither the file, which grows by 24 MB, nor the predictions, which would by 9.6 MB.
+    # Memory may grow by a few numbers per target, but not with the file (24 MB larger) or all predictions (9.6 MB larger).
     assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 4
 
 
 @pytest.mark.parametrize("where", ["half of the subsets", "all subsets", "no subset"])
-def test_one_huge_entry_is_warned_of_wherever_it_is(where: str, make_problem: MakeProblem) -> None:
+def test_lds_warns_of_huge_entry_in_any_subsets(where: str, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     if where != "half of the subsets":
         masks[:, 4] = where == "all subsets"
@@ -251,18 +251,18 @@ def test_one_huge_entry_is_warned_of_wherever_it_is(where: str, make_problem: Ma
 
 
 @pytest.mark.parametrize("huge", [1e3, 1e6, 1e8])
-def test_an_entry_that_leaves_the_others_their_bits_is_not_warned_of(huge: float, make_problem: MakeProblem) -> None:
+def test_lds_does_not_warn_of_entry_that_costs_no_precision(huge: float, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     scores[4, 1] = huge
     assert "scores.dynamic_range" not in lds(scores, masks, margins).warnings
-    scores[scores < 0.8] = 0  # sparse: most entries are exactly 0, and lose nothing
+    scores[scores < 0.8] = 0  # sparse: most entries are exactly 0 and lose no precision
     scores[4, 2] = 1e30
     scores[5, 2] = scores[6, 2] = 1e29
     scores[7:, 2] = 0
     assert "scores.dynamic_range" not in lds(scores, masks, margins).warnings
 
 
-def test_whole_scores_that_float64_cannot_hold_are_refused(make_problem: MakeProblem) -> None:
+def test_lds_rejects_integer_scores_beyond_float64(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     whole = np.rint(scores * 8).astype(np.int64)
     assert lds(whole + 2**40, masks, margins).lds == lds(whole, masks, margins).lds
@@ -270,6 +270,6 @@ def test_whole_scores_that_float64_cannot_hold_are_refused(make_problem: MakePro
         ProblemError, match=r"integers of magnitude up to 2\*\*53, got int64 of magnitude up to 1.15e\+18"
     ):
         lds(whole + 2**60, masks, margins)
-    whole[3, 2] = 2**53 + 1  # which float64 makes 2**53
+    whole[3, 2] = 2**53 + 1  # float64 rounds this to 2**53
     with pytest.raises(ProblemError, match=r"up to 2\*\*53, got int64"):
         lds(whole, masks, margins)

@@ -1,4 +1,4 @@
-"""What must not change a score, and what must change it in a known way; over random shapes.
+"""Transformations that must not change a score, or must change it in a known way, on problems of random shape.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -27,7 +27,7 @@ class Drawn(NamedTuple):
 
 @st.composite
 def problems(draw: st.DrawFn) -> Drawn:
-    """Draw problems of any shape; few levels mean many ties, and constant predictions now and then."""
+    """Draw problems of any shape; few levels give many ties and sometimes constant predictions."""
     M, n, N = draw(st.integers(2, 30)), draw(st.integers(1, 40)), draw(st.integers(1, 9))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     levels = draw(st.sampled_from([1, 2, 100, 2**20]))
@@ -38,7 +38,7 @@ def problems(draw: st.DrawFn) -> Drawn:
 
 
 def assert_same(a: Result, b: Result) -> None:
-    """Compare everything but what identifies the ground truth; a scale known to float32 and nan aside."""
+    """Compare every value of two results except the fingerprint; errors and grid loss only to a relative 1e-5."""
     assert a.lds == b.lds
     assert np.array_equal(a.per_target, b.per_target)
     assert np.array_equal(a.influence, b.influence)
@@ -53,7 +53,7 @@ def assert_same(a: Result, b: Result) -> None:
 
 
 @given(problems())
-def test_order_of_subsets(drawn: Drawn) -> None:
+def test_order_of_subsets_permutes_influence_only(drawn: Drawn) -> None:
     scores, masks, margins, rng = drawn
     order = rng.permutation(len(masks))
     plain, permuted = lds(scores, masks, margins), lds(scores, masks[order], margins[order])
@@ -62,7 +62,7 @@ def test_order_of_subsets(drawn: Drawn) -> None:
 
 
 @given(problems())
-def test_order_of_targets(drawn: Drawn) -> None:
+def test_order_of_targets_permutes_per_target_values_only(drawn: Drawn) -> None:
     scores, masks, margins, rng = drawn
     order = rng.permutation(margins.shape[1])
     plain, permuted = lds(scores, masks, margins), lds(scores[:, order], masks, margins[:, order])
@@ -70,22 +70,22 @@ def test_order_of_targets(drawn: Drawn) -> None:
 
 
 @given(problems())
-def test_order_of_training_examples(drawn: Drawn) -> None:
+def test_order_of_training_examples_changes_no_value(drawn: Drawn) -> None:
     scores, masks, margins, rng = drawn
     order = rng.permutation(len(scores))
     assert_same(lds(scores[order], masks[:, order], margins), lds(scores, masks, margins))
 
 
 @given(problems())
-def test_monotone_map_of_margins(drawn: Drawn) -> None:
+def test_monotone_map_of_margins_changes_no_value(drawn: Drawn) -> None:
     scores, masks, margins, _ = drawn
-    assert_same(lds(scores, masks, margins**2 + 3), lds(scores, masks, margins))  # they are whole and not negative
+    assert_same(lds(scores, masks, margins**2 + 3), lds(scores, masks, margins))  # margins are nonnegative integers
 
 
 @given(problems(), st.integers(-900, 900))
-def test_scaling_of_scores_by_a_power_of_two(drawn: Drawn, exponent: int) -> None:
+def test_scaling_scores_by_power_of_two_changes_no_bit(drawn: Drawn, exponent: int) -> None:
     scores, masks, margins, _ = drawn
-    noisy = scores + drawn.rng.normal(size=scores.shape)  # any bits at all
+    noisy = scores + drawn.rng.normal(size=scores.shape)  # noise sets arbitrary low bits
     assert lds(np.ldexp(noisy, exponent), masks, margins).per_target.tobytes() == (
         lds(noisy, masks, margins).per_target.tobytes()
     )
@@ -93,13 +93,13 @@ def test_scaling_of_scores_by_a_power_of_two(drawn: Drawn, exponent: int) -> Non
 
 
 @given(problems(), st.integers(1, 2**10))
-def test_scaling_of_whole_scores_by_a_whole_number(drawn: Drawn, factor: int) -> None:
+def test_scaling_integer_scores_by_integer_changes_no_value(drawn: Drawn, factor: int) -> None:
     scores, masks, margins, _ = drawn
     assert_same(lds(scores * factor, masks, margins), lds(scores, masks, margins))
 
 
 @given(problems())
-def test_negation_of_scores_and_of_margins_flips_the_sign(drawn: Drawn) -> None:
+def test_negating_scores_or_margins_flips_sign(drawn: Drawn) -> None:
     scores, masks, margins, _ = drawn
     plain = lds(scores, masks, margins)
     for flipped in (lds(-scores, masks, margins), lds(scores, masks, -margins)):
@@ -112,7 +112,7 @@ def test_negation_of_scores_and_of_margins_flips_the_sign(drawn: Drawn) -> None:
 
 
 @given(problems(), st.integers(1, 9))
-def test_chunks_equal_the_whole(drawn: Drawn, block: int) -> None:
+def test_block_size_changes_no_value(drawn: Drawn, block: int) -> None:
     scores, masks, margins, _ = drawn
     whole = lds(scores, masks, margins)
     before = groundtruth.MAX_BLOCK_TARGETS
@@ -133,7 +133,7 @@ def test_repeating_every_target_changes_no_mean(drawn: Drawn) -> None:
 
 
 @given(problems())
-def test_bounds(drawn: Drawn) -> None:
+def test_result_values_stay_within_bounds(drawn: Drawn) -> None:
     scores, masks, margins, _ = drawn
     M, N = margins.shape
     result = lds(scores, masks, margins)

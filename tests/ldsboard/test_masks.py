@@ -1,4 +1,4 @@
-"""Subsets in every form that they come in."""
+"""Reading subsets from masks, index lists and packed bits."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ LISTS = [[2, 0], [4, 1, 2], [3]]
     ],
     ids=str,
 )
-def test_every_form_gives_the_same_masks(masks: Any) -> None:
+def test_read_masks_gives_same_masks_for_every_form(masks: Any) -> None:
     read = read_masks(masks, 5)
     assert read.dtype == np.bool_
     assert np.array_equal(read, MASKS)
 
 
-def test_packed_masks_have_little_bit_order() -> None:
+def test_pack_masks_uses_little_bit_order() -> None:
     packed = pack_masks(MASKS)
     assert packed.tolist() == [[0b00101], [0b10110], [0b01000]]
     assert np.array_equal(read_masks(packed, 5, packed=True), MASKS)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 64, 65])
-def test_packing_is_undone_by_reading(n: int, rng: np.random.Generator) -> None:
+def test_read_masks_inverts_pack_masks(n: int, rng: np.random.Generator) -> None:
     masks_Mn = rng.random((6, n)) < 0.5
     assert pack_masks(masks_Mn).shape == (6, -(-n // 8))
     assert np.array_equal(read_masks(pack_masks(masks_Mn), n, packed=True), masks_Mn)
 
 
-def test_the_width_of_a_mask_tells_n() -> None:
+def test_read_masks_infers_n_from_width() -> None:
     assert read_masks(MASKS, None).shape == (3, 5)
     assert read_masks(MASKS.astype(float), None).shape == (3, 5)
 
 
-def test_index_lists_of_equal_length_are_no_masks() -> None:
+def test_read_masks_reads_index_lists_of_equal_length() -> None:
     read = read_masks([[1, 0], [2, 4]], 5)
     assert [np.flatnonzero(row).tolist() for row in read] == [[0, 1], [2, 4]]
     assert read_masks(np.array([[0], [1]]), 5).sum() == 2
 
 
-def test_whole_permutations_of_width_n_are_index_lists() -> None:
+def test_read_masks_reads_permutations_as_index_lists() -> None:
     assert read_masks([[2, 0, 1], [0, 1, 2]], 3).all()
 
 
-def test_empty_subsets_are_allowed() -> None:
+def test_read_masks_accepts_empty_subsets() -> None:
     assert read_masks([[], [1], []], 3).sum(axis=1).tolist() == [0, 1, 0]
     assert not read_masks([[], []], 3).any()
 
@@ -100,7 +100,7 @@ def test_empty_subsets_are_allowed() -> None:
     ],
     ids=str,
 )
-def test_anything_else_is_refused_in_words(masks: Any, n: int | None, words: str) -> None:
+def test_read_masks_rejects_other_inputs(masks: Any, n: int | None, words: str) -> None:
     with pytest.raises(ProblemError, match=words) as caught:
         read_masks(masks, n)
     assert caught.value.problem.code == "masks.invalid"
@@ -116,17 +116,17 @@ def test_anything_else_is_refused_in_words(masks: Any, n: int | None, words: str
         (np.packbits(MASKS, axis=1), 5, "zero padding bits.*bitorder='little'"),
     ],
 )
-def test_packed_masks_that_do_not_fit_are_refused(packed: Any, n: int | None, words: str) -> None:
+def test_read_masks_rejects_packed_masks_that_do_not_fit(packed: Any, n: int | None, words: str) -> None:
     with pytest.raises(ProblemError, match=words):
         read_masks(packed, n, packed=True)
 
 
-def test_duplicates_count_what_repeats_an_earlier_subset() -> None:
+def test_count_duplicates_counts_repeated_subsets() -> None:
     assert count_duplicates(MASKS) == 0
     assert count_duplicates(MASKS[[0, 1, 0, 0, 1]]) == 3
 
 
-def test_packed_bits_that_were_not_announced_are_recognised() -> None:
+def test_read_masks_recognises_packed_bits_without_packed_option() -> None:
     masks = np.random.default_rng(0).random((4, 40)) < 0.5
     with pytest.raises(ProblemError, match=r"looks like packed bits\. Pass packed=True"):
         read_masks(pack_masks(masks), 40)

@@ -57,10 +57,10 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         r"mask\.npy: .*which is transposed\. Give masks\.T",
     ),
     "one margin for each subset": (lambda folder: save_origin(folder, MASKS, MARGINS[:, 0]), r"of shape \(30,\)"),
-    "no array of margins": (lambda folder: save_origin(folder, MASKS, np.float32(3)), "expected rows of numbers in"),
+    "no array of margins": (lambda folder: save_origin(folder, MASKS, np.float32(3)), "does not hold rows of numbers"),
     "margins that are words": (
         lambda folder: save_origin(folder, MASKS, np.full((M, N), "a")),
-        "expected rows of numbers in",
+        "does not hold rows of numbers",
     ),
     "diverged models": (
         lambda folder: save_origin(folder, MASKS, margins_with_nan()),
@@ -68,11 +68,11 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "margins beyond float32": (
         lambda folder: save_origin(folder, MASKS, MARGINS.astype(float) * 1e300),
-        r"expected margins that float32 holds in .*val_margins\.npy",
+        r"margins in .*val_margins\.npy exceed the range of float32",
     ),
     "index lists without n": (
         lambda folder: save_origin(folder, np.stack(index_lists(MASKS))),
-        r"got other numbers\. Index lists need --n-train N",
+        r"is not a 0/1 table .* For index lists, add --n-train N",
     ),
     "an index out of range": (
         lambda folder: save_origin(folder, np.stack(index_lists(MASKS)), n_train=n - 1),
@@ -84,39 +84,39 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "packed bits without a word": (
         lambda folder: save_origin(folder, BITS),
-        "packed bits need it too, and --packed big",
+        "For packed bits, add --n-train N and --packed big",
     ),
     "packed bits by their width": (
         lambda folder: save_origin(folder, BITS, n_train=n),
-        "got bytes that look like packed bits. Give --packed big",
+        "looks like packed bits of 21 training examples. Add --packed big",
     ),
     "packed bits without n": (
         lambda folder: save_origin(folder, BITS, packed=BitOrder.BIG),
-        "expected --n-train N, the number of training examples, with the packed bits",
+        "need --n-train N, the number of training examples",
     ),
     "packed bits of another n": (
         lambda folder: save_origin(folder, BITS, n_train=40, packed=BitOrder.BIG),
-        r"uint8 \(M, 5\).*got uint8 \(30, 3\)\. Is --n-train right",
+        r"uint8 \(M, 5\).*got uint8 \(30, 3\)\. Check --n-train",
     ),
     "masks that are not packed": (
         lambda folder: save_origin(folder, MASKS, n_train=n, packed=BitOrder.BIG),
-        "Masks that are not packed need no --packed",
+        "omit --packed if the masks are not packed",
     ),
     "repeated subsets": (
         lambda folder: save_origin(folder, np.concatenate([MASKS[:-2], MASKS[[0, 5]]])),
-        r"got 2 that repeat another, such as rows 0 and 28\. Leave them out of both files",
+        r"2 rows .* repeat .*, such as rows 0 and 28\. Leave out the repeated rows in both files",
     ),
     "runs that were not named": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N)),
-        r"got 60 that repeat another.*If these are runs, give --runs 3",
+        r"60 rows .* repeat .*If the rows of a subset are its runs, give --runs 3",
     ),
     "another number of runs": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N), runs=2),
-        "expected 2 rows of .* got from 3 to 3, of 1 run",
+        "expected 2 rows in .* got 3 to 3 rows of 1 run",
     ),
     "runs of which one is missing": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0)[:-1], RUNS_MN.reshape(-1, N)[:-1], runs=3),
-        "got from 2 to 3",
+        "got 2 to 3 rows",
     ),
     "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), r"of 3 run\(s\) each"),
     "too few labels": (
@@ -133,7 +133,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "nothing that was completed": (
         lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.zeros(M))["train_labels"]),
-        r"train\.npy, got 0 of 30",
+        r"train\.npy marks none of its 30 rows",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Blocks of work in threads: in order, bounded, and without a lasting change to the process."""
+"""Running blocks of work in threads: ordered results, bounded look-ahead, and restored BLAS settings."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ldsboard.parallel import MAX_THREADS, map_in_order, usable_processors
 
 
 def blas_threads() -> set[int]:
-    """Return how many threads numpy's BLAS may use; other packages may have loaded their own since it was first limited."""
+    """Return the thread limits of numpy's BLAS; other packages may have loaded their own BLAS."""
     blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
     return {library["num_threads"] for library in blas if "numpy" in library["filepath"] or len(blas) == 1}
 
 
-NAMED = pytest.mark.skipif(
-    not blas_threads(), reason="numpy's BLAS, such as that of macOS, is not one whose threads are set"
+NEEDS_LIMITABLE_BLAS = pytest.mark.skipif(
+    not blas_threads(), reason="threadpoolctl cannot limit numpy's BLAS, for example on macOS"
 )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_results_come_in_order(threads: int) -> None:
+def test_in_order_yields_results_in_order(threads: int) -> None:
     assert list(map_in_order(lambda item: item * item, range(40), threads)) == [item * item for item in range(40)]
 
 
-def test_no_more_than_one_block_is_ahead_of_each_thread() -> None:
+def test_in_order_starts_at_most_one_waiting_block() -> None:
     started: list[int] = []
 
     def work(item: int) -> int:
@@ -32,13 +32,13 @@ def test_no_more_than_one_block_is_ahead_of_each_thread() -> None:
         return item
 
     results = map_in_order(work, range(100), 2)
-    for taken, item in enumerate(results):
-        assert item == taken
-        assert len(started) <= taken + 1 + 2 + 1  # the ones taken, one in each thread, and one that waits
+    for consumed, item in enumerate(results):
+        assert item == consumed
+        assert len(started) <= consumed + 1 + 2 + 1  # consumed blocks, one block in each thread, one waiting block
 
 
-@NAMED
-def test_an_error_reaches_the_caller_and_the_blas_has_its_threads_again() -> None:
+@NEEDS_LIMITABLE_BLAS
+def test_in_order_raises_error_and_restores_blas_threads() -> None:
     def fail(item: int) -> int:
         if item == 3:
             raise ValueError(item)
@@ -50,8 +50,8 @@ def test_an_error_reaches_the_caller_and_the_blas_has_its_threads_again() -> Non
         assert blas_threads() == {2}
 
 
-@NAMED
-def test_products_have_one_thread_and_a_second_call_leaves_the_setting_alone() -> None:
+@NEEDS_LIMITABLE_BLAS
+def test_in_order_limits_blas_to_one_thread_also_in_nested_calls() -> None:
     with threadpool_limits(limits=2, user_api="blas"):
         outer = map_in_order(lambda _: blas_threads(), range(9), 1)
         assert next(outer) == {1}
@@ -61,5 +61,5 @@ def test_products_have_one_thread_and_a_second_call_leaves_the_setting_alone() -
         assert blas_threads() == {2}
 
 
-def test_processors_are_counted() -> None:
+def test_usable_processors_is_within_bounds() -> None:
     assert 1 <= usable_processors() <= MAX_THREADS

@@ -1,4 +1,4 @@
-"""The vocabulary of errors."""
+"""`Problem` and `ProblemError`: messages, JSON members and codes."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ def test_every_code_that_the_library_raises_has_a_title() -> None:
     codes = set()
     for path in Path(ldsboard.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
-            name = getattr(node, "func", None) and getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if isinstance(node, ast.Call) and name in ("ProblemError", "mismatch"):
+            if not isinstance(node, ast.Call):
+                continue
+            if getattr(node.func, "id", getattr(node.func, "attr", "")) in ("ProblemError", "mismatch"):
                 texts = (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
                 codes |= {text for text in texts if isinstance(text, str)}
     assert len(codes) > 8
     assert codes <= set(PROBLEMS)
 
 
-def test_a_code_of_a_newer_server_is_its_own_title() -> None:
+def test_unknown_problem_code_is_its_own_title() -> None:
     assert Problem("scores.novel", "a", "b", "Update.").title == "scores.novel"

@@ -1,4 +1,4 @@
-"""Ranks, Spearman's rho and its influence function, against SciPy and the definitions.
+"""Ranks, Spearman's rho and its influence function, compared with SciPy and the definitions.
 
 Legend: M subsets, b lists.
 """
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEVELS = [2, 3, 7, 10_000]
-"""How many different values the lists have: from heavy ties to none."""
+"""Number of distinct values in a list: from heavy ties to no ties."""
 
 
 def lists(seed: int, b: int, M: int, levels: int) -> NDArray[np.float64]:
-    """Return lists with ties, and (first) one with none, (b, M)."""
+    """Return b lists of length M, (b, M): the first list without ties, the others with ties."""
     values_bM = np.random.default_rng(seed).integers(levels, size=(b, M)).astype(np.float64)
     values_bM[0] = np.random.default_rng(seed).permutation(M)
     return values_bM
 
 
 def influence_by_definition(f: Sequence[float], g: Sequence[float]) -> list[float]:
-    """Return the influence of each element by comparing all pairs, in rational numbers up to the square root."""
+    """Return the influence of each element by comparing all pairs, in rational numbers except for the square root."""
     M = len(f)
 
     def mid_ranks(values: Sequence[float]) -> list[Fraction]:
@@ -61,7 +61,7 @@ def influence_by_definition(f: Sequence[float], g: Sequence[float]) -> list[floa
 
 
 @pytest.mark.parametrize("levels", LEVELS)
-def test_ranks_are_scipys_average_ranks_doubled_and_centred(levels: int) -> None:
+def test_ranks_are_doubled_centred_average_ranks_of_scipy(levels: int) -> None:
     values_bM = lists(1, 5, 31, levels)
     ranking = rank_rows(values_bM)
     assert np.array_equal(ranking.ranks_bM, 2 * stats.rankdata(values_bM, axis=1) - 32)
@@ -74,7 +74,7 @@ def test_ranks_are_scipys_average_ranks_doubled_and_centred(levels: int) -> None
     "spread", [1, 3, 1000, 2**40, 2**53], ids=["1", "3", "1000", "2**40", "2**53, too wide to pack"]
 )
 @pytest.mark.parametrize("M", [2, 3, 64, 65, 1500])
-def test_integers_are_ranked_like_any_numbers(spread: int, M: int) -> None:
+def test_rank_integers_equals_rank_rows(spread: int, M: int) -> None:
     rng = np.random.default_rng(11)
     values_bM = rng.integers(-spread + 1, spread, size=(9, M)).astype(np.float64)
     values_bM[0, :2] = -spread + 1, spread - 1
@@ -88,26 +88,26 @@ def test_integers_are_ranked_like_any_numbers(spread: int, M: int) -> None:
     assert np.array_equal(spearman_influence(f, other), spearman_influence(g, other))
 
 
-def test_a_part_of_the_rows_is_ranked_as_the_whole() -> None:
+def test_influence_of_row_slices_equals_slices_of_influence() -> None:
     f, g = rank_rows(lists(12, 8, 40, 30)), rank_rows(lists(13, 8, 40, 5))
     whole_bM = spearman_influence(f, g)
     parts = [spearman_influence(f.rows(i, k), g.rows(i, k)) for i, k in ((0, 1), (1, 5), (5, 8))]
     assert np.array_equal(np.vstack(parts), whole_bM)
 
 
-def test_signed_zeros_are_equal() -> None:
+def test_rank_rows_treats_signed_zeros_as_equal() -> None:
     assert rank_rows(np.array([[0.0, -0.0, 1.0, -1.0]])).ranks_bM.tolist() == [[0, 0, 3, -3]]
 
 
 @pytest.mark.parametrize("f_levels", LEVELS)
 @pytest.mark.parametrize("g_levels", LEVELS)
-def test_rho_is_scipys(f_levels: int, g_levels: int) -> None:
+def test_spearman_equals_scipy(f_levels: int, g_levels: int) -> None:
     f_bM, g_bM = lists(2, 6, 29, f_levels), lists(3, 6, 29, g_levels)
     expected = [stats.spearmanr(f, g).statistic for f, g in zip(f_bM, g_bM, strict=True)]
     np.testing.assert_allclose(spearman(rank_rows(f_bM), rank_rows(g_bM)), expected, rtol=0, atol=1e-14)
 
 
-def test_rho_of_equal_lists_is_exactly_one() -> None:
+def test_spearman_of_equal_lists_is_exactly_one() -> None:
     values_bM = lists(4, 40, 101, 5)
     assert (spearman(rank_rows(values_bM), rank_rows(values_bM)) == 1).all()
     assert (spearman(rank_rows(values_bM), rank_rows(-values_bM)) == -1).all()
@@ -115,7 +115,7 @@ def test_rho_of_equal_lists_is_exactly_one() -> None:
 
 @pytest.mark.parametrize("f_levels", LEVELS)
 @pytest.mark.parametrize("g_levels", LEVELS)
-def test_influence_is_its_definition_over_all_pairs(f_levels: int, g_levels: int) -> None:
+def test_influence_equals_definition_over_all_pairs(f_levels: int, g_levels: int) -> None:
     f_bM, g_bM = lists(5, 2, 17, f_levels), lists(6, 2, 17, g_levels)[::-1].copy()
     f, g = rank_rows(f_bM), rank_rows(g_bM)
     influence_bM = spearman_influence(f, g)
@@ -131,8 +131,8 @@ def test_influence_sums_to_zero(levels: int, M: int) -> None:
     assert np.abs(influence_bM.sum(axis=1)).max() < 1e-10 * M
 
 
-def test_influence_is_what_one_more_subset_does() -> None:
-    # The definition of an influence function: the slope of rho in the weight of one more observation equal to i.
+def test_influence_equals_effect_of_one_more_subset() -> None:
+    # By definition, the influence is the derivative of rho with respect to the weight of one more observation equal to i.
     M, copies = 60, 300
     f_M, g_M = lists(9, 2, M, 4)[1], lists(10, 2, M, 5)[1]
     f, g = rank_rows(f_M[None]), rank_rows(g_M[None])
@@ -144,7 +144,7 @@ def test_influence_is_what_one_more_subset_does() -> None:
         assert slope == pytest.approx(influence_M[i], abs=5e-3)
 
 
-def test_constant_lists_have_rho_and_influence_zero() -> None:
+def test_rho_and_influence_of_constant_lists_are_zero() -> None:
     f, g = rank_rows(np.array([[1.0] * 5, [3, 1, 2, 5, 4], [2.0] * 5])), rank_rows(np.array([[1.0, 2, 3, 4, 5]] * 3))
     assert spearman(f, g).tolist() == [0, pytest.approx(0.6), 0]
     influence_bM = spearman_influence(f, g)
@@ -153,9 +153,9 @@ def test_constant_lists_have_rho_and_influence_zero() -> None:
     assert spearman(g, f).tolist() == spearman(f, g).tolist()
 
 
-def test_no_integer_leaves_the_range_that_float64_holds_at_the_largest_M() -> None:
+def test_influence_sums_stay_within_float64_integers_at_largest_M() -> None:
     M = MAX_SUBSETS
-    # |f g + W_fg + W_gf| <= (M - 1)**2 + 2 * (M**2 / 4) * 2, then times M, less 3 sums of squares of at most M**3 / 3.
+    # |f g + W_fg + W_gf| <= (M - 1)**2 + 2 * (M**2 / 4) * 2, times M, minus 3 sums of squares of at most M**3 / 3.
     assert M * ((M - 1) ** 2 + M**2) + M**3 < 2**53
     f = rank_rows(np.arange(M, dtype=np.float64)[None])
     assert int(f.squares_b[0]) == sum(rank * rank for rank in range(-(M - 1), M, 2))

@@ -1,4 +1,4 @@
-"""What a result says, also of degenerate input.
+"""Values, warnings and representation of a result, including degenerate input.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.ldsboard.conftest import MakeProblem
 
 
-def test_a_result_shows_value_interval_and_size(make_problem: MakeProblem) -> None:
+def test_repr_of_result_shows_lds_interval_and_size(make_problem: MakeProblem) -> None:
     result = lds(*make_problem())
     low, high = result.confidence_interval
     assert repr(result) == f"Result(lds={result.lds:.4f} [{low:.4f}, {high:.4f}], M=40, N=5)"
@@ -29,12 +29,12 @@ def test_a_result_shows_value_interval_and_size(make_problem: MakeProblem) -> No
     assert abs(result.influence.sum()) < 40 * 2**-30
 
 
-def test_two_results_of_the_same_input_are_equal(make_problem: MakeProblem) -> None:
+def test_results_of_same_input_are_equal(make_problem: MakeProblem) -> None:
     assert lds(*make_problem()) == lds(*make_problem())
     assert lds(*make_problem()) != lds(*make_problem(seed=1))
 
 
-def test_a_target_with_constant_predictions_is_counted_with_rho_0_and_p_1(make_problem: MakeProblem) -> None:
+def test_target_with_constant_predictions_has_rho_0_and_p_1(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     scores[:, 1] = 0.1  # every subset holds half the examples
     scores[:, 3] = 0.0
@@ -51,7 +51,7 @@ def test_a_target_with_constant_predictions_is_counted_with_rho_0_and_p_1(make_p
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e300, 1e-310])
-def test_scores_that_are_all_equal_are_no_better_than_chance(value: float, make_problem: MakeProblem) -> None:
+def test_equal_scores_have_lds_zero_and_warnings(value: float, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(M=30, n=100)
     result = lds(np.full_like(scores, value), masks, margins)
     assert (result.lds, result.z_random, result.std_error, result.grid_loss) == (0, 0, 0, 0)
@@ -61,7 +61,7 @@ def test_scores_that_are_all_equal_are_no_better_than_chance(value: float, make_
 
 
 @pytest.mark.parametrize("M", [2, 3])
-def test_below_four_subsets_there_are_no_errors(M: int, make_problem: MakeProblem) -> None:
+def test_result_of_fewer_than_four_subsets_has_no_standard_errors(M: int, make_problem: MakeProblem) -> None:
     result = lds(*make_problem(M=M, N=3, seed=4))
     assert -1 <= result.lds <= 1
     assert math.isnan(result.std_error)
@@ -70,7 +70,7 @@ def test_below_four_subsets_there_are_no_errors(M: int, make_problem: MakeProble
     assert math.isfinite(result.z_random)
 
 
-def test_two_subsets_have_a_p_value_only_where_predictions_are_constant(make_problem: MakeProblem) -> None:
+def test_two_subsets_have_p_value_only_for_constant_predictions(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem(M=2, N=2)
     scores[:, 1] = 0.1
     p_values = lds(scores, masks, margins).p_values
@@ -78,7 +78,7 @@ def test_two_subsets_have_a_p_value_only_where_predictions_are_constant(make_pro
     assert p_values[1] == 1
 
 
-def test_influence_is_the_mean_over_targets_of_what_is_rounded_to_2_to_the_minus_30(make_problem: MakeProblem) -> None:
+def test_influence_is_mean_over_targets_of_values_rounded_to_2_to_the_minus_30(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     scores = np.rint(scores * 8)
     f, g = rank_rows((masks @ scores).T), rank_rows(margins.T.copy())
@@ -86,36 +86,36 @@ def test_influence_is_the_mean_over_targets_of_what_is_rounded_to_2_to_the_minus
     assert np.array_equal(lds(scores, masks, margins).influence, np.rint(influence_NM * 2**30).sum(axis=0) / 2**30 / 5)
 
 
-def test_one_target_has_no_error_for_new_targets(make_problem: MakeProblem) -> None:
+def test_result_of_one_target_has_no_error_for_new_targets(make_problem: MakeProblem) -> None:
     result = lds(*make_problem(N=1))
     assert math.isnan(result.std_error_new_targets)
     assert result.std_error > 0
 
 
-def test_more_targets_bring_the_error_for_new_targets_closer(make_problem: MakeProblem) -> None:
+def test_error_for_new_targets_approaches_standard_error_with_more_targets(make_problem: MakeProblem) -> None:
     few, many = lds(*make_problem(N=4)), lds(*make_problem(N=200))
     assert few.std_error_new_targets > few.std_error
     assert many.std_error_new_targets / many.std_error < few.std_error_new_targets / few.std_error
 
 
-def test_a_perfect_score_is_exactly_one(make_problem: MakeProblem) -> None:
+def test_lds_of_perfect_scores_is_exactly_one(make_problem: MakeProblem) -> None:
     scores, masks, _ = make_problem()
     scores = np.rint(scores * 8)
     result = lds(scores, masks, masks @ scores)
     assert result.lds == 1
     assert result.p_values.tolist() == [0] * 5
-    # Without ties the influence of every subset is 0; ties leave nothing either, because both lists share them.
+    # The influence of every subset is 0 without ties, and also with ties that predictions and margins share.
     assert result.confidence_interval[1] == 1
     assert not result.warnings
 
 
-def test_repeated_subsets_are_accepted_and_counted(make_problem: MakeProblem) -> None:
+def test_result_counts_repeated_subsets(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     masks[7] = masks[30] = masks[2]
     assert lds(scores, masks, margins).duplicate_subsets == 2
 
 
-def test_flipped_and_random_scores_are_warned_of(make_problem: MakeProblem, rng: np.random.Generator) -> None:
+def test_result_warns_of_flipped_and_random_scores(make_problem: MakeProblem, rng: np.random.Generator) -> None:
     scores, masks, margins = make_problem()
     good = lds(scores, masks, margins)
     assert good.z_random > 3
@@ -128,20 +128,20 @@ def test_flipped_and_random_scores_are_warned_of(make_problem: MakeProblem, rng:
     assert replace(good, z_random=-3.0).warnings == ["scores.sign_flipped"]
 
 
-def test_a_column_too_wide_for_its_grid_is_warned_of_and_named(make_problem: MakeProblem) -> None:
+def test_result_warns_of_column_with_large_dynamic_range_and_names_it(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     scores[:, 3] = np.where(np.arange(30) % 2, 1.0, 1 + 1e-13 * scores[:, 3])
     result = lds(scores, masks, margins)
     steps = scores[:, 3] * 2.0 ** (53 - 5 - 1)
     predictions_M = masks @ np.rint(steps)
-    # Whole numbers near 2**50, whose differences float64 holds exactly, but not their mean.
+    # float64 holds the differences of these integers near 2**50 exactly, but not their mean.
     spread = (predictions_M - predictions_M[0]).std()
     assert result.grid_loss == pytest.approx(15 / 2 / spread, rel=1e-12)
     assert result.grid_loss_target == 3
     assert result.warnings == ["scores.dynamic_range"]
 
 
-def test_scores_that_the_grid_holds_lose_nothing(make_problem: MakeProblem) -> None:
+def test_scores_on_the_grid_have_no_grid_loss(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     result = lds(scores.astype(np.float16), masks, margins)
     assert (result.grid_loss, result.grid_loss_target) == (0, -1)
@@ -149,7 +149,7 @@ def test_scores_that_the_grid_holds_lose_nothing(make_problem: MakeProblem) -> N
 
 
 @pytest.mark.parametrize("exponent", [-1060, -1022, 900, 1010])
-def test_huge_and_subnormal_scores_give_the_same_bits(exponent: int, make_problem: MakeProblem) -> None:
+def test_huge_and_subnormal_scores_give_same_result(exponent: int, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     scores = np.rint(scores * 100)
     expected = lds(scores, masks, margins)

@@ -1,4 +1,4 @@
-"""Scores as they arrive from a caller."""
+"""Reading and checking scores given by a caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALUES = [[0.5, -1.0], [2.0, 3.25], [0.0, 4.0]]
 
 
 class OnlyDlpack:
-    """An array that speaks nothing but DLPack."""
+    """An array that supports only the DLPack protocol."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._array = array
@@ -41,13 +41,13 @@ class OnlyDlpack:
     ],
     ids=lambda scores: type(scores).__name__,
 )
-def test_anything_with_array_or_dlpack_is_read(scores: Any) -> None:
+def test_read_scores_accepts_array_protocol_and_dlpack(scores: Any) -> None:
     read = read_scores(scores)
     assert read.dtype.kind == "f"
     assert read.tolist() == VALUES
 
 
-def test_a_path_is_mapped_not_read(tmp_path: Path) -> None:
+def test_read_scores_maps_path(tmp_path: Path) -> None:
     path = tmp_path / "scores.npy"
     np.save(path, np.array(VALUES, dtype=np.float32))
     for name in (path, str(path)):
@@ -57,7 +57,7 @@ def test_a_path_is_mapped_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint64"])
-def test_whole_numbers_are_scores_too(dtype: str) -> None:
+def test_read_scores_accepts_bools_and_integers(dtype: str) -> None:
     read = read_scores(np.array([[0, 1], [1, 1]], dtype=dtype))
     assert read.dtype == np.float64
     assert read.tolist() == [[0, 1], [1, 1]]
@@ -69,7 +69,7 @@ def test_whole_numbers_are_scores_too(dtype: str) -> None:
         (np.zeros((2, 2), dtype=complex), "scores.dtype", "complex128"),
         pytest.param(
             *(np.zeros((2, 2), dtype=np.longdouble), "scores.dtype", "float128|longdouble"),
-            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="no long double here"),
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is float64 here"),
         ),
         (np.array([["a"]]), "scores.dtype", "<U1"),
         (np.array([[object()]]), "scores.dtype", "object"),
@@ -84,13 +84,13 @@ def test_whole_numbers_are_scores_too(dtype: str) -> None:
     ],
     ids=lambda value: str(value).partition(" at 0x")[0],
 )
-def test_what_is_no_table_of_real_numbers_is_refused(scores: Any, code: str, words: str) -> None:
+def test_read_scores_rejects_other_than_two_dimensional_real_numbers(scores: Any, code: str, words: str) -> None:
     with pytest.raises(ProblemError, match=words) as caught:
         read_scores(scores)
     assert caught.value.problem.code == code
 
 
-def test_shapes_are_compared_and_transposition_named() -> None:
+def test_check_shape_rejects_wrong_shape_and_reports_transposition() -> None:
     check_shape((3, 2), 3, 2)
     with pytest.raises(
         ProblemError, match=r"expected shape \(3, 2\).*got shape \(2, 3\).*transposed.*scores\.T"
@@ -102,7 +102,7 @@ def test_shapes_are_compared_and_transposition_named() -> None:
     assert caught.value.problem.code == "scores.shape"
 
 
-def test_scores_that_are_not_finite_are_counted_and_the_first_is_named() -> None:
+def test_check_finite_counts_nonfinite_scores_and_names_first() -> None:
     scores_nN = np.zeros((4, 3), dtype=np.float32)
     check_finite(scores_nN)
     scores_nN[2, 1], scores_nN[1, 2], scores_nN[3, 0] = np.nan, np.inf, -np.inf

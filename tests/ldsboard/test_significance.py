@@ -1,4 +1,4 @@
-"""p-values, standard errors, intervals and chance, against SciPy, the formulas and simulation.
+"""p-values, standard errors, intervals and the chance spread, compared with SciPy, formulas and simulation.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("M", [3, 4, 5, 20, 1000])
-def test_p_values_are_scipys(M: int, rng: np.random.Generator) -> None:
+def test_p_values_equal_scipy(M: int, rng: np.random.Generator) -> None:
     f_bM, g_bM = rng.normal(size=(2, 30, M))
     g_bM[0], g_bM[1] = f_bM[0], -f_bM[1]
     expected = [stats.spearmanr(f, g) for f, g in zip(f_bM, g_bM, strict=True)]
@@ -42,25 +42,25 @@ def test_p_values_are_scipys(M: int, rng: np.random.Generator) -> None:
     assert spearman_p_values(rho_b, M)[:2].tolist() == [0, 0]
 
 
-def test_two_subsets_have_no_p_value() -> None:
+def test_p_value_of_two_subsets_is_nan() -> None:
     assert np.isnan(spearman_p_values(np.array([1.0, -1.0]), 2)).all()
     assert math.isnan(stats.spearmanr([1, 2], [1, 2]).pvalue)
 
 
-def test_two_sided_p_is_students() -> None:
+def test_two_sided_p_equals_student_t() -> None:
     assert float(two_sided_p(-2.5, 9)) == pytest.approx(2 * stats.t.sf(2.5, 9), rel=1e-12)
     assert float(two_sided_p(0.0, 9)) == 1
     assert float(two_sided_p(math.inf, 9)) == 0
 
 
-def test_standard_error_is_its_formula() -> None:
+def test_standard_error_equals_formula() -> None:
     influence_M = np.array([0.5, -0.25, -0.75, 0.5, 0.0])
     assert standard_error(influence_M) == pytest.approx(math.sqrt(1.125 / 20), rel=1e-15)
     assert math.isnan(standard_error(influence_M[:3]))
     assert standard_error(np.zeros(4)) == 0
 
 
-def test_standard_error_for_new_targets_is_its_formula(rng: np.random.Generator) -> None:
+def test_standard_error_for_new_targets_equals_formula(rng: np.random.Generator) -> None:
     M, N = 30, 6
     f, g = rank_rows(rng.normal(size=(N, M))), rank_rows(rng.normal(size=(N, M)))
     rho_N, influence_NM = spearman(f, g), spearman_influence(f, g)
@@ -70,7 +70,7 @@ def test_standard_error_for_new_targets_is_its_formula(rng: np.random.Generator)
     expected = math.sqrt(max(V_S, V_T, V_S + V_T - V_ST))
     squared_N = (influence_NM**2).sum(axis=1)
     assert new_targets_error(psi_M, rho_N, squared_N) == pytest.approx(expected, rel=1e-12)
-    # The sum never falls below either part, whichever is larger.
+    # The result never falls below the larger of the two parts.
     assert new_targets_error(psi_M, rho_N, squared_N * 1e6) == pytest.approx(math.sqrt(max(V_S, V_T)), rel=1e-12)
     wide_N = np.array([-0.9, 0.9, 0.8, 0.1, -0.7, 0.3])
     V_T = np.var(wide_N, ddof=1) / N
@@ -82,7 +82,7 @@ def test_standard_error_for_new_targets_is_its_formula(rng: np.random.Generator)
 
 
 @pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.4, 0.95])
-def test_the_interval_reaches_from_the_raw_value_to_the_one_corrected_for_bias(rho: float) -> None:
+def test_interval_covers_raw_and_bias_corrected_value(rho: float) -> None:
     M, error = 20, 0.01
     rho_N = np.array([rho, rho / 2])
     tau_N = 2 / math.pi * np.arcsin(2 * np.sin(math.pi * rho_N / 6))
@@ -94,7 +94,7 @@ def test_the_interval_reaches_from_the_raw_value_to_the_one_corrected_for_bias(r
     assert math.copysign(1, bias) == math.copysign(1, rho)
 
 
-def test_the_interval_stays_between_minus_one_and_one() -> None:
+def test_interval_is_clipped_to_minus_one_and_one() -> None:
     assert interval(np.ones(2), 1.0, 0.1, 10)[1] == 1
     assert interval(-np.ones(2), -1.0, 0.1, 10)[0] == -1
     assert interval(np.zeros(2), 0.0, 9.0, 10) == (-1, 1)
@@ -120,13 +120,13 @@ def draws(
 
 
 @pytest.mark.parametrize("levels", [0, 2], ids=["continuous", "two levels"])
-def test_standard_error_is_the_spread_over_draws(levels: int) -> None:
+def test_standard_error_equals_spread_over_draws(levels: int) -> None:
     count = 400
     lds_k, error_k, (low_k, high_k) = draws(count, M=100, n=24, levels=levels)
-    # The standard deviation of 400 draws has a relative standard error of 1 / sqrt(2 * 399) = 3.5 %: three of them.
+    # The standard deviation of 400 draws has a relative standard error of 1 / sqrt(2 * 399) = 3.5 %; allow three.
     assert float(error_k.mean()) == pytest.approx(lds_k.std(ddof=1), rel=3 * 0.035)
     covered = float(np.mean((low_k <= lds_k.mean()) & (lds_k.mean() <= high_k)))
-    # Nominal .95 with a Monte Carlo standard error of .011, and wider by the allowance for bias.
+    # Nominal coverage .95 with a Monte Carlo standard error of .011; the bias allowance only widens the interval.
     assert covered > 0.95 - 3 * 0.011
 
 
@@ -151,7 +151,7 @@ def mean_rhos(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], orders: NDAr
 
 
 @pytest.mark.parametrize("N", [2, 5, 9], ids=["M > N", "M = N", "M < N"])
-def test_chance_spread_is_exact_over_all_permutations(N: int, rng: np.random.Generator) -> None:
+def test_chance_spread_equals_spread_over_all_permutations(N: int, rng: np.random.Generator) -> None:
     M = 5
     f_NM, g_NM = rng.integers(4, size=(N, M)).astype(float), rng.normal(size=(N, M))
     f_NM[0] = 1.0
@@ -161,33 +161,31 @@ def test_chance_spread_is_exact_over_all_permutations(N: int, rng: np.random.Gen
 
 
 @pytest.mark.parametrize("N", [3, 60], ids=["M > N", "M < N"])
-def test_chance_spread_is_that_of_2000_permutations(N: int, rng: np.random.Generator) -> None:
+def test_chance_spread_equals_spread_over_2000_permutations(N: int, rng: np.random.Generator) -> None:
     M = 40
     shared_M = rng.normal(size=M)
     f_NM, g_NM = shared_M + rng.normal(size=(N, M)), shared_M + rng.normal(size=(N, M))
     orders = np.array([rng.permutation(M) for _ in range(2000)])
-    # The standard deviation of 2,000 draws has a relative standard error of 1.6 %: three of them.
+    # The standard deviation of 2,000 draws has a relative standard error of 1.6 %; allow three.
     assert chance_spread(f_NM, g_NM) == pytest.approx(mean_rhos(f_NM, g_NM, orders).std(), rel=3 * 0.016)
 
 
-def test_both_gram_matrices_give_the_same_spread(rng: np.random.Generator) -> None:
+def test_both_gram_matrices_give_same_chance_spread(rng: np.random.Generator) -> None:
     f_NM, g_NM = rng.normal(size=(2, 50, 51))
     smaller = chance_spread(f_NM, g_NM, block=7)
-    # Two more targets cross over to the other matrix; constant ones change nothing but the divisor N.
+    # With two more targets the code uses the other matrix; constant targets change only the divisor N.
     f_more, g_more = (np.vstack([values, np.zeros((2, 51))]) for values in (f_NM, g_NM))
     assert chance_spread(f_more, g_more, block=7) == pytest.approx(smaller * 50 / 52, rel=1e-5)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["unrelated columns", "one column for all"])
-def test_outcomes_that_the_subsets_do_not_explain_are_within_three_of_chance(
-    shared: bool, make_problem: MakeProblem
-) -> None:
+def test_z_random_of_unexplained_margins_is_standard_normal(shared: bool, make_problem: MakeProblem) -> None:
     _, masks, margins = make_problem(M=50, N=4)
     z = []
     for seed in range(150):
         rng = np.random.default_rng([seed, 7])
         scores = rng.normal(size=(30, 1 if shared else 4)) * np.ones(4)
         z.append(lds(scores, masks, rng.permutation(margins)).z_random)
-    # A normal z leaves 3 with probability .0027, and its standard deviation over 150 draws has an error of 5.8 %.
+    # A normal z exceeds 3 in absolute value with probability .0027; its standard deviation over 150 draws has an error of 5.8 %.
     assert np.std(z) == pytest.approx(1, rel=3 * 0.058)
     assert sum(abs(value) >= 3 for value in z) <= 3

@@ -1,4 +1,4 @@
-"""Files of numbers as numpy, dattri, spreadsheets and scripts write them."""
+"""Reading tables of numbers in the formats of numpy, dattri, spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-EVEN = [[4, 1, 0], [2, 3, 5]]
+EQUAL_LENGTHS = [[4, 1, 0], [2, 3, 5]]
 RAGGED = [[4, 1, 0], [2, 3], []]
 
 
@@ -24,7 +24,7 @@ def _npz(path: Path, rows: Sequence[Sequence[int]]) -> None:
     np.savez(path, *(np.array(row, dtype=int) for row in rows))
 
 
-def _npz_of_one(path: Path, rows: Sequence[Sequence[int]]) -> None:
+def _npz_of_one_array(path: Path, rows: Sequence[Sequence[int]]) -> None:
     np.savez(path, subsets=np.array(rows))
 
 
@@ -41,7 +41,7 @@ def _savetxt(path: Path, rows: Sequence[Sequence[int]]) -> None:
 
 
 def _retrain_lds(path: Path, rows: Sequence[Sequence[int]]) -> None:
-    """What dattri's retrain_lds leaves of its subsets: the indices of each, joined by line ends."""
+    """Write the subsets as dattri's retrain_lds does: one file of indices for each subset, one index a line."""
     for i, row in enumerate(rows):
         (path / str(i)).mkdir(parents=True)
         (path / str(i) / "indices.txt").write_text("\n".join(map(str, row)))
@@ -53,23 +53,23 @@ def _retrain_lds(path: Path, rows: Sequence[Sequence[int]]) -> None:
     [
         ("a.npy", np.save),
         ("a.npz", _npz),
-        ("a.npz", _npz_of_one),
+        ("a.npz", _npz_of_one_array),
         ("a.json", _json),
         ("a.csv", _csv),
         ("a.txt", _savetxt),
         ("retrain", _retrain_lds),
     ],
 )
-def test_rows_of_one_length_become_an_array(name: str, write: Callable[..., None], tmp_path: Path) -> None:
-    write(tmp_path / name, EVEN)
-    assert read_array(tmp_path / name).tolist() == EVEN
+def test_read_array_reads_rows_of_equal_length(name: str, write: Callable[..., None], tmp_path: Path) -> None:
+    write(tmp_path / name, EQUAL_LENGTHS)
+    assert read_array(tmp_path / name).tolist() == EQUAL_LENGTHS
     assert read_array(tmp_path / name).dtype == np.int64
 
 
 @pytest.mark.parametrize(
     ("name", "write"), [("a.npz", _npz), ("a.json", _json), ("a.csv", _csv), ("retrain", _retrain_lds)]
 )
-def test_rows_of_several_lengths_stay_rows(name: str, write: Callable[..., None], tmp_path: Path) -> None:
+def test_read_table_reads_rows_of_different_lengths(name: str, write: Callable[..., None], tmp_path: Path) -> None:
     write(tmp_path / name, RAGGED)
     assert [row.tolist() for row in read_table(tmp_path / name)] == RAGGED
     with pytest.raises(TableError, match=r"rows of one length in .*got lengths from 0 to 3"):
@@ -77,34 +77,32 @@ def test_rows_of_several_lengths_stay_rows(name: str, write: Callable[..., None]
 
 
 @pytest.mark.parametrize(("name", "write"), [("a.npz", _npz), ("retrain", _retrain_lds)])
-def test_more_than_ten_rows_keep_their_order(name: str, write: Callable[..., None], tmp_path: Path) -> None:
+def test_read_array_keeps_order_of_more_than_ten_rows(name: str, write: Callable[..., None], tmp_path: Path) -> None:
     write(tmp_path / name, [[i, i + 1] for i in range(23)])
     assert read_array(tmp_path / name)[:, 0].tolist() == list(range(23))
 
 
-def test_floating_point_text_keeps_every_bit(tmp_path: Path) -> None:
+def test_read_array_keeps_every_bit_of_decimal_text(tmp_path: Path) -> None:
     margins_MN = np.random.default_rng(0).normal(size=(4, 3))
     np.savetxt(tmp_path / "margins.csv", margins_MN, delimiter=",")
     assert np.array_equal(read_array(tmp_path / "margins.csv"), margins_MN)
 
 
 @pytest.mark.parametrize("name", ["subsets.npy", "subsets.pkl"])
-def test_rows_that_were_pickled_are_not_opened_and_the_error_says_how_to_convert_them(
-    name: str, tmp_path: Path
-) -> None:
+def test_read_table_rejects_pickled_rows_and_suggests_working_conversion(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     rows = np.array([np.array(row, dtype=int) for row in RAGGED], dtype=object)
     if name == "subsets.npy":
         np.save(path, rows)
     else:
         path.write_bytes(pickle.dumps(list(rows)))
-    with pytest.raises(TableError, match="got pickled objects") as refused:
+    with pytest.raises(TableError, match="holds pickled objects") as refused:
         read_table(path)
     run_suggested_command(str(refused.value))
     assert [row.tolist() for row in read_table(path.with_suffix(".npz"))] == RAGGED
 
 
-def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+def test_read_table_never_unpickles(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
             return (open, (str(tmp_path / "sprung"), "w"))
@@ -132,23 +130,23 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
         ("a.csv", b"\xff\xfe\x00"),
     ],
 )
-def test_what_is_no_table_is_refused_by_name(name: str, content: bytes, tmp_path: Path) -> None:
+def test_read_array_rejects_malformed_file_and_names_it(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=r"a\.(npy|npz|json|csv)") as refused:
         read_array(tmp_path / name)
-    assert "expected" in str(refused.value)
+    assert "rows of numbers" in str(refused.value)
 
 
-def test_the_line_of_a_text_that_is_no_row_is_named(tmp_path: Path) -> None:
+def test_read_table_names_malformed_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n3,four\n")
     with pytest.raises(TableError, match="line 2: could not convert string to float: 'four'"):
         read_table(tmp_path / "a.csv")
 
 
-def test_a_missing_subset_of_a_retrain_folder_is_named(tmp_path: Path) -> None:
-    _retrain_lds(tmp_path / "retrain", EVEN * 3)
+def test_read_table_names_missing_subset_of_retrain_folder(tmp_path: Path) -> None:
+    _retrain_lds(tmp_path / "retrain", EQUAL_LENGTHS * 3)
     (tmp_path / "retrain/4/indices.txt").unlink()
-    with pytest.raises(TableError, match=r"got none for 4\. Put the folders of all its jobs together"):
+    with pytest.raises(TableError, match=r"no indices\.txt for subset 4\. .*Put the folders of all its jobs together"):
         read_table(tmp_path / "retrain")
-    with pytest.raises(TableError, match="got none for 0"):
+    with pytest.raises(TableError, match="for subset 0"):
         read_table(tmp_path)

@@ -1,4 +1,4 @@
-"""Files of torch where there is no torch."""
+"""torch.save files when torch is not installed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_other_files_stay_as_they_are(tmp_path: Path) -> None:
+def test_as_score_file_returns_other_files_unchanged(tmp_path: Path) -> None:
     assert as_score_file(tmp_path / "scores.npy") == tmp_path / "scores.npy"
 
 
-def test_without_torch_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_score_file_reports_missing_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ProblemError, match="no torch here"):
+    with pytest.raises(ProblemError, match="torch is not installed"):
         as_score_file(tmp_path / "scores.pt")

@@ -1,4 +1,4 @@
-"""The answers of published libraries, asked for in a process of their own; for tests and benchmarks.
+"""Results of published libraries, computed in a subprocess; used by tests and benchmarks.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = Path(sys.prefix) / "references"
-"""Where the libraries are installed: beside our own packages, and not among them."""
+"""Folder of the libraries, separate from the packages of the environment."""
 
 
 class Case(NamedTuple):
-    """Scores (n, N), masks bool (M, n) and margins (M, N), as the libraries take them."""
+    """Scores (n, N), masks bool (M, n) and margins (M, N), the input of the libraries."""
 
     scores: NDArray[Any]
     masks: NDArray[np.bool_]
@@ -33,22 +33,22 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one library gave for one case.
+    """Result of one library for one case.
 
     Attributes
     ----------
     version
-        Of the library.
+        Version of the library.
     per_target
-        Its correlations, (N,), in float64, whatever type it returns; empty where it raised an error.
+        Correlations, (N,), converted to float64; empty if the library raised an error.
     dtype
-        The type that it returns.
+        Name of the dtype that the library returned.
     error
-        The error that it raised, or nothing.
+        The error that the library raised, or an empty string.
     warnings
-        Names of the warnings that it gave.
+        Names of the warnings that the library gave.
     wall, cpu
-        Seconds of its call alone; conversions to the form that it takes are left out.
+        Wall and processor seconds of the call, without conversions of the input.
     """
 
     version: str
@@ -61,12 +61,13 @@ class Answer(NamedTuple):
 
 
 def ask(cases: Mapping[str, Case], *libraries: str, threads: int = 1) -> dict[str, dict[str, Answer]]:
-    """Return the answers to every case of the libraries named, or of all: ``dattri``, ``quanda``, ``torchmetrics``.
+    """Return the answers of the given libraries for every case; default: ``dattri``, ``quanda`` and ``torchmetrics``.
 
-    One thread is their better side: on a busy machine of two processors torch's gathers took ten times longer with two.
+    The libraries use one thread, which favours them: on a busy machine with two processors, torch's gathers took ten times
+    longer with two threads.
     """
     if not FOLDER.is_dir():
-        raise FileNotFoundError(f"expected published libraries in {FOLDER}, got nothing. Install them: make references")
+        raise FileNotFoundError(f"The published libraries are not installed in {FOLDER}. Install them: make references")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "cases.npz"
         arrays = {f"{name}.{part}": array for name, case in cases.items() for part, array in case._asdict().items()}

@@ -1,8 +1,8 @@
-"""What published libraries give for the same input, with their own functions, in a process of its own.
+"""Run the functions of published libraries on given cases and print their results; runs as a separate process.
 
 ``PYTHONPATH=.venv/references python tests/references/published.py CASES.npz`` reads arrays called ``NAME.scores`` (n, N),
 ``NAME.masks`` (M, n) and ``NAME.margins`` (M, N), and prints JSON: for every name and library the correlation of each target,
-or the error, the names of the warnings, and wall and processor seconds of the call alone, conversions left out.
+or the error; the names of the warnings; and wall and processor seconds of the call without conversions.
 
 Legend: M subsets, k examples of each, n training examples, N targets.
 """
@@ -36,7 +36,7 @@ class _AnyName(type):
 
 
 class Unneeded(metaclass=_AnyName):
-    """Stands for every class of a package that a library names in annotations and base classes, and its metric never calls."""
+    """Replaces every class of a package that quanda names in annotations and base classes only; its metric never uses them."""
 
 
 def _unneeded(name: str) -> type:
@@ -47,14 +47,14 @@ def _unneeded(name: str) -> type:
 
 @cache
 def import_quanda() -> Any:
-    """Import quanda's metric, unmodified, without the training stack that the packages around it import.
+    """Import quanda's unmodified metric without the training libraries that its parent packages import.
 
-    The packages on the way to it are entered without their ``__init__``; `lightning` (one to train models) and `datasets` (a
-    loader) are only named.
+    The parent packages are replaced by empty modules, so that their ``__init__`` does not run; `lightning` and `datasets`, which
+    the metric names only in annotations, are replaced by modules of placeholders.
     """
     spec = find_spec("quanda")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("expected quanda on PYTHONPATH")
+        raise ModuleNotFoundError("quanda was not found on PYTHONPATH")
     root = Path(spec.origin).parents[1]
     for package in ("quanda", "quanda.utils", "quanda.metrics", "quanda.metrics.ground_truth"):
         bare = ModuleType(package)
@@ -68,14 +68,14 @@ def import_quanda() -> Any:
 
 
 def dattri_call(scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN: torch.Tensor) -> Callable[[], Any]:
-    """Return the call of ``dattri.metric.lds``, which takes subsets as a table of indices, all of one size."""
+    """Return a call of ``dattri.metric.lds``, which takes the subsets as an index array, all of one size."""
     lds = import_module("dattri.metric").lds
     subsets_Mk = torch.from_numpy(np.stack([np.flatnonzero(row) for row in masks_Mn]))
     return lambda: lds(scores_nN, (margins_MN, subsets_Mk))[0]
 
 
 def quanda_call(scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN: torch.Tensor) -> Callable[[], Any]:
-    """Return the call of ``quanda.metrics.LinearDatamodelingMetric``, given the margins that it would compute from models."""
+    """Return a call of ``quanda.metrics.LinearDatamodelingMetric`` with given margins instead of margins of models."""
     subsets = [np.flatnonzero(row).tolist() for row in masks_Mn]
     metric = import_quanda()(
         model=torch.nn.Identity(),
@@ -97,7 +97,7 @@ def quanda_call(scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN
 def torchmetrics_call(
     scores_nN: torch.Tensor, masks_Mn: NDArray[np.bool_], margins_MN: torch.Tensor
 ) -> Callable[[], Any]:
-    """Return the call of ``torchmetrics.functional.regression.spearman_corrcoef`` on a plain matrix product."""
+    """Return a call of ``torchmetrics.functional.regression.spearman_corrcoef`` on a plain matrix product."""
     spearman = import_module("torchmetrics.functional.regression").spearman_corrcoef
     weights_Mn = torch.from_numpy(masks_Mn).to(scores_nN.dtype)
     return lambda: spearman(weights_Mn @ scores_nN, margins_MN)
@@ -107,7 +107,7 @@ LIBRARIES = {"dattri": dattri_call, "quanda": quanda_call, "torchmetrics": torch
 
 
 def answer(library: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Return what one library gives for one case."""
+    """Run one library on one case and return its answer."""
     scores_nN, margins_MN = (torch.from_numpy(arrays[name]) for name in ("scores", "margins"))
     given: dict[str, Any] = {"version": version(library)}
     with warnings.catch_warnings(record=True) as caught:
@@ -124,7 +124,7 @@ def answer(library: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer every case of the file named, by the libraries named after it, or by all."""
+    """Run the libraries named on the command line, by default all, on every case of the given file."""
     path, *libraries = sys.argv[1:]
     cases: dict[str, dict[str, NDArray[Any]]] = {}
     with np.load(path) as arrays:

@@ -1,6 +1,6 @@
-"""Published implementations beside ours, run live: where they agree, and where not.
+"""Compare published implementations with this library: where they agree and where they differ.
 
-TABLE stands in docs/scoring.md, word for word; every number in it is computed here.
+TABLE is copied verbatim from docs/scoring.md; these tests compute every number in it.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -42,14 +42,14 @@ VERSIONS = {"dattri": "0.3.0", "quanda": "0.5.0", "torchmetrics": "1.9.0"}
 PROBLEMS = 20
 
 
-def rows() -> dict[str, list[str]]:
-    """Return the rows of the table by their first two cells."""
+def table_rows() -> dict[str, list[str]]:
+    """Return the rows of TABLE by their first two cells."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.strip().splitlines()[2:]]
     return {f"{scores} / {subsets}": [scores, subsets, *rest] for scores, subsets, *rest in lines}
 
 
-def case(scores: str, subsets: str) -> Case:
-    """Return the case of a row, with margins 1, 2, 3 ..., twice, because quanda fails on a single target."""
+def case_of_row(scores: str, subsets: str) -> Case:
+    """Return the case of a row, with margins 1, 2, 3, ... for two equal targets, since quanda fails on a single target."""
     numbers, _, dtype = scores.partition(" in ")
     scores_n = np.array(numbers.split(", "), dtype=np.float64).astype(dtype or np.float32)
     masks_Mn = np.array([[str(i) in subset for i in range(scores_n.size)] for subset in subsets.split()])
@@ -58,7 +58,7 @@ def case(scores: str, subsets: str) -> Case:
 
 
 def problem(seed: int, levels: int, unit: float = 1.0) -> Case:
-    """Return whole scores of a few levels, or of so many that no sums are equal, times a unit."""
+    """Return integer scores in [-levels, levels] times `unit`; with many levels, no two sums are equal."""
     rng = np.random.default_rng(seed)
     M, n, N = (int(rng.integers(low, high)) for low, high in ((10, 60), (20, 40), (2, 6)))
     whole_nN = rng.integers(-levels, levels + 1, size=(n, N))
@@ -68,16 +68,16 @@ def problem(seed: int, levels: int, unit: float = 1.0) -> Case:
 
 
 def all_cases() -> dict[str, Case]:
-    """Return every case of this file, so that the libraries are imported once."""
-    cases = {name: case(scores, subsets) for name, (scores, subsets, *_) in rows().items()}
+    """Return every case of this file, so that one subprocess imports the libraries once."""
+    cases = {name: case_of_row(scores, subsets) for name, (scores, subsets, *_) in table_rows().items()}
     for seed in range(PROBLEMS):
-        # 2**17 levels and sums of at most 20 of them: all below 2**24, so that even float32 sums are exact.
+        # Sums of at most 20 scores of 2**17 levels stay below 2**24, so that even float32 sums are exact.
         plain = problem(seed, 2**17)
         cases |= {f"free {seed}": plain, f"free in float64 {seed}": Case(plain.scores.astype("f8"), *plain[1:])}
         cases |= {f"few {seed}": problem(seed, 1), f"few tenths {seed}": problem(seed, 1, 0.1)}
-    one = case("1, 2, 3, 5", "01 02 13 23")
+    one = case_of_row("1, 2, 3, 5", "01 02 13 23")
     cases["one target"] = Case(one.scores[:, :1], one.masks, one.margins[:, :1])
-    swapped = case("1, 2, 5, 3", "01 02 13 23")
+    swapped = case_of_row("1, 2, 5, 3", "01 02 13 23")
     swapped.scores[:, 1] = 1
     cases["one constant of two"] = swapped
     cases["equal margins"] = Case(one.scores, one.masks, np.ones_like(one.margins))
@@ -94,83 +94,92 @@ def answers(cases: dict[str, Case]) -> dict[str, dict[str, Answer]]:
     return ask(cases)
 
 
-def named(answers: dict[str, dict[str, Answer]], library: str, kind: str) -> list[NDArray[np.float64]]:
+def library_correlations(answers: dict[str, dict[str, Answer]], library: str, kind: str) -> list[NDArray[np.float64]]:
     """Return the correlations of one library on the random cases of one kind."""
     return [answers[f"{kind} {seed}"][library].per_target for seed in range(PROBLEMS)]
 
 
-def ours(cases: dict[str, Case], kind: str) -> list[NDArray[np.float64]]:
-    """Return our correlations on the random cases of one kind."""
+def our_correlations(cases: dict[str, Case], kind: str) -> list[NDArray[np.float64]]:
+    """Return this library's correlations on the random cases of one kind."""
     return [lds(*cases[f"{kind} {seed}"]).per_target for seed in range(PROBLEMS)]
 
 
-def furthest(a: Sequence[NDArray[np.float64]], b: Sequence[NDArray[np.float64]]) -> float:
-    """Return the largest difference of two lists of correlations."""
+def largest_difference(a: Sequence[NDArray[np.float64]], b: Sequence[NDArray[np.float64]]) -> float:
+    """Return the largest absolute difference between two lists of correlations."""
     return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
 
 
-def test_the_libraries_are_the_versions_that_the_table_is_about(answers: dict[str, dict[str, Answer]]) -> None:
+def test_installed_libraries_have_the_versions_of_the_table(answers: dict[str, dict[str, Answer]]) -> None:
     for given in answers.values():
         assert {library: answer.version for library, answer in given.items()} == VERSIONS
 
 
-def test_without_ties_all_agree_to_the_precision_of_their_arithmetic(
+def test_libraries_agree_without_ties_up_to_rounding(
     cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
 ) -> None:
     for kind in ("free", "free in float64"):
-        expected = ours(cases, kind)
-        # dattri returns SciPy's float64 number in the type of the scores: half a unit in the last place of float32.
-        assert furthest(named(answers, "dattri", kind), expected) < (1e-15 if "64" in kind else 2**-24)
-        # The others rank in float32, and add 1e-6 to the product of the standard deviations.
+        expected = our_correlations(cases, kind)
+        # dattri returns SciPy's float64 value in the dtype of the scores: half a unit in the last place of float32.
+        assert largest_difference(library_correlations(answers, "dattri", kind), expected) < (
+            1e-15 if "64" in kind else 2**-24
+        )
+        # quanda and torchmetrics rank in float32, and add 1e-6 to the product of the standard deviations.
         damped = [
             rho_N / (1 + 12e-6 / (len(cases[f"{kind} {seed}"].masks) ** 2 - 1)) for seed, rho_N in enumerate(expected)
         ]
         for library in ("quanda", "torchmetrics"):
-            assert furthest(named(answers, library, kind), damped) < 5e-7
+            assert largest_difference(library_correlations(answers, library, kind), damped) < 5e-7
 
 
-def test_ties_share_their_average_rank_everywhere_where_sums_are_exact(
-    cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
-) -> None:
-    expected = ours(cases, "few")
+def test_libraries_agree_on_ties_of_exact_sums(cases: dict[str, Case], answers: dict[str, dict[str, Answer]]) -> None:
+    expected = our_correlations(cases, "few")
     few = [cases[f"few {seed}"] for seed in range(PROBLEMS)]
     assert all(len(np.unique(masks @ scores[:, 0])) < len(masks) for scores, masks, _ in few)
-    assert furthest(named(answers, "dattri", "few"), expected) < 2**-24
+    assert largest_difference(library_correlations(answers, "dattri", "few"), expected) < 2**-24
     for library in ("quanda", "torchmetrics"):
-        assert furthest(named(answers, library, "few"), expected) < 1e-6
+        assert largest_difference(library_correlations(answers, library, "few"), expected) < 1e-6
 
 
-def test_only_ours_does_not_depend_on_the_unit_of_the_scores(
+def test_only_ldsboard_is_independent_of_the_unit_of_scores(
     cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
 ) -> None:
-    assert furthest(ours(cases, "few tenths"), ours(cases, "few")) == 0
+    assert largest_difference(our_correlations(cases, "few tenths"), our_correlations(cases, "few")) == 0
     for library in LIBRARIES:
-        assert furthest(named(answers, library, "few tenths"), named(answers, library, "few")) > 0.005
+        assert (
+            largest_difference(
+                library_correlations(answers, library, "few tenths"), library_correlations(answers, library, "few")
+            )
+            > 0.005
+        )
 
 
-def shown(value: float) -> str:
+def format_cell(value: float) -> str:
     """Return a number with up to six decimals."""
     return f"{value + 0.0:.6f}".rstrip("0").rstrip(".") if np.isfinite(value) else "nan"
 
 
-def our_cell(arrays: Case) -> str:
+def ldsboard_cell(arrays: Case) -> str:
     try:
-        return shown(lds(*arrays).per_target[0])
+        return format_cell(lds(*arrays).per_target[0])
     except ProblemError as error:
         return type(error).__name__
 
 
-@pytest.mark.parametrize("name", rows())
-def test_the_table_is_what_each_gives(name: str, cases: dict[str, Case], answers: dict[str, dict[str, Answer]]) -> None:
-    expected: dict[str, Any] = dict(zip(("ldsboard", *LIBRARIES), rows()[name][2:], strict=True))
-    given = {"ldsboard": our_cell(cases[name])}
+@pytest.mark.parametrize("name", table_rows())
+def test_table_shows_results_of_every_library(
+    name: str, cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
+) -> None:
+    expected: dict[str, Any] = dict(zip(("ldsboard", *LIBRARIES), table_rows()[name][2:], strict=True))
+    given = {"ldsboard": ldsboard_cell(cases[name])}
     for library, answer in answers[name].items():
-        given[library] = answer.error.partition(":")[0] or shown(answer.per_target[0])
-    # A dash is no claim: dattri takes no subsets of different sizes; the matrix product before torchmetrics is not its own.
+        given[library] = answer.error.partition(":")[0] or format_cell(answer.per_target[0])
+    # A dash means no claim: dattri requires subsets of equal size, and the matrix product is not part of torchmetrics.
     assert {key: cell if expected[key] != "-" else "-" for key, cell in given.items()} == expected
 
 
-def test_what_a_table_of_numbers_cannot_show(cases: dict[str, Case], answers: dict[str, dict[str, Answer]]) -> None:
+def test_libraries_differ_on_single_constant_and_equal_targets(
+    cases: dict[str, Case], answers: dict[str, dict[str, Answer]]
+) -> None:
     one = answers["one target"]
     assert one["quanda"].error.startswith("IndexError")
     assert lds(*cases["one target"]).lds == float(one["dattri"].per_target[0]) == 1
@@ -179,7 +188,8 @@ def test_what_a_table_of_numbers_cannot_show(cases: dict[str, Case], answers: di
     assert not equal["quanda"].per_target.any()
     with pytest.raises(ProblemError, match=r"2 constant target\(s\): 0, 1"):
         lds(*cases["equal margins"])
-    # One target of two is constant: the mean is nan, or half of .8 with no word about it, or the same with a warning.
+    # One target of two is constant: dattri's mean is nan; quanda's mean is half of .8, without a warning. ldsboard gives the same
+    # mean with a warning.
     mixed = answers["one constant of two"]
     assert np.isnan(mixed["dattri"].per_target.mean())
     assert mixed["dattri"].warnings == ["ConstantInputWarning"]
@@ -190,12 +200,12 @@ def test_what_a_table_of_numbers_cannot_show(cases: dict[str, Case], answers: di
     assert "scores.constant_predictions" in result.warnings
 
 
-def test_an_answer_is_timed_and_an_error_is_not(answers: dict[str, dict[str, Answer]]) -> None:
+def test_answers_have_times_and_errors_have_none(answers: dict[str, dict[str, Answer]]) -> None:
     for answer in answers["free 0"].values():
         assert 0 < answer.wall < np.inf
         assert answer.cpu > 0
     assert np.isnan(answers["one target"]["quanda"].wall)
 
 
-def test_the_table_stands_in_the_documentation() -> None:
+def test_documentation_contains_the_table() -> None:
     assert TABLE.strip() in (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""The option `--full`, how many draws a simulation takes, and the table of figures that it leaves.
+"""The option `--full`, the number of draws of a simulation, and the table of figures.
 
-    pytest tests/statistics            the short form: 120 draws, bars widened by three Monte Carlo errors
-    pytest tests/statistics --full     2,000 draws, the bars themselves, and a table of all figures at the end
+    pytest tests/statistics            short form: 120 draws, bars widened by three Monte Carlo errors
+    pytest tests/statistics --full     2,000 draws, bars without slack, and a table of all figures at the end
 
-The option is known only where this folder is named on the command line. Every figure is also on the captured output of its
-test: `-s` and `-rA` show it, and so does a failure.
+pytest accepts the option only if the command line names this folder. Each test also prints its figures; pytest shows them with
+`-s` or `-rA`, and after a failure.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def is_full(config: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def draws(pytestconfig: pytest.Config) -> Draws:
-    """How many draws, and by how many Monte Carlo errors the bars are widened."""
+    """The number of draws, and the number of Monte Carlo errors by which bars are widened."""
     return Draws(2000, slack=0) if is_full(pytestconfig) else Draws(120, slack=3)
 
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Report:
-    """Write a figure down: to the test's output, and as a row of the table."""
+    """Report a figure in the test's output, and as a row of the table."""
     rule = request.node.originalname.removeprefix("test_").replace("_", " ")
 
     def write(setting: str, figure: object, bar: str = "") -> None:

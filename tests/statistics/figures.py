@@ -1,4 +1,4 @@
-"""Figures of a simulation with their Monte Carlo errors: the share of draws in which something holds, and a spread.
+"""Figures of a simulation with their Monte Carlo errors: shares of draws, standard deviations, and interval coverage.
 
 Legend: k draws.
 """
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Draws:
-    """How many draws of a simulation, and by how many of their Monte Carlo errors its bars are widened."""
+    """The number of draws of a simulation, and the number of Monte Carlo errors by which bars are widened."""
 
     count: int
     slack: float
 
-    def floor(self, share: float) -> float:
-        """Return the bar for a share that must be at least this."""
+    def lower_bar(self, share: float) -> float:
+        """Return the smallest accepted value of a share that must be at least `share`."""
         return share - self.slack * share_error(share, self.count)
 
-    def roof(self, share: float) -> float:
-        """Return the bar for a share that must be at most this."""
+    def upper_bar(self, share: float) -> float:
+        """Return the largest accepted value of a share that must be at most `share`."""
         return share + self.slack * share_error(share, self.count)
 
 
@@ -39,7 +39,7 @@ def share_error(share: float, count: int) -> float:
 
 @dataclass(frozen=True)
 class Share:
-    """In how many of the draws something holds."""
+    """The share of draws in which a condition holds."""
 
     value: float
     count: int
@@ -55,7 +55,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Spread:
-    """The standard deviation over draws that are centred on their mean."""
+    """The standard deviation over draws."""
 
     value: float
     count: int
@@ -67,7 +67,7 @@ class Spread:
 
     @property
     def relative_error(self) -> float:
-        """Standard error as a part of the value, as for a normal distribution."""
+        """Standard error divided by the value, for normally distributed draws."""
         return 1 / math.sqrt(2 * (self.count - 1))
 
 
@@ -84,9 +84,9 @@ class Intervals(NamedTuple):
         return cls(values - half, values + half)
 
     def widened(self, by_k: ArrayLike) -> Intervals:
-        """Return the intervals with both ends moved out by `by_k`."""
+        """Return the intervals with both ends moved outward by `by_k`."""
         return Intervals(self.low_k - np.asarray(by_k), self.high_k + np.asarray(by_k))
 
     def cover(self, truth: float) -> Share:
-        """Return the share of intervals that hold the truth."""
+        """Return the share of intervals that contain the truth."""
         return Share.of((self.low_k <= truth) & (truth <= self.high_k))

@@ -1,8 +1,8 @@
-"""What answers about hidden subsets can be made to yield: two attacks, against the bound on their gain.
+"""Two attacks that use published scores on hidden subsets gain less than the stated bound.
 
-The attacker has one file of some LDS, and adds random vectors to the columns of all its targets at once: targets that share
-most of their variance are moved most by what they share. An answer is the hidden LDS as it is published. The vectors are
-orthogonal to every effect, so that nothing true can be learned from the answers, and all gain is by chance.
+The attacker starts with one file and adds random vectors to the columns of all targets at once, since targets that share most of
+their variance respond most to a shared vector. An answer is the hidden LDS as published. The vectors are orthogonal to every
+effect, so the answers contain no true information and every gain is due to chance.
 
 Legend: M hidden subsets, P subsets in all, n training examples, N targets, k attempts.
 """
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 M, n, N = 800, 1200, 20
 DECIMALS = 4
 STEP = 0.2
-"""What an attacker that climbs adds to a file, in standard deviations of its scores."""
+"""The step of the climbing attack, in standard deviations of the file's scores."""
 
 
 class Hidden(NamedTuple):
-    """Hidden margins as unit ranks, (N, M); predictions take the place of files."""
+    """Hidden margins as unit ranks, (N, M); the methods take predictions instead of score files."""
 
     unit_NM: Floats
 
@@ -44,17 +44,17 @@ class Hidden(NamedTuple):
         return float(np.round(np.sum(unit_ranks(predictions_MN.T) * self.unit_NM) / N, DECIMALS))
 
     def answers(self, vectors_Mk: Floats) -> Floats:
-        """Return the published LDS of k files that hold one vector for all targets each, (k,)."""
+        """Return the published LDS of k files, (k,); each file has the same vector for all targets."""
         return np.asarray(np.round(unit_ranks(vectors_Mk.T) @ self.unit_NM.mean(axis=0), DECIMALS))
 
 
 def combine(hidden: Hidden, first_MN: Floats, vectors_Mk: Floats) -> Floats:
-    """Ask for the file and for all vectors but the last two by themselves; weigh each by its answer."""
+    """Submit the file and every vector but the last two separately; weight each by its answer."""
     return np.array([hidden.answer(first_MN), *hidden.answers(vectors_Mk[:, :-2]), 0, 0])
 
 
 def climb(hidden: Hidden, first_MN: Floats, vectors_Mk: Floats) -> Floats:
-    """Ask for the file, then add one vector after another to it, keeping those that raise the answer."""
+    """Submit the file, then add one vector after another and keep those that raise the answer."""
     weights, best, current_MN = [1.0], hidden.answer(first_MN), first_MN
     for vector_M in vectors_Mk[:, :-1].T:
         trial_MN = current_MN + STEP * vector_M[:, None]
@@ -69,7 +69,21 @@ ATTACKS = {"combine": combine, "climb": climb}
 
 
 class Outcome(NamedTuple):
-    """The rise of the hidden LDS from the first file to the last, that over other subsets, the bound, and what a board knows."""
+    """The outcome of an attack.
+
+    Attributes
+    ----------
+    gained
+        Rise of the hidden LDS from the first file to the last.
+    elsewhere
+        Rise of the LDS on other subsets.
+    bound
+        The bound on the gain.
+    after
+        Hidden LDS of the last file.
+    spectrum
+        Spectrum value for attempts, which a board knows.
+    """
 
     gained: float
     elsewhere: float
@@ -79,7 +93,7 @@ class Outcome(NamedTuple):
 
 
 class World(NamedTuple):
-    """A population, its masks as numbers, a file of scores of standard deviation 1, its predictions, a basis of the effects."""
+    """A population, its masks as float32, a score file with standard deviation 1, its predictions, a basis of the effects."""
 
     population: Population
     masks_Pn: NDArray[np.float32]
@@ -90,20 +104,20 @@ class World(NamedTuple):
 
 @cache
 def world(level: float) -> World:
-    """Return a world whose file has this large-M value."""
+    """Return a world whose score file has the large-M value `level`."""
     population = Population.simulated(21, n=n, N=N)
-    file_nN = population.tuned(correlated_columns(np.random.default_rng(22), (n, N), own=0.2), level)
+    file_nN = population.scores_at_level(correlated_columns(np.random.default_rng(22), (n, N), own=0.2), level)
     file_nN /= file_nN.std(axis=0)
     masks_Pn = population.masks_Pn.astype(np.float32)
     return World(population, masks_Pn, file_nN, masks_Pn @ file_nN, np.linalg.qr(population.effects_nN).Q)
 
 
 @cache
-def outcomes(attack: str, level: float, k: int, count: int) -> tuple[Outcome, ...]:
-    return tuple(attacked(attack, level, k, np.random.default_rng([23, k, draw])) for draw in range(count))
+def run_attacks(attack: str, level: float, k: int, count: int) -> tuple[Outcome, ...]:
+    return tuple(run_attack(attack, level, k, np.random.default_rng([23, k, draw])) for draw in range(count))
 
 
-def attacked(attack: str, level: float, k: int, rng: np.random.Generator) -> Outcome:
+def run_attack(attack: str, level: float, k: int, rng: np.random.Generator) -> Outcome:
     population, masks_Pn, file_nN, first_PN, basis_nN = world(level)
     vectors_nk = rng.normal(size=(n, k))
     vectors_nk -= basis_nN @ (basis_nN.T @ vectors_nk)
@@ -122,11 +136,11 @@ def attacked(attack: str, level: float, k: int, rng: np.random.Generator) -> Out
 
 
 def summary(found: tuple[Outcome, ...]) -> tuple[Outcome, Outcome]:
-    """Return the means over the draws, and their Monte Carlo errors."""
+    """Return the means over the draws and the Monte Carlo errors of the means."""
     return Outcome(*np.mean(found, axis=0)), Outcome(*np.std(found, axis=0, ddof=1) / np.sqrt(len(found)))
 
 
-def test_the_answers_are_the_published_ones() -> None:
+def test_simulated_answers_equal_published_scores() -> None:
     population, masks_Pn, file_nN, first_PN, _ = world(0.4)
     truth = GroundTruth(population.masks_Pn[:M], population.margins_PN[:M])
     hidden = Hidden(unit_ranks(population.margins_PN[:M].T))
@@ -138,15 +152,16 @@ def test_the_answers_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize("k", [20, 200])
 @pytest.mark.parametrize(("attack", "level"), [("combine", 0.0), ("combine", 0.4), ("climb", 0.4)])
-def test_attacks_gain_less_than_their_bound(attack: str, level: float, k: int, draws: Draws, report: Report) -> None:
-    mean, errors = summary(outcomes(attack, level, k, draws.count // 20))
+def test_attacks_gain_less_than_bound(attack: str, level: float, k: int, draws: Draws, report: Report) -> None:
+    mean, errors = summary(run_attacks(attack, level, k, draws.count // 20))
     setting = f"{attack}, {k} attempts from LDS {level}, M {M}"
     report(f"{setting}: gained", f"{mean.gained:.4f} ± {errors.gained:.4f}", f"bound {mean.bound:.4f}")
     report(f"{setting}: gained on other subsets", f"{mean.elsewhere:+.4f} ± {errors.elsewhere:.4f}")
     assert mean.gained <= mean.bound + draws.slack * errors.gained
-    # An attack that did nothing would keep within the bound too.
+    # An attack without any effect would stay within the bound too.
     assert mean.gained > mean.bound / 10
-    # Like the bound that it is from, it holds on average; from LDS 0 it is all there is, and so equal up to the draws.
+    # The displayed gain is derived from the bound and holds on average; for an attack from LDS 0 it equals the gain up to the
+    # Monte Carlo error.
     shown = attempt_gain(mean.after, k, mean.spectrum, M)
     report(f"{setting}: what a board shows", f"{shown:.4f}")
     assert mean.gained <= shown + 3 * errors.gained

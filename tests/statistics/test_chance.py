@@ -1,4 +1,4 @@
-"""The distance from chance: the spread that it divides by is that of permutations, and random files are called random.
+"""The distance from chance (z_random): its spread equals that of permutations, and random files get the warning.
 
 Legend: M subsets, n training examples, N targets, c components of the margins, f files, k draws.
 """
@@ -26,7 +26,7 @@ PERMUTATIONS = 3000
 
 
 def files(rng: np.random.Generator, n: int, N: int) -> dict[str, NDArray[np.float64]]:
-    """Return one score file of every sort that makes the distance from chance hard."""
+    """Return one score file of each sort for which the distance from chance is difficult to compute."""
     return {
         "few values": rng.integers(-1, 2, size=(n, N)).astype(np.float64),
         "heavy tails": rng.standard_cauchy(size=(n, N)),
@@ -36,7 +36,7 @@ def files(rng: np.random.Generator, n: int, N: int) -> dict[str, NDArray[np.floa
 
 
 @pytest.mark.parametrize("sort", ["few values", "heavy tails", "95 % zeros", "one vector, random signs"])
-def test_the_spread_of_chance_is_that_of_3000_permutations(sort: str, report: Report) -> None:
+def test_chance_spread_equals_spread_of_3000_permutations(sort: str, report: Report) -> None:
     M, n, N = 200, 100, 30
     population = Population.simulated(17, n=n, N=N)
     rng = np.random.default_rng(18)
@@ -56,7 +56,7 @@ def test_the_spread_of_chance_is_that_of_3000_permutations(sort: str, report: Re
 def margins_of(
     rng: np.random.Generator, masks_Mn: NDArray[np.float32], components: int, explained: float
 ) -> NDArray[np.float64]:
-    """Return margins of 40 targets that share components of both signs; examples explain a part of their variance."""
+    """Return margins of 40 targets that share components of both signs; the examples explain part of the variance."""
     M, n = masks_Mn.shape
     loadings_cN = rng.normal(size=(components, 40))
     effects_nN = rng.normal(size=(n, components)) @ loadings_cN + 0.3 * rng.normal(size=(n, 40))
@@ -93,13 +93,13 @@ def random_predictions(
     ],
     ids=["one component, all explained", "five components, half explained", "the size of the digits benchmark"],
 )
-def test_files_of_random_scores_are_called_random(
+def test_random_files_get_random_warning(
     M: int, n: int, components: int, explained: float, bar: float, draws: Draws, report: Report
 ) -> None:
     rng = np.random.default_rng([19, M, components])
     masks_Mn = subsets(rng, M, n).astype(np.float32)
     margins_MN = margins_of(rng, masks_Mn, components, explained)
-    # Each subset stands as the one example of its own, so that predictions take the place of scores.
+    # Each subset holds a single example of its own, so that predictions can be passed as scores.
     truth = GroundTruth(np.eye(M, dtype=np.bool_), margins_MN)
     predictions = random_predictions(rng, masks_Mn, margins_MN)
     found = [
@@ -112,4 +112,4 @@ def test_files_of_random_scores_are_called_random(
             f"{sort}, {components} component(s), {explained:.0%} explained, M {M}, n {n}, spread of z {np.std(z_k):.2f}"
         )
         report(setting, random, f"at least {bar:.0%}")
-        assert random.value >= draws.floor(bar)
+        assert random.value >= draws.lower_bar(bar)

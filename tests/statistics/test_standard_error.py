@@ -1,4 +1,4 @@
-"""The standard error: it covers the expected LDS at that M, and agrees with a bootstrap that ranks anew.
+"""Intervals of the standard error cover the expected LDS at the same M, and the error agrees with a re-ranking bootstrap.
 
 Legend: M subsets, N targets, k draws.
 """
@@ -26,11 +26,11 @@ KINDS = ["continuous", "two levels", "three levels", "95 % zeros"]
 
 
 @pytest.mark.parametrize("M", [50, 200])
-def test_the_plain_interval_covers_the_expected_lds_at_that_M(M: int, draws: Draws, report: Report) -> None:
+def test_plain_interval_covers_expected_lds_at_same_M(M: int, draws: Draws, report: Report) -> None:
     population = Population.simulated(1, own=0.1)
-    scores = population.kinds(np.random.default_rng(2))
+    scores = population.scores_of_each_kind(np.random.default_rng(2))
     rng = np.random.default_rng([3, M])
-    truths = (population.draw(rng, M) for _ in range(draws.count))
+    truths = (population.sample(rng, M) for _ in range(draws.count))
     results = [[truth.score(scores[kind]) for kind in KINDS] for truth in truths]
     for kind, column in zip(KINDS, zip(*results, strict=True), strict=True):
         lds_k = np.array([result.lds for result in column])
@@ -41,21 +41,21 @@ def test_the_plain_interval_covers_the_expected_lds_at_that_M(M: int, draws: Dra
         setting = f"{kind}, M {M}, LDS {lds_k.mean():.2f}"
         report(setting, covered, "92 to 97.5 %")
         report(f"{setting}: interval over targets instead", naive, "below 60 %")
-        assert draws.floor(0.92) <= covered.value <= draws.roof(0.975)
-        assert naive.value < draws.roof(0.6)
+        assert draws.lower_bar(0.92) <= covered.value <= draws.upper_bar(0.975)
+        assert naive.value < draws.upper_bar(0.6)
 
 
 def problems(rng: np.random.Generator, count: int) -> Iterator[tuple[Population, dict[str, NDArray[np.float64]]]]:
-    """Yield populations with the scores of every kind that fits them."""
+    """Yield populations, each with its scores by kind."""
     for seed in range(count):
         population = Population.simulated(seed)
-        yield population, population.kinds(rng)
-        # Levels of unequal size: only there does the spread of the ranks themselves vary much between samples.
+        yield population, population.scores_of_each_kind(rng)
+        # With two levels of unequal size, the spread of the ranks varies much between samples.
         population = Population.simulated(seed, n=10, noise=0.1, alpha=0.2)
-        yield population, {"two levels, one subset of five": population.kinds(rng)["two levels"]}
+        yield population, {"two levels, one subset of five": population.scores_of_each_kind(rng)["two levels"]}
 
 
-def test_the_standard_error_is_that_of_a_bootstrap_that_ranks_anew(draws: Draws, report: Report) -> None:
+def test_standard_error_equals_bootstrap_with_new_ranks(draws: Draws, report: Report) -> None:
     M, count = 200, 8 if draws.slack else 20
     rng = np.random.default_rng(4)
     ratios: dict[str, list[float]] = {}
@@ -63,10 +63,10 @@ def test_the_standard_error_is_that_of_a_bootstrap_that_ranks_anew(draws: Draws,
         rows_M = rng.integers(len(population.masks_Pn), size=M)
         masks_Mn, margins_MN = population.masks_Pn[rows_M], population.margins_PN[rows_M]
         resamples_kM = rng.integers(M, size=(max(draws.count // 4, 60), M))
-        again = [GroundTruth(masks_Mn[resample_M], margins_MN[resample_M]) for resample_M in resamples_kM]
+        resampled_truths = [GroundTruth(masks_Mn[resample_M], margins_MN[resample_M]) for resample_M in resamples_kM]
         truth = GroundTruth(masks_Mn, margins_MN)
         for kind, scores_nN in scores.items():
-            spread = Spread.of([resampled.score(scores_nN).lds for resampled in again])
+            spread = Spread.of([resampled.score(scores_nN).lds for resampled in resampled_truths])
             ratios.setdefault(kind, []).append(truth.score(scores_nN).std_error / spread.value)
     for kind, found in ratios.items():
         error = np.std(found, ddof=1) / np.sqrt(count)

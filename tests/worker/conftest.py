@@ -1,4 +1,4 @@
-"""Training on real digits, at the smallest size."""
+"""Fixtures that train the smallest plan on the real digits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREADS = torch.get_num_threads()
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Keep every test here to one thread, and leave the process to the tests of other folders as it was."""
+    """Run every test in this folder with one thread, and restore the process's settings for other folders."""
     device.use_one_thread()
     yield
     torch.set_num_threads(THREADS)
@@ -43,13 +43,13 @@ def trainer() -> Trainer:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A training folder that was begun, with nothing trained yet."""
+    """A new training folder without any shard."""
     return prepare_folder(TINY, tmp_path / "begun", recipes.load, HIDDEN_SEED)[0]
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all shards."""
+    """A training folder with all shards."""
     folder = tmp_path_factory.mktemp("trained")
     job, _ = prepare_folder(TINY, folder, recipes.load, HIDDEN_SEED)
     with pytest.MonkeyPatch.context() as patch:
@@ -60,23 +60,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process train what others would, each of which takes two seconds to start."""
+def train_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in this process instead of subprocesses, each of which takes two seconds to start."""
     monkeypatch.setattr("worker.processes.run", run_in_this_process)
 
 
 @pytest.fixture
 def worker(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], here: None
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], train_in_process: None
 ) -> Callable[..., CompletedProcess[str]]:
-    """Run the command line to its end in this process, which trains as well."""
-    del here
+    """Return a function that runs the command line, including training, in this process."""
+    del train_in_process
 
     def run(*arguments: str | Path) -> CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["worker", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        return CompletedProcess(sys.argv, int(ended.value.code or 0), said.out, said.err)
+        output = capsys.readouterr()
+        return CompletedProcess(sys.argv, int(ended.value.code or 0), output.out, output.err)
 
     return run

@@ -1,7 +1,7 @@
-"""The digits recipe, whose models wait to be trained as long as a file is there that the pattern in the variable GATE names.
+"""The digits recipe, but training waits while a file exists that matches the glob pattern in the environment variable GATE.
 
-A process that waits leaves a file named by its number in the folder that the variable WAITING names, if there is one.
-So a test knows that a shard is not finished, however slow it is itself and however fast the processes that train.
+A waiting process creates a file named after its pid in the folder WAITING, if that variable is set. With this recipe a test knows
+that a shard is unfinished, independent of the speed of the test and of the training processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["ALPHA", "DATASET", "ENGINE", "SETTINGS", "batches", "build", "inputs
 
 
 def initialise(model: nn.Module, rng: np.random.Generator) -> None:
-    while glob(os.environ.get("GATE", "")):  # noqa: PTH207  # the pattern begins at the root
+    while glob(os.environ.get("GATE", "")):  # noqa: PTH207  # the pattern is absolute
         if folder := os.environ.get("WAITING"):
             (Path(folder) / str(os.getpid())).touch()
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The digits recipe, but its training asks for more memory than any machine has once more than two models train together."""
+"""The digits recipe, but training more than two models at once requests more memory than any machine has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ALPHA", "DATASET", "SETTINGS", "build", "initialise", "inputs", "ord
 
 
 def batches(order_Em: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
-    if order_Em[..., 0, 0].numel() > 4:  # an example and its label for each model
+    if order_Em[..., 0, 0].numel() > 4:  # more than two models
         torch.empty(2**58)
     return digits_mlp.batches(order_Em)
 

@@ -1,4 +1,4 @@
-"""All baselines alike: on a real benchmark folder without its hidden half, by the functions and by the command."""
+"""All baselines, as functions and as a command, on a benchmark folder without its hidden folder."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-FROM_SUBSETS = 12
+SUBSETS = 12
 
 
 @pytest.fixture(scope="module")
 def public_half(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A benchmark folder as it is after a pull: public/ alone."""
+    """A benchmark folder as after a pull, with public/ only."""
     made, folder = tmp_path_factory.mktemp("made") / "benchmark", tmp_path_factory.mktemp("pulled")
     shutil.copytree(trained, made)
     gather(made, recipes.load)
@@ -43,19 +43,19 @@ def public_half(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def small(public_half: Path) -> Material:
-    """The real material, cut to a few examples, with as many random subsets as tuning by folds needs."""
+    """The material of the benchmark, reduced to a few examples, with random subsets for tuning by folds."""
     material, rng = Material.open(public_half), np.random.default_rng(0)
     train = Examples(material.train.inputs[:40], material.train.labels[:40])
     target = Examples(material.target.inputs[:9], material.target.labels[:9])
-    masks_Mn = rng.random((FROM_SUBSETS, 40)) < 0.5
-    margins_MRN = rng.normal(size=(FROM_SUBSETS, 2, 9)).astype(np.float32)
+    masks_Mn = rng.random((SUBSETS, 40)) < 0.5
+    margins_MRN = rng.normal(size=(SUBSETS, 2, 9)).astype(np.float32)
     return replace(
         material, models=material.models[:2], train=train, target=target, masks_Mn=masks_Mn, margins_MRN=margins_MRN
     )
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_scores_are_finite_float32_and_the_same_every_time(name: str, small: Material) -> None:
+def test_scores_are_finite_float32_and_reproducible(name: str, small: Material) -> None:
     baseline = BASELINES[name]
     scores_nN = baseline.score(small, baseline.frozen)
     assert scores_nN.shape == (40, 9)
@@ -65,7 +65,7 @@ def test_scores_are_finite_float32_and_the_same_every_time(name: str, small: Mat
     assert scores_nN.tobytes() == baseline.score(small, baseline.frozen).tobytes()
 
 
-def test_the_frozen_setting_is_one_of_those_tried() -> None:
+def test_frozen_setting_is_among_tuned_settings() -> None:
     assert all(baseline.frozen in baseline.settings for baseline in BASELINES.values())
 
 
@@ -76,12 +76,12 @@ def test_tuning_scores_every_setting(name: str, small: Material) -> None:
     assert all(-1 <= trial.lds <= 1 for trial in trials)
 
 
-def test_a_fitted_method_is_not_scored_on_what_it_was_fitted_to(small: Material) -> None:
-    # Margins of pure noise: a fit reproduces the subsets it has seen, and tells nothing about the others.
+def test_tuning_scores_fitted_method_on_held_out_subsets(small: Material) -> None:
+    # The margins are pure noise: a fit reproduces the subsets that it was fitted to, and cannot predict other subsets.
     assert all(trial.lds < 0.5 for trial in tune("datamodel", small))
 
 
-def test_material_holds_only_public_rows(public_half: Path, tmp_path: Path) -> None:
+def test_material_contains_only_public_rows(public_half: Path, tmp_path: Path) -> None:
     assert Material.open(public_half).masks_Mn.shape == (TINY.public, 1200)
     shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
     edit_manifest(tmp_path, split="open", ranking=[3, 4], subsets={"public": 3, "ranking": 1})
@@ -94,8 +94,8 @@ def edit_manifest(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def without(folder: Path, pattern: str) -> None:
-    """Take files out of a benchmark and its manifest, as if they had never been in it."""
+def remove_files(folder: Path, pattern: str) -> None:
+    """Delete the matching files from a benchmark folder and from its manifest."""
     public = folder / "public"
     for path in public.glob(pattern):
         path.unlink()
@@ -103,7 +103,7 @@ def without(folder: Path, pattern: str) -> None:
     edit_manifest(folder, files={name: digest for name, digest in files.items() if (public / name).exists()})
 
 
-def test_opening_a_benchmark_leaves_nothing_in_it(
+def test_opening_material_creates_no_files(
     public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", False)
@@ -113,32 +113,32 @@ def test_opening_a_benchmark_leaves_nothing_in_it(
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_benchmark_without_models_is_refused(public_half: Path, tmp_path: Path) -> None:
+def test_material_rejects_benchmark_without_reference_models(public_half: Path, tmp_path: Path) -> None:
     shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
-    without(tmp_path, "kit/reference-*.safetensors")
+    remove_files(tmp_path, "kit/reference-*.safetensors")
     with pytest.raises(BundleError, match="no reference models in"):
         Material.open(tmp_path)
 
 
 @pytest.mark.parametrize("pattern", ["*_images.npy", "target_images.npy"])
-def test_images_that_do_not_ship_are_the_users_own(public_half: Path, tmp_path: Path, pattern: str) -> None:
+def test_material_takes_missing_images_from_users_data(public_half: Path, tmp_path: Path, pattern: str) -> None:
     shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
-    without(tmp_path, pattern)
+    remove_files(tmp_path, pattern)
     shipped, own = Material.open(public_half), Material.open(tmp_path)
     torch.testing.assert_close(own.train.inputs, shipped.train.inputs, rtol=0, atol=0)
     torch.testing.assert_close(own.target.inputs, shipped.target.inputs, rtol=0, atol=0)
 
 
-def test_other_images_than_the_benchmarks_are_refused(public_half: Path, tmp_path: Path) -> None:
+def test_material_rejects_images_that_differ_from_benchmark(public_half: Path, tmp_path: Path) -> None:
     shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
-    without(tmp_path, "*_images.npy")
+    remove_files(tmp_path, "*_images.npy")
     dataset = json.loads((tmp_path / "public" / "benchmark.json").read_text())["dataset"]
     edit_manifest(tmp_path, dataset=dataset | {"sha256": dataset["sha256"] | {"target_images": 64 * "0"}})
     with pytest.raises(DataError, match=r"from the published ones: target_images\."):
         Material.open(tmp_path)
 
 
-def test_the_command_writes_scores_of_a_folder_and_prints_their_cost(
+def test_command_writes_scores_and_prints_cost(
     worker: Callable[..., subprocess.CompletedProcess[str]], public_half: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "scores"
@@ -150,7 +150,7 @@ def test_the_command_writes_scores_of_a_folder_and_prints_their_cost(
     assert np.load(out).shape == (1200, 597)
 
 
-def test_the_command_takes_the_name_of_a_pulled_benchmark_and_tunes(
+def test_command_accepts_name_of_pulled_benchmark_and_tunes(
     public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -162,7 +162,7 @@ def test_the_command_takes_the_name_of_a_pulled_benchmark_and_tunes(
     assert np.load("scores.npy").shape == (1200, 597)
 
 
-def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_command_reports_unknown_baseline_and_missing_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path))
     with pytest.raises(typer.BadParameter, match=r"expected one of random, similarity, .*, got 'nothing'"):
         command.baseline("nothing", benchmark="digits-mlp")

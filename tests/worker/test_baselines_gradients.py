@@ -1,4 +1,4 @@
-"""Gradients in whatever form they are kept have the inner products of those that autograd gives, example by example.
+"""Gradients in every stored form have the inner products of per-example gradients from autograd.
 
 Legend: n examples, d inputs, C classes, P parameters.
 """
@@ -23,7 +23,7 @@ GENERATOR = torch.Generator()
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Let every test draw the same, whichever others run: bounds that hold on average are looked at in one draw."""
+    """Seed every test, since some bounds hold on average and are checked on a single draw."""
     GENERATOR.manual_seed(3)
     torch.manual_seed(3)
 
@@ -34,7 +34,7 @@ def draw(count: int, *shape: int) -> Examples:
 
 
 def one_by_one(model: nn.Module, function: module.Function, examples: Examples) -> torch.Tensor:
-    """Return the gradient of each example alone, (n, P)."""
+    """Return the gradients of single examples, (n, P), from one autograd call each."""
     parameters, rows = list(model.parameters()), []
     for i in range(len(examples.labels)):
         value = function(model(examples.inputs[i : i + 1]), examples.labels[i : i + 1]).sum()
@@ -47,7 +47,7 @@ def perceptron() -> nn.Module:
 
 
 def residual_network() -> nn.Module:
-    """Make the photographs' model with narrow layers, and running averages that are not those of a fresh one."""
+    """Return the CIFAR-10 model with narrow layers and random running averages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cifar10_5k_resnet9, "SETTINGS", replace(cifar10_5k_resnet9.SETTINGS, widths=(2, 3, 4, 3)))
         model = cifar10_5k_resnet9.build()
@@ -61,7 +61,7 @@ def residual_network() -> nn.Module:
 
 
 class Twice(nn.Module):
-    """Sends an example through the same layer two times."""
+    """A network that applies one layer twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Twice(nn.Module):
 
 
 class Pieces(nn.Module):
-    """Sees an example as several pieces, and adds what it makes of them."""
+    """A network that splits an example into three pieces and adds their logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Pieces(nn.Module):
     ids=["perceptron", "of images", "without bias", "a layer used twice", "pieces", "residual network"],
 )
 @pytest.mark.parametrize("function", [loss, digits_mlp.output])
-def test_inner_products_are_those_of_each_example_alone(
+def test_inner_products_equal_those_of_single_example_gradients(
     make: type[nn.Module], shape: tuple[int, ...], by_layers: bool, function: module.Function
 ) -> None:
     model = make().double().eval()
@@ -108,7 +108,7 @@ def test_inner_products_are_those_of_each_example_alone(
     torch.testing.assert_close(found, expected)
 
 
-def test_layers_and_rows_agree() -> None:
+def test_layer_form_and_row_form_have_equal_inner_products() -> None:
     model, train = perceptron().double(), draw(9, d)
     rows_nP = per_example(model, loss, train)
     by_layers = gradients(model, loss, train)
@@ -116,7 +116,7 @@ def test_layers_and_rows_agree() -> None:
     torch.testing.assert_close(by_layers.products(by_layers), rows_nP @ rows_nP.T)
 
 
-def test_rows_do_not_depend_on_how_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_rows_do_not_depend_on_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     model, train = perceptron().double(), draw(9, d)
     whole_nP = per_example(model, loss, train)
     monkeypatch.setattr(module, "CHUNK_NUMBERS", 4 * whole_nP.shape[1])
@@ -125,39 +125,39 @@ def test_rows_do_not_depend_on_how_many_are_made_at_once(monkeypatch: pytest.Mon
     torch.testing.assert_close(per_example(model, loss, train), whole_nP)
 
 
-def total(logits_nC: torch.Tensor, _labels_n: torch.Tensor) -> torch.Tensor:
-    """Return the sum of an example's logits, whose gradients are its inputs, over and over."""
+def sum_of_logits(logits_nC: torch.Tensor, _labels_n: torch.Tensor) -> torch.Tensor:
+    """Return the sum of an example's logits, whose gradient repeats the example's inputs for every class."""
     return logits_nC.sum(1)
 
 
-@pytest.mark.parametrize("function", [loss, total])
-def test_a_sketch_keeps_inner_products_as_near_as_it_says(
+@pytest.mark.parametrize("function", [loss, sum_of_logits])
+def test_sketch_keeps_inner_products_within_stated_error(
     function: module.Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = nn.Linear(300, C, bias=False).double()
     train, target = (Examples(examples.inputs.abs(), examples.labels) for examples in (draw(40, 300), draw(30, 300)))
     exact_nP, exact_mP = per_example(model, function, train), per_example(model, function, target)
     monkeypatch.setattr(module, "SKETCH_SIZE", 256)
-    mine, theirs = gradients(model, function, train), gradients(model, function, target)
-    assert mine.layers[0].slopes_no.shape == (40, 256)
+    train_gradients, target_gradients = gradients(model, function, train), gradients(model, function, target)
+    assert train_gradients.layers[0].slopes_no.shape == (40, 256)
     lengths = exact_nP.norm(dim=1)[:, None] * exact_mP.norm(dim=1)
-    errors = (mine.products(theirs) - exact_nP @ exact_mP.T) / lengths
+    errors = (train_gradients.products(target_gradients) - exact_nP @ exact_mP.T) / lengths
     assert 0.2 < float(errors.square().mean().sqrt()) / (2 / 256) ** 0.5 <= 1
-    assert torch.equal(mine.layers[0].slopes_no, gradients(model, function, train).layers[0].slopes_no)
+    assert torch.equal(train_gradients.layers[0].slopes_no, gradients(model, function, train).layers[0].slopes_no)
 
 
-def test_a_sketch_is_one_signed_sum_for_each_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sketch_is_linear_and_equal_for_every_example(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(d, C, bias=False).double()
     train = draw(50, d)
     rows_nP = per_example(model, loss, train)
     monkeypatch.setattr(module, "SKETCH_SIZE", 8)
     sketches_np = per_example(model, loss, train)
-    # The slopes of the classes sum to 0: fewer directions than parameters, and what rounding adds to them is none.
+    # The class gradients sum to 0, so the rows span fewer directions than parameters; rcond removes directions due to rounding.
     projection_Pp = torch.linalg.lstsq(rows_nP, sketches_np, rcond=1e-10, driver="gelsd").solution
-    torch.testing.assert_close(rows_nP @ projection_Pp, sketches_np)  # linear, and the same for every example
+    torch.testing.assert_close(rows_nP @ projection_Pp, sketches_np)  # one linear map for all examples
 
 
-def test_batch_normalisation_is_left_as_it_was() -> None:
+def test_gradients_do_not_change_batch_normalisation() -> None:
     model = residual_network().double().eval()
     before = {name: values.clone() for name, values in model.state_dict().items()}
     gradients(model, loss, draw(5, 3, 32, 32))

@@ -1,4 +1,4 @@
-"""Each method against the plain form of its formula, on networks small enough to write everything out.
+"""Each method equals the direct computation of its formula, on networks small enough for dense matrices.
 
 Legend: n training examples, N targets, d inputs, C classes, P parameters, M subsets.
 """
@@ -50,13 +50,13 @@ def material() -> Material:
 
 
 def one_by_one(model: nn.Module, values_n: torch.Tensor) -> torch.Tensor:
-    """Return the gradients of values, (n, P), by plain autograd, in the order of ``model.parameters()``."""
+    """Return the gradients of n values, (n, P), from one autograd call each, in the order of ``model.parameters()``."""
     parameters = list(model.parameters())
     rows = [torch.autograd.grad(value, parameters, retain_graph=True) for value in values_n]
     return torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
 
 
-def test_gradients_of_each_example_equal_autograd_one_by_one(material: Material) -> None:
+def test_per_example_gradients_equal_autograd_of_single_examples(material: Material) -> None:
     model, train = material.models[0], material.train
     logits_nC = model(train.inputs)
     expected_nP = one_by_one(model, functional.cross_entropy(logits_nC, train.labels, reduction="none"))
@@ -65,7 +65,7 @@ def test_gradients_of_each_example_equal_autograd_one_by_one(material: Material)
     torch.testing.assert_close(per_example(model, RECIPE.output, train), expected_nP)
 
 
-def test_grad_dot_is_the_first_order_effect_of_a_step(material: Material) -> None:
+def test_grad_dot_equals_first_order_effect_of_a_step(material: Material) -> None:
     scores_nN, step = grad_dot(material), 1e-6
     before_N = RECIPE.output(material.models[0](material.target.inputs), material.target.labels)
     for i in (0, n - 1):
@@ -79,7 +79,7 @@ def test_grad_dot_is_the_first_order_effect_of_a_step(material: Material) -> Non
         np.testing.assert_allclose(scores_nN[i], change_N.detach() / step, rtol=1e-3, atol=1e-3)
 
 
-def test_trak_equals_the_formula_with_the_inverse_in_parameter_space(material: Material) -> None:
+def test_trak_equals_formula_with_inverse_in_parameter_space(material: Material) -> None:
     damping, train = 0.7, material.train
     inner, doubt = [], []
     for model in material.models:
@@ -94,7 +94,7 @@ def test_trak_equals_the_formula_with_the_inverse_in_parameter_space(material: M
 
 
 def dense_influence(model: nn.Module, material: Material, damping: float) -> torch.Tensor:
-    """EK-FAC influence (n, N) with every matrix written out, P x P, for each layer."""
+    """Compute the EK-FAC influence (n, N) with dense P x P matrices for each layer."""
     train, target = material.train, material.target
     logits_nC = model(train.inputs)
     p_nC = logits_nC.softmax(1).detach()
@@ -109,8 +109,8 @@ def dense_influence(model: nn.Module, material: Material, damping: float) -> tor
         o, i = layer.weight.shape
         columns = slice(start, start + o * i + o)
         start = columns.stop
-        # Autograd orders a layer's parameters as weights, then biases: the constant input comes after all others, so the
-        # Kronecker product of inputs and outputs is permuted to that order.
+        # Autograd orders a layer's parameters as weights, then biases. The constant input is the last input, so permute the
+        # Kronecker product of inputs and outputs to autograd's order.
         order = [row * (i + 1) + column for row in range(o) for column in range(i)]
         order += [row * (i + 1) + i for row in range(o)]
         inputs_ni = torch.cat([inputs, torch.ones(n, 1)], dim=1)
@@ -135,38 +135,38 @@ def dense_influence(model: nn.Module, material: Material, damping: float) -> tor
     return influence_nN
 
 
-def test_ek_fac_equals_the_dense_computation(material: Material) -> None:
+def test_ek_fac_equals_dense_computation(material: Material) -> None:
     damping = 1e-2
     expected_nN = torch.stack([dense_influence(model, material, damping) for model in material.models]).mean(0)
     np.testing.assert_allclose(curvature.ek_fac(material, damping), expected_nN, rtol=1e-4, atol=1e-4)
 
 
-def test_ek_fac_with_much_damping_is_the_gradient_dot_product(material: Material) -> None:
+def test_ek_fac_with_large_damping_is_proportional_to_grad_dot(material: Material) -> None:
     one = replace(material, models=material.models[:1])
     much, expected = curvature.ek_fac(one, 1e8), grad_dot(one)
     np.testing.assert_allclose(much / np.linalg.norm(much), expected / np.linalg.norm(expected), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [nn.LayerNorm(C), nn.Linear(C, C, bias=False)])
-def test_ek_fac_refuses_layers_that_it_does_not_cover(material: Material, layer: nn.Module) -> None:
+def test_ek_fac_rejects_unsupported_layers(material: Material, layer: nn.Module) -> None:
     model = nn.Sequential(nn.Linear(d, C), layer).double()
     with pytest.raises(BundleError, match=r"linear layers with biases.*use trak"):
         curvature.ek_fac(replace(material, models=[model]))
 
 
 @pytest.mark.parametrize("strength", [0.3, 30.0])
-def test_datamodel_equals_ridge_regression_with_an_intercept(material: Material, strength: float) -> None:
+def test_datamodel_equals_ridge_regression_with_intercept(material: Material, strength: float) -> None:
     fitted = Ridge(alpha=strength).fit(material.masks_Mn.astype(float), material.margins_MRN.mean(1, dtype=float))
     np.testing.assert_allclose(datamodel(material, strength), fitted.coef_.T, rtol=1e-5, atol=1e-7)
 
 
-def test_ridge_finds_planted_effects() -> None:
+def test_ridge_recovers_known_effects() -> None:
     rng = np.random.default_rng(2)
     effects_nN, masks_Mn = rng.normal(size=(n, N)), rng.random((400, n)) < 0.5
     np.testing.assert_allclose(ridge(masks_Mn, masks_Mn @ effects_nN + 5, 1e-6), effects_nN, rtol=1e-4)
 
 
-def test_similarity_is_the_cosine_with_the_sign_of_the_class(material: Material) -> None:
+def test_similarity_is_cosine_with_sign_of_class(material: Material) -> None:
     train, target = material.train, material.target
     scores_nN = similarity(material)
     for i in range(n):

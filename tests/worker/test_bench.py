@@ -1,4 +1,4 @@
-"""The benchmark really trains with every contender."""
+"""The training benchmark runs every contender and reports plausible times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from worker import bench
 
 
-def test_all_contenders_are_timed() -> None:
+def test_compare_times_all_contenders() -> None:
     contest = bench.Setup("digits-mlp", 2)
     speeds = bench.compare(contest, rounds=1)
     models = {contender: speed.models for contender, speed in speeds.items()}
@@ -22,7 +22,7 @@ def test_all_contenders_are_timed() -> None:
     assert f"| digits-mlp, {bench.NOTEBOOK} | 2 |" in text
 
 
-def test_the_first_steps_are_timed_alone_where_a_whole_model_takes_too_long() -> None:
+def test_compare_times_only_first_steps_with_steps_option() -> None:
     contest = bench.Setup("digits-mlp", 2, steps=3)
     speeds = bench.compare(contest, rounds=1)
     assert {contender: len(speed.steps) for contender, speed in speeds.items()} == {
@@ -35,12 +35,12 @@ def test_the_first_steps_are_timed_alone_where_a_whole_model_takes_too_long() ->
     assert "Timed steps of each model: 3, without margins." in bench.table(contest, speeds)
 
 
-def test_operations_are_those_of_the_layers() -> None:
+def test_operations_equal_sum_over_layers() -> None:
     forward, gradient, passed = 64 * 128 + 128 * 10, 64 * 128 + 128 * 10, 128 * 10
     expected = 2 * (forward + gradient + passed) * 600 * 12
     assert bench.Setup("digits-mlp", 2).operations() == pytest.approx(expected, rel=0.01)
 
 
-def test_the_peak_is_that_of_this_machine() -> None:
+def test_peak_is_plausible_and_leaves_one_thread() -> None:
     assert 1e8 < bench.peak() < 1e13
     assert torch.get_num_threads() == 1

@@ -1,4 +1,4 @@
-"""The engine that is chosen is the fastest of those that were tried, and the folder keeps it."""
+"""Choosing the engine: candidates are timed, the fastest is used, and the training folder records it."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ if TYPE_CHECKING:
 OPTIONS = ("--public", "4", "--hidden", "6", "--hidden-seed", HIDDEN_SEED, "--device", "cpu")
 
 
-def test_engines_that_can_train_a_recipe() -> None:
+def test_fitting_lists_engines_that_can_train_recipe() -> None:
     assert engines_for(digits_mlp) == ["batched", "sequential"]
     assert engines_for(cifar10_5k_resnet9) == ["sequential", "vmapped"]
 
 
-def test_every_engine_is_tried_with_several_numbers_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_try_every_engine_with_several_group_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
     monkeypatch.setattr(
         "worker.choice.time.perf_counter", lambda: float(next(ticks))
-    )  # so that each trial takes a second
+    )  # each trial takes one second
     tried = list(candidates(TINY, digits_mlp, digits(), device.CPU))
     assert [(each.engine, each.group) for each in tried] == [
         *[("batched", K) for K in (5, 10, 20, 50, 100)],
         ("sequential", 1),
     ]
-    assert [each.seconds for each in tried] == [1 / (each.group * STEPS) for each in tried]  # for one step of one model
+    assert [each.seconds for each in tried] == [1 / (each.group * STEPS) for each in tried]  # seconds for one step of one model
 
 
-def test_the_fastest_takes_the_least_time_for_a_step_of_one_model() -> None:
+def test_fastest_has_least_time_per_step_of_one_model() -> None:
     tried = [Candidate("batched", 5, 0.03), Candidate("batched", 10, 0.02), Candidate("batched", 20, None)]
     assert fastest(tried) == Candidate("batched", 10, 0.02)
     assert fastest([*tried, Candidate("sequential", 1, 0.01)]) == Candidate("sequential", 1, 0.01)
 
 
-def test_one_number_of_models_is_tried_when_it_is_given() -> None:
+def test_candidates_try_only_given_group_size() -> None:
     assert {each.group for each in candidates(TINY, digits_mlp, digits(), device.CPU, group=3)} == {3}
 
 
-def test_what_has_no_room_is_not_chosen() -> None:
+def test_fastest_skips_candidates_that_exceed_memory() -> None:
     tried = list(candidates(replace(TINY, recipe="hungry"), hungry.load(""), digits(), device.CPU))
     assert [(each.engine, each.group, each.seconds is None) for each in tried] == [
-        ("batched", 5, True),  # and no more than that is tried
+        ("batched", 5, True),  # larger groups are not tried
         ("sequential", 1, False),
     ]
     assert fastest(tried).engine == "sequential"
@@ -67,7 +67,7 @@ def test_what_has_no_room_is_not_chosen() -> None:
         fastest([Candidate("vmapped", 2, None)])
 
 
-def test_the_choice_is_told_and_kept_for_every_later_shard(
+def test_train_reports_chosen_engine_and_keeps_it_for_later_shards(
     tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     run = worker("train", "digits-mlp", "--out", tmp_path, *OPTIONS, "--engine", "auto", "--shards", "0-0")

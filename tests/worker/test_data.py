@@ -1,4 +1,4 @@
-"""The digits are the ones scikit-learn ships, each once."""
+"""The digits data set contains every digit of scikit-learn exactly once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from worker.data import digits
 
 
-def test_split_holds_every_digit_once() -> None:
+def test_digits_contain_every_digit_once() -> None:
     data = digits()
     assert (data.train.images.shape, data.target.images.shape) == ((1200, 8, 8), (597, 8, 8))
     assert data.train.images.dtype == np.uint8
@@ -18,14 +18,14 @@ def test_split_holds_every_digit_once() -> None:
     np.testing.assert_array_equal(np.sort(index), np.arange(1797))
 
 
-def test_index_leads_back_to_the_source() -> None:
+def test_digits_index_refers_to_scikit_learn() -> None:
     data, source = digits(), load_digits()
     for part in data.parts.values():
         np.testing.assert_array_equal(part.images, source.images[part.index])
         np.testing.assert_array_equal(part.labels, source.target[part.index])
 
 
-def test_description_has_the_sha256_of_every_array() -> None:
+def test_description_has_sha256_of_every_array() -> None:
     data = digits()
     digests = data.describe()["sha256"]
     assert len(digests) == 6

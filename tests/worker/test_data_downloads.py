@@ -1,4 +1,4 @@
-"""A download is kept when it is whole and the very bytes expected, and not otherwise."""
+"""The cache keeps a download only if it is complete and has the expected SHA-256."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ CONTENT = bytes(range(256)) * 1000
 DIGEST = sha256(CONTENT).hexdigest()
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A server with one file; the cache is empty."""
+    """Address of a server with one file; the cache is empty."""
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "pictures.gz").write_bytes(CONTENT)
-    handler = partial(Quiet, directory=str(tmp_path / "served"))
+    handler = partial(QuietHandler, directory=str(tmp_path / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_is_downloaded_once(address: str, tmp_path: Path) -> None:
+def test_fetch_downloads_file_once(address: str, tmp_path: Path) -> None:
     path = downloads.fetch(f"{address}/pictures.gz", DIGEST)
     assert path == tmp_path / "cache" / "datasets" / "pictures.gz"
     assert path.read_bytes() == CONTENT
@@ -51,13 +51,13 @@ def test_is_downloaded_once(address: str, tmp_path: Path) -> None:
     ("name", "digest", "message"),
     [("pictures.gz", "0" * 64, f"with sha256 {'0' * 64}, got {DIGEST}"), ("absent.gz", DIGEST, "404")],
 )
-def test_nothing_is_kept_of_a_failed_one(address: str, name: str, digest: str, message: str) -> None:
+def test_fetch_keeps_nothing_of_failed_download(address: str, name: str, digest: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         downloads.fetch(f"{address}/{name}", digest)
     assert list(downloads.folder().iterdir()) == []
 
 
-def test_a_damaged_file_of_the_cache_is_refused(address: str) -> None:
+def test_fetch_rejects_damaged_cached_file(address: str) -> None:
     downloads.fetch(f"{address}/pictures.gz", DIGEST).write_bytes(CONTENT[:-1])
     with pytest.raises(DataError, match=r"expected .*cache/datasets/pictures.gz with sha256"):
         downloads.fetch(f"{address}/pictures.gz", DIGEST)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST is read from the benchmark that ships or the official files, and only if the images are the published ones."""
+"""Reading Fashion-MNIST from the shipped benchmark or the official files; only the published images are accepted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
-    """Write an array in the format that the files have."""
+    """Return an array in the IDX format."""
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
 @pytest.fixture(scope="module")
 def arrays() -> dict[str, NDArray[np.uint8]]:
-    """As many images as are used, and one more, of noise."""
+    """Random images and labels: one more than is used of each part."""
     rng = np.random.default_rng(0)
     return {
         f"{part}-{kind}-ubyte": rng.integers(0, high, (count, *shape), dtype=np.uint8)
@@ -44,7 +44,7 @@ def files(arrays: dict[str, NDArray[np.uint8]], tmp_path_factory: pytest.TempPat
     return folder
 
 
-def test_takes_the_first_images_and_labels(files: Path, arrays: dict[str, NDArray[np.uint8]]) -> None:
+def test_fashion_reads_first_images_and_labels(files: Path, arrays: dict[str, NDArray[np.uint8]]) -> None:
     data = fashion.read(files)
     np.testing.assert_array_equal(data.train.images, arrays["train-images-idx3-ubyte"][:5000])
     np.testing.assert_array_equal(data.train.labels, arrays["train-labels-idx1-ubyte"][:5000])
@@ -55,13 +55,13 @@ def test_takes_the_first_images_and_labels(files: Path, arrays: dict[str, NDArra
     assert data.train.labels.dtype == np.int64
 
 
-def test_unpacked_files_give_the_same(files: Path, tmp_path: Path) -> None:
+def test_fashion_reads_same_data_from_uncompressed_files(files: Path, tmp_path: Path) -> None:
     for packed in files.iterdir():
         (tmp_path / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
     assert fashion.read(tmp_path).digests == fashion.read(files).digests
 
 
-def test_other_images_than_the_published_are_refused(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fashion_rejects_images_that_differ_from_published(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(files))
     with pytest.raises(
         DataError, match="Fashion-MNIST differ from the published ones: train_images, train_labels, target"
@@ -69,7 +69,7 @@ def test_other_images_than_the_published_are_refused(files: Path, monkeypatch: p
         fashion.fashion5k()
 
 
-def test_verification_names_the_array_that_differs(files: Path) -> None:
+def test_verification_names_differing_array(files: Path) -> None:
     data = fashion.read(files)
     altered = replace(data, target=replace(data.target, labels=data.target.labels[::-1]))
     assert data.verified(data.digests) is data
@@ -77,7 +77,7 @@ def test_verification_names_the_array_that_differs(files: Path) -> None:
         altered.verified(data.digests)
 
 
-def test_the_benchmark_that_ships_holds_the_published_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_benchmark_contains_published_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LDSBOARD_FASHION_MNIST", raising=False)
     data = fashion.fashion5k()
     assert data.for_manifest() == json.loads((fashion.SHIPPED / "benchmark.json").read_text())["dataset"]
@@ -86,12 +86,12 @@ def test_the_benchmark_that_ships_holds_the_published_images(monkeypatch: pytest
     assert {part.labels.dtype for part in data.parts.values()} == {np.dtype(np.int64)}
 
 
-def test_it_is_in_this_checkout_so_that_nothing_is_downloaded() -> None:
+def test_shipped_benchmark_is_in_this_checkout() -> None:
     assert fashion.SHIPPED == ROOT / "benchmarks" / "fashion5k-mlp" / "public"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY", b"something else"])
-def test_an_array_of_it_that_is_missing_or_damaged_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_missing_or_damaged_shipped_array_is_named(tmp_path: Path, content: bytes | None) -> None:
     for path in fashion.SHIPPED.glob("*.npy"):
         (tmp_path / path.name).symlink_to(path)
     damaged = tmp_path / "target_images.npy"
@@ -104,7 +104,7 @@ def test_an_array_of_it_that_is_missing_or_damaged_is_named(tmp_path: Path, cont
         fashion.read_shipped(tmp_path)
 
 
-def test_a_named_folder_without_the_files_is_an_error_not_a_reason_to_look_elsewhere(
+def test_fashion_rejects_configured_folder_without_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path))
@@ -122,7 +122,7 @@ def test_a_named_folder_without_the_files_is_an_error_not_a_reason_to_look_elsew
         b"PK\3\4 something else altogether",
     ],
 )
-def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_fashion_rejects_damaged_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "labels").write_bytes(content)
     (tmp_path / "labels.gz").write_bytes(gzip.compress(content))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(idx(np.zeros((3, 2), np.uint8)))[:-12])

@@ -1,4 +1,4 @@
-"""A data set of one's own is a file of arrays that says what it is."""
+"""Loading a user's own data set from an .npz file of arrays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(path: Path, **others: Any) -> str:
     return str(path)
 
 
-def test_holds_what_was_written(tmp_path: Path) -> None:
+def test_load_reads_arrays_and_description(tmp_path: Path) -> None:
     data = load(write(tmp_path / "leaves.npz", name="Leaves", source="my garden", licence="CC0"))
     np.testing.assert_array_equal(data.train.images, ARRAYS["train_images"])
     np.testing.assert_array_equal(data.target.labels, [1, 0])
@@ -36,7 +36,7 @@ def test_holds_what_was_written(tmp_path: Path) -> None:
     assert data.ships_images
 
 
-def test_without_a_licence_its_images_do_not_ship(tmp_path: Path) -> None:
+def test_images_without_licence_do_not_ship(tmp_path: Path) -> None:
     data = load(write(tmp_path / "leaves.npz"))
     assert (data.about["name"], data.licence, data.ships_images) == ("leaves", "not stated", False)
 
@@ -54,18 +54,18 @@ def test_without_a_licence_its_images_do_not_ship(tmp_path: Path) -> None:
         ({"train_labels": np.array([None] * 6)}, "Object arrays cannot be loaded"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, others: dict[str, Any], message: str) -> None:
+def test_load_rejects_arrays_that_do_not_fit(tmp_path: Path, others: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load(write(tmp_path / "leaves.npz", **others))
 
 
-def test_missing_arrays_are_named(tmp_path: Path) -> None:
+def test_load_names_missing_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "leaves.npz", x=np.zeros(3))
     with pytest.raises(DataError, match="expected the arrays train_images and train_labels, got x"):
         load(str(tmp_path / "leaves.npz"))
 
 
-def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_load_rejects_files_that_are_no_npz(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("text")
     (tmp_path / "empty.npz").touch()
     with (tmp_path / "array.npz").open("wb") as file:
@@ -75,6 +75,6 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
             load(str(tmp_path / name))
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
+def test_load_of_unknown_name_lists_known_names() -> None:
     with pytest.raises(DataError, match=r"expected one of the data sets digits, .*, or a path .*, got 'imagenet'"):
         load("imagenet")

@@ -1,4 +1,4 @@
-"""Where models train: what is asked for, what there is, and what of it is written into the configuration."""
+"""Choosing the device of training, and the arithmetic settings recorded in the configuration."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     import pytest
 
 
-class Asked(dict[str, str]):
-    """An environment that writes down what it is asked for."""
+class RecordingEnvironment(dict[str, str]):
+    """An empty environment that records every requested name."""
 
-    def __init__(self, asked: list[str]) -> None:
+    def __init__(self, requested: list[str]) -> None:
         super().__init__()
-        self._asked = asked
+        self._requested = requested
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        self._asked.append(name)
+        self._requested.append(name)
         return default
 
 
-def test_another_device_than_there_is_is_refused(
+def test_train_rejects_unknown_device(
     tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     run = worker("train", "digits-mlp", "--out", tmp_path / "out", "--device", "abacus")
@@ -38,25 +38,25 @@ def test_another_device_than_there_is_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_best_device_is_a_gpu_where_there_is_one() -> None:
+def test_best_device_is_gpu_if_available() -> None:
     assert device.best_kind() == ("cuda" if torch.cuda.is_available() else "cpu")
     assert device.process_count(device.CPU) >= 1
     assert device.torch_device(device.CPU) == torch.device("cpu")
 
 
-def test_a_benchmark_of_a_gpu_is_made_again_on_one_where_there_is_one() -> None:
+def test_same_device_is_gpu_for_gpu_benchmark_if_available() -> None:
     assert device.kind_of({"gpu": "any"}) == device.best_kind()
     assert device.kind_of({"instruction_set": "AVX2"}) == device.CPU
 
 
-def test_every_pin_of_the_arithmetic_is_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr("worker.device.os.environ", Asked(asked))
+def test_arithmetic_reads_every_pinned_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[str] = []
+    monkeypatch.setattr("worker.device.os.environ", RecordingEnvironment(requested))
     device.arithmetic(device.CPU, has_convolutions=True)
-    assert {*asked, "ATEN_CPU_CAPABILITY"} == set(device.PINS)  # the one that torch itself reads
+    assert {*requested, "ATEN_CPU_CAPABILITY"} == set(device.PINS)  # torch itself reads this variable
 
 
-def test_onednn_counts_where_there_are_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arithmetic_includes_onednn_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_convolutions(cifar10_5k_resnet9.build())
     assert not has_convolutions(digits_mlp.build())
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")

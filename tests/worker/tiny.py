@@ -1,4 +1,4 @@
-"""The smallest plan that still has two parts, two runs and several groups, and the command line of the trainer."""
+"""The smallest plan with two splits, two runs and several groups, and functions that run the trainer."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ TINY = Plan("digits-mlp", public=4, ranking=6, runs=2, group=4)
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """Return the command that runs the trainer as its users do."""
+    """Return the command line that runs the trainer."""
     return [sys.executable, "-m", "worker", *map(str, arguments)]
 
 
 def run_in_subprocess(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end as a process of its own, which takes two seconds to start."""
+    """Run the trainer as a subprocess, which takes two seconds to start, and wait for its end."""
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def run_in_this_process(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int) -> Generator[R]:
-    """Do in this process what `worker.processes.run` has others do."""
+    """Run the tasks in this process instead of the subprocesses of `worker.processes.run`."""
     work = prepare()
     for task in tasks:
         yield from work(task)
 
 
 def import_file(path: Path) -> Any:
-    """Run a file by its path, as the user of a kit does."""
+    """Import a file by its path, as the user of a kit does."""
     return recipes.load_module(path, f"imported_{path.stem}")

@@ -72,7 +72,7 @@ def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradi
     Parameters
     ----------
     model
-        Any module without state that changes and without coupling of examples, such as batch normalisation in evaluation.
+        Any module that neither changes state nor couples examples; batch normalisation must be in evaluation mode.
     function
         Maps logits (n, C) and labels (n,) to values (n,), such as `loss` or a recipe's ``output``.
     examples

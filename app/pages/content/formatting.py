@@ -31,7 +31,10 @@ SEEN_BY = {
         "everybody, without your name",
         "Listed under an alias. Your name, the method, title, description, tags and provenance are hidden.",
     ),
-    "private": ("you alone", "Not listed; other users get \"not found\". A ranked submission still counts as an attempt."),
+    "private": (
+        "only you",
+        "Not listed, and only you can open its page. A ranked submission still counts as an attempt.",
+    ),
 }
 """For each visibility: who sees the submission, and what it means for the owner."""
 
@@ -112,7 +115,7 @@ def count(value: int, singular: str, plural: str = "") -> str:
 
 
 def chance_note(z: float) -> str | None:
-    """Return a note on an LDS that is not clearly above chance, else None; `z` is its distance from chance in standard deviations."""
+    """Return a note on an LDS whose distance from chance, `z` standard deviations, is small or negative, else None."""
     if abs(z) < CHANCE:
         return "not distinguishable from random"
     return "sign flipped?" if z < 0 else None
@@ -122,7 +125,9 @@ def cost(reported: dict[str, Any] | None) -> str:
     """Format the cost that the owner reported."""
     if not reported:
         return "not reported"
-    return ", ".join(filter(None, (reported_time(reported) if "seconds" in reported else "", reported_resources(reported))))
+    return ", ".join(
+        filter(None, (reported_time(reported) if "seconds" in reported else "", reported_resources(reported)))
+    )
 
 
 def reported_time(reported: dict[str, Any] | None) -> str:

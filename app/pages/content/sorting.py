@@ -60,9 +60,13 @@ class LeaderboardQuery:
             All entries of the board, best first.
         """
         words = self.q.casefold().split()
-        found = [entry for entry in entries if self._has_tag(entry) and all(word in _searched_text(entry) for word in words)]
+        found = [
+            entry for entry in entries if self._has_tag(entry) and all(word in _searched_text(entry) for word in words)
+        ]
         reverse = self.direction == "desc"
-        if (value := SORT_KEYS.get(self.sort)) is None:  # keep the order of the board, which also decides between equal scores
+        if (
+            value := SORT_KEYS.get(self.sort)
+        ) is None:  # keep the order of the board, which also decides between equal scores
             return found if self.is_ranking else found[::-1]
         known = [(number, entry) for entry in found if (number := value(entry)) is not None]
         unknown = [entry for entry in found if value(entry) is None]

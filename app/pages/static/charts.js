@@ -1,8 +1,8 @@
-// Draws the charts, each from the table that stands under it. A kind of chart is a file in charts/, which adds itself here.
+// Draws each chart of a page from a table of the page. Each file in charts/ adds one kind of chart to `charts`.
 "use strict";
 
-const charts = {}; // by kind: a function of the table and the width in pixels that returns Plot's options
-const NARROWEST = 240; // pixels; a page on its way in or out may have none
+const charts = {}; // by kind: a function of a table and a width in pixels that returns options of Plot
+const MIN_WIDTH = 240; // pixels; while htmx swaps a page, a figure may have width 0
 
 const numbers = (element) =>
   Object.fromEntries(Object.entries(element.dataset).map(([name, text]) => [name, Number(text)]));
@@ -10,9 +10,9 @@ const rows = (table) => [...table.tBodies[0].rows];
 
 function draw(figure) {
   const table = document.getElementById(figure.dataset.table);
-  const width = Math.max(figure.clientWidth, NARROWEST);
+  const width = Math.max(figure.clientWidth, MIN_WIDTH);
   const chart = Plot.plot({
-    // The policy of the page allows Plot's style element by its hash, which depends on this name.
+    // The Content-Security-Policy allows Plot's style element by its hash, which depends on this name.
     className: "plot",
     ariaLabel: figure.dataset.label,
     style: { fontSize: "12px", overflow: "visible" },
@@ -20,7 +20,7 @@ function draw(figure) {
     ...charts[figure.dataset.chart](table, width),
   });
   chart.setAttribute("role", "img");
-  for (const mark of chart.querySelectorAll("g[aria-label]")) mark.setAttribute("role", "group"); // only with a role may it have a label
+  for (const mark of chart.querySelectorAll("g[aria-label]")) mark.setAttribute("role", "group"); // ARIA allows a label only with a role
   figure.querySelector(".plot")?.remove();
   figure.prepend(chart);
 }
@@ -29,7 +29,7 @@ function show(figure) {
   figure.hidden = false;
   let width = 0;
   new ResizeObserver((_, observer) => {
-    if (!figure.isConnected) observer.disconnect(); // something took its place, and that of its table
+    if (!figure.isConnected) observer.disconnect(); // htmx has replaced the figure and its table
     else if (figure.clientWidth !== width) {
       width = figure.clientWidth;
       draw(figure);
@@ -37,7 +37,7 @@ function show(figure) {
   }).observe(figure);
 }
 
-// What the page has when it is read, and what takes the place of something in it later.
+// Charts of the page, and charts that htmx inserts later.
 addEventListener("DOMContentLoaded", () => document.querySelectorAll("figure[data-chart]").forEach(show));
 addEventListener("htmx:load", ({ detail }) => {
   if (detail.elt !== document.body) detail.elt.querySelectorAll("figure[data-chart]").forEach(show);

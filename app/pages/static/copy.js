@@ -1,7 +1,7 @@
-// Puts a button beside text to copy: pre elements with data-copy. Without it, or without a clipboard, one copies by hand.
+// Adds a Copy button to pre elements with data-copy if the browser has the clipboard API.
 "use strict";
 
-const SHOWN_MS = 2000; // how long the button says that it worked
+const CONFIRMATION_MS = 2000; // how long the button shows "Copied"
 
 function addButton(pre) {
   const frame = document.createElement("div");
@@ -13,7 +13,7 @@ function addButton(pre) {
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(pre.innerText);
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, SHOWN_MS);
+    setTimeout(() => { button.textContent = "Copy"; }, CONFIRMATION_MS);
   });
   button.setAttribute("aria-live", "polite");
   pre.replaceWith(frame);
@@ -24,5 +24,5 @@ const addButtons = (part) => part.querySelectorAll(":not(.copyable) > pre[data-c
 
 if (navigator.clipboard) {
   addButtons(document);
-  addEventListener("htmx:load", ({ detail }) => addButtons(detail.elt)); // what takes the place of something later
+  addEventListener("htmx:load", ({ detail }) => addButtons(detail.elt)); // content that htmx inserts later
 }

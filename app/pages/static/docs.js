@@ -1,4 +1,4 @@
-// Shows the description of the API with Swagger UI, in the colours of the reader's system.
+// Shows the API documentation with Swagger UI, in the colour scheme of the system.
 "use strict";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -10,5 +10,5 @@ SwaggerUIBundle({
   url: "/api/v1/openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  validatorUrl: null, // the default would ask another site
+  validatorUrl: null, // the default sends a request to another site
 });

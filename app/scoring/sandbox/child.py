@@ -72,12 +72,12 @@ def isolate(service: Connection, parent: int) -> None:
     if sys.platform == "linux":
         # When the service closes the socket, the kernel sends SIGIO. Its default action ends this process, even in a computation.
         fcntl.fcntl(service, fcntl.F_SETOWN, os.getpid())
-        _raise_sigio(service, os.O_ASYNC)
+        _set_async_flag(service, os.O_ASYNC)
     if service.poll(0):  # the service sends nothing after the request, so a readable socket means that it is closed
         os._exit(1)
 
 
-def _raise_sigio(service: Connection, flag: int) -> None:
+def _set_async_flag(service: Connection, flag: int) -> None:
     fcntl.fcntl(service, fcntl.F_SETFL, fcntl.fcntl(service, fcntl.F_GETFL) & ~os.O_ASYNC | flag)
 
 
@@ -91,7 +91,7 @@ def answer(request: dict[str, Any], service: Connection) -> None:
     except ProblemError as error:
         found = {"problem": error.problem.as_dict()}
     # Sending a long answer blocks until the service reads, and each read would send SIGIO.
-    _raise_sigio(service, 0)
+    _set_async_flag(service, 0)
     service.send_bytes(json.dumps(found).encode())
     if arrays:
         service.send_bytes(arrays)

@@ -138,18 +138,18 @@ class Scorer:
             return _send(self._start(), request)
 
     def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
+        own_end, server_end = socket.socketpair()
         environment = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-        with theirs:
+        with server_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.scoring.sandbox", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "app.scoring.sandbox", str(server_end.fileno()), str(os.getpid())],
+                pass_fds=[server_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # a process that forks must have one thread
                 cwd=ROOT,
             )
-        self._control = ours
-        return ours
+        self._control = own_end
+        return own_end
 
     def _stop(self) -> int | None:
         if self._process is None or self._control is None:

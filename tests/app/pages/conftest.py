@@ -1,4 +1,4 @@
-"""A running server with a filled board, and what tests of the pages ask of it."""
+"""Servers for the tests of the pages, and clients that read the pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.app.boards import fill_board
 from tests.app.pages.markup import Markup
 from tests.app.pages.provider import Provider
-from tests.app.pages.signed_in import SignedIn
+from tests.app.pages.signed_in import SignedInUser
 from tests.app.service import Service
 
 if TYPE_CHECKING:
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A running server with a filled board, as a browser asks it."""
+    """A running server with a filled leaderboard, and an HTTP client that accepts HTML."""
 
     service: Service
     ids: dict[str, str]
     browser: httpx.Client
 
     def text(self, path: str) -> str:
-        """Return a page."""
+        """Return the HTML of a page."""
         response = self.browser.get(path)
         assert response.status_code == httpx.codes.OK, response.text
         assert response.headers["content-type"] == "text/html; charset=utf-8"
         return response.text
 
     def page(self, path: str) -> Markup:
-        """Return a page, parsed."""
+        """Return a parsed page."""
         return Markup(self.text(path))
 
     def api(self, path: str) -> Any:
-        """Return what the API says."""
+        """Return the JSON of an API call."""
         return self.service.client.get(path).json()
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, toy: Example, open_toy: Example) -> Iterator[Site]:
-    """A server that tests publish and send files to. Some look at whole boards: none lists anything more on the first two."""
+    """A server to which tests publish and submit. Tests must not list more entries on toy or open-toy, which others check."""
     with (
         Service(tmp_path_factory.mktemp("site")) as service,
         httpx.Client(base_url=service.url, headers={"Accept": "text/html"}, trust_env=False) as browser,
@@ -71,22 +71,22 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="session")
 def sign_in_service(tmp_path_factory: pytest.TempPathFactory, provider: Provider, toy: Example) -> Iterator[Service]:
-    """A server that people sign in to."""
+    """A server with identity providers, so that users can sign in."""
     with Service(tmp_path_factory.mktemp("board"), **provider.settings) as service:
         service.publish(toy.folder)
         yield service
 
 
 @pytest.fixture
-def sign_in(sign_in_service: Service, provider: Provider) -> Iterator[Callable[[str], SignedIn]]:
-    """Sign somebody in, whom the provider knows by this subject."""
-    there: list[SignedIn] = []
+def sign_in(sign_in_service: Service, provider: Provider) -> Iterator[Callable[[str], SignedInUser]]:
+    """A function that signs in the user with a subject of the provider."""
+    users: list[SignedInUser] = []
 
-    def sign_in(subject: str) -> SignedIn:
+    def enter(subject: str) -> SignedInUser:
         provider.sign_in(subject, subject)
-        there.append(SignedIn(sign_in_service))
-        return there[-1]
+        users.append(SignedInUser(sign_in_service))
+        return users[-1]
 
-    yield sign_in
-    for someone in there:
-        someone.client.close()
+    yield enter
+    for user in users:
+        user.client.close()

@@ -1,4 +1,4 @@
-"""A page as tests read it: its elements with their attributes, and the text of its table cells."""
+"""A parsed page: its elements with attributes, and the texts of its table cells."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Markup(HTMLParser):
-    """The parts of a page that tests look at."""
+    """The parts of a page that tests check: `elements` as (tag, attributes), and `tables` as rows of cell texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""An identity provider to sign in with: OpenID Connect with PKCE and signed tokens, and GitHub's older way, in a thread.
+"""An identity provider in a thread: OpenID Connect with PKCE and signed ID tokens, and GitHub's OAuth.
 
-It asks nobody anything: whoever is ``current`` is signed in at once.
+The provider shows no pages: it signs in the user in ``current`` at once.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ CLIENT, SECRET = "board", "secret-of-the-client"  # opens nothing
 
 
 class Provider:
-    """The provider, its signed-in user, and what a dishonest one would change in what it says of them."""
+    """The provider, its current user, and false claims for the tests of a dishonest provider."""
 
     def __init__(self) -> None:
         self.key = RSAKey.generate_key(2048, parameters={"kid": "one"})
-        self.shown = self.key
+        self.published_key = self.key
         self.sign_in("1", "ada")
         self.codes: dict[str, dict[str, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def sign_in(self, subject: str, name: str) -> None:
-        """Know somebody as who is signed in from now on, and tell the truth of them."""
+        """Make a user the current one, and remove all false claims."""
         self.current: dict[str, Any] = {"sub": subject, "preferred_username": name}
-        self.lies: dict[str, Any] = {}
+        self.false_claims: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -52,7 +52,7 @@ class Provider:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a server must be told to sign people in here."""
+        """The settings of a server that uses this provider."""
         return {
             "oidc_issuer": self.address,
             "oidc_client_id": CLIENT,
@@ -63,18 +63,18 @@ class Provider:
         }
 
     def id_token(self, nonce: str) -> str:
-        """Return a signed token on who is signed in."""
+        """Return a signed ID token of the current user."""
         claims = {"iss": self.address, "aud": CLIENT, "iat": int(time.time()), "exp": int(time.time()) + 60}
-        claims |= {"nonce": nonce} | self.current | self.lies
+        claims |= {"nonce": nonce} | self.current | self.false_claims
         return jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)
 
 
-def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -- the calls of a provider, one after the other
+def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -- one branch for each call of a provider
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-        def _say(self, answer: object, status: int = 200) -> None:
+        def _respond(self, answer: object, status: int = 200) -> None:
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -84,42 +84,44 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
 
         def do_GET(self) -> None:
             address = urlsplit(self.path)
-            asked = {name: values[0] for name, values in parse_qs(address.query).items()}
+            request = {name: values[0] for name, values in parse_qs(address.query).items()}
             match address.path:
                 case "/.well-known/openid-configuration":
-                    at = provider.address
-                    ends = {"authorization_endpoint": f"{at}/authorize", "token_endpoint": f"{at}/token"}
-                    self._say({"issuer": at, "jwks_uri": f"{at}/keys"} | ends)
+                    base = provider.address
+                    endpoints = {"authorization_endpoint": f"{base}/authorize", "token_endpoint": f"{base}/token"}
+                    self._respond({"issuer": base, "jwks_uri": f"{base}/keys"} | endpoints)
                 case "/keys":
-                    self._say({"keys": [provider.shown.as_dict(private=False)]})
+                    self._respond({"keys": [provider.published_key.as_dict(private=False)]})
                 case "/authorize" | "/login/oauth/authorize":
                     code = secrets.token_hex(8)
-                    provider.codes[code] = asked
-                    back = urlencode({"code": code, "state": asked["state"]})
+                    provider.codes[code] = request
+                    back = urlencode({"code": code, "state": request["state"]})
                     self.send_response(302)
-                    self.send_header("Location", f"{asked['redirect_uri']}?{back}")
+                    self.send_header("Location", f"{request['redirect_uri']}?{back}")
                     self.end_headers()
                 case "/api/v3/user":
                     if self.headers["Authorization"] == "Bearer access":
-                        self._say({"id": int(provider.current["sub"]), "login": provider.current["preferred_username"]})
+                        self._respond(
+                            {"id": int(provider.current["sub"]), "login": provider.current["preferred_username"]}
+                        )
                     else:
-                        self._say({}, 401)
+                        self._respond({}, 401)
                 case _:
-                    self._say({}, 404)
+                    self._respond({}, 404)
 
         def do_POST(self) -> None:
             sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(sent).items()}
-            asked = provider.codes.pop(form.get("code", ""), None)
+            request = provider.codes.pop(form.get("code", ""), None)
             basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
-            known = self.headers["Authorization"] == f"Basic {basic}" or form.get("client_secret") == SECRET
+            authenticated = self.headers["Authorization"] == f"Basic {basic}" or form.get("client_secret") == SECRET
             challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
-            if asked is None or not known or challenge.decode().rstrip("=") != asked.get("code_challenge"):
-                self._say({"error": "invalid_grant"}, 400)
+            if request is None or not authenticated or challenge.decode().rstrip("=") != request.get("code_challenge"):
+                self._respond({"error": "invalid_grant"}, 400)
                 return
             answer = {"access_token": "access", "token_type": "Bearer"}
             if self.path == "/token":
-                answer["id_token"] = provider.id_token(asked["nonce"])
-            self._say(answer)
+                answer["id_token"] = provider.id_token(request["nonce"])
+            self._respond(answer)
 
     return Handler

@@ -1,4 +1,4 @@
-"""The page that describes a benchmark: what its manifest says, what its margins look like, and what changed between versions."""
+"""The about page of a benchmark: its manifest, the histogram of its margins, and changes between versions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_practice_board_shows_no_commitment(site: Site) -> None:
     text = site.text("/benchmarks/open-toy/about")
     assert "practice board" in text
     assert "commitment" not in text
-    assert "data-best" not in text  # nobody has sent anything
+    assert "data-best" not in text  # there are no entries
 
 
 def test_margin_histogram_counts_only_public_margins(site: Site, toy: Example) -> None:
@@ -64,13 +64,13 @@ def test_margin_histogram_of_a_version_is_cached(toy: Example) -> None:
 
 
 @pytest.fixture(scope="module")
-def odd(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The pages of benchmarks that are unlike the others: measured, with odd texts, and trained once."""
+def special_pages(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """About pages of three benchmarks: with measured accuracy, with special dataset texts, and with one run per subset."""
     folder = tmp_path_factory.mktemp("odd")
-    told = {"name": "n", "source": "https://example.org/data (all)", "<b>": "<script>", "none": None}
+    dataset = {"name": "n", "source": "https://example.org/data (all)", "<b>": "<script>", "none": None}
     made = [
         write_benchmark(folder, "measured", provenance={"accuracy_mean": 0.8365, "accuracy_lowest": 0.815}),
-        write_benchmark(folder / "w", "written", dataset=told | {"sha256": {"train_images": "ab" * 32}}),
+        write_benchmark(folder / "w", "written", dataset=dataset | {"sha256": {"train_images": "ab" * 32}}),
         write_benchmark(folder / "o", "trained-once", split="open", runs=1),
     ]
     for example in made:
@@ -81,9 +81,9 @@ def odd(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     }
 
 
-def test_measured_accuracy_replaces_the_inferred_one(odd: dict[str, str]) -> None:
-    text = odd["measured"]
-    assert "83.7\u202f% of the targets right on average, the worst of them 81.5\u202f%" in text
+def test_measured_accuracy_replaces_the_inferred_one(special_pages: dict[str, str]) -> None:
+    text = special_pages["measured"]
+    assert "83.7\u202f% of the targets correctly on average, and the worst model 81.5\u202f%" in text
     assert "of all pairs" not in text
 
 
@@ -95,8 +95,8 @@ def test_download_links_show_file_sizes(site: Site) -> None:
         assert f'<a href="{address}">{name}</a>, {formatting.size(size)}:' in text
 
 
-def test_dataset_texts_are_escaped_and_linked_with_nofollow(odd: dict[str, str]) -> None:
-    text = odd["written"]
+def test_dataset_texts_are_escaped_and_linked_with_nofollow(special_pages: dict[str, str]) -> None:
+    text = special_pages["written"]
     assert '<a href="https://example.org/data" rel="nofollow noopener ugc">' in text
     assert "<script>" not in text
     assert ["train images", "ab" * 32] in Markup(text).tables[1]
@@ -113,7 +113,7 @@ def test_nested_manifest_values_become_named_rows() -> None:
 
 
 class History(NamedTuple):
-    """The pages of a benchmark's versions, and the rows of the first two boards by method."""
+    """The about pages of a benchmark by version, and the leaderboard rows of versions 1 and 2 by method."""
 
     texts: dict[str, str]
     before: dict[str, Any]
@@ -122,7 +122,7 @@ class History(NamedTuple):
 
 @pytest.fixture(scope="module")
 def versions(service: Service, tmp_path_factory: pytest.TempPathFactory) -> History:
-    """A benchmark whose second version has the entries of the first scored again, and whose third does not."""
+    """A benchmark with three versions: the entries of version 1 are scored again on version 2, but not on version 3."""
     name = "with-a-history"
     old = write_benchmark(tmp_path_factory.mktemp("old"), name)
     new = write_benchmark(tmp_path_factory.mktemp("new"), name, version=2, ranking=130)
@@ -155,20 +155,20 @@ def test_version_page_compares_ranks_with_the_previous_version(versions: History
         assert owner == "historian"
         assert former == f"{before[method]['lds']:.4f}"
         assert present == f"{after[method]['lds']:.4f}"
-    assert "private" not in versions.texts["2"].split("What changed")[1]
+    assert "private" not in versions.texts["2"].split("Changes in the ranking")[1]
 
 
 def test_first_version_shows_no_rank_changes(versions: History) -> None:
-    assert "What changed in the ranking" not in versions.texts["1"]
+    assert "Changes in the ranking" not in versions.texts["1"]
 
 
 def test_incompatible_version_says_that_entries_stayed(versions: History) -> None:
-    assert "No entry is listed on both boards" in versions.texts["3"]
+    assert "No entry is listed in both versions" in versions.texts["3"]
     (history,) = [table for table in Markup(versions.texts["3"]).tables if table[0][0] == "Version"]
     assert [row[0] for row in history[1:]] == ["3", "2", "1"]
     assert [row[2] for row in history[1:]] == [f"{subsets} {TIMES} 2" for subsets in (160, 170, 160)]
     assert [row[4] for row in history[1:]] == ["0", "3", "2"]
-    assert [row[5].split()[0] for row in history[1:-1]] == ["stay", "were"]
+    assert [row[5].split()[0] for row in history[1:-1]] == ["not", "scored"]
 
 
 def test_unknown_version_and_benchmark_are_not_found(site: Site) -> None:
@@ -177,9 +177,9 @@ def test_unknown_version_and_benchmark_are_not_found(site: Site) -> None:
     assert site.browser.get("/benchmarks/nothing/submit").status_code == 404
 
 
-def test_about_page_explains_a_missing_ceiling(odd: dict[str, str]) -> None:
-    assert "Unknown: it needs subsets that were trained more than once" in odd["trained-once"]
-    assert "data-ceiling" not in odd["trained-once"]
+def test_about_page_explains_a_missing_ceiling(special_pages: dict[str, str]) -> None:
+    assert "Unknown: the estimate needs more than one run on each subset" in special_pages["trained-once"]
+    assert "data-ceiling" not in special_pages["trained-once"]
 
 
 def test_about_page_shows_the_mean_of_the_downloadable_margins(site: Site) -> None:

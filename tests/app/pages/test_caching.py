@@ -1,4 +1,4 @@
-"""How pages and files travel: checked for changes, compressed, and neither for what a cookie opens."""
+"""Caching and compression of pages and static files; pages for a session cookie are neither cached nor compressed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATIC = "/static/style.css"
 
 
 def raw(site: Site, path: str, **headers: str) -> tuple[httpx.Response, bytes]:
-    """Ask for something, and return what really travelled."""
+    """Get a path; return the response and its body as transferred, without decoding."""
     with site.browser.stream("GET", path, headers={"Accept-Encoding": "identity"} | headers) as response:
         return response, b"".join(response.iter_raw())
 

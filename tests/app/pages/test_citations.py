@@ -1,4 +1,4 @@
-"""What can be copied from the page of a submission: how it is cited, and the lines that give its public number again."""
+"""The citations on a submission page, and the commands that reproduce its public LDS offline."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.app.pages.conftest import Site
 
 
-def lines_under(text: str, heading: str) -> str:
-    """Return the first block of code after a heading, as one would copy it."""
+def code_under(text: str, heading: str) -> str:
+    """Return the first code block after a heading, unescaped."""
     block = re.search(rf">{heading}<.*?<pre data-copy><code>(.*?)</code></pre>", text, re.DOTALL)
     assert block
     return unescape(block[1])
@@ -39,7 +39,7 @@ def test_offline_commands_reproduce_the_public_lds(
     view = site.service.submit_and_score(
         site.service.token("rae"), name, npy(example.scores(0.7)), method="again", kind="practice"
     )
-    lines = lines_under(site.text(f"/submissions/{view['id']}"), "The public number, offline")
+    lines = code_under(site.text(f"/submissions/{view['id']}"), "Reproduce the public LDS offline")
     np.save(tmp_path / "scores.npy", example.scores(0.7))
     program = (
         f'ldsboard() {{ "{sys.executable}" -m ldsboard.cli "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n{lines}'
@@ -63,7 +63,7 @@ def test_latex_special_characters_are_escaped() -> None:
 def test_citation_contains_result_benchmark_and_address(site: Site) -> None:
     view = site.api(f"/submissions/{site.ids['twin']}")
     text = site.text(f"/submissions/{site.ids['twin']}")
-    row, entry = (lines_under(text, heading) for heading in ("Row of a LaTeX table", "BibTeX"))
+    row, entry = (code_under(text, heading) for heading in ("Row of a LaTeX table", "BibTeX"))
     number = f"${view['hidden']['lds']:.3f} \\pm {view['hidden']['std_error']:.3f}$"
     assert row == f"good & {number} \\\\ % LDS on the ranking subsets of toy version 1, scorer version 1"
     assert number in entry
@@ -90,7 +90,7 @@ def test_anonymous_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None
     assert edited.status_code == 200
     text = site.text(f"/submissions/{sent['id']}")
     assert "title        = {{entry of anonymous-1 on The toy benchmark}}" in text
-    assert lines_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
+    assert code_under(text, "Row of a LaTeX table").startswith("entry of anonymous-1 & $")
 
 
 def test_small_standard_error_is_not_rounded_to_zero(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The page that compares submissions, and the one that asks which."""
+"""The page that compares submissions, and the page on which a visitor chooses them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def test_three_submissions_are_compared_in_pairs(site: Site, toy: Example) -> No
     noises = {"good": 0.1, "middling": 2.0}
     ids = [site.ids[name] for name in ("good", "middling", "flipped")]
     offline = [toy.offline(toy.scores(noise)) for noise in noises.values()] + [toy.offline(-toy.scores(1.0))]
-    page = site.page(f"/compare?a={ids[0]}&id={ids[1]}&c={ids[2]}&b={ids[0]}")  # each once, in the order of the address
+    page = site.page(
+        f"/compare?a={ids[0]}&id={ids[1]}&c={ids[2]}&b={ids[0]}"
+    )  # duplicates are removed, the order is kept
     scores, pairs = page.tables
     assert [row[0].split()[0] for row in scores[1:]] == ["good", "middling", "flipped"]
     assert len(pairs) == 1 + 3
     for row, (a, b) in zip(pairs[1:], combinations(offline, 2), strict=True):
         found = compare(a["ranking"], b["ranking"])
-        # Of hidden subsets: no digit more than four, and ends that follow from what is told.
+        # Numbers of hidden subsets have four digits, and interval ends are computed from the rounded numbers.
         difference, half = round(found.difference, 4), stats.t.ppf(0.975, 119) * round(found.std_error, 4)
         low, high = round(difference - half, 4), round(difference + half, 4)
         assert row[2] == f"{formatting.number(found.difference)} [{formatting.number(low)}, {formatting.number(high)}]"
@@ -62,7 +64,7 @@ def test_practice_submission_is_compared_on_public_subsets(site: Site) -> None:
 def test_same_file_of_two_users_is_equal_on_every_target(site: Site) -> None:
     text = site.text(f"/compare?a={site.ids['good']}&b={site.ids['twin']}")
     assert "and on 7 they are equal" in text
-    assert "There is none where good" in text
+    assert "is better on no target" in text
 
 
 def test_wins_count_all_targets_and_the_chart_draws_a_sample() -> None:
@@ -87,8 +89,8 @@ def test_compare_page_without_two_ids_offers_a_choice(site: Site) -> None:
     rows = site.api("/benchmarks/toy/leaderboard")["rows"]
     boxes = [box for box in board.all("input") if box.get("type") == "checkbox"]
     assert [box["value"] for box in boxes] == [row["id"] for row in rows]
-    assert "Nobody has an entry to open-toy yet" in site.text("/compare?benchmark=open-toy")
-    # One that is not on the board can be chosen too.
+    assert "open-toy has no entries yet" in site.text("/compare?benchmark=open-toy")
+    # An unlisted submission can be chosen too.
     one = site.page(f"/compare?id={site.ids['practice']}")
     assert [box["value"] for box in one.all("input") if "checked" in box] == [site.ids["practice"]]
     both = site.page(f"/compare?id={site.ids['good']}&id={site.ids['middling']}&choose=1")
@@ -101,7 +103,9 @@ def test_submissions_that_cannot_be_compared_are_rejected(site: Site, open_toy: 
     many = site.browser.get(f"/compare?{names}")
     assert many.status_code == 422
     assert "at most 10 submissions" in many.text
-    other = site.service.submit_and_score(site.service.token("fay"), open_toy.name, npy(open_toy.scores()), kind="practice")["id"]
+    other = site.service.submit_and_score(
+        site.service.token("fay"), open_toy.name, npy(open_toy.scores()), kind="practice"
+    )["id"]
     mixed = site.browser.get(f"/compare?id={site.ids['good']}&id={site.ids['middling']}&id={other}")
     assert mixed.status_code == 409
     assert site.browser.get(f"/compare?id={site.ids['good']}&id={site.ids['spoiled']}").status_code == 409

@@ -1,4 +1,4 @@
-"""How numbers are written, and counted for charts."""
+"""Formatted numbers, and the counts and means behind charts."""
 
 from __future__ import annotations
 

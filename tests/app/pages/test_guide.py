@@ -1,4 +1,4 @@
-"""The guide: its code makes a file that is scored, and what it links to is there."""
+"""The guide: its code makes a valid score file, and its links resolve."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _code(site: Site) -> tuple[str, str]:
-    """Return the code, and the benchmark that it names."""
+    """Return the code of the guide, and the benchmark in that code."""
     (code,) = re.findall('<code data-way="numpy">(.*?)</code>', site.text("/guide"), re.DOTALL)
     code = html.unescape(code)
     (name,) = re.findall(r'np.load\("(.*?)-1-public.npz"\)', code)
@@ -37,7 +37,7 @@ def test_guide_code_makes_a_file_that_is_scored(site: Site, tmp_path: Path, monk
     assert saved is not None
     (tmp_path / saved[1]).write_bytes(answer.content)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "guide", "exec"), {})  # noqa: S102 -- that is what a reader does with it
+    exec(compile(code, "guide", "exec"), {})  # noqa: S102 -- a reader of the guide runs this code
     scores = np.load("scores.npy")
     view = site.api(f"/benchmarks/{name}")
     assert (scores.shape, scores.dtype) == ((view["n_train"], view["n_targets"]), np.float32)
@@ -51,11 +51,11 @@ def test_guide_code_makes_a_file_that_is_scored(site: Site, tmp_path: Path, monk
 
 def test_guide_links_resolve(site: Site) -> None:
     page = site.page("/guide")
-    there = {attributes.get("id") for _, attributes in page.elements}
+    ids = {attributes.get("id") for _, attributes in page.elements}
     for attributes in page.all("a"):
         address = attributes["href"] or ""
         if address.startswith("#"):
-            assert address[1:] in there
+            assert address[1:] in ids
         else:
             response = site.browser.get(address, follow_redirects=True)
             assert response.status_code == 200, address
@@ -65,7 +65,7 @@ def test_guide_formulas_are_well_formed_mathml(site: Site) -> None:
     formulas = re.findall("<math.*?</math>", site.text("/guide"), re.DOTALL)
     assert len(formulas) > 5
     for formula in formulas:
-        ET.fromstring(formula)  # noqa: S314 -- our own
+        ET.fromstring(formula)  # noqa: S314 -- the project's own page
 
 
 def test_guide_works_without_benchmarks(empty_service: Service) -> None:

@@ -1,4 +1,4 @@
-"""The first page, leaderboards, their feeds, and the badges of entries, read without a browser."""
+"""The home page, leaderboards, feeds and badges, read without a browser."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def plain(text: str) -> str:
-    """Return the text of a page, in one line."""
-    return " ".join("".join(ET.fromstring(f"<x>{text.replace('<br>', ' ')}</x>").itertext()).split())  # noqa: S314 -- our own page
+def plain_text(text: str) -> str:
+    """Return the text of an HTML fragment in one line."""
+    return " ".join("".join(ET.fromstring(f"<x>{text.replace('<br>', ' ')}</x>").itertext()).split())  # noqa: S314 -- the project's own page
 
 
-def part(page: str, start: str, end: str) -> str:
-    """Return the text of a page between two marks."""
-    return plain(page.split(start, 1)[1].split(">", 1)[1].split(end, 1)[0])
+def text_between(page: str, start: str, end: str) -> str:
+    """Return the text of a page from the element that begins with `start` up to `end`, in one line."""
+    return plain_text(page.split(start, 1)[1].split(">", 1)[1].split(end, 1)[0])
 
 
-def listed(page: Markup) -> list[str | None]:
-    """Return the ids of the entries of a leaderboard, in the order of the page."""
+def listed_ids(page: Markup) -> list[str | None]:
+    """Return the submission ids of a leaderboard page, in order."""
     return [attributes["data-id"] for attributes in page.all("tr") if "data-id" in attributes]
 
 
@@ -53,16 +53,14 @@ def test_home_shows_every_benchmark_and_how_to_submit(site: Site) -> None:
     assert ">protected<" in text
     assert ">practice board<" in text
     best = site.api("/benchmarks/toy")["best"]
-    assert "No entry yet" in part(text.split('href="/benchmarks/open-toy"', 1)[1], '<p class="best', "</p>")
+    assert "No entry yet" in text_between(text.split('href="/benchmarks/open-toy"', 1)[1], '<p class="best', "</p>")
     card = text.split('href="/benchmarks/toy"', 1)[1]
     share = formatting.share(best["of_ceiling"]).replace("\u202f", " ")
-    assert part(card, '<p class="best', "</p>") == (
+    assert text_between(card, '<p class="best', "</p>") == (
         f"{best['lds']:.4f} {share} of the noise ceiling {best['method']} by {best['owner']}"
     )
-    commands = part(text, "<pre data-copy", "</pre>")
-    first = min(
-        board["name"] for board in site.api("/benchmarks")
-    )  # other tests may have published one before open-toy
+    commands = text_between(text, "<pre data-copy", "</pre>")
+    first = min(board["name"] for board in site.api("/benchmarks"))  # other tests may have published benchmarks
     assert commands == (
         f"export LDSBOARD_SERVER={site.service.url} LDSBOARD_TOKEN=ldsb_… "
         f"ldsboard pull {first} ldsboard submit scores.npy {first} --method my-method"
@@ -83,7 +81,7 @@ def test_leaderboard_shows_the_rows_of_the_api(site: Site) -> None:
         assert share == formatting.share(row["of_ceiling"]).replace("\u202f", " ")
         assert attempts == f"{row['attempts']} ≤ {row['possible_gain']:.4f}"
         assert date == f"{datetime.now(UTC):%Y-%m-%d}" or date == row["created_at"][:10]
-        # The charts are drawn from these: as published, no digit more.
+        # Charts use these attributes, which must have no more digits than the API.
         assert entry["data-id"] == row["id"]
         drawn = [float(entry[f"data-{name}"] or "nan") for name in ("lds", "low", "high")]
         assert drawn == [row["lds"], *row["ci"]]
@@ -104,22 +102,22 @@ def test_leaderboard_marks_random_and_sign_flipped_entries(site: Site) -> None:
 def test_leaderboard_names_the_best_entry_and_its_certainty(site: Site) -> None:
     first, second, third = site.api("/benchmarks/toy/leaderboard")["rows"][:3]
     text = site.text("/benchmarks/toy")
-    # The same file was sent twice: nothing can tell the two apart.
-    assert part(text, '<p class="lead', "</p>") == (
-        "good by ada has the highest LDS, but may not be the best: it cannot be told apart from the second, good by bob, "
-        "which is below by 0.0000 [0.0000, 0.0000] (95 % interval; p-value 1). The two, compared."
+    # Both users sent the same file, so the two entries are equal.
+    assert text_between(text, '<p class="lead', "</p>") == (
+        "good by ada has the highest LDS, but may not be the best: it does not differ significantly from the second, "
+        "good by bob, which is lower by 0.0000 [0.0000, 0.0000] (95 % interval; p-value 1). Compare the two."
     )
     found = site.api(f"/compare?a={first['id']}&b={third['id']}")
     half = stats.t.ppf(0.975, 119) * found["std_error"]
     interval = formatting.span((found["difference"] - half, found["difference"] + half))
     assert found["p_value"] < 1e-4
-    assert part(text, '<p class="certain', "</p>") == (
-        f"The best of those that are ranked below it for certain is middling by ada, by {found['difference']:.4f} {interval} "
-        "(95 % interval; p-value < 0.0001). Compared."
+    assert text_between(text, '<p class="certain', "</p>") == (
+        f"The best entry that is significantly worse is middling by ada, lower by {found['difference']:.4f} {interval} "
+        "(95 % interval; p-value < 0.0001). Compare."
     )
     assert f'href="/compare?a={first["id"]}&amp;b={third["id"]}"' in text
     assert f'href="/compare?a={first["id"]}&amp;b={second["id"]}"' in text
-    glance = part(text, '<dl class="glance', "</dl>")
+    glance = text_between(text, '<dl class="glance', "</dl>")
     assert f"Highest LDS{first['lds']:.4f}95 % interval" in glance
     assert formatting.share(first["of_ceiling"]).replace("\u202f", " ") in glance
     tied = [attributes for attributes in Markup(text).all("tr") if "tied" in (attributes.get("class") or "")]
@@ -132,10 +130,10 @@ def test_practice_board_verdict_says_that_ground_truth_is_public(site: Site, tmp
     service.publish(example.folder)
     for method, noise in (("one", 0.2), ("two", 3.0)):
         service.submit_and_score(service.token("ada"), example.name, npy(example.scores(noise)), method=method)
-    verdict = part(site.text("/benchmarks/practised"), '<section class="verdict', "</section>")
+    verdict = text_between(site.text("/benchmarks/practised"), '<section class="verdict', "</section>")
     assert "one by ada is best: significantly better than the second, two by ada, by 0." in verdict
-    assert "(95 % interval; p-value < 0.0001), and than every other entry. The two, compared." in verdict
-    assert "its ground truth is public, all of it, and a method could have been fitted to it" in verdict
+    assert "(95 % interval; p-value < 0.0001), and than every other entry. Compare the two." in verdict
+    assert "all ground truth is public, so a method may have been fitted to it" in verdict
     assert "ground truth is public" not in site.text("/benchmarks/toy")
 
 
@@ -159,27 +157,27 @@ def test_every_column_sorts_in_both_directions_and_keeps_ranks(site: Site, colum
     for _ in range(2):
         page = site.page(address)
         (head,) = [attributes for attributes in page.all("th") if "aria-sort" in attributes]
-        seen.append((head["aria-sort"], listed(page)))
+        seen.append((head["aria-sort"], listed_ids(page)))
         assert {row[1]: row[0] for row in page.tables[0]} == ranks
         (link,) = [attributes for attributes in page.all("a") if attributes.get("id") == f"by-{column}"]
         address = f"/benchmarks/toy{link['href']}"
-    (first, there), (second, back) = seen
+    (first, forward), (second, backward) = seen
     assert {first, second} == {"ascending", "descending"}
-    if column == "cost":  # one entry alone reports it, and those that do not are last
-        assert there[0] == back[0] == site.ids["twin"]
+    if column == "cost":  # only one entry reports a cost; entries without one come last
+        assert forward[0] == backward[0] == site.ids["twin"]
     elif column != "attempts":
-        assert there == back[::-1]
+        assert forward == backward[::-1]
 
 
 def test_search_filters_entries_and_shows_the_count(site: Site) -> None:
     page = site.text("/benchmarks/toy?q=BOB&sort=date")
     assert "1 of 5 entries found" in page
-    assert listed(Markup(page)) == [site.ids["twin"]]
+    assert listed_ids(Markup(page)) == [site.ids["twin"]]
     assert [field["name"] for field in Markup(page).all("input") if field["type"] == "hidden"] == ["sort"]
-    assert listed(site.page("/benchmarks/toy?q=alert(1)")) == [site.ids["twin"]]
+    assert listed_ids(site.page("/benchmarks/toy?q=alert(1)")) == [site.ids["twin"]]
     nothing = site.text("/benchmarks/toy?q=%3Cscript%3E%22x")
     assert "0 of 5 entries found" in nothing
-    assert "No entry is like that" in nothing
+    assert "No entry matches" in nothing
     assert 'value="&lt;script&gt;&#34;x"' in nothing
 
 
@@ -192,7 +190,7 @@ def test_invalid_leaderboard_query_is_rejected(site: Site, query: str) -> None:
 
 @pytest.fixture
 def tagged(site: Site) -> Iterator[str]:
-    """An entry with two tags, which it loses afterwards: others look at the board, too."""
+    """An entry with two tags, which are removed after the test, because other tests use the leaderboard too."""
 
     def tag(*tags: str) -> None:
         with site.service.database.write() as session:
@@ -208,27 +206,27 @@ def test_tags_link_to_the_entries_with_that_tag(site: Site, tagged: str) -> None
     links = [link["href"] for link in page.all("a") if (link.get("class") or "") == "badge"]
     assert links == ["?tag=two+words", "?tag=a%26b"]
     found = site.text("/benchmarks/toy?tag=a%26b")
-    assert listed(Markup(found)) == [tagged]
+    assert listed_ids(Markup(found)) == [tagged]
     assert '<option value="a&amp;b" selected>' in found
 
 
 def test_leaderboard_continues_after_an_offset(site: Site) -> None:
     whole, rest = (site.page(f"/benchmarks/toy?after={after}").tables[0][1:] for after in (0, 3))
     assert rest == whole[3:]
-    assert "no entries so far down" in site.text("/benchmarks/toy?after=5")
+    assert "no further entries" in site.text("/benchmarks/toy?after=5")
 
 
 def test_empty_practice_board_says_that_nothing_is_hidden(site: Site) -> None:
     text = site.text("/benchmarks/open-toy")
     assert "practice board: nothing is hidden" in text
-    assert "Nobody has an entry yet" in text
+    assert "There are no entries yet" in text
     assert "<script" not in text  # nothing to draw
 
 
 def test_feed_is_well_formed_and_lists_the_newest_entry_first(site: Site) -> None:
     response = site.browser.get("/benchmarks/toy/feed.atom")
     assert response.headers["content-type"] == "application/atom+xml"
-    feed = ET.fromstring(response.content)  # noqa: S314 -- our own feed
+    feed = ET.fromstring(response.content)  # noqa: S314 -- the project's own feed
     assert feed.tag == f"{ATOM}feed"
     rows = {row["id"]: row for row in site.api("/benchmarks/toy/leaderboard")["rows"]}
     entries = feed.findall(f"{ATOM}entry")
@@ -245,7 +243,7 @@ def test_feed_is_well_formed_and_lists_the_newest_entry_first(site: Site) -> Non
         ("self", f"{site.service.url}/benchmarks/toy/feed.atom"),
         ("alternate", f"{site.service.url}/benchmarks/toy"),
     }
-    empty = ET.fromstring(site.browser.get("/benchmarks/open-toy/feed.atom").content)  # noqa: S314 -- our own feed
+    empty = ET.fromstring(site.browser.get("/benchmarks/open-toy/feed.atom").content)  # noqa: S314 -- the project's own feed
     assert empty.findtext(f"{ATOM}updated")
     (link,) = [link for link in site.page("/benchmarks/toy").all("link") if link["rel"] == "alternate"]
     assert link["href"] == "/benchmarks/toy/feed.atom"
@@ -257,7 +255,7 @@ def test_feed_removes_characters_that_xml_forbids() -> None:
     row = Row.model_construct(id="1", lds=0.5, ci=(0.4, 0.6), rank=(1, 1), created_at=moment, **values)
     benchmark = BenchmarkView.model_construct(name="toy", title="T")
     written = atom(benchmark, [row], {"1": moment}, moment, "https://example.org")
-    entry = ET.fromstring(written).find(f"{ATOM}entry")  # noqa: S314 -- our own feed
+    entry = ET.fromstring(written).find(f"{ATOM}entry")  # noqa: S314 -- the project's own feed
     assert entry is not None
     assert entry.findtext(f"{ATOM}title") == "a]bc (m)"
 
@@ -267,7 +265,7 @@ def test_badge_shows_lds_and_rank_of_the_leaderboard(site: Site) -> None:
     response = site.browser.get(f"/submissions/{row['id']}/badge.svg")
     assert response.headers["content-type"] == "image/svg+xml"
     assert response.headers["cache-control"] == "public, max-age=300"
-    badge = ET.fromstring(response.content)  # noqa: S314 -- our own badge
+    badge = ET.fromstring(response.content)  # noqa: S314 -- the project's own badge
     lds = f"{row['lds']:.3f} ± {row['std_error']:.3f}".replace("-", MINUS)
     assert badge.findtext(f"{SVG}title") == f"flipped on toy: LDS {lds}, rank {formatting.rank(row['rank'])}"
     for method in ("practice", "spoiled"):
@@ -280,4 +278,4 @@ def test_badge_is_escaped() -> None:
     numbers = RankingNumbers(lds=0.5, std_error=0.01, ci=(0.4, 0.6), rank=(1, 2), of_ceiling=None, z_random=9.0)
     badge = render("badge.svg", name=HOSTILE, benchmark="toy", numbers=numbers)
     assert "<script>" not in badge
-    assert ET.fromstring(badge).findtext(f"{SVG}title", "").startswith(HOSTILE)  # noqa: S314 -- our own badge
+    assert ET.fromstring(badge).findtext(f"{SVG}title", "").startswith(HOSTILE)  # noqa: S314 -- the project's own badge

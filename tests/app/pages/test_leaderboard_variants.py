@@ -1,4 +1,4 @@
-"""Boards that are unlike the filled one: with origins, with an older version, and with one entry and no ceiling."""
+"""Leaderboards with provenance, with an older version, and with one entry and no ceiling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpx
 
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
-from tests.app.pages.test_leaderboard import part
+from tests.app.pages.test_leaderboard import text_between
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def test_provenance_is_shown_as_reported(service: Service, tmp_path: Path) -> None:
     example = write_benchmark(tmp_path / "origins", "origins")
     service.publish(example.folder)
-    for method, said in (("told", {"repository": "owner/name"}), ("untold", {})):
-        service.submit_and_score(service.token("ori"), "origins", npy(example.scores(0.5)), method=method, **said)
+    for method, provenance in (("told", {"repository": "owner/name"}), ("untold", {})):
+        service.submit_and_score(service.token("ori"), "origins", npy(example.scores(0.5)), method=method, **provenance)
     text = httpx.get(f"{service.url}/benchmarks/origins", headers={"Accept": "text/html"}, trust_env=False).text
     origins = text.split('<td class="links">')[1:]
     assert ["reported" in cell.split("</td>")[0] for cell in origins] == [True, False]
@@ -38,30 +38,30 @@ def test_older_versions_have_their_own_page(service: Service, tmp_path: Path) ->
     old = page(1).text
     here = [link for link in Markup(old).all("a") if link.get("aria-current") == "page"]
     assert [link["href"] for link in here] == ["/benchmarks/aged?version=1", "?version=1"]
-    assert "goes on with" in old
-    assert "goes on with" not in page(2).text
+    assert "The current version is" in old
+    assert "The current version is" not in page(2).text
     assert page(3).status_code == 404
 
 
-def test_leaderboard_with_one_entry_and_no_ceiling_explains_both(
-    service: Service, tmp_path: Path
-) -> None:
+def test_leaderboard_with_one_entry_and_no_ceiling_explains_both(service: Service, tmp_path: Path) -> None:
     example = write_benchmark(tmp_path / "single", "single", split="open", runs=1)
     service.publish(example.folder)
     token = service.token("lonely")
     replaced = service.submit_and_score(token, "single", npy(example.scores(2.0)), method="m" * 64)["id"]
-    listed = service.submit_and_score(token, "single", npy(example.scores()), method="m" * 64, title="\u05d0" * 200)["id"]
+    listed = service.submit_and_score(token, "single", npy(example.scores()), method="m" * 64, title="\u05d0" * 200)[
+        "id"
+    ]
 
     def page(address: str) -> str:
         return httpx.get(f"{service.url}{address}", trust_env=False).text
 
-    # The badge of a method goes on when it is sent again.
+    # The badge of a replaced entry shows the newer entry of its method.
     badges = [page(f"/submissions/{i}/badge.svg") for i in (replaced, listed)]
     assert badges[0] == badges[1]
     assert "<svg" in badges[0]
     alone = page("/benchmarks/single")
-    assert f"{'m' * 64} by lonely is the only entry so far." in part(alone, '<p class="lead', "</p>")
-    assert "every subset was trained once, which tells no ceiling" in alone
+    assert f"{'m' * 64} by lonely is the only entry so far." in text_between(alone, '<p class="lead', "</p>")
+    assert "the ceiling needs several runs on each subset" in alone
     assert 'dir="auto"' in alone
     assert '<td class="n">\N{EN DASH}</td>' in alone
     assert "meter" not in page("/").split('href="/benchmarks/single"')[1].split("</article>")[0]

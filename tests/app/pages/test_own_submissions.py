@@ -1,4 +1,4 @@
-"""What owners do to their submissions on the pages; nobody else does."""
+"""Owners edit and withdraw their submissions on the account page; other users cannot."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.app.benchmarks import Example
-    from tests.app.pages.signed_in import SignedIn
+    from tests.app.pages.signed_in import SignedInUser
     from tests.app.service import Service
 
 
 @pytest.fixture
-def owner(sign_in: Callable[[str], SignedIn], request: pytest.FixtureRequest) -> SignedIn:
+def owner(sign_in: Callable[[str], SignedInUser], request: pytest.FixtureRequest) -> SignedInUser:
     return sign_in(request.node.name)
 
 
-def _done_to(sign_in_service: Service, submission_id: str) -> list[tuple[str, object]]:
+def _audit_rows(sign_in_service: Service, submission_id: str) -> list[tuple[str, object]]:
     with sign_in_service.database.read() as session:
         query = select(Audit.action, Audit.detail).where(Audit.subject == submission_id).order_by(Audit.id)
         return [(action, detail) for action, detail in session.execute(query)]
 
 
-def test_visibility_change_is_applied_and_audited(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
+def test_visibility_change_is_applied_and_audited(owner: SignedInUser, sign_in_service: Service, toy: Example) -> None:
     sent = owner.send(toy, "seen")
     page = owner.post(sent, visibility="private")
     assert page.url.path == "/account"
-    assert "you alone" in page.text
+    assert "only you" in page.text
     assert httpx.get(f"{sign_in_service.url}/submissions/{sent}", trust_env=False).status_code == 404
-    # Its owner sees it by a cookie, which opens no call of the API: no link leads there, the commands with a token do.
+    # The session cookie does not authenticate API calls: the page has no API links, but commands with a token.
     shown = Markup(owner.client.get(f"/submissions/{sent}").text)
     assert [link for link in shown.all("a") if f"/api/v1/submissions/{sent}" in (link["href"] or "")] == []
     text = owner.client.get(f"/submissions/{sent}").text
@@ -47,10 +47,12 @@ def test_visibility_change_is_applied_and_audited(owner: SignedIn, sign_in_servi
         assert re.search(rf"curl -H .*LDSBOARD_TOKEN.* {sign_in_service.url}/api/v1/submissions/{path}\n?", text)
     other = owner.send(toy, "seen-too", 0.6)
     assert "/api/v1/compare" not in owner.client.get(f"/compare?a={sent}&b={other}").text
-    assert _done_to(sign_in_service, sent) == [("submission.edited", {"visibility": "private"})]
+    assert _audit_rows(sign_in_service, sent) == [("submission.edited", {"visibility": "private"})]
 
 
-def test_description_and_tags_are_saved_and_checked(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
+def test_description_and_tags_are_saved_and_checked(
+    owner: SignedInUser, sign_in_service: Service, toy: Example
+) -> None:
     sent = owner.send(toy, "told")
     assert owner.post(sent, description="Two\r\nlines", tags="one two-3").status_code == 200
     row = sign_in_service.row(sent)
@@ -60,7 +62,7 @@ def test_description_and_tags_are_saved_and_checked(owner: SignedIn, sign_in_ser
     assert sign_in_service.row(sent).tags == ["one", "two-3"]
 
 
-def test_pin_is_set_and_removed(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
+def test_pin_is_set_and_removed(owner: SignedInUser, sign_in_service: Service, toy: Example) -> None:
     first, second = owner.send(toy, "pinned", 0.5), owner.send(toy, "pinned", 0.6)
 
     def listed() -> set[str]:
@@ -73,7 +75,7 @@ def test_pin_is_set_and_removed(owner: SignedIn, sign_in_service: Service, toy: 
     assert {first, second} & listed() == {second}
 
 
-def test_pinning_a_practice_submission_is_rejected(owner: SignedIn, toy: Example) -> None:
+def test_pinning_a_practice_submission_is_rejected(owner: SignedInUser, toy: Example) -> None:
     sent = owner.send(toy, "tried", kind="practice")
     refused = owner.post(sent, pinned="true")
     assert refused.status_code == 409
@@ -81,7 +83,7 @@ def test_pinning_a_practice_submission_is_rejected(owner: SignedIn, toy: Example
     assert 'name="pinned"' not in owner.client.get("/account").text
 
 
-def test_withdrawal_needs_confirmation(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
+def test_withdrawal_needs_confirmation(owner: SignedInUser, sign_in_service: Service, toy: Example) -> None:
     sent = owner.send(toy, "gone")
     assert f'href="/account/submissions/{sent}/withdraw"' in owner.client.get("/account").text
     question = owner.client.get(f"/account/submissions/{sent}/withdraw")
@@ -93,18 +95,18 @@ def test_withdrawal_needs_confirmation(owner: SignedIn, sign_in_service: Service
     assert page.url.path == "/account"
     assert sign_in_service.row(sent).state == State.WITHDRAWN
     assert f"{sent}/withdraw" not in page.text
-    assert _done_to(sign_in_service, sent) == [("submission.withdrawn", None)]
+    assert _audit_rows(sign_in_service, sent) == [("submission.withdrawn", None)]
     assert owner.post(f"{sent}/withdraw").status_code == 409
 
 
 def test_wrong_csrf_token_or_user_changes_nothing(
-    owner: SignedIn, sign_in_service: Service, toy: Example, sign_in: Callable[[str], SignedIn]
+    owner: SignedInUser, sign_in_service: Service, toy: Example, sign_in: Callable[[str], SignedInUser]
 ) -> None:
     sent = owner.send(toy, "kept")
     thief = sign_in("thief")
-    for form in ("", "guessed", "None", thief.form()):
+    for csrf_token in ("", "guessed", "None", thief.csrf_token()):
         for path, fields in ((sent, {"visibility": "private"}), (f"{sent}/withdraw", {})):
-            assert owner.post(path, **fields, form=form).status_code == 403
+            assert owner.post(path, **fields, form=csrf_token).status_code == 403
     for path, fields in ((sent, {"visibility": "private"}), (f"{sent}/withdraw", {})):
         refused = thief.post(path, **fields)
         assert refused.status_code == 403
@@ -112,18 +114,18 @@ def test_wrong_csrf_token_or_user_changes_nothing(
     assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 403
     owner.post(sent, visibility="private")
     for path, fields in ((sent, {"visibility": "public"}), (f"{sent}/withdraw", {})):
-        assert thief.post(path, **fields).status_code == 404  # as if it were not there
+        assert thief.post(path, **fields).status_code == 404  # private: reported as unknown
     assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 404
     nobody = httpx.Client(base_url=sign_in_service.url, trust_env=False)
     assert nobody.get(f"/account/submissions/{sent}/withdraw").headers["Location"] == "/sign-in"
-    assert nobody.post(f"/account/submissions/{sent}/withdraw", data={"form": owner.form()}).status_code == 403
+    assert nobody.post(f"/account/submissions/{sent}/withdraw", data={"form": owner.csrf_token()}).status_code == 403
     row = sign_in_service.row(sent)
     assert (row.state, row.visibility) == (State.SCORED, Visibility.PRIVATE)
     nobody.close()
 
 
-def test_many_submissions_are_shown_in_pages(owner: SignedIn, sign_in_service: Service) -> None:
-    assert "You have sent nothing yet" in owner.client.get("/account").text
+def test_many_submissions_are_shown_in_pages(owner: SignedInUser, sign_in_service: Service) -> None:
+    assert "You have no submissions yet" in owner.client.get("/account").text
     name = owner.name
     with sign_in_service.database.write() as session:
         user = session.scalars(select(User).where(User.name == name)).one()
@@ -144,10 +146,12 @@ def test_many_submissions_are_shown_in_pages(owner: SignedIn, sign_in_service: S
         assert set(re.findall("(Older|Newer)</a>", text)) == links
         assert "101 submissions" in text
     assert sorted(seen, key=int) == [f"{place:03}" for place in range(101)]
-    assert "There are none so far back" in owner.client.get("/account", params={"after": 150}).text
+    assert "There are no older submissions" in owner.client.get("/account", params={"after": 150}).text
 
 
-def test_account_page_shows_when_the_quota_is_freed(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
+def test_account_page_shows_when_the_quota_is_freed(
+    owner: SignedInUser, sign_in_service: Service, toy: Example
+) -> None:
     name = owner.name
     sign_in_service.token(name, ranked_per_day=1)
     assert "1 of 1" in owner.client.get("/account").text
@@ -155,17 +159,17 @@ def test_account_page_shows_when_the_quota_is_freed(owner: SignedIn, sign_in_ser
     text = owner.client.get("/account").text
     assert "0 of 1" in text
     assert re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC</time>", text)
-    assert "the next is free at" in owner.client.get("/benchmarks/toy/submit").text
+    assert "the next is available at" in owner.client.get("/benchmarks/toy/submit").text
     sign_in_service.token(name, ranked_per_version=1)
     assert "with the next version" in owner.client.get("/account").text
-    assert "none left for this version" in owner.client.get("/benchmarks/toy/submit").text
+    assert "no attempts left for this version" in owner.client.get("/benchmarks/toy/submit").text
 
 
-def test_account_page_shows_storage_use(owner: SignedIn, sign_in_service: Service, toy: Example) -> None:
+def test_account_page_shows_storage_use(owner: SignedInUser, sign_in_service: Service, toy: Example) -> None:
     owner.send(toy, "taking", 0.9)
-    kept = owner.service.client.get("/users/me", headers={"Authorization": f"Bearer {sign_in_service.token(owner.name)}"}).json()[
-        "usage"
-    ]
+    kept = owner.service.client.get(
+        "/users/me", headers={"Authorization": f"Bearer {sign_in_service.token(owner.name)}"}
+    ).json()["usage"]
     assert kept["bytes"] > 0
     text = " ".join(owner.client.get("/account").text.split())
     assert (

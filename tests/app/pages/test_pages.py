@@ -1,4 +1,4 @@
-"""What the pages say, read without a browser."""
+"""Submission pages and comparison pages, read without a browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.benchmarks import catalog as published
 from app.db.models import Kind, State, Submission, Visibility
 from app.pages.content import formatting
 from app.submissions import lifecycle, multipart
-from app.submissions.lifecycle import SubmissionRequest
+from app.submissions.fields import SubmissionFields, SubmissionRequest
 from ldsboard.result import WARNINGS
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 MINUS = "\N{MINUS SIGN}"
 
 
-def reserved(site: Site, benchmark: str = "toy") -> str:
-    """Return the id of a submission whose file is on its way."""
+def uploading_submission(site: Site, benchmark: str = "toy") -> str:
+    """Create a submission with an open multipart upload, and return its id."""
     with site.service.database.write() as session:
         _, token = tokens.create(session, users.add_user(session, "carol"))
         account = users.authenticate(session, f"Bearer {token}")
-        entry = SubmissionRequest(benchmark, "coming", "", Kind.PRACTICE, None, 1000)
+        entry = SubmissionRequest(benchmark, SubmissionFields(method="coming", kind=Kind.PRACTICE), 1000)
         version = published.find_version(session, benchmark)
         submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
         multipart.open_upload(session, submission, "0" * 64, 1000, timedelta(hours=1))
@@ -49,7 +49,7 @@ def test_submission_page_shows_both_splits_and_the_histogram(site: Site) -> None
     view = site.api(f"/submissions/{site.ids['middling']}")
     page = site.page(f"/submissions/{site.ids['middling']}")
     result, bins, *_ = page.tables
-    assert [row[0] for row in result[1:]] == ["120 that rank, hidden", "40 public"]
+    assert [row[0] for row in result[1:]] == ["120 ranking, hidden", "40 public"]
     for row, part in zip(result[1:], ("hidden", "public"), strict=True):
         assert row[1].split()[0] == f"{view[part]['lds']:.4f}"
     archive = site.service.client.get(view["links"]["per_target"].removeprefix("/api/v1")).content
@@ -77,7 +77,7 @@ def test_rejected_submission_page_shows_the_problem(site: Site) -> None:
     for part in ("title", "detail", "hint", "code"):
         assert error[part] in text
     assert "<table" not in text
-    assert "<script" not in text  # nothing to draw, nothing to wait for
+    assert "<script" not in text  # no charts and no updates
 
 
 def test_warnings_are_shown_in_words(site: Site) -> None:
@@ -86,22 +86,22 @@ def test_warnings_are_shown_in_words(site: Site) -> None:
 
 
 def test_submission_page_refreshes_until_the_state_is_final(site: Site) -> None:
-    coming = reserved(site)
-    text = site.text(f"/submissions/{coming}")
+    uploading = uploading_submission(site)
+    text = site.text(f"/submissions/{uploading}")
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in text
     assert formatting.STATES["uploading"] in text
     with site.service.database.write() as session:
-        lifecycle.move(session, coming, State.UPLOADING, State.EXPIRED)
-    text = site.text(f"/submissions/{coming}")
+        lifecycle.move(session, uploading, State.UPLOADING, State.EXPIRED)
+    text = site.text(f"/submissions/{uploading}")
     assert "http-equiv" not in text
     assert formatting.STATES["expired"] in text
 
 
 def test_private_submission_has_no_page(site: Site) -> None:
-    coming = reserved(site)
+    uploading = uploading_submission(site)
     with site.service.database.write() as session:
-        session.get_one(Submission, coming).visibility = Visibility.PRIVATE
-    assert site.browser.get(f"/submissions/{coming}").status_code == 404
+        session.get_one(Submission, uploading).visibility = Visibility.PRIVATE
+    assert site.browser.get(f"/submissions/{uploading}").status_code == 404
 
 
 def test_comparison_names_the_better_submission(site: Site) -> None:
@@ -110,7 +110,7 @@ def test_comparison_names_the_better_submission(site: Site) -> None:
     text = site.text(f"/compare?a={good}&b={middling}")
     assert f"good by ada is better, by {view['difference']:.4f}" in text
     assert f"good by ada is better, by {view['difference']:.4f}" in site.text(f"/compare?a={middling}&b={good}")
-    assert "cannot be told apart" in site.text(f"/compare?a={good}&b={twin}")
+    assert "do not differ significantly" in site.text(f"/compare?a={good}&b={twin}")
 
 
 def test_comparison_across_benchmarks_is_rejected_with_a_reason(site: Site, open_toy: Example) -> None:

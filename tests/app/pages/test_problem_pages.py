@@ -1,4 +1,4 @@
-"""Errors as people and as programs see them, and the headers that protect every answer."""
+"""Errors as HTML pages and as problem documents, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_wrong_method_names_the_allowed_ones(site: Site) -> None:
 def test_every_response_has_the_security_headers(site: Site, path: str) -> None:
     headers = site.browser.get(path).headers
     assert {name: headers[name] for name in HEADERS} == HEADERS
-    # What is not named is allowed from nowhere.
+    # Sources that the policy does not name are forbidden.
     assert "default-src 'none'" in re.split("; *", headers["Content-Security-Policy"])
 
 

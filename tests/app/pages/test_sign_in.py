@@ -1,4 +1,4 @@
-"""Signing in by a provider, and what one can do then; a cookie opens pages and never the API."""
+"""Signing in with a provider, tokens of the account page, and the session cookie, which never authenticates API calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def honest(provider: Provider) -> None:
+def reset_provider(provider: Provider) -> None:
     provider.sign_in("1", "ada")
 
 
@@ -47,13 +47,13 @@ def _signed_in(sign_in_service: Service, way: str = "oidc") -> Iterator[httpx.Cl
         yield browser
 
 
-def _form(browser: httpx.Client) -> str:
-    (form,) = set(re.findall(r'name="form" value="([^"]+)"', browser.get("/account").text))
-    return str(form)
+def _csrf_token(browser: httpx.Client) -> str:
+    (csrf_token,) = set(re.findall(r'name="form" value="([^"]+)"', browser.get("/account").text))
+    return str(csrf_token)
 
 
-def _create(browser: httpx.Client, form: str, **more: Any) -> httpx.Response:
-    fields = {"form": form, "name": "laptop", "scopes": "submit", "days": "7"} | more
+def _create(browser: httpx.Client, csrf_token: str, **more: Any) -> httpx.Response:
+    fields = {"form": csrf_token, "name": "laptop", "scopes": "submit", "days": "7"} | more
     return browser.post("/account/tokens", data=fields)
 
 
@@ -80,7 +80,9 @@ def test_sign_in_page_without_a_provider_shows_operator_commands(service: Servic
 
 
 @pytest.mark.parametrize("way", ["oidc", "github"])
-def test_returning_user_keeps_the_account_after_a_name_change(sign_in_service: Service, provider: Provider, way: str) -> None:
+def test_returning_user_keeps_the_account_after_a_name_change(
+    sign_in_service: Service, provider: Provider, way: str
+) -> None:
     provider.current = {"sub": "41", "preferred_username": "Grace Hopper"}
     with _signed_in(sign_in_service, way) as browser:
         name = re.search("<h1>(.*?)</h1>", browser.get("/account").text)
@@ -122,8 +124,10 @@ def test_provider_names_become_valid_user_names(sign_in_service: Service, provid
     ],
     ids=lambda lies: next(iter(lies)),
 )
-def test_invalid_id_token_claims_are_rejected(sign_in_service: Service, provider: Provider, lies: dict[str, Any]) -> None:
-    provider.lies = lies
+def test_invalid_id_token_claims_are_rejected(
+    sign_in_service: Service, provider: Provider, lies: dict[str, Any]
+) -> None:
+    provider.false_claims = lies
     with _browser(sign_in_service) as browser:
         refused = browser.get("/sign-in/oidc")
         assert refused.status_code == 502
@@ -132,9 +136,9 @@ def test_invalid_id_token_claims_are_rejected(sign_in_service: Service, provider
 
 
 def test_id_token_with_a_foreign_signature_is_rejected(sign_in_service: Service, provider: Provider) -> None:
-    with _signed_in(sign_in_service), Provider() as impostor:  # the server knows the true key by now
+    with _signed_in(sign_in_service), Provider() as impostor:  # the server has cached the true key
         key, provider.key = provider.key, impostor.key
-        provider.shown = key
+        provider.published_key = key
         try:
             with _browser(sign_in_service) as browser:
                 assert browser.get("/sign-in/oidc").status_code == 502
@@ -153,17 +157,19 @@ def test_callback_with_a_forged_state_is_rejected(sign_in_service: Service) -> N
 def test_token_created_on_the_page_is_shown_once_and_works(sign_in_service: Service, provider: Provider) -> None:
     provider.current = {"sub": "61", "preferred_username": "maker"}
     with _signed_in(sign_in_service) as browser:
-        form = _form(browser)
-        made = _create(browser, form)
+        csrf_token = _csrf_token(browser)
+        made = _create(browser, csrf_token)
         (value,) = re.findall("ldsb_[A-Za-z0-9_-]+", made.text)
         assert value not in browser.get("/account").text
         headers = {"Authorization": f"Bearer {value}"}
         view = sign_in_service.client.get("/users/me", headers=headers).json()
         assert view["token"]["scopes"] == ["submit"]
         assert view["token"]["expires_at"] is not None
-        again = _create(browser, form)
+        again = _create(browser, csrf_token)
         assert "Choose another name" in again.text
-        assert browser.post(f"/account/tokens/{view['token']['id']}/revoke", data={"form": form}).status_code == 200
+        assert (
+            browser.post(f"/account/tokens/{view['token']['id']}/revoke", data={"form": csrf_token}).status_code == 200
+        )
         assert sign_in_service.client.get("/users/me", headers=headers).status_code == 401
     with sign_in_service.database.read() as session:
         actions = session.scalars(select(Audit.action).where(Audit.actor == view["name"])).all()
@@ -172,8 +178,8 @@ def test_token_created_on_the_page_is_shown_once_and_works(sign_in_service: Serv
 
 def test_csrf_token_of_another_session_is_rejected(sign_in_service: Service) -> None:
     with _signed_in(sign_in_service) as browser, _signed_in(sign_in_service) as other:
-        for form in ("", "guessed", _form(other)):
-            refused = _create(browser, form, name="forged")
+        for csrf_token in ("", "guessed", _csrf_token(other)):
+            refused = _create(browser, csrf_token, name="forged")
             assert refused.status_code == 403
             assert "Open the page again" in refused.text
         assert "forged" not in browser.get("/account").text
@@ -208,8 +214,8 @@ def test_private_submission_page_is_shown_only_to_its_signed_in_owner(sign_in_se
         account = browser.get("/account").text
         assert f'href="/submissions/{sent}"' in account
         assert ["toy", "4 of 5", "29 of 30", "now"] in Markup(account).tables[-2]
-        form = _form(browser)
-        assert browser.post("/sign-out", data={"form": form}).url.path == "/"
+        csrf_token = _csrf_token(browser)
+        assert browser.post("/sign-out", data={"form": csrf_token}).url.path == "/"
         assert browser.get(f"/submissions/{sent}").status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""How a board is sorted and searched, which entries stand in a group, and who is said to be best."""
+"""Sorting and searching a leaderboard, rank groups, and the verdict on the best entry."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def names(entries: Sequence[Entry]) -> str:
         ("rank", "abcd", "dcba"),
         ("lds", "abcd", "dcba"),
         ("ceiling", "abcd", "dcba"),
-        ("cost", "cabd", "acbd"),  # what is not reported comes last, whichever way
-        ("attempts", "bdac", "acbd"),  # what is equal stays in the order of the board
+        ("cost", "cabd", "acbd"),  # entries without a cost come last in both directions
+        ("attempts", "bdac", "acbd"),  # equal entries keep the order of the leaderboard
         ("date", "dbac", "cabd"),
     ],
 )
 def test_columns_sort_in_both_directions(column: Column, first: str, other: str) -> None:
-    assert names(LeaderboardQuery(sort=column).of(BOARD)) == first
+    assert names(LeaderboardQuery(sort=column).select(BOARD)) == first
     turned: Order = "asc" if DEFAULT_ORDER[column] == "desc" else "desc"
-    assert names(LeaderboardQuery(sort=column, order=turned).of(BOARD)) == other
+    assert names(LeaderboardQuery(sort=column, order=turned).select(BOARD)) == other
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_columns_sort_in_both_directions(column: Column, first: str, other: str)
         ("", "", "abcd"),
         ("STRASSE", "", "a"),
         ("bob", "", "b"),
-        ("fast ada", "", "ac"),  # all words, wherever each is
+        ("fast ada", "", "ac"),  # all words must match, in any field
         ("fast bob", "", ""),
         ("", "fast", "ac"),
         ("", "fas", ""),
@@ -85,18 +85,18 @@ def test_columns_sort_in_both_directions(column: Column, first: str, other: str)
     ],
 )
 def test_search_matches_only_visible_texts(q: str, tag: str, found: str) -> None:
-    assert names(LeaderboardQuery(q=q, tag=tag).of(BOARD)) == found
+    assert names(LeaderboardQuery(q=q, tag=tag).select(BOARD)) == found
 
 
 def test_addresses_keep_unchanged_parameters() -> None:
     shown = LeaderboardQuery(sort="cost", q="x y", tag="c&a", version=2, after=100)
-    assert shown.address(after=200) == "?sort=cost&q=x+y&tag=c%26a&version=2&after=200"
-    assert shown.address(tag="") == "?sort=cost&q=x+y&version=2"
-    assert shown.sorting("cost") == "?sort=cost&order=desc&q=x+y&tag=c%26a&version=2"
-    assert shown.sorting("lds") == "?sort=lds&q=x+y&tag=c%26a&version=2"
-    assert LeaderboardQuery(sort="cost", order="desc").sorting("cost") == "?sort=cost"
-    assert LeaderboardQuery(sort="lds").sorting("rank") == "?"
-    assert LeaderboardQuery().sorting("rank") == "?sort=rank&order=desc"
+    assert shown.url(after=200) == "?sort=cost&q=x+y&tag=c%26a&version=2&after=200"
+    assert shown.url(tag="") == "?sort=cost&q=x+y&version=2"
+    assert shown.sort_url("cost") == "?sort=cost&order=desc&q=x+y&tag=c%26a&version=2"
+    assert shown.sort_url("lds") == "?sort=lds&q=x+y&tag=c%26a&version=2"
+    assert LeaderboardQuery(sort="cost", order="desc").sort_url("cost") == "?sort=cost"
+    assert LeaderboardQuery(sort="lds").sort_url("rank") == "?"
+    assert LeaderboardQuery().sort_url("rank") == "?sort=rank&order=desc"
 
 
 def test_neighbours_with_overlapping_ranks_form_a_rank_group() -> None:
@@ -119,7 +119,7 @@ def test_verdict_follows_from_the_ranks() -> None:
     open_ = verdict([row(0.5, (1, 3)), row(0.4, (1, 3))])
     assert open_
     assert (open_.tied, open_.beats_second) == (2, False)
-    odd = verdict([row(0.5, (1, 2)), row(0.4, (2, 2))])  # the third is measured so badly that it may be the best
+    odd = verdict([row(0.5, (1, 2)), row(0.4, (2, 2))])  # an imprecise third entry may be the best
     assert odd
     assert (odd.tied, odd.beats_second) == (1, True)
 
@@ -131,4 +131,4 @@ def test_first_entry_is_compared_with_the_second_and_the_first_below_its_ties() 
     assert rivals([a, b, c, d]) == [b, c]
     clear = entry("a", (1, 1))
     assert rivals([clear, entry("b", (2, 2)), c, d]) == [entry("b", (2, 2))]
-    assert rivals([entry("a", (1, 3)), b, entry("c", (2, 4)), d]) == [b]  # nobody is below the first for certain
+    assert rivals([entry("a", (1, 3)), b, entry("c", (2, 4)), d]) == [b]  # no entry is certainly below the first

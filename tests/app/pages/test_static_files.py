@@ -1,4 +1,4 @@
-"""The files that pages load: our own, unchanged, each under its hash."""
+"""Static files: pages load only local files, each with its hash, and vendored files are unchanged."""
 
 from __future__ import annotations
 

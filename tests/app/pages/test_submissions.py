@@ -1,4 +1,4 @@
-"""The page of a submission: its targets, its examples, its state, and how it is cited.
+"""The page of a submission: its targets, examples, images and state.
 
 Legend: M public subsets, n training examples, N targets.
 """
@@ -21,7 +21,7 @@ from app.scoring.sandbox.attributions import EXAMPLES
 from app.submissions import lifecycle
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
-from tests.app.pages.test_pages import reserved
+from tests.app.pages.test_pages import uploading_submission
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 
 @pytest.fixture(scope="module")
-def drawn(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, str]:
-    """A benchmark with pictures and names of classes, and a submission to it."""
+def illustrated(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, str]:
+    """A benchmark with images and class names, and the id of a submission to it."""
     folder = tmp_path_factory.mktemp("drawn")
     example = write_benchmark(folder, "drawn", N=30, pictures=(4, 3), dataset={"name": "drawn", "classes": CLASSES})
     site.service.publish(example.folder)
     return example, site.service.submit_and_score(site.service.token("eve"), "drawn", npy(example.scores(0.5)))["id"]
 
 
-def decoded(content: bytes) -> NDArray[np.uint8]:
-    """Return the pixels of a PNG file after the specification, (h, w, channels)."""
+def decode_png(content: bytes) -> NDArray[np.uint8]:
+    """Decode a PNG file by the specification; return its pixels, uint8 (h, w, channels)."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = {}, 8
     while at < len(content):
@@ -62,20 +62,20 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("shape", [(4, 3), (5, 2, 3), (1, 1)])
 def test_png_encoding_keeps_the_pixels(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    assert np.array_equal(decoded(png.encode(pixels)).reshape(shape), pixels)
+    assert np.array_equal(decode_png(png.encode(pixels)).reshape(shape), pixels)
 
 
-def test_benchmark_images_are_served_and_cached(site: Site, drawn: tuple[Example, str]) -> None:
-    images = drawn[0].bundle.array("train_images")
+def test_benchmark_images_are_served_and_cached(site: Site, illustrated: tuple[Example, str]) -> None:
+    images = illustrated[0].bundle.array("train_images")
     response = site.browser.get("/benchmarks/drawn/images/train/17.png", params={"version": 1})
     assert response.headers["content-type"] == "image/png"
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
-    # The brightest pixel, 16 here, is white.
-    assert np.array_equal(decoded(response.content)[..., 0], np.round(images[17] / images.max() * 255))
+    # The brightest value of the benchmark's images, 16, becomes white.
+    assert np.array_equal(decode_png(response.content)[..., 0], np.round(images[17] / images.max() * 255))
     assert site.browser.get("/benchmarks/drawn/images/target/0.png").headers["cache-control"] == "no-cache"
     for wrong, status in (("train/60.png", 404), ("target/30.png", 404), ("train/-1.png", 422), ("hidden/0.png", 422)):
         assert site.browser.get(f"/benchmarks/drawn/images/{wrong}").status_code == status
-    assert site.browser.get("/benchmarks/toy/images/train/0.png").status_code == 404  # it has none
+    assert site.browser.get("/benchmarks/toy/images/train/0.png").status_code == 404  # toy has no images
     assert site.browser.get("/benchmarks/drawn/images/train/0.png?version=2").status_code == 404
 
 
@@ -87,21 +87,21 @@ def test_only_image_arrays_are_drawable(shape: tuple[int, ...], dtype: str, draw
     assert is_drawable(np.zeros(shape, dtype)) == drawn
 
 
-def walls(text: str) -> list[list[list[str]]]:
-    """Return, of each list of examples on a page, the words of each example."""
+def example_lists(text: str) -> list[list[list[str]]]:
+    """Return the words of each example, for each list of examples on a page."""
     return [
         [re.sub(r"<[^>]+>", " ", item).split() for item in wall.split("<li>")[1:]]
         for wall in re.findall(r'<ol class="wall">(.*?)</ol>', text, re.DOTALL)
     ]
 
 
-def test_proponents_and_opponents_are_shown_with_label_and_score(site: Site, drawn: tuple[Example, str]) -> None:
-    example, submission_id = drawn
+def test_proponents_and_opponents_are_shown_with_label_and_score(site: Site, illustrated: tuple[Example, str]) -> None:
+    example, submission_id = illustrated
     scores_n = example.scores(0.5)[:, 8]
     text = site.text(f"/submissions/{submission_id}?target=8")
     high, low = np.argsort(-scores_n, kind="stable")[:EXAMPLES], np.argsort(scores_n, kind="stable")[:EXAMPLES]
     escaped = [*CLASSES[:9], "&lt;b&gt;nine&lt;/b&gt;"]
-    assert walls(text) == [
+    assert example_lists(text) == [
         [[f"#{i}", escaped[i % 10], formatting.signed(float(scores_n[i]))] for i in examples]
         for examples in (high, low)
     ]
@@ -115,7 +115,7 @@ def test_proponents_and_opponents_are_shown_with_label_and_score(site: Site, dra
 def test_examples_without_images_are_shown_as_text(site: Site) -> None:
     text = site.text(f"/submissions/{site.ids['good']}?target=0")
     assert not Markup(text).all("img")
-    first, second = walls(text)
+    first, second = example_lists(text)
     assert len(first) == len(second) == EXAMPLES
     assert re.fullmatch(r"#\d+ label \d", " ".join(first[0][:3]))
 
@@ -139,26 +139,26 @@ def test_best_and_worst_targets_are_listed(site: Site, toy: Example) -> None:
     ]
 
 
-def test_target_without_stored_examples_shows_its_correlation(site: Site, drawn: tuple[Example, str]) -> None:
+def test_target_without_stored_examples_shows_its_correlation(site: Site, illustrated: tuple[Example, str]) -> None:
     with site.service.database.read() as session:
-        evaluation = select(Evaluation.id).where(Evaluation.submission_id == drawn[1])
+        evaluation = select(Evaluation.id).where(Evaluation.submission_id == illustrated[1])
         kept = set(
             session.scalars(select(Attribution.target).where(Attribution.evaluation_id == evaluation.scalar_subquery()))
         )
     other = min(set(range(30)) - kept)
-    text = site.text(f"/submissions/{drawn[1]}?target={other}")
-    rho_N = drawn[0].offline(drawn[0].scores(0.5))["public"].per_target
+    text = site.text(f"/submissions/{illustrated[1]}?target={other}")
+    rho_N = illustrated[0].offline(illustrated[0].scores(0.5))["public"].per_target
     assert f"Correlation {formatting.number(rho_N[other])} on the public subsets" in text
-    assert "Of this target nothing more was kept" in text
-    assert walls(text) == []
-    refused = site.browser.get(f"/submissions/{drawn[1]}?target=30")
+    assert "Predictions and extreme scores were not saved for this target" in text
+    assert example_lists(text) == []
+    refused = site.browser.get(f"/submissions/{illustrated[1]}?target=30")
     assert refused.status_code == 422
     assert "a target from 0 to 29" in refused.text
 
 
-def test_default_target_is_nearest_to_the_mean(site: Site, drawn: tuple[Example, str]) -> None:
-    result = drawn[0].offline(drawn[0].scores(0.5))["public"]
-    page = site.page(f"/submissions/{drawn[1]}")
+def test_default_target_is_nearest_to_the_mean(site: Site, illustrated: tuple[Example, str]) -> None:
+    result = illustrated[0].offline(illustrated[0].scores(0.5))["public"]
+    page = site.page(f"/submissions/{illustrated[1]}")
     offered = [int(option["value"] or "") for option in page.all("option") if (option.get("value") or "").isdecimal()]
     (chosen,) = [int(option["value"] or "") for option in page.all("option") if "selected" in option]
     assert abs(result.per_target[chosen] - result.lds) == min(abs(result.per_target[offered] - result.lds))
@@ -170,31 +170,31 @@ def test_submission_without_stored_examples_has_a_page(site: Site, toy: Example)
         evaluation = select(Evaluation.id).where(Evaluation.submission_id == sent["id"])
         session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation)))
     text = site.text(f"/submissions/{sent['id']}")
-    assert "was scored before predictions and extreme scores were kept" in text
+    assert "did not save predictions and extreme scores" in text
     assert 'id="points"' not in text
 
 
 def test_state_fragment_is_returned_only_at_a_change(site: Site) -> None:
-    coming = reserved(site)
-    first = site.page(f"/submissions/{coming}")
+    uploading = uploading_submission(site)
+    first = site.page(f"/submissions/{uploading}")
     (asks,) = [element for _, element in first.elements if "hx-get" in element]
-    assert asks["hx-get"] == f"/submissions/{coming}/state?seen=uploading"
+    assert asks["hx-get"] == f"/submissions/{uploading}/state?seen=uploading"
     assert site.browser.get(asks["hx-get"] or "").status_code == 204
     with site.service.database.write() as session:
-        session.get_one(Submission, coming).state = State.QUEUED
+        session.get_one(Submission, uploading).state = State.QUEUED
     queued = site.text(asks["hx-get"] or "")
-    assert "Place 1 in the queue" in queued
+    assert "Position 1 in the queue" in queued
     assert 'id="result"' not in queued
     with site.service.database.write() as session:
-        lifecycle.move(session, coming, State.QUEUED, State.SCORING)
+        lifecycle.move(session, uploading, State.QUEUED, State.SCORING)
     with site.service.database.write() as session:
-        session.connection()  # locks the database: the server would put back what nobody scores
-        scoring = Markup(site.text(f"/submissions/{coming}/state?seen=queued-1"))
+        session.connection()  # the lock keeps the server from requeueing the submission
+        scoring = Markup(site.text(f"/submissions/{uploading}/state?seen=queued-1"))
         error = {"code": "scores.nonfinite", "expected": "finite scores", "got": "one NaN", "hint": "Look for it."}
-        lifecycle.move(session, coming, State.SCORING, State.REJECTED, error=error)
+        lifecycle.move(session, uploading, State.SCORING, State.REJECTED, error=error)
     steps = [item.get("aria-current") or item.get("class") for item in scoring.all("li")]
     assert steps == ["done", "done", "step", None]
-    final = Markup(site.text(f"/submissions/{coming}/state?seen=scoring"))
+    final = Markup(site.text(f"/submissions/{uploading}/state?seen=scoring"))
     assert not [element for _, element in final.elements if "hx-get" in element]
     (result,) = [element for _, element in final.elements if element.get("id") == "result"]
     assert result["hx-swap-oob"] == "true"
@@ -209,12 +209,12 @@ def test_state_fragment_of_a_scored_submission_shows_the_result(site: Site) -> N
 
 
 def test_practice_board_submission_says_that_ground_truth_is_public(site: Site, open_toy: Example) -> None:
-    sent = site.service.submit_and_score(site.service.token("pia"), open_toy.name, npy(open_toy.scores(0.6)), kind="practice")[
-        "id"
-    ]
-    said = "It is a practice board: its ground truth is public"
-    assert said in site.text(f"/submissions/{sent}")
-    assert said not in site.text(f"/submissions/{site.ids['good']}")
+    sent = site.service.submit_and_score(
+        site.service.token("pia"), open_toy.name, npy(open_toy.scores(0.6)), kind="practice"
+    )["id"]
+    notice = "It is a practice board: its ground truth is public"
+    assert notice in site.text(f"/submissions/{sent}")
+    assert notice not in site.text(f"/submissions/{site.ids['good']}")
 
 
 def test_only_listed_entries_show_a_badge(site: Site) -> None:
@@ -222,14 +222,14 @@ def test_only_listed_entries_show_a_badge(site: Site) -> None:
     assert "badge.svg" not in site.text(f"/submissions/{site.ids['practice']}")
 
 
-def test_targets_are_summarised_by_class_best_first(site: Site, drawn: tuple[Example, str]) -> None:
-    example, submission = drawn
+def test_targets_are_summarised_by_class_best_first(site: Site, illustrated: tuple[Example, str]) -> None:
+    example, submission = illustrated
     page = site.page(f"/submissions/{submission}")
     rho_N = example.offline(example.scores(0.5))["public"].per_target
     means = {name: rho_N[np.arange(30) % 10 == number].mean() for number, name in enumerate(CLASSES)}
     expected = [(name, f"{means[name]:.4f}", "3") for name in sorted(means, key=lambda name: -means[name])]
-    told = [attributes for attributes in page.all("tr") if "data-label" in attributes]
-    assert [(row["data-label"], row["data-mean"], row["data-count"]) for row in told] == expected
+    rows = [attributes for attributes in page.all("tr") if "data-label" in attributes]
+    assert [(row["data-label"], row["data-mean"], row["data-count"]) for row in rows] == expected
     (chart,) = [figure for figure in page.all("figure") if figure["data-chart"] == "classes"]
     assert f"from {expected[0][0]}, " in (chart["data-label"] or "")
-    assert "By class" not in site.text(f"/submissions/{site.ids['good']}")  # where each target has a class of its own
+    assert "By class" not in site.text(f"/submissions/{site.ids['good']}")  # every target of toy has a different class

@@ -1,4 +1,4 @@
-"""The page that sends a file, read without a browser: its commands work as they stand, and its token is given to nobody else."""
+"""The submit page, read without a browser: its commands work, and only the signed-in user gets its token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
     from tests.app.pages.conftest import Site
-    from tests.app.pages.signed_in import SignedIn
+    from tests.app.pages.signed_in import SignedInUser
     from tests.app.service import Service
 
 
@@ -36,7 +36,7 @@ def _command(text: str, way: str) -> str:
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory, toy: Example) -> Path:
-    """A folder with a score file, a script that makes one, and the command line on the path."""
+    """A working directory with a score file, and a folder bin with the commands ldsboard and python."""
     folder: Path = tmp_path_factory.mktemp("workdir")
     np.save(folder / "scores.npy", toy.scores())
     (folder / "bin").mkdir()
@@ -106,24 +106,24 @@ def test_visitor_is_asked_for_a_token(site: Site) -> None:
 def test_every_field_has_a_label_and_every_description_exists(site: Site) -> None:
     page = site.page("/benchmarks/toy/submit")
     labelled = {attributes.get("for") for attributes in page.all("label")}
-    there = {attributes.get("id") for _, attributes in page.elements}
+    ids = {attributes.get("id") for _, attributes in page.elements}
     for attributes in page.all("input") + page.all("textarea"):
         assert attributes.get("type") == "radio" or attributes["id"] in labelled
-        assert attributes.get("aria-describedby") in there | {None}
+        assert attributes.get("aria-describedby") in ids | {None}
 
 
 @pytest.fixture
-def browser(sign_in: Callable[[str], SignedIn], request: pytest.FixtureRequest) -> SignedIn:
+def browser(sign_in: Callable[[str], SignedInUser], request: pytest.FixtureRequest) -> SignedInUser:
     return sign_in(request.node.name)
 
 
 def test_signed_in_user_gets_a_submit_token_for_one_hour(
-    browser: SignedIn, sign_in_service: Service, toy: Example
+    browser: SignedInUser, sign_in_service: Service, toy: Example
 ) -> None:
     page = browser.client.get("/benchmarks/toy/submit").text
     assert 'name="token"' not in page
     assert "You have 5 of 5 left in 24 hours, and 30 of 30 for this version" in " ".join(page.split())
-    answer = browser.submit_token(browser.form())
+    answer = browser.submit_token(browser.csrf_token())
     value = answer.json()["token"]
     assert answer.headers["Cache-Control"] == "no-store"
     headers = {"Authorization": f"Bearer {value}"}
@@ -131,7 +131,10 @@ def test_signed_in_user_gets_a_submit_token_for_one_hour(
     assert view["token"]["scopes"] == ["submit"]
     ends = datetime.fromisoformat(view["token"]["expires_at"])
     assert timedelta(minutes=59) < ends - datetime.now(UTC) <= timedelta(hours=1)
-    assert sign_in_service.client.post("/tokens", headers=headers, json={"name": "x", "scopes": ["submit"]}).status_code == 403
+    assert (
+        sign_in_service.client.post("/tokens", headers=headers, json={"name": "x", "scopes": ["submit"]}).status_code
+        == 403
+    )
     sent = sign_in_service.submit_and_score(value, "toy", npy(toy.scores()))["id"]
     assert sign_in_service.client.patch(f"/submissions/{sent}", headers=headers, json={"title": "x"}).status_code == 403
     with sign_in_service.database.read() as session:
@@ -140,35 +143,37 @@ def test_signed_in_user_gets_a_submit_token_for_one_hour(
 
 
 def test_submit_token_needs_the_csrf_token_of_the_session(
-    browser: SignedIn, sign_in_service: Service, sign_in: Callable[[str], SignedIn]
+    browser: SignedInUser, sign_in_service: Service, sign_in: Callable[[str], SignedInUser]
 ) -> None:
     other = sign_in("other")
-    for form in ("", "guessed", "None", other.form()):
-        refused = browser.submit_token(form)
+    for csrf_token in ("", "guessed", "None", other.csrf_token()):
+        refused = browser.submit_token(csrf_token)
         assert refused.status_code == 403
         assert refused.json()["code"] == "auth.form"
         assert "ldsb_" not in refused.text
-    nobody = httpx.post(f"{sign_in_service.url}/account/submit-token", data={"form": browser.form()}, trust_env=False)
+    nobody = httpx.post(
+        f"{sign_in_service.url}/account/submit-token", data={"form": browser.csrf_token()}, trust_env=False
+    )
     assert nobody.status_code == 403
 
 
-def test_session_cookie_starts_no_upload(browser: SignedIn) -> None:
+def test_session_cookie_starts_no_upload(browser: SignedInUser) -> None:
     announced = {"benchmark": "toy", "method": "m", "size": 10, "sha256": "0" * 64}
-    for form in ({}, {"X-Form": browser.form()}):
-        refused = browser.client.post("/api/v1/submissions", json=announced, headers=form)
+    for headers in ({}, {"X-Form": browser.csrf_token()}):
+        refused = browser.client.post("/api/v1/submissions", json=announced, headers=headers)
         assert refused.status_code == 401
 
 
-def test_expired_page_tokens_are_deleted(browser: SignedIn, sign_in_service: Service) -> None:
-    form = browser.form()
-    first = browser.submit_token(form).json()["token"]
+def test_expired_page_tokens_are_deleted(browser: SignedInUser, sign_in_service: Service) -> None:
+    csrf_token = browser.csrf_token()
+    first = browser.submit_token(csrf_token).json()["token"]
     name = sign_in_service.client.get("/users/me", headers={"Authorization": f"Bearer {first}"}).json()["name"]
     with sign_in_service.database.write() as session:
         for token in session.scalars(select(Token).where(Token.name.startswith("browser-"))):
             token.expires_at = datetime.now(UTC) - timedelta(seconds=1)
             kept = Token(user_id=token.user_id, name="kept", digest="0" * 64, scopes=[], expires_at=token.expires_at)
         session.add(kept)
-    browser.submit_token(form)
+    browser.submit_token(csrf_token)
     with sign_in_service.database.read() as session:
         names = [token.name for token in session.scalars(select(Token)) if token.user.name == name]
     assert "kept" in names

@@ -1,4 +1,4 @@
-"""A scorer, and a file for it to score."""
+"""Fixtures of the sandbox tests: a scorer, its log, and a score file."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ def log(tmp_path: Path) -> Log:
 
 
 @pytest.fixture
-def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
-    """Not started, so that a test may choose where its processes write standard error to."""
-    monkeypatch.setattr(scorer_module, "INHERITED_VARIABLES", (*scorer_module.INHERITED_VARIABLES, "COVERAGE_PROCESS_CONFIG"))
+def stopped_scorer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
+    """A scorer that is not started, so that a test can redirect the standard error of its processes first."""
+    monkeypatch.setattr(
+        scorer_module, "INHERITED_VARIABLES", (*scorer_module.INHERITED_VARIABLES, "COVERAGE_PROCESS_CONFIG")
+    )
     opened = Scorer()
     yield opened
     opened.stop()
 
 
 @pytest.fixture
-def scorer(idle: Scorer) -> Scorer:
-    idle.start()
-    return idle
+def scorer(stopped_scorer: Scorer) -> Scorer:
+    stopped_scorer.start()
+    return stopped_scorer
 
 
 @pytest.fixture

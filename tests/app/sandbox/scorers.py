@@ -1,4 +1,4 @@
-"""Files that are being scored, and what tests see of the processes that do."""
+"""Scoring processes as tests see them: their results, their log, and a scoring process that hangs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pid_of(scorer: Scorer) -> int:
     return scorer.pid
 
 
-def are_right(found: dict[str, PartResult], toy: Example) -> bool:
+def results_match(found: dict[str, PartResult], toy: Example) -> bool:
     return all(
         found[part].influence.tobytes() == result.influence.tobytes()
         and found[part].per_target.tobytes() == result.per_target.tobytes()
@@ -38,9 +38,9 @@ def are_right(found: dict[str, PartResult], toy: Example) -> bool:
 
 
 class Log:
-    """A file that the scoring processes write standard error to.
+    """A file that receives the standard error of the scoring processes.
 
-    pytest's own capture is read by reading and then truncating a file, which loses what another process writes in between.
+    pytest's capture reads a file and then truncates it, so text that another process writes in between is lost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class Log:
         self._read = 0
 
     def start(self, scorer: Scorer) -> None:
-        """Start a scorer whose processes write standard error to this file."""
+        """Start a scorer whose processes write their standard error to this file."""
         before = os.dup(2)
         with self._path.open("ab") as file:
             os.dup2(file.fileno(), 2)
@@ -59,13 +59,13 @@ class Log:
             os.close(before)
 
     def new(self) -> str:
-        """Return what was written since the last call."""
+        """Return the text written since the last call."""
         text = self._path.read_text()[self._read :]
         self._read += len(text)
         return text
 
     def until(self, word: str) -> str:
-        """Return what was written since the last call, as soon as `word` is in it."""
+        """Wait until `word` is written, and return the text written since the last call."""
         seen = ""
 
         def look() -> bool:
@@ -77,33 +77,33 @@ class Log:
         return seen
 
 
-def load(scorer: Scorer, benchmark: Path, log: Log) -> str:
-    """Load ground truth and wait until it is loaded; return what was logged meanwhile."""
+def preload(scorer: Scorer, benchmark: Path, log: Log) -> str:
+    """Preload ground truth, wait until it is loaded, and return the text logged meanwhile."""
     scorer.preload(benchmark)
-    scorer.preload(benchmark / "nothing")  # loaded second, so its message tells that the first is loaded
+    scorer.preload(benchmark / "nothing")  # the fork server loads in order: this error shows that the first is loaded
     return log.until(f"The ground truth in {benchmark / 'nothing'} could not be preloaded")
 
 
-def writing_end(path: Path) -> int | None:
-    """Return the end of a pipe to write to, once somebody reads it."""
+def open_for_writing(path: Path) -> int | None:
+    """Open a named pipe for writing; return None if no process has it open for reading."""
     with suppress(OSError):
         return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     return None
 
 
-class Stuck:
-    """A file that is being scored and does not end: a pipe with nothing in it."""
+class HangingScoring:
+    """A scoring process that hangs, because its score file is an empty named pipe."""
 
     def __init__(self, scorer: Scorer, benchmark: Path, path: Path) -> None:
         os.mkfifo(path)
         before = children(pid_of(scorer))
         self._pool = ThreadPoolExecutor(1)
         self.result: Future[dict[str, PartResult]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
-        self._end: int | None = until(lambda: writing_end(path), "a scoring process that reads")
+        self._end: int | None = until(lambda: open_for_writing(path), "a scoring process that reads")
         (self.child,) = children(pid_of(scorer)) - before
 
-    def let_go(self) -> ProblemError | SandboxError:
-        """End the file, which is empty; return what was said of it."""
+    def release(self) -> ProblemError | SandboxError:
+        """Close the pipe, so that the scoring process reads an empty file, and return the resulting error."""
         if self._end is not None:
             os.close(self._end)
             self._end = None

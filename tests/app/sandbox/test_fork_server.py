@@ -1,4 +1,4 @@
-"""The fork server: what it is given and knows, and what is ready in it before a file comes."""
+"""The fork server: its environment, its imports, and the ground truth that it preloads."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from app.scoring.sandbox.truths import MAX_GROUND_TRUTHS
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.processes import has_started, thread_count
-from tests.app.sandbox.scorers import PARTS, Log, Stuck, are_right, load, pid_of
+from tests.app.sandbox.scorers import PARTS, HangingScoring, Log, pid_of, preload, results_match
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 from tests.processes import stop
 
 
 def _open_files(pid: int) -> list[str]:
-    """Return what a process has open besides the standard streams."""
+    """Return the open files of a process except the standard streams."""
     files = []
     for path in (Path("/proc") / str(pid) / "fd").iterdir():
         if int(path.name) > 2:
-            with contextlib.suppress(FileNotFoundError):  # closed since the folder was listed
+            with contextlib.suppress(FileNotFoundError):  # the process closed it after the folder was listed
                 files.append(str(path.readlink()).split(":", maxsplit=1)[0])
     return sorted(files)
 
@@ -43,17 +43,17 @@ def test_processes_inherit_no_settings_credentials_or_open_files(
     scorer = Scorer()
     scorer.start()
     try:
-        # Two, so that the second could inherit what belongs to the first.
-        stuck = [Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
+        # Two scoring processes, since the second could inherit files of the first.
+        stuck = [HangingScoring(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
         for pid in (pid_of(scorer), stuck[0].child, stuck[1].child):
             environment = (Path("/proc") / str(pid) / "environ").read_bytes()
             assert b"hunter2" not in environment
             assert b"LDSBOARD_" not in environment
-        # The kernel wakes who writes to a pipe before who reads has it open.
+        # The kernel wakes the writer of a pipe before the reader has it open.
         expected = sorted(["socket", str(scores.with_name("second"))])
         until(lambda: _open_files(stuck[1].child) == expected, f"a child with nothing open but {expected}")
         for file in stuck:
-            file.let_go()
+            file.release()
         until(lambda: _open_files(pid_of(scorer)) == ["socket"], "a fork server with nothing open but its socket")
     finally:
         scorer.stop()
@@ -64,81 +64,85 @@ def test_fork_server_does_not_import_database_or_settings() -> None:
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     names = ended.stdout.split()
     assert "ldsboard.groundtruth" in names
-    ours = {name for name in names if name.startswith("app.")}
+    own_modules = {name for name in names if name.startswith("app.")}
     sandbox = ("", ".attributions", ".child", ".forking", ".lifeline", ".limits", ".truths")
-    assert ours == {"app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
+    assert own_modules == {"app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 
 
-def test_ground_truth_is_preloaded_and_shared(
-    idle: Scorer, log: Log, toy: Example, scores: Path
-) -> None:
-    log.start(idle)
+def test_ground_truth_is_preloaded_and_shared(stopped_scorer: Scorer, log: Log, toy: Example, scores: Path) -> None:
+    log.start(stopped_scorer)
     folder = scores.with_name("benchmark")
     shutil.copytree(toy.folder, folder)
-    load(idle, folder, log)
+    preload(stopped_scorer, folder, log)
     shutil.rmtree(folder)
     for _ in range(2):
-        assert are_right(idle.score(folder, scores, PARTS), toy)
+        assert results_match(stopped_scorer.score(folder, scores, PARTS), toy)
 
 
-def test_ground_truth_that_would_be_evicted_is_not_loaded(idle: Scorer, log: Log, tmp_path: Path) -> None:
-    log.start(idle)
-    until(lambda: has_started(pid_of(idle)), "a fork server that has begun")
-    stop(pid_of(idle))
-    for i in [*range(MAX_GROUND_TRUTHS), 0, MAX_GROUND_TRUTHS]:  # the first is wanted again, and so not the oldest any more
-        idle.preload(tmp_path / f"missing-{i}")
-    os.kill(pid_of(idle), signal.SIGCONT)
+def test_ground_truth_that_would_be_evicted_is_not_loaded(stopped_scorer: Scorer, log: Log, tmp_path: Path) -> None:
+    log.start(stopped_scorer)
+    until(lambda: has_started(pid_of(stopped_scorer)), "a started fork server")
+    stop(pid_of(stopped_scorer))
+    for i in [
+        *range(MAX_GROUND_TRUTHS),
+        0,
+        MAX_GROUND_TRUTHS,
+    ]:  # the first is requested again and so no longer the oldest
+        stopped_scorer.preload(tmp_path / f"missing-{i}")
+    os.kill(pid_of(stopped_scorer), signal.SIGCONT)
     seen = log.until(f"{tmp_path / f'missing-{MAX_GROUND_TRUTHS}'} could")
     tried = [i for i in range(MAX_GROUND_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} could not be preloaded" in seen]
     assert tried == [0, *range(2, MAX_GROUND_TRUTHS + 1)]
 
 
-def test_prepare_neither_starts_nor_waits_for_the_fork_server(idle: Scorer, toy: Example, scores: Path) -> None:
-    idle.preload(toy.folder)
-    assert (idle.pid,) == (None,)
-    idle.start()
-    warm = pid_of(idle)
-    idle.start()
-    assert idle.pid == warm
-    stop(warm)
+def test_preload_neither_starts_nor_waits_for_the_fork_server(
+    stopped_scorer: Scorer, toy: Example, scores: Path
+) -> None:
+    stopped_scorer.preload(toy.folder)
+    assert (stopped_scorer.pid,) == (None,)
+    stopped_scorer.start()
+    server_pid = pid_of(stopped_scorer)
+    stopped_scorer.start()
+    assert stopped_scorer.pid == server_pid
+    stop(server_pid)
 
     def prepare_often() -> None:
         for _ in range(1000):
-            idle.preload(toy.folder)
+            stopped_scorer.preload(toy.folder)
 
     waiting = threading.Thread(target=prepare_often)
     waiting.start()
     waiting.join(PATIENCE_SECONDS)
     done = not waiting.is_alive()
-    os.kill(warm, signal.SIGCONT)
+    os.kill(server_pid, signal.SIGCONT)
     assert done
-    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
-    assert idle.stop() == 0
+    assert results_match(stopped_scorer.score(toy.folder, scores, PARTS), toy)
+    assert stopped_scorer.stop() == 0
 
 
 def test_scoring_process_imports_nothing(
-    idle: Scorer, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped_scorer: Scorer, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Python tells on the log what it imports. Coverage is not passed on: it would import some of its own there.
+    # Python logs every import. COVERAGE_PROCESS_CONFIG is not inherited, since coverage itself would import modules.
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     monkeypatch.setattr(scorer_module, "INHERITED_VARIABLES", ("PYTHONPROFILEIMPORTTIME",))
-    large = write_benchmark(tmp_path, n=2000, N=200)  # enough work for threads
+    large = write_benchmark(tmp_path, n=2000, N=200)  # enough work for several threads
     np.save(tmp_path / "scores.npy", large.scores())
     np.save(tmp_path / "bad.npy", np.full_like(large.scores(), np.nan))
-    log.start(idle)
-    assert "import time:" in load(idle, large.folder, log)
+    log.start(stopped_scorer)
+    assert "import time:" in preload(stopped_scorer, large.folder, log)
     np.savez_compressed(tmp_path / "scores.npz", large.scores())
     for name in ("scores.npy", "scores.npz"):
-        idle.score(large.folder, tmp_path / name, PARTS)
+        stopped_scorer.score(large.folder, tmp_path / name, PARTS)
     with pytest.raises(ProblemError, match="400000 NaN"):
-        idle.score(large.folder, tmp_path / "bad.npy", PARTS)
+        stopped_scorer.score(large.folder, tmp_path / "bad.npy", PARTS)
     assert "import time:" not in log.new()
 
 
-def test_fork_server_has_one_thread(idle: Scorer, log: Log, toy: Example, scores: Path) -> None:
-    log.start(idle)
-    load(idle, toy.folder, log)
-    assert thread_count(pid_of(idle)) == 1
-    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
-    assert thread_count(pid_of(idle)) == 1
+def test_fork_server_has_one_thread(stopped_scorer: Scorer, log: Log, toy: Example, scores: Path) -> None:
+    log.start(stopped_scorer)
+    preload(stopped_scorer, toy.folder, log)
+    assert thread_count(pid_of(stopped_scorer)) == 1
+    assert results_match(stopped_scorer.score(toy.folder, scores, PARTS), toy)
+    assert thread_count(pid_of(stopped_scorer)) == 1

@@ -1,4 +1,4 @@
-"""What the kernel keeps a scoring process from, and what is said of one that ended so."""
+"""Resource limits of scoring processes, and the errors when a process exceeds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.errors import SandboxError
 from app.scoring.sandbox import limits
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of
+from tests.app.sandbox.scorers import PARTS, HangingScoring, pid_of, results_match
 from tests.app.service import PATIENCE_SECONDS, ROOT, npy, until
 from tests.ldsboard.files import npz_bytes, safetensors_bytes
 from tests.processes import alive
@@ -33,18 +33,16 @@ def _limit(pid: int, kind: int) -> int:
     return resource.prlimit(pid, kind)[0]
 
 
-def test_scoring_process_has_limits_and_the_fork_server_has_none(
-    scorer: Scorer, toy: Example, scores: Path
-) -> None:
-    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
-    held, free = stuck.child, pid_of(scorer)
-    assert _limit(held, resource.RLIMIT_CORE) == 0
-    assert _limit(held, resource.RLIMIT_NOFILE) == limits.OPEN_FILES
-    assert limits.WRITTEN_BYTES <= _limit(held, resource.RLIMIT_FSIZE) < 2**40
-    assert limits.EXTRA_PROCESSES < _limit(held, resource.RLIMIT_NPROC) < limits.EXTRA_PROCESSES + 100_000
-    assert _limit(free, resource.RLIMIT_FSIZE) == resource.RLIM_INFINITY
-    assert _limit(free, resource.RLIMIT_NOFILE) > limits.OPEN_FILES
-    stuck.let_go()
+def test_scoring_process_has_limits_and_the_fork_server_has_none(scorer: Scorer, toy: Example, scores: Path) -> None:
+    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
+    limited, unlimited = stuck.child, pid_of(scorer)
+    assert _limit(limited, resource.RLIMIT_CORE) == 0
+    assert _limit(limited, resource.RLIMIT_NOFILE) == limits.OPEN_FILES
+    assert limits.WRITTEN_BYTES <= _limit(limited, resource.RLIMIT_FSIZE) < 2**40
+    assert limits.EXTRA_PROCESSES < _limit(limited, resource.RLIMIT_NPROC) < limits.EXTRA_PROCESSES + 100_000
+    assert _limit(unlimited, resource.RLIMIT_FSIZE) == resource.RLIM_INFINITY
+    assert _limit(unlimited, resource.RLIMIT_NOFILE) > limits.OPEN_FILES
+    stuck.release()
 
 
 PROGRAM = """
@@ -96,7 +94,7 @@ def test_limits_allow_normal_scoring(scorer: Scorer, tmp_path: Path) -> None:
         "npz": npz_bytes(large.scores()),
     }.items():
         (tmp_path / name).write_bytes(content)
-        assert are_right(scorer.score(large.folder, tmp_path / name, PARTS), large)
+        assert results_match(scorer.score(large.folder, tmp_path / name, PARTS), large)
 
 
 def test_archive_of_the_wrong_shape_is_not_inflated(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
@@ -104,25 +102,27 @@ def test_archive_of_the_wrong_shape_is_not_inflated(scorer: Scorer, toy: Example
     path.write_bytes(npz_bytes(toy.scores().T, listed={"crc": 7}))
     with pytest.raises(ProblemError) as raised:
         scorer.score(toy.folder, path, PARTS)
-    assert raised.value.problem.code == "scores.transposed"  # and not that it is damaged
+    assert raised.value.problem.code == "scores.transposed"  # although its checksum is wrong too
 
 
-def test_scoring_process_without_memory_reports_it_and_affects_no_other(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
+def test_scoring_process_without_memory_reports_it_and_affects_no_other(
+    scorer: Scorer, toy: Example, tmp_path: Path
+) -> None:
     large = write_benchmark(tmp_path, n=2000, N=1000)
     path = tmp_path / "scores.npy"
     np.save(path, large.scores().astype(np.float64))
     scorer.score(large.folder, path, PARTS)
-    room = Process(pid_of(scorer)).memory_info().vms + 2**22  # for the child too, which maps 2**24 bytes
+    room = Process(pid_of(scorer)).memory_info().vms + 2**22  # 4 MiB more; the scoring process needs 16 MiB
     resource.prlimit(pid_of(scorer), resource.RLIMIT_AS, (room, room))
     with pytest.raises(SandboxError, match=r"ended without an answer \(out of memory\)"):
         scorer.score(large.folder, path, PARTS)
     np.save(path, toy.scores())
-    assert are_right(scorer.score(toy.folder, path, PARTS), toy)
+    assert results_match(scorer.score(toy.folder, path, PARTS), toy)
 
 
 def test_scoring_process_that_exceeds_cpu_time_is_reported(scorer: Scorer, toy: Example, scores: Path) -> None:
-    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
     os.kill(stuck.child, signal.SIGXCPU)
     until(lambda: not alive(stuck.child), "the end of the scoring process")
-    assert str(stuck.let_go()) == "The scoring process ended without an answer (CPU time limit exceeded)."
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert str(stuck.release()) == "The scoring process ended without an answer (CPU time limit exceeded)."
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)

@@ -1,4 +1,4 @@
-"""How scoring processes end: by themselves, killed, and with the service; and what they outlive."""
+"""When the fork server and the scoring processes end, and which signals they survive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from app.errors import SandboxError
 from app.scoring.sandbox import scorer as scorer_module
 from ldsboard import ProblemError
-from tests.app.sandbox.scorers import PARTS, Stuck, are_right, pid_of, writing_end
+from tests.app.sandbox.scorers import PARTS, HangingScoring, open_for_writing, pid_of, results_match
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 from tests.processes import alive, children, stop
 
@@ -29,49 +29,49 @@ def test_scoring_process_ends_when_its_connection_is_closed(scorer: Scorer, toy:
     pipe = scores.with_name("stuck")
     os.mkfifo(pipe)
     request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
-    early, told_early = scorer._request(request)
-    end = until(lambda: writing_end(pipe), "a scoring process that reads")  # and so has done all that comes before
+    early, early_status = scorer._request(request)
+    end = until(lambda: open_for_writing(pipe), "a scoring process that reads")  # its setup is complete
     early.close()
     stop(pid_of(scorer))
-    late, told_late = scorer._request(request)
+    late, late_status = scorer._request(request)
     late.close()
     os.kill(pid_of(scorer), signal.SIGCONT)
-    with told_early, told_late:
-        assert scorer_module._exit_reason(told_early) == f"exit status {-signal.SIGIO}"
-        assert scorer_module._exit_reason(told_late) == "exit status 1"
+    with early_status, late_status:
+        assert scorer_module._exit_reason(early_status) == f"exit status {-signal.SIGIO}"
+        assert scorer_module._exit_reason(late_status) == "exit status 1"
     os.close(end)
 
 
 def test_dead_fork_server_is_replaced(scorer: Scorer, toy: Example, scores: Path) -> None:
-    warm = pid_of(scorer)
-    os.kill(warm, signal.SIGKILL)
-    until(lambda: not alive(warm), "the end of the fork server")
+    server_pid = pid_of(scorer)
+    os.kill(server_pid, signal.SIGKILL)
+    until(lambda: not alive(server_pid), "the end of the fork server")
     scorer.preload(toy.folder)
-    assert scorer.pid == warm
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
-    assert scorer.pid != warm
+    assert scorer.pid == server_pid
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid != server_pid
 
 
 def test_killed_fork_server_ends_its_scoring_processes_and_is_replaced(
     scorer: Scorer, toy: Example, scores: Path
 ) -> None:
-    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
     os.kill(pid_of(scorer), signal.SIGKILL)
     error = stuck.result.exception(PATIENCE_SECONDS)
     assert str(error) == "The scoring process ended without an answer (exit status unknown)."
     until(lambda: not alive(stuck.child), "the end of the scoring process")
-    stuck.let_go()
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    stuck.release()
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
 
 
 def test_fork_server_and_scoring_processes_end_when_the_socket_closes(
     scorer: Scorer, toy: Example, scores: Path
 ) -> None:
-    warm, stuck = pid_of(scorer), Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    server_pid, stuck = pid_of(scorer), HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
     assert scorer.stop() == 0
-    assert not alive(warm)
+    assert not alive(server_pid)
     until(lambda: not alive(stuck.child), "the end of the scoring process")
-    assert isinstance(stuck.let_go(), SandboxError)
+    assert isinstance(stuck.release(), SandboxError)
     assert scorer.stop() is None
 
 
@@ -85,19 +85,19 @@ def test_fork_server_that_does_not_stop_is_killed(scorer: Scorer, monkeypatch: p
 def test_fork_server_and_scoring_processes_ignore_group_signals(
     ending: signal.Signals, scorer: Scorer, toy: Example, scores: Path
 ) -> None:
-    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
+    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
     for pid in (pid_of(scorer), stuck.child):
         os.kill(pid, ending)
-    assert isinstance(stuck.let_go(), ProblemError)
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert isinstance(stuck.release(), ProblemError)
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
     assert scorer.stop() == 0
 
 
 def test_fork_server_does_not_start_without_its_parent() -> None:
-    ours, theirs = Pipe()
-    command = [sys.executable, "-m", "app.scoring.sandbox", str(theirs.fileno()), "1"]
-    with ours, theirs:
-        ended = subprocess.run(command, cwd=ROOT, pass_fds=[theirs.fileno()], timeout=PATIENCE_SECONDS, check=False)
+    local, remote = Pipe()
+    command = [sys.executable, "-m", "app.scoring.sandbox", str(remote.fileno()), "1"]
+    with local, remote:
+        ended = subprocess.run(command, cwd=ROOT, pass_fds=[remote.fileno()], timeout=PATIENCE_SECONDS, check=False)
     assert ended.returncode == 1
 
 
@@ -120,10 +120,10 @@ def test_fork_server_and_scoring_processes_die_with_the_service(toy: Example, sc
     command = [sys.executable, "-c", PARENT, str(toy.folder), str(pipe)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent, pipe.open("wb"):
         assert parent.stdout is not None
-        warm = int(parent.stdout.readline())
-        (scoring,) = children(warm)
+        server_pid = int(parent.stdout.readline())
+        (scoring,) = children(server_pid)
         if stopped:
-            stop(warm)
+            stop(server_pid)
             stop(scoring)
         parent.kill()
-        until(lambda: not alive(warm) and not alive(scoring), "the end of both processes")
+        until(lambda: not alive(server_pid) and not alive(scoring), "the end of both processes")

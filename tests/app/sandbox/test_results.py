@@ -1,4 +1,4 @@
-"""What is told of a file: its scores bit for bit, what is wrong with it, or that the failure is ours."""
+"""Results of the sandbox: exact measurements, a problem with the file, or a server error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.scoring.sandbox import scorer as scorer_module
 from app.scoring.sandbox.forking import ForkServer
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.sandbox.scorers import PARTS, Log, Stuck, are_right, pid_of
+from tests.app.sandbox.scorers import PARTS, HangingScoring, Log, pid_of, results_match
 from tests.app.service import until
 from tests.processes import alive, children
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def test_result_is_transferred_bit_for_bit(scorer: Scorer, toy: Example, scores: Path) -> None:
     for _ in range(2):
-        assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+        assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
 
 
 def test_long_result_is_transferred_completely(scorer: Scorer, tmp_path: Path) -> None:
@@ -42,69 +42,65 @@ def test_long_result_is_transferred_completely(scorer: Scorer, tmp_path: Path) -
 def test_invalid_file_does_not_affect_the_fork_server(scorer: Scorer, toy: Example, scores: Path) -> None:
     bad = scores.with_name("bad.npy")
     np.save(bad, np.full_like(toy.scores(), np.nan))
-    warm = pid_of(scorer)
+    server_pid = pid_of(scorer)
     with pytest.raises(ProblemError) as raised:
         scorer.score(toy.folder, bad, PARTS)
     assert raised.value.problem.code == "scores.nonfinite"
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
-    assert scorer.pid == warm
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
+    assert scorer.pid == server_pid
 
 
-def test_killed_scoring_process_is_reported_and_affects_no_other(
-    scorer: Scorer, toy: Example, scores: Path
-) -> None:
-    warm = pid_of(scorer)
-    first, second = (Stuck(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second"))
-    assert children(warm) == {first.child, second.child}
+def test_killed_scoring_process_is_reported_and_affects_no_other(scorer: Scorer, toy: Example, scores: Path) -> None:
+    server_pid = pid_of(scorer)
+    first, second = (HangingScoring(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second"))
+    assert children(server_pid) == {first.child, second.child}
     os.kill(first.child, signal.SIGKILL)
-    assert str(first.let_go()) == "The scoring process ended without an answer (exit status -9)."
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert str(first.release()) == "The scoring process ended without an answer (exit status -9)."
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
     assert alive(second.child)
-    assert isinstance(said := second.let_go(), ProblemError)
-    assert said.problem.code == "scores.empty"
-    until(lambda: not children(warm), "a fork server without children, dead ones included")
-    assert scorer.pid == warm
+    assert isinstance(error := second.release(), ProblemError)
+    assert error.problem.code == "scores.empty"
+    until(lambda: not children(server_pid), "a fork server without children, dead ones included")
+    assert scorer.pid == server_pid
 
 
 def test_missing_benchmark_is_a_server_error_and_is_logged(
-    idle: Scorer, log: Log, toy: Example, scores: Path
+    stopped_scorer: Scorer, log: Log, toy: Example, scores: Path
 ) -> None:
-    log.start(idle)
+    log.start(stopped_scorer)
     with pytest.raises(SandboxError, match=r"ended without an answer \(exit status 1\)"):
-        idle.score(toy.folder / "nothing", scores, PARTS)
-    assert "BundleError: expected a benchmark manifest" in log.new()
-    assert are_right(idle.score(toy.folder, scores, PARTS), toy)
+        stopped_scorer.score(toy.folder / "nothing", scores, PARTS)
+    assert "BundleError: Cannot read the benchmark manifest" in log.new()
+    assert results_match(stopped_scorer.score(toy.folder, scores, PARTS), toy)
 
 
 def test_invalid_ground_truth_is_not_reported_as_a_file_problem(
     toy: Example, scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoilt(_: str) -> None:
-        raise ProblemError(
+    def fail(_: str) -> None:
+        raise ProblemError.mismatch(
             "margins.invalid", expected="margins that differ", got="equal ones", hint="Publish it again."
         )
 
-    monkeypatch.setattr(child, "load_ground_truth", spoilt)
-    ours, theirs = Pipe()
-    with ours, theirs:
+    monkeypatch.setattr(child, "load_ground_truth", fail)
+    local, remote = Pipe()
+    with local, remote:
         request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": PARTS, "threads": 1}
         with pytest.raises(ProblemError, match="equal ones"):
-            child.answer(request, theirs)
-        assert not ours.poll(0)  # nothing was said of the file
+            child.answer(request, remote)
+        assert not local.poll(0)  # no answer was sent for the file
 
 
-def test_failed_fork_is_reported(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_fork_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fork() -> int:
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr(os, "fork", fork)
-    ours, theirs = Pipe()
-    status, told = Pipe(duplex=False)
-    with ours, theirs, status:
-        ForkServer(None)._fork({}, theirs, os.dup(told.fileno()))  # type: ignore[arg-type]  # it needs no socket to fork
-        told.close()
+    local, remote = Pipe()
+    status, status_writer = Pipe(duplex=False)
+    with local, remote, status:
+        ForkServer(None)._fork({}, remote, os.dup(status_writer.fileno()))  # type: ignore[arg-type]  # _fork uses no socket
+        status_writer.close()
         assert scorer_module._exit_reason(status) == "exit status unknown"
     assert "no more processes" in capsys.readouterr().err
     assert signal.SIGCHLD not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -116,12 +112,12 @@ def test_exhausted_file_descriptors_leave_the_fork_server_running(
     def none_left(*, duplex: bool = True) -> None:
         raise OSError(errno.EMFILE, f"none left (duplex {duplex})")
 
-    stuck = Stuck(scorer, toy.folder, scores.with_name("stuck"))
-    warm = pid_of(scorer)
+    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
+    server_pid = pid_of(scorer)
     with monkeypatch.context() as shortage:
         shortage.setattr(scorer_module, "Pipe", none_left)
         with pytest.raises(OSError, match="none left"):
             scorer.score(toy.folder, scores, PARTS)
-    assert isinstance(stuck.let_go(), ProblemError)
-    assert pid_of(scorer) == warm
-    assert are_right(scorer.score(toy.folder, scores, PARTS), toy)
+    assert isinstance(stuck.release(), ProblemError)
+    assert pid_of(scorer) == server_pid
+    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)

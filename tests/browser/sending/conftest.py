@@ -1,4 +1,4 @@
-"""A server that the form sends to, a visitor who is on it, and what their page asks of the API."""
+"""A server for the submission form, a visitor of that server, and the list of API requests of the visitor's page."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 
 @pytest.fixture
 def visitor(browser: Browser, board: Board) -> Iterator[Visitor]:
-    someone = Visitor(browser, Site(board.service.url, {}, board.service, board.example))
-    yield someone
-    for page in someone.pages:
+    opened = Visitor(browser, Site(board.service.url, {}, board.service, board.example))
+    yield opened
+    for page in opened.pages:
         page.close()
-    assert someone.troubles == []
+    assert opened.errors == []
 
 
 @pytest.fixture
 def calls() -> list[str]:
-    """What the page has asked of the API."""
+    """The API requests of the page, as method and path, in order."""
     return []

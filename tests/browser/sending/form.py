@@ -1,4 +1,4 @@
-"""The form that sends a score file, on a server that takes small parts, and how a visitor fills it in."""
+"""Open and fill in the form that sends a score file, on a server with small upload parts."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 N_TRAIN, TARGETS = 1200, 250
 PART_BYTES, PARTS = 320 * 1024, 4
-"""What a file of float32 scores is sent in; it is longer than what is hashed at once."""
+"""Size and number of upload parts of a float32 score file; a part is longer than the blocks that the page hashes."""
 
 LIMIT = 3_000_000
 
 
 class Board:
-    """A server that takes small parts and signs people in, and a benchmark whose files need several."""
+    """A server with small upload parts and sign-in, and a benchmark whose score files have several parts."""
 
     def __init__(self, service: Service, example: Example) -> None:
         self.service, self.example = service, example
 
     def submission(self, page: Page) -> dict[str, Any]:
-        """Return the submission on whose page the browser has arrived, once it is final."""
+        """Wait for the page of a submission, and return that submission once it is final."""
         page.wait_for_url("**/submissions/*")
         return self.service.wait_until_final(page.url.rsplit("/", 1)[1])
 
 
 def open_form(visitor: Visitor, calls: list[str], *, signed_in: bool = True, **options: Any) -> Page:
-    """Open the form; what the page asks of the API from then on is noted in `calls`."""
+    """Open the form, and append every later API request of the page to `calls`."""
 
     def note(request: Request) -> None:
         path = request.url.removeprefix(visitor.site.url)
@@ -41,14 +41,14 @@ def open_form(visitor: Visitor, calls: list[str], *, signed_in: bool = True, **o
     page = visitor.open("/", **options)
     if signed_in:
         page.goto("/sign-in/oidc")
-        visitor.troubles.clear()  # the way leads over another site, the provider's
+        visitor.errors.clear()  # sign-in redirects to the provider's site, which counts as a foreign request
     page.on("request", note)
     visitor.visit(page, "/benchmarks/large/submit")
     return page
 
 
-def choose(page: Page, content: bytes, name: str = "scores.npy") -> None:
-    """Choose a file of this content."""
+def choose_file(page: Page, content: bytes, name: str = "scores.npy") -> None:
+    """Choose a file with the given content in the form."""
     page.get_by_label("Score file").set_input_files(
         {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     )

@@ -1,4 +1,4 @@
-"""The pages of an account, beside a file with a very long name."""
+"""The pages of an account with a submission whose method name is very long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_pages_of_an_account_fit_and_hold_nothing_grave(
+def test_account_pages_fit_and_have_no_serious_accessibility_violation(
     visitor: Visitor, board: Board, calls: list[str], width: int
 ) -> None:
     page = open_form(visitor, calls, width=width)

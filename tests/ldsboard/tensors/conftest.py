@@ -1,4 +1,4 @@
-"""The library with torch, which it does not need: where torch is not installed, nothing here is collected."""
+"""Tests of the library with torch, an optional package; pytest collects none of them if torch is not installed."""
 
 from __future__ import annotations
 

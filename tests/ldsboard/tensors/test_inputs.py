@@ -1,4 +1,4 @@
-"""Scores, masks and margins that are tensors: read as arrays are, or refused with the way to convert them."""
+"""Scores, masks and margins given as tensors: accepted like arrays, or rejected with a hint about conversion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTS = [[2, 0], [4, 1, 2], [3]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_scores_are_read(dtype: torch.dtype) -> None:
+def test_read_scores_accepts_tensor(dtype: torch.dtype) -> None:
     read = read_scores(torch.tensor(VALUES, dtype=dtype))
     assert read.dtype.kind == "f"
     assert read.tolist() == VALUES
@@ -36,7 +36,7 @@ def test_scores_are_read(dtype: torch.dtype) -> None:
     ],
     ids=str,
 )
-def test_scores_that_numpy_cannot_read_are_refused(options: dict[str, Any], words: str) -> None:
+def test_read_scores_rejects_tensor_that_numpy_cannot_read(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ProblemError, match=words) as caught:
         read_scores(torch.ones(2, 2, **options))
     assert caught.value.problem.code == "scores.dtype"
@@ -45,25 +45,25 @@ def test_scores_that_numpy_cannot_read_are_refused(options: dict[str, Any], word
 @pytest.mark.parametrize(
     "masks", [MASKS, MASKS.float(), [torch.tensor(row) for row in LISTS]], ids=["bool", "float", "index lists"]
 )
-def test_masks_are_read(masks: Any) -> None:
+def test_read_masks_accepts_tensors(masks: Any) -> None:
     read = read_masks(masks, 5)
     assert read.dtype == np.bool_
     assert np.array_equal(read, MASKS.numpy())
 
 
-def test_masks_that_numpy_cannot_read_are_refused() -> None:
+def test_read_masks_rejects_tensor_that_numpy_cannot_read() -> None:
     with pytest.raises(ProblemError, match=r"numpy can read.*BFloat16.*masks\.bool\(\)") as caught:
         read_masks(MASKS.bfloat16(), 5)
     assert caught.value.problem.code == "masks.invalid"
 
 
-def test_margins_are_read(make_problem: MakeProblem) -> None:
+def test_lds_accepts_margins_tensor(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     whole = np.rint(margins * 8)
     assert lds(scores, masks, torch.tensor(whole)).per_target.tolist() == lds(scores, masks, whole).per_target.tolist()
 
 
-def test_margins_that_numpy_cannot_read_are_refused(make_problem: MakeProblem) -> None:
+def test_lds_rejects_margins_tensor_that_numpy_cannot_read(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     with pytest.raises(ProblemError, match=r"numpy can read.*margins\.detach\(\)") as caught:
         lds(scores, masks, torch.tensor(margins, requires_grad=True))

@@ -1,4 +1,4 @@
-"""The calculation that this project began with, cell by cell, and `lds` in its place.
+"""`lds` gives the results of the notebook that this project started from, cell by cell.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -21,11 +21,11 @@ def smallest_gap(predictions_MN: torch.Tensor) -> float:
     return float(predictions_MN.sort(dim=0).values.diff(dim=0).min())
 
 
-def test_random_scores_over_twenty_subsets() -> None:
+def test_lds_equals_notebook_for_random_scores_over_twenty_subsets() -> None:
     # 1. twenty random halves of 5,000 training examples, as index lists
     rng = np.random.default_rng(3)
     subsets = [rng.choice(5_000, 2_500, replace=False) for _ in range(20)]
-    # 2. the outputs of the models trained on them: one fixed array
+    # 2. the outputs of the models trained on these subsets: one fixed array
     outputs = torch.from_numpy(rng.normal(size=(20, 256)).astype(np.float32))
     # 3. the sum of the scores in each subset predicts the outputs
     scores = torch.from_numpy(rng.normal(size=(5_000, 256)).astype(np.float32))
@@ -42,7 +42,7 @@ def test_random_scores_over_twenty_subsets() -> None:
     assert "scores.random" in result.warnings
 
 
-def test_two_thousand_targets_from_files_of_masks_and_margins(tmp_path: Path) -> None:
+def test_lds_equals_notebook_for_two_thousand_targets_from_files(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     M, n, N = 50, 1_000, 2_000
     np.save(tmp_path / "mask.npy", rng.random((M, n)) < 0.5)

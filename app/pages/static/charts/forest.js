@@ -1,12 +1,12 @@
-// The entries of a leaderboard, each a point with its interval, between chance and the noise ceiling.
+// Forest plot of a leaderboard: the LDS of each entry with its interval, the null band and the noise ceiling.
 "use strict";
 
 charts.forest = (table, width) => {
-  const LONGEST = 30; // entries in a chart; the table has them all
+  const MAX_ENTRIES = 30; // the table has all entries
   const CHARACTER = 6.6; // pixels, at the font size of charts
-  const { ceiling, ceilingError, unrelated, shared } = numbers(table); // without a ceiling, where subsets have one run
+  const { ceiling, ceilingError, unrelated, shared } = numbers(table); // no ceiling if each subset has one run
   const known = ceiling === undefined ? [] : [ceiling];
-  const shown = rows(table).slice(0, LONGEST);
+  const shown = rows(table).slice(0, MAX_ENTRIES);
   const methods = shown.map((row) => row.dataset.method);
   const entries = shown.map((row) => {
     const { id, method, owner } = row.dataset;

@@ -1,4 +1,4 @@
-// How many targets have which correlation.
+// Histogram of the correlation of each target.
 "use strict";
 
 charts.histogram = (table, width) => {

@@ -1,4 +1,4 @@
-// How often the models of a benchmark have which margin.
+// Histogram of the margins of a benchmark's models.
 "use strict";
 
 charts.margins = (table, width) => {

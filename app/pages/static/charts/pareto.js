@@ -1,17 +1,17 @@
-// LDS against the seconds that submitters report, and the front of those that none has beaten for less.
+// Scatter plot of LDS and reported seconds, with the Pareto front: entries with a higher LDS than every faster entry.
 "use strict";
 
 charts.pareto = (table, width) => {
   const CHARACTER = 6.6; // pixels, at the font size of charts
-  const LINE = 16; // pixels of a label's height
-  const LONGEST = 18; // characters of a label
+  const LINE = 16; // height of a label in pixels
+  const MAX_LABEL = 18; // characters of a label
   const entries = rows(table)
     .filter((row) => row.dataset.seconds)
     .map((row) => ({ ...numbers(row), method: row.dataset.method, owner: row.dataset.owner }))
     .sort((a, b) => a.seconds - b.seconds || b.lds - a.lds);
   const front = entries.filter(({ lds }, i) => entries.slice(0, i).every((earlier) => earlier.lds < lds));
   const name = ({ method, owner }) => (method === "withheld" ? owner : method);
-  const short = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+  const short = (text) => (text.length > MAX_LABEL ? `${text.slice(0, MAX_LABEL - 1)}…` : text);
   const [least, most] = [entries[0].seconds, entries[entries.length - 1].seconds];
   const { ceiling } = numbers(table);
   const height = Math.max(260, Math.min(380, Math.round(width * 0.7)));
@@ -19,13 +19,13 @@ charts.pareto = (table, width) => {
   const [left, right] = [least / 1.6, Math.max(most, least * 10) * 1.6];
   const all = entries.map(({ lds }) => lds);
   const [lowest, high] = [Math.min(0, ...all), Math.max(ceiling ?? 0, ...all) + 0.05];
-  const low = lowest - ((high - lowest) * (LINE + 4)) / tall; // room for a label under the lowest dot
+  const low = lowest - ((high - lowest) * (LINE + 4)) / tall; // space for a label below the lowest dot
   const places = entries.map((entry) => ({
     entry,
     x: (Math.log(entry.seconds / left) / Math.log(right / left)) * inner,
     y: ((high - entry.lds) / (high - low)) * tall,
   }));
-  // Labels lie to the upper right of their dot, or to another side where that has no room; the front comes first, from its best.
+  // Places each label at the upper right of its dot, or on another side if that space is taken. The front gets labels first, best entry first.
   const sides = [["start", -9], ["end", -9], ["start", 9], ["end", 9]].map(([textAnchor, dy]) => ({ textAnchor, dy, dx: textAnchor === "start" ? 8 : -8 }));
   const beside = ({ entry, x, y }, side) => {
     const long = short(name(entry)).length * CHARACTER + 8;
@@ -40,7 +40,7 @@ charts.pareto = (table, width) => {
   const ranked = [...places].sort((a, b) => front.includes(b.entry) - front.includes(a.entry) || b.entry.lds - a.entry.lds);
   const labelled = ranked.reduce((kept, place) => {
     const box = sides.map((side) => beside(place, side)).find((candidate) => isFree(candidate, kept));
-    return box ? [...kept, box] : kept; // a crowd's labels would cover each other
+    return box ? [...kept, box] : kept; // no label if none of its places is free
   }, []);
   const named = ({ textAnchor, dx, dy }) =>
     Plot.text(
@@ -48,7 +48,7 @@ charts.pareto = (table, width) => {
       { x: "seconds", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 },
     );
   const powers = Array.from({ length: 24 }, (_, i) => 10 ** (i - 9)).filter((tick) => tick >= left && tick <= right);
-  const every = Math.ceil((powers.length * 64) / inner); // pixels of a label
+  const every = Math.ceil((powers.length * 64) / inner); // 64: width of a tick label in pixels
   const ticks = powers.filter((_, i) => i % every === 0);
   const time = (seconds) => (seconds < 1 ? `${Number((seconds * 1000).toPrecision(3))} ms` : `${seconds.toLocaleString("en")} s`);
   return {

@@ -1,4 +1,4 @@
-// Where a benchmark's numbers lie: what chance gives, the best entry, the noise ceiling.
+// The LDS axis of a benchmark with its null band, best entry and noise ceiling.
 "use strict";
 
 charts.scale = (table, width) => {
@@ -8,7 +8,7 @@ charts.scale = (table, width) => {
   const low = Math.min(-shared, -unrelated, ...first);
   const left = Math.min(low - 0.05, -0.1);
   const apart = ((ceiling - best) / (1 - left)) * (width - 40); // pixels
-  const higher = Math.abs(apart) < 120 || (best / (1 - left)) * (width - 40) < 70; // its label would touch another
+  const higher = Math.abs(apart) < 120 || (best / (1 - left)) * (width - 40) < 70; // otherwise its label would overlap another
   return {
     height: 132,
     marginTop: 44,

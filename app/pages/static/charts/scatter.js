@@ -1,8 +1,8 @@
-// Predicted against actual margins of one target: a point for each subset.
+// Scatter plot of predicted and actual margins of one target: one point per subset.
 "use strict";
 
 charts.scatter = (table, width) => {
-  const TICK = 90; // pixels: room for six digits
+  const TICK = 90; // pixels between ticks, enough for six digits
   const points = rows(table).map(numbers);
   const across = Math.min(width, 560);
   return {

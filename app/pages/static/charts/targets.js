@@ -1,4 +1,4 @@
-// The correlation of each target by one submission against that by another, and the line where they are equal.
+// Scatter plot of the correlations of each target in two submissions, with the diagonal where they are equal.
 "use strict";
 
 charts.targets = (table, width) => {
@@ -7,8 +7,8 @@ charts.targets = (table, width) => {
   const low = Math.min(...all) - 0.02;
   const high = Math.max(...all) + 0.02;
   const side = Math.min(width, 520);
-  const LONGEST = 32; // characters of a method on an axis
-  const short = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+  const MAX_LABEL = 32; // characters of a method on an axis
+  const short = (text) => (text.length > MAX_LABEL ? `${text.slice(0, MAX_LABEL - 1)}…` : text);
   return {
     width: side,
     height: side,

@@ -1,19 +1,19 @@
-// The form that sends a score file: checked, hashed, sent in parts, and then the submission's page.
+// The submission form: checks and hashes a score file, uploads it in parts, then opens the page of the submission.
 "use strict";
 
-const HEADER_BYTES = 64 * 1024; // that the server checks
+const HEADER_BYTES = 64 * 1024; // the part of a file that the server checks before the upload
 
 addEventListener("DOMContentLoaded", () => {
   const form = document.getElementById("sending");
   const { benchmark } = form.dataset;
   let checking = new AbortController();
   const part = (name) => form.querySelector(`[data-part=${name}]`);
-  const [seen, told, refused, going, bar, amount] = ["seen", "told", "refused", "going", "bar", "amount"].map(part);
-  const [submit, hold, goOn, cancel] = ["submit", "hold", "go-on", "cancel"].map(part);
+  const [fileMessage, message, errorBox, progressBox, bar, amount] = ["file-message", "message", "error", "progress", "bar", "amount"].map(part);
+  const [submit, pauseButton, resume, cancel] = ["submit", "pause", "resume", "cancel"].map(part);
   const field = (name) => form.elements[name];
-  let running = null; // what is on its way: {controller, upload, edit}
+  let running = null; // the current submission: {file, upload, controller}
 
-  const say = (text) => (told.textContent = text);
+  const say = (text) => (message.textContent = text);
   const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 2 : 1);
 
   function showProgress(done, size) {
@@ -21,55 +21,55 @@ addEventListener("DOMContentLoaded", () => {
     amount.textContent = `${megabytes(done)} of ${megabytes(size)} MB`;
   }
 
-  // Shows a problem where what has it is: at the file, or above what was pressed.
-  function showRefused(problem, place) {
-    if (place === seen) seen.after(refused);
-    else going.before(refused);
+  // Shows a problem below the file field (`place` is fileMessage) or above the buttons.
+  function showProblem(problem, place) {
+    if (place === fileMessage) fileMessage.after(errorBox);
+    else progressBox.before(errorBox);
     for (const name of ["title", "detail", "hint", "code"]) {
-      refused.querySelector(`[data-word=${name}]`).textContent = problem[name] ?? "";
+      errorBox.querySelector(`[data-word=${name}]`).textContent = problem[name] ?? "";
     }
-    refused.hidden = false;
-    refused.scrollIntoView({ block: "nearest" });
+    errorBox.hidden = false;
+    errorBox.scrollIntoView({ block: "nearest" });
     place.textContent = "";
   }
 
-  // Shows the buttons of a state: "idle", "busy", "sending" or "held".
+  // Shows the buttons of a state: "idle", "busy", "sending" or "paused".
   function show(state) {
     form.querySelectorAll("fieldset[data-part=fields]").forEach((fields) => (fields.disabled = state !== "idle"));
-    const shown = { idle: [submit], busy: [cancel], sending: [hold, cancel], held: [goOn, cancel] }[state];
-    const focused = [submit, hold, goOn, cancel].includes(document.activeElement);
-    for (const button of [submit, hold, goOn, cancel]) button.hidden = !shown.includes(button);
-    going.hidden = state === "idle";
-    if (focused) shown[0].focus(); // the button that had it may be gone
+    const shown = { idle: [submit], busy: [cancel], sending: [pauseButton, cancel], paused: [resume, cancel] }[state];
+    const focused = [submit, pauseButton, resume, cancel].includes(document.activeElement);
+    for (const button of [submit, pauseButton, resume, cancel]) button.hidden = !shown.includes(button);
+    progressBox.hidden = state === "idle";
+    if (focused) shown[0].focus(); // the focused button may be hidden now
   }
 
-  // Sends the first bytes of the chosen file to the server, and shows what it says of them.
+  // Sends the first bytes of the chosen file to the server and shows the result of its check.
   async function check() {
-    refused.hidden = true;
-    seen.textContent = "";
+    errorBox.hidden = true;
+    fileMessage.textContent = "";
     checking.abort();
-    checking = new AbortController(); // an answer about a file chosen before is not shown
+    checking = new AbortController(); // ignores the answer for a previously chosen file
     const { signal } = checking;
     const [file] = field("file").files;
     if (!file) return false;
     try {
       const body = file.slice(0, HEADER_BYTES);
-      const { dtype, shape } = await repeated("POST", `/api/v1/benchmarks/${benchmark}/check?size=${file.size}`, { body, signal });
-      seen.textContent = `${file.name} holds ${dtype} scores of shape (${shape.join(", ")}): it fits.`;
+      const { dtype, shape } = await requestWithRetries("POST", `/api/v1/benchmarks/${benchmark}/check?size=${file.size}`, { body, signal });
+      fileMessage.textContent = `${file.name} holds ${dtype} scores of shape (${shape.join(", ")}): it fits.`;
       return true;
     } catch (error) {
       if (signal.aborted) return false;
-      if (error instanceof Refused) showRefused(error.problem, seen);
-      else seen.textContent = `${file.name} could not be checked: ${error.message}`;
+      if (error instanceof ApiProblem) showProblem(error.problem, fileMessage);
+      else fileMessage.textContent = `${file.name} could not be checked: ${error.message}`;
       return false;
     }
   }
 
-  function hashed(file, signal) {
+  function computeSha256(file, signal) {
     const worker = new Worker(form.dataset.worker);
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      worker.onerror = () => reject(new Error("the browser could not compute its SHA-256"));
+      worker.onerror = () => reject(new Error("the browser could not compute the SHA-256 of the file"));
       worker.onmessage = ({ data }) => {
         if (data.sha256) resolve(data.sha256);
         else if (data.failed) reject(new Error(data.failed));
@@ -79,80 +79,80 @@ addEventListener("DOMContentLoaded", () => {
     }).finally(() => worker.terminate());
   }
 
-  // The owner's token for this one upload: asked for by who is signed in, else as it was typed.
+  // Returns the entered token, or for signed-in users a new token for this upload.
   async function token(signal) {
     if (field("token")) return field("token").value.trim();
     const body = new URLSearchParams({ form: field("form").value });
-    const { token } = await repeated("POST", form.dataset.tokens, { body, signal });
+    const { token } = await requestWithRetries("POST", form.dataset.tokens, { body, signal });
     return token;
   }
 
-  function announced(file, sha256) {
+  function submissionFields(file, sha256) {
     const value = (name) => field(name).value.trim();
     const cost = {};
     if (value("seconds")) cost.seconds = Number(value("seconds"));
     if (value("device")) cost.device = value("device");
     if (value("models")) cost.models = Number(value("models"));
-    const said = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
+    const texts = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
     const tags = value("tags").split(/\s+/).filter(Boolean);
-    return { benchmark, ...said, tags, cost, size: file.size, sha256 };
+    return { benchmark, ...texts, tags, cost, size: file.size, sha256 };
   }
 
   async function start(file, signal) {
     say("Computing the file's SHA-256.");
-    const sha256 = await hashed(file, signal);
+    const sha256 = await computeSha256(file, signal);
     const bearer = await token(signal);
     const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("-");
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
-    const body = JSON.stringify(announced(file, sha256));
-    const started = await repeated("POST", "/api/v1/submissions", { token: bearer, headers, body, signal, whole: true });
+    const body = JSON.stringify(submissionFields(file, sha256));
+    const started = await requestWithRetries("POST", "/api/v1/submissions", { token: bearer, headers, body, signal, finish: true });
     return new Upload(file, started, (sent) => showProgress(sent, file.size));
   }
 
   async function run() {
     const { file } = running;
     const controller = (running.controller = new AbortController());
-    refused.hidden = true;
+    errorBox.hidden = true;
     try {
       show("busy");
       running.upload ??= await start(file, controller.signal);
       show("sending");
-      say("Sending the file.");
+      say("Uploading the file.");
       const submission = await running.upload.run(controller.signal);
-      say("It has arrived.");
+      say("Upload complete.");
       location.assign(submission.links.page);
     } catch (error) {
-      ended(error);
+      handleError(error);
     }
   }
 
-  function ended(error) {
-    if (error === "held") {
-      show("held");
-      say("Paused. What has arrived is kept.");
+  function handleError(error) {
+    if (error === "paused") {
+      show("paused");
+      say("Paused. The server keeps the parts it has received.");
     } else if (error instanceof Unreachable && running.upload) {
-      show("held");
-      say(`It does not go on: ${error.message}. What has arrived is kept; go on when the connection is back.`);
+      show("paused");
+      say(`Upload interrupted: ${error.message}. The server keeps the parts it has received; resume when the connection is back.`);
     } else {
       const { upload } = running;
       running = null;
       show("idle");
       if (error === "cancelled") {
-        cancelled(upload);
+        cancelUpload(upload);
         return;
       }
-      upload?.giveUp().catch(() => {}); // the server may have given it up already; else it does when its time is over
-      if (error instanceof Refused) showRefused(error.problem, told);
-      else say(`It was not sent: ${error.message}.`);
+      upload?.cancel().catch(() => {}); // if this fails, the upload has ended already or will expire
+      if (error instanceof ApiProblem) showProblem(error.problem, message);
+      else say(`The file was not submitted: ${error.message}.`);
     }
   }
 
-  async function cancelled(upload) {
+  async function cancelUpload(upload) {
     try {
-      await upload?.giveUp();
-      say("Cancelled. Nothing is kept of it, and it has cost nothing.");
+      await upload?.cancel();
+      say("Cancelled. Nothing was kept, and it does not count as an attempt.");
     } catch {
-      say("Cancelled. The server could not be told; it throws away what has arrived when the time of the upload is over.");
+      say("Cancelled. The server could not be reached; it will delete the received parts when the upload expires.");
     }
   }
 
@@ -162,18 +162,18 @@ addEventListener("DOMContentLoaded", () => {
     running = { file: field("file").files[0], upload: null, controller: null };
     run();
   });
-  // A field that is folded away could not show what is wrong with it.
+  // Opens the details element of an invalid field, because a hidden field cannot show its error.
   form.addEventListener("invalid", ({ target }) => target.closest("details")?.setAttribute("open", ""), true);
   field("file").addEventListener("change", check);
-  hold.addEventListener("click", () => running.controller.abort("held"));
-  goOn.addEventListener("click", run);
+  pauseButton.addEventListener("click", () => running.controller.abort("paused"));
+  resume.addEventListener("click", run);
   cancel.addEventListener("click", () => {
     running.controller.abort("cancelled");
     say("Cancelling.");
-    if (!goOn.hidden) ended("cancelled"); // nothing runs that could end
+    if (!resume.hidden) handleError("cancelled"); // a paused upload has no running request that would call this
   });
   addEventListener("beforeunload", (event) => {
-    if (running && goOn.hidden && running.upload?.missing.length) event.preventDefault(); // asks whether to leave
+    if (running && resume.hidden && running.upload?.missing.length) event.preventDefault(); // the browser asks before leaving the page
   });
   show("idle");
   form.hidden = false;

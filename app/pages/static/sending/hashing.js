@@ -1,4 +1,4 @@
-// A worker that computes the SHA-256 of a file, piece by piece: what the browser has itself wants the whole file in memory.
+// A worker that computes the SHA-256 of a file in pieces, because crypto.subtle needs the whole file in memory.
 "use strict";
 
 const PIECE_BYTES = 1 << 20;

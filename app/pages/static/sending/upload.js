@@ -1,39 +1,39 @@
-// A file on its way: started, sent in parts, several at once, each repeated alone, and completed.
+// Multipart uploads: sends several parts at a time, retries each part separately, and completes the upload.
 "use strict";
 
-const AT_ONCE = 3; // parts that are sent at the same time
-const ATTEMPTS = 6; // of a call, before somebody has to say that it goes on
-const PAUSE_SECONDS = 0.5; // before the second attempt; twice as long before each further one
-const PATIENCE_SECONDS = 60; // the longest pause that a server may ask for without being taken to say no
-const REPEATED = [500, 502, 503, 504];
-const TOO_MANY = 429;
+const CONCURRENT_PARTS = 3;
+const ATTEMPTS = 6; // per request, before the upload waits for the user to resume it
+const PAUSE_SECONDS = 0.5; // before the second attempt; doubled before each further attempt
+const MAX_RETRY_AFTER_SECONDS = 60; // a longer Retry-After is an error
+const RETRIED_STATUSES = [500, 502, 503, 504];
+const TOO_MANY_REQUESTS = 429;
 
-// A problem, as the API reports it.
-class Refused extends Error {
+// A problem object of the API.
+class ApiProblem extends Error {
   constructor(problem) {
     super(problem.title);
     this.problem = problem;
   }
 }
 
-// No answer, after all attempts.
+// No usable response after all attempts.
 class Unreachable extends Error {}
 
-// With `whole`, the call itself is not broken off by the signal: what it makes on the server is only known from its answer.
-function request(method, url, { token, headers = {}, body = null, signal, progress, whole = false }) {
+// With `finish`, an abort does not interrupt a request that has been sent, because only its response says what it created.
+function request(method, url, { token, headers = {}, body = null, signal, progress, finish = false }) {
   return new Promise((resolve, reject) => {
-    const call = new XMLHttpRequest(); // fetch tells nothing of what has been sent
-    call.open(method, url);
-    call.setRequestHeader("Accept", "application/json");
-    if (token) call.setRequestHeader("Authorization", `Bearer ${token}`);
-    for (const [name, value] of Object.entries(headers)) call.setRequestHeader(name, value);
-    if (progress) call.upload.onprogress = ({ loaded }) => progress(loaded);
-    call.onload = () => resolve(call);
-    call.onerror = () => reject(new Unreachable("the connection was lost"));
-    call.onabort = () => reject(signal.reason);
+    const xhr = new XMLHttpRequest(); // unlike fetch, it reports upload progress
+    xhr.open(method, url);
+    xhr.setRequestHeader("Accept", "application/json");
+    if (token) xhr.setRequestHeader("Authorization", `Bearer ${token}`);
+    for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
+    if (progress) xhr.upload.onprogress = ({ loaded }) => progress(loaded);
+    xhr.onload = () => resolve(xhr);
+    xhr.onerror = () => reject(new Unreachable("the connection was lost"));
+    xhr.onabort = () => reject(signal.reason);
     signal.throwIfAborted();
-    if (!whole) signal.addEventListener("abort", () => call.abort(), { once: true });
-    call.send(body);
+    if (!finish) signal.addEventListener("abort", () => xhr.abort(), { once: true });
+    xhr.send(body);
   });
 }
 
@@ -48,42 +48,42 @@ function pause(seconds, signal) {
   });
 }
 
-// Returns what the answer holds; throws Refused for an error of ours, Unreachable when all attempts failed.
-async function repeated(method, url, options) {
+// Returns the JSON of the response; throws ApiProblem for an error of the API, Unreachable after the last failed attempt.
+async function requestWithRetries(method, url, options) {
   let last;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (attempt) {
       options.progress?.(0);
-      await pause(Math.max(PAUSE_SECONDS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2), last.after), options.signal);
+      await pause(Math.max(PAUSE_SECONDS * 2 ** (attempt - 1) * (0.5 + Math.random() / 2), last.retryAfter), options.signal);
     }
     try {
-      const answer = await request(method, url, options);
-      const after = Number(answer.getResponseHeader("Retry-After") ?? 0) || 0;
-      const again = REPEATED.includes(answer.status) || (answer.status === TOO_MANY && after);
-      if (!again || after > PATIENCE_SECONDS) return read(answer);
-      last = { why: `status ${answer.status}`, after };
+      const response = await request(method, url, options);
+      const retryAfter = Number(response.getResponseHeader("Retry-After") ?? 0) || 0;
+      const retry = RETRIED_STATUSES.includes(response.status) || (response.status === TOO_MANY_REQUESTS && retryAfter);
+      if (!retry || retryAfter > MAX_RETRY_AFTER_SECONDS) return read(response);
+      last = { reason: `status ${response.status}`, retryAfter };
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      last = { why: error.message, after: 0 };
+      last = { reason: error.message, retryAfter: 0 };
     }
   }
-  throw new Unreachable(last.why);
+  throw new Unreachable(last.reason);
 }
 
-function read(answer) {
+function read(response) {
   let content = null;
   try {
-    content = JSON.parse(answer.responseText || "null");
+    content = JSON.parse(response.responseText || "null");
   } catch {
-    // Not ours: a proxy may have answered. Its status says enough.
+    // A proxy may have answered; the status below is enough.
   }
-  if (answer.status >= 200 && answer.status < 300) return content;
-  if (content?.code) throw new Refused(content);
-  throw new Unreachable(`status ${answer.status}`);
+  if (response.status >= 200 && response.status < 300) return content;
+  if (content?.code) throw new ApiProblem(content);
+  throw new Unreachable(`status ${response.status}`);
 }
 
 class Upload {
-  // `started` is the answer to the start; `progress` is told how many bytes have been sent.
+  // `started` is the API's response to the start of the upload; `progress` is called with the number of bytes sent.
   constructor(file, started, progress) {
     this.file = file;
     this.started = started;
@@ -92,42 +92,42 @@ class Upload {
     this.missing = started.parts.filter(({ received }) => !received);
   }
 
-  // Sends what is missing and completes; after an abort or a failure it can be run again. Returns the submission.
+  // Sends the missing parts, completes the upload and returns the submission. It can be called again after an abort or a failure.
   async run(signal) {
     const controller = new AbortController();
-    const ends = AbortSignal.any([signal, controller.signal]);
-    const waiting = [...this.missing];
+    const anySignal = AbortSignal.any([signal, controller.signal]);
+    const queue = [...this.missing];
     const sendAll = async () => {
-      for (let part = waiting.shift(); part; part = waiting.shift()) await this.send(part, ends);
+      for (let part = queue.shift(); part; part = queue.shift()) await this.send(part, anySignal);
     };
     try {
-      await Promise.all(Array.from({ length: AT_ONCE }, sendAll));
+      await Promise.all(Array.from({ length: CONCURRENT_PARTS }, sendAll));
     } catch (error) {
-      controller.abort(error); // the other parts' calls
+      controller.abort(error); // the requests of the other parts
       throw error;
     }
-    return repeated("POST", this.started.links.complete, { token: this.started.capability, signal });
+    return requestWithRetries("POST", this.started.links.complete, { token: this.started.capability, signal });
   }
 
-  // Lets the server throw away what has arrived.
-  giveUp() {
-    return repeated("DELETE", this.started.links.parts, { token: this.started.capability, signal: new AbortController().signal });
+  // Cancels the upload, so that the server deletes the received parts.
+  cancel() {
+    return requestWithRetries("DELETE", this.started.links.parts, { token: this.started.capability, signal: new AbortController().signal });
   }
 
   async send(part, signal) {
     const body = this.file.slice(part.offset, part.offset + part.size);
-    const told = (bytes) => {
+    const report = (bytes) => {
       this.sent.set(part.number, Math.min(bytes, part.size));
-      this.progress([...this.sent.values()].reduce((whole, bytes) => whole + bytes, 0));
+      this.progress([...this.sent.values()].reduce((sum, bytes) => sum + bytes, 0));
     };
     const headers = { "Content-Type": "application/octet-stream" };
     try {
-      await repeated("PUT", part.url, { token: this.started.capability, headers, body, signal, progress: told });
+      await requestWithRetries("PUT", part.url, { token: this.started.capability, headers, body, signal, progress: report });
     } catch (error) {
-      told(0);
+      report(0);
       throw error;
     }
-    told(part.size);
+    report(part.size);
     this.missing = this.missing.filter(({ number }) => number !== part.number);
   }
 }

@@ -1,4 +1,4 @@
-"""What the form says of a file when it is chosen, before anything is sent."""
+"""The form checks a chosen file before it sends the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ldsboard.formats import HEADER_LIMIT, read_header
 from ldsboard.problems import ProblemError
 from ldsboard.scores import check_shape
 from tests.app.service import npy
-from tests.browser.sending.form import LIMIT, N_TRAIN, TARGETS, Board, choose, open_form
+from tests.browser.sending.form import LIMIT, N_TRAIN, TARGETS, Board, choose_file, open_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def _archive(scores: Any, how: Callable[..., None] = np.savez) -> bytes:
 
 
 WHOLE = np.zeros((N_TRAIN, TARGETS), np.float32)
-REFUSED: dict[str, bytes] = {
+REJECTED: dict[str, bytes] = {
     "transposed": npy(WHOLE.T),
     "another shape": npy(WHOLE[:, :5]),
     "one dimension": npy(WHOLE[:, 0]),
@@ -61,35 +61,33 @@ REFUSED: dict[str, bytes] = {
 }
 
 
-def _as_the_library_says(content: bytes) -> dict[str, str]:
+def _library_problem(content: bytes) -> dict[str, str]:
     with pytest.raises(ProblemError) as raised:
         check_shape(read_header(content[:HEADER_LIMIT], len(content)).shape, N_TRAIN, TARGETS)
     problem = raised.value.problem
     return {"title": problem.title, "detail": problem.detail, "hint": problem.hint, "code": problem.code}
 
 
-def test_what_the_header_tells_is_refused_before_anything_is_sent_in_the_librarys_words(
-    visitor: Visitor, calls: list[str]
-) -> None:
+def test_form_rejects_file_by_its_header_with_the_librarys_message(visitor: Visitor, calls: list[str]) -> None:
     page = open_form(visitor, calls)
     page.get_by_label("Method").fill("refused")
     alert = page.get_by_role("alert")
-    for what, content in REFUSED.items():
-        choose(page, content)
-        alert.locator("[data-word=code]").filter(has_text=_as_the_library_says(content)["code"]).wait_for()
-        said = {word: alert.locator(f"[data-word={word}]").text_content() for word in _as_the_library_says(content)}
-        assert said == _as_the_library_says(content), what
+    for name, content in REJECTED.items():
+        choose_file(page, content)
+        alert.locator("[data-word=code]").filter(has_text=_library_problem(content)["code"]).wait_for()
+        displayed = {word: alert.locator(f"[data-word={word}]").text_content() for word in _library_problem(content)}
+        assert displayed == _library_problem(content), name
         page.get_by_role("button", name="Send").click()
         alert.wait_for()
     assert calls == []
 
 
-def test_a_file_over_the_limit_is_refused_in_the_words_of_the_server(
+def test_form_rejects_file_over_size_limit_with_the_servers_message(
     visitor: Visitor, board: Board, calls: list[str]
 ) -> None:
     content = npy(np.zeros((N_TRAIN, 400), np.float64))
     page = open_form(visitor, calls)
-    choose(page, content)
+    choose_file(page, content)
     alert = page.get_by_role("alert")
     alert.wait_for()
     problem = board.service.submit(board.service.token("large"), "large", content).json()
@@ -98,7 +96,7 @@ def test_a_file_over_the_limit_is_refused_in_the_words_of_the_server(
     assert calls == []
 
 
-def test_what_can_be_scored_is_not_refused(visitor: Visitor, calls: list[str]) -> None:
+def test_form_accepts_files_that_can_be_scored(visitor: Visitor, calls: list[str]) -> None:
     files = {
         "it fits": [
             npy(np.asfortranarray(WHOLE.astype("<f2"))),
@@ -109,14 +107,14 @@ def test_what_can_be_scored_is_not_refused(visitor: Visitor, calls: list[str]) -
         "can be sent": [_archive(WHOLE, np.savez_compressed)],  # its header is compressed
     }
     page = open_form(visitor, calls)
-    for said, contents in files.items():
-        for place, content in enumerate(contents):
-            choose(page, content, f"{place}.npy")
-            page.get_by_role("status").filter(has_text=f"{place}.npy").filter(has_text=said).wait_for()
+    for expected_status, contents in files.items():
+        for index, content in enumerate(contents):
+            choose_file(page, content, f"{index}.npy")
+            page.get_by_role("status").filter(has_text=f"{index}.npy").filter(has_text=expected_status).wait_for()
             assert page.get_by_role("alert").is_hidden()
 
 
-def test_the_words_of_the_page_are_data(visitor: Visitor, calls: list[str]) -> None:
+def test_form_has_benchmark_data_as_json(visitor: Visitor, calls: list[str]) -> None:
     page = open_form(visitor, calls)
     form = page.locator("#sending")
     assert json.loads(form.get_attribute("data-wanted") or "") == {

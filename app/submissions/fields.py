@@ -1,0 +1,82 @@
+"""The metadata of a submission: one set of fields for query parameters, JSON bodies and the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.db.models import Kind, Visibility
+from app.submissions.field_types import Commit, Description, Device, Link, Method, Repository, Sha256, Tags, Title
+
+
+class ReportedCost(BaseModel, extra="forbid"):
+    """What a submitter says that computing the scores cost."""
+
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="reported cost: computing time")
+    device: Device | None = Field(default=None, description="reported cost: the device")
+    models: int | None = Field(default=None, ge=0, lt=2**31, description="reported cost: models trained")
+
+
+class ReportedProvenance(BaseModel, extra="forbid"):
+    """Where a submitter says that the file comes from."""
+
+    repository: Repository | None = Field(default=None, description="repository that the file comes from")
+    commit: Commit | None = Field(default=None, description="commit that the file comes from")
+    url: Link | None = Field(default=None, description="page with more about the file's origin")
+
+
+class CommonFields(BaseModel, extra="forbid"):
+    """The fields that a query and a JSON body write alike; a new field of both is added here."""
+
+    method: Method = Field(description="name of the method")
+    kind: Kind = Field(default=Kind.RANKED, description="ranked: listed and counted; practice: public subsets only")
+    visibility: Visibility = Field(
+        default=Visibility.PUBLIC, description="who sees the submission, from its creation on"
+    )
+    title: Title = Field(default="", description="free text; by default the method")
+    description: Description = Field(default="", description="free text of several lines")
+    tags: Tags = Field(default=[], description="at most 8 tags")
+
+
+class SubmissionFields(CommonFields):
+    """The metadata of a submission, as a JSON body has it."""
+
+    cost: ReportedCost | None = None
+    provenance: ReportedProvenance | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the values that a row of the submissions table takes from these fields."""
+        values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
+        return values | {"title": self.title or self.method, "cost": stated(self.cost)}
+
+
+class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
+    """The metadata of a submission as query parameters, where cost and provenance have no level of their own."""
+
+    sha256: Sha256 | None = Field(default=None, description="of the file: a duplicate of your own file costs no quota")
+    dry_run: bool = Field(default=False, description="only check the file; nothing is saved or counted")
+
+    def fields(self) -> SubmissionFields:
+        """Return the same metadata in the form of a JSON body."""
+        values = self.model_dump(exclude_none=True)
+        nested = {name: values[name] for name in CommonFields.model_fields}
+        for name, model in (("cost", ReportedCost), ("provenance", ReportedProvenance)):
+            nested[name] = {field: values[field] for field in model.model_fields if field in values}
+        return SubmissionFields.model_validate(nested)
+
+
+def stated(reported: BaseModel | None) -> dict[str, Any] | None:
+    """Return the fields of a reported cost or provenance that were stated; None if there are none."""
+    return (reported.model_dump(exclude_none=True) or None) if reported else None
+
+
+@dataclass(frozen=True)
+class SubmissionRequest:
+    """A score file that is about to be sent: its benchmark, metadata, and ``size`` (bytes) and ``sha256`` if they are stated."""
+
+    benchmark: str
+    fields: SubmissionFields
+    size: int | None
+    sha256: str | None = None
