@@ -11,6 +11,7 @@ from app.api import accounts, benchmarks, editing, file_check, health, multipart
 from app.pages import site
 from app.web import problem_responses
 from app.web.body_limit import BodyLimit
+from app.web.client_version import check_client_version
 from app.web.dependencies import count_request
 from app.web.head import Head
 from app.web.query_parameters import PREFIX, check_query_names
@@ -43,7 +44,7 @@ def create_app(context: AppContext) -> FastAPI:
     problem_responses.install_problem_handlers(app, site.problem_page)
     api = APIRouter(
         prefix=PREFIX,
-        dependencies=[Depends(count_request), Depends(check_query_names)],
+        dependencies=[Depends(count_request), Depends(check_client_version), Depends(check_query_names)],
         responses=problem_responses.ERROR_RESPONSES,
     )
     api.include_router(benchmarks.router)

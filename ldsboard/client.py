@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 import zipfile
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urljoin
 
@@ -29,6 +30,9 @@ from ldsboard.problems import Problem, ProblemError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+VERSION_HEADER = "LDSBoard-Client"
+"""The header with the version of this client."""
 
 ATTEMPTS, PART_ATTEMPTS = 4, 8
 """Attempts at a call, and at sending an upload part: resending one part costs less than failing a whole upload."""
@@ -104,7 +108,7 @@ class Client:
                 "A token has only letters, digits, '-' and '_'; this one has other characters.",
                 "Copy the token again, without line breaks.",
             )
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {VERSION_HEADER: version("ldsboard")} | ({"Authorization": f"Bearer {token}"} if token else {})
         local = httpx.URL(self.server).host in ("localhost", "127.0.0.1", "::1")
         timeout = httpx.Timeout(60, connect=10)
         self._closed = threading.Event()

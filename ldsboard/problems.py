@@ -63,6 +63,7 @@ PROBLEMS = {
     "request.not_found": Kind("There is nothing at this address", 404),
     "request.conflict": Kind("The request contradicts an earlier one", 409),
     "request.too_large": Kind("The request is too large", 413),
+    "client.outdated": Kind("The client is too old", 422),
     "internal.failed": Kind("The server failed", 500),
     "internal.unready": Kind("The server is not ready", 503),
     "internal.busy": Kind("The database is busy", 503),

@@ -70,6 +70,7 @@ def test_only_public_calls_are_described_without_security() -> None:
         "get /api/v1/benchmarks/{name}/public.npz",
         "get /api/v1/benchmarks/{name}/kit.zip",
         "get /api/v1/benchmarks/{name}/leaderboard",
+        "post /api/v1/benchmarks/{name}/check",
         "get /healthz",
         "get /readyz",
     }

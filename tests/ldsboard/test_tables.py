@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ldsboard.tables import TableError, read_array, read_table
-from tests.ldsboard.readers import run_suggested_command
+from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def _npz(path: Path, rows: Sequence[Sequence[int]]) -> None:
     np.savez(path, *(np.array(row, dtype=int) for row in rows))
 
 
-def _npz_of_one_array(path: Path, rows: Sequence[Sequence[int]]) -> None:
+def _npz_of_one(path: Path, rows: Sequence[Sequence[int]]) -> None:
     np.savez(path, subsets=np.array(rows))
 
 
@@ -53,7 +53,7 @@ def _retrain_lds(path: Path, rows: Sequence[Sequence[int]]) -> None:
     [
         ("a.npy", np.save),
         ("a.npz", _npz),
-        ("a.npz", _npz_of_one_array),
+        ("a.npz", _npz_of_one),
         ("a.json", _json),
         ("a.csv", _csv),
         ("a.txt", _savetxt),

@@ -103,9 +103,7 @@ def remove_files(folder: Path, pattern: str) -> None:
     edit_manifest(folder, files={name: digest for name, digest in files.items() if (public / name).exists()})
 
 
-def test_opening_material_creates_no_files(
-    public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_opening_material_creates_no_files(public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", False)
     shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
     before = set(tmp_path.rglob("*"))
@@ -162,7 +160,9 @@ def test_command_accepts_name_of_pulled_benchmark_and_tunes(
     assert np.load("scores.npy").shape == (1200, 597)
 
 
-def test_command_reports_unknown_baseline_and_missing_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_command_reports_unknown_baseline_and_missing_benchmark(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path))
     with pytest.raises(typer.BadParameter, match=r"expected one of random, similarity, .*, got 'nothing'"):
         command.baseline("nothing", benchmark="digits-mlp")

@@ -125,12 +125,12 @@ def test_gradient_rows_do_not_depend_on_chunk_size(monkeypatch: pytest.MonkeyPat
     torch.testing.assert_close(per_example(model, loss, train), whole_nP)
 
 
-def sum_of_logits(logits_nC: torch.Tensor, _labels_n: torch.Tensor) -> torch.Tensor:
+def total(logits_nC: torch.Tensor, _labels_n: torch.Tensor) -> torch.Tensor:
     """Return the sum of an example's logits, whose gradient repeats the example's inputs for every class."""
     return logits_nC.sum(1)
 
 
-@pytest.mark.parametrize("function", [loss, sum_of_logits])
+@pytest.mark.parametrize("function", [loss, total])
 def test_sketch_keeps_inner_products_within_stated_error(
     function: module.Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,15 +34,15 @@ def test_fitting_lists_engines_that_can_train_recipe() -> None:
 
 def test_candidates_try_every_engine_with_several_group_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
-    monkeypatch.setattr(
-        "worker.choice.time.perf_counter", lambda: float(next(ticks))
-    )  # each trial takes one second
+    monkeypatch.setattr("worker.choice.time.perf_counter", lambda: float(next(ticks)))  # each trial takes one second
     tried = list(candidates(TINY, digits_mlp, digits(), device.CPU))
     assert [(each.engine, each.group) for each in tried] == [
         *[("batched", K) for K in (5, 10, 20, 50, 100)],
         ("sequential", 1),
     ]
-    assert [each.seconds for each in tried] == [1 / (each.group * STEPS) for each in tried]  # seconds for one step of one model
+    assert [each.seconds for each in tried] == [
+        1 / (each.group * STEPS) for each in tried
+    ]  # seconds for one step of one model
 
 
 def test_fastest_has_least_time_per_step_of_one_model() -> None:

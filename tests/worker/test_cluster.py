@@ -27,7 +27,9 @@ OPTIONS = ("--public", "20", "--hidden", "20", "--group", "5", "--shard-size", "
 
 def wait_for_two_trainers(run: subprocess.Popen[str], *excluded: int) -> set[int]:
     """Wait until two Ray processes other than the excluded ones train, and return their pids."""
-    while len(found := {pid for pid in descendants(run.pid) - {*excluded} if "ray::train_shard" in command_line(pid)}) < 2:
+    while (
+        len(found := {pid for pid in descendants(run.pid) - {*excluded} if "ray::train_shard" in command_line(pid)}) < 2
+    ):
         with pytest.raises(subprocess.TimeoutExpired):  # fail if the run has ended
             run.wait(0.05)
     return found

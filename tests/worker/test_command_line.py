@@ -30,7 +30,9 @@ def worker(worker: Callable[..., CompletedProcess[str]]) -> Callable[..., tuple[
     return run
 
 
-def test_gather_completes_trained_folder_and_train_reports_it(worker: Callable[..., tuple[int, str]], trained: Path) -> None:
+def test_gather_completes_trained_folder_and_train_reports_it(
+    worker: Callable[..., tuple[int, str]], trained: Path
+) -> None:
     options = ("train", "digits-mlp", "--out", trained, *TINY_OPTIONS, "--shard-size", "8")
     code, output = worker("gather", trained)
     assert code == 0
@@ -46,7 +48,9 @@ def test_gather_completes_trained_folder_and_train_reports_it(worker: Callable[.
 
 
 def test_train_of_some_shards_reports_missing_models(worker: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
-    code, output = worker("train", "digits-mlp", "--out", tmp_path, *TINY_OPTIONS, "--shard-size", "8", "--shards", "1-1")
+    code, output = worker(
+        "train", "digits-mlp", "--out", tmp_path, *TINY_OPTIONS, "--shard-size", "8", "--shards", "1-1"
+    )
     assert code == 0
     assert output.endswith("Still missing: models 0-7, 16-19.")
     code, output = worker("gather", tmp_path)
@@ -92,9 +96,7 @@ def test_train_with_gpus_per_shard_requires_local_gpu(
     assert (code, "set --gpus-per-shard to at least 1" in output) == (2, True)
 
 
-def test_train_reports_unwritable_folder(
-    worker: Callable[..., tuple[int, str]], tmp_path: Path
-) -> None:
+def test_train_reports_unwritable_folder(worker: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, output = worker("train", "digits-mlp", "--out", tmp_path / "file" / "out", *TINY_OPTIONS)
     assert code == 1

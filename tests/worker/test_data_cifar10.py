@@ -75,7 +75,9 @@ def test_cifar10_reads_first_thousand_of_every_batch(batches: Batches) -> None:
     assert data.train.images.dtype == np.uint8
     assert data.target.images.shape == (1000, 32, 32, 3)
     assert data.target.labels.dtype == np.int64
-    image = data.train.images[3007]  # the eighth of the fourth batch: red, green and blue planes, each stored row by row
+    image = data.train.images[
+        3007
+    ]  # the eighth of the fourth batch: red, green and blue planes, each stored row by row
     np.testing.assert_array_equal(image[..., 2], batches.pixels[3][7, 2048:].reshape(32, 32))
     np.testing.assert_array_equal(image[5, 9], batches.pixels[3][7].reshape(3, 1024)[:, 5 * 32 + 9])
     np.testing.assert_array_equal(data.train.labels[2000:3000], batches.labels[2][:1000])

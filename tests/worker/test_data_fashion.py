@@ -104,9 +104,7 @@ def test_missing_or_damaged_shipped_array_is_named(tmp_path: Path, content: byte
         fashion.read_shipped(tmp_path)
 
 
-def test_fashion_rejects_configured_folder_without_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fashion_rejects_configured_folder_without_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path))
     with pytest.raises(DataError, match=r"holds neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte\."):
         fashion.fashion5k()

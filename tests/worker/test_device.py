@@ -30,9 +30,7 @@ class RecordingEnvironment(dict[str, str]):
         return default
 
 
-def test_train_rejects_unknown_device(
-    tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_train_rejects_unknown_device(tmp_path: Path, worker: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     run = worker("train", "digits-mlp", "--out", tmp_path / "out", "--device", "abacus")
     assert (run.returncode, "auto, cpu or cuda, got 'abacus'" in run.stderr) == (2, True)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Models of any kind that train at once are those that train one by one: a narrow ResNet-9 on photographs of two colours."""
+"""The vmapped engine trains the same models as the sequential engine: a narrow ResNet-9 on photographs of two colours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def trainer(engine: str, monkeypatch: pytest.MonkeyPatch, **settings: float) -> 
 
 
 def states(engine: str, monkeypatch: pytest.MonkeyPatch, steps: int) -> list[dict[str, torch.Tensor]]:
-    """Train three models for a few steps in float64, the loss excepted; return parameters and running averages."""
+    """Train three models for a few steps in float64, except for the loss; return parameters and running averages."""
     training = trainer(engine, monkeypatch, epochs=1, batch_size=16)
     seeds = [(1, subset, 0) for subset in range(3)]
     examples = [np.flatnonzero(mask)[: 16 * steps] for mask in training.masks["public"][:3]]
@@ -40,7 +40,7 @@ def states(engine: str, monkeypatch: pytest.MonkeyPatch, steps: int) -> list[dic
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-def test_the_first_steps_are_the_same_running_averages_included(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+def test_first_steps_give_same_parameters_and_running_averages(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     pairs = zip(states("vmapped", monkeypatch, steps), states("sequential", monkeypatch, steps), strict=True)
     for found, expected in pairs:
         assert found["0.1.num_batches_tracked"].item() == steps
@@ -48,27 +48,27 @@ def test_the_first_steps_are_the_same_running_averages_included(monkeypatch: pyt
             torch.testing.assert_close(found[name].contiguous(), values.contiguous(), rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_losses_of_the_first_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_steps_give_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     losses: dict[str, list[torch.Tensor]] = {"vmapped": [], "sequential": []}
     loss = cifar10_5k_resnet9.loss
-    for engine, written in losses.items():
+    for engine, recorded in losses.items():
 
-        def written_down(*arguments: Any, written: list[torch.Tensor] = written) -> torch.Tensor:
+        def recording_loss(*arguments: Any, recorded: list[torch.Tensor] = recorded) -> torch.Tensor:
             value = loss(*arguments)
-            written.append(value)
+            recorded.append(value)
             return value
 
-        monkeypatch.setattr(cifar10_5k_resnet9, "loss", written_down)
+        monkeypatch.setattr(cifar10_5k_resnet9, "loss", recording_loss)
         states(engine, monkeypatch, 2)
     assert len(losses["sequential"]) == 6
-    one_by_one = torch.stack(losses["sequential"]).detach().view(3, 2)
-    # What is mapped is seen from within the map: the value lies beneath.
-    at_once = torch.stack([torch._C._functorch.get_unwrapped(each) for each in losses["vmapped"]], 1).detach()
-    torch.testing.assert_close(at_once, one_by_one, rtol=1e-5, atol=1e-6)
+    sequential = torch.stack(losses["sequential"]).detach().view(3, 2)
+    # The losses recorded inside vmap are wrapped tensors, so unwrap them.
+    vmapped = torch.stack([torch._C._functorch.get_unwrapped(each) for each in losses["vmapped"]], 1).detach()
+    torch.testing.assert_close(vmapped, sequential, rtol=1e-5, atol=1e-6)
 
 
-def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32 a last bit grows into a first one over some epochs of so small models; in float64 it stays small."""
+def test_margins_after_training_in_float64_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, rounding errors grow to the size of the margins within a few epochs of such small models."""
 
     def loss(model: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(model(images), labels)
@@ -86,7 +86,7 @@ def test_margins_are_equal_after_training_where_rounding_cannot_grow(monkeypatch
     np.testing.assert_allclose(margins[0], margins[1], rtol=0, atol=1e-6)
 
 
-def test_a_recipe_that_hands_down_no_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vmapped_engine_rejects_recipe_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     training = trainer("vmapped", monkeypatch)
     assert not isinstance(digits_mlp, Stackable)
     training.recipe = digits_mlp

@@ -1,4 +1,4 @@
-"""Every engine is held against one-by-one training."""
+"""The batched engine trains the same models as the sequential engine."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def parameters(model: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("examples", [150, 120])
-def test_batched_takes_the_same_first_steps(trainer: Trainer, examples: int) -> None:
-    subset = np.arange(examples)  # 120 leave a smaller last batch
+def test_batched_engine_takes_same_first_steps(trainer: Trainer, examples: int) -> None:
+    subset = np.arange(examples)  # 120 examples give a smaller last batch
     order_KEm = torch.stack([digits_mlp.order(generator(7, i, 0, ORDER), subset)[:2] for i in range(3)])
     trained = {}
     for name in engines_for(digits_mlp):
@@ -45,8 +45,8 @@ def test_batched_takes_the_same_first_steps(trainer: Trainer, examples: int) -> 
         assert (parameters(one) - parameters(start)).abs().max() > 0.01
 
 
-def exact(engine: str, numbers: Sequence[int]) -> Margins:
-    """Train the whole of some models in float64, where rounding stays small: in float32 it may grow, differently everywhere."""
+def train_in_float64(engine: str, numbers: Sequence[int]) -> Margins:
+    """Train some models completely in float64, where rounding errors stay small; in float32 they may grow."""
     training = Trainer(replace(TINY, engine=engine, split="open"), digits_mlp, digits(), None)
     models, order_KEm = training.initialise_models(*training.seeds_and_subsets(numbers))
     models = [model.double() for model in models]
@@ -55,19 +55,19 @@ def exact(engine: str, numbers: Sequence[int]) -> Margins:
     return training.evaluate(models)
 
 
-def test_batched_gives_the_same_margins_after_training() -> None:
-    ours, reference = exact("batched", range(4)), exact("sequential", range(4))
-    np.testing.assert_allclose(ours.margins_KN, reference.margins_KN, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(ours.loss_K, reference.loss_K, rtol=0, atol=1e-9)
-    assert min(ours.accuracy_K) > 0.9
+def test_batched_engine_gives_same_margins_after_training() -> None:
+    batched, reference = train_in_float64("batched", range(4)), train_in_float64("sequential", range(4))
+    np.testing.assert_allclose(batched.margins_KN, reference.margins_KN, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(batched.loss_K, reference.loss_K, rtol=0, atol=1e-9)
+    assert min(batched.accuracy_K) > 0.9
 
 
-def test_a_model_does_not_depend_on_those_beside_it() -> None:
-    alone, together = exact("batched", [5]), exact("batched", range(4, 8))
+def test_model_does_not_depend_on_other_models_of_its_group() -> None:
+    alone, together = train_in_float64("batched", [5]), train_in_float64("batched", range(4, 8))
     np.testing.assert_allclose(alone.margins_KN[0], together.margins_KN[1], rtol=0, atol=1e-5)
 
 
-def test_batched_stacks_any_depth(trainer: Trainer) -> None:
+def test_batched_engine_trains_perceptrons_of_any_depth(trainer: Trainer) -> None:
     def build() -> list[nn.Module]:
         torch.manual_seed(0)
         layers = [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10)]
@@ -90,6 +90,6 @@ def test_batched_stacks_any_depth(trainer: Trainer) -> None:
         nn.Linear(64, 10),
     ],
 )
-def test_batched_refuses_other_models(trainer: Trainer, model: nn.Module) -> None:
+def test_batched_engine_rejects_other_models(trainer: Trainer, model: nn.Module) -> None:
     with pytest.raises(TypeError, match="Train it with the sequential engine"):
         ENGINES["batched"](digits_mlp, [model], trainer.inputs_nd, trainer.labels_n, torch.zeros(1, 1, 50).long())

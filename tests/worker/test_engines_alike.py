@@ -1,9 +1,9 @@
-"""Engines train models of one distribution: in float32 as they are used, where no two processors give the same models.
+"""All engines train models from the same distribution, in float32, where different processors give different models.
 
-Rounding may grow into another model, so what is compared is not models but what each of two samples of them is like. The unit
-is the model: it has its own subset, initialisation and order, drawn by its own seed, and no seed is in both samples. Were the
-engines alike, any split of the models into two samples would be as likely as the one seen, on whatever processor; so the exact
-test of Mann and Whitney has the false alarm rate that it states, shared by Bonferroni among all figures compared here.
+Rounding errors may grow until a model is a different one, so these tests compare distributions of figures over two samples of
+models. Each model has its own subset, initialisation and order, drawn from its own seed, and no seed is in both samples. If the
+engines are equivalent, every split of the models into two samples is equally likely on any processor. The exact Mann-Whitney test
+therefore has its nominal false alarm rate, Bonferroni-corrected for all figures compared here.
 
 Legend: K models of a sample, N targets, s figures of a model.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from worker.models import Recipe
 
 FALSE_ALARM = 1e-6
-"""The chance that any comparison of this file fails although all engines are alike, with any seeds and on any processor."""
+"""The probability that any comparison of this file fails although all engines are equivalent, for any seeds and processor."""
 
 FIGURES = 5
 PAIRS = (("batched", "digits"), ("vmapped", "digits"), ("vmapped", "photographs"))
@@ -57,15 +57,15 @@ def optimizer(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
 
 
 class Contest:
-    """A recipe on its data: what a sample of its models is like by one engine or another."""
+    """A recipe with its data set and the number K of models in a sample."""
 
     def __init__(self, recipe: object, data: Dataset, K: int) -> None:
         self.recipe, self.data, self.K = cast("Recipe", recipe), data, K
 
     def figures(self, engine: str, sample: int) -> NDArray[np.float64]:
-        """Return mean, low, middle and high margin over the targets, and mean loss, of a sample's models: (K, s)."""
+        """Return the mean, 5 %, 50 % and 95 % margin over targets, and the mean loss, of the models of a sample: (K, s)."""
         plan = Plan(self.recipe.NAME, split="open", public=2 * self.K, ranking=4, group=self.K, engine=engine)
-        # The first run of each subset alone: two runs of one subset are not independent.
+        # Only the first run of each subset, since two runs of one subset are not independent.
         numbers = [2 * subset for subset in range(sample * self.K, (sample + 1) * self.K)]
         found: Margins = Trainer(plan, self.recipe, self.data, None).train_group(numbers)
         low_K, middle_K, high_K = np.quantile(found.margins_KN, (0.05, 0.5, 0.95), axis=1)
@@ -75,7 +75,7 @@ class Contest:
 
 
 def corrected_p_value(one_Ks: NDArray[np.float64], other_Ks: NDArray[np.float64]) -> float:
-    """Return the p-value of the figure that differs most, times the number of all figures compared (Bonferroni)."""
+    """Return the smallest p-value of all figures, times the number of all compared figures (Bonferroni)."""
     assert np.isfinite(one_Ks).all()
     assert np.isfinite(other_Ks).all()
     columns = zip(one_Ks.T, other_Ks.T, strict=True)
@@ -89,24 +89,24 @@ def contest(data: str, monkeypatch: pytest.MonkeyPatch) -> Contest:
         settings = cast("Any", {"epochs": 6, "batch_size": 8, "learning_rate": 0.1})
         monkeypatch.setattr(cifar10_5k_resnet9, "SETTINGS", replace(SMALL, **settings))
         return Contest(cifar10_5k_resnet9, DATA, K=20)
-    # With the parts of a loop that the engine for any model asks for, which knows no decay but that of an optimizer.
+    # Add the functions that the vmapped engine requires; it supports weight decay only through the optimizer.
     monkeypatch.setattr(digits_mlp, "SETTINGS", replace(digits_mlp.SETTINGS, epochs=6, weight_decay=0.0))
     parts = {"altered": altered, "loss": loss, "optimizer": optimizer}
     return Contest(SimpleNamespace(**vars(digits_mlp) | parts), digits(), K=20)
 
 
 @pytest.mark.parametrize(("engine", "data"), PAIRS)
-def test_margins_are_distributed_alike_after_training(engine: str, contest: Contest) -> None:
+def test_engine_gives_same_distribution_of_margins(engine: str, contest: Contest) -> None:
     assert corrected_p_value(contest.figures("sequential", 0), contest.figures(engine, 1)) > FALSE_ALARM
 
 
 @pytest.mark.parametrize(
     ("engine", "data", "share"), [(*pair, share) for pair, share in zip(PAIRS, (0.8, 0.8, 0.25), strict=True)]
 )
-def test_a_lower_learning_rate_would_be_noticed(
+def test_comparison_detects_lower_learning_rate(
     engine: str, data: str, share: float, contest: Contest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a learning rate multiplied by `share`, the two samples differ by more than chance allows."""
+    """With the learning rate multiplied by `share`, the two samples differ significantly."""
     expected_Ks = contest.figures("sequential", 0)
     recipe = cifar10_5k_resnet9 if data == "photographs" else digits_mlp
     slower = replace(recipe.SETTINGS, learning_rate=share * recipe.SETTINGS.learning_rate)

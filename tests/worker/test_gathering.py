@@ -1,4 +1,4 @@
-"""A gathered folder is a benchmark: complete, usable without this project, and silent about what is hidden."""
+"""Gathering shards into a benchmark folder: its contents, its kit, and the secrecy of its hidden seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bundle(trained: Path) -> Bundle:
     return Bundle.open(trained)
 
 
-def test_margins_stand_by_subset_and_run(bundle: Bundle, trainer: Trainer) -> None:
+def test_gathered_margins_are_ordered_by_subset_and_run(bundle: Bundle, trainer: Trainer) -> None:
     hidden = bundle.hidden()
     assert bundle.margins_MRN.shape == (4, 2, 597)
     assert hidden.margins_MRN.shape == (6, 2, 597)
@@ -39,12 +39,12 @@ def test_margins_stand_by_subset_and_run(bundle: Bundle, trainer: Trainer) -> No
     np.testing.assert_array_equal(hidden.margins_MRN.reshape(12, -1)[:4], trainer.train_group(range(8, 12)).margins_KN)
 
 
-def test_masks_are_those_that_the_seeds_draw(bundle: Bundle) -> None:
+def test_gathered_masks_are_drawn_from_seeds(bundle: Bundle) -> None:
     np.testing.assert_array_equal(bundle.masks_Mn, draw_masks(1, 4, 1200, 0.5))
     np.testing.assert_array_equal(bundle.hidden().masks_Mn, draw_masks(int(HIDDEN_SEED, 16), 6, 1200, 0.5))
 
 
-def test_manifest_tells_how_it_was_made(bundle: Bundle) -> None:
+def test_manifest_describes_recipe_data_and_provenance(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert (manifest.name, manifest.version, manifest.licence) == ("digits-mlp", 1, "CC BY 4.0")
     assert (manifest.subsets, manifest.runs) == ({"public": 4, "ranking": 6}, 2)
@@ -55,7 +55,7 @@ def test_manifest_tells_how_it_was_made(bundle: Bundle) -> None:
     assert manifest.provenance["accuracy_mean"] > 0.9
 
 
-def test_nothing_outside_the_hidden_folder_tells_the_hidden_seed(bundle: Bundle) -> None:
+def test_hidden_seed_and_nonce_are_only_in_hidden_folder(bundle: Bundle) -> None:
     seed, nonce = int(HIDDEN_SEED, 16), bundle.hidden().nonce
     secrets = [
         HIDDEN_SEED.encode(),
@@ -76,7 +76,7 @@ def test_nothing_outside_the_hidden_folder_tells_the_hidden_seed(bundle: Bundle)
     assert (bundle.folder / "hidden" / "hidden.json").stat().st_mode & 0o077 == 0
 
 
-def test_kit_works_alone(bundle: Bundle) -> None:
+def test_kit_is_usable_without_this_project(bundle: Bundle) -> None:
     kit = bundle.folder / "public" / "kit"
     recipe = import_file(kit / "recipe.py")
     targets = recipe.inputs(bundle.array("target_images"))
@@ -91,11 +91,12 @@ def test_kit_works_alone(bundle: Bundle) -> None:
     assert str(REFERENCE_SUBSET) in (kit / "README.md").read_text()
 
 
-def test_kit_makes_the_references_again(bundle: Bundle) -> None:
-    """With nothing but the kit's recipe, the public arrays and the seeds that the kit's README states.
+def test_kit_reproduces_reference_models(bundle: Bundle) -> None:
+    """Train the reference models from the kit's recipe, the public arrays and the seeds that the kit's README states.
 
-    Rounding may grow: of 300 models, on three kinds of instruction sets, three differed by more than 3e-4 in a margin and one
-    by .006. With one in a hundred that differs by more than .001, four of five do so in less than one of ten million runs.
+    Rounding errors may grow: of 300 models on three kinds of instruction sets, three differed by more than 3e-4 in a margin, and
+    one of them by .006. If one model in a hundred differs by more than .001, then four of five models do so in fewer than one of
+    ten million runs.
     """
     kit = bundle.folder / "public" / "kit"
     recipe = import_file(kit / "recipe.py")
@@ -111,16 +112,16 @@ def test_kit_makes_the_references_again(bundle: Bundle) -> None:
         shipped.load_state_dict(load_file(kit / f"reference-{number}.safetensors"))
         differences.append((again(targets) - shipped(targets)).detach().abs().numpy())
     assert sum(difference.max() < 0.001 for difference in differences) >= 2
-    assert max(np.median(difference) for difference in differences) < 0.05  # of another seed: .2 to .3
+    assert max(np.median(difference) for difference in differences) < 0.05  # with another seed: .2 to .3
 
 
-def test_kit_indices_lead_to_the_source(bundle: Bundle) -> None:
+def test_kit_indices_cover_source_data(bundle: Bundle) -> None:
     kit = bundle.folder / "public" / "kit"
     index = np.concatenate([np.load(kit / f"{part}_index.npy") for part in ("train", "target")])
     np.testing.assert_array_equal(np.sort(index), np.arange(1797))
 
 
-def test_an_open_benchmark_hides_nothing(tmp_path: Path) -> None:
+def test_open_benchmark_has_no_hidden_folder(tmp_path: Path) -> None:
     plan = replace(TINY, split="open")
     job, _ = prepare_folder(plan, tmp_path, recipes.load)
     list(job.prepare()(range(20)))
@@ -132,7 +133,7 @@ def test_an_open_benchmark_hides_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Bundle.open(tmp_path).masks_Mn, draw_masks(1, 10, 1200, 0.5))
 
 
-def test_models_that_diverged_are_named(trained: Path, tmp_path: Path) -> None:
+def test_gather_names_diverged_models(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "diverged"
     shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("public"))
     digest = Configuration.read(folder).digest

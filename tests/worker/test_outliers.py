@@ -1,4 +1,4 @@
-"""A model that failed is named, and one that is only a little worse is not."""
+"""Reporting failed models as outliers, but not models that are only slightly worse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def shards(accuracy: np.ndarray) -> list[Shard]:
     return [Shard(a, b, MODELS[a:b], zeros[: b - a], accuracy[a:b], np.zeros(b - a), 1.0) for a, b in cuts]
 
 
-def test_a_model_that_failed_is_named_with_its_place() -> None:
+def test_outliers_name_failed_models() -> None:
     accuracy = np.random.default_rng(3).normal(0.9, 0.01, 1000)
     accuracy[[7, 205, 999]] = 0.7, 0.1, 0.99
     low, lower, high = outliers(shards(accuracy))
@@ -26,16 +26,16 @@ def test_a_model_that_failed_is_named_with_its_place() -> None:
     assert (high.number, high.subset, high.run) == (999, 399, 1)
 
 
-def test_ordinary_models_are_not_named() -> None:
+def test_outliers_ignore_ordinary_models() -> None:
     accuracy = np.random.default_rng(4).binomial(500, 0.93, (50, 1000)) / 500
     assert sum(len(outliers(shards(row))) for row in accuracy) <= 1  # of 50,000 models
 
 
-def test_models_that_are_nearly_all_alike_make_no_outlier_of_the_next_best() -> None:
+def test_outliers_among_nearly_equal_models_are_only_failed_ones() -> None:
     accuracy = np.full(1000, 0.94)
     accuracy[:3] = 0.94 - np.array([1, 4, 20]) / 500
     assert [outlier.number for outlier in outliers(shards(accuracy))] == [2]
 
 
-def test_no_models_no_outliers() -> None:
+def test_outliers_of_no_models_are_empty() -> None:
     assert outliers([]) == []

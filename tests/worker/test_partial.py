@@ -1,4 +1,4 @@
-"""A benchmark of the models that there are: smaller, and otherwise like any other."""
+"""Gathering a partial benchmark from the models that are trained so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.training import Trainer, prepare_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-# 8 public subsets, models 0-15; 8 hidden ones, models 16-31.
+# 8 public subsets with models 0-15, and 8 hidden subsets with models 16-31.
 PLAN = replace(TINY, public=8, ranking=8)
 
 
@@ -33,8 +33,8 @@ def trained(folder: Path, *shards: range, split: str = "protected") -> Path:
     return folder
 
 
-def test_each_part_ends_before_its_first_missing_model(tmp_path: Path, trainer: Trainer) -> None:
-    # Models 12-15 and 28-31 are missing: public subsets 6 and 7, hidden ones 6 and 7.
+def test_partial_benchmark_ends_each_split_before_its_first_missing_model(tmp_path: Path, trainer: Trainer) -> None:
+    # Models 12-15 and 28-31 are missing: public subsets 6 and 7, and hidden subsets 6 and 7.
     folder = trained(tmp_path, range(12), range(16, 28))
     with pytest.raises(ShardError, match=r"missing: 12-15, 28-31\. .*--partial"):
         gather(folder, recipes.load)
@@ -43,19 +43,19 @@ def test_each_part_ends_before_its_first_missing_model(tmp_path: Path, trainer: 
     assert manifest.provenance["models"] == 24
     assert manifest.provenance["planned"] == {"public": 8, "ranking": 8}
     bundle = Bundle.open(folder)
-    hidden = bundle.hidden()  # which checks that the seed draws these very masks
+    hidden = bundle.hidden()  # also checks that the seed draws these masks
     np.testing.assert_array_equal(bundle.masks_Mn, draw_masks(1, 6, 1200, 0.5))
     np.testing.assert_array_equal(hidden.masks_Mn, draw_masks(int(HIDDEN_SEED, 16), 6, 1200, 0.5))
     np.testing.assert_array_equal(bundle.margins_MRN.reshape(12, -1)[:8], trainer.train_group(range(8)).margins_KN[:8])
 
 
-def test_what_comes_after_a_gap_is_left_out_and_the_rest_can_still_be_trained(tmp_path: Path) -> None:
+def test_partial_benchmark_omits_models_after_gap_and_can_be_completed(tmp_path: Path) -> None:
     folder = trained(tmp_path, range(8), range(12, 32))
     assert gather(folder, recipes.load, partial=True).subsets == {"public": 4, "ranking": 8}
     first = Bundle.open(folder).hidden().margins_MRN
     assert not is_complete(folder)
     again = remake(folder, recipes.load)
-    assert again.plan == PLAN  # as it was planned: only then do the same models train together
+    assert again.plan == PLAN  # the original plan, so that the same models train together
     assert again.differences == ["only some of the planned 8 and 8 subsets then, all now"]
     trained(folder, range(8, 12))
     manifest = gather(folder, recipes.load, partial=True)
@@ -65,14 +65,14 @@ def test_what_comes_after_a_gap_is_left_out_and_the_rest_can_still_be_trained(tm
     np.testing.assert_array_equal(Bundle.open(folder).hidden().margins_MRN, first)
 
 
-def test_too_few_complete_subsets_are_no_benchmark(tmp_path: Path) -> None:
+def test_gather_rejects_too_few_complete_subsets(tmp_path: Path) -> None:
     folder = trained(tmp_path, range(4), range(16, 32))
     with pytest.raises(ShardError, match="too few for a benchmark: expected public of at least 4, got 2"):
         gather(folder, recipes.load, partial=True)
     assert not (folder / "public").exists()
 
 
-def test_an_open_one_has_fewer_rows_that_rank(tmp_path: Path) -> None:
+def test_partial_open_benchmark_has_fewer_ranking_rows(tmp_path: Path) -> None:
     folder = trained(tmp_path, range(28), split="open")
     manifest = gather(folder, recipes.load, partial=True)
     assert manifest.subsets == {"public": 8, "ranking": 6}

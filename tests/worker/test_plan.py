@@ -1,4 +1,4 @@
-"""What is trained is fixed before it is trained, and the hidden seed stays hidden."""
+"""The plan and configuration of a training are fixed before it starts, and the hidden seed stays secret."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         ({"engine": "warp"}, "batched, sequential, vmapped, got 'warp'"),
     ],
 )
-def test_impossible_plans_are_refused(option: dict[str, Any], message: str) -> None:
+def test_plan_rejects_invalid_options(option: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Plan(**asdict(TINY) | option)
 
 
-def test_every_setting_is_in_the_hash(trainer: Trainer) -> None:
+def test_configuration_digest_depends_on_every_setting(trainer: Trainer) -> None:
     configuration = trainer.configuration
     changes: list[dict[str, Any]] = [
         {"plan": replace(TINY, group=2)},
@@ -51,18 +51,18 @@ def test_every_setting_is_in_the_hash(trainer: Trainer) -> None:
     assert len(digests) == len(changes) + 1
 
 
-def test_a_folder_refuses_another_configuration_and_names_the_difference(job: Job) -> None:
+def test_folder_rejects_other_configuration_and_names_difference(job: Job) -> None:
     with pytest.raises(ConfigurationError, match=r"plan\.group: 4 there, 2 now"):
         prepare_folder(replace(TINY, group=2), job.folder, recipes.load, HIDDEN_SEED)
 
 
-def test_a_folder_can_be_continued(job: Job) -> None:
+def test_folder_can_be_continued_without_hidden_seed_option(job: Job) -> None:
     again, configuration = prepare_folder(TINY, job.folder, recipes.load)
     assert again.hidden == job.hidden
     assert Configuration.read(job.folder) == configuration
 
 
-def test_hidden_seed_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+def test_hidden_seed_is_drawn_once_and_readable_by_owner_only(tmp_path: Path) -> None:
     first, second = (HiddenSeed.read_or_create(tmp_path, None, public_seed=1) for _ in range(2))
     assert first == second
     assert first.seed.bit_length() > 64
@@ -71,7 +71,7 @@ def test_hidden_seed_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Pat
     assert list((tmp_path / "hidden").iterdir()) == [tmp_path / "hidden" / "hidden.json"]
 
 
-def test_hidden_seed_is_not_shown(job: Job) -> None:
+def test_hidden_seed_is_not_in_repr(job: Job) -> None:
     assert job.hidden is not None
     assert str(job.hidden.seed) not in repr(job)
 
@@ -79,29 +79,29 @@ def test_hidden_seed_is_not_shown(job: Job) -> None:
 @pytest.mark.parametrize(
     "given", ["xyz", "1" * 33, "1" * 31, "-" + "1" * 31, "0x" + "1" * 30, "1" * 15 + "_" + "1" * 16]
 )
-def test_broken_hidden_seeds_are_refused_without_repeating_them(tmp_path: Path, given: str) -> None:
+def test_malformed_hidden_seed_is_rejected_and_not_printed(tmp_path: Path, given: str) -> None:
     with pytest.raises(ConfigurationError, match="32 hexadecimal digits") as refused:
         HiddenSeed.read_or_create(tmp_path, given, public_seed=1)
     assert given not in str(refused.value)
 
 
-def test_another_hidden_seed_is_refused(job: Job) -> None:
+def test_folder_rejects_other_hidden_seed(job: Job) -> None:
     with pytest.raises(ConfigurationError, match="holds a different hidden seed"):
         prepare_folder(TINY, job.folder, recipes.load, "ff" * 16)
 
 
-def test_hidden_seed_may_not_be_the_public_one(tmp_path: Path) -> None:
+def test_hidden_seed_must_differ_from_public_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="equals the public seed"):
         prepare_folder(TINY, tmp_path, recipes.load, f"{TINY.public_seed:032x}")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_open_benchmark_takes_no_hidden_seed(tmp_path: Path) -> None:
+def test_open_benchmark_rejects_hidden_seed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no hidden seed"):
         prepare_folder(replace(TINY, split="open"), tmp_path, recipes.load, HIDDEN_SEED)
 
 
-def test_a_folder_is_not_begun_without_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_not_created_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path / "absent"))
     with pytest.raises(DataError, match="Check LDSBOARD_FASHION_MNIST"):
         prepare_folder(replace(TINY, recipe="fashion5k-mlp"), tmp_path / "out", recipes.load, HIDDEN_SEED)
@@ -109,9 +109,7 @@ def test_a_folder_is_not_begun_without_its_data(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("engine", ["batched", "vmapped"])
-def test_an_engine_that_cannot_train_a_recipe_is_refused_before_the_folder_is_begun(
-    tmp_path: Path, engine: str
-) -> None:
+def test_unsuitable_engine_is_rejected_before_folder_is_created(tmp_path: Path, engine: str) -> None:
     curved = SimpleNamespace(
         **vars(recipes.load("digits-mlp")) | {"build": lambda: nn.Sequential(nn.Linear(64, 10), nn.Tanh())}
     )
@@ -122,7 +120,7 @@ def test_an_engine_that_cannot_train_a_recipe_is_refused_before_the_folder_is_be
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_open_benchmark_is_not_begun_beside_a_hidden_seed(tmp_path: Path) -> None:
+def test_open_benchmark_is_rejected_in_folder_with_hidden_seed(tmp_path: Path) -> None:
     HiddenSeed.read_or_create(tmp_path, None, public_seed=1)
     with pytest.raises(ConfigurationError, match=r"open benchmark must not have .*hidden\.json"):
         prepare_folder(replace(TINY, split="open"), tmp_path, recipes.load)
@@ -130,7 +128,7 @@ def test_an_open_benchmark_is_not_begun_beside_a_hidden_seed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("given", [None, HIDDEN_SEED])
-def test_a_lost_hidden_seed_is_not_replaced(job: Job, given: str | None) -> None:
+def test_missing_hidden_seed_is_not_replaced(job: Job, given: str | None) -> None:
     (job.folder / HIDDEN).unlink()
     with pytest.raises(ConfigurationError, match="Restore it from a backup"):
         prepare_folder(TINY, job.folder, recipes.load, given)
@@ -138,7 +136,7 @@ def test_a_lost_hidden_seed_is_not_replaced(job: Job, given: str | None) -> None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"plan": {"mystery": 1}}'])
-def test_a_damaged_configuration_is_refused_by_name(job: Job, content: str) -> None:
+def test_damaged_configuration_is_rejected_and_named(job: Job, content: str) -> None:
     (job.folder / CONFIGURATION).write_text(content)
     with pytest.raises(ConfigurationError, match=r"training\.json is not a valid configuration: .*Delete the file"):
         prepare_folder(TINY, job.folder, recipes.load)
@@ -146,7 +144,7 @@ def test_a_damaged_configuration_is_refused_by_name(job: Job, content: str) -> N
     assert prepare_folder(TINY, job.folder, recipes.load)[0].hidden == job.hidden
 
 
-def test_subsets_that_repeat_are_refused_before_they_are_trained(tmp_path: Path) -> None:
+def test_repeated_subsets_are_rejected_before_training(tmp_path: Path) -> None:
     few = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1 / 1200})
     with pytest.raises(
         ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d that repeat"
@@ -157,12 +155,12 @@ def test_subsets_that_repeat_are_refused_before_they_are_trained(tmp_path: Path)
         prepare_folder(TINY, tmp_path / "none", lambda _: none, HIDDEN_SEED)
 
 
-def test_a_lost_hidden_seed_is_missed(tmp_path: Path) -> None:
+def test_reading_missing_hidden_seed_fails(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="Restore it"):
         HiddenSeed.read(tmp_path / HIDDEN)
 
 
-def test_parts_and_runs_are_independent(trainer: Trainer) -> None:
+def test_splits_and_runs_are_independent(trainer: Trainer) -> None:
     masks = np.concatenate([trainer.masks["public"], trainer.masks["hidden"]])
     assert len(np.unique(masks, axis=0)) == 10
     assert (masks.sum(axis=1) == 600).all()

@@ -1,4 +1,4 @@
-"""Processes share the work, report it, and say so when one is lost."""
+"""Running tasks in processes: results, errors, and processes that end unexpectedly."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def prepare() -> Callable[[int], Iterator[tuple[int, int]]]:
     return work
 
 
-def test_every_task_is_done_once() -> None:
+def test_run_does_every_task_once() -> None:
     reports = list(processes.run(prepare, range(1, 6), 2))
     assert sorted(number for number, _ in reports) == sorted([1, 2, 3, 4, 5, 100, 50, 33, 25, 20])
     assert os.getpid() not in {pid for _, pid in reports}
 
 
-def test_an_error_arrives_with_its_traceback() -> None:
+def test_run_raises_error_with_traceback_of_task() -> None:
     with pytest.raises(processes.ProcessError, match="ZeroDivisionError"):
         list(processes.run(prepare, [0], 1))
 
 
-def test_a_killed_process_is_noticed() -> None:
+def test_run_reports_killed_process() -> None:
     with pytest.raises(processes.ProcessError, match=r"exit code -9.*Finished shards are kept"):
         list(processes.run(prepare, [1, 13], 2))
 
 
-def test_a_process_that_is_lost_between_two_tasks_is_noticed() -> None:
+def test_run_reports_process_that_ends_between_tasks() -> None:
     parent_end, child_end = Pipe()
     child_end.send(("idle", None))
     child_end.close()
-    lost = get_context("spawn").Process(target=sys.exit, args=(3,))
-    lost.start()
-    lost.join()
+    ended = get_context("spawn").Process(target=sys.exit, args=(3,))
+    ended.start()
+    ended.join()
     with pytest.raises(processes.ProcessError, match=r"exit code 3.*Finished shards are kept"):
-        list(processes._receive(parent_end, {parent_end: lost}, iter([1])))
+        list(processes._receive(parent_end, {parent_end: ended}, iter([1])))
 
 
-def test_nothing_to_do_starts_nothing() -> None:
+def test_run_of_no_tasks_starts_no_process() -> None:
     assert list(processes.run(prepare, [], 2)) == []

@@ -1,4 +1,4 @@
-"""What is shown and logged while models train."""
+"""The progress display and the log of a training."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ def lines(log: Log) -> list[dict[str, object]]:
     return [json.loads(line) for line in log.path.read_text().splitlines()]
 
 
-def told(tmp_path: Path, *, terminal: bool) -> str:
+def displayed(tmp_path: Path, *, terminal: bool) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=200, color_system=None)
     show_progress(REPORTS, Tally(20, 8, 7.2, 12), console, Log.in_folder(tmp_path / "shards"))
     return screen.getvalue()
 
 
-def test_a_terminal_shows_models_done_speed_time_left_and_accuracy(tmp_path: Path) -> None:
-    last = told(tmp_path, terminal=True).splitlines()[-2]  # below it, the cursor comes back
+def test_terminal_shows_count_speed_time_left_and_accuracy(tmp_path: Path) -> None:
+    last = displayed(tmp_path, terminal=True).splitlines()[-2]  # the last line restores the cursor
     assert "20/20" in last
-    assert "models/s  0:00:00 left  accuracy 0.930" in last  # (7.2 + 11.4) / 20: what was there before counts
+    assert "models/s  0:00:00 left  accuracy 0.930" in last  # (7.2 + 11.4) / 20, including models of earlier runs
 
 
-def test_the_time_left_is_that_of_the_models_that_this_run_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_counts_only_models_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally(2000, 0, 0.0, wanted=8, start=100.0)
     monkeypatch.setattr("worker.progress.time.monotonic", lambda: 104.0)
     tally.add(Progress(4, 3.6))
-    assert "0:00:04 left" in str(tally)  # not half an hour: others train the others
+    assert "0:00:04 left" in str(tally)  # not half an hour: other runs train the other models
 
 
-def test_a_batch_job_prints_a_line_for_each_shard(tmp_path: Path) -> None:
-    first, second = told(tmp_path, terminal=False).splitlines()
+def test_batch_job_prints_one_line_per_shard(tmp_path: Path) -> None:
+    first, second = displayed(tmp_path, terminal=False).splitlines()
     assert first.startswith("models-000008-000016.npz: 16 of 20 models  ")
     assert second.startswith("models-000016-000020.npz: 20 of 20 models  ")
 
 
-def test_the_log_has_a_line_for_each_shard_and_survives_a_restart(tmp_path: Path) -> None:
-    told(tmp_path, terminal=False)
-    told(tmp_path, terminal=True)
+def test_log_has_one_line_per_shard_and_survives_restart(tmp_path: Path) -> None:
+    displayed(tmp_path, terminal=False)
+    displayed(tmp_path, terminal=True)
     log = Log.in_folder(tmp_path / "shards")
     assert [line["event"] for line in lines(log)] == ["begun", "shard", "shard", "ended"] * 2
     shard = lines(log)[1]
@@ -68,7 +68,7 @@ def test_the_log_has_a_line_for_each_shard_and_survives_a_restart(tmp_path: Path
     assert log.path.parent.stat().st_mode & 0o077 == 0
 
 
-def test_a_training_that_failed_is_logged_as_such(tmp_path: Path) -> None:
+def test_log_records_failed_training(tmp_path: Path) -> None:
     def fail() -> Iterator[Progress]:
         yield Progress(4, 3.6)
         raise ProcessError

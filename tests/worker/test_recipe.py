@@ -1,4 +1,4 @@
-"""A recipe is a paper's appendix that runs: it needs nothing of this project."""
+"""The shipped recipes: they need nothing of this project, and their functions follow their definitions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ fashion: Recipe = fashion5k_mlp
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_imports_only_torch_numpy_and_the_standard_library(name: str) -> None:
+def test_recipe_imports_only_torch_numpy_and_standard_library(name: str) -> None:
     tree = ast.parse(recipe_file(recipes.load(name)).read_text())
     imported = {
         name.split(".")[0]
@@ -35,13 +35,13 @@ def test_imports_only_torch_numpy_and_the_standard_library(name: str) -> None:
     assert imported - set(sys.stdlib_module_names) == {"numpy", "torch"}
 
 
-def test_is_found_by_name() -> None:
+def test_recipe_is_loaded_by_name() -> None:
     assert recipes.names() == ["cifar10-5k-resnet9", "digits-mlp", "fashion5k-mlp"]
     assert recipes.load("digits-mlp") is recipe
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_says_what_it_is_called_and_what_it_runs_on(name: str) -> None:
+def test_recipe_states_its_name_data_set_and_engine(name: str) -> None:
     loaded = recipes.load(name)
     assert name == loaded.NAME
     assert loaded.DATASET in DATASETS
@@ -49,7 +49,7 @@ def test_says_what_it_is_called_and_what_it_runs_on(name: str) -> None:
     assert loaded.GROUP >= 1
 
 
-def test_unknown_name_lists_the_known_ones() -> None:
+def test_unknown_recipe_name_lists_known_names() -> None:
     with pytest.raises(
         ConfigurationError, match=r"expected one of the recipes .*, digits-mlp, .*, or a path .*, got 'imagenet'"
     ):
@@ -58,7 +58,7 @@ def test_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", recipes.names())
 @pytest.mark.parametrize("shape", [(7,), (3, 7)])
-def test_output_is_the_log_odds_of_the_class(name: str, shape: tuple[int, ...]) -> None:
+def test_output_is_log_odds_of_class(name: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(0, 5, (*shape, 10)), rng.integers(0, 10, shape)
     probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -67,13 +67,13 @@ def test_output_is_the_log_odds_of_the_class(name: str, shape: tuple[int, ...]) 
     np.testing.assert_allclose(output, np.log(own / (1 - own)), rtol=1e-9)
 
 
-def test_output_of_a_certain_model_stays_finite() -> None:
+def test_output_of_confident_model_is_finite() -> None:
     logits = torch.zeros(1, 10)
     logits[0, 3] = 1000.0
     assert recipe.output(logits, torch.tensor([3])).item() == pytest.approx(1000 - np.log(9))
 
 
-def test_initial_parameters_fill_their_range() -> None:
+def test_initial_parameters_span_their_range() -> None:
     model = recipe.build()
     recipe.initialise(model, np.random.default_rng(0))
     for parameter, inputs in zip(model.parameters(), (64, 64, 128, 128), strict=True):
@@ -81,7 +81,7 @@ def test_initial_parameters_fill_their_range() -> None:
         assert 0.7 * bound < parameter.abs().max() <= bound
 
 
-def test_order_visits_every_example_once_an_epoch() -> None:
+def test_order_visits_every_example_once_per_epoch() -> None:
     examples = np.arange(3, 120, 2)
     order = recipe.order(np.random.default_rng(0), examples)
     assert order.shape == (12, len(examples))
@@ -89,7 +89,7 @@ def test_order_visits_every_example_once_an_epoch() -> None:
     assert not np.array_equal(order[0], order[1])
 
 
-def test_batches_end_with_what_remains_and_the_learning_rate_falls_to_0() -> None:
+def test_batches_include_remainder_and_learning_rate_falls_to_0() -> None:
     steps = list(recipe.batches(torch.arange(240).view(2, 120)))
     assert [len(batch) for batch, _ in steps] == [50, 50, 20] * 2
     rates = [rate for _, rate in steps]
@@ -98,7 +98,7 @@ def test_batches_end_with_what_remains_and_the_learning_rate_falls_to_0() -> Non
     assert 0 < rates[-1] < 0.01
 
 
-def test_clothes_enter_with_mean_0_and_variance_1() -> None:
+def test_fashion_inputs_have_mean_0_and_variance_1() -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
     inputs = fashion.inputs(images)
     assert (inputs.shape, inputs.dtype) == ((9, 784), torch.float32)

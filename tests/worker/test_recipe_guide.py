@@ -1,4 +1,4 @@
-"""The guide's example works as it stands: a data set and a model of one's own, trained by its own commands."""
+"""The example of the recipe guide works unchanged: its data set, its recipe and its commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GUIDE = (ROOT / "docs" / "recipes.md").read_text()
 
 
 def run(patch: pytest.MonkeyPatch, command: str) -> None:
-    """Run one of the guide's commands in this process: a script, or the trainer."""
+    """Run a command of the guide, a script or the trainer, in this process."""
     python, *arguments = shlex.split(command)
     assert python == "python"
     if arguments[:2] == ["-m", "worker"]:
@@ -43,7 +43,7 @@ def run(patch: pytest.MonkeyPatch, command: str) -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the guide's two files, in which its commands were run."""
+    """A folder with the guide's two files, after the guide's commands were run in it."""
     folder = tmp_path_factory.mktemp("guide")
     data, recipe = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     (folder / "flowers.py").write_text(data)
@@ -52,14 +52,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("worker.processes.run", run_in_this_process)
-        # The ceiling of so few subsets is .88 to .96, as the seed has it.
+        # With so few subsets the ceiling is .88 to .96, depending on the seed.
         patch.setenv("LDSBOARD_HIDDEN_SEED", "1234" * 8)
         for command in commands.splitlines():
             run(patch, command)
     return folder
 
 
-def test_its_commands_make_a_benchmark(written: Path) -> None:
+def test_guide_commands_create_benchmark(written: Path) -> None:
     bundle = Bundle.open(written / "flowers")
     assert bundle.manifest.name == "flowers-net"
     assert bundle.manifest.dataset["source"] == "Fisher 1936, as shipped with scikit-learn"
@@ -71,7 +71,7 @@ def test_its_commands_make_a_benchmark(written: Path) -> None:
     np.testing.assert_array_equal(bundle.array("target_images").shape, (50, 4))
 
 
-def test_its_kit_is_read_as_the_kit_says(written: Path) -> None:
+def test_guide_kit_readme_code_runs(written: Path) -> None:
     kit = written / "flowers" / "public" / "kit"
     assert (kit / "recipe.py").read_bytes() == (written / "flowers_net.py").read_bytes()
     lines = re.findall(r"^    (.*)$", (kit / "README.md").read_text(), re.MULTILINE)
@@ -81,27 +81,27 @@ def test_its_kit_is_read_as_the_kit_says(written: Path) -> None:
     assert float(done.stdout) > 0.9
 
 
-def test_it_can_be_made_again_by_the_path_of_its_recipe(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(written)  # where the recipe looks for its data
+def test_guide_benchmark_can_be_remade_with_path_of_recipe(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(written)  # the recipe reads its data from the working directory
     again = remake(written / "flowers", recipes.load, recipe_path="flowers_net.py")
     assert (again.plan.recipe, again.plan.public, again.differences) == ("flowers_net.py", 10, [])
     with pytest.raises(ConfigurationError, match=r"or a path .*, got 'flowers-net'"):
         remake(written / "flowers", recipes.load)
 
 
-def test_its_kit_is_for_everyone_to_read(written: Path) -> None:
+def test_guide_kit_files_have_default_permissions(written: Path) -> None:
     kit = written / "flowers" / "public" / "kit"
-    plain = written / "flowers.py"  # written as any file is
+    plain = written / "flowers.py"  # a file with default permissions
     assert {path.stat().st_mode for path in kit.iterdir() if path.is_file()} == {plain.stat().st_mode}
     assert kit.stat().st_mode == kit.parent.stat().st_mode
 
 
-def test_without_a_licence_the_benchmark_holds_no_images(
+def test_benchmark_without_licence_contains_no_images(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with np.load(written / "flowers.npz") as arrays:
         np.savez(tmp_path / "flowers.npz", **{name: arrays[name] for name in arrays if name != "licence"})
-    monkeypatch.chdir(tmp_path)  # where the recipe looks for its data
+    monkeypatch.chdir(tmp_path)  # the recipe reads its data from the working directory
     recipe = str(written / "flowers_net.py")
     plan = Plan(recipe, split="open", public=4, ranking=4, group=1, engine="sequential")
     job, _ = prepare_folder(plan, tmp_path / "flowers", recipes.load)
@@ -113,7 +113,7 @@ def test_without_a_licence_the_benchmark_holds_no_images(
 
 
 @pytest.mark.parametrize(
-    ("line", "instead", "message"),
+    ("line", "replacement", "message"),
     [
         ('ENGINE, GROUP = "sequential", 1', "", "The recipe .*flowers_net.py lacks ENGINE, GROUP"),
         ("    momentum: float = 0.9  # of Adam", "", r"lacks SETTINGS\.momentum"),
@@ -124,16 +124,16 @@ def test_without_a_licence_the_benchmark_holds_no_images(
         ),
     ],
 )
-def test_a_recipe_that_lacks_something_is_refused_before_it_trains(
-    tmp_path: Path, line: str, instead: str, message: str
+def test_incomplete_recipe_is_rejected_before_training(
+    tmp_path: Path, line: str, replacement: str, message: str
 ) -> None:
     text = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[1]
     assert line in text
-    (tmp_path / "flowers_net.py").write_text(text.replace(line, instead))
+    (tmp_path / "flowers_net.py").write_text(text.replace(line, replacement))
     with pytest.raises(ConfigurationError, match=message):
         recipes.load(str(tmp_path / "flowers_net.py"))
 
 
-def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_recipe_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"The recipe file /.*/flowers_net.py does not exist"):
         recipes.load(str(tmp_path / "flowers_net.py"))

@@ -1,4 +1,4 @@
-"""The photographs' recipe: what a visit shows, how fast it learns, and that it trains, is kept and read like any other."""
+"""The CIFAR-10 ResNet-9 recipe: augmentation, learning rate, training, and its kit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL = replace(cifar10_5k_resnet9.SETTINGS, widths=(4, 8, 8, 4), epochs=2, batc
 
 
 def photographs(count: int) -> Part:
-    """Make red ones called 0 and blue ones called 1, and some noise."""
+    """Return noisy images: red with label 0 and blue with label 1."""
     rng = np.random.default_rng(count)
     labels = np.arange(count) % 2
     images = rng.integers(0, 100, (count, 32, 32, 3), dtype=np.uint8)
@@ -43,7 +43,7 @@ def photographs(count: int) -> Part:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """The recipe as it is, with narrow layers and few epochs, on few photographs."""
+    """A trainer of the recipe with narrow layers and few epochs, on few photographs."""
     monkeypatch.setattr(cifar10_5k_resnet9, "SETTINGS", SMALL)
     data = Dataset(
         photographs(80), photographs(20), {"name": "Colours", "source": "a test"}, "none", ships_images=False
@@ -52,14 +52,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return Trainer(plan, recipe, data, None)
 
 
-def test_inputs_have_colours_first_with_mean_0_and_variance_1() -> None:
+def test_inputs_have_channels_first_with_mean_0_and_variance_1() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     inputs = recipe.inputs(images)
     assert (inputs.shape, inputs.dtype) == ((3, 3, 32, 32), torch.float32)
     np.testing.assert_allclose(inputs[1, 2, 5, 9] * 0.2616 + 0.4465, images[1, 5, 9, 2] / 255, atol=1e-6)
 
 
-def test_model_has_the_layers_of_the_notebooks() -> None:
+def test_model_has_layers_of_the_notebook() -> None:
     model = recipe.build()
     weights = [tuple(values.shape) for values in model.parameters() if values.dim() > 1]
     assert weights == [
@@ -75,7 +75,7 @@ def test_model_has_the_layers_of_the_notebooks() -> None:
     assert logits.shape == (2, 10)
 
 
-def test_initial_weights_fill_their_range_and_come_from_the_generator() -> None:
+def test_initial_weights_span_their_range_and_depend_on_generator_only() -> None:
     model, again = recipe.build(), recipe.build()
     recipe.initialise(model, np.random.default_rng(0))
     recipe.initialise(again, np.random.default_rng(0))
@@ -86,7 +86,7 @@ def test_initial_weights_fill_their_range_and_come_from_the_generator() -> None:
             assert 0.95 * bound < values.abs().max() <= bound
 
 
-def test_a_visit_shows_the_image_flipped_and_then_moved_with_its_edge_reflected() -> None:
+def test_augmentation_flips_then_shifts_image_with_reflected_edges() -> None:
     inputs = torch.randn(5, 3, 32, 32)
     visits = torch.tensor([[4, 0, 0, 0], [2, 1, 0, 0], [1, 0, 2, 0], [1, 0, -1, 0], [3, 1, 1, -2]])
     shown = cifar10_5k_resnet9.altered(inputs, visits)
@@ -99,7 +99,7 @@ def test_a_visit_shows_the_image_flipped_and_then_moved_with_its_edge_reflected(
     torch.testing.assert_close(shown[4], padded[3].flip(-1)[:, 1:33, 4:36], rtol=0, atol=0)
 
 
-def test_visits_keep_the_order_and_reach_every_alteration_equally_often() -> None:
+def test_visits_keep_order_and_use_every_augmentation_equally_often() -> None:
     order = recipe.order(np.random.default_rng(0), np.arange(500))
     visits = augmenting.visits(np.random.default_rng(1), order)
     assert visits.shape == (24, 500, 4)
@@ -111,7 +111,7 @@ def test_visits_keep_the_order_and_reach_every_alteration_equally_often() -> Non
         np.testing.assert_allclose(counts / shift.numel(), 0.2, atol=0.02)
 
 
-def test_every_example_is_visited_and_the_learning_rate_is_a_triangle() -> None:
+def test_batches_visit_every_example_and_learning_rate_is_triangular() -> None:
     visits = torch.zeros(24, 2500, 4).long()
     steps = list(recipe.batches(visits))
     assert [len(batch) for batch, _ in steps] == [512, 512, 512, 512, 452] * 24
@@ -123,18 +123,18 @@ def test_every_example_is_visited_and_the_learning_rate_is_a_triangle() -> None:
     assert rates.min() > 0
 
 
-def test_leading_axes_of_visits_stay() -> None:
+def test_batches_keep_leading_axes_of_visits() -> None:
     batches = [batch.shape for batch, _ in recipe.batches(torch.zeros(3, 24, 600, 4).long())]
     assert batches[:2] == [(3, 512, 4), (3, 88, 4)]
 
 
-def test_only_a_recipe_that_alters_examples_has_visits() -> None:
+def test_only_augmenting_recipe_has_visits() -> None:
     assert isinstance(recipe, Augmenting)
     assert not isinstance(digits_mlp, Augmenting)
 
 
-def test_augmentation_comes_from_its_own_stream(small: Trainer) -> None:
-    """Trained by hand, from the seeds that the kit states, a model is the one that the trainer makes."""
+def test_augmentation_has_its_own_random_stream(small: Trainer) -> None:
+    """A model trained directly from the seeds that the kit states equals the trainer's model."""
     model = recipe.build()
     seed = (small.plan.public_seed, 1, 1)
     recipe.initialise(model, generator(*seed, INITIALISATION))
@@ -145,8 +145,11 @@ def test_augmentation_comes_from_its_own_stream(small: Trainer) -> None:
     np.testing.assert_array_equal(small.evaluate([model]).margins_KN, small.train_group([number]).margins_KN)
 
 
-def test_learns_colours(small: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of so narrow models a few die: 5 of 168. Where one of twenty does, five of six do in less than two of a million runs."""
+def test_training_learns_colours(small: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few of these narrow models do not learn: 5 of 168.
+
+    If one model of twenty does not learn, then five of six models do not learn in fewer than two of a million runs.
+    """
     longer = replace(SMALL, epochs=12, batch_size=8, peak_epoch=3.0)
     monkeypatch.setattr(cifar10_5k_resnet9, "SETTINGS", longer)
     found = small.train_group(range(6))
@@ -155,13 +158,13 @@ def test_learns_colours(small: Trainer, monkeypatch: pytest.MonkeyPatch) -> None
     assert (margins_KN[0] != margins_KN[1]).all()
 
 
-def test_a_model_does_not_depend_on_those_trained_before(small: Trainer) -> None:
+def test_model_does_not_depend_on_models_trained_before(small: Trainer) -> None:
     both, alone = small.train_group([4, 5]), small.train_group([5])
     np.testing.assert_array_equal(both.margins_KN[1], alone.margins_KN[0])
 
 
-def test_kit_gives_the_margins_of_the_reference_models(small: Trainer, tmp_path: Path) -> None:
-    """By the very lines of its README, run in its folder, with the running averages that the state holds."""
+def test_kit_readme_code_gives_margins_of_reference_models(small: Trainer, tmp_path: Path) -> None:
+    """The README's code gives the reference margins, using the running averages in the saved state."""
     kit = tmp_path / "kit"
     write_kit(kit, small)
     np.save(tmp_path / "target_labels.npy", small.data.target.labels)
@@ -179,6 +182,6 @@ def test_kit_gives_the_margins_of_the_reference_models(small: Trainer, tmp_path:
     model.load_state_dict(state)
     margins = loaded.output(model.eval()(loaded.inputs(small.data.target.images)), small.target_labels)
     reference = small.evaluate(small.train([(small.plan.public_seed, REFERENCE_SUBSET, 0)], [np.arange(80)]))
-    # Not to the bit: images lie otherwise in memory here, for which some processors have other code.
+    # Not bit for bit: the images have another memory layout here, for which some processors use other code.
     np.testing.assert_allclose(margins.detach(), reference.margins_KN[0], rtol=1e-4, atol=1e-4)
     assert re.search(r"model\.eval\(\)", text)

@@ -1,4 +1,4 @@
-"""A benchmark made again, by anyone with its manifest and the operator's hidden.json, has the same bytes."""
+"""A benchmark remade from its manifest and the operator's hidden.json has the same bytes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def original(trained: Path) -> Path:
-    torch.set_num_threads(2)  # as a process of its own has by itself, on two cores: the references must not show it
+    # A separate process on two cores has two threads by default; the reference models must not depend on this.
+    torch.set_num_threads(2)
     gather(trained, recipes.load)
     return trained
 
 
 @pytest.fixture
 def published(original: Path, tmp_path: Path) -> Path:
-    """Nothing of the original but the manifest, in a folder of its own."""
+    """A folder with only the manifest of the original benchmark."""
     folder = tmp_path / "published"
     (folder / "public").mkdir(parents=True)
     shutil.copy(original / "public" / "benchmark.json", folder / "public")
@@ -41,7 +42,7 @@ def published(original: Path, tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Return all that is published or kept, by name."""
+    """Return the content of every public and hidden file by its path."""
     halves = ("public", "hidden")
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
@@ -58,28 +59,29 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(members))
 
 
-def test_manifest_and_hidden_seed_give_the_same_bytes(original: Path, published: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "kept.json"
+def test_remake_from_manifest_and_hidden_seed_gives_same_bytes(original: Path, published: Path, tmp_path: Path) -> None:
+    saved_seed = tmp_path / "kept.json"
     seed = json.loads((original / "hidden" / "hidden.json").read_text())
-    kept.write_text(json.dumps({name: seed[name] for name in ("seed", "nonce")}))  # what existed before the training
-    again = tmp_path / "again"
+    # Keep only the fields that exist before the training.
+    saved_seed.write_text(json.dumps({name: seed[name] for name in ("seed", "nonce")}))
+    remade = tmp_path / "again"
     run = run_in_subprocess(
-        "remake", published, "--hidden", kept, "--out", again, "--processes", "2", "--shard-size", "12"
+        "remake", published, "--hidden", saved_seed, "--out", remade, "--processes", "2", "--shard-size", "12"
     )
     assert run.returncode == 0, run.stderr
     assert "may differ" not in run.stderr
-    before, after = files(original), files(again)
+    before, after = files(original), files(remade)
     assert len(before) == 19
-    # One figure is measured, not computed: the processor time that it took.
+    # Only one value is measured instead of computed: the processor time.
     manifests = [json.loads(made.pop("public/benchmark.json")) for made in (before, after)]
     assert all(manifest["provenance"].pop("seconds") > 0 for manifest in manifests)
     assert manifests[0] == manifests[1]
     assert before == after
-    assert Bundle.open(again).hidden().nonce.hex() == seed["nonce"]
+    assert Bundle.open(remade).hidden().nonce.hex() == seed["nonce"]
     assert seed["seed"] not in run.stderr
 
 
-def test_what_is_made_again_may_not_replace_the_original(
+def test_remake_rejects_original_folder_as_output(
     published: Path, worker: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     run = worker("remake", published, "--out", published / ".." / published.name)
@@ -88,11 +90,11 @@ def test_what_is_made_again_may_not_replace_the_original(
     assert sorted(path.name for path in published.iterdir()) == ["public"]
 
 
-def test_the_plan_is_read_back(original: Path) -> None:
+def test_remake_reads_plan_from_manifest(original: Path) -> None:
     assert remake(original, recipes.load).plan == TINY
 
 
-def test_another_hidden_seed_is_refused(original: Path, tmp_path: Path) -> None:
+def test_remake_rejects_other_hidden_seed(original: Path, tmp_path: Path) -> None:
     other = tmp_path / "hidden.json"
     other.write_text(json.dumps({"seed": "00" * 16, "nonce": "00" * 16}))
     with pytest.raises(ConfigurationError, match="does not match the commitment"):
@@ -110,7 +112,7 @@ def test_another_hidden_seed_is_refused(original: Path, tmp_path: Path) -> None:
         f'{{"seed": "{"f" * 33}", "nonce": "{"00" * 16}"}}',
     ],
 )
-def test_a_damaged_hidden_file_is_refused_and_not_repeated(original: Path, tmp_path: Path, content: str) -> None:
+def test_remake_rejects_damaged_hidden_file_without_printing_it(original: Path, tmp_path: Path, content: str) -> None:
     damaged = tmp_path / "hidden.json"
     damaged.write_text(content)
     with pytest.raises(ConfigurationError, match="must hold a seed and a nonce of 32 hexadecimal") as error:
@@ -118,12 +120,12 @@ def test_a_damaged_hidden_file_is_refused_and_not_repeated(original: Path, tmp_p
     assert "secret" not in str(error.value)
 
 
-def test_without_the_hidden_seed_it_cannot_be_made(published: Path) -> None:
+def test_remake_requires_hidden_seed(published: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"The hidden seed .*hidden\.json is missing"):
         remake(published, recipes.load)
 
 
-def test_another_recipe_or_data_set_is_refused(original: Path, published: Path, tmp_path: Path) -> None:
+def test_remake_rejects_changed_recipe_or_data_set(original: Path, published: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed.py"
     changed.write_text(recipe_file(recipes.load("digits-mlp")).read_text() + "# changed\n")
     with pytest.raises(ConfigurationError, match="The recipe digits-mlp differs from the kit's recipe"):
@@ -133,13 +135,13 @@ def test_another_recipe_or_data_set_is_refused(original: Path, published: Path, 
         remake(published, recipes.load)
 
 
-def test_a_manifest_that_does_not_tell_how_is_refused(published: Path) -> None:
+def test_remake_rejects_manifest_without_required_provenance(published: Path) -> None:
     rewrite(published, lambda members: members["provenance"].pop("models_at_once"))
     with pytest.raises(BundleError, match="lacks 'models_at_once'"):
         remake(published, recipes.load)
 
 
-def test_another_machine_is_named(original: Path, published: Path) -> None:
+def test_remake_reports_differences_of_machine(original: Path, published: Path) -> None:
     assert remake(original, recipes.load).differences == []
     shutil.copytree(original / "hidden", published / "hidden")
     rewrite(published, lambda members: members["provenance"].update(instruction_set="ANOTHER"))

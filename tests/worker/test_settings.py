@@ -1,4 +1,4 @@
-"""Another arithmetic is another configuration: a folder that was begun with one is not continued with the other."""
+"""A training folder rejects a run with other arithmetic settings, which are part of the configuration."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ OPTIONS = ("--public", "4", "--hidden", "6", "--group", "4", "--hidden-seed", HI
 OTHER = "default" if torch.backends.cpu.get_cpu_capability() != "DEFAULT" else "avx2"
 
 
-def expect_refused(run: CompletedProcess[str], named: str) -> None:
+def assert_rejected(run: CompletedProcess[str], setting: str) -> None:
     assert run.returncode == 2
     assert "was started with another configuration (" in run.stderr
-    assert named in run.stderr
+    assert setting in run.stderr
 
 
-def test_another_instruction_set_is_refused_and_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_rejects_other_instruction_set_and_names_it(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(path.name for path in (trained / "shards").iterdir())
-    monkeypatch.setenv("ATEN_CPU_CAPABILITY", OTHER)  # which torch reads when it is imported
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", OTHER)  # torch reads this variable at import
     run = run_in_subprocess("train", "digits-mlp", "--out", trained, *OPTIONS)
-    expect_refused(run, f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' there, ")
+    assert_rejected(run, f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' there, ")
     assert f"{OTHER.upper()}' now" in run.stderr
     assert sorted(path.name for path in (trained / "shards").iterdir()) == before
 
 
-def test_other_products_of_mkl_are_refused_and_named(
+def test_folder_rejects_other_mkl_setting_and_names_it(
     trained: Path, monkeypatch: pytest.MonkeyPatch, worker: Callable[..., CompletedProcess[str]]
 ) -> None:
     before = sorted(path.name for path in (trained / "shards").iterdir())
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     run = worker("train", "digits-mlp", "--out", trained, *OPTIONS)
-    expect_refused(run, "arithmetic.mkl_cbwr: 'unset, on ")
+    assert_rejected(run, "arithmetic.mkl_cbwr: 'unset, on ")
     assert "COMPATIBLE' now" in run.stderr
     assert sorted(path.name for path in (trained / "shards").iterdir()) == before

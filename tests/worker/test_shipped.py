@@ -1,4 +1,4 @@
-"""The benchmarks that ship with the project are whole, can be published, and are what their recipe and seed make."""
+"""The shipped benchmarks are complete, can be published, and are reproducible from their recipes and seeds."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     return Bundle.open(folder)
 
 
-def test_fashion_is_among_them() -> None:
+def test_shipped_benchmarks_include_fashion() -> None:
     assert "fashion5k-mlp" in [folder.name for folder in SHIPPED]
 
 
-def test_their_classes_have_names(bundle: Bundle) -> None:
+def test_shipped_classes_have_names(bundle: Bundle) -> None:
     classes = bundle.manifest.dataset["classes"]
     assert set(bundle.array("train_labels")) == set(range(len(classes)))
     assert (bundle.folder.name, tuple(classes)) == ("fashion5k-mlp", fashion.CLASSES)
 
 
-def test_nothing_of_them_is_hidden(bundle: Bundle) -> None:
+def test_shipped_benchmarks_are_open_and_contain_only_listed_files(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert (manifest.name, manifest.split, manifest.commitment) == (bundle.folder.name, "open", None)
     assert not (bundle.folder / "hidden").exists()
     assert {path.name for path in bundle.folder.iterdir()} == {"LICENSE", "public"}
-    there = {path.relative_to(bundle.folder / "public").as_posix() for path in bundle.folder.rglob("public/**/*.*")}
-    there = {name for name in there if "__pycache__" not in name}  # of whoever imported a kit from here
-    assert there == {*manifest.files, "benchmark.json"}
+    present = {path.relative_to(bundle.folder / "public").as_posix() for path in bundle.folder.rglob("public/**/*.*")}
+    present = {name for name in present if "__pycache__" not in name}  # from an import of the kit
+    assert present == {*manifest.files, "benchmark.json"}
 
 
-def test_their_subsets_are_those_of_their_seed(bundle: Bundle) -> None:
+def test_shipped_subsets_are_drawn_from_seed(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert manifest.public_seed is not None
     drawn_Mn = draw_masks(manifest.public_seed, len(bundle.masks_Mn), manifest.n_train, manifest.alpha)
@@ -59,7 +59,7 @@ def test_their_subsets_are_those_of_their_seed(bundle: Bundle) -> None:
 
 
 def arrays(bundle: Bundle) -> Dataset:
-    """Return the data set that a bundle holds, by its own indices."""
+    """Return the data set of a bundle, with the indices in its kit."""
     kit = bundle.folder / "public" / "kit"
 
     def part(name: str) -> Part:
@@ -68,17 +68,18 @@ def arrays(bundle: Bundle) -> Dataset:
     return Dataset(part("train"), part("target"), bundle.manifest.dataset, bundle.manifest.licence)
 
 
-def test_their_data_are_those_that_the_manifest_names(bundle: Bundle) -> None:
+def test_shipped_data_have_digests_of_manifest(bundle: Bundle) -> None:
     assert arrays(bundle).digests == bundle.manifest.dataset["sha256"]
 
 
 @pytest.mark.slow
-def test_their_recipe_and_seed_make_their_models(bundle: Bundle) -> None:
-    """Some of them the same to the rounding; in others it grows, on another kind of processor than they were made on.
+def test_recipe_and_seed_reproduce_shipped_models(bundle: Bundle) -> None:
+    """On another kind of processor, most models are equal up to rounding; in a few models the rounding errors grow.
 
-    Of 30 models that AVX2 made and AVX-512 made again, 26 had every margin within 1e-4, two within .02, and two within .5, where
-    half of the margins moved by less than .06. Where as many as one in three grows so far, 17 of 20 do in less than one of
-    100,000 runs. A learning rate that is off by a thousandth spares none: half of the margins of every model move by .07 or more.
+    Of 30 models trained with AVX2 and again with AVX-512, 26 had every margin within 1e-4, two within .02, and two within .5 with
+    half of the margins within .06. If rounding errors grow that far in one model of three, they do so in 17 of 20 models in fewer
+    than one of 100,000 runs. A learning rate that is wrong by a thousandth changes every model: half of its margins change by .07
+    or more.
     """
     manifest, made = bundle.manifest, bundle.manifest.provenance
     recipe = recipes.load(manifest.name)
@@ -90,20 +91,22 @@ def test_their_recipe_and_seed_make_their_models(bundle: Bundle) -> None:
     shipped_KN = bundle.margins_MRN.reshape(-1, manifest.n_targets)[:K]
     differences_KN = np.abs(np.concatenate([group.margins_KN for group in groups]) - shipped_KN)
     assert (differences_KN.max(axis=1) < 1e-3).sum() >= 4
-    assert np.median(differences_KN, axis=1).max() < 0.25  # of another run: .3; of another subset: .7
+    assert np.median(differences_KN, axis=1).max() < 0.25  # another run of the subset: .3; another subset: .7
     assert abs(np.mean([group.accuracy_K for group in groups]) - made["accuracy_mean"]) < 0.02
 
 
-def test_their_reference_models_know_their_targets(bundle: Bundle) -> None:
+def test_shipped_reference_models_classify_targets_accurately(bundle: Bundle) -> None:
     material = Material.open(bundle.folder)
     assert len(material.models) == 5
     for model in material.models:
-        right = model(material.target.inputs).argmax(1) == material.target.labels
-        # All examples teach more than half of them.
-        assert float(right.double().mean()) > bundle.manifest.provenance["accuracy_mean"]
+        correct = model(material.target.inputs).argmax(1) == material.target.labels
+        # Reference models are trained on all examples, and are more accurate than models trained on half of them.
+        assert float(correct.double().mean()) > bundle.manifest.provenance["accuracy_mean"]
 
 
-def test_they_are_published_as_practice_boards(bundle: Bundle, database: Database, tmp_path: Path) -> None:
+def test_shipped_benchmarks_can_be_published_as_practice_boards(
+    bundle: Bundle, database: Database, tmp_path: Path
+) -> None:
     version = publish(database, tmp_path / "published", bundle.folder)
     assert tuple(version.manifest["ranking"]) == (200, 1000)
     assert version.manifest["ceiling"] == pytest.approx(0.93, abs=0.01)

@@ -31,7 +31,9 @@ def run_in_subprocess(*arguments: str | Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def run_in_this_process(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int) -> Generator[R]:
+def run_in_this_process(
+    prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], _processes: int
+) -> Generator[R]:
     """Run the tasks in this process instead of the subprocesses of `worker.processes.run`."""
     work = prepare()
     for task in tasks:

@@ -42,7 +42,7 @@ def _cited_name(submission: SubmissionView, name: str = "") -> str:
 
 
 def plus_minus(numbers: Numbers | RankingNumbers) -> str:
-    """Format an LDS with its standard error for LaTeX, with four decimals if three would round the error to zero, else three."""
+    """Format an LDS and its standard error for LaTeX, with three decimals, or four if three would round the error to zero."""
     decimals = 3 if numbers.std_error >= 0.0005 else 4  # noqa: PLR2004
     return rf"${numbers.lds:.{decimals}f} \pm {numbers.std_error:.{decimals}f}$"
 

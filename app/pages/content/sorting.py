@@ -60,16 +60,15 @@ class LeaderboardQuery:
             All entries of the board, best first.
         """
         words = self.q.casefold().split()
-        found = [
+        matching = [
             entry for entry in entries if self._has_tag(entry) and all(word in _searched_text(entry) for word in words)
         ]
         reverse = self.direction == "desc"
-        if (
-            value := SORT_KEYS.get(self.sort)
-        ) is None:  # keep the order of the board, which also decides between equal scores
-            return found if self.is_ranking else found[::-1]
-        known = [(number, entry) for entry in found if (number := value(entry)) is not None]
-        unknown = [entry for entry in found if value(entry) is None]
+        # Without a sort key, keep the order of the board, which also decides between equal LDS.
+        if (sort_key := SORT_KEYS.get(self.sort)) is None:
+            return matching if self.is_ranking else matching[::-1]
+        known = [(value, entry) for entry in matching if (value := sort_key(entry)) is not None]
+        unknown = [entry for entry in matching if sort_key(entry) is None]
         return [entry for _, entry in sorted(known, key=lambda pair: pair[0], reverse=reverse)] + unknown
 
     def _has_tag(self, entry: Entry) -> bool:

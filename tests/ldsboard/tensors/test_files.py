@@ -13,7 +13,7 @@ from ldsboard import ProblemError
 from ldsboard.formats import open_scores, read_header
 from ldsboard.tables import TableError, read_array, read_table
 from ldsboard.tensors import as_score_file
-from tests.ldsboard.readers import run_suggested_command
+from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,41 @@
+"""The version header of the LDSBoard client: the server rejects clients that are too old for it."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Request
+
+from ldsboard.client import VERSION_HEADER
+from ldsboard.problems import ProblemError
+
+OLDEST = (0, 1, 0)
+"""The oldest version of the client that this server works with."""
+
+
+async def check_client_version(request: Request) -> None:
+    """Reject a client that names a version before `OLDEST`; other clients send no such header.
+
+    Raises
+    ------
+    ProblemError
+        ``client.outdated``, or ``request.invalid``: the header is no version.
+    """
+    stated = request.headers.get(VERSION_HEADER)
+    if stated is None:
+        return
+    if not (match := re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?!\d)", stated)):
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"a version such as 1.2.3 in the header {VERSION_HEADER}",
+            got=repr(stated[:40]),
+            hint="Send the version of the client, or omit the header.",
+        )
+    if tuple(map(int, match.groups())) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ProblemError.mismatch(
+            "client.outdated",
+            expected=f"ldsboard {oldest} or newer",
+            got=f"ldsboard {stated[:40]}",
+            hint="Upgrade the client: python -m pip install --upgrade ldsboard",
+        )
