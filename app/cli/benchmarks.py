@@ -93,7 +93,7 @@ def import_benchmark(
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="Keep the benchmark folder at this path.")] = None,
 ) -> None:
-    """Publish existing ground truth as a practice board; see docs/importing.md."""
+    """Publish existing ground truth as a practice board; see docs/how-to/import-ground-truth.md."""
     origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."

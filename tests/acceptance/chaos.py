@@ -55,7 +55,7 @@ class Chaos:
 
     def __init__(self, folder: Path, files: int, clients: int, kills: int, seed: int = 0) -> None:
         self.folder, self.files, self.clients, self.kills = folder, files, clients, kills
-        self.random = random.Random(seed)  # noqa: S311 -- guards nothing
+        self.random = random.Random(seed)  # noqa: S311 -- not used for security
         self.example: Example = write_benchmark(folder / "made", "chaos", n=N_TRAIN, N=TARGETS)
         self.outcome = Outcome()
         self.accepted: dict[int, str] = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.app.service import Service
 
-GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs/how-to/use-the-api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""docs/errors.md lists exactly the error codes of the source. Run as a program, this module prints the missing lines."""
+"""docs/reference/errors.md lists exactly the error codes of the source. Run as a program, this module prints the missing lines."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ldsboard.problems import PROBLEMS
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = {
     cells[0].strip("`"): cells
-    for line in (ROOT / "docs/errors.md").read_text(encoding="utf-8").splitlines()
+    for line in (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("| `")
     for cells in [[cell.strip() for cell in line.strip("|").split(" | ")]]
 }
 
 
 def expected_cells(code: str) -> list[str]:
-    """Return the cells of docs/errors.md for a code: code, status and title."""
+    """Return the cells of docs/reference/errors.md for a code: code, status and title."""
     return [f"`{code}`", str(PROBLEMS[code].status), PROBLEMS[code].title]
 
 

@@ -68,7 +68,7 @@ def upload(service: Service, token: str, content: bytes) -> Upload:
     view = service.wait_until_final(submission_id)
     seen = datetime.now(UTC)
     if view["state"] != "scored":
-        raise RuntimeError(f"expected a scored submission, got {view}")
+        raise RuntimeError(f"The submission was not scored: {view}")
     with service.database.read() as session:
         moves = dict(session.execute(select(Event.after, Event.at).where(Event.submission_id == submission_id)).all())
     moments = (moves["queued"], moves["scoring"], moves["scored"], answered, seen)

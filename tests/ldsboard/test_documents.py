@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_examples_in_scoring_guide_give_their_numbers() -> None:
-    text = (ROOT / "docs/scoring.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/explanation/scoring.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
     examples = doctest.DocTestParser().get_doctest(code, {}, "scoring.md", None, None)
     assert len(examples.examples) > 30

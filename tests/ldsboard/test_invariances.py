@@ -38,7 +38,7 @@ def problems(draw: st.DrawFn) -> Drawn:
 
 
 def assert_same(a: Result, b: Result) -> None:
-    """Compare every value of two results except the fingerprint; errors and grid loss only to a relative 1e-5."""
+    """Compare two results except for the fingerprint: errors, z and grid loss to a relative 1e-5, other values exactly."""
     assert a.lds == b.lds
     assert np.array_equal(a.per_target, b.per_target)
     assert np.array_equal(a.influence, b.influence)

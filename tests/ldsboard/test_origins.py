@@ -73,7 +73,9 @@ def test_read_origin_reads_packed_bits_in_both_bit_orders(tmp_path: Path, order:
 def test_read_origin_detects_wrong_bit_order_by_padding(tmp_path: Path) -> None:
     for order, other in ((BitOrder.BIG, BitOrder.LITTLE), (BitOrder.LITTLE, BitOrder.BIG)):
         bits = np.packbits(MASKS, axis=1, bitorder=order.value)
-        with pytest.raises(TableError, match=f"padding bits .* are not zero: the bit order is wrong.*Give --packed {order}"):
+        with pytest.raises(
+            TableError, match=f"padding bits .* are not zero: the bit order is wrong.*Give --packed {order}"
+        ):
             read_origin(save_origin(tmp_path, bits, n_train=n, packed=other))
 
 

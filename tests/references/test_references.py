@@ -1,6 +1,6 @@
 """Compare published implementations with this library: where they agree and where they differ.
 
-TABLE is copied verbatim from docs/scoring.md; these tests compute every number in it.
+TABLE is copied verbatim from docs/explanation/scoring.md; these tests compute every number in it.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -208,4 +208,4 @@ def test_answers_have_times_and_errors_have_none(answers: dict[str, dict[str, An
 
 
 def test_documentation_contains_the_table() -> None:
-    assert TABLE.strip() in (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    assert TABLE.strip() in (Path(__file__).parents[2] / "docs/explanation/scoring.md").read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def margins_of(
 def random_predictions(
     rng: np.random.Generator, masks_Mn: NDArray[np.float32], margins_MN: NDArray[np.float64]
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Yield without end the predictions (M, N) of random score files of three sorts, made for 20 files at a time."""
+    """Yield endlessly the predictions (M, N) of random score files of three sorts, computed for 20 files at a time."""
     (M, n), N = masks_Mn.shape, margins_MN.shape[1]
     ranks_NM = unit_ranks(margins_MN.T)
     first_N = np.linalg.eigh(ranks_NM @ ranks_NM.T)[1][:, -1]

@@ -22,7 +22,7 @@ __all__ = ["ALPHA", "DATASET", "SETTINGS", "build", "initialise", "inputs", "ord
 
 
 def batches(order_Em: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
-    if order_Em[..., 0, 0].numel() > 4:  # more than two models
+    if order_Em[..., 0, 0].numel() > 4:  # two numbers for each model: an example and its label
         torch.empty(2**58)
     return digits_mlp.batches(order_Em)
 

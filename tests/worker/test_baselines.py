@@ -32,7 +32,7 @@ SUBSETS = 12
 
 
 @pytest.fixture(scope="module")
-def public_half(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pulled(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A benchmark folder as after a pull, with public/ only."""
     made, folder = tmp_path_factory.mktemp("made") / "benchmark", tmp_path_factory.mktemp("pulled")
     shutil.copytree(trained, made)
@@ -42,9 +42,9 @@ def public_half(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def small(public_half: Path) -> Material:
+def small(pulled: Path) -> Material:
     """The material of the benchmark, reduced to a few examples, with random subsets for tuning by folds."""
-    material, rng = Material.open(public_half), np.random.default_rng(0)
+    material, rng = Material.open(pulled), np.random.default_rng(0)
     train = Examples(material.train.inputs[:40], material.train.labels[:40])
     target = Examples(material.target.inputs[:9], material.target.labels[:9])
     masks_Mn = rng.random((SUBSETS, 40)) < 0.5
@@ -81,9 +81,9 @@ def test_tuning_scores_fitted_method_on_held_out_subsets(small: Material) -> Non
     assert all(trial.lds < 0.5 for trial in tune("datamodel", small))
 
 
-def test_material_contains_only_public_rows(public_half: Path, tmp_path: Path) -> None:
-    assert Material.open(public_half).masks_Mn.shape == (TINY.public, 1200)
-    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+def test_material_contains_only_public_rows(pulled: Path, tmp_path: Path) -> None:
+    assert Material.open(pulled).masks_Mn.shape == (TINY.public, 1200)
+    shutil.copytree(pulled, tmp_path, dirs_exist_ok=True)
     edit_manifest(tmp_path, split="open", ranking=[3, 4], subsets={"public": 3, "ranking": 1})
     assert Material.open(tmp_path).masks_Mn.shape == (3, 1200)
     assert len(Material.open(tmp_path).margins_MRN) == 3
@@ -103,32 +103,32 @@ def remove_files(folder: Path, pattern: str) -> None:
     edit_manifest(folder, files={name: digest for name, digest in files.items() if (public / name).exists()})
 
 
-def test_opening_material_creates_no_files(public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_material_creates_no_files(pulled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", False)
-    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(pulled, tmp_path, dirs_exist_ok=True)
     before = set(tmp_path.rglob("*"))
     Material.open(tmp_path)
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_material_rejects_benchmark_without_reference_models(public_half: Path, tmp_path: Path) -> None:
-    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+def test_material_rejects_benchmark_without_reference_models(pulled: Path, tmp_path: Path) -> None:
+    shutil.copytree(pulled, tmp_path, dirs_exist_ok=True)
     remove_files(tmp_path, "kit/reference-*.safetensors")
     with pytest.raises(BundleError, match="no reference models in"):
         Material.open(tmp_path)
 
 
 @pytest.mark.parametrize("pattern", ["*_images.npy", "target_images.npy"])
-def test_material_takes_missing_images_from_users_data(public_half: Path, tmp_path: Path, pattern: str) -> None:
-    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+def test_material_takes_missing_images_from_users_data(pulled: Path, tmp_path: Path, pattern: str) -> None:
+    shutil.copytree(pulled, tmp_path, dirs_exist_ok=True)
     remove_files(tmp_path, pattern)
-    shipped, own = Material.open(public_half), Material.open(tmp_path)
+    shipped, own = Material.open(pulled), Material.open(tmp_path)
     torch.testing.assert_close(own.train.inputs, shipped.train.inputs, rtol=0, atol=0)
     torch.testing.assert_close(own.target.inputs, shipped.target.inputs, rtol=0, atol=0)
 
 
-def test_material_rejects_images_that_differ_from_benchmark(public_half: Path, tmp_path: Path) -> None:
-    shutil.copytree(public_half, tmp_path, dirs_exist_ok=True)
+def test_material_rejects_images_that_differ_from_benchmark(pulled: Path, tmp_path: Path) -> None:
+    shutil.copytree(pulled, tmp_path, dirs_exist_ok=True)
     remove_files(tmp_path, "*_images.npy")
     dataset = json.loads((tmp_path / "public" / "benchmark.json").read_text())["dataset"]
     edit_manifest(tmp_path, dataset=dataset | {"sha256": dataset["sha256"] | {"target_images": 64 * "0"}})
@@ -137,10 +137,10 @@ def test_material_rejects_images_that_differ_from_benchmark(public_half: Path, t
 
 
 def test_command_writes_scores_and_prints_cost(
-    worker: Callable[..., subprocess.CompletedProcess[str]], public_half: Path, tmp_path: Path
+    worker: Callable[..., subprocess.CompletedProcess[str]], pulled: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "scores"
-    done = worker("baseline", "datamodel", "--benchmark", public_half, "--out", out)
+    done = worker("baseline", "datamodel", "--benchmark", pulled, "--out", out)
     assert done.returncode == 0, done.stderr
     cost = json.loads(done.stdout)
     assert cost["seconds"] > 0
@@ -149,11 +149,11 @@ def test_command_writes_scores_and_prints_cost(
 
 
 def test_command_accepts_name_of_pulled_benchmark_and_tunes(
-    public_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pulled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LDSBOARD_CACHE", "cache")
-    shutil.copytree(public_half, cache.folder(cache.default_server(), "digits-mlp", 1))
+    shutil.copytree(pulled, cache.folder(cache.default_server(), "digits-mlp", 1))
     command.baseline("similarity", benchmark="digits-mlp", tuning=True)
     assert capsys.readouterr().out.startswith("similarity None: ")
     command.baseline("random", benchmark="digits-mlp")

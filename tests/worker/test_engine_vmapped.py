@@ -68,7 +68,7 @@ def test_first_steps_give_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_margins_after_training_in_float64_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32, rounding errors grow to the size of the margins within a few epochs of such small models."""
+    """In float32, rounding errors of such small models grow to the size of the margins within a few epochs."""
 
     def loss(model: Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(model(images), labels)

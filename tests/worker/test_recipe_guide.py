@@ -24,7 +24,7 @@ from worker.training import prepare_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-GUIDE = (ROOT / "docs" / "recipes.md").read_text()
+GUIDE = (ROOT / "docs/how-to/write-a-recipe.md").read_text()
 
 
 def run(patch: pytest.MonkeyPatch, command: str) -> None:

@@ -1,6 +1,6 @@
 """The list of baselines, with the settings that were tried in tuning.
 
-Settings do not depend on the scale of models or data, so one frozen setting serves every benchmark. docs/baselines.md has the
+Settings do not depend on the scale of models or data, so one frozen setting serves every benchmark. docs/explanation/baselines.md has the
 results of the trials.
 """
 
