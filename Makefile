@@ -93,6 +93,13 @@ test-slow: setup ## run the slow tests: the whole demo, chaos, retraining, other
 test-all: test test-slow ## run all tests, and all simulations of the scoring rules at full size
 	@$(TIMED) $(PYTEST) tests/statistics --full
 
+docs: $(VENV)/.docs ## build the documentation into docs/_build; warnings and broken links are errors
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group docs
+	@touch $@
+
 coverage: ## combine the measurements of COVER=1, and check the minimum coverage
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
@@ -107,6 +114,8 @@ check: $(VENV)/.dev ## run the linters, the type checker and the import contract
 	$(BIN)/shellcheck .ci/run examples/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --strict-collection --persona pedantic .github
 
 CORE := $(foreach module,masks margins scores grid products headers npy safetensors npz formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(module).py)
@@ -132,4 +141,4 @@ readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice b
 clean: ## remove the environment and all caches; keep the data in .ldsboard
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help system setup references demo serve test test-fast test-slow test-all coverage check bench chaos screenshots readme clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench chaos screenshots readme clean

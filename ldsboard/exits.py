@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
+from ldsboard.problems import Problem
+
 if TYPE_CHECKING:
     from ldsboard.client import Client
-    from ldsboard.problems import Problem
 
 UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
 
@@ -47,9 +48,9 @@ def exit_unless_scored(submission: dict[str, Any]) -> None:
     if state == "scored":
         return
     if state == "rejected":
-        fail(REJECTED, f"{error['detail']} [{error['code']}]")
+        fail(REJECTED, f"{Problem.from_dict(error)} [{error['code']}]")
     if state == "failed":
-        fail(FAILED, f"{error['detail']} [{error['code']}]")
+        fail(FAILED, f"{Problem.from_dict(error)} [{error['code']}]")
     if state in ("expired", "withdrawn"):
         fail(FAILED, f"The submission is {state}. Submit the file again.")
     fail(

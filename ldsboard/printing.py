@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ldsboard.exits import errors
+from ldsboard.problems import Problem
 from ldsboard.result import WARNINGS
 
 output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -31,7 +32,7 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
         output.print(f"Public LDS {format_interval(submission['public'])}")
     print_warnings(submission["warnings"])
     if submission["error"]:
-        errors.print(f"{submission['error']['detail']} [{submission['error']['code']}]", markup=False)
+        errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
 
 
 def format_interval(numbers: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 @pytest.fixture(scope="module")
-def news(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Example:
+def example(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Example:
     example = write_benchmark(tmp_path_factory.mktemp("news"), "news")
     service.publish(example.folder)
     return example
@@ -35,11 +35,11 @@ def _edit(service: Service, token: str, submission_id: str, **changes: Any) -> N
     assert service.client.patch(f"/submissions/{submission_id}", json=changes, headers=headers).status_code == 200
 
 
-def test_badge_follows_the_listed_entry_of_its_method(service: Service, news: Example) -> None:
+def test_badge_follows_the_listed_entry_of_its_method(service: Service, example: Example) -> None:
     token, rival = service.token("ann"), service.token("rival")
-    service.submit_and_score(rival, "news", npy(news.scores(0.2, seed=9)), method="mine")
+    service.submit_and_score(rival, "news", npy(example.scores(0.2, seed=9)), method="mine")
     first, second = (
-        service.submit_and_score(token, "news", npy(news.scores(noise)), method="mine")["id"] for noise in (3.0, 0.5)
+        service.submit_and_score(token, "news", npy(example.scores(noise)), method="mine")["id"] for noise in (3.0, 0.5)
     )
     status, listed = _badge(service, second)
     assert (status, _badge(service, first)) == (200, (200, listed))
@@ -52,17 +52,19 @@ def test_badge_follows_the_listed_entry_of_its_method(service: Service, news: Ex
     assert _badge(service, first) == (200, listed)
 
 
-def test_badges_do_not_link_anonymous_and_public_entries(service: Service, news: Example) -> None:
+def test_badges_do_not_link_anonymous_and_public_entries(service: Service, example: Example) -> None:
     token = service.token("shy")
-    hidden = service.submit_and_score(token, "news", npy(news.scores(1.0)), method="quiet", visibility="anonymous")[
+    hidden = service.submit_and_score(token, "news", npy(example.scores(1.0)), method="quiet", visibility="anonymous")[
         "id"
     ]
-    named = service.submit_and_score(token, "news", npy(news.scores(0.7)), method="quiet")["id"]
+    named = service.submit_and_score(token, "news", npy(example.scores(0.7)), method="quiet")["id"]
     assert "quiet" not in _badge(service, hidden)[1]
     headers = {"Authorization": f"Bearer {token}"}
     assert service.client.delete(f"/submissions/{hidden}", headers=headers).status_code == 204
     assert _badge(service, hidden)[0] == 404
-    other = service.submit_and_score(token, "news", npy(news.scores(1.1)), method="quiet", visibility="anonymous")["id"]
+    other = service.submit_and_score(token, "news", npy(example.scores(1.1)), method="quiet", visibility="anonymous")[
+        "id"
+    ]
     assert _badge(service, hidden)[0] == 404
     assert service.client.delete(f"/submissions/{named}", headers=headers).status_code == 204
     assert _badge(service, named)[0] == 404
@@ -79,9 +81,9 @@ def _updated(service: Service, submission_id: str) -> tuple[datetime, datetime, 
     return published, updated, whole
 
 
-def test_feed_shows_when_an_entry_last_changed(service: Service, news: Example) -> None:
+def test_feed_shows_when_an_entry_last_changed(service: Service, example: Example) -> None:
     token = service.token("cleo")
-    sent = service.submit_and_score(token, "news", npy(news.scores(0.9)), method="told")
+    sent = service.submit_and_score(token, "news", npy(example.scores(0.9)), method="told")
     published, scored, _ = _updated(service, sent["id"])
     assert published == datetime.fromisoformat(sent["created_at"])
     assert scored > published

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def own(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Example:
+def example(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Example:
     example = write_benchmark(tmp_path_factory.mktemp("own"), "own")
     service.publish(example.folder)
     return example
@@ -48,9 +48,9 @@ def _board(service: Service, owner: str, name: str = "own") -> dict[str, dict[st
     return {row["id"]: row for row in rows if row["owner"] == owner}
 
 
-def test_edit_changes_only_the_given_fields(service: Service, own: Example) -> None:
+def test_edit_changes_only_the_given_fields(service: Service, example: Example) -> None:
     token = service.token("editor")
-    sent = service.submit_and_score(token, "own", npy(own.scores(0.5)), method="m", title="First", kind="practice")[
+    sent = service.submit_and_score(token, "own", npy(example.scores(0.5)), method="m", title="First", kind="practice")[
         "id"
     ]
     texts = {
@@ -88,18 +88,19 @@ def test_edit_changes_only_the_given_fields(service: Service, own: Example) -> N
         {"method": "another"},
     ],
 )
-def test_invalid_edit_is_rejected(service: Service, own: Example, changes: dict[str, Any]) -> None:
+def test_invalid_edit_is_rejected(service: Service, example: Example, changes: dict[str, Any]) -> None:
     token = service.token("careless", ranked_per_day=1000, ranked_per_version=1000)
-    sent = service.submit_and_score(token, "own", npy(own.scores(0.5)), kind="practice")["id"]
+    sent = service.submit_and_score(token, "own", npy(example.scores(0.5)), kind="practice")["id"]
     refused = _edit(service, token, sent, **changes)
     assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
     assert service.row(sent).title == "ours"
 
 
-def test_newest_entry_is_listed_until_another_is_pinned(service: Service, own: Example) -> None:
+def test_newest_entry_is_listed_until_another_is_pinned(service: Service, example: Example) -> None:
     token = service.token("pinner")
     first, second, third = (
-        service.submit_and_score(token, "own", npy(own.scores(noise)), method="p")["id"] for noise in (0.2, 0.5, 1.0)
+        service.submit_and_score(token, "own", npy(example.scores(noise)), method="p")["id"]
+        for noise in (0.2, 0.5, 1.0)
     )
     assert _board(service, "pinner").keys() == {third}
     for chosen in (first, second):
@@ -125,11 +126,11 @@ def test_private_entry_leaves_the_leaderboard_and_the_ranking(service: Service, 
     assert _board(service, "second", name)[other]["rank"][0] > 1
 
 
-def test_alias_is_constant_on_a_leaderboard_and_reserved(service: Service, own: Example) -> None:
+def test_alias_is_constant_on_a_leaderboard_and_reserved(service: Service, example: Example) -> None:
     token = service.token("masked")
     aliases = set()
     for method in ("one", "two"):
-        sent = service.submit_and_score(token, "own", npy(own.scores(0.7)), method=method)["id"]
+        sent = service.submit_and_score(token, "own", npy(example.scores(0.7)), method=method)["id"]
         _edit(service, token, sent, visibility="anonymous")
         aliases.add(service.client.get(f"/submissions/{sent}").json()["owner"])
         assert sent in _board(service, next(iter(aliases)))
@@ -139,9 +140,9 @@ def test_alias_is_constant_on_a_leaderboard_and_reserved(service: Service, own: 
     assert "does not begin with anonymous-" in refused.stderr
 
 
-def test_withdrawn_submission_frees_its_file_and_counts_as_an_attempt(service: Service, own: Example) -> None:
+def test_withdrawn_submission_frees_its_file_and_counts_as_an_attempt(service: Service, example: Example) -> None:
     token = service.token("sorry")
-    content = npy(own.scores(0.05, seed=9))
+    content = npy(example.scores(0.05, seed=9))
     sent = service.submit_and_score(token, "own", content, method="regretted")
     assert sent["attempts"] == 1
     name = service.row(sent["id"]).file_sha256
@@ -158,8 +159,8 @@ def test_withdrawn_submission_frees_its_file_and_counts_as_an_attempt(service: S
     assert service.submit_and_score(token, "own", content, method="regretted")["attempts"] == 2
 
 
-def test_withdrawal_keeps_a_file_that_another_user_sent(service: Service, own: Example) -> None:
-    content = npy(own.scores(0.05, seed=10))
+def test_withdrawal_keeps_a_file_that_another_user_sent(service: Service, example: Example) -> None:
+    content = npy(example.scores(0.05, seed=10))
     token = service.token("first")
     mine = service.submit_and_score(token, "own", content)["id"]
     theirs = service.submit_and_score(service.token("second"), "own", content)["id"]
@@ -168,14 +169,14 @@ def test_withdrawal_keeps_a_file_that_another_user_sent(service: Service, own: E
     assert service.client.get(f"/submissions/{theirs}").json()["state"] == "scored"
 
 
-def test_rejected_submission_can_be_withdrawn_and_a_running_one_cannot(service: Service, own: Example) -> None:
+def test_rejected_submission_can_be_withdrawn_and_a_running_one_cannot(service: Service, example: Example) -> None:
     token = service.token("hasty")
-    scores = own.scores(0.5)
+    scores = example.scores(0.5)
     scores[0, 0] = np.inf
     rejected = service.submit(token, "own", npy(scores), kind="practice").json()["id"]
     assert service.wait_until_final(rejected)["state"] == "rejected"
     assert _withdraw(service, token, rejected).status_code == 204
-    sent = service.submit_and_score(token, "own", npy(own.scores(0.5)), kind="practice")["id"]
+    sent = service.submit_and_score(token, "own", npy(example.scores(0.5)), kind="practice")["id"]
     with service.database.write() as session:
         session.connection().exec_driver_sql("UPDATE submission SET state = 'scoring' WHERE id = ?", (sent,))
     busy = _withdraw(service, token, sent)
@@ -184,12 +185,12 @@ def test_rejected_submission_can_be_withdrawn_and_a_running_one_cannot(service: 
         session.connection().exec_driver_sql("UPDATE submission SET state = 'scored' WHERE id = ?", (sent,))
 
 
-def test_practice_and_withdrawn_submissions_cannot_be_pinned(service: Service, own: Example) -> None:
+def test_practice_and_withdrawn_submissions_cannot_be_pinned(service: Service, example: Example) -> None:
     token = service.token("sly")
-    first = service.submit_and_score(token, "own", npy(own.scores(0.2)), method="p")["id"]
-    second = service.submit_and_score(token, "own", npy(own.scores(0.5)), method="p")["id"]
+    first = service.submit_and_score(token, "own", npy(example.scores(0.2)), method="p")["id"]
+    second = service.submit_and_score(token, "own", npy(example.scores(0.5)), method="p")["id"]
     assert _edit(service, token, first, pinned=True).status_code == 200
-    practice = service.submit_and_score(token, "own", npy(own.scores(0.5)), method="p", kind="practice")["id"]
+    practice = service.submit_and_score(token, "own", npy(example.scores(0.5)), method="p", kind="practice")["id"]
     assert _withdraw(service, token, second).status_code == 204
     for other in (practice, second):
         refused = _edit(service, token, other, pinned=True)
@@ -197,25 +198,27 @@ def test_practice_and_withdrawn_submissions_cannot_be_pinned(service: Service, o
     assert _board(service, "sly").keys() == {first}
 
 
-def test_withdrawn_submission_that_failed_on_the_server_is_no_attempt(service: Service, own: Example) -> None:
+def test_withdrawn_submission_that_failed_on_the_server_is_no_attempt(service: Service, example: Example) -> None:
     token = service.token("unlucky", ranked_per_day=2)
-    sent = service.submit_and_score(token, "own", npy(own.scores(0.4)), method="a")["id"]
+    sent = service.submit_and_score(token, "own", npy(example.scores(0.4)), method="a")["id"]
     with service.database.write() as session:
         session.connection().exec_driver_sql(
             "UPDATE submission SET state = 'failed', error = ? WHERE id = ?", ('{"code": "internal.failed"}', sent)
         )
     assert _withdraw(service, token, sent).status_code == 204
-    assert service.submit_and_score(token, "own", npy(own.scores(0.5)), method="b")["attempts"] == 1
-    assert service.submit_and_score(token, "own", npy(own.scores(0.6)), method="c")["attempts"] == 2
-    assert service.submit(token, "own", npy(own.scores(0.7)), method="d").status_code == 429
+    assert service.submit_and_score(token, "own", npy(example.scores(0.5)), method="b")["attempts"] == 1
+    assert service.submit_and_score(token, "own", npy(example.scores(0.6)), method="c")["attempts"] == 2
+    assert service.submit(token, "own", npy(example.scores(0.7)), method="d").status_code == 429
 
 
-def test_anonymous_entry_stays_beside_a_public_entry_of_the_same_method(service: Service, own: Example) -> None:
+def test_anonymous_entry_stays_beside_a_public_entry_of_the_same_method(service: Service, example: Example) -> None:
     token = service.token("double", ranked_per_day=9)
     query = {"method": "twice"}
-    masked = service.submit_and_score(token, "own", npy(own.scores(0.2, seed=1)), visibility="anonymous", **query)["id"]
-    older = service.submit_and_score(token, "own", npy(own.scores(0.4, seed=2)), **query)["id"]
-    newer = service.submit_and_score(token, "own", npy(own.scores(0.6, seed=3)), **query)["id"]
+    masked = service.submit_and_score(token, "own", npy(example.scores(0.2, seed=1)), visibility="anonymous", **query)[
+        "id"
+    ]
+    older = service.submit_and_score(token, "own", npy(example.scores(0.4, seed=2)), **query)["id"]
+    newer = service.submit_and_score(token, "own", npy(example.scores(0.6, seed=3)), **query)["id"]
 
     def listed() -> set[str]:
         rows = service.client.get("/benchmarks/own/leaderboard").json()["rows"]
@@ -231,9 +234,9 @@ def test_anonymous_entry_stays_beside_a_public_entry_of_the_same_method(service:
     assert not service.row(older).pinned
 
 
-def test_attempts_of_an_anonymous_entry_are_shown_only_to_its_owner(service: Service, own: Example) -> None:
+def test_attempts_of_an_anonymous_entry_are_shown_only_to_its_owner(service: Service, example: Example) -> None:
     token = service.token("counted", ranked_per_day=9)
-    sent = service.submit_and_score(token, "own", npy(own.scores(0.3, seed=5)), visibility="anonymous")
+    sent = service.submit_and_score(token, "own", npy(example.scores(0.3, seed=5)), visibility="anonymous")
     assert sent["attempts"] is None
     mine = service.client.get(f"/submissions/{sent['id']}", headers={"Authorization": f"Bearer {token}"}).json()
     assert (mine["attempts"], mine["owner"]) == (1, "counted")
@@ -246,10 +249,12 @@ def test_attempts_of_an_anonymous_entry_are_shown_only_to_its_owner(service: Ser
 
 
 @pytest.mark.parametrize("visibility", ["anonymous", "private"])
-def test_visibility_applies_from_the_start_of_an_upload(service: Service, own: Example, visibility: str) -> None:
+def test_visibility_applies_from_the_start_of_an_upload(service: Service, example: Example, visibility: str) -> None:
     token = service.token(f"never-{visibility}", ranked_per_day=9)
-    upload = MultipartUpload(service, token, "own", npy(own.scores(seed=6)), visibility=visibility).started()
-    sent = service.submit(token, "own", npy(own.scores(seed=7)), kind="practice", visibility=visibility).json()["id"]
+    upload = MultipartUpload(service, token, "own", npy(example.scores(seed=6)), visibility=visibility).started()
+    sent = service.submit(token, "own", npy(example.scores(seed=7)), kind="practice", visibility=visibility).json()[
+        "id"
+    ]
     for submission_id in (upload.id, sent):
         shown = service.client.get(f"/submissions/{submission_id}")
         assert f"never-{visibility}" not in shown.text

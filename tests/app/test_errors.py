@@ -1,4 +1,4 @@
-"""docs/reference/errors.md lists exactly the error codes of the source. Run as a program, this module prints the missing lines."""
+"""docs/reference/errors.md lists exactly the error codes of the source. As a program, this module prints missing lines."""
 
 from __future__ import annotations
 

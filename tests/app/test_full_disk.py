@@ -65,13 +65,13 @@ def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service
         entry = SubmissionRequest("toy", SubmissionFields(method="ours", kind=Kind.PRACTICE), len(upload.content))
         version = catalog.find_version(session, "toy")
         submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
-        capability = multipart.open_upload(
+        upload_token = multipart.open_upload(
             session, submission, upload.fields["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
         )
         upload_row = session.get_one(Upload, submission.id)
         arrival.write(upload.content)
         multipart.receive_part(session, storage, upload_row, 0, arrival, arrival.flush())
-        upload.view = multipart.upload_view(session, upload_row).model_dump() | {"capability": capability}
+        upload.view = multipart.upload_view(session, upload_row).model_dump() | {"capability": upload_token}
     files = service.files()
     for answer in (upload.put_part(0), upload.complete()):
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")

@@ -33,7 +33,7 @@ def test_nonfinite_file_is_rejected_with_the_problem_of_the_library(
     assert view["error"] == offline | {"type": "urn:ldsboard:problem:scores.nonfinite", "status": 422}
     assert (view["public"], view["hidden"]) == (None, None)
 
-    until(lambda: service.files() == before, "the end of the file")
+    until(lambda: service.files() == before, "the deletion of the file")
     row = service.row(view["id"])
     assert row.file_sha256 is None
     assert service.events(view["id"])[-1] == ("scoring", "rejected")
@@ -54,7 +54,7 @@ def test_shared_file_is_deleted_with_its_last_submission(service: Service, token
     before = service.files()
     sent = [service.submit(token, "toy", npy(scores_nN), kind="practice").json()["id"] for _ in range(3)]
     assert [service.wait_until_final(submission_id)["state"] for submission_id in sent] == ["rejected"] * 3
-    until(lambda: service.files() == before, "the end of the file")
+    until(lambda: service.files() == before, "the deletion of the file")
     assert service.submit_and_score(token, "toy", npy(toy.scores()), kind="practice")
 
 

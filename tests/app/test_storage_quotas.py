@@ -127,8 +127,8 @@ def test_open_uploads_are_limited_until_one_is_cancelled(limited_service: Servic
     ):
         assert (refused.status_code, refused.json()["code"]) == (429, "quota.uploads")
         assert "Retry-After" not in refused.headers
-    given_up = limited_service.client.delete(f"/submissions/{started[0].id}/parts", headers=started[0].authorization)
-    assert given_up.status_code == 204
+    cancelled = limited_service.client.delete(f"/submissions/{started[0].id}/parts", headers=started[0].authorization)
+    assert cancelled.status_code == 204
     assert practise(limited_service, token, contents[0], "one").status_code == 202
 
 

@@ -221,10 +221,11 @@ def test_timeout_and_unscored_submissions_have_their_exit_codes(
             exits.exit_unless_scored(submission | {"state": state})
         assert ended.value.code == code
     assert f"ldsboard status --wait {submission['id']}" in capsys.readouterr().err
-    problem = {"detail": "died", "code": "internal.failed"}
+    problem = {"code": "internal.failed", "detail": "A process died.", "hint": "Send the file again."}
     with pytest.raises(SystemExit) as ended:
         exits.exit_unless_scored(submission | {"state": "failed", "error": problem})
     assert ended.value.code == exits.FAILED
+    assert "A process died. Send the file again. [internal.failed]" in capsys.readouterr().err
 
 
 def test_unreachable_server_has_its_exit_code(shell: Shell) -> None:

@@ -116,12 +116,12 @@ def test_wrong_csrf_token_or_user_changes_nothing(
     for path, fields in ((sent, {"visibility": "public"}), (f"{sent}/withdraw", {})):
         assert thief.post(path, **fields).status_code == 404  # private: reported as unknown
     assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 404
-    nobody = httpx.Client(base_url=sign_in_service.url, trust_env=False)
-    assert nobody.get(f"/account/submissions/{sent}/withdraw").headers["Location"] == "/sign-in"
-    assert nobody.post(f"/account/submissions/{sent}/withdraw", data={"form": owner.csrf_token()}).status_code == 403
+    visitor = httpx.Client(base_url=sign_in_service.url, trust_env=False)
+    assert visitor.get(f"/account/submissions/{sent}/withdraw").headers["Location"] == "/sign-in"
+    assert visitor.post(f"/account/submissions/{sent}/withdraw", data={"form": owner.csrf_token()}).status_code == 403
     row = sign_in_service.row(sent)
     assert (row.state, row.visibility) == (State.SCORED, Visibility.PRIVATE)
-    nobody.close()
+    visitor.close()
 
 
 def test_many_submissions_are_shown_in_pages(owner: SignedInUser, sign_in_service: Service) -> None:

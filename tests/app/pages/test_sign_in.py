@@ -183,8 +183,8 @@ def test_csrf_token_of_another_session_is_rejected(sign_in_service: Service) -> 
             assert refused.status_code == 403
             assert "Open the page again" in refused.text
         assert "forged" not in browser.get("/account").text
-    with _browser(sign_in_service) as nobody:
-        assert _create(nobody, "None").status_code == 403
+    with _browser(sign_in_service) as visitor:
+        assert _create(visitor, "None").status_code == 403
 
 
 def test_session_cookie_does_not_authenticate_api_calls(sign_in_service: Service) -> None:

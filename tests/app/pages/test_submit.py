@@ -151,10 +151,10 @@ def test_submit_token_needs_the_csrf_token_of_the_session(
         assert refused.status_code == 403
         assert refused.json()["code"] == "auth.form"
         assert "ldsb_" not in refused.text
-    nobody = httpx.post(
+    visitor = httpx.post(
         f"{sign_in_service.url}/account/submit-token", data={"form": browser.csrf_token()}, trust_env=False
     )
-    assert nobody.status_code == 403
+    assert visitor.status_code == 403
 
 
 def test_session_cookie_starts_no_upload(browser: SignedInUser) -> None:
