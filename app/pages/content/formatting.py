@@ -25,7 +25,7 @@ STATES = {
     "withdrawn": "Its owner withdrew it.",
 }
 
-SEEN_BY = {
+VISIBLE_TO = {
     "public": ("everybody", "Under your name."),
     "anonymous": (
         "everybody, without your name",

@@ -27,9 +27,9 @@ def _environment() -> Environment:
         script=static_files.script,
         stylesheet=static_files.stylesheet,
         static=static_files.url,
-        states=formatting.STATES,
-        seen_by=formatting.SEEN_BY,
-        warnings_in_words=WARNINGS,
+        state_texts=formatting.STATES,
+        visible_to=formatting.VISIBLE_TO,
+        warning_texts=WARNINGS,
     )
     return environment
 
