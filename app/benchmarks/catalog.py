@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.orm import contains_eager
 
 from app.db.models import Benchmark, Version
 from ldsboard.problems import ProblemError
@@ -43,7 +44,7 @@ def are_compatible(old: Version, new: Version) -> bool:
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
     """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if it does not exist."""
-    query = select(Version).join(Benchmark).where(Benchmark.name == name)
+    query = select(Version).join(Benchmark).options(contains_eager(Version.benchmark)).where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
     # A version higher than the current one is still being rescored and not visible.
     version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
@@ -60,5 +61,5 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
 
 def current_versions(session: Session) -> list[Version]:
     """Return the current version of every benchmark, sorted by benchmark name."""
-    query = select(Version).join(Benchmark).where(Version.version == Benchmark.current_version)
+    query = select(Version).join(Benchmark).options(contains_eager(Version.benchmark)).where(Version.version == Benchmark.current_version)
     return list(session.scalars(query.order_by(Benchmark.name)))

@@ -14,7 +14,7 @@ from app.leaderboard.views import leaderboard_view
 from app.pages.content.charts import versus
 from app.pages.content.templates import render
 from app.pages.routing import Pages
-from app.results import comparison, submission_views
+from app.results import comparison, current_evaluation, submission_views
 from app.results.schemas import SubmissionView
 from app.submissions import visibility
 from app.web.dependencies import ReadSession, VersionNumber
@@ -37,21 +37,23 @@ def compare(
     choose: bool = False,
 ) -> str:
     """Compare the submissions given as query parameters ``a``, ``b``, … or ``id``, or show the form that selects them."""
-    submissions = [visibility.find_submission(session, wanted, visitor) for wanted in _requested_ids(request)]
+    submissions = visibility.find_submissions(session, _requested_ids(request), visitor)
     if choose or len(submissions) < 2:  # noqa: PLR2004
         return _choice_page(
             session,
-            [submission_views.submission_view(session, submission, visitor) for submission in submissions],
+            submission_views.submission_views(session, submissions, visitor),
             benchmark,
             version,
         )
-    pairs = comparison.compare_all(session, submissions)
-    sides = [submission_views.submission_view(session, submission, visitor) for submission in submissions]
+    evaluations = current_evaluation.scored_evaluations(session, submissions)
+    pairs = comparison.compare_all(evaluations)
+    shown = {evaluation.submission_id: evaluation for evaluation in evaluations}
+    sides = submission_views.submission_views(session, submissions, visitor, shown)
     return render(
         "comparison.html",
         sides=sides,
         pairs=[(*two, pair) for two, pair in zip(combinations(sides, 2), pairs, strict=True)],
-        versus=versus(*(submission_views.public_per_target(session, submission) for submission in submissions[:2])),
+        versus=versus(*map(submission_views.public_per_target, evaluations[:2])),
     )
 
 

@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
 from app.accounts.users import Account
-from app.benchmarks import catalog
 from app.benchmarks.examples import Examples
 from app.context import AppContext
 from app.db.models import FINAL, State, Submission
-from app.leaderboard.views import benchmark_view, leaderboard_view
+from app.leaderboard.entries import list_entries
+from app.leaderboard.views import benchmark_view
 from app.pages.content import citations
 from app.pages.content.charts import class_means, histogram
 from app.pages.content.targets import targets
@@ -42,7 +42,7 @@ def show_submission(
     target: TargetIndex = None,
 ) -> str:
     """Show a submission; the page polls `show_state` until the state is final."""
-    submission = visibility.find_submission(session, submission_id, visitor)
+    submission = visibility.find_submission(session, submission_id, visitor, visibility.FOR_VIEW)
     page = _page_values(session, context, submission, visitor, public_url, target)
     return render("submission.html", **page, polled=False)
 
@@ -60,6 +60,7 @@ def show_state(
     submission = visibility.find_submission(session, submission_id, visitor)
     if seen == _state_mark(*submission_views.progress(session, submission)):
         return Response(status_code=204)
+    (submission,) = visibility.find_submissions(session, [submission_id], visitor)
     page = _page_values(session, context, submission, visitor, public_url, None)
     return HTMLResponse(render("submission_live.html", **page, polled=True))
 
@@ -78,31 +79,33 @@ def _page_values(
     target: int | None,
 ) -> dict[str, Any]:
     """Return the values for the templates of a submission."""
-    view = submission_views.submission_view(session, submission, visitor)
-    version = catalog.find_version(session, view.benchmark.name, view.benchmark.version)
-    benchmark = benchmark_view(session, version)
+    evaluations = current_evaluation.current_evaluations(session, [submission], arrays=True)
+    (view,) = submission_views.submission_views(session, [submission], visitor, evaluations)
+    evaluation = evaluations.get(submission.id)
+    version = evaluation.version if evaluation else submission.version
+    entries = list_entries(session, version)
+    benchmark = benchmark_view(session, version, entries)
     page = {
         "submission": view,
         "benchmark": benchmark,
         "final": State(view.state) in FINAL,
         "mark": _state_mark(view.state, view.queue.position if view.queue else None),
-        "usual_seconds": current_evaluation.mean_seconds(session),
+        "usual_seconds": current_evaluation.mean_seconds(session) if submission.state == State.SCORING else None,
         "own": visibility.owns(visitor, submission),
         "public_url": public_url,
         "result": None,
     }
     numbers = view.hidden or view.public
-    if view.public is None or numbers is None:
+    if evaluation is None or numbers is None:
         return page
-    evaluation = current_evaluation.current_evaluation(session, submission)
-    rho_N = submission_views.public_per_target(session, submission)
+    rho_N = submission_views.public_per_target(evaluation)
     examples = Examples(context.settings.benchmarks_dir, version)
     address = f"{public_url}{view.links['page']}"
     page["result"] = {
         "bins": histogram(rho_N),
         "classes": class_means(rho_N, [examples.label("target", j) for j in range(rho_N.size)]),
         "targets": targets(session, evaluation, examples, rho_N, target),
-        "others": [row for row in leaderboard_view(session, version, limit=MAX_OTHERS).rows if row.id != view.id],
+        "others": [entry for entry in entries[:MAX_OTHERS] if entry.id != view.id],
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),
         "address": address,
         "bibtex": citations.bibtex(view, benchmark, numbers, address),

@@ -14,7 +14,7 @@ from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation
 from app.leaderboard.disclosure import published
-from app.results.current_evaluation import current_evaluation
+from app.results.current_evaluation import scored_evaluations
 from app.results.schemas import ComparisonView, PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.comparison import compare_influences
@@ -37,16 +37,18 @@ def compare(session: Session, a: Submission, b: Submission) -> ComparisonView:
     ProblemError
         ``compare.different``: the submissions belong to different versions or scorer versions. ``submission.not_scored``.
     """
-    return ComparisonView(a=a.id, b=b.id, **_compare_pair(*_comparable_evaluations(session, [a, b])))
+    return ComparisonView(a=a.id, b=b.id, **_compare_pair(*_comparable(scored_evaluations(session, [a, b]))))
 
 
-def compare_all(session: Session, submissions: Sequence[Submission]) -> list[PairView]:
-    """Compare every pair of the submissions, in their order; raise the errors of `compare`."""
-    sides = zip(submissions, _comparable_evaluations(session, submissions), strict=True)
-    return [
-        PairView(a=a.id, b=b.id, **_compare_pair(of_a, of_b), wins=_wins(of_a, of_b))
-        for (a, of_a), (b, of_b) in combinations(sides, 2)
-    ]
+def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
+    """Compare every pair of scored submissions, given by their `scored_evaluations`, in their order.
+
+    Raises
+    ------
+    ProblemError
+        ``compare.different``, as `compare` raises it.
+    """
+    return [_pair_view(a, b) for a, b in combinations(_comparable(evaluations), 2)]
 
 
 def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
@@ -55,15 +57,15 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
     first, *others = (found[number] for number in evaluation_ids)
-    return [
-        PairView(a=first.submission_id, b=other.submission_id, **_compare_pair(first, other), wins=_wins(first, other))
-        for other in others
-    ]
+    return [_pair_view(first, other) for other in others]
 
 
-def _comparable_evaluations(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
-    """Return the current evaluations of submissions; raise ``compare.different`` unless version and scorer version agree."""
-    evaluations = [current_evaluation(session, submission) for submission in submissions]
+def _pair_view(a: Evaluation, b: Evaluation) -> PairView:
+    return PairView(a=a.submission_id, b=b.submission_id, **_compare_pair(a, b), wins=_wins(a, b))
+
+
+def _comparable(evaluations: Sequence[Evaluation]) -> Sequence[Evaluation]:
+    """Return evaluations as they are; raise ``compare.different`` unless version and scorer version agree."""
     if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
         names = [f"{other.version.benchmark.name} version {other.version.version}" for other in evaluations]
         raise ProblemError.mismatch(

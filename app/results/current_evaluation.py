@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
 
-from app.db.models import Evaluation
+from app.db.models import Evaluation, Version
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -18,17 +18,28 @@ if TYPE_CHECKING:
     from app.db.models import Submission
 
 
-def current_evaluations(session: Session, submissions: Sequence[Submission]) -> dict[str, Evaluation]:
+def current_evaluations(
+    session: Session, submissions: Sequence[Submission], *, arrays: bool = False
+) -> dict[str, Evaluation]:
     """Return the current evaluation of each submission, by submission id; submissions without one are left out.
 
     The current evaluation is the finished evaluation against the current version of the benchmark, otherwise against the version
     that the submission was sent to. For one version, an evaluation by the scorer version of the board is preferred to others.
+
+    Parameters
+    ----------
+    arrays
+        Load psi and the per-target values, too.
     """
     sent_to = {submission.id: submission.version for submission in submissions}
+    measurements = selectinload(Evaluation.measurements)
     finished = session.scalars(
         select(Evaluation)
         .where(Evaluation.submission_id.in_(sent_to), Evaluation.scored_at.is_not(None))
-        .options(joinedload(Evaluation.version))
+        .options(
+            joinedload(Evaluation.version).joinedload(Version.benchmark),
+            measurements.undefer("*") if arrays else measurements,
+        )
     )
 
     def preference(evaluation: Evaluation) -> tuple[bool, bool, bool, int]:
@@ -39,22 +50,23 @@ def current_evaluations(session: Session, submissions: Sequence[Submission]) -> 
     return {evaluation.submission_id: evaluation for evaluation in sorted(finished, key=preference)}
 
 
-def current_evaluation(session: Session, submission: Submission) -> Evaluation:
-    """Return the current evaluation of a submission.
+def scored_evaluations(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
+    """Return the current evaluations of submissions with their arrays, in the order of the submissions.
 
     Raises
     ------
     ProblemError
         ``submission.not_scored``.
     """
-    evaluation = current_evaluations(session, [submission]).get(submission.id)
-    if evaluation is None:
-        raise ProblemError(
-            "submission.not_scored",
-            f"{submission.id} is {submission.state}.",
-            "Wait until its state is 'scored'.",
-        )
-    return evaluation
+    evaluations = current_evaluations(session, submissions, arrays=True)
+    for submission in submissions:
+        if submission.id not in evaluations:
+            raise ProblemError(
+                "submission.not_scored",
+                f"{submission.id} is {submission.state}.",
+                "Wait until its state is 'scored'.",
+            )
+    return [evaluations[submission.id] for submission in submissions]
 
 
 def mean_seconds(session: Session) -> float | None:

@@ -7,11 +7,12 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from sqlalchemy import select, tuple_
 
-from app.db.models import Kind, State, Submission
-from app.leaderboard.attempts import count_user_attempts
+from app.db.models import Alias, Kind, State, Submission
+from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers
-from app.results.current_evaluation import current_evaluation, current_evaluations, mean_seconds
+from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.schemas import ProblemView, Queue, SubmissionView
 from app.scoring import queue
 from app.submissions import provenance
@@ -52,16 +53,45 @@ def submission_view(session: Session, submission: Submission, viewer: Account | 
 
 
 def submission_views(
-    session: Session, submissions: Sequence[Submission], viewer: Account | None
+    session: Session,
+    submissions: Sequence[Submission],
+    viewer: Account | None,
+    evaluations: dict[str, Evaluation] | None = None,
 ) -> list[SubmissionView]:
-    """Return several submissions as `submission_view` does; only queued submissions need queries of their own."""
-    origins = provenance.newest_provenance(session, [submission.id for submission in submissions])
-    evaluations = current_evaluations(session, submissions)
-    attempts = cache(partial(count_user_attempts, session))
+    """Return several submissions as `submission_view` does; only queued submissions need queries of their own.
+
+    Parameters
+    ----------
+    evaluations
+        The result of `current_evaluations` for the submissions, if it is known.
+    """
+    ids = [submission.id for submission in submissions]
+    origins = provenance.newest_provenance(session, ids)
+    if evaluations is None:
+        evaluations = current_evaluations(session, submissions)
+    _load_aliases(session, submissions, viewer)
+    versions = {submission.version for submission in submissions}
+    if len(versions | {evaluation.version for evaluation in evaluations.values()}) == len(ids) == 1:
+        attempts: Callable[[Version, int], int] = partial(count_user_attempts, session)
+    else:  # one query for each version, not for each owner
+        counts = cache(partial(count_attempts, session))
+        attempts = lambda version, user_id: counts(version).get(user_id, 0)  # noqa: E731 -- the other branch is a partial
     return [
         _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), attempts)
         for submission in submissions
     ]
+
+
+def _load_aliases(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[Alias]:
+    """Load the aliases of all anonymous submissions at once."""
+    keys = {
+        (submission.version.benchmark_id, submission.user_id)
+        for submission in submissions
+        if not may_know_owner(viewer, submission)
+    }
+    if not keys:
+        return []
+    return list(session.scalars(select(Alias).where(tuple_(Alias.benchmark_id, Alias.user_id).in_(keys))))
 
 
 def _view(
@@ -114,21 +144,15 @@ def _view(
     )
 
 
-def public_per_target(session: Session, submission: Submission) -> NDArray[np.float64]:
-    """Return rho of every target on the public subsets, float64 (N,).
-
-    Raises
-    ------
-    ProblemError
-        ``submission.not_scored``.
-    """
-    return np.frombuffer(current_evaluation(session, submission).parts["public"].per_target, dtype="<f8")
+def public_per_target(evaluation: Evaluation) -> NDArray[np.float64]:
+    """Return rho of every target on the public subsets, float64 (N,)."""
+    return np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8")
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:
     """Return rho of every target on the public subsets as an ``.npz`` file with the array ``rho``, float64 (N,)."""
     buffer = io.BytesIO()
-    np.savez(buffer, rho=public_per_target(session, submission))
+    np.savez(buffer, rho=public_per_target(*scored_evaluations(session, [submission])))
     return buffer.getvalue()
 
 

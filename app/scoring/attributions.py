@@ -57,20 +57,16 @@ def save(session: Session, evaluation_id: int, found: Attributions) -> None:
     session.flush()
 
 
-def saved_targets(session: Session, evaluation: Evaluation) -> list[int]:
-    """Return the targets with saved attributions, in ascending order.
+def load(session: Session, evaluation: Evaluation) -> dict[int, TargetAttribution]:
+    """Return the saved attributions of an evaluation by target, in ascending order.
 
-    The list is empty for evaluations that were made before attributions were saved.
+    The result is empty for evaluations that were made before attributions were saved.
     """
-    query = select(Attribution.target).where(Attribution.evaluation_id == evaluation.id).order_by(Attribution.target)
-    return list(session.scalars(query))
+    query = select(Attribution).where(Attribution.evaluation_id == evaluation.id).order_by(Attribution.target)
+    return {row.target: _unpack(row) for row in session.scalars(query)}
 
 
-def load(session: Session, evaluation: Evaluation, target: int) -> TargetAttribution | None:
-    """Return the saved attribution of a target, or None."""
-    row = session.get(Attribution, (evaluation.id, target))
-    if row is None:
-        return None
+def _unpack(row: Attribution) -> TargetAttribution:
     examples = np.frombuffer(row.examples, dtype="<i4")
     scores = np.frombuffer(row.scores, dtype="<f8")
     pairs = list(zip(examples.tolist(), scores.tolist(), strict=True))

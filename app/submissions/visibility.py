@@ -10,14 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
 
 from app.accounts.users import ALIAS_PREFIX
 from app.db.accounts import Role
-from app.db.models import Alias, Submission, Visibility
+from app.db.models import Alias, Submission, Version, Visibility
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
+    from sqlalchemy.orm.interfaces import ORMOption
 
     from app.accounts.users import Account
 
@@ -48,15 +52,22 @@ def may_know_owner(viewer: Account | None, submission: Submission) -> bool:
     return submission.visibility != Visibility.ANONYMOUS or owns(viewer, submission)
 
 
-def find_submission(session: Session, submission_id: str, viewer: Account | None) -> Submission:
+def find_submission(
+    session: Session, submission_id: str, viewer: Account | None, options: Sequence[ORMOption] = ()
+) -> Submission:
     """Return the submission with this id, if the viewer may see it.
+
+    Parameters
+    ----------
+    options
+        What to load together with the submission, such as `FOR_VIEW`.
 
     Raises
     ------
     ProblemError
         ``submission.unknown``: there is no such submission, or the viewer may not see it.
     """
-    submission = session.get(Submission, submission_id)
+    submission = session.get(Submission, submission_id, options=options)
     if submission is None or (submission.visibility == Visibility.PRIVATE and not owns(viewer, submission)):
         raise ProblemError(
             "submission.unknown",
@@ -64,6 +75,19 @@ def find_submission(session: Session, submission_id: str, viewer: Account | None
             "Use the id or the Location from the answer to the upload; a private submission needs its owner's token.",
         )
     return submission
+
+
+def find_submissions(session: Session, submission_ids: Sequence[str], viewer: Account | None) -> list[Submission]:
+    """Return the submissions with these ids, in this order, with few queries; raise the errors of `find_submission`."""
+    query = select(Submission).where(Submission.id.in_(submission_ids)).options(*FOR_VIEW)
+    loaded = session.scalars(query).all()  # held, so that the look-ups below find them in the session
+    found = [find_submission(session, submission_id, viewer) for submission_id in submission_ids]
+    del loaded
+    return found
+
+
+FOR_VIEW = (joinedload(Submission.user), joinedload(Submission.version).joinedload(Version.benchmark))
+"""Related rows that a view of a submission needs."""
 
 
 def visible_identity(

@@ -31,10 +31,7 @@ def stored_attributions(harness: ServiceHarness) -> dict[int, TargetAttribution]
     """Return the stored attributions of the only evaluation, by target."""
     with harness.database.read() as session:
         (evaluation,) = session.scalars(select(Evaluation)).all()
-        found = {
-            target: attributions.load(session, evaluation, target)
-            for target in attributions.saved_targets(session, evaluation)
-        }
+        found = attributions.load(session, evaluation)
     return {target: scores for target, scores in found.items() if scores is not None}
 
 

@@ -9,6 +9,7 @@ from scipy import stats
 
 from app.db.models import Submission
 from app.results.comparison import compare_all
+from app.results.current_evaluation import scored_evaluations
 from ldsboard import compare
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
@@ -58,7 +59,8 @@ def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(
         half = stats.t.ppf(0.975, 119) * found.std_error
         expected = (found.difference - half, found.difference + half)
         with service.database.read() as session:
-            (pair,) = compare_all(session, [session.get_one(Submission, submission_id) for submission_id in ids])
+            submissions = [session.get_one(Submission, submission_id) for submission_id in ids]
+            (pair,) = compare_all(scored_evaluations(session, submissions))
         if hidden:
             # Interval ends computed from rounded numbers disclose no further digit.
             half_width = stats.t.ppf(0.975, 119) * pair.std_error

@@ -51,7 +51,7 @@ def test_new_scorer_version_is_shown_when_all_entries_are_rescored(
 def _mean_p(harness: ServiceHarness, submission_id: str) -> float:
     with harness.database.read() as session:
         submission = session.get_one(Submission, submission_id)
-        return current_evaluation.current_evaluation(session, submission).parts["public"].mean_p
+        return current_evaluation.scored_evaluations(session, [submission])[0].parts["public"].mean_p
 
 
 def test_missing_file_blocks_the_new_version_until_it_is_restored(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from app.benchmarks.examples import Examples, Part
     from app.db.models import Evaluation
+    from app.scoring.attributions import TargetAttribution
 
 MAX_EXTREMES = 3
 """Maximum number of best targets, and of worst targets, that the page lists."""
@@ -96,20 +97,19 @@ def targets(
     def cards(indices: Any) -> list[Card]:
         return [card(examples, "target", int(target), float(rho_N[target])) for target in indices]
 
-    saved = attributions.saved_targets(session, evaluation)
+    saved = attributions.load(session, evaluation)
     chosen = wanted if wanted is not None else attributions.typical_target(rho_N, saved or range(N))
     n_extremes = min(MAX_EXTREMES, N // 2)
     return Targets(
         cards(saved),
         cards(np.argsort(-rho_N, kind="stable")[:n_extremes]),
         cards(np.argsort(rho_N, kind="stable")[:n_extremes]),
-        _chosen_target(session, evaluation, examples, cards([chosen])[0]),
+        _chosen_target(saved, examples, cards([chosen])[0]),
     )
 
 
-def _chosen_target(session: Session, evaluation: Evaluation, examples: Examples, target: Card) -> Chosen:
-    saved = attributions.load(session, evaluation, target.index)
-    if saved is None:
+def _chosen_target(found: dict[int, TargetAttribution], examples: Examples, target: Card) -> Chosen:
+    if (saved := found.get(target.index)) is None:
         return Chosen(target, [], 0, [], [])
     actual_M = examples.margins(target.index)
     drawn = slice(MAX_POINTS)

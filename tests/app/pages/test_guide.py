@@ -71,4 +71,4 @@ def test_guide_formulas_are_well_formed_mathml(site: Site) -> None:
 def test_guide_works_without_benchmarks(empty_service: Service) -> None:
     text = httpx.get(f"{empty_service.url}/guide", trust_env=False).text
     assert "NAME-1-public.npz" in text
-    assert "submit it" not in text
+    assert "submit the file" not in text

@@ -212,7 +212,7 @@ def test_practice_board_submission_says_that_ground_truth_is_public(site: Site, 
     sent = site.service.submit_and_score(
         site.service.token("pia"), open_toy.name, npy(open_toy.scores(0.6)), kind="practice"
     )["id"]
-    notice = "It is a practice board: its ground truth is public"
+    notice = "Practice board: all ground truth is public"
     assert notice in site.text(f"/submissions/{sent}")
     assert notice not in site.text(f"/submissions/{site.ids['good']}")
 
