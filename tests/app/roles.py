@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-ERROR = {"code": "scores.nonfinite", "expected": "finite scores", "got": "one NaN", "hint": "Look for it."}
+ERROR = {"code": "scores.nonfinite", "detail": "The scores contain a NaN.", "hint": "Remove the NaN."}
 
 
 class Roles(NamedTuple):

@@ -100,7 +100,7 @@ def test_publishing_copies_arrays_without_locking_the_database(service: Service,
             token = service.token("ben")
             assert service.submit(token, "toy", npy(toy.scores(seed=1))).status_code == 202
             refused = run_in_process(service, "benchmark", "publish", str(toy.folder))
-            assert "got another at work" in refused.stderr
+            assert "Another process is publishing a benchmark" in refused.stderr
         finally:
             os.write(writer, b"\x04")  # end-of-file
         assert publishing.communicate()[0] == "Published slow version 1.\n"

@@ -75,9 +75,8 @@ def test_no_response_contains_hidden_data(service: Service, tmp_path_factory: py
     answers = {path: _contents(service.client.get(path)) for path in paths}
     answers["the log"] = service.log.read_bytes()
     public = np.load(example.folder / "public" / "masks.npy")
-    assert (
-        public[0].tobytes() in answers["/benchmarks/secret/public.npz"]
-    )  # so the search below would find hidden masks
+    # Public masks are found, so the search below would find hidden masks too.
+    assert public[0].tobytes() in answers["/benchmarks/secret/public.npz"]
 
     offline = [example.offline(scores)["ranking"] for scores in sent]
     whole = [repr(number) for result in offline for number in (result.lds, result.std_error, result.mean_p)]

@@ -90,7 +90,7 @@ def test_disk_that_fills_during_an_upload_leaves_no_file(tmp_path: Path, size: i
             arrival.write(bytes(size))
             arrival.flush()
 
-    with pytest.raises(ProblemError, match="no room") as raised:
+    with pytest.raises(ProblemError, match="disk is full") as raised:
         receive()
     assert raised.value.problem.code == "internal.full"
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []

@@ -166,5 +166,5 @@ def test_start_request_is_described_completely(service: Service) -> None:
     body = paths["/api/v1/submissions"]["post"]["requestBody"]
     schema = body["content"]["application/json"]["schema"]
     assert "$ref" not in str(schema)
-    assert schema["required"] == ["benchmark", "method", "size", "sha256"]
+    assert schema["required"] == ["method", "benchmark", "size", "sha256"]
     assert schema["properties"]["kind"]["enum"] == ["ranked", "practice"]

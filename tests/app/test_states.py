@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from app.db.base import Base
     from app.db.sessions import Database
 
-ERROR = {"code": "internal.failed", "expected": "a result", "got": "nothing", "hint": "Wait."}
+ERROR = {"code": "internal.failed", "detail": "There is no result.", "hint": "Wait."}
 PAIRS = list(product(State, State))
 
 

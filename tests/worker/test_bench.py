@@ -26,7 +26,7 @@ def test_compare_times_only_first_steps_with_steps_option() -> None:
     contest = bench.Setup("digits-mlp", 2, steps=3)
     speeds = bench.compare(contest, rounds=1)
     assert {contender: len(speed.steps) for contender, speed in speeds.items()} == {
-        "batched": 4,  # the intervals before each step, and after the last
+        "batched": 4,  # intervals of 5 times: the start, before each step, after the last step
         "sequential": 6,
         bench.NOTEBOOK: 6,
     }

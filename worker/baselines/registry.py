@@ -1,7 +1,7 @@
 """The list of baselines, with the settings that were tried in tuning.
 
-Settings do not depend on the scale of models or data, so one frozen setting serves every benchmark. docs/explanation/baselines.md has the
-results of the trials.
+Settings do not depend on the scale of models or data, so one frozen setting serves every benchmark.
+docs/explanation/baselines.md has the results of the trials.
 """
 
 from __future__ import annotations

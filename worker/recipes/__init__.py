@@ -72,7 +72,9 @@ def _check_complete(module: ModuleType, path: Path) -> None:
     missing = _missing_members(module, Recipe)
     missing += [f"SETTINGS.{name}" for name in _missing_members(getattr(module, "SETTINGS", None), Settings)]
     if missing:
-        raise ConfigurationError(f"The recipe {path} lacks {', '.join(missing)}. See the example in docs/how-to/write-a-recipe.md.")
+        raise ConfigurationError(
+            f"The recipe {path} lacks {', '.join(missing)}. See the example in docs/how-to/write-a-recipe.md."
+        )
     if not re.fullmatch(NAME, module.NAME):
         raise ConfigurationError(
             f"NAME in {path} must have lower-case letters, digits and single hyphens, such as flowers-net, got {module.NAME!r}"

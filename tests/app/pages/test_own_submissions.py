@@ -79,7 +79,7 @@ def test_pinning_a_practice_submission_is_rejected(owner: SignedInUser, toy: Exa
     sent = owner.send(toy, "tried", kind="practice")
     refused = owner.post(sent, pinned="true")
     assert refused.status_code == 409
-    assert "Pin one that is on the board" in refused.text
+    assert "Only a scored ranked submission can be pinned" in refused.text
     assert 'name="pinned"' not in owner.client.get("/account").text
 
 
@@ -110,7 +110,7 @@ def test_wrong_csrf_token_or_user_changes_nothing(
     for path, fields in ((sent, {"visibility": "private"}), (f"{sent}/withdraw", {})):
         refused = thief.post(path, **fields)
         assert refused.status_code == 403
-        assert "belongs to somebody else" in refused.text
+        assert "belongs to another user" in refused.text
     assert thief.client.get(f"/account/submissions/{sent}/withdraw").status_code == 403
     owner.post(sent, visibility="private")
     for path, fields in ((sent, {"visibility": "public"}), (f"{sent}/withdraw", {})):

@@ -56,7 +56,6 @@ def test_pages_load_only_local_files_with_integrity_hashes(site: Site) -> None:
         "margins.js",
     }
     assert seen == {"style.css", "icon.svg", "docs.js", "copy.js", "htmx.min.js"} | charts | {
-        "header.js",
         "upload.js",
         "form.js",
         "d3.min.js",

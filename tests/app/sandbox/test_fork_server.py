@@ -84,11 +84,8 @@ def test_ground_truth_that_would_be_evicted_is_not_loaded(stopped_scorer: Scorer
     log.start(stopped_scorer)
     until(lambda: has_started(pid_of(stopped_scorer)), "a started fork server")
     stop(pid_of(stopped_scorer))
-    for i in [
-        *range(MAX_GROUND_TRUTHS),
-        0,
-        MAX_GROUND_TRUTHS,
-    ]:  # the first is requested again and so no longer the oldest
+    # The second request makes the first folder the newest.
+    for i in [*range(MAX_GROUND_TRUTHS), 0, MAX_GROUND_TRUTHS]:
         stopped_scorer.preload(tmp_path / f"missing-{i}")
     os.kill(pid_of(stopped_scorer), signal.SIGCONT)
     seen = log.until(f"{tmp_path / f'missing-{MAX_GROUND_TRUTHS}'} could")
