@@ -11,9 +11,11 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
 from app.benchmarks import catalog
+from app.db.models import Version
 from app.leaderboard.schemas import BenchmarkView, LeaderboardView
 from app.leaderboard.views import benchmark_view, leaderboard_view
-from app.web.dependencies import ContextDep, ReadSession, VersionNumber
+from app.settings import Settings
+from app.web.dependencies import ReadSession, SettingsDep, VersionDep
 
 router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
 COLUMNS = [
@@ -44,38 +46,33 @@ def list_benchmarks(session: ReadSession) -> list[BenchmarkView]:
 
 
 @router.get("/{name}")
-def show_benchmark(session: ReadSession, name: str, version: VersionNumber = None) -> BenchmarkView:
+def show_benchmark(session: ReadSession, version: VersionDep) -> BenchmarkView:
     """Show a version of a benchmark."""
-    return benchmark_view(session, catalog.find_version(session, name, version))
+    return benchmark_view(session, version)
 
 
 @router.get("/{name}/public.npz", response_class=FileResponse)
-def download_public(
-    context: ContextDep, session: ReadSession, name: str, version: VersionNumber = None
-) -> FileResponse:
+def download_public(settings: SettingsDep, version: VersionDep) -> FileResponse:
     """Download public masks (packed bits, little bit order), margins, labels and images as one .npz file."""
-    return _download(context, session, name, version, "public.npz", "application/zip")
+    return _download(settings, version, "public.npz")
 
 
 @router.get("/{name}/kit.zip", response_class=FileResponse)
-def download_kit(context: ContextDep, session: ReadSession, name: str, version: VersionNumber = None) -> FileResponse:
+def download_kit(settings: SettingsDep, version: VersionDep) -> FileResponse:
     """Download the manifest and the kit (recipe, index files and reference models) as one .zip file."""
-    return _download(context, session, name, version, "kit.zip", "application/zip")
+    return _download(settings, version, "kit.zip")
 
 
-def _download(
-    context: ContextDep, session: ReadSession, name: str, number: int | None, file: str, media_type: str
-) -> FileResponse:
-    version = catalog.find_version(session, name, number)
-    folder = catalog.version_folder(context.settings.benchmarks_dir, version.benchmark.name, version.version)
-    return FileResponse(folder / "downloads" / file, media_type=media_type, filename=f"{name}-{version.version}-{file}")
+def _download(settings: Settings, version: Version, file: str) -> FileResponse:
+    name, number = version.benchmark.name, version.version
+    path = catalog.version_folder(settings.benchmarks_dir, name, number) / "downloads" / file
+    return FileResponse(path, media_type="application/zip", filename=f"{name}-{number}-{file}")
 
 
 @router.get("/{name}/leaderboard", response_model=LeaderboardView, responses={200: {"content": {"text/csv": {}}}})
 def show_leaderboard(
     session: ReadSession,
-    name: str,
-    version: VersionNumber = None,
+    version: VersionDep,
     format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002 -- the name of the query parameter
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
@@ -84,10 +81,9 @@ def show_leaderboard(
 
     JSON is paged by `after` (number of entries to skip) and `limit`; CSV contains all entries.
     """
-    found = catalog.find_version(session, name, version)
     if format == "csv":
-        return Response(_csv(leaderboard_view(session, found)), media_type="text/csv; charset=utf-8")
-    return leaderboard_view(session, found, after=after, limit=limit)
+        return Response(_csv(leaderboard_view(session, version)), media_type="text/csv; charset=utf-8")
+    return leaderboard_view(session, version, after=after, limit=limit)
 
 
 def _csv(view: LeaderboardView) -> str:

@@ -12,7 +12,7 @@ from app.pages.content.charts import Bin
 from app.pages.content.templates import render
 from app.pages.routing import Pages, PublicUrl
 from app.results import history
-from app.web.dependencies import ContextDep, ReadSession, VersionNumber
+from app.web.dependencies import ReadSession, SettingsDep, VersionDep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +25,13 @@ DOWNLOADS = ("public.npz", "kit.zip")
 
 @router.page("/benchmarks/{name}/about")
 def show_about(
-    context: ContextDep, session: ReadSession, public_url: PublicUrl, name: str, version: VersionNumber = None
+    settings: SettingsDep, session: ReadSession, public_url: PublicUrl, benchmark_version: VersionDep
 ) -> str:
     """Show the description of a benchmark version, by default the current one."""
-    benchmark_version = catalog.find_version(session, name, version)
     manifest = benchmark_version.manifest
-    folder = catalog.version_folder(context.settings.benchmarks_dir, name, benchmark_version.version)
+    folder = catalog.version_folder(
+        settings.benchmarks_dir, benchmark_version.benchmark.name, benchmark_version.version
+    )
     margins = margin_histogram(folder)
     before = history.previous_version(benchmark_version)
     return render(

@@ -7,26 +7,24 @@ from typing import Annotated
 from fastapi import Path
 from fastapi.responses import Response
 
-from app.benchmarks import catalog
 from app.benchmarks.examples import Examples, Part
 from app.pages.content import png
 from app.pages.routing import Pages
-from app.web.dependencies import ContextDep, ReadSession, VersionNumber
+from app.web.dependencies import SettingsDep, VersionDep, VersionNumber
 
 router = Pages()
 
 
 @router.page("/benchmarks/{name}/images/{part}/{index}.png")
 def show_image(
-    session: ReadSession,
-    context: ContextDep,
-    name: str,
+    settings: SettingsDep,
+    benchmark_version: VersionDep,
     part: Part,
     index: Annotated[int, Path(ge=0, lt=2**31)],
     version: VersionNumber = None,
 ) -> Response:
     """Return the image of an example. Versions never change, so browsers may cache images of an explicit version for a year."""
-    examples = Examples(context.settings.benchmarks_dir, catalog.find_version(session, name, version))
+    examples = Examples(settings.benchmarks_dir, benchmark_version)
     cache_control = "public, max-age=31536000, immutable" if version is not None else "no-cache"
     image = png.encode(examples.image(part, index))
     return Response(image, media_type="image/png", headers={"Cache-Control": cache_control})

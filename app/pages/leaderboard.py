@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Query, Response
 
-from app.benchmarks import catalog
 from app.leaderboard.entries import list_entries
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
@@ -16,7 +15,7 @@ from app.pages.content.sorting import Column, LeaderboardQuery, Order
 from app.pages.content.templates import render
 from app.pages.routing import Pages, PublicUrl
 from app.results import comparison, history
-from app.web.dependencies import ReadSession, VersionNumber
+from app.web.dependencies import CurrentVersionDep, ReadSession, VersionDep, VersionNumber
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +39,7 @@ FEED_SIZE = 50
 def show_benchmark(
     session: ReadSession,
     public_url: PublicUrl,
-    name: str,
+    benchmark_version: VersionDep,
     version: VersionNumber = None,
     sort: Column = "rank",
     order: Order | None = None,
@@ -49,7 +48,6 @@ def show_benchmark(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> str:
     """Show a leaderboard, filtered and sorted as the query parameters say."""
-    benchmark_version = catalog.find_version(session, name, version)
     entries = list_entries(session, benchmark_version)
     query = LeaderboardQuery(sort, order, q, tag, version, after)
     selected = query.select(entries)
@@ -84,9 +82,8 @@ def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdenti
 
 
 @router.page("/benchmarks/{name}/feed.atom")
-def show_feed(session: ReadSession, public_url: PublicUrl, name: str) -> Response:
+def show_feed(session: ReadSession, public_url: PublicUrl, benchmark_version: CurrentVersionDep) -> Response:
     """Return the newest entries of a leaderboard as an Atom feed."""
-    benchmark_version = catalog.find_version(session, name)
     entries = sorted(list_entries(session, benchmark_version), key=lambda entry: entry.created_at, reverse=True)
     rows = leaderboard_view(session, benchmark_version, limit=FEED_SIZE, entries=entries).rows
     benchmark = benchmark_view(session, benchmark_version, entries)

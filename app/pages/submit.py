@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from app.benchmarks import catalog
 from app.db.models import Visibility
 from app.leaderboard.views import benchmark_view
 from app.pages.content.templates import render
 from app.pages.routing import Pages, PublicUrl
-from app.web.dependencies import ContextDep, ReadSession
+from app.web.dependencies import CurrentVersionDep, QuotasDep, ReadSession, SettingsDep
 from app.web.oauth import ProvidersDep
 from app.web.sessions import FormToken, SignedInUser
 
@@ -16,24 +15,24 @@ router = Pages()
 
 @router.page("/benchmarks/{name}/submit")
 def show_submit(
-    context: ContextDep,
+    settings: SettingsDep,
+    quotas: QuotasDep,
     session: ReadSession,
     visitor: SignedInUser,
     form: FormToken,
     providers: ProvidersDep,
     public_url: PublicUrl,
-    name: str,
+    version: CurrentVersionDep,
 ) -> str:
     """Show the submission form for the current version of a benchmark."""
-    version = catalog.find_version(session, name)
     view = benchmark_view(session, version)
     return render(
         "submit.html",
         benchmark=view,
-        max_bytes=context.settings.max_upload_bytes,
+        max_bytes=settings.max_upload_bytes,
         visitor=visitor,
         form=form,
-        quota=None if visitor is None else context.quotas.remaining(session, visitor.id, version),
+        quota=None if visitor is None else quotas.remaining(session, visitor.id, version),
         can_sign_in=bool(providers.labels),
         visibilities=list(Visibility),
         public_url=public_url,

@@ -11,9 +11,14 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy.orm import Session
 
 from app.accounts.audit import Actor
+from app.accounts.quotas import Quotas
 from app.accounts.users import Account, authenticate
+from app.benchmarks.catalog import find_version
 from app.context import AppContext
 from app.db.accounts import Scope
+from app.db.models import Version
+from app.settings import Settings
+from app.submissions.storage import Storage
 
 
 def _context(request: Request) -> AppContext:
@@ -22,6 +27,23 @@ def _context(request: Request) -> AppContext:
 
 
 ContextDep = Annotated[AppContext, Depends(_context)]
+
+
+def _settings(context: ContextDep) -> Settings:
+    return context.settings
+
+
+def _storage(context: ContextDep) -> Storage:
+    return context.storage
+
+
+def _quotas(context: ContextDep) -> Quotas:
+    return context.quotas
+
+
+SettingsDep = Annotated[Settings, Depends(_settings)]
+StorageDep = Annotated[Storage, Depends(_storage)]
+QuotasDep = Annotated[Quotas, Depends(_quotas)]
 
 
 def client_address(request: Request) -> str:
@@ -98,6 +120,22 @@ def _actor(request: Request, caller: CurrentUser) -> Actor:
 
 
 ActorDep = Annotated[Actor, Depends(_actor)]
+
 VersionNumber = Annotated[
     int | None, Query(ge=1, lt=2**31, description="version of the benchmark; by default the current version")
 ]
+
+
+def _version(session: ReadSession, name: str, version: VersionNumber = None) -> Version:
+    return find_version(session, name, version)
+
+
+def _current_version(session: ReadSession, name: str) -> Version:
+    return find_version(session, name)
+
+
+VersionDep = Annotated[Version, Depends(_version)]
+"""The version of the benchmark ``name`` in the path that the query parameter ``version`` selects, by default the current one."""
+
+CurrentVersionDep = Annotated[Version, Depends(_current_version)]
+"""The current version of the benchmark ``name`` in the path."""
