@@ -50,11 +50,13 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
     version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
     if version is None:
         names = session.scalars(select(Benchmark.name).order_by(Benchmark.name)).all()
-        raise ProblemError.mismatch(
+        got = name[:80] if number is None else f"{name[:80]} version {number}"
+        raise ProblemError(
             "benchmark.unknown",
-            expected=f"one of: {', '.join(names) or '(no benchmark is published yet)'}",
-            got=name[:80] if number is None else f"{name[:80]} version {number}",
-            hint="GET /api/v1/benchmarks lists all benchmarks.",
+            f"This server has no benchmark {got}.",
+            "GET /api/v1/benchmarks lists all benchmarks.",
+            f"one of: {', '.join(names) or '(no benchmark is published yet)'}",
+            got,
         )
     return version
 

@@ -32,7 +32,7 @@ async def check_query_names(request: Request) -> None:
         allowed = f"only the query parameters {', '.join(known)}" if known else "no query parameters"
         close = dict.fromkeys(match for name in unknown for match in get_close_matches(name, known, 1))
         hint = f"Did you mean {', '.join(close)}? " if close else ""
-        raise _rejected(allowed, unknown, f"{hint}Nothing was done.")
+        raise _rejected("Unknown", allowed, unknown, f"{hint}Nothing was done.")
     await check_repeated_names(request)
 
 
@@ -47,7 +47,7 @@ async def check_repeated_names(request: Request) -> None:
     known = _parameters(request.scope["route"].dependant)
     counts = Counter(name for name, _ in request.query_params.multi_items())
     if repeated := [name for name, count in counts.items() if count > 1 and not known.get(name, True)]:
-        raise _rejected("each query parameter once", repeated, "Give each of these once. Nothing was done.")
+        raise _rejected("Repeated", "each query parameter once", repeated, "Give each of these once. Nothing was done.")
 
 
 def _parameters(dependant: Dependant) -> dict[str, bool]:
@@ -64,6 +64,6 @@ def _parameters(dependant: Dependant) -> dict[str, bool]:
     return found
 
 
-def _rejected(expected: str, names: list[str], hint: str) -> ProblemError:
+def _rejected(kind: str, expected: str, names: list[str], hint: str) -> ProblemError:
     got = ", ".join(repr(name[:40]) for name in names[:5])
-    return ProblemError.mismatch("request.invalid", expected=expected, got=got, hint=hint)
+    return ProblemError("request.invalid", f"{kind} query parameters: {got}.", hint, expected, got)
