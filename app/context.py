@@ -63,7 +63,7 @@ class AppContext:
         streaming: set[str] = set()
 
         def recover_periodically() -> None:
-            recovery.expire_uploads(database, storage)
+            recovery.expire_multipart_uploads(database, storage)
             recovery.recover_lost(database, evaluator.running, streaming)
 
         return cls(
@@ -85,7 +85,7 @@ class AppContext:
         )
 
     def start(self) -> None:
-        """Recover what an earlier process left unfinished, then start scoring."""
+        """Recover the work that an earlier process left unfinished, then start scoring."""
         self.scorer.start()
         with self.database.read() as session:
             for version in current_versions(session):

@@ -132,13 +132,13 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        """URL of the database, with the default filled in."""
+        """URL of the database: `database_url`, or the default if it is not set."""
         default = URL.create("sqlite", database=str(self.data_dir.absolute() / "ldsboard.sqlite3"))
         return self.database_url or default.render_as_string(hide_password=False)
 
     @property
     def storage_dir(self) -> Path:
-        """Folder of the uploaded files, with the default filled in."""
+        """Folder of the uploaded files: `storage_url`, or the default if it is not set."""
         return Path(self.storage_url) if self.storage_url else self.data_dir / "files"
 
     @property

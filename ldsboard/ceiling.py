@@ -124,8 +124,9 @@ def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
 def attempt_gain(lds: float, attempts: int, spectrum: float, M: int) -> float:
     """Bound the average gain in LDS that a submitter can obtain from the results of k earlier attempts.
 
-    Starting from an LDS of L, the results of k attempts allow an LDS of at most ``sqrt(L**2 + k S / (M - 1))`` on average, with S
-    the margin spectrum. Solved for L from the LDS reached, the gain is at most ``lds - sqrt(max(0, lds**2 - k S / (M - 1)))``.
+    From an LDS of L, a submitter who uses the results of k attempts can reach at most ``sqrt(L**2 + k S / (M - 1))`` on average,
+    where S is `spectrum`. If the LDS reached is `lds`, the gain is therefore at most
+    ``lds - sqrt(max(0, lds**2 - k S / (M - 1)))``.
 
     Parameters
     ----------

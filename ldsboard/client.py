@@ -43,6 +43,9 @@ PAUSE_SECONDS = 0.5
 MAX_RETRY_AFTER_SECONDS = 60.0
 """A longer ``Retry-After`` is treated as a refusal."""
 
+MAX_RETRY_AFTER = 366 * 24 * 3600.0
+"""Longer times are reported as this time, in seconds."""
+
 SERVER_ERROR, TOO_MANY_REQUESTS = 500, 429
 RETRIED_STATUSES = frozenset({SERVER_ERROR, 502, 503, 504})
 FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
@@ -220,7 +223,13 @@ class Client:
         return target
 
     def _json(self, method: str, url: str, **options: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._call(method, url, **options).json()
+        response = self._call(method, url, **options)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise _foreign_answer(response)
         return answer
 
     def _call(
@@ -237,6 +246,8 @@ class Client:
         """
 
         def attempt() -> httpx.Response:
+            if self._closed.is_set():
+                raise UnreachableError("The client was closed during a call.")
             response = self._http.request(method, url, content=content and content(), **options)
             after = _retry_after(response) or 0.0
             retried = response.status_code in RETRIED_STATUSES or (response.status_code == TOO_MANY_REQUESTS and after)
@@ -257,6 +268,8 @@ class Client:
             raise UnreachableError(
                 f"Invalid server address {self.server}: expected an address such as {cache.DEFAULT_SERVER}."
             ) from error
+        except httpx.DecodingError as error:
+            raise UnreachableError(f"The answer of {self.server} cannot be decompressed: {error}.") from error
         except (_RetriedError, httpx.TransportError) as error:
             if isinstance(error, _RetriedError) and error.response.status_code == SERVER_ERROR:
                 return _raise_for_problem(error.response)
@@ -302,14 +315,20 @@ def _raise_for_problem(response: httpx.Response) -> httpx.Response:
     try:
         problem = Problem.from_dict(response.json())
     except (ValueError, KeyError, TypeError):
-        problem = Problem(
-            "internal.failed",
-            f"{response.url} gave no answer of the LDSBoard API, but status {response.status_code}: {response.text[:200]}",
-            "Check LDSBOARD_SERVER (or --server).",
-        )
+        raise _foreign_answer(response) from None
     raise RefusedError(problem, response.status_code, _retry_after(response))
+
+
+def _foreign_answer(response: httpx.Response) -> RefusedError:
+    """Return the error for an answer that did not come from the LDSBoard API, for instance the answer of a proxy."""
+    problem = Problem(
+        "internal.failed",
+        f"{response.url} did not answer as an LDSBoard server (status {response.status_code}): {response.text[:200]}",
+        "Check LDSBOARD_SERVER (or --server).",
+    )
+    return RefusedError(problem, response.status_code, _retry_after(response))
 
 
 def _retry_after(response: httpx.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
+    return min(float(value), MAX_RETRY_AFTER) if value.isdecimal() else None

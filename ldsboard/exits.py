@@ -29,7 +29,7 @@ def fail(code: int, message: str) -> NoReturn:
 def exit_code(problem: Problem) -> int:
     """Return the exit code for a problem, found by the library or by the server."""
     code = problem.code
-    if code == "quota.exceeded":
+    if code.startswith("quota."):
         return QUOTA
     if code.startswith("auth."):
         return NOT_ALLOWED

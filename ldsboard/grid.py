@@ -64,7 +64,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
     scores_nN
         float16, float32 or float64, (n, N).
     columns
-        Which columns.
+        The columns to round.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from ldsboard.grid import to_grid
 from ldsboard.margins import mean_over_runs, read_margins
 from ldsboard.masks import read_masks
 from ldsboard.parallel import map_in_order, usable_processors
-from ldsboard.parts import Part, check_rankable, fingerprint
+from ldsboard.parts import RankedSubsets, check_rankable, fingerprint
 from ldsboard.products import product_with
 from ldsboard.result import Result, TargetBlock, TargetSums
 from ldsboard.scores import check_shape, read_scores
@@ -99,7 +99,7 @@ class GroundTruth:
         self.margins_MRN = read_margins(margins, *self.masks_Mn.shape)
         self.margins_MN = mean_over_runs(self.margins_MRN)
         self._product = product_with(self.masks_Mn, device)
-        self._ranked: dict[bytes, Part] = {}
+        self._ranked: dict[bytes, RankedSubsets] = {}
         check_rankable(self.margins_MN)
 
     @classmethod
@@ -190,7 +190,7 @@ class GroundTruth:
         results = self._score_parts(scores_nN, parts, threads or usable_processors())
         return results["all"] if splits is None else results
 
-    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, Part], threads: int) -> dict[str, Result]:
+    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedSubsets], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
         targets_in_memory = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
         targets = max(1, min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads)))
@@ -228,7 +228,8 @@ class GroundTruth:
         Returns
         -------
         numpy.ndarray
-            float64 (t, M): exact sums of the scores on their grids, which the LDS ranks; infinite if float64 overflows.
+            float64 (t, M), for the M chosen rows: exact sums of the scores after rounding to their grids. These are the values
+            that the LDS ranks. A value that overflows float64 is infinite.
 
         Raises
         ------
@@ -264,7 +265,7 @@ class GroundTruth:
         return ceiling.noise_ceiling(self.margins_MRN[rows])
 
     def margin_spectrum(self, rows: slice = slice(None)) -> ceiling.MarginSpectrum:
-        """Compute the null band: how far random scores come.
+        """Compute the null band, which contains the LDS of random scores, and the bound on the gain from repeated attempts.
 
         Parameters
         ----------
@@ -279,7 +280,7 @@ class GroundTruth:
         return ceiling.margin_spectrum(self.margins_MN[rows])
 
     def fingerprint(self, rows: slice = slice(None)) -> str:
-        """Return the hash that identifies the subsets and margins; equal to ``fingerprint`` in the `Result` of the same rows.
+        """Return the hash that identifies the subsets and margins. It equals ``fingerprint`` in the `Result` of the same rows.
 
         Parameters
         ----------
@@ -289,12 +290,12 @@ class GroundTruth:
         Raises
         ------
         ProblemError
-            A ValueError: the rows cannot be scored against, as in the constructor.
+            A ValueError: there are fewer than 2 rows, or the margins of a target are equal for all of them.
         """
         check_rankable(self.margins_MN[rows])
         return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
 
-    def _rank_all(self, splits: Mapping[str, slice]) -> dict[str, Part]:
+    def _rank_all(self, splits: Mapping[str, slice]) -> dict[str, RankedSubsets]:
         if not isinstance(splits, Mapping) or not all(isinstance(rows, slice) for rows in splits.values()):
             raise ValueError(
                 f"splits: expected slices by name, such as {{'public': slice(0, 200)}}, got {splits!r}. "
@@ -302,11 +303,11 @@ class GroundTruth:
             )
         return {name: self._rank(rows) for name, rows in splits.items()}
 
-    def _rank(self, rows: slice) -> Part:
+    def _rank(self, rows: slice) -> RankedSubsets:
         """Rank the margins of some subsets, or return the cached ranks."""
         key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
             if len(self._ranked) == MAX_RANKED_PARTS:
                 del self._ranked[next(iter(self._ranked))]
-            self._ranked[key] = Part.of(self.masks_Mn, self.margins_MN, rows)
+            self._ranked[key] = RankedSubsets.of(self.masks_Mn, self.margins_MN, rows)
         return self._ranked[key]

@@ -80,7 +80,7 @@ def empty(got: str) -> ProblemError:
 
 
 def pickled(got: str) -> ProblemError:
-    """Return the error for a pickle, which could run any code when opened."""
+    """Return the error for a pickle, which could run arbitrary code when it is loaded."""
     return ProblemError.mismatch(
         "scores.object",
         expected=FORMATS,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ldsboard.manifest import Manifest
 
 PRACTICE_SHARE = 5
-"""By default, the first 1 / PRACTICE_SHARE of the subsets are public and the others rank."""
+"""By default, the first 1 / PRACTICE_SHARE of the subsets are public, and the others are ranking subsets."""
 
 MARGIN, NEGATIVE_LOSS = "margin", "negative_loss"
 
@@ -39,14 +39,14 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
     Raises
     ------
     TableError
-        A ValueError: the text is malformed, the rows exceed M, or no row is left before them.
+        A ValueError: the text is malformed, the rows exceed M, or no row before them is left for the public subsets.
     """
     requested = f"{M // PRACTICE_SHARE}-{M}" if requested is None else requested
     rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", requested)
     if rows is None or not 0 < int(rows[1]) < int(rows[2]) <= M:
         raise TableError(
             f"Invalid ranking rows {requested!r}: give A-B with 0 < A < B <= {M}. "
-            "Rows A to B - 1 rank; the rows before A are public."
+            "Rows A to B - 1 are the ranking subsets; the rows before A are public."
         )
     return int(rows[1]), int(rows[2])
 
@@ -121,7 +121,7 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
 
 
 def summary(manifest: Manifest) -> str:
-    """Describe an import to the operator, who can detect a wrong option by a wrong number."""
+    """Return a summary of an import; a wrong number in it shows the operator that an option was wrong."""
     sizes = manifest.provenance["subset_sizes"]
     start, stop = manifest.ranking or (0, 0)
     each = f"{sizes['smallest']:,}" + (f" to {sizes['largest']:,}" if sizes["largest"] > sizes["smallest"] else "")

@@ -16,7 +16,7 @@ MANIFEST = "benchmark.json"
 
 
 class BundleError(ValueError):
-    """A benchmark folder is incomplete, altered or inconsistent; the message names the file and what to do."""
+    """A benchmark folder is incomplete, altered or inconsistent; the message names the file and says what to do."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _item_type(descr: object) -> np.dtype[np.floating]:
         raise ProblemError.mismatch(
             "scores.object",
             expected=FORMATS,
-            got="an array of Python objects, which only unpickling could read",
+            got="an array of Python objects, which cannot be read without unpickling",
             hint="Stack the scores into one numeric array. " + SAVE_HINT,
         )
     if isinstance(descr, str) and descr[1:] in ("f2", "f4", "f8") and descr[0] in "<>=":

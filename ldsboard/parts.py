@@ -30,13 +30,13 @@ grid is exact in float64."""
 
 
 @dataclass(frozen=True)
-class Part:
+class RankedSubsets:
     """Some of the subsets, with their margins ranked.
 
     Attributes
     ----------
     rows
-        Which of all subsets.
+        Rows of these subsets among all subsets.
     margins
         Ranks of the margins, one row for each target.
     chance

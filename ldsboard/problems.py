@@ -3,7 +3,7 @@
 ::
 
     ValueError
-    └── ProblemError          carries a Problem: code, detail, hint, and where they are a pair, expected and got
+    └── ProblemError          carries a Problem: code, detail, hint, and for some problems expected and got
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Problem:
     hint
         One or two sentences that say what to do.
     expected, got
-        What was required and what was found, where the problem is such a pair.
+        The requirement and the value found; None for problems that are not such a mismatch.
     """
 
     code: str
@@ -96,7 +96,7 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """The short title of the code; the code itself where this version of the library does not know the code."""
+        """The short title of the code; the code itself if this version of the library does not know it."""
         return PROBLEMS[self.code].title if self.code in PROBLEMS else self.code
 
     def as_dict(self) -> dict[str, str]:
@@ -105,8 +105,20 @@ class Problem:
 
     @classmethod
     def from_dict(cls, members: dict[str, Any]) -> Self:
-        """Return the problem of a problem object; unknown members are ignored."""
-        return cls(members["code"], members["detail"], members["hint"], members.get("expected"), members.get("got"))
+        """Return the problem of a problem object; unknown members are ignored.
+
+        Raises
+        ------
+        KeyError, TypeError
+            The object is no problem object.
+        """
+        code, detail, hint = members["code"], members["detail"], members["hint"]
+        expected, got = members.get("expected"), members.get("got")
+        if not all(isinstance(member, str) for member in (code, detail, hint, expected or "", got or "")):
+            raise TypeError("expected a problem object, whose members are strings")
+        if detail.startswith(f"{members.get('title')}: "):  # of an older version, whose detail repeated title and hint
+            detail = f"Expected {expected}, got {got}."
+        return cls(code, detail, hint, expected, got)
 
     def __str__(self) -> str:
         if self.expected is not None:
@@ -123,10 +135,10 @@ class ProblemError(ValueError):
 
     @classmethod
     def mismatch(cls, code: str, *, expected: str, got: str, hint: str) -> Self:
-        """Return the error of a pair: something was expected, and something else was found."""
+        """Return the error for a value that differs from the expected one."""
         return cls(code, f"Expected {expected}, got {got}.", hint, expected, got)
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        """Return the error that raises an existing problem."""
+        """Return the error for an existing problem."""
         return cls(problem.code, problem.detail, problem.hint, problem.expected, problem.got)

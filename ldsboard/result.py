@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ldsboard.ranking import Ranking
 
 SCORER_VERSION = 1
-"""Increase it by hand whenever the bits of an LDS, a rho or a psi change for any input."""
+"""Version of the scorer. Increase this number whenever the bits of an LDS, a rho or a psi change for any input."""
 
 WARNINGS = {
     "scores.dynamic_range": "The scores of a target span so many orders of magnitude that small scores were rounded.",
@@ -50,13 +50,13 @@ class Result:
     p_values : numpy.ndarray
         Two-sided p-value of each rho, float64 (N,); 1 where the predictions are constant.
     influence : numpy.ndarray
-        psi, the influence of each subset on the LDS, float64 (M,); sums to 0. `compare` needs nothing else of a result.
+        psi, the influence of each subset on the LDS, float64 (M,); sums to 0. `compare` uses it for the standard error.
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
         Largest possible rounding error of a prediction, in standard deviations of the predictions of its target; the largest
-        value over targets. For a target most of whose scores were coarsely rounded, at least this error in expected standard
-        deviations of sums of scores of the median magnitude.
+        value over targets. If most scores of a target were coarsely rounded, the error is also expressed in the standard
+        deviation expected for sums of scores of the median magnitude, and the larger of the two values counts.
     grid_loss_target : int
         The target with that error; -1 if nothing was rounded.
     z_random : float

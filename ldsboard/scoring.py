@@ -51,7 +51,7 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         per_target, p_values : ndarray, shape (N,)
             Spearman's rho of each target, and its two-sided p-value as in `scipy.stats.spearmanr`.
         influence : ndarray, shape (M,)
-            psi, the influence of each subset on the LDS; sums to 0. `compare` needs nothing else of a result.
+            psi, the influence of each subset on the LDS; sums to 0. `compare` uses it for the standard error.
         z_random : float
             LDS divided by its standard deviation under a random matching of subsets to margins. Between -3 and 3, the scores are
             not distinguishable from random scores.

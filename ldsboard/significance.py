@@ -49,8 +49,8 @@ def new_targets_error(
 ) -> float:
     """Return the standard error of the LDS for a fresh draw of subsets and of targets.
 
-    By a two-way decomposition: the variance over subsets plus the variance over targets, minus the variance that both contain; at
-    least the larger of the two.
+    The squared error is the variance over subsets plus the variance over targets, minus the variance that both contain (a two-way
+    decomposition). It is at least the larger of the first two variances.
 
     Parameters
     ----------
@@ -141,10 +141,10 @@ class MarginRanks:
 class ChanceSpread:
     """The standard deviation of the LDS under a random matching of subsets to margins, computed block by block.
 
-    With A and B the ranks of predictions and margins as columns of unit length, (M, N), the standard deviation is exactly
-    ``norm(A @ B.T) / (N sqrt(M - 1))``. The squared norm is computed from the smaller matrices: from A @ B.T itself, (M, M),
-    summed over blocks, or as ``sum((A.T @ A) * (B.T @ B))``, (N, N). float32 suffices, because the value is a scale and not a
-    score.
+    Let A and B, (M, N), hold the centred ranks of predictions and margins, with each column scaled to unit length. The standard
+    deviation is then exactly ``norm(A @ B.T) / (N sqrt(M - 1))``, with the Frobenius norm. For M <= N, A @ B.T, (M, M), is summed
+    over blocks. For M > N, the squared norm is computed as ``sum((A.T @ A) * (B.T @ B))`` from two (N, N) matrices, which are
+    smaller. float32 suffices, because the value only scales `Result.z_random` and does not enter the LDS.
     """
 
     def __init__(self, margins: MarginRanks) -> None:
@@ -153,7 +153,7 @@ class ChanceSpread:
         self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=np.float32)
 
     def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
-        """Add the ranks of the predictions of a block as unit rows, float32 (b, M); `columns` are its targets."""
+        """Add the ranks of the predictions of a block, rows of unit length, float32 (b, M); `columns` are the block's targets."""
         if self._margins.gram_NN is None:
             self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
         else:

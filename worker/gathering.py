@@ -34,13 +34,13 @@ COUNTS = ("public", "ranking")
 
 
 def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False) -> Manifest:
-    """Write the benchmark of a training folder into it.
+    """Create the benchmark from the shards of a training folder, and write it into the same folder.
 
     Parameters
     ----------
     partial
-        Accept missing models. The benchmark then holds, for each part, the subsets before the first subset that lacks a run.
-        These are the first subsets that the seed draws, as in any benchmark, so no subset is selected by its outcome.
+        Accept missing models. Each part of the benchmark then holds the subsets before the first subset that lacks a run.
+        As in any benchmark, these are the first subsets that the seed draws, so their selection does not depend on results.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _check_finite(shards: Sequence[Shard], folder: Path) -> None:
 def _assemble(
     shards: Sequence[Shard], planned: Plan, present: Plan
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float64]]]:
-    """Return margins (M, R, N) and accuracies (M, R) of the present subsets of every part."""
+    """Return margins (M, R, N) and accuracies (M, R) of every part, for the subsets that `present` contains."""
     margins = np.empty((len(planned.models), shards[0].margins.shape[1]), dtype=np.float32)
     accuracy = np.empty(len(planned.models))
     for shard in shards:

@@ -14,7 +14,7 @@ class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.Out
     group
         Models that trained at once (K).
     smaller_group
-        The group size to try next; None if already one model is too much.
+        The group size to try next; None if even one model needs too much memory.
     """
 
     def __init__(self, group: int, reason: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.shards import Shard
 
 THRESHOLD = 5.0
-"""Distance in robust standard deviations. With 2,000 normal values, one benchmark in a thousand has a value so far away."""
+"""Distance in robust standard deviations. Of 2,000 normally distributed values, any is so far away once in 1,000 benchmarks."""
 
 NORMAL_MAD = 1.4826
 """Standard deviation of a normal distribution divided by its median absolute deviation."""

@@ -117,7 +117,9 @@ class HiddenSeed:
             )
         seed = secrets.randbits(128) if given is None else int(given, 16)
         if seed == public_seed:
-            raise ConfigurationError("The hidden seed equals the public seed, which everyone knows. Choose another.")
+            raise ConfigurationError(
+                "The hidden seed equals the public seed, which everyone knows. Choose another seed."
+            )
         started = (folder / CONFIGURATION).exists() and Configuration.read(folder).commitment is not None
         # Do not replace a lost seed: a new seed would fit no existing shard and block restoring the backup.
         found = cls.read(folder / HIDDEN) if started else cls(seed, secrets.token_bytes(16)).save(folder)
@@ -232,7 +234,7 @@ class Configuration:
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigurationError(
                 f"{path} is not a valid configuration: {error}. Delete the file and train with the same options as before. "
-                "That writes the file again; shards of other options are refused."
+                "This writes the file again. Shards that were trained with other options are refused."
             ) from error
 
 

@@ -66,7 +66,7 @@ class Shard:
         Raises
         ------
         ShardError
-            The file is damaged, or its configuration is another.
+            The file is damaged, or has another configuration.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

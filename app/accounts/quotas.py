@@ -112,7 +112,7 @@ class Quotas:
             per_day, per_version, max(0, per_day - len(today)), max(0, per_version - (to_version or 0)), resets_at
         )
 
-    def check(self, session: Session, user_id: int, version: Version) -> None:
+    def check_ranked(self, session: Session, user_id: int, version: Version) -> None:
         """Refuse a ranked submission that exceeds a quota.
 
         Raises
@@ -133,7 +133,8 @@ class Quotas:
         if self.bytes and used + size > self.bytes:
             raise ProblemError(
                 "quota.bytes",
-                f"Your score files may have {self.bytes} bytes in all; {used} are stored or announced, and this file has {size}.",
+                f"Your score files may have at most {self.bytes} bytes in all; {used} are stored or announced, "
+                f"and this file has {size}.",
                 "Withdraw submissions that you no longer need, or cancel uploads; their bytes are free at once.",
             )
 

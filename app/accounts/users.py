@@ -75,7 +75,9 @@ def add_user(
             "begin with a letter or a digit."
         )
     if name.startswith(ALIAS_PREFIX):
-        raise ValueError(f"{name!r} is not a user name: names with {ALIAS_PREFIX} are aliases. Choose another name.")
+        raise ValueError(
+            f"{name!r} is not a user name: names that begin with {ALIAS_PREFIX} are aliases. Choose another name."
+        )
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
         user = User(name=name, role=Role.USER)

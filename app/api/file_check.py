@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +13,7 @@ from app.context import AppContext
 from app.submissions.lifecycle import check_header
 from app.submissions.schemas import BenchmarkName
 from app.web.dependencies import ContextDep
-from app.web.request_body import IDLE_TIMEOUT_SECONDS, check_limit, content_length, interrupted
+from app.web.request_body import check_limit, read_body
 from ldsboard.formats import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 
@@ -44,12 +43,9 @@ async def check_file(
     The call needs no token, and saves and counts nothing. Only scoring checks that all scores are finite.
     """
     check_limit(size, context.settings.max_upload_bytes)
-    length = content_length(request, HEADER_LIMIT)
-    try:
-        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
-            start = await request.body()
-    except TimeoutError:
-        raise interrupted(length) from None
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise ProblemError("upload.encoding", "This call takes no compressed body.", "Send the bytes uncompressed.")
+    start = await read_body(request, HEADER_LIMIT)
     if len(start) != min(size, HEADER_LIMIT):
         raise ProblemError.mismatch(
             "request.invalid",

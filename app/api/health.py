@@ -33,6 +33,6 @@ def ready(context: ContextDep, session: ReadSession) -> dict[str, str]:
         raise ProblemError(
             "internal.unready",
             "The folder of uploaded files is missing.",
-            "The operator should look at STORAGE_URL.",
+            "The operator should check STORAGE_URL.",
         )
     return {"status": "ready"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ from app.submissions.schemas import PartView, StartedView, UploadView
 from app.submissions.storage import Arrival
 from app.submissions.visibility import WITHHELD
 from app.web.dependencies import Authorization, ContextDep, SubmittingUser
-from app.web.request_body import IDLE_TIMEOUT_SECONDS, Body, check_limit, content_length, interrupted
+from app.web.request_body import Body, check_limit, content_length, read_body
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
@@ -50,12 +49,15 @@ class NewUpload(SubmissionFields):
     """A file to be sent in upload parts: its benchmark, size and hash, and the metadata of the submission."""
 
     benchmark: str
-    size: int = Field(ge=0, lt=2**63, description="bytes of the file")
-    sha256: Sha256 = Field(description="of the file")
+    size: int = Field(ge=0, lt=2**63, description="size of the file in bytes")
+    sha256: Sha256 = Field(description="SHA-256 of the file")
 
 
 def _inlined_schema() -> Any:
-    """Return the JSON schema of `NewUpload` with inlined definitions: ``openapi_extra`` cannot add any to the components."""
+    """Return the JSON schema of `NewUpload` with inlined definitions.
+
+    References would not work, because ``openapi_extra`` cannot add definitions to the components of the OpenAPI description.
+    """
     schema = NewUpload.model_json_schema()
     definitions = schema.pop("$defs")
 
@@ -93,13 +95,7 @@ async def start_upload(
 
 
 async def _read_new_upload(request: Request) -> NewUpload:
-    # Read here, because the framework would read a body of any size before it checks the token.
-    length = content_length(request, MAX_START_BYTES)
-    try:
-        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
-            body = await request.body()
-    except TimeoutError:
-        raise interrupted(length) from None
+    body = await read_body(request, MAX_START_BYTES)
     try:
         return NewUpload.model_validate_json(body)
     except ValidationError as error:

@@ -128,7 +128,7 @@ def _check_before_upload(
         version = catalog.find_version(session, submission_request.benchmark)
         known = idempotency.find_by_key(session, account, _route(submission_request), key, submission_request)
         if known is None:
-            lifecycle.check_quota(session, account, version, submission_request, context.quotas)
+            lifecycle.check_quotas(session, account, version, submission_request, context.quotas)
     context.preload(submission_request.benchmark, version.version)
 
 
@@ -148,7 +148,7 @@ def _reserve(
         version = catalog.find_version(session, submission_request.benchmark)
         lifecycle.check_header(version, start, submission_request.size)
         known = idempotency.find_by_key(session, account, _route(submission_request), key, submission_request)
-        if known is not None and not _expire_interrupted(session, known):
+        if known is not None and not _expire_replaced(session, known):
             return known.id, True
         submission = lifecycle.reserve(session, account, version, submission_request, context.quotas)
         idempotency.store_key(session, account, _route(submission_request), key, submission)
@@ -156,12 +156,12 @@ def _reserve(
     return submission.id, False
 
 
-def _expire_interrupted(session: Session, known: Submission) -> bool:
+def _expire_replaced(session: Session, known: Submission) -> bool:
     """Expire an unfinished upload with the same key; return whether it was unfinished.
 
     A client sends a file again only after it has lost the first connection.
     """
-    return lifecycle.move(session, known.id, State.UPLOADING, State.EXPIRED, detail="replaced by a retry")
+    return lifecycle.transition(session, known.id, State.UPLOADING, State.EXPIRED, detail="replaced by a retry")
 
 
 def _check_same_file(
@@ -201,4 +201,4 @@ def _accept(
 
 def _expire(context: AppContext, submission_id: str) -> None:
     with context.database.write() as session:
-        lifecycle.move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="the upload ended early")
+        lifecycle.transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail="the upload ended early")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from app.db.models import Version
 
-Part = Literal["train", "target"]
+ExampleSet = Literal["train", "target"]
 
 
 class Examples:
@@ -47,7 +47,7 @@ class Examples:
             self._has(f"{part}_images") and is_drawable(self._array(f"{part}_images")) for part in ("train", "target")
         )
 
-    def label(self, part: Part, index: int) -> str | None:
+    def label(self, part: ExampleSet, index: int) -> str | None:
         """Return the class name of an example; ``label 7`` if the data set states no ``classes``; None without labels."""
         if not self._has(f"{part}_labels"):
             return None
@@ -56,7 +56,7 @@ class Examples:
         has_name = isinstance(classes, list) and 0 <= number < len(classes)
         return str(classes[number]) if has_name else f"label {number}"
 
-    def image(self, part: Part, index: int) -> NDArray[np.uint8]:
+    def image(self, part: ExampleSet, index: int) -> NDArray[np.uint8]:
         """Return the pixels of an example, uint8 (h, w) or (h, w, 3), scaled so that the brightest training pixel is 255.
 
         Raises

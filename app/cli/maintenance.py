@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def rescore() -> None:
     """Queue rescorings for results of an outdated scorer version, and for failed evaluations."""
     with write_session() as session:
-        waiting = rescoring.requeue_outdated(session)
+        waiting = rescoring.queue_rescorings(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
     typer.echo(
         f"{waiting} rescorings are queued. The server runs them now or at its next start; "

@@ -58,7 +58,7 @@ class Visibility(StrEnum):
 
 
 class Benchmark(Base):
-    """A benchmark. Submissions go to the current version; it is replaced by the next version once rescoring for that is done."""
+    """A benchmark. Submissions go to its current version. The next version replaces that one when rescoring is complete."""
 
     __tablename__ = "benchmark"
 

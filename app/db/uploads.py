@@ -36,7 +36,7 @@ class Upload(Base):
         return min(self.part_bytes, self.submission.size - number * self.part_bytes)
 
 
-class Part(Base):
+class UploadPart(Base):
     """An upload part that has arrived."""
 
     __tablename__ = "part"

@@ -42,7 +42,7 @@ class RankingMeasurement(Protocol):
         """Distance of the LDS from that of random scores, in standard deviations."""
 
 
-def published(numbers: dict[str, float], split: str) -> dict[str, float]:
+def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, float]:
     """Round numbers from the ranking subsets for publication.
 
     On an open benchmark nothing is hidden, and the numbers are returned unchanged. On a protected benchmark, p and z are rounded
@@ -75,12 +75,14 @@ def public_numbers(measurement: Measurement) -> Numbers:
 def ranking_numbers(
     measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
 ) -> RankingNumbers:
-    """Return the numbers of the ranking part, rounded by `published`; `rank` is the rank interval."""
+    """Return the numbers of the ranking part, rounded by `round_for_publication`; `rank` is the rank interval."""
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
-    numbers = published({name: getattr(measurement, name) for name in names}, manifest["split"])
+    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, manifest["split"])
     # The share is computed from the rounded LDS, so that it reveals no further digit.
     ceiling = manifest["ceiling"]
-    share = {} if ceiling is None else published({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])
+    share = (
+        {} if ceiling is None else round_for_publication({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])
+    )
     return RankingNumbers(
         lds=numbers["lds"],
         std_error=numbers["std_error"],

@@ -11,7 +11,7 @@ from sqlalchemy import Text, and_, select, type_coerce
 from app.db.accounts import User
 from app.db.models import Alias, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.leaderboard.attempts import count_attempts
-from app.leaderboard.disclosure import published
+from app.leaderboard.disclosure import round_for_publication
 from app.submissions import visibility
 
 if TYPE_CHECKING:
@@ -94,17 +94,17 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         newest[user_id, method, visible_to] = entry
 
     def sort_key(entry: Entry) -> tuple[float, object, str]:
-        lds = published({"lds": entry.lds}, version.manifest["split"])["lds"]
+        lds = round_for_publication({"lds": entry.lds}, version.manifest["split"])["lds"]
         return (-lds, entry.created_at, entry.id)
 
     return sorted(newest.values(), key=sort_key)
 
 
-def find_listed(session: Session, submission: Submission) -> Submission:
+def find_listed_or_same(session: Session, submission: Submission) -> Submission:
     """Return the public entry of a submission's owner and method: the submission itself, or the entry that replaced it.
 
-    An anonymous, private or practice submission is returned itself. To return another submission for an anonymous one would
-    reveal that both have the same owner.
+    For an anonymous, private or practice submission, this is always the submission itself. Another submission in place of an
+    anonymous one would reveal that both have the same owner.
     """
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission

@@ -14,7 +14,7 @@ from app.db.models import Evaluation, File, Kind, State, Submission, Version
 from app.leaderboard import entries
 from app.leaderboard.ranking import update_ranks
 from app.submissions import multipart
-from app.submissions.lifecycle import move
+from app.submissions.lifecycle import transition
 from ldsboard import result
 from ldsboard.bundle import Bundle
 from ldsboard.problems import Problem
@@ -50,11 +50,11 @@ def inspect(session: Session, storage: Storage, benchmarks: Path) -> Iterator[Fi
 
 def inspect_submissions(session: Session, storage: Storage) -> Iterator[Finding]:
     """Run all checks except `inspect_benchmarks`, which takes longer than all others."""
-    yield from _references(session)
-    yield from _missing_files(session, storage)
-    yield from _stray_files(session, storage)
-    yield from _evaluations(session)
-    yield from _ranks(session)
+    yield from _find_wrong_reference_counts(session)
+    yield from _find_missing_files(session, storage)
+    yield from _find_stray_files(session, storage)
+    yield from _find_missing_evaluations(session)
+    yield from _find_missing_ranks(session)
 
 
 def inspect_benchmarks(session: Session, root: Path) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def inspect_benchmarks(session: Session, root: Path) -> Iterator[Finding]:
             )
 
 
-def _references(session: Session) -> Iterator[Finding]:
+def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
     """Compare the reference count of each file with the number of submissions that refer to the file."""
     counted = Counter(session.scalars(select(Submission.file_sha256).where(Submission.file_sha256.is_not(None))))
     for file in session.scalars(select(File)).all():
@@ -82,7 +82,7 @@ def _references(session: Session) -> Iterator[Finding]:
             )
 
 
-def _missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
+def _find_missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
     """Find submissions whose stored file is missing or has the wrong size."""
     query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
     for submission, file in session.execute(query.order_by(Submission.created_at)).all():
@@ -104,11 +104,11 @@ def _mark_failed(session: Session, submission: Submission) -> None:
     problem = Problem("internal.failed", "The stored file is lost.", "Send the file again; a lost file does not count.")
     state = State(submission.state)
     if state is State.QUEUED:
-        move(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
-    move(session, submission.id, State.SCORING, State.FAILED, detail="file lost", error=problem.as_dict())
+        transition(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
+    transition(session, submission.id, State.SCORING, State.FAILED, detail="file lost", error=problem.as_dict())
 
 
-def _stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
+def _find_stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
     """Find stored files without a row, and stored parts of uploads that are completed, expired or unknown."""
     known = set(session.scalars(select(File.sha256)))
     for sha256 in sorted(set(storage.stored_hashes()) - known):
@@ -117,7 +117,7 @@ def _stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
         yield Finding(f"parts of the ended upload {upload} are stored", partial(storage.delete_parts, upload))
 
 
-def _evaluations(session: Session) -> Iterator[Finding]:
+def _find_missing_evaluations(session: Session) -> Iterator[Finding]:
     """Find queued and running submissions without an unfinished evaluation, and scored submissions without results."""
     for submission in session.scalars(select(Submission).where(Submission.state.in_(LIVE))).all():
         evaluations = submission.evaluations
@@ -139,7 +139,7 @@ def _queue_evaluation(session: Session, submission: Submission) -> None:
     )
 
 
-def _ranks(session: Session) -> Iterator[Finding]:
+def _find_missing_ranks(session: Session) -> Iterator[Finding]:
     """Find boards with entries that have no rank."""
     for version in session.scalars(select(Version)).all():
         if any(entry.rank_low is None for entry in entries.list_entries(session, version)):

@@ -53,7 +53,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
         raise ProblemError(
             "request.conflict",
             f"Only a scored ranked submission can be pinned; this one is {submission.kind} and {submission.state}.",
-            "Pin a submission that is, or could be, on the board.",
+            "Pin a ranked submission that has been scored.",
         )
     new_visibility = Visibility(changes.get("visibility", submission.visibility))
     if changes.keys() & {"visibility", "pinned"} and changes.get("pinned", submission.pinned):

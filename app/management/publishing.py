@@ -47,7 +47,7 @@ PUBLIC_ARRAYS = (
     "train_images.npy",
     "target_images.npy",
 )
-"""Arrays in ``public.npz``, as far as the benchmark has them."""
+"""Arrays in ``public.npz``; arrays that the benchmark does not have are left out."""
 
 NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
 """Pattern of benchmark names, which are parts of URLs and file paths."""
@@ -76,7 +76,7 @@ class PreparedVersion:
 
 @contextmanager
 def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
-    """Verify a benchmark folder, copy it and pack its downloads; a copy that is not published is deleted at the end of the block.
+    """Verify and copy a benchmark folder, and create its downloads; at the end of the block, delete an unpublished copy.
 
     This reads and writes all arrays. No write transaction may be open meanwhile, because it would block all other writers.
 
@@ -168,7 +168,8 @@ def _check(bundle: Bundle) -> None:
         )
     if counts["ranking"] < MIN_RANKING_SUBSETS or counts["public"] < MIN_PUBLIC_SUBSETS:
         raise PublishError(
-            f"Expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. Train more."
+            f"Expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. "
+            "Train models on more subsets."
         )
     if duplicates := count_duplicates(masks_Mn):
         raise PublishError(f"{duplicates} subset(s) repeat another subset. Draw different subsets.")
@@ -185,7 +186,7 @@ def _check(bundle: Bundle) -> None:
 
 
 def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
-    """Reject a manifest whose ceiling, null band or spectrum differs from the arrays; also a kit without its labels."""
+    """Reject a manifest whose ceiling, null band or spectrum contradicts the arrays, and a kit without labels."""
     ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
     band = manifest.null_band
     stated = [
@@ -211,7 +212,7 @@ def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
 
 
 def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Path) -> None:
-    """Copy the folder, write the added images and the manifest, and pack the downloads."""
+    """Copy the benchmark folder to `copy`, write the added images and the manifest there, and create the download archives."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / "public", copy / "public")
     if manifest.split == "protected":

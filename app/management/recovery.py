@@ -18,18 +18,18 @@ def recover_at_start(database: Database, storage: Storage) -> None:
     """Requeue evaluations, expire uploads and delete files that a stopped server left unfinished."""
     with database.write() as session:
         queue.requeue_abandoned(session)
-        lifecycle.expire_interrupted(session)
-        rescoring.requeue_outdated(session)
+        lifecycle.expire_single_uploads(session)
+        rescoring.queue_rescorings(session)
         files.delete_unreferenced(session, storage, storage.stored_hashes())
     storage.delete_incomplete()
 
 
-def expire_uploads(database: Database, storage: Storage) -> None:
+def expire_multipart_uploads(database: Database, storage: Storage) -> None:
     """Expire uploads that were not completed in time, and delete the stored parts of all uploads that have ended."""
     # Stored parts are listed before rows, because an upload that starts in between writes its row before its first part.
     with_parts = storage.upload_ids()
     with database.write() as session:
-        multipart.expire(session)
+        multipart.expire_overdue(session)
         open_uploads = multipart.open_upload_ids(session)
     for upload in with_parts:
         if upload not in open_uploads:
@@ -37,9 +37,9 @@ def expire_uploads(database: Database, storage: Storage) -> None:
 
 
 def recover_lost(database: Database, running: AbstractSet[int], streaming: AbstractSet[str]) -> None:
-    """Requeue claimed evaluations that no worker is running; expire single uploads whose connection is gone.
+    """Requeue claimed evaluations that no worker is running, and expire single uploads whose connection is closed.
 
-    Such rows remain when the end of an evaluation or upload could not be written, for instance because the database was locked.
+    Such evaluations and uploads remain if their end could not be saved, for instance because the database was locked.
 
     Parameters
     ----------
@@ -52,4 +52,4 @@ def recover_lost(database: Database, running: AbstractSet[int], streaming: Abstr
         session.connection()
         # Ids are added to both sets only under this write lock, so no worker or connection owns any other row.
         queue.requeue_abandoned(session, frozenset(running))
-        lifecycle.expire_interrupted(session, frozenset(streaming))
+        lifecycle.expire_single_uploads(session, frozenset(streaming))

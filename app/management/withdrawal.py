@@ -13,7 +13,7 @@ from app.management.editing import boards_of, find_owned
 from app.scoring import rescoring
 from app.submissions import multipart
 from app.submissions.files import delete_unreferenced, release_file
-from app.submissions.lifecycle import move
+from app.submissions.lifecycle import transition
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
             "Try again when it is scored or rejected." if busy else "Nothing is left to withdraw.",
         )
     counted = submission.counted and before is not State.FAILED  # a server error never counts
-    if not move(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):
+    if not transition(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):
         raise RuntimeError(
             f"The state of {submission.id} is no longer {before}, although this transaction holds the write lock."
         )

@@ -22,9 +22,9 @@ MAX_NAME_LENGTH = 40
 
 @router.page("/submissions/{submission_id}/badge.svg")
 def show_badge(session: ReadSession, submission_id: str) -> Response:
-    """Draw the badge of an entry, or of the entry that now stands for its method; the badge does not depend on the visitor."""
+    """Draw the badge of an entry, or of the entry that now represents its method; the badge does not depend on the visitor."""
     view = submission_views.submission_view(
-        session, entries.find_listed(session, visibility.find_submission(session, submission_id, None))
+        session, entries.find_listed_or_same(session, visibility.find_submission(session, submission_id, None))
     )
     if view.hidden is None or view.hidden.rank is None:
         raise ProblemError(

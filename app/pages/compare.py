@@ -72,7 +72,7 @@ def _requested_ids(request: Request) -> list[str]:
             "request.invalid",
             expected=f"at most {MAX_SUBMISSIONS} submissions",
             got=str(len(ids)),
-            hint="Leave some out.",
+            hint="Leave out some submissions.",
         )
     return ids
 

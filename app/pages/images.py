@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path
 from fastapi.responses import Response
 
-from app.benchmarks.examples import Examples, Part
+from app.benchmarks.examples import Examples, ExampleSet
 from app.pages.content import png
 from app.pages.routing import Pages
 from app.web.dependencies import SettingsDep, VersionDep, VersionNumber
@@ -19,7 +19,7 @@ router = Pages()
 def show_image(
     settings: SettingsDep,
     benchmark_version: VersionDep,
-    part: Part,
+    part: ExampleSet,
     index: Annotated[int, Path(ge=0, lt=2**31)],
     version: VersionNumber = None,
 ) -> Response:

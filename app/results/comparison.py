@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation
-from app.leaderboard.disclosure import published
+from app.leaderboard.disclosure import round_for_publication
 from app.results.current_evaluation import scored_evaluations
 from app.results.schemas import ComparisonView, PairView
 from app.submissions.schemas import BenchmarkName
@@ -85,10 +85,10 @@ def _compare_pair(a: Evaluation, b: Evaluation) -> dict[str, Any]:
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in (first, second)]
     comparison = compare_influences(first.lds - second.lds, *influences)
     split = a.version.manifest["split"] if part == "ranking" else "open"
-    numbers = published(vars(comparison), split)
+    numbers = round_for_publication(vars(comparison), split)
     # The interval is computed from the rounded numbers, so that its ends reveal no further digit.
     middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
-    numbers |= published({"low": middle - half, "high": middle + half}, split)
+    numbers |= round_for_publication({"low": middle - half, "high": middle + half}, split)
     return {
         "benchmark": BenchmarkName(name=a.version.benchmark.name, version=a.version.version),
         "part": part,

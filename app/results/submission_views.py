@@ -69,7 +69,7 @@ def submission_views(
     origins = provenance.newest_provenance(session, ids)
     if evaluations is None:
         evaluations = current_evaluations(session, submissions)
-    _load_aliases(session, submissions, viewer)
+    _aliases = _load_aliases(session, submissions, viewer)  # held: the session keeps only weak references
     versions = {submission.version for submission in submissions}
     if len(versions | {evaluation.version for evaluation in evaluations.values()}) == len(ids) == 1:
         attempts: Callable[[Version, int], int] = partial(count_user_attempts, session)

@@ -12,7 +12,7 @@ from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission
 from app.scoring import attributions, queue, rescoring
 from app.submissions.files import delete_unreferenced, release_file
-from app.submissions.lifecycle import move
+from app.submissions.lifecycle import transition
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Evaluator:
 
     def _reject(self, submission_id: str, problem: Problem) -> None:
         with self._database.write() as session:
-            if not move(
+            if not transition(
                 session, submission_id, State.SCORING, State.REJECTED, detail=problem.code, error=problem.as_dict()
             ):
                 return
@@ -124,9 +124,9 @@ class Evaluator:
             will_retry = queue.record_failure(evaluation, self._retry_seconds)
             failures = evaluation.failures
             if will_retry:
-                move(session, submission_id, State.SCORING, State.QUEUED, detail=detail)
+                transition(session, submission_id, State.SCORING, State.QUEUED, detail=detail)
             else:
-                move(session, submission_id, State.SCORING, State.FAILED, detail=detail, error=problem.as_dict())
+                transition(session, submission_id, State.SCORING, State.FAILED, detail=detail, error=problem.as_dict())
         log.error("submission.failed", submission=submission_id, failures=failures, exc_info=error)
         if not will_retry:
             log.critical(
@@ -143,7 +143,7 @@ class _Claim(NamedTuple):
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
-        """Return the present claim of an evaluation."""
+        """Return the current claim of an evaluation."""
         return cls(evaluation.id, evaluation.submission_id, evaluation.claimed_at)
 
     def held_evaluation(self, session: Session) -> Evaluation | None:
@@ -158,7 +158,7 @@ def _save_result(session: Session, claim: _Claim, scored: dict[str, PartResult],
     evaluation = claim.held_evaluation(session)
     if evaluation is None:
         return
-    is_first = move(session, evaluation.submission_id, State.SCORING, State.SCORED)
+    is_first = transition(session, evaluation.submission_id, State.SCORING, State.SCORED)
     if not is_first and evaluation.submission.state != State.SCORED:
         return
     evaluation.scored_at = now()

@@ -15,7 +15,7 @@ from sqlalchemy import and_, func, or_, select
 from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Evaluation, Kind, State, Submission
-from app.submissions.lifecycle import move
+from app.submissions.lifecycle import transition
 from ldsboard import result
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def claim(session: Session) -> int | None:
     evaluation.claimed_at = now()
     if evaluation.submission.state == State.QUEUED:
         evaluation.submission.user.served_at = now()
-        move(session, evaluation.submission_id, State.QUEUED, State.SCORING)
+        transition(session, evaluation.submission_id, State.QUEUED, State.SCORING)
     return evaluation.id
 
 
@@ -69,7 +69,7 @@ def requeue(session: Session, evaluation_id: int, detail: str) -> None:
     """Requeue a claimed evaluation; `detail` goes into the event of its submission."""
     evaluation = session.get_one(Evaluation, evaluation_id)
     evaluation.claimed_at = None
-    move(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
+    transition(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
 
 
 def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
@@ -99,7 +99,7 @@ def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
     being_scored = select(Evaluation.submission_id).where(Evaluation.id.in_(running))
     stuck = select(Submission.id).where(Submission.state == State.SCORING, Submission.id.not_in(being_scored))
     for submission_id in session.scalars(stuck).all():
-        move(session, submission_id, State.SCORING, State.QUEUED, detail=ABANDONED)
+        transition(session, submission_id, State.SCORING, State.QUEUED, detail=ABANDONED)
 
 
 def position(session: Session, submission: Submission) -> int:

@@ -44,10 +44,10 @@ def introduce_version(session: Session, version: Version) -> None:
     update_board(session, version)
 
 
-def requeue_outdated(session: Session) -> int:
+def queue_rescorings(session: Session) -> int:
     """Queue rescorings for all results of an outdated scorer version; return the number of rescorings in the queue.
 
-    Queued first evaluations are changed to the present scorer version. Rescorings whose retries were used up are tried again.
+    Queued first evaluations are changed to the current scorer version. Rescorings whose retries were used up are tried again.
     """
     for evaluation in session.scalars(_outdated_first_evaluations()):
         evaluation.scorer_version = result.SCORER_VERSION  # not scored yet, so it needs no second evaluation
@@ -65,7 +65,7 @@ def requeue_outdated(session: Session) -> int:
 
 
 def update_board(session: Session, version: Version) -> None:
-    """Switch the board to a version or to the present scorer if no rescoring is pending, and rank the version's entries."""
+    """Switch the board to a version, or to the current scorer, if no rescoring is pending; then rank the version's entries."""
     benchmark = version.benchmark
     if not _count_pending_rescorings(session, version):
         if version.scorer_version != result.SCORER_VERSION:
@@ -79,7 +79,7 @@ def update_board(session: Session, version: Version) -> None:
 
 
 def queue_newer_versions(session: Session, evaluation: Evaluation) -> None:
-    """Also queue this submission for compatible versions that replaced, or will replace, the version it was scored on."""
+    """Queue the submission of an evaluation for compatible versions that replaced, or will replace, the version scored on."""
     if evaluation.submission.kind == Kind.RANKED:
         _queue_for_newer_versions(session, evaluation.version, [evaluation.submission_id])
 
@@ -128,7 +128,7 @@ def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> 
 
 
 def _queue_evaluations(session: Session, version: Version, submission_ids: Iterable[str]) -> None:
-    """Queue evaluations against a version by the present scorer, except for submissions that already have such an evaluation."""
+    """Queue an evaluation by the current scorer for each submission that has none against `version` yet."""
     scorer = result.SCORER_VERSION
     known = select(Evaluation.submission_id).where(
         Evaluation.version_id == version.id, Evaluation.scorer_version == scorer
@@ -141,7 +141,7 @@ def _queue_evaluations(session: Session, version: Version, submission_ids: Itera
 
 
 def _pending_rescorings(version: Version) -> Select[Evaluation]:
-    """Select unfinished evaluations by the present scorer of submissions that already have a result."""
+    """Select the unfinished evaluations by the current scorer whose submissions already have a result."""
     return (
         select(Evaluation)
         .join(Submission, Submission.id == Evaluation.submission_id)

@@ -12,7 +12,7 @@ from app.submissions.field_types import Commit, Description, Device, Link, Metho
 
 
 class ReportedCost(BaseModel, extra="forbid"):
-    """What a submitter says that computing the scores cost."""
+    """The cost of computing the scores, as the owner reports it."""
 
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="reported cost: computing time")
     device: Device | None = Field(default=None, description="reported cost: the device")
@@ -20,7 +20,7 @@ class ReportedCost(BaseModel, extra="forbid"):
 
 
 class ReportedProvenance(BaseModel, extra="forbid"):
-    """Where a submitter says that the file comes from."""
+    """The provenance of the file, as the owner reports it."""
 
     repository: Repository | None = Field(default=None, description="repository that the file comes from")
     commit: Commit | None = Field(default=None, description="commit that the file comes from")
@@ -28,7 +28,7 @@ class ReportedProvenance(BaseModel, extra="forbid"):
 
 
 class CommonFields(BaseModel, extra="forbid"):
-    """The fields that a query and a JSON body write alike; a new field of both is added here."""
+    """The fields that have the same form in query parameters and in a JSON body."""
 
     method: Method = Field(description="name of the method")
     kind: Kind = Field(default=Kind.RANKED, description="ranked: listed and counted; practice: public subsets only")
@@ -41,7 +41,7 @@ class CommonFields(BaseModel, extra="forbid"):
 
 
 class SubmissionFields(CommonFields):
-    """The metadata of a submission, as a JSON body has it."""
+    """The metadata of a submission in a JSON body, with cost and provenance as nested objects."""
 
     cost: ReportedCost | None = None
     provenance: ReportedProvenance | None = None
@@ -53,9 +53,11 @@ class SubmissionFields(CommonFields):
 
 
 class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
-    """The metadata of a submission as query parameters, where cost and provenance have no level of their own."""
+    """The metadata of a submission as query parameters; the fields of cost and provenance are not nested."""
 
-    sha256: Sha256 | None = Field(default=None, description="of the file: a duplicate of your own file costs no quota")
+    sha256: Sha256 | None = Field(
+        default=None, description="SHA-256 of the file; a duplicate of your own file uses no quota"
+    )
     dry_run: bool = Field(default=False, description="only check the file; nothing is saved or counted")
 
     def fields(self) -> SubmissionFields:
@@ -68,7 +70,7 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
 
 
 def stated(reported: BaseModel | None) -> dict[str, Any] | None:
-    """Return the fields of a reported cost or provenance that were stated; None if there are none."""
+    """Return the fields of a reported cost or provenance that the owner stated; None if the owner stated none."""
     return (reported.model_dump(exclude_none=True) or None) if reported else None
 
 

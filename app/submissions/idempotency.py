@@ -69,7 +69,7 @@ def check_same_file(session: Session, account: Account, route: str, key: str, sh
 
 
 def key_conflict(got: str) -> ProblemError:
-    """Return the error for a key that an earlier, different call used; `got` describes the present call."""
+    """Return the error for a key that an earlier, different call used; `got` describes the current call."""
     return ProblemError(
         "request.conflict",
         f"The Idempotency-Key was first used for another benchmark, method, kind, visibility or file; this call has {got}.",

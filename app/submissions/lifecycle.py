@@ -44,7 +44,7 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
     return header
 
 
-def check_quota(
+def check_quotas(
     session: Session, account: Account, version: Version, request: SubmissionRequest, quotas: Quotas
 ) -> bool:
     """Check the quotas for a submission; return whether the submission counts towards the quotas.
@@ -63,7 +63,7 @@ def check_quota(
     ):
         return False
     if request.fields.kind is Kind.RANKED:
-        quotas.check(session, account.id, version)
+        quotas.check_ranked(session, account.id, version)
     quotas.check_bytes(session, account.id, request.size or 0)
     return True
 
@@ -79,7 +79,7 @@ def reserve(
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
     submission = Submission(
-        counted=check_quota(session, account, version, request, quotas),
+        counted=check_quotas(session, account, version, request, quotas),
         user_id=account.id,
         version_id=version.id,
         **request.fields.columns(),
@@ -111,11 +111,11 @@ def accept(
     duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, sha256)
     if duplicate is None and not submission.counted:
         if submission.kind == Kind.RANKED:
-            quotas.check(session, submission.user_id, submission.version)
+            quotas.check_ranked(session, submission.user_id, submission.version)
         submission.counted = True
     after = State.QUEUED if duplicate is None else State.EXPIRED
     detail = None if duplicate is None else f"duplicate of {duplicate.id}"
-    if not move(session, submission_id, State.UPLOADING, after, detail=detail):
+    if not transition(session, submission_id, State.UPLOADING, after, detail=detail):
         raise ProblemError(
             "upload.interrupted", "The submission expired before its file was complete.", "Send the file again."
         )
@@ -131,7 +131,7 @@ def accept(
     return submission_id
 
 
-def move(
+def transition(
     session: Session,
     submission_id: str,
     before: State,
@@ -156,7 +156,7 @@ def move(
     return True
 
 
-def expire_interrupted(session: Session, streaming: Collection[str] = ()) -> None:
+def expire_single_uploads(session: Session, streaming: Collection[str] = ()) -> None:
     """Expire submissions whose single upload was interrupted; the files of the ids in `streaming` are still arriving."""
     interrupted = select(Submission.id).where(
         Submission.state == State.UPLOADING,
@@ -164,4 +164,4 @@ def expire_interrupted(session: Session, streaming: Collection[str] = ()) -> Non
         Submission.id.not_in(streaming),
     )
     for submission_id in session.scalars(interrupted).all():
-        move(session, submission_id, State.UPLOADING, State.EXPIRED, detail="upload interrupted")
+        transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail="upload interrupted")

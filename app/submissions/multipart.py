@@ -12,7 +12,7 @@ from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
 from app.db.accounts import Scope
 from app.db.base import now
 from app.db.models import State, Submission, Visibility
-from app.db.uploads import Part, Upload
+from app.db.uploads import Upload, UploadPart
 from app.submissions import lifecycle
 from app.submissions.schemas import PartView, UploadView
 from ldsboard.problems import ProblemError
@@ -135,7 +135,7 @@ def receive_part(
 ) -> None:
     """Store a received upload part; replace an earlier part with this number."""
     check_open(upload)
-    session.merge(Part(submission_id=upload.submission_id, number=number, sha256=sha256, received_at=now()))
+    session.merge(UploadPart(submission_id=upload.submission_id, number=number, sha256=sha256, received_at=now()))
     session.flush()
     arrival.keep(storage.part_path(upload.submission_id, number))
 
@@ -149,7 +149,7 @@ def result_id(upload: Upload) -> str | None:
 
 def check_complete(session: Session, upload: Upload) -> None:
     """Raise ``upload.incomplete``, naming the missing parts, if not all parts have arrived."""
-    received = set(session.scalars(select(Part.number).where(Part.submission_id == upload.submission_id)))
+    received = set(session.scalars(select(UploadPart.number).where(UploadPart.submission_id == upload.submission_id)))
     missing = [number for number in range(upload.part_count) if number not in received]
     if missing:
         named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
@@ -183,11 +183,11 @@ def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival,
 
 def cancel(session: Session, upload_id: str, detail: str) -> None:
     """Expire an upload that is not completed, and delete the rows of its parts; `detail` states the reason."""
-    if lifecycle.move(session, upload_id, State.UPLOADING, State.EXPIRED, detail=detail):
-        session.execute(delete(Part).where(Part.submission_id == upload_id))
+    if lifecycle.transition(session, upload_id, State.UPLOADING, State.EXPIRED, detail=detail):
+        session.execute(delete(UploadPart).where(UploadPart.submission_id == upload_id))
 
 
-def expire(session: Session) -> None:
+def expire_overdue(session: Session) -> None:
     """Expire all uploads that were not completed in time."""
     overdue = (
         select(Upload.submission_id)
@@ -207,7 +207,9 @@ def open_upload_ids(session: Session) -> set[str]:
 def upload_view(session: Session, upload: Upload) -> UploadView:
     """Return an upload and its parts as a response model, for callers authorized to send parts."""
     received = dict(
-        session.execute(select(Part.number, Part.sha256).where(Part.submission_id == upload.submission_id)).all()
+        session.execute(
+            select(UploadPart.number, UploadPart.sha256).where(UploadPart.submission_id == upload.submission_id)
+        ).all()
     )
     address = f"{API}/submissions/{upload.submission_id}"
     parts = [

@@ -32,7 +32,7 @@ def find_duplicate(
 ) -> Submission | None:
     """Return the user's queued, running or scored submission of the same file, method and kind to the same version, if any.
 
-    Only the user's own submissions are searched, so that nobody learns what other users have sent.
+    Only the user's own submissions are searched, so that nobody can find out which files other users have sent.
     """
     return session.scalar(
         select(Submission).where(

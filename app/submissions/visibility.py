@@ -109,7 +109,7 @@ def visible_identity(
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
-    """Return a reported cost for display; without the device, a free text that may reveal the owner, unless `named`."""
+    """Return a reported cost for display. Unless `named`, the device is left out: it is free text that may reveal the owner."""
     return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
 
 

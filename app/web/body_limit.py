@@ -21,7 +21,7 @@ class _TooLargeError(Exception):
 
 
 class BodyLimit:
-    """Middleware that rejects bodies above `LIMIT_BYTES`, except for PUT: upload endpoints apply limits of their own."""
+    """Middleware that rejects bodies above `LIMIT_BYTES`, except in PUT requests: the upload endpoints set other limits."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -57,7 +57,7 @@ class BodyLimit:
 def _too_large_response(request: Request) -> ASGIApp:
     problem = Problem(
         "request.too_large",
-        f"The body of this call may have {LIMIT_BYTES} bytes.",
+        f"The body of this call may have at most {LIMIT_BYTES} bytes.",
         "Send score files with PUT.",
     )
     # Without this header the server would still receive the rest of the body, only to drop it.

@@ -1,8 +1,8 @@
 """ETags and compression for pages, feeds and badges.
 
-This is not a middleware, so that uploads, downloads of arrays and long-polling API responses pass untouched. Responses to
-requests with a cookie get neither: a compressed page that contains both a secret and text from the address would leak the secret
-through its length (the BREACH attack).
+This is not a middleware, so that uploads, downloads of arrays and long-polling API responses remain unchanged. Responses to
+requests with a cookie get no ETag and are not compressed: a compressed page that contains both a secret and text from the address
+would leak the secret through its length (the BREACH attack).
 """
 
 from __future__ import annotations

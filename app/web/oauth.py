@@ -80,7 +80,7 @@ class Providers:
         if name not in self.labels:
             raise ProblemError(
                 "request.not_found",
-                f"{name[:40]!r} is none of the providers: {', '.join(self.labels) or '(no provider is configured)'}.",
+                f"{name[:40]!r} is not one of the providers: {', '.join(self.labels) or '(no provider is configured)'}.",
                 "Choose a provider on /sign-in.",
             )
         return self._oauth.create_client(name)

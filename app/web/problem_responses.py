@@ -57,10 +57,13 @@ def problem_response(
 ) -> Response:
     """Return the response of a problem; its status is that of its code unless another status is given."""
     view = ProblemView.of(problem, status)
-    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
-        page = request.app.state.render_problem_page(view, request.url.path)
-        # The response to a server failure does not pass through the middleware that adds these headers.
-        return HTMLResponse(page, view.status, HEADERS | (headers or {}))
+    headers = headers or {}
+    if not request.url.path.startswith("/api/"):
+        headers = {"Vary": "Accept"} | headers
+        if "text/html" in request.headers.get("accept", "").lower():
+            page = request.app.state.render_problem_page(view, request.url.path)
+            # The response to a server failure does not pass through the middleware that adds these headers.
+            return HTMLResponse(page, view.status, HEADERS | headers)
     return JSONResponse(view.model_dump(exclude_none=True), view.status, headers, MEDIA_TYPE)
 
 
@@ -77,7 +80,7 @@ def _handle_problem_error(request: Request, error: Exception) -> Response:
 def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for this type
     first = error.errors()[0]
-    place = ".".join(str(step) for step in first["loc"])
+    place = ".".join(str(step) for step in first["loc"]) or "the body"
     got = repr(first.get("input"))[:80]
     asked = field_types.PATTERN_DESCRIPTIONS.get(first.get("ctx", {}).get("pattern"), first["msg"])
     found = ProblemError.mismatch(

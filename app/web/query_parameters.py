@@ -37,7 +37,7 @@ async def check_query_names(request: Request) -> None:
 
 
 async def check_repeated_names(request: Request) -> None:
-    """Reject query parameters that a page or call takes once and is given twice.
+    """Reject repeated query parameters that the page or call accepts only once.
 
     Raises
     ------

@@ -24,13 +24,41 @@ WRITE_BYTES = 4 << 20
 
 
 def content_length(request: Request, limit: int) -> int:
-    """Return the Content-Length of a request.
+    """Return the Content-Length of a request that sends a file.
 
     Raises
     ------
     ProblemError
         ``upload.length_required``, or ``upload.too_large`` above `limit`.
     """
+    length = _stated_length(request)
+    check_limit(length, limit)
+    return length
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the whole body of a request that sends no file, or only the beginning of one.
+
+    The framework would read a body of any size before it checks the token.
+
+    Raises
+    ------
+    ProblemError
+        ``upload.length_required``, ``upload.interrupted``, or ``request.too_large`` above `limit`.
+    """
+    length = _stated_length(request)
+    if length > limit:
+        raise ProblemError(
+            "request.too_large", f"The body of this call may have {limit} bytes.", "Send score files with PUT."
+        )
+    try:
+        async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
+            return await request.body()
+    except (ClientDisconnect, TimeoutError):
+        raise interrupted(length) from None
+
+
+def _stated_length(request: Request) -> int:
     stated = request.headers.get("content-length", "")
     if not stated.isdigit():
         raise ProblemError(
@@ -38,7 +66,6 @@ def content_length(request: Request, limit: int) -> int:
             "The request has no Content-Length header.",
             "Send a file rather than a stream, for instance with curl -T scores.npy.",
         )
-    check_limit(int(stated), limit)
     return int(stated)
 
 

@@ -1,4 +1,4 @@
-"""Security headers, which forbid browsers everything that no page of this service needs."""
+"""Security headers, which forbid all browser features that the pages of this service do not need."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class ServiceHarness:
 
     def move(self, submission_id: str, before: State, after: State) -> None:
         with self.database.write() as session:
-            assert lifecycle.move(session, submission_id, before, after)
+            assert lifecycle.transition(session, submission_id, before, after)
 
     def withdraw(self, session: Session, submission_id: str) -> None:
         withdrawal.withdraw(session, session.get_one(Submission, submission_id))

@@ -116,7 +116,7 @@ def test_new_scorer_version_stores_missing_attributions(
             session.delete(row)  # as if the file was scored before attributions were stored
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with harness.database.write() as session:
-        assert rescoring.requeue_outdated(session) == 1
+        assert rescoring.queue_rescorings(session) == 1
     assert harness.evaluator.evaluate_next()
     assert harness.count(Attribution) == 7
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.leaderboard.disclosure import published
+from app.leaderboard.disclosure import round_for_publication
 from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
 from tests.app.service import npy
 
@@ -97,8 +97,8 @@ def test_files_outside_the_downloads_are_not_served(service: Service, path: str)
 def test_hidden_numbers_are_rounded_before_they_are_published() -> None:
     numbers = {"lds": 0.123456789, "std_error": 0.000149, "z": -12.345, "z_random": 0.04567, "p_value": 1.2345e-9}
     numbers |= {"difference": -0.00005001, "mean_p": 0.98765}
-    assert published(numbers, "open") == numbers
-    assert published(numbers, "protected") == {
+    assert round_for_publication(numbers, "open") == numbers
+    assert round_for_publication(numbers, "protected") == {
         "lds": 0.1235,
         "std_error": 0.0001,
         "z": -12.0,

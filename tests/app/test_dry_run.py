@@ -120,7 +120,7 @@ def test_check_rejects_a_file_with_the_problem_of_the_library(service: Service, 
         (HEADER_LIMIT + 1, HEADER_LIMIT - 1, 422, "request.invalid"),
         (0, 0, 422, "scores.empty"),
         (2**40, HEADER_LIMIT, 413, "upload.too_large"),
-        (HEADER_LIMIT + 1, HEADER_LIMIT + 1, 413, "upload.too_large"),
+        (HEADER_LIMIT + 1, HEADER_LIMIT + 1, 413, "request.too_large"),
     ],
 )
 def test_check_rejects_sizes_that_do_not_fit_the_bytes(
@@ -128,3 +128,10 @@ def test_check_rejects_sizes_that_do_not_fit_the_bytes(
 ) -> None:
     response = service.client.post(CHECK, params={"size": size}, content=bytes(length))
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_check_rejects_a_compressed_body(service: Service) -> None:
+    response = service.client.post(
+        CHECK, params={"size": 9}, content=gzip.compress(bytes(9)), headers={"Content-Encoding": "gzip"}
+    )
+    assert (response.status_code, response.json()["code"]) == (415, "upload.encoding")

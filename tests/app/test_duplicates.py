@@ -60,7 +60,7 @@ def test_announced_duplicate_of_a_withdrawn_submission_needs_quota(service: Serv
     upload = MultipartUpload(service, token, "toy", content).started()
     upload.put_all_parts()
     with service.database.write() as session:
-        assert lifecycle.move(session, first["id"], State.SCORED, State.WITHDRAWN)
+        assert lifecycle.transition(session, first["id"], State.SCORED, State.WITHDRAWN)
     response = upload.complete()
     assert (response.status_code, response.json()["code"]) == (429, "quota.exceeded")
     again = MultipartUpload(service, service.token("gone", ranked_per_day=9), "toy", content).started()

@@ -137,7 +137,7 @@ def test_alias_is_constant_on_a_leaderboard_and_reserved(service: Service, examp
     assert len(aliases) == 1
     refused = run_in_process(service, "user", "add", aliases.pop())
     assert refused.exit_code == 2
-    assert "names with anonymous- are aliases" in refused.stderr
+    assert "names that begin with anonymous- are aliases" in refused.stderr
 
 
 def test_withdrawn_submission_frees_its_file_and_counts_as_an_attempt(service: Service, example: Example) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.db.models import State
-from app.submissions.lifecycle import move
+from app.submissions.lifecycle import transition
 from ldsboard.ceiling import attempt_gain
 from ldsboard.comparison import rank_intervals
 from tests.app.benchmarks import write_benchmark
@@ -140,7 +140,7 @@ def test_withdrawn_entry_is_unlisted_and_counts_as_an_attempt(
     first = service.submit_and_score(token, "withdrawn", npy(example.scores(0.5)), method="a")
     second = service.submit_and_score(token, "withdrawn", npy(example.scores(1.0)), method="b")
     with service.database.write() as session:
-        assert move(session, first["id"], State.SCORED, State.WITHDRAWN)
+        assert transition(session, first["id"], State.SCORED, State.WITHDRAWN)
     rows = service.client.get("/benchmarks/withdrawn/leaderboard").json()["rows"]
     assert [(row["id"], row["attempts"]) for row in rows] == [(second["id"], 2)]
 

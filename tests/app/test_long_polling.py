@@ -83,7 +83,7 @@ def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _move(database: Database, submission_id: str, before: State, after: State) -> None:
     with database.write() as session:
-        assert lifecycle.move(session, submission_id, before, after)
+        assert lifecycle.transition(session, submission_id, before, after)
 
 
 async def _show(
@@ -156,7 +156,7 @@ def test_state_change_is_announced_only_after_its_commit(harness: ServiceHarness
     def change() -> None:
         harness.move(another, State.UPLOADING, State.EXPIRED)
         with suppress(RuntimeError), harness.database.write() as session:
-            lifecycle.move(session, submission_id, State.UPLOADING, State.EXPIRED)
+            lifecycle.transition(session, submission_id, State.UPLOADING, State.EXPIRED)
             raise RuntimeError("rolled back")
         harness.move(submission_id, State.UPLOADING, State.EXPIRED)
 

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.main import create_app
-from app.pages.site import PAGE_MODULES as ROOMS_OF_PAGES
+from app.pages.site import PAGE_MODULES
 from app.settings import Settings
 from app.submissions.field_types import PATTERN_DESCRIPTIONS
 from tests.app.service import PATIENCE_SECONDS, Service, npy
@@ -99,7 +99,7 @@ def test_head_answers_like_get(fuzzed_service: Service) -> None:
     headers = {"Authorization": f"Bearer {fuzzed_service.token('ann')}"}
     one = fuzzed_service.client.get("/benchmarks/toy/leaderboard").json()["rows"][0]["id"]
     values = {"name": "toy", "submission_id": one, "part": "train", "index": 0, "provider": "github"}
-    pages = {route.path for room in ROOMS_OF_PAGES for route in room.router.routes if "GET" in route.methods}
+    pages = {route.path for module in PAGE_MODULES for route in module.router.routes if "GET" in route.methods}
     paths = {path for path, calls in DESCRIBED["paths"].items() if "get" in calls} | pages
     assert len(paths) > 25
     for path in sorted(paths):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.context import AppContext
-from app.scoring.sandbox import child
+from app.scoring.sandbox import scoring_process
 from app.settings import Settings
 from ldsboard import GroundTruth
 from ldsboard.parallel import usable_processors
@@ -69,6 +69,6 @@ def test_scoring_process_uses_the_given_number_of_threads(
 
     plain = truth.score
     monkeypatch.setattr(truth, "score", noting)
-    answer, _ = child.score(toy.scores(), truth, {"public": parts["public"]}, threads)
+    answer, _ = scoring_process.score(toy.scores(), truth, {"public": parts["public"]}, threads)
     assert thread_counts == [threads]
     assert answer["parts"]["public"]["lds"] == toy.offline(toy.scores())["public"].lds

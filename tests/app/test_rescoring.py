@@ -34,7 +34,7 @@ def test_new_scorer_version_is_shown_when_all_entries_are_rescored(
             measurement.mean_p = 0.125
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with harness.database.write() as session:
-        assert rescoring.requeue_outdated(session) == 2
+        assert rescoring.queue_rescorings(session) == 2
     assert harness.evaluator.evaluate_next()
     ids.append(harness.accept(npy(toy.scores(0.9)), "m-new"))  # scored by version 2 at once, listed with the rest
     assert harness.evaluator.evaluate_next()
@@ -45,7 +45,7 @@ def test_new_scorer_version_is_shown_when_all_entries_are_rescored(
     assert harness.leaderboard() == (1, 2, set(ids))
     assert _mean_p(harness, ids[0]) != 0.125
     with harness.database.write() as session:
-        assert rescoring.requeue_outdated(session) == 0
+        assert rescoring.queue_rescorings(session) == 0
 
 
 def _mean_p(harness: ServiceHarness, submission_id: str) -> float:
@@ -69,7 +69,7 @@ def test_missing_file_blocks_the_new_version_until_it_is_restored(
     assert harness.state(sent) == State.SCORED
     away.rename(path)
     with harness.database.write() as session:
-        assert rescoring.requeue_outdated(session) == 1
+        assert rescoring.queue_rescorings(session) == 1
     assert harness.evaluator.evaluate_next()
     assert harness.leaderboard() == (2, 1, {sent})
 
@@ -135,7 +135,7 @@ def test_new_scorer_version_evaluates_queued_and_rescored_submissions(
     harness.publish(write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
     monkeypatch.setattr(result, "SCORER_VERSION", 2)
     with harness.database.write() as session:
-        rescoring.requeue_outdated(session)
+        rescoring.queue_rescorings(session)
     assert harness.leaderboard() == (1, 1, {first})
     while harness.evaluator.evaluate_next():
         pass
@@ -154,7 +154,7 @@ def test_result_is_not_written_to_a_reused_evaluation_id(
         if not others:
             with harness.database.write() as session:
                 session.execute(delete(Evaluation))
-                lifecycle.move(session, sent, State.SCORING, State.QUEUED)
+                lifecycle.transition(session, sent, State.SCORING, State.QUEUED)
             others.append(harness.accept(npy(-toy.scores(0.3)), "other"))
             with harness.database.write() as session:
                 assert session.scalars(select(Evaluation.id)).all() == [1]  # SQLite reuses the id of the deleted row

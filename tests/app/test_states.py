@@ -73,7 +73,7 @@ def _events(database: Database, submission_id: str) -> list[tuple[str | None, st
 def _move(database: Database, submission_id: str, before: State, after: State) -> bool:
     error = ERROR if after in (State.REJECTED, State.FAILED) else None
     with database.write() as session:
-        return lifecycle.move(session, submission_id, before, after, detail="because", error=error)
+        return lifecycle.transition(session, submission_id, before, after, detail="because", error=error)
 
 
 def test_transitions_cover_all_states_and_reach_them_from_uploading() -> None:
@@ -199,7 +199,7 @@ def test_startup_requeues_expires_and_deletes_partial_files(database: Database, 
     ids = {state: _submission(database, state) for state in State}
     with database.write() as session:
         queue.requeue_abandoned(session)
-        lifecycle.expire_interrupted(session)
+        lifecycle.expire_single_uploads(session)
     after = {state: _state(database, submission_id) for state, submission_id in ids.items()}
     assert after == {state: state for state in State} | {
         State.UPLOADING: State.EXPIRED,

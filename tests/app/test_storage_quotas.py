@@ -67,7 +67,7 @@ def test_stored_bytes_are_limited_and_withdrawal_frees_space(limited_service: Se
     ):
         problem = refused.json()
         assert (refused.status_code, problem["code"]) == (413, "quota.bytes")
-        assert f"may have {FILES * size} bytes" in problem["detail"]
+        assert f"may have at most {FILES * size} bytes" in problem["detail"]
         assert f"this file has {size}" in problem["detail"]
         assert "Withdraw" in problem["hint"]
     assert practise(limited_service, limited_service.token("another"), contents[3], "more").status_code == 202

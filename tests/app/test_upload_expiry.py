@@ -10,7 +10,7 @@ import pytest
 from app.db.accounts import User
 from app.db.models import Benchmark, Kind, State, Submission, Version
 from app.db.uploads import Upload
-from app.management.recovery import expire_uploads
+from app.management.recovery import expire_multipart_uploads
 from app.submissions import multipart
 from app.submissions.storage import Storage
 
@@ -62,7 +62,7 @@ def storage(tmp_path: Path) -> Storage:
 
 def test_only_uploads_past_their_deadline_expire(database: Database, storage: Storage) -> None:
     over, going = start_upload(database, storage, timedelta(0)), start_upload(database, storage, timedelta(minutes=1))
-    expire_uploads(database, storage)
+    expire_multipart_uploads(database, storage)
     assert (state(database, over), state(database, going)) == (State.EXPIRED, State.UPLOADING)
     assert storage.upload_ids() == [going]
 
@@ -71,12 +71,12 @@ def test_parts_of_a_completed_upload_are_deleted(database: Database, storage: St
     completed = start_upload(database, storage, timedelta(hours=1))
     with database.write() as session:
         session.get_one(Submission, completed).state = State.QUEUED
-    expire_uploads(database, storage)
+    expire_multipart_uploads(database, storage)
     assert storage.upload_ids() == []
 
 
 def test_upload_started_during_the_cleanup_keeps_its_parts(database: Database, tmp_path: Path) -> None:
     storage = UploadStartingStorage(tmp_path / "files")
     storage.database = database
-    expire_uploads(database, storage)
+    expire_multipart_uploads(database, storage)
     assert storage.part_path(storage.started_id, 0).exists()

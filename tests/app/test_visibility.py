@@ -97,14 +97,14 @@ def _contained(response: httpx.Response, texts: list[str]) -> list[str]:
 def test_route_sets_cover_every_route(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
     api = {path for path, calls in described.items() if "get" in calls and path.startswith("/api/")}
-    context = set(site.PAGE_MODULES) - {account, own_submissions}  # need a session; tested in pages/
-    pages = {route.path for room in context for route in room.router.routes}
+    modules = set(site.PAGE_MODULES) - {account, own_submissions}  # need a session; tested in pages/
+    pages = {route.path for module in modules for route in module.router.routes}
     assert api | pages == ONE | PARTS | PAIR | MANY | OWN | NONE
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
 @pytest.mark.parametrize(("path", "role"), _routes_with_roles(ONE))
-def test_submission_routes_show_only_permitted_submissions(
+def test_submission_routes_hide_private_submissions_and_anonymous_owners(
     roles: Roles, path: str, role: str, visibility: Visibility
 ) -> None:
     roles = roles.as_owner_of(visibility)
@@ -175,7 +175,7 @@ def test_comparison_is_shown_only_to_roles_that_see_both_submissions(
 
 
 @pytest.mark.parametrize("path", sorted(MANY))
-def test_lists_are_the_same_for_every_role(roles: Roles, path: str) -> None:
+def test_lists_show_no_withheld_texts_to_any_role(roles: Roles, path: str) -> None:
     roles = roles.as_owner_of(Visibility.PRIVATE)
     kept = (Visibility.ANONYMOUS, Visibility.PRIVATE)
     hidden = [text for visibility in kept for text in (*identifying_texts(visibility), *provenance_texts(visibility))]

@@ -12,6 +12,7 @@ import pytest
 
 from ldsboard import GroundTruth, cache, cli, exits
 from ldsboard.manifest import BundleError
+from ldsboard.problems import Problem
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -281,3 +282,19 @@ def test_pull_replaces_damaged_benchmark(shell: Shell, service: Service) -> None
     path.write_bytes(b"damaged")
     assert shell("pull", "toy").code == 0
     assert path.read_bytes() != b"damaged"
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        ("quota.exceeded", exits.QUOTA),
+        ("quota.bytes", exits.QUOTA),
+        ("quota.uploads", exits.QUOTA),
+        ("auth.scope", exits.NOT_ALLOWED),
+        ("scores.shape", exits.REJECTED),
+        ("internal.full", exits.UNEXPECTED),
+        ("client.outdated", exits.USAGE),
+    ],
+)
+def test_problem_has_its_exit_code(problem: str, expected: int) -> None:
+    assert exits.exit_code(Problem(problem, "Wrong.", "Try again.")) == expected

@@ -92,3 +92,28 @@ def test_client_retries_after_time_that_server_names(
             with pytest.raises(pauses):
                 client.benchmark("toy")
     assert ScriptedHandler.answers == []
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in to the network</html>", b"[1, 2]"])
+def test_client_reports_answer_of_something_else_than_the_api(
+    scripted_server: str, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(ScriptedHandler, "answers", [(200, None)], raising=False)
+    monkeypatch.setattr(ScriptedHandler, "body", body)
+    with Client(scripted_server) as client, pytest.raises(RefusedError, match="did not answer as an LDSBoard server"):
+        client.benchmark("toy")
+
+
+def test_client_limits_the_time_that_the_server_names(scripted_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedHandler, "answers", [(429, "9" * 400)], raising=False)
+    with Client(scripted_server) as client, pytest.raises(RefusedError) as refused:
+        client.benchmark("toy")
+    assert refused.value.retry_after == 366 * 24 * 3600
+
+
+def test_closing_the_client_ends_a_retried_call(scripted_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedHandler, "answers", [(503, "20")], raising=False)
+    with Client(scripted_server) as client:
+        monkeypatch.setattr(client, "_sleep", lambda _: client.close())
+        with pytest.raises(UnreachableError, match="closed"):
+            client.benchmark("toy")

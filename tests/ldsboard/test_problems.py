@@ -38,6 +38,24 @@ def test_problem_survives_its_json_members(problem: Problem) -> None:
     assert ProblemError.of(problem).problem == problem
 
 
+def test_problem_of_an_older_version_repeats_neither_title_nor_hint() -> None:
+    stored = {
+        "title": "The scores are not all finite",
+        "detail": "The scores are not all finite: expected finite scores, got 1 NaN. Find the cause.",
+        "code": "scores.nonfinite",
+        "expected": "finite scores",
+        "got": "1 NaN",
+        "hint": "Find the cause.",
+    }
+    assert Problem.from_dict(stored).detail == "Expected finite scores, got 1 NaN."
+
+
+@pytest.mark.parametrize("member", [{"code": ["a"]}, {"detail": None}, {"got": 1}])
+def test_problem_object_with_other_members_than_strings_is_rejected(member: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match="problem object"):
+        Problem.from_dict({"code": "scores.dtype", "detail": "Wrong.", "hint": "Convert."} | member)
+
+
 def test_every_code_that_the_library_raises_has_a_title() -> None:
     codes = set()
     for path in Path(ldsboard.__file__).parent.rglob("*.py"):

@@ -49,19 +49,20 @@ class Eigenbasis(NamedTuple):
 
 
 def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
-    """Score by ``-grad margin(target)' (G + damping I)^-1 grad loss(example)``, mean over the models; float32 (n, N).
+    """Compute influence functions with EK-FAC, averaged over the models; float32 (n, N).
 
-    Influence functions with the Gauss-Newton matrix G of the mean loss approximated by EK-FAC (George et al. 2018, "Fast
-    Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis"; Grosse et al. 2023, "Studying Large Language Model
-    Generalization with Influence Functions", section 2.2): a separate block for each layer, eigenvectors from the Kronecker
-    factors, and as eigenvalues the exact second moments of the gradients along them.
+    The score is ``-grad margin(target)' (G + lambda I)^-1 grad loss(example)``. G is the Gauss-Newton matrix of the mean loss,
+    approximated by EK-FAC (George et al. 2018, "Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis";
+    Grosse et al. 2023, "Studying Large Language Model Generalization with Influence Functions", section 2.2). Each layer has a
+    separate block. The eigenvectors of a block come from its Kronecker factors, and its eigenvalues are the exact second moments
+    of the gradients along these eigenvectors.
 
     Parameters
     ----------
     material
         Public part of the benchmark.
     damping
-        Multiple of the mean eigenvalue of G over all layers, so that one number suits models and data of any scale.
+        ``lambda`` divided by the mean eigenvalue of G over all layers, so that one value suits models and data of any scale.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     Notes
     -----
-    Costs, for each model, C + 2 backward passes and, for each layer, o products of (n, i) with (i, N).
+    Each model needs C + 2 backward passes and, for each layer, o matrix products of (n, i) with (i, N).
     """
     scores_nN = torch.zeros(len(material.train.labels), len(material.target.labels))
     for model in material.models:
@@ -99,7 +100,7 @@ def _run_forward(model: nn.Module, examples: Examples) -> Pass:
 
 
 def eigenbases(train: Pass) -> list[Eigenbasis]:
-    """Return the curvature of every layer, for labels with the model's own probabilities.
+    """Return the curvature of every layer, as an expectation over labels with the probabilities that the model predicts.
 
     The expectation over labels sums over all C classes instead of sampling, so it is exact and deterministic.
     """

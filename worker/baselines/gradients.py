@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 SKETCH_SIZE = 2**14
-"""Size of the count sketches that replace gradients of more parameters."""
+"""Size of a count sketch, which replaces the gradient of an example if the model has more parameters than this."""
 
 CHUNK_NUMBERS = 2**26
 """Numbers in the gradients of one chunk of examples. Memory is a few times this, in addition to the result."""
 
 
 class Outer(NamedTuple):
-    """Gradients of n examples by the parameters of one layer: for each example the outer product of slopes and inputs."""
+    """Gradients of n examples with respect to the parameters of one layer, each the outer product of slopes and inputs."""
 
     slopes_no: torch.Tensor
     inputs_ni: torch.Tensor
@@ -40,7 +40,7 @@ class Outer(NamedTuple):
 
 @dataclass(frozen=True)
 class Gradients:
-    """Gradients of n examples by all parameters, as one outer product for each layer."""
+    """Gradients of n examples with respect to all parameters, as one outer product for each layer."""
 
     layers: list[Outer]
 
@@ -64,7 +64,7 @@ def loss(logits_nC: torch.Tensor, labels_n: torch.Tensor) -> torch.Tensor:
 
 
 def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradients:
-    """Return the gradient of a function of logits and labels by all parameters, for each example.
+    """Return the gradient of a function of logits and labels with respect to all parameters, for each example.
 
     For models that `layers.run_forward` supports, the gradients are outer products of each layer. For other models they come from
     `per_example`, stored as outer products with the number 1.

@@ -1,7 +1,8 @@
 """A forward pass through a model of linear layers that keeps the inputs and outputs of each layer.
 
-In such a model, the gradient of one example by the parameters of a layer is the outer product of the gradient by the layer's
-outputs (the *slopes*) and the layer's inputs. So no array needs as many numbers as the model has parameters.
+In such a model, the gradient of one example with respect to the parameters of a layer is the outer product of two vectors: the
+gradient with respect to the layer's outputs (the *slopes*), and the layer's inputs. So no array needs as many numbers as the
+model has parameters.
 
 Legend: n examples, C classes; of one linear layer: o outputs, i inputs and a constant 1 for the bias.
 """
@@ -25,7 +26,7 @@ class Pass(NamedTuple):
     outputs: list[torch.Tensor]
 
     def backward(self, values_n: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return, for each layer, the gradient (n, o) of each example's value by the outputs."""
+        """Return, for each layer, the gradient (n, o) of each example's value with respect to the outputs."""
         return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
 
 

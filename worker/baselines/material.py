@@ -60,7 +60,7 @@ class Material:
     def open(cls, folder: Path) -> Self:
         """Verify the hashes in ``folder/public`` and load it. This runs the kit's ``recipe.py``.
 
-        If the benchmark ships no images, they come from the user's copy of the data set, like in training.
+        If the benchmark ships no images, they come from the user's copy of the data set, as in training.
 
         Raises
         ------

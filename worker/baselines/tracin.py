@@ -19,10 +19,11 @@ def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
     """Score by ``-grad loss(example) . grad margin(target)``, over all parameters; float32 (n, N).
 
     A step of gradient descent on an example moves the parameters along the negative gradient of its loss. The score is the
-    first-order change of the target's margin, up to the learning rate, which changes no rank. This is TracIn (Pruthi et al. 2020,
-    "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with one checkpoint, the end of training.
+    first-order change of the target's margin, divided by the learning rate, which does not affect ranks. This is
+    TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with one checkpoint,
+    the end of training.
 
-    Costs one gradient for each example and target, and their inner products (exact or sketched: see `gradients`).
+    This needs one gradient for each example and target, and their inner products (exact or sketched: see `gradients`).
     """
     reference = material.models[model]
     train = gradients(reference, loss, material.train)

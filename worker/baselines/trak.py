@@ -43,7 +43,7 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     Notes
     -----
-    Costs, for each model, one gradient for each example and target, n (n + N) inner products, and n^3 / 3 operations.
+    Each model needs one gradient for each example and target, n (n + N) inner products, and n^3 / 3 operations.
     """
     output, train = material.recipe.output, material.train
     n, N = len(train.labels), len(material.target.labels)

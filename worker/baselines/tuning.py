@@ -28,7 +28,7 @@ FITTED = "datamodel"
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting and its LDS on public subsets, with a 95 % interval; for folds, the mean LDS with a normal interval."""
+    """A setting and its LDS on public subsets, with a 95 % interval; or, for folds, the mean LDS and its normal interval."""
 
     setting: Any
     lds: float

@@ -1,6 +1,7 @@
 """Engines train a group of models. All give the same models, up to rounding, but differ in speed.
 
-Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs.
+Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs, a numbers that describe how an example is
+augmented.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Engine(Protocol):
         order_KEm: torch.Tensor,
         /,
     ) -> None:
-        """Train the models; `order_KEm` holds indices of examples, int64, or visits (K, E, m, 1 + a)."""
+        """Train the models; `order_KEm` holds indices of examples, int64 (K, E, m), or visits, int64 (K, E, m, 1 + a)."""
 
 
 ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}
@@ -45,7 +46,7 @@ def check_engine(name: str, recipe: Recipe) -> None:
     Raises
     ------
     TypeError
-        It cannot. The message says what the engine requires.
+        The engine cannot train the recipe. The message says what the engine requires.
     """
     if name == "batched":
         linear_layers(recipe.build())

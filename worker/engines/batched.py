@@ -39,7 +39,7 @@ class Layer(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Buffers for steps with one batch size: inputs of every layer, gradients by the inputs of all but the first, logits."""
+    """Buffers for steps with one batch size: inputs of every layer, their gradients except in the first layer, and logits."""
 
     inputs_KBi: list[torch.Tensor]
     gradients_KBi: list[torch.Tensor]
@@ -97,7 +97,7 @@ class Stack:
         buffers = self._buffers(B)
         torch.index_select(inputs_nd, 0, examples_KB.flatten(), out=buffers.inputs_KBi[0].view(K * B, -1))
         self._forward(buffers)
-        # Gradient of the summed loss by the logits: softmax - one hot. `_accumulate` applies the factor 1 / B of the mean.
+        # Logit gradient of the summed loss: softmax - one hot. `_accumulate` applies the factor 1 / B of the mean.
         error_KCB = torch.softmax(buffers.logits_KCB, 1)
         error_KCB.scatter_add_(1, labels_KB.unsqueeze(1), self._minus_one.expand(K, 1, B))
         self._accumulate(buffers, error_KCB, 1 / B)

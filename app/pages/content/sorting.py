@@ -75,7 +75,7 @@ class LeaderboardQuery:
         return not self.tag or self.tag in entry.identity.tags
 
     def url(self, **changes: object) -> str:
-        """Return the query string with some parameters changed; unless `after` is given, it leads to the first page."""
+        """Return the query string with some parameters changed; `after` is reset to 0, the first page, unless it is given."""
         values = vars(replace(self, **{"after": 0} | changes))  # type: ignore[arg-type]  # templates name its own fields
         if values["order"] == DEFAULT_ORDER[values["sort"]]:
             values["order"] = None
@@ -98,6 +98,6 @@ SORT_KEYS: dict[Column, Callable[[Entry], float | None]] = {
 
 
 def _searched_text(entry: Entry) -> str:
-    """Return the text of an entry that searches look in; it contains only what visitors may see."""
+    """Return the searchable text of an entry; it contains only fields that visitors may see."""
     known = entry.identity
     return "\n".join((known.method, known.title, known.owner, *known.tags)).casefold()

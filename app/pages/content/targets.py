@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from app.benchmarks.examples import Examples, Part
+    from app.benchmarks.examples import Examples, ExampleSet
     from app.db.models import Evaluation
     from app.scoring.attributions import TargetAttribution
 
@@ -61,7 +61,7 @@ class Targets(NamedTuple):
     chosen: Chosen
 
 
-def card(examples: Examples, part: Part, index: int, value: float) -> Card:
+def card(examples: Examples, part: ExampleSet, index: int, value: float) -> Card:
     """Return the card of an example with its score or correlation."""
     manifest = examples.manifest
     image = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"

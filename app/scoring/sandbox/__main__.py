@@ -13,6 +13,6 @@ if __name__ == "__main__":
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.SIG_IGN)
     die_with_parent(int(sys.argv[2]))
-    from app.scoring.sandbox.forking import ForkServer
+    from app.scoring.sandbox.fork_server import ForkServer
 
     ForkServer(socket.socket(fileno=int(sys.argv[1]))).run()

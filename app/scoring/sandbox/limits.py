@@ -27,7 +27,7 @@ EXTRA_PROCESSES = 1024
 """Processes and threads that may be started beyond those that the user already has.
 
 The kernel counts all processes and threads of the user, other servers included, and does not limit root. The bound stops a fork
-bomb; it is far above what scoring needs, because scoring fails when other processes of the user use it up."""
+bomb; it is far above the needs of scoring, because scoring fails when other processes of the user use it up."""
 
 SCORING_BYTES = 2**28
 """Address space that scoring needs beside the file; 70 MiB were measured."""
@@ -55,10 +55,10 @@ def limit_process() -> None:
 
 
 def limit_work(M: int, n: int, N: int, data_bytes: int, threads: int) -> None:
-    """Limit memory and CPU time to what scoring ``data_bytes`` of an (n, N) file against M subsets needs.
+    """Limit memory and CPU time to the needs of scoring ``data_bytes`` of an (n, N) file against M subsets.
 
-    The address space limit includes what the process already maps (the shared ground truth too), and twice the size of the file:
-    once mapped, once decompressed or copied.
+    The address space limit includes the memory that the process already maps (the shared ground truth too), and twice the size of
+    the file: once mapped, once decompressed or copied.
     """
     # The kernel sends SIGXCPU at the soft limit, and kills the process at the hard limit.
     _lower(resource.RLIMIT_CPU, CPU_SECONDS + M * n * N // PRODUCTS_PER_SECOND, hard_margin=1)

@@ -177,7 +177,7 @@ def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tu
 
 
 def _exit_reason(exit_status: Connection) -> str:
-    """Say how a child ended. The exit status is unknown if the fork server died too."""
+    """Return a text that says how a child ended. The exit status is unknown if the fork server died too."""
     received = os.read(exit_status.fileno(), 16) if exit_status.poll(GRACE_SECONDS) else b""
     if not received:
         return "exit status unknown"

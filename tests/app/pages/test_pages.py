@@ -91,7 +91,7 @@ def test_submission_page_refreshes_until_the_state_is_final(site: Site) -> None:
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in text
     assert formatting.STATES["uploading"] in text
     with site.service.database.write() as session:
-        lifecycle.move(session, uploading, State.UPLOADING, State.EXPIRED)
+        lifecycle.transition(session, uploading, State.UPLOADING, State.EXPIRED)
     text = site.text(f"/submissions/{uploading}")
     assert "http-equiv" not in text
     assert formatting.STATES["expired"] in text

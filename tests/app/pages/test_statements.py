@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_STATEMENTS = 10
 METHODS = ("first", "second", "third", "fourth")
+OWNERS = 10
+"""As many submissions as one comparison takes, each of another owner."""
 
 
 class Site:
@@ -34,17 +36,20 @@ class Site:
     def __init__(self, client: TestClient, context: AppContext, toy: Example) -> None:
         self.client, self._context = client, context
         publish(context.database, context.settings.benchmarks_dir, toy.folder)
-        with context.database.write() as session:
-            user = users.add_user(session, "ada", ranked_per_day=100)
-            _, token = tokens.create(session, user)
-        headers = {"Authorization": f"Bearer {token}"}
-        self.ids = []
-        for place, method in enumerate(METHODS):
-            address = f"/api/v1/benchmarks/toy/submissions?method={method}"
-            sent = client.put(address, content=npy(toy.scores(noise=place)), headers=headers)
-            assert sent.status_code == 202, sent.text
-            self.ids.append(sent.json()["id"])
-        until(lambda: all(map(self._is_scored, self.ids)), "four scored submissions")
+        self.ids = [self._submit(toy, "ada", method) for method in METHODS]
+        self.anonymous_ids = [self._submit(toy, f"user{i}", "hidden&visibility=anonymous") for i in range(OWNERS)]
+        until(lambda: all(map(self._is_scored, self.ids + self.anonymous_ids)), "scored submissions")
+
+    def _submit(self, toy: Example, name: str, query: str) -> str:
+        with self._context.database.write() as session:
+            _, token = tokens.create(session, users.add_user(session, name, ranked_per_day=100))
+        sent = self.client.put(
+            f"/api/v1/benchmarks/toy/submissions?method={query}",
+            content=npy(toy.scores(noise=len(name), seed=len(query))),
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert sent.status_code == 202, sent.text
+        return str(sent.json()["id"])
 
     def _is_scored(self, submission_id: str) -> bool:
         return bool(self.client.get(f"/api/v1/submissions/{submission_id}").json()["state"] == "scored")
@@ -98,4 +103,12 @@ def test_page_takes_at_most_ten_statements(site: Site, page: str) -> None:
     with site.statements() as seen:
         response = site.client.get(page.format(*site.ids), headers={"Accept": "text/html"})
     assert response.status_code == 200
+    assert len(seen) <= MAX_STATEMENTS, "\n".join(statement.replace("\n", " ") for statement in seen)
+
+
+def test_comparison_of_anonymous_submissions_takes_at_most_ten_statements(site: Site) -> None:
+    with site.statements() as seen:
+        response = site.client.get("/compare", params={"id": site.anonymous_ids})
+    assert response.status_code == 200
+    assert "anonymous-10" in response.text
     assert len(seen) <= MAX_STATEMENTS, "\n".join(statement.replace("\n", " ") for statement in seen)

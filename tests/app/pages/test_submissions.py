@@ -186,12 +186,12 @@ def test_state_fragment_is_returned_only_at_a_change(site: Site) -> None:
     assert "Position 1 in the queue" in queued
     assert 'id="result"' not in queued
     with site.service.database.write() as session:
-        lifecycle.move(session, uploading, State.QUEUED, State.SCORING)
+        lifecycle.transition(session, uploading, State.QUEUED, State.SCORING)
     with site.service.database.write() as session:
         session.connection()  # the lock keeps the server from requeueing the submission
         scoring = Markup(site.text(f"/submissions/{uploading}/state?seen=queued-1"))
         error = {"code": "scores.nonfinite", "detail": "The scores contain a NaN.", "hint": "Remove the NaN."}
-        lifecycle.move(session, uploading, State.SCORING, State.REJECTED, error=error)
+        lifecycle.transition(session, uploading, State.SCORING, State.REJECTED, error=error)
     steps = [item.get("aria-current") or item.get("class") for item in scoring.all("li")]
     assert steps == ["done", "done", "step", None]
     final = Markup(site.text(f"/submissions/{uploading}/state?seen=scoring"))

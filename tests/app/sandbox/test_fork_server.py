@@ -60,12 +60,12 @@ def test_processes_inherit_no_settings_credentials_or_open_files(
 
 
 def test_fork_server_does_not_import_database_or_settings() -> None:
-    program = "import sys, app.scoring.sandbox.forking; print(*sorted(sys.modules))"
+    program = "import sys, app.scoring.sandbox.fork_server; print(*sorted(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     names = ended.stdout.split()
     assert "ldsboard.groundtruth" in names
     own_modules = {name for name in names if name.startswith("app.")}
-    sandbox = ("", ".attributions", ".child", ".forking", ".lifeline", ".limits", ".truths")
+    sandbox = ("", ".attributions", ".scoring_process", ".fork_server", ".lifeline", ".limits", ".truths")
     assert own_modules == {"app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from app.errors import SandboxError
-from app.scoring.sandbox import child
 from app.scoring.sandbox import scorer as scorer_module
-from app.scoring.sandbox.forking import ForkServer
+from app.scoring.sandbox import scoring_process
+from app.scoring.sandbox.fork_server import ForkServer
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.sandbox.scorers import PARTS, HangingScoring, Log, pid_of, results_match
@@ -82,12 +82,12 @@ def test_invalid_ground_truth_is_not_reported_as_a_file_problem(
             "margins.invalid", expected="margins that differ", got="equal ones", hint="Publish it again."
         )
 
-    monkeypatch.setattr(child, "load_ground_truth", fail)
+    monkeypatch.setattr(scoring_process, "load_ground_truth", fail)
     local, remote = Pipe()
     with local, remote:
         request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": PARTS, "threads": 1}
         with pytest.raises(ProblemError, match="equal ones"):
-            child.answer(request, remote)
+            scoring_process.answer(request, remote)
         assert not local.poll(0)  # no answer was sent for the file
 
 

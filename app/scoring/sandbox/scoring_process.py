@@ -62,7 +62,7 @@ def run(request: dict[str, Any], service: Connection, parent: int) -> NoReturn:
 
 
 def isolate(service: Connection, parent: int) -> None:
-    """Close inherited descriptors, set limits, and make this process die when the fork server ends or the service hangs up."""
+    """Close inherited descriptors, set limits, and make this process end when the fork server ends or the service disconnects."""
     die_with_parent(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})

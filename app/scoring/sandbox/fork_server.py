@@ -18,7 +18,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from app.scoring.sandbox import child
+from app.scoring.sandbox import scoring_process
 from app.scoring.sandbox.truths import MAX_GROUND_TRUTHS, load_ground_truth, preload_imports
 
 
@@ -75,7 +75,7 @@ class ForkServer:
         try:
             pid = os.fork()
             if pid == 0:
-                child.run(request, service, parent)
+                scoring_process.run(request, service, parent)
             self._status_pipes[pid] = status
         except OSError:  # no process or no memory left: the service sees a closed pipe, and later requests may succeed
             os.close(status)
