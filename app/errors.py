@@ -72,5 +72,12 @@ def disk_full() -> ProblemError:
     )
 
 
+def body_too_large(limit: int) -> ProblemError:
+    """Return the error of a request that sends no file and has more than `limit` bytes."""
+    return ProblemError(
+        "request.too_large", f"The body of this call may have at most {limit} bytes.", "Send score files with PUT."
+    )
+
+
 class SandboxError(RuntimeError):
     """A scoring process ended without an answer."""

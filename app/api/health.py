@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from app.web.dependencies import ContextDep, ReadSession
+from app.web.dependencies import ReadSession, StorageDep
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["health"])
@@ -19,7 +19,7 @@ def alive() -> dict[str, str]:
 
 
 @router.get("/readyz")
-def ready(context: ContextDep, session: ReadSession) -> dict[str, str]:
+def ready(storage: StorageDep, session: ReadSession) -> dict[str, str]:
     """Check that the database has its tables and that the folder of uploaded files exists."""
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
@@ -29,7 +29,7 @@ def ready(context: ContextDep, session: ReadSession) -> dict[str, str]:
             "The database has no tables.",
             "The operator should run: python -m app migrate",
         ) from None
-    if not context.storage.folder.is_dir():
+    if not storage.folder.is_dir():
         raise ProblemError(
             "internal.unready",
             "The folder of uploaded files is missing.",

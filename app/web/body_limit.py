@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from app.errors import body_too_large
 from app.web import problem_responses
-from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,10 +55,6 @@ class BodyLimit:
 
 
 def _too_large_response(request: Request) -> ASGIApp:
-    problem = Problem(
-        "request.too_large",
-        f"The body of this call may have at most {LIMIT_BYTES} bytes.",
-        "Send score files with PUT.",
-    )
+    problem = body_too_large(LIMIT_BYTES).problem
     # Without this header the server would still receive the rest of the body, only to drop it.
     return problem_responses.problem_response(request, problem, headers={"Connection": "close"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from app.errors import body_too_large
 from app.web.content_encoding import make_decoder
 from ldsboard.problems import ProblemError
 
@@ -48,9 +49,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     """
     length = _stated_length(request)
     if length > limit:
-        raise ProblemError(
-            "request.too_large", f"The body of this call may have {limit} bytes.", "Send score files with PUT."
-        )
+        raise body_too_large(limit)
     try:
         async with asyncio.timeout(IDLE_TIMEOUT_SECONDS):
             return await request.body()

@@ -237,7 +237,6 @@ NPZ = {
 }
 
 
-LONG = npy_with_header(f"({n}, {N})", "'<f8'")
 GZIP = gzip.compress(PLAIN)
 ENCODED = {
     "gzip": Case(lambda: GZIP, "", "scored", "gzip"),
