@@ -118,7 +118,7 @@ check: $(VENV)/.dev ## run the linters, the type checker and the import contract
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --strict-collection --persona pedantic .github
 
-CORE := $(foreach module,masks margins scores grid products headers npy safetensors npz formats ranking significance ceiling result parts parallel groundtruth scoring comparison,ldsboard/$(module).py)
+CORE := ldsboard/groundtruth.py ldsboard/scoring.py $(wildcard ldsboard/core/*.py ldsboard/arrays/*.py ldsboard/formats/*.py)
 comma := ,
 space := $(subst ,, )
 

@@ -13,9 +13,9 @@ from app.db.sessions import Database
 from app.management import recovery
 from app.scoring.evaluator import Evaluator
 from app.scoring.runner import Runner
-from app.scoring.sandbox.scorer import Scorer
+from app.scoring.sandbox.client import Sandbox
 from app.submissions.storage import Storage
-from ldsboard.parallel import usable_processors
+from ldsboard.core.parallel import usable_processors
 
 if TYPE_CHECKING:
     from filelock import AcquireReturnProxy, FileLock
@@ -38,7 +38,7 @@ class AppContext:
     settings: Settings
     database: Database
     storage: Storage
-    scorer: Scorer
+    sandbox: Sandbox
     runner: Runner
     quotas: Quotas
     rate_limiter: RateLimiter
@@ -58,8 +58,8 @@ class AppContext:
         lock = data_lock.lock_data_folder(settings.data_dir)
         database = Database(settings.resolved_database_url, settings.busy_seconds)
         storage = Storage(settings.storage_dir, settings.spare_bytes)
-        scorer = Scorer(threads=max(1, usable_processors() // settings.scoring_processes))
-        evaluator = Evaluator(database, storage, settings.benchmarks_dir, scorer, settings.retry_seconds)
+        sandbox = Sandbox(threads=max(1, usable_processors() // settings.scoring_processes))
+        evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
         streaming: set[str] = set()
 
         def recover_periodically() -> None:
@@ -70,7 +70,7 @@ class AppContext:
             settings=settings,
             database=database,
             storage=storage,
-            scorer=scorer,
+            sandbox=sandbox,
             runner=Runner(evaluator.evaluate_next, settings.scoring_processes, recover_periodically),
             quotas=Quotas(
                 settings.ranked_per_day,
@@ -86,7 +86,7 @@ class AppContext:
 
     def start(self) -> None:
         """Recover the work that an earlier process left unfinished, then start scoring."""
-        self.scorer.start()
+        self.sandbox.start()
         with self.database.read() as session:
             for version in current_versions(session):
                 self.preload(version.benchmark.name, version.version)
@@ -95,12 +95,12 @@ class AppContext:
 
     def preload(self, benchmark: str, version: int) -> None:
         """Let the fork server load the ground truth of a version before the first file arrives."""
-        self.scorer.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
+        self.sandbox.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
 
     def close(self) -> None:
         """Finish the running evaluations and close all resources."""
         if self.runner.stop():
-            self.scorer.stop()
+            self.sandbox.stop()
         # While jobs still run, the fork server ends with this process; ending it earlier would count as failed evaluations.
         self.database.close()
         self.data_lock.lock.release()

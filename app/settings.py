@@ -10,7 +10,7 @@ from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator, mo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 
 MIN_KEY_LENGTH = 32
 """Minimum length of the key that signs cookies, in characters."""

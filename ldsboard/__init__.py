@@ -4,10 +4,10 @@
 Input that cannot be used raises `ProblemError`, a ValueError.
 """
 
-from ldsboard.comparison import Comparison, compare
+from ldsboard.core.comparison import Comparison, compare
+from ldsboard.core.result import Result
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.problems import Problem, ProblemError
-from ldsboard.result import Result
 from ldsboard.scoring import lds
 
 __all__ = ["Comparison", "GroundTruth", "Problem", "ProblemError", "Result", "compare", "lds"]

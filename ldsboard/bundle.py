@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ldsboard.ceiling import margin_spectrum, noise_ceiling
+from ldsboard.arrays.margins import mean_over_runs
+from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
+from ldsboard.core.ceiling import margin_spectrum, noise_ceiling
 from ldsboard.drafts import atomic_folder, atomic_write
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
-from ldsboard.margins import mean_over_runs
-from ldsboard.masks import count_duplicates, pack_masks, read_masks
 from ldsboard.subsets import commitment, draw_masks
 
 if TYPE_CHECKING:

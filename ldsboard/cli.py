@@ -13,20 +13,30 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ldsboard import progress, sending
+from ldsboard import sending
+from ldsboard.arrays.scores import check_finite, check_shape, read_scores
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
-from ldsboard.comparison import compare as compare_results
-from ldsboard.exits import UNEXPECTED, UNREACHABLE, USAGE, check_gates, errors, exit_code, exit_unless_scored, fail
+from ldsboard.commands import progress
+from ldsboard.commands.exits import (
+    UNEXPECTED,
+    UNREACHABLE,
+    USAGE,
+    check_gates,
+    errors,
+    exit_code,
+    exit_unless_scored,
+    fail,
+)
+from ldsboard.commands.printing import format_interval, format_share, output, print_json, print_warnings, show
+from ldsboard.core.comparison import compare as compare_results
+from ldsboard.formats.torch_files import as_score_file
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
 from ldsboard.pending import pending_uploads
-from ldsboard.printing import format_interval, format_share, output, print_json, print_warnings, show
 from ldsboard.problems import ProblemError
-from ldsboard.scores import check_finite, check_shape, read_scores
 from ldsboard.sending import Provenance, ReportedCost
-from ldsboard.tensors import as_score_file
 
 cli = typer.Typer(
     help="Evaluate data attribution methods by the linear datamodeling score (LDS).",

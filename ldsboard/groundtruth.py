@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
-from ldsboard import ceiling
+from ldsboard.arrays.margins import mean_over_runs, read_margins
+from ldsboard.arrays.masks import read_masks
+from ldsboard.arrays.scores import check_shape, read_scores
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
-from ldsboard.grid import to_grid
-from ldsboard.margins import mean_over_runs, read_margins
-from ldsboard.masks import read_masks
-from ldsboard.parallel import map_in_order, usable_processors
-from ldsboard.parts import RankedSubsets, check_rankable, fingerprint
-from ldsboard.products import product_with
-from ldsboard.result import Result, TargetBlock, TargetSums
-from ldsboard.scores import check_shape, read_scores
-from ldsboard.significance import ChanceSpread
+from ldsboard.core import ceiling
+from ldsboard.core.grid import to_grid
+from ldsboard.core.parallel import map_in_order, usable_processors
+from ldsboard.core.products import product_with
+from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
+from ldsboard.core.result import Result, TargetBlock, TargetSums
+from ldsboard.core.significance import ChanceSpread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.headers import ScoreArray
+    from ldsboard.formats.headers import ScoreArray
 
 MAX_BLOCK_TARGETS = 512
 """Largest number of targets of a block: enough for the matrix product to run at full speed."""

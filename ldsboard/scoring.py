@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ldsboard.arrays.margins import margins_array
+from ldsboard.arrays.scores import check_shape, read_scores
 from ldsboard.groundtruth import GroundTruth
-from ldsboard.margins import margins_array
-from ldsboard.scores import check_shape, read_scores
 
 if TYPE_CHECKING:
-    from ldsboard.result import Result
+    from ldsboard.core.result import Result
 
 
 def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Result:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldsboard.arrays.scores import check_finite
 from ldsboard.client import Client, RefusedError
-from ldsboard.formats import open_scores
+from ldsboard.formats.score_files import open_scores
 from ldsboard.pending import PendingUpload
 from ldsboard.problems import ProblemError
-from ldsboard.scores import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ldsboard.masks import count_duplicates
+from ldsboard.arrays.masks import count_duplicates
 from ldsboard.subsets import AUGMENTATION, INITIALISATION, ORDER, draw_masks, generator, subset_size
 from worker import data as datasets
 from worker import device, processes

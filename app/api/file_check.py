@@ -14,7 +14,7 @@ from app.submissions.lifecycle import check_header
 from app.submissions.schemas import BenchmarkName
 from app.web.dependencies import ContextDep
 from app.web.request_body import check_limit, read_body
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])

@@ -22,9 +22,9 @@ from app.submissions.schemas import BenchmarkName, DryRunView
 from app.submissions.storage import Arrival
 from app.web.dependencies import ContextDep, SubmittingUser
 from app.web.request_body import Body, content_length
-from ldsboard.formats import HEADER_LIMIT, open_scores
+from ldsboard.arrays.scores import check_finite
+from ldsboard.formats.score_files import HEADER_LIMIT, open_scores
 from ldsboard.problems import ProblemError
-from ldsboard.scores import check_finite
 
 router = APIRouter(tags=["uploads"])
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from app.benchmarks.catalog import version_folder
-from ldsboard.margins import mean_over_runs
+from ldsboard.arrays.margins import mean_over_runs
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from app.benchmarks import catalog
 from app.cli.common import fail, open_database
 from app.leaderboard.entries import list_entries
 from app.management import publishing
-from ldsboard import imports
-from ldsboard.origins import BitOrder, Origin, read_origin
+from ldsboard.importing import benchmarks
+from ldsboard.importing.origins import BitOrder, Origin, read_origin
 
 benchmark = typer.Typer(help="Publish, import and list benchmarks.", no_args_is_help=True)
 
@@ -99,12 +99,12 @@ def import_benchmark(
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
     settings, database = open_database()
     try:
-        about["output_function"] = imports.output_function(origin, output_function)
+        about["output_function"] = benchmarks.output_function(origin, output_function)
         found = read_origin(origin)
-        about["ranking"] = imports.ranking_rows(len(found.masks_Mn), ranking)
+        about["ranking"] = benchmarks.ranking_rows(len(found.masks_Mn), ranking)
         with TemporaryDirectory() as temporary:
             folder = out or Path(temporary)
-            manifest = imports.write_import(folder, origin, found, about)
+            manifest = benchmarks.write_import(folder, origin, found, about)
             with publishing.prepare(settings.benchmarks_dir, folder) as made, database.write() as session:
                 publishing.publish(session, made)
                 audit.record_action(
@@ -114,7 +114,7 @@ def import_benchmark(
         raise fail(error) from None
     finally:
         database.close()
-    typer.echo(imports.summary(manifest))
+    typer.echo(benchmarks.summary(manifest))
 
 
 @benchmark.command("list")

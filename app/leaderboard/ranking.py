@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.db.models import Evaluation, Measurement, Version
 from app.leaderboard.entries import list_entries
-from ldsboard.comparison import rank_intervals
+from ldsboard.core.comparison import rank_intervals
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

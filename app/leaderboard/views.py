@@ -11,7 +11,7 @@ from app.leaderboard.disclosure import ranking_numbers
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.schemas import BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
-from ldsboard.ceiling import attempt_gain
+from ldsboard.core.ceiling import attempt_gain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

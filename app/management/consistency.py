@@ -15,8 +15,8 @@ from app.leaderboard import entries
 from app.leaderboard.ranking import update_ranks
 from app.submissions import multipart
 from app.submissions.lifecycle import transition
-from ldsboard import result
 from ldsboard.bundle import Bundle
+from ldsboard.core import result
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:

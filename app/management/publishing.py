@@ -20,10 +20,11 @@ from app.benchmarks.catalog import has_kit, version_folder
 from app.db.models import Benchmark, Version
 from app.management.images import find_images
 from app.scoring import rescoring
-from ldsboard import GroundTruth, result
+from ldsboard import GroundTruth
+from ldsboard.arrays.masks import count_duplicates
 from ldsboard.bundle import Bundle
+from ldsboard.core import result
 from ldsboard.manifest import MANIFEST
-from ldsboard.masks import count_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

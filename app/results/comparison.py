@@ -17,9 +17,9 @@ from app.leaderboard.disclosure import round_for_publication
 from app.results.current_evaluation import scored_evaluations
 from app.results.schemas import ComparisonView, PairView
 from app.submissions.schemas import BenchmarkName
-from ldsboard.comparison import compare_influences
+from ldsboard.core.comparison import compare_influences
+from ldsboard.core.significance import half_width
 from ldsboard.problems import ProblemError
-from ldsboard.significance import half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

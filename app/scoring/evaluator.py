@@ -10,7 +10,7 @@ import structlog
 from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission
-from app.scoring import attributions, queue, rescoring
+from app.scoring import queue, rescoring, stored_attributions
 from app.submissions.files import delete_unreferenced, release_file
 from app.submissions.lifecycle import transition
 from ldsboard.problems import Problem, ProblemError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
-    from app.scoring.sandbox.scorer import PartResult, Scorer
+    from app.scoring.sandbox.client import PartResult, Sandbox
     from app.submissions.storage import Storage
 
 log = structlog.get_logger()
@@ -43,12 +43,12 @@ class Evaluator:
     """
 
     def __init__(
-        self, database: Database, storage: Storage, benchmarks: Path, scorer: Scorer, retry_seconds: float
+        self, database: Database, storage: Storage, benchmarks: Path, sandbox: Sandbox, retry_seconds: float
     ) -> None:
         self._database = database
         self._storage = storage
         self._benchmarks = benchmarks
-        self._scorer = scorer
+        self._sandbox = sandbox
         self._retry_seconds = retry_seconds
         self.running: set[int] = set()
 
@@ -82,7 +82,7 @@ class Evaluator:
             parts = ["public", "ranking"] if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
         try:
-            scored = self._scorer.score(folder, scores, parts)
+            scored = self._sandbox.score(folder, scores, parts)
             with self._database.write() as session:
                 _save_result(session, claim, scored, time.perf_counter() - started)
         except ProblemError as error:
@@ -175,7 +175,7 @@ def _save_result(session: Session, claim: _Claim, scored: dict[str, PartResult],
         )
     session.flush()
     if (found := scored["public"].attributions) is not None:
-        attributions.save(session, evaluation.id, found)
+        stored_attributions.save(session, evaluation.id, found)
     rescoring.queue_newer_versions(session, evaluation)
     if evaluation.submission.kind == Kind.RANKED or not is_first:
         rescoring.update_board(session, evaluation.version)

@@ -16,7 +16,7 @@ from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Evaluation, Kind, State, Submission
 from app.submissions.lifecycle import transition
-from ldsboard import result
+from ldsboard.core import result
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from app.benchmarks.catalog import are_compatible
 from app.db.models import Benchmark, Evaluation, Kind, State, Submission, Version
 from app.leaderboard.ranking import update_ranks
-from ldsboard import result
+from ldsboard.core import result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,10 +12,10 @@ from app.db.uploads import Upload
 from app.submissions import files, provenance
 from app.submissions.fields import stated
 from app.submissions.visibility import set_visibility
-from ldsboard import result
-from ldsboard.formats import read_header
+from ldsboard.arrays.scores import check_shape
+from ldsboard.core import result
+from ldsboard.formats.score_files import read_header
 from ldsboard.problems import ProblemError
-from ldsboard.scores import check_shape
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.accounts.users import Account
     from app.submissions.fields import SubmissionRequest
     from app.submissions.storage import Arrival, Storage
-    from ldsboard.headers import Header
+    from ldsboard.formats.headers import Header
 
 
 def check_header(version: Version, start: bytes, size: int | None) -> Header:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from app.db.base import random_id
 from app.errors import disk_full
 from ldsboard.drafts import sync_folder
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

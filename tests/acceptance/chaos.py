@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from app.db.models import State, Submission
 from ldsboard.client import Client, ClientError, RefusedError
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.pending import pending_uploads
 from ldsboard.sending import resume, submit
 from tests.app.benchmarks import Example, write_benchmark

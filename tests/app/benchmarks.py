@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from app.db.models import Version
     from app.db.sessions import Database
-    from ldsboard.result import Result
+    from ldsboard.core.result import Result
 
 HIDDEN_SEED = 0x0F1E2D3C4B5A69788796A5B4C3D2E1F0
 NONCE = bytes(range(100, 116))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from tests.app.harness import ServiceHarness
 from tests.app.service import Service
 
@@ -33,4 +33,4 @@ def harness(database: Database, tmp_path: Path, toy: Example) -> Iterator[Servic
     """A database, a storage folder and the toy benchmark, without a server."""
     opened = ServiceHarness(database, tmp_path, toy)
     yield opened
-    opened.scorer.stop()
+    opened.sandbox.stop()

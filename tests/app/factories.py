@@ -13,7 +13,7 @@ from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visi
 from app.db.uploads import Provenance
 from app.leaderboard.ranking import update_ranks
 from app.submissions import visibility
-from ldsboard import result
+from ldsboard.core import result
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

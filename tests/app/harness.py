@@ -13,7 +13,7 @@ from app.db.models import Attribution, Event, Kind, Measurement, State, Submissi
 from app.leaderboard.views import leaderboard_view
 from app.management import withdrawal
 from app.scoring.evaluator import Evaluator
-from app.scoring.sandbox.scorer import Scorer
+from app.scoring.sandbox.client import Sandbox
 from app.submissions import lifecycle
 from app.submissions.fields import SubmissionFields, SubmissionRequest
 from app.submissions.storage import Storage
@@ -36,9 +36,9 @@ class ServiceHarness:
         self.database = database
         self.storage = Storage(folder / "files")
         self.quotas = Quotas(50, 300)
-        self.scorer = Scorer()
+        self.sandbox = Sandbox()
         self.benchmarks = folder / "benchmarks"
-        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.scorer, retry_seconds=0)
+        self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.sandbox, retry_seconds=0)
         self.publish(toy.folder)
 
     def _account(self, session: Session, name: str) -> Account:

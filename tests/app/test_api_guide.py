@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import PROBLEMS
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import ROOT

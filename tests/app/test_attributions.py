@@ -14,24 +14,24 @@ from scipy import stats
 from sqlalchemy import select
 
 from app.db.models import Attribution, Evaluation, State
-from app.scoring import attributions, rescoring
+from app.scoring import rescoring, stored_attributions
 from app.scoring.sandbox.attributions import EXAMPLES, EXTREME_TARGETS, FIXED_TARGETS, shown_targets
-from ldsboard import result
+from ldsboard.core import result
 from tests.app.service import npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from app.scoring.attributions import TargetAttribution
+    from app.scoring.stored_attributions import TargetAttribution
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
 
-def stored_attributions(harness: ServiceHarness) -> dict[int, TargetAttribution]:
+def saved_attributions(harness: ServiceHarness) -> dict[int, TargetAttribution]:
     """Return the stored attributions of the only evaluation, by target."""
     with harness.database.read() as session:
         (evaluation,) = session.scalars(select(Evaluation)).all()
-        found = attributions.load(session, evaluation)
+        found = stored_attributions.load(session, evaluation)
     return {target: scores for target, scores in found.items() if scores is not None}
 
 
@@ -40,7 +40,7 @@ def score_file(harness: ServiceHarness, scores_nN: NDArray[np.floating]) -> dict
     submission_id = harness.accept(npy(scores_nN))
     assert harness.evaluator.evaluate_next()
     assert harness.state(submission_id) == State.SCORED
-    return stored_attributions(harness)
+    return saved_attributions(harness)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])

@@ -20,7 +20,7 @@ from app.db.models import State, Submission
 from app.management.recovery import recover_lost
 from app.pages import site
 from app.scoring import queue
-from app.scoring.sandbox.scorer import Scorer
+from app.scoring.sandbox.client import Sandbox
 from app.web import problem_responses
 from tests.app.benchmarks import write_benchmark
 from tests.app.commands import run_in_process
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.db.sessions import Database
-    from app.scoring.sandbox.scorer import PartResult
+    from app.scoring.sandbox.client import PartResult
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
@@ -146,8 +146,8 @@ def test_recovery_expires_only_uploads_without_a_connection(harness: ServiceHarn
     assert [harness.state(submission_id) for submission_id in ids] == [State.EXPIRED, State.UPLOADING]
 
 
-class RecoveringScorer(Scorer):
-    """A scorer during whose work a recovery runs."""
+class RecoveringSandbox(Sandbox):
+    """A sandbox during whose work a recovery runs."""
 
     harness: ServiceHarness
 
@@ -159,9 +159,9 @@ class RecoveringScorer(Scorer):
 
 def test_recovery_does_not_requeue_a_running_evaluation(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    recovering = RecoveringScorer()
+    recovering = RecoveringSandbox()
     recovering.harness = harness
-    harness.evaluator._scorer = recovering
+    harness.evaluator._sandbox = recovering
     assert harness.evaluator.evaluate_next()
     recovering.stop()
     assert harness.state(submission_id) == State.SCORED

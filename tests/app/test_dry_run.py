@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard.formats import HEADER_LIMIT, read_header
+from ldsboard.arrays.scores import check_finite, check_shape, read_scores
+from ldsboard.formats.score_files import HEADER_LIMIT, read_header
 from ldsboard.problems import ProblemError
-from ldsboard.scores import check_finite, check_shape, read_scores
 from tests.app.service import npy
 from tests.app.test_invalid_requests import FILES
 

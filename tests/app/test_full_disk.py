@@ -22,7 +22,7 @@ from app.submissions.fields import SubmissionFields, SubmissionRequest
 from app.submissions.storage import Storage
 from app.web import problem_responses
 from ldsboard import ProblemError
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from tests.app.event_loop import run_in_loop
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import PATIENCE_SECONDS, Service, npy

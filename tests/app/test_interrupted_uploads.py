@@ -17,7 +17,7 @@ from app.db.accounts import User
 from app.db.models import Submission
 from app.submissions.storage import Storage
 from app.web import request_body
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 from tests.app.benchmarks import write_benchmark
 from tests.app.event_loop import run_in_loop

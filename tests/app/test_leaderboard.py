@@ -12,8 +12,8 @@ import pytest
 
 from app.db.models import State
 from app.submissions.lifecycle import transition
-from ldsboard.ceiling import attempt_gain
-from ldsboard.comparison import rank_intervals
+from ldsboard.core.ceiling import attempt_gain
+from ldsboard.core.comparison import rank_intervals
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
 

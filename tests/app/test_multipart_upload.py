@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from tests.app.multipart_upload import MultipartUpload, float64_file, stored_uploads
 from tests.app.service import npy
 

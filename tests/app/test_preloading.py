@@ -11,14 +11,14 @@ from app.context import AppContext
 from app.scoring.sandbox import scoring_process
 from app.settings import Settings
 from ldsboard import GroundTruth
-from ldsboard.parallel import usable_processors
+from ldsboard.core.parallel import usable_processors
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service, npy, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ldsboard.result import Result
+    from ldsboard.core.result import Result
     from tests.app.benchmarks import Example
 
 
@@ -51,7 +51,7 @@ def test_ground_truth_is_preloaded_at_server_start_and_at_upload_start(
 @pytest.mark.parametrize(("at_once", "threads"), [(1, usable_processors()), (64, 1)])
 def test_parallel_scoring_processes_share_the_processors(tmp_path: Path, at_once: int, threads: int) -> None:
     context = AppContext.open(Settings(data_dir=tmp_path, scoring_processes=at_once))
-    assert context.scorer._threads == threads
+    assert context.sandbox._threads == threads
     context.database.close()
     context.data_lock.lock.release()
 

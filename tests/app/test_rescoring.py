@@ -11,7 +11,7 @@ from app.db.models import Benchmark, Evaluation, Measurement, State, Submission,
 from app.results import current_evaluation
 from app.scoring import queue, rescoring
 from app.submissions import lifecycle
-from ldsboard import result
+from ldsboard.core import result
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
 
@@ -111,7 +111,7 @@ def test_withdrawal_during_rescoring_stores_no_measurements(
     sent = harness.accept(npy(toy.scores()), "only")
     assert harness.evaluator.evaluate_next()
     harness.publish(write_benchmark(tmp_path / "new", version=2, ranking=130).folder)
-    score = harness.scorer.score
+    score = harness.sandbox.score
 
     def interrupted(*arguments: Any) -> Any:
         found = score(*arguments)
@@ -119,7 +119,7 @@ def test_withdrawal_during_rescoring_stores_no_measurements(
             harness.withdraw(session, sent)
         return found
 
-    monkeypatch.setattr(harness.scorer, "score", interrupted)
+    monkeypatch.setattr(harness.sandbox, "score", interrupted)
     assert harness.evaluator.evaluate_next()
     assert harness.state(sent) == State.WITHDRAWN
     assert harness.count(Measurement) == 0
@@ -146,7 +146,7 @@ def test_result_is_not_written_to_a_reused_evaluation_id(
     harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = harness.accept(npy(toy.scores(0.3)), "first")
-    score = harness.scorer.score
+    score = harness.sandbox.score
     others: list[str] = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -161,7 +161,7 @@ def test_result_is_not_written_to_a_reused_evaluation_id(
                 assert queue.claim(session) == 1
         return found
 
-    monkeypatch.setattr(harness.scorer, "score", interrupted)
+    monkeypatch.setattr(harness.sandbox, "score", interrupted)
     harness.evaluator.evaluate_next()
     assert harness.count(Measurement) == 0
     assert harness.state(others[0]) == State.SCORING

@@ -23,7 +23,7 @@ from sqlalchemy import select
 
 from app.db.models import Event
 from ldsboard import GroundTruth
-from ldsboard.parallel import usable_processors
+from ldsboard.core.parallel import usable_processors
 from tests.app.benchmarks import write_benchmark
 from tests.app.processes import fork_server
 from tests.app.service import Service

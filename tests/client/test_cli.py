@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard import GroundTruth, cache, cli, exits
+from ldsboard import GroundTruth, cache, cli
+from ldsboard.commands import exits
 from ldsboard.manifest import BundleError
 from ldsboard.problems import Problem
 from tests.app.service import npy

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard import cli, exits, sending
+from ldsboard import cli, sending
 from ldsboard.client import Client
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.commands import exits
+from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.pending import PendingUpload, pending_uploads
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import ROOT, Service, until

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.db.models import State, Submission
-from ldsboard.formats import HEADER_LIMIT
+from ldsboard.formats.score_files import HEADER_LIMIT
 from tests.app.service import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:

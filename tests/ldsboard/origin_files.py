@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.origins import Origin
+from ldsboard.importing.origins import Origin
 
 if TYPE_CHECKING:
     from pathlib import Path

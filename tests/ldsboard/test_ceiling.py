@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError
-from ldsboard.ceiling import attempt_gain, margin_spectrum, noise_ceiling
+from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling
 
 
 @pytest.mark.parametrize("R", [2, 3, 5])

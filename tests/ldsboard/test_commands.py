@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard import GroundTruth, cache, cli, compare, exits
+from ldsboard import GroundTruth, cache, cli, compare
 from ldsboard.bundle import write_bundle
+from ldsboard.commands import exits
 from ldsboard.subsets import draw_masks
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError, compare
-from ldsboard.comparison import compare_influences, rank_intervals
+from ldsboard.core.comparison import compare_influences, rank_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,9 @@ import pytest
 from scipy.stats import ConstantInputWarning, spearmanr
 from threadpoolctl import threadpool_limits
 
-from ldsboard import GroundTruth, grid, groundtruth, lds, parts
-from ldsboard.masks import pack_masks
+from ldsboard import GroundTruth, groundtruth, lds
+from ldsboard.arrays.masks import pack_masks
+from ldsboard.core import grid, ranked_subsets
 from tests.ldsboard.definition import result_bits
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_block_and_tile_sizes_change_no_bit(
 ) -> None:
     expected = result_bits(lds(*large))
     monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", block)
-    monkeypatch.setattr(parts, "TILE_NUMBERS", tile)
+    monkeypatch.setattr(ranked_subsets, "TILE_NUMBERS", tile)
     assert result_bits(lds(*large)) == expected
 
 

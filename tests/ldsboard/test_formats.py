@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldsboard import ProblemError, npy
-from ldsboard.formats import HEADER_LIMIT, file_header, open_scores, read_header
+from ldsboard import ProblemError
+from ldsboard.formats import npy
+from ldsboard.formats.score_files import HEADER_LIMIT, file_header, open_scores, read_header
 from tests.ldsboard.files import npy_bytes
 
 if TYPE_CHECKING:

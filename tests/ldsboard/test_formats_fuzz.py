@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from ldsboard import ProblemError
-from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
+from ldsboard.formats.score_files import HEADER_LIMIT, open_scores, read_header
 from tests.ldsboard.files import STORED, npy_bytes, npy_with_header, npz_bytes, safetensors_with_header
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard import ProblemError, npz
-from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
+from ldsboard import ProblemError
+from ldsboard.formats import npz
+from ldsboard.formats.score_files import HEADER_LIMIT, open_scores, read_header
 from tests.ldsboard.files import DEFLATED, STORED, Entry, deflate, npy_bytes, npy_with_header, npz_bytes, zip_archive
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 from ldsboard import ProblemError
-from ldsboard.formats import HEADER_LIMIT, open_scores, read_header
+from ldsboard.formats.score_files import HEADER_LIMIT, open_scores, read_header
 from tests.ldsboard.files import safetensors_bytes, safetensors_with_header, tensor_entry
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from ldsboard import lds
-from ldsboard.result import SCORER_VERSION
+from ldsboard.core.result import SCORER_VERSION
 
 M, R, n, N = 50, 2, 40, 6
 GOLDEN = {1: "9ddda957ac1363c5767b69b3acf826a9fde014f1bb38c2539e765b696e9c0692"}

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ldsboard import ProblemError
-from ldsboard.grid import grid_bits, to_grid
+from ldsboard.core.grid import grid_bits, to_grid
 
 TINY = 5e-324
 HUGE = 1.7976931348623157e308

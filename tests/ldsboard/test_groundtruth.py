@@ -15,9 +15,9 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError, groundtruth, lds, scoring
+from ldsboard.arrays.masks import pack_masks
+from ldsboard.core.ranking import MAX_SUBSETS
 from ldsboard.groundtruth import MAX_RANKED_PARTS
-from ldsboard.masks import pack_masks
-from ldsboard.ranking import MAX_SUBSETS
 
 if TYPE_CHECKING:
     from tests.ldsboard.conftest import MakeProblem

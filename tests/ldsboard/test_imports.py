@@ -14,10 +14,10 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
-from ldsboard.imports import output_function, ranking_rows, summary, write_import
+from ldsboard.importing.benchmarks import output_function, ranking_rows, summary, write_import
+from ldsboard.importing.origins import Origin, read_origin
+from ldsboard.importing.tables import TableError
 from ldsboard.manifest import BundleError
-from ldsboard.origins import Origin, read_origin
-from ldsboard.tables import TableError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ldsboard import ProblemError
-from ldsboard.masks import count_duplicates, pack_masks, read_masks
+from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
 
 MASKS = np.array([[1, 0, 1, 0, 0], [0, 1, 1, 0, 1], [0, 0, 0, 1, 0]], dtype=np.bool_)
 LISTS = [[2, 0], [4, 1, 2], [3]]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard.origins import BitOrder, Origin, read_origin
-from ldsboard.tables import TableError
+from ldsboard.importing.origins import BitOrder, Origin, read_origin
+from ldsboard.importing.tables import TableError
 from tests.ldsboard.origin_files import (
     MARGINS,
     MASKS,

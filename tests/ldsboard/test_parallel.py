@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ldsboard.parallel import MAX_THREADS, map_in_order, usable_processors
+from ldsboard.core.parallel import MAX_THREADS, map_in_order, usable_processors
 
 
 def blas_threads() -> set[int]:

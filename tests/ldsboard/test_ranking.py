@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ldsboard.ranking import MAX_SUBSETS, rank_integers, rank_rows, spearman, spearman_influence
+from ldsboard.core.ranking import MAX_SUBSETS, rank_integers, rank_rows, spearman, spearman_influence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

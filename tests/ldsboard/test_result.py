@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ldsboard import lds
-from ldsboard.ranking import rank_rows, spearman_influence
+from ldsboard.core.ranking import rank_rows, spearman_influence
 
 if TYPE_CHECKING:
     from tests.ldsboard.conftest import MakeProblem

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ldsboard import ProblemError
-from ldsboard.scores import check_finite, check_shape, read_scores
+from ldsboard.arrays.scores import check_finite, check_shape, read_scores
 
 if TYPE_CHECKING:
     from pathlib import Path

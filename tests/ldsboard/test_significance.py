@@ -14,8 +14,8 @@ import pytest
 from scipy import stats
 
 from ldsboard import lds
-from ldsboard.ranking import rank_rows, spearman, spearman_influence
-from ldsboard.significance import (
+from ldsboard.core.ranking import rank_rows, spearman, spearman_influence
+from ldsboard.core.significance import (
     ChanceSpread,
     MarginRanks,
     interval,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard.tables import TableError, read_array, read_table
+from ldsboard.importing.tables import TableError, read_array, read_table
 from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:

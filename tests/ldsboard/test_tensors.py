@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ldsboard import ProblemError
-from ldsboard.tensors import as_score_file
+from ldsboard.formats.torch_files import as_score_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
-from ldsboard.ceiling import attempt_gain, margin_spectrum
+from ldsboard.core.ceiling import attempt_gain, margin_spectrum
 from tests.statistics.populations import Population, correlated_columns, unit_ranks
 
 if TYPE_CHECKING:

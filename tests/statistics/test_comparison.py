@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from ldsboard import compare
-from ldsboard.comparison import rank_intervals
+from ldsboard.core.comparison import rank_intervals
 from tests.statistics.figures import Share
 from tests.statistics.populations import Population, correlated_columns
 

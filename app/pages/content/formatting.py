@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ldsboard.result import CHANCE
+from ldsboard.core.result import CHANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from app.scoring import attributions
+from app.scoring import stored_attributions
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from app.benchmarks.examples import Examples, ExampleSet
     from app.db.models import Evaluation
-    from app.scoring.attributions import TargetAttribution
+    from app.scoring.stored_attributions import TargetAttribution
 
 MAX_EXTREMES = 3
 """Maximum number of best targets, and of worst targets, that the page lists."""
@@ -97,8 +97,8 @@ def targets(
     def cards(indices: Any) -> list[Card]:
         return [card(examples, "target", int(target), float(rho_N[target])) for target in indices]
 
-    saved = attributions.load(session, evaluation)
-    chosen = wanted if wanted is not None else attributions.typical_target(rho_N, saved or range(N))
+    saved = stored_attributions.load(session, evaluation)
+    chosen = wanted if wanted is not None else stored_attributions.typical_target(rho_N, saved or range(N))
     n_extremes = min(MAX_EXTREMES, N // 2)
     return Targets(
         cards(saved),

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.pages import static_files
 from app.pages.content import formatting
-from ldsboard.result import WARNINGS
+from ldsboard.core.result import WARNINGS
 
 
 @cache

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ldsboard import GroundTruth
-    from ldsboard.headers import ScoreArray
+    from ldsboard.formats.headers import ScoreArray
 
 FIXED_TARGETS = 12
 """Number of evenly spaced targets that are shown for every file, so that files can be compared."""

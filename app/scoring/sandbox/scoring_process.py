@@ -24,15 +24,15 @@ from app.scoring.sandbox.attributions import Attributions
 from app.scoring.sandbox.lifeline import die_with_parent
 from app.scoring.sandbox.truths import load_ground_truth
 from ldsboard import ProblemError
-from ldsboard.formats import file_header, open_scores
-from ldsboard.scores import check_shape
+from ldsboard.arrays.scores import check_shape
+from ldsboard.formats.score_files import file_header, open_scores
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ldsboard import GroundTruth
-    from ldsboard.headers import ScoreArray
-    from ldsboard.result import Result
+    from ldsboard.core.result import Result
+    from ldsboard.formats.headers import ScoreArray
 
 NUMBERS = (
     "lds",

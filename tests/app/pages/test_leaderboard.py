@@ -14,7 +14,7 @@ from app.leaderboard.schemas import BenchmarkView, RankingNumbers, Row
 from app.pages.content import formatting
 from app.pages.content.feed import atom
 from app.pages.content.templates import render
-from ldsboard.result import CHANCE
+from ldsboard.core.result import CHANCE
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup

@@ -15,7 +15,7 @@ from app.db.models import Kind, State, Submission, Visibility
 from app.pages.content import formatting
 from app.submissions import lifecycle, multipart
 from app.submissions.fields import SubmissionFields, SubmissionRequest
-from ldsboard.result import WARNINGS
+from ldsboard.core.result import WARNINGS
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
 from tests.app.service import npy

@@ -1,4 +1,4 @@
-"""Fixtures of the sandbox tests: a scorer, its log, and a score file."""
+"""Fixtures of the sandbox tests: a sandbox, its log, and a score file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.scoring.sandbox import scorer as scorer_module
-from app.scoring.sandbox.scorer import Scorer
-from tests.app.sandbox.scorers import Log
+from app.scoring.sandbox import client as client_module
+from app.scoring.sandbox.client import Sandbox
+from tests.app.sandbox.processes import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,20 +24,20 @@ def log(tmp_path: Path) -> Log:
 
 
 @pytest.fixture
-def stopped_scorer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorer]:
-    """A scorer that is not started, so that a test can redirect the standard error of its processes first."""
+def stopped_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox that is not started, so that a test can redirect the standard error of its processes first."""
     monkeypatch.setattr(
-        scorer_module, "INHERITED_VARIABLES", (*scorer_module.INHERITED_VARIABLES, "COVERAGE_PROCESS_CONFIG")
+        client_module, "INHERITED_VARIABLES", (*client_module.INHERITED_VARIABLES, "COVERAGE_PROCESS_CONFIG")
     )
-    opened = Scorer()
+    opened = Sandbox()
     yield opened
     opened.stop()
 
 
 @pytest.fixture
-def scorer(stopped_scorer: Scorer) -> Scorer:
-    stopped_scorer.start()
-    return stopped_scorer
+def sandbox(stopped_sandbox: Sandbox) -> Sandbox:
+    stopped_sandbox.start()
+    return stopped_sandbox
 
 
 @pytest.fixture

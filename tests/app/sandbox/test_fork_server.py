@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.scoring.sandbox import scorer as scorer_module
-from app.scoring.sandbox.scorer import Scorer
+from app.scoring.sandbox import client as client_module
+from app.scoring.sandbox.client import Sandbox
 from app.scoring.sandbox.truths import MAX_GROUND_TRUTHS
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.processes import has_started, thread_count
-from tests.app.sandbox.scorers import PARTS, HangingScoring, Log, pid_of, preload, results_match
+from tests.app.sandbox.processes import PARTS, HangingScoring, Log, pid_of, preload, results_match
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 from tests.processes import stop
 
@@ -40,12 +40,12 @@ def test_processes_inherit_no_settings_credentials_or_open_files(
 ) -> None:
     for name in ("LDSBOARD_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "SECRET"):
         monkeypatch.setenv(name, "hunter2")
-    scorer = Scorer()
-    scorer.start()
+    sandbox = Sandbox()
+    sandbox.start()
     try:
         # Two scoring processes, since the second could inherit files of the first.
-        stuck = [HangingScoring(scorer, toy.folder, scores.with_name(name)) for name in ("first", "second")]
-        for pid in (pid_of(scorer), stuck[0].child, stuck[1].child):
+        stuck = [HangingScoring(sandbox, toy.folder, scores.with_name(name)) for name in ("first", "second")]
+        for pid in (pid_of(sandbox), stuck[0].child, stuck[1].child):
             environment = (Path("/proc") / str(pid) / "environ").read_bytes()
             assert b"hunter2" not in environment
             assert b"LDSBOARD_" not in environment
@@ -54,9 +54,9 @@ def test_processes_inherit_no_settings_credentials_or_open_files(
         until(lambda: _open_files(stuck[1].child) == expected, f"a child with nothing open but {expected}")
         for file in stuck:
             file.release()
-        until(lambda: _open_files(pid_of(scorer)) == ["socket"], "a fork server with nothing open but its socket")
+        until(lambda: _open_files(pid_of(sandbox)) == ["socket"], "a fork server with nothing open but its socket")
     finally:
-        scorer.stop()
+        sandbox.stop()
 
 
 def test_fork_server_does_not_import_database_or_settings() -> None:
@@ -70,43 +70,43 @@ def test_fork_server_does_not_import_database_or_settings() -> None:
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 
 
-def test_ground_truth_is_preloaded_and_shared(stopped_scorer: Scorer, log: Log, toy: Example, scores: Path) -> None:
-    log.start(stopped_scorer)
+def test_ground_truth_is_preloaded_and_shared(stopped_sandbox: Sandbox, log: Log, toy: Example, scores: Path) -> None:
+    log.start(stopped_sandbox)
     folder = scores.with_name("benchmark")
     shutil.copytree(toy.folder, folder)
-    preload(stopped_scorer, folder, log)
+    preload(stopped_sandbox, folder, log)
     shutil.rmtree(folder)
     for _ in range(2):
-        assert results_match(stopped_scorer.score(folder, scores, PARTS), toy)
+        assert results_match(stopped_sandbox.score(folder, scores, PARTS), toy)
 
 
-def test_ground_truth_that_would_be_evicted_is_not_loaded(stopped_scorer: Scorer, log: Log, tmp_path: Path) -> None:
-    log.start(stopped_scorer)
-    until(lambda: has_started(pid_of(stopped_scorer)), "a started fork server")
-    stop(pid_of(stopped_scorer))
+def test_ground_truth_that_would_be_evicted_is_not_loaded(stopped_sandbox: Sandbox, log: Log, tmp_path: Path) -> None:
+    log.start(stopped_sandbox)
+    until(lambda: has_started(pid_of(stopped_sandbox)), "a started fork server")
+    stop(pid_of(stopped_sandbox))
     # The second request makes the first folder the newest.
     for i in [*range(MAX_GROUND_TRUTHS), 0, MAX_GROUND_TRUTHS]:
-        stopped_scorer.preload(tmp_path / f"missing-{i}")
-    os.kill(pid_of(stopped_scorer), signal.SIGCONT)
+        stopped_sandbox.preload(tmp_path / f"missing-{i}")
+    os.kill(pid_of(stopped_sandbox), signal.SIGCONT)
     seen = log.until(f"{tmp_path / f'missing-{MAX_GROUND_TRUTHS}'} could")
     tried = [i for i in range(MAX_GROUND_TRUTHS + 1) if f"{tmp_path / f'missing-{i}'} could not be preloaded" in seen]
     assert tried == [0, *range(2, MAX_GROUND_TRUTHS + 1)]
 
 
 def test_preload_neither_starts_nor_waits_for_the_fork_server(
-    stopped_scorer: Scorer, toy: Example, scores: Path
+    stopped_sandbox: Sandbox, toy: Example, scores: Path
 ) -> None:
-    stopped_scorer.preload(toy.folder)
-    assert (stopped_scorer.pid,) == (None,)
-    stopped_scorer.start()
-    server_pid = pid_of(stopped_scorer)
-    stopped_scorer.start()
-    assert stopped_scorer.pid == server_pid
+    stopped_sandbox.preload(toy.folder)
+    assert (stopped_sandbox.pid,) == (None,)
+    stopped_sandbox.start()
+    server_pid = pid_of(stopped_sandbox)
+    stopped_sandbox.start()
+    assert stopped_sandbox.pid == server_pid
     stop(server_pid)
 
     def prepare_often() -> None:
         for _ in range(1000):
-            stopped_scorer.preload(toy.folder)
+            stopped_sandbox.preload(toy.folder)
 
     waiting = threading.Thread(target=prepare_often)
     waiting.start()
@@ -114,32 +114,32 @@ def test_preload_neither_starts_nor_waits_for_the_fork_server(
     done = not waiting.is_alive()
     os.kill(server_pid, signal.SIGCONT)
     assert done
-    assert results_match(stopped_scorer.score(toy.folder, scores, PARTS), toy)
-    assert stopped_scorer.stop() == 0
+    assert results_match(stopped_sandbox.score(toy.folder, scores, PARTS), toy)
+    assert stopped_sandbox.stop() == 0
 
 
 def test_scoring_process_imports_nothing(
-    stopped_scorer: Scorer, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped_sandbox: Sandbox, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python logs every import. COVERAGE_PROCESS_CONFIG is not inherited, since coverage itself would import modules.
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    monkeypatch.setattr(scorer_module, "INHERITED_VARIABLES", ("PYTHONPROFILEIMPORTTIME",))
+    monkeypatch.setattr(client_module, "INHERITED_VARIABLES", ("PYTHONPROFILEIMPORTTIME",))
     large = write_benchmark(tmp_path, n=2000, N=200)  # enough work for several threads
     np.save(tmp_path / "scores.npy", large.scores())
     np.save(tmp_path / "bad.npy", np.full_like(large.scores(), np.nan))
-    log.start(stopped_scorer)
-    assert "import time:" in preload(stopped_scorer, large.folder, log)
+    log.start(stopped_sandbox)
+    assert "import time:" in preload(stopped_sandbox, large.folder, log)
     np.savez_compressed(tmp_path / "scores.npz", large.scores())
     for name in ("scores.npy", "scores.npz"):
-        stopped_scorer.score(large.folder, tmp_path / name, PARTS)
+        stopped_sandbox.score(large.folder, tmp_path / name, PARTS)
     with pytest.raises(ProblemError, match="400000 NaN"):
-        stopped_scorer.score(large.folder, tmp_path / "bad.npy", PARTS)
+        stopped_sandbox.score(large.folder, tmp_path / "bad.npy", PARTS)
     assert "import time:" not in log.new()
 
 
-def test_fork_server_has_one_thread(stopped_scorer: Scorer, log: Log, toy: Example, scores: Path) -> None:
-    log.start(stopped_scorer)
-    preload(stopped_scorer, toy.folder, log)
-    assert thread_count(pid_of(stopped_scorer)) == 1
-    assert results_match(stopped_scorer.score(toy.folder, scores, PARTS), toy)
-    assert thread_count(pid_of(stopped_scorer)) == 1
+def test_fork_server_has_one_thread(stopped_sandbox: Sandbox, log: Log, toy: Example, scores: Path) -> None:
+    log.start(stopped_sandbox)
+    preload(stopped_sandbox, toy.folder, log)
+    assert thread_count(pid_of(stopped_sandbox)) == 1
+    assert results_match(stopped_sandbox.score(toy.folder, scores, PARTS), toy)
+    assert thread_count(pid_of(stopped_sandbox)) == 1

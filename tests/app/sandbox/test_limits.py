@@ -17,7 +17,7 @@ from app.errors import SandboxError
 from app.scoring.sandbox import limits
 from ldsboard import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
-from tests.app.sandbox.scorers import PARTS, HangingScoring, pid_of, results_match
+from tests.app.sandbox.processes import PARTS, HangingScoring, pid_of, results_match
 from tests.app.service import PATIENCE_SECONDS, ROOT, npy, until
 from tests.ldsboard.files import npz_bytes, safetensors_bytes
 from tests.processes import alive
@@ -25,7 +25,7 @@ from tests.processes import alive
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.scoring.sandbox.scorer import Scorer
+    from app.scoring.sandbox.client import Sandbox
 
 
 def _limit(pid: int, kind: int) -> int:
@@ -33,9 +33,9 @@ def _limit(pid: int, kind: int) -> int:
     return resource.prlimit(pid, kind)[0]
 
 
-def test_scoring_process_has_limits_and_the_fork_server_has_none(scorer: Scorer, toy: Example, scores: Path) -> None:
-    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
-    limited, unlimited = stuck.child, pid_of(scorer)
+def test_scoring_process_has_limits_and_the_fork_server_has_none(sandbox: Sandbox, toy: Example, scores: Path) -> None:
+    stuck = HangingScoring(sandbox, toy.folder, scores.with_name("stuck"))
+    limited, unlimited = stuck.child, pid_of(sandbox)
     assert _limit(limited, resource.RLIMIT_CORE) == 0
     assert _limit(limited, resource.RLIMIT_NOFILE) == limits.OPEN_FILES
     assert limits.WRITTEN_BYTES <= _limit(limited, resource.RLIMIT_FSIZE) < 2**40
@@ -86,7 +86,7 @@ def test_kernel_enforces_the_limits(deed: str, tmp_path: Path) -> None:
     assert error in (tmp_path / "log").read_text()
 
 
-def test_limits_allow_normal_scoring(scorer: Scorer, tmp_path: Path) -> None:
+def test_limits_allow_normal_scoring(sandbox: Sandbox, tmp_path: Path) -> None:
     large = write_benchmark(tmp_path, n=2000, N=200)
     for name, content in {
         "npy": npy(large.scores()),
@@ -94,35 +94,35 @@ def test_limits_allow_normal_scoring(scorer: Scorer, tmp_path: Path) -> None:
         "npz": npz_bytes(large.scores()),
     }.items():
         (tmp_path / name).write_bytes(content)
-        assert results_match(scorer.score(large.folder, tmp_path / name, PARTS), large)
+        assert results_match(sandbox.score(large.folder, tmp_path / name, PARTS), large)
 
 
-def test_archive_of_the_wrong_shape_is_not_inflated(scorer: Scorer, toy: Example, tmp_path: Path) -> None:
+def test_archive_of_the_wrong_shape_is_not_inflated(sandbox: Sandbox, toy: Example, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     path.write_bytes(npz_bytes(toy.scores().T, listed={"crc": 7}))
     with pytest.raises(ProblemError) as raised:
-        scorer.score(toy.folder, path, PARTS)
+        sandbox.score(toy.folder, path, PARTS)
     assert raised.value.problem.code == "scores.transposed"  # although its checksum is wrong too
 
 
 def test_scoring_process_without_memory_reports_it_and_affects_no_other(
-    scorer: Scorer, toy: Example, tmp_path: Path
+    sandbox: Sandbox, toy: Example, tmp_path: Path
 ) -> None:
     large = write_benchmark(tmp_path, n=2000, N=1000)
     path = tmp_path / "scores.npy"
     np.save(path, large.scores().astype(np.float64))
-    scorer.score(large.folder, path, PARTS)
-    room = Process(pid_of(scorer)).memory_info().vms + 2**22  # 4 MiB more; the scoring process needs 16 MiB
-    resource.prlimit(pid_of(scorer), resource.RLIMIT_AS, (room, room))
+    sandbox.score(large.folder, path, PARTS)
+    room = Process(pid_of(sandbox)).memory_info().vms + 2**22  # 4 MiB more; the scoring process needs 16 MiB
+    resource.prlimit(pid_of(sandbox), resource.RLIMIT_AS, (room, room))
     with pytest.raises(SandboxError, match=r"ended without an answer \(out of memory\)"):
-        scorer.score(large.folder, path, PARTS)
+        sandbox.score(large.folder, path, PARTS)
     np.save(path, toy.scores())
-    assert results_match(scorer.score(toy.folder, path, PARTS), toy)
+    assert results_match(sandbox.score(toy.folder, path, PARTS), toy)
 
 
-def test_scoring_process_that_exceeds_cpu_time_is_reported(scorer: Scorer, toy: Example, scores: Path) -> None:
-    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
+def test_scoring_process_that_exceeds_cpu_time_is_reported(sandbox: Sandbox, toy: Example, scores: Path) -> None:
+    stuck = HangingScoring(sandbox, toy.folder, scores.with_name("stuck"))
     os.kill(stuck.child, signal.SIGXCPU)
     until(lambda: not alive(stuck.child), "the end of the scoring process")
     assert str(stuck.release()) == "The scoring process ended without an answer (CPU time limit exceeded)."
-    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
+    assert results_match(sandbox.score(toy.folder, scores, PARTS), toy)

@@ -12,85 +12,85 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import SandboxError
-from app.scoring.sandbox import scorer as scorer_module
+from app.scoring.sandbox import client as client_module
 from ldsboard import ProblemError
-from tests.app.sandbox.scorers import PARTS, HangingScoring, open_for_writing, pid_of, results_match
+from tests.app.sandbox.processes import PARTS, HangingScoring, open_for_writing, pid_of, results_match
 from tests.app.service import PATIENCE_SECONDS, ROOT, until
 from tests.processes import alive, children, stop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.scoring.sandbox.scorer import Scorer
+    from app.scoring.sandbox.client import Sandbox
     from tests.app.benchmarks import Example
 
 
-def test_scoring_process_ends_when_its_connection_is_closed(scorer: Scorer, toy: Example, scores: Path) -> None:
+def test_scoring_process_ends_when_its_connection_is_closed(sandbox: Sandbox, toy: Example, scores: Path) -> None:
     pipe = scores.with_name("stuck")
     os.mkfifo(pipe)
     request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
-    early, early_status = scorer._request(request)
+    early, early_status = sandbox._request(request)
     end = until(lambda: open_for_writing(pipe), "a scoring process that reads")  # its setup is complete
     early.close()
-    stop(pid_of(scorer))
-    late, late_status = scorer._request(request)
+    stop(pid_of(sandbox))
+    late, late_status = sandbox._request(request)
     late.close()
-    os.kill(pid_of(scorer), signal.SIGCONT)
+    os.kill(pid_of(sandbox), signal.SIGCONT)
     with early_status, late_status:
-        assert scorer_module._exit_reason(early_status) == f"exit status {-signal.SIGIO}"
-        assert scorer_module._exit_reason(late_status) == "exit status 1"
+        assert client_module._exit_reason(early_status) == f"exit status {-signal.SIGIO}"
+        assert client_module._exit_reason(late_status) == "exit status 1"
     os.close(end)
 
 
-def test_dead_fork_server_is_replaced(scorer: Scorer, toy: Example, scores: Path) -> None:
-    server_pid = pid_of(scorer)
+def test_dead_fork_server_is_replaced(sandbox: Sandbox, toy: Example, scores: Path) -> None:
+    server_pid = pid_of(sandbox)
     os.kill(server_pid, signal.SIGKILL)
     until(lambda: not alive(server_pid), "the end of the fork server")
-    scorer.preload(toy.folder)
-    assert scorer.pid == server_pid
-    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
-    assert scorer.pid != server_pid
+    sandbox.preload(toy.folder)
+    assert sandbox.pid == server_pid
+    assert results_match(sandbox.score(toy.folder, scores, PARTS), toy)
+    assert sandbox.pid != server_pid
 
 
 def test_killed_fork_server_ends_its_scoring_processes_and_is_replaced(
-    scorer: Scorer, toy: Example, scores: Path
+    sandbox: Sandbox, toy: Example, scores: Path
 ) -> None:
-    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
-    os.kill(pid_of(scorer), signal.SIGKILL)
+    stuck = HangingScoring(sandbox, toy.folder, scores.with_name("stuck"))
+    os.kill(pid_of(sandbox), signal.SIGKILL)
     error = stuck.result.exception(PATIENCE_SECONDS)
     assert str(error) == "The scoring process ended without an answer (exit status unknown)."
     until(lambda: not alive(stuck.child), "the end of the scoring process")
     stuck.release()
-    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
+    assert results_match(sandbox.score(toy.folder, scores, PARTS), toy)
 
 
 def test_fork_server_and_scoring_processes_end_when_the_socket_closes(
-    scorer: Scorer, toy: Example, scores: Path
+    sandbox: Sandbox, toy: Example, scores: Path
 ) -> None:
-    server_pid, stuck = pid_of(scorer), HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
-    assert scorer.stop() == 0
+    server_pid, stuck = pid_of(sandbox), HangingScoring(sandbox, toy.folder, scores.with_name("stuck"))
+    assert sandbox.stop() == 0
     assert not alive(server_pid)
     until(lambda: not alive(stuck.child), "the end of the scoring process")
     assert isinstance(stuck.release(), SandboxError)
-    assert scorer.stop() is None
+    assert sandbox.stop() is None
 
 
-def test_fork_server_that_does_not_stop_is_killed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer_module, "GRACE_SECONDS", 0.05)
-    stop(pid_of(scorer))
-    assert scorer.stop() == -signal.SIGKILL
+def test_fork_server_that_does_not_stop_is_killed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "GRACE_SECONDS", 0.05)
+    stop(pid_of(sandbox))
+    assert sandbox.stop() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_fork_server_and_scoring_processes_ignore_group_signals(
-    ending: signal.Signals, scorer: Scorer, toy: Example, scores: Path
+    ending: signal.Signals, sandbox: Sandbox, toy: Example, scores: Path
 ) -> None:
-    stuck = HangingScoring(scorer, toy.folder, scores.with_name("stuck"))
-    for pid in (pid_of(scorer), stuck.child):
+    stuck = HangingScoring(sandbox, toy.folder, scores.with_name("stuck"))
+    for pid in (pid_of(sandbox), stuck.child):
         os.kill(pid, ending)
     assert isinstance(stuck.release(), ProblemError)
-    assert results_match(scorer.score(toy.folder, scores, PARTS), toy)
-    assert scorer.stop() == 0
+    assert results_match(sandbox.score(toy.folder, scores, PARTS), toy)
+    assert sandbox.stop() == 0
 
 
 def test_fork_server_does_not_start_without_its_parent() -> None:
@@ -104,12 +104,12 @@ def test_fork_server_does_not_start_without_its_parent() -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from app.scoring.sandbox.scorer import Scorer
+from app.scoring.sandbox.client import Sandbox
 
-scorer = Scorer()
-scorer.start()
-print(scorer.pid, flush=True)
-scorer.score(Path(sys.argv[1]), Path(sys.argv[2]), ["public"])
+sandbox = Sandbox()
+sandbox.start()
+print(sandbox.pid, flush=True)
+sandbox.score(Path(sys.argv[1]), Path(sys.argv[2]), ["public"])
 """
 
 

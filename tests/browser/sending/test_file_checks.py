@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from ldsboard.formats import HEADER_LIMIT, read_header
+from ldsboard.arrays.scores import check_shape
+from ldsboard.formats.score_files import HEADER_LIMIT, read_header
 from ldsboard.problems import ProblemError
-from ldsboard.scores import check_shape
 from tests.app.service import npy
 from tests.browser.sending.form import N_TRAIN, TARGETS, Board, choose_file, open_form
 

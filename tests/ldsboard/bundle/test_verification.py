@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from ldsboard.arrays.masks import pack_masks
 from ldsboard.bundle import Bundle, HiddenPart, sha256, write_bundle
 from ldsboard.manifest import BundleError, Manifest
-from ldsboard.masks import pack_masks
 from tests.ldsboard.bundle.example import DESCRIPTION, HIDDEN, HIDDEN_SEED, LABELS, MARGINS, MASKS, NONCE
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 
 from ldsboard import GroundTruth, ProblemError
 from ldsboard.bundle import Bundle, HiddenPart, write_bundle
-from ldsboard.ceiling import margin_spectrum, noise_ceiling
+from ldsboard.core.ceiling import margin_spectrum, noise_ceiling
 from ldsboard.manifest import BundleError
 from ldsboard.subsets import commitment
 from tests.ldsboard.bundle.example import (

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ldsboard import ProblemError
-from ldsboard.formats import open_scores, read_header
-from ldsboard.tables import TableError, read_array, read_table
-from ldsboard.tensors import as_score_file
+from ldsboard.formats.score_files import open_scores, read_header
+from ldsboard.formats.torch_files import as_score_file
+from ldsboard.importing.tables import TableError, read_array, read_table
 from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:

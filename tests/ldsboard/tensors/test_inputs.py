@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ldsboard import ProblemError, lds
-from ldsboard.masks import read_masks
-from ldsboard.scores import read_scores
+from ldsboard.arrays.masks import read_masks
+from ldsboard.arrays.scores import read_scores
 
 if TYPE_CHECKING:
     from tests.ldsboard.conftest import MakeProblem

@@ -15,15 +15,15 @@ from tests.processes import children
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.scoring.sandbox.scorer import PartResult, Scorer
+    from app.scoring.sandbox.client import PartResult, Sandbox
     from tests.app.benchmarks import Example
 
 PARTS = ["public", "ranking"]
 
 
-def pid_of(scorer: Scorer) -> int:
-    assert scorer.pid is not None
-    return scorer.pid
+def pid_of(sandbox: Sandbox) -> int:
+    assert sandbox.pid is not None
+    return sandbox.pid
 
 
 def results_match(found: dict[str, PartResult], toy: Example) -> bool:
@@ -47,13 +47,13 @@ class Log:
         self._path = path
         self._read = 0
 
-    def start(self, scorer: Scorer) -> None:
-        """Start a scorer whose processes write their standard error to this file."""
+    def start(self, sandbox: Sandbox) -> None:
+        """Start a sandbox whose processes write their standard error to this file."""
         before = os.dup(2)
         with self._path.open("ab") as file:
             os.dup2(file.fileno(), 2)
         try:
-            scorer.start()
+            sandbox.start()
         finally:
             os.dup2(before, 2)
             os.close(before)
@@ -77,10 +77,10 @@ class Log:
         return seen
 
 
-def preload(scorer: Scorer, benchmark: Path, log: Log) -> str:
+def preload(sandbox: Sandbox, benchmark: Path, log: Log) -> str:
     """Preload ground truth, wait until it is loaded, and return the text logged meanwhile."""
-    scorer.preload(benchmark)
-    scorer.preload(benchmark / "nothing")  # the fork server loads in order: this error shows that the first is loaded
+    sandbox.preload(benchmark)
+    sandbox.preload(benchmark / "nothing")  # the fork server loads in order: this error shows that the first is loaded
     return log.until(f"The ground truth in {benchmark / 'nothing'} could not be preloaded")
 
 
@@ -94,13 +94,13 @@ def open_for_writing(path: Path) -> int | None:
 class HangingScoring:
     """A scoring process that hangs, because its score file is an empty named pipe."""
 
-    def __init__(self, scorer: Scorer, benchmark: Path, path: Path) -> None:
+    def __init__(self, sandbox: Sandbox, benchmark: Path, path: Path) -> None:
         os.mkfifo(path)
-        before = children(pid_of(scorer))
+        before = children(pid_of(sandbox))
         self._pool = ThreadPoolExecutor(1)
-        self.result: Future[dict[str, PartResult]] = self._pool.submit(scorer.score, benchmark, path, PARTS)
+        self.result: Future[dict[str, PartResult]] = self._pool.submit(sandbox.score, benchmark, path, PARTS)
         self._end: int | None = until(lambda: open_for_writing(path), "a scoring process that reads")
-        (self.child,) = children(pid_of(scorer)) - before
+        (self.child,) = children(pid_of(sandbox)) - before
 
     def release(self) -> ProblemError | SandboxError:
         """Close the pipe, so that the scoring process reads an empty file, and return the resulting error."""

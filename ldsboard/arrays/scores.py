@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.formats import open_scores
-from ldsboard.headers import ScoreArray, check_dimensions
+from ldsboard.formats.headers import ScoreArray, check_dimensions
+from ldsboard.formats.score_files import open_scores
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:

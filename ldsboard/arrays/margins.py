@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.arrays.scores import beyond_float64
 from ldsboard.problems import ProblemError
-from ldsboard.scores import beyond_float64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.significance import interval, new_targets_error, spearman_p_values, standard_error, unit_rows
+from ldsboard.core.significance import interval, new_targets_error, spearman_p_values, standard_error, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.ranking import Ranking
+    from ldsboard.core.ranking import Ranking
 
 SCORER_VERSION = 1
 """Version of the scorer. Increase this number whenever the bits of an LDS, a rho or a psi change for any input."""

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ldsboard.scores import check_finite
+from ldsboard.arrays.scores import check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.headers import ScoreArray
+    from ldsboard.formats.headers import ScoreArray
 
 CHUNK_NUMBERS = 2**16
 """Scores rounded at a time: few enough that the intermediate results stay in the processor's cache."""

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.core.significance import FEWEST_SUBSETS, two_sided_p
 from ldsboard.problems import ProblemError
-from ldsboard.significance import FEWEST_SUBSETS, two_sided_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ldsboard.result import Result
+    from ldsboard.core.result import Result
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import struct
 
 import numpy as np
 
-from ldsboard.headers import FORMATS, HEADER_LIMIT, SAVE_HINT, Header, is_shape, unreadable, unsupported_type
+from ldsboard.formats.headers import FORMATS, HEADER_LIMIT, SAVE_HINT, Header, is_shape, unreadable, unsupported_type
 from ldsboard.problems import ProblemError
 
 MAGIC = b"\x93NUMPY"

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ldsboard.arrays.margins import check_margins_differ, mean_over_runs
 from ldsboard.bundle import sha256, write_bundle
-from ldsboard.margins import check_margins_differ, mean_over_runs
-from ldsboard.origins import ImportedArrays, Origin, name_files_in_errors
-from ldsboard.tables import TableError
+from ldsboard.importing.origins import ImportedArrays, Origin, name_files_in_errors
+from ldsboard.importing.tables import TableError
 
 if TYPE_CHECKING:
     from pathlib import Path

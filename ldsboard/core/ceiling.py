@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.core.ranking import rank_rows, spearman
+from ldsboard.core.significance import unit_rows
 from ldsboard.problems import ProblemError
-from ldsboard.ranking import rank_rows, spearman
-from ldsboard.significance import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

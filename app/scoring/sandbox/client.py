@@ -56,10 +56,10 @@ class PartResult:
     """For the public part only."""
 
 
-class Scorer:
+class Sandbox:
     """Scores each file in its own process, forked from a fork server that holds the ground truth.
 
-    Several threads may use a scorer at the same time. A fork server that has died is replaced. The kernel kills the fork server
+    Several threads may use a sandbox at the same time. A fork server that has died is replaced. The kernel kills the fork server
     when the thread that started it ends, so only threads that live as long as the service may call `start` and `score`.
 
     Parameters

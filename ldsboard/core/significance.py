@@ -15,7 +15,7 @@ import scipy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.ranking import Ranking
+    from ldsboard.core.ranking import Ranking
 
 LEVEL = 0.95
 """Nominal coverage of every interval."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ldsboard.headers import HEADER_LIMIT, Header, is_shape, several, unreadable, unsupported_type
+from ldsboard.formats.headers import HEADER_LIMIT, Header, is_shape, several, unreadable, unsupported_type
 
 PRELUDE = 8
 TYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.margins import read_margins
-from ldsboard.masks import pack_masks, read_masks
+from ldsboard.arrays.margins import read_margins
+from ldsboard.arrays.masks import pack_masks, read_masks
+from ldsboard.importing.tables import TableError, read_array, read_table
 from ldsboard.problems import ProblemError
-from ldsboard.tables import TableError, read_array, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,12 +16,12 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from ldsboard import npy
-from ldsboard.headers import HEADER_LIMIT, Header, empty, pickled, several, unreadable
+from ldsboard.formats import npy
+from ldsboard.formats.headers import HEADER_LIMIT, Header, empty, pickled, several, unreadable
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from ldsboard.headers import ScoreArray
+    from ldsboard.formats.headers import ScoreArray
 
 MAGIC, EMPTY_MAGIC = b"PK\x03\x04", b"PK\x05\x06"
 LOCAL = struct.Struct("<4s2B4HL2L2H")

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ldsboard.exits import errors
+from ldsboard.commands.exits import errors
+from ldsboard.core.result import WARNINGS
 from ldsboard.problems import Problem
-from ldsboard.result import WARNINGS
 
 output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 

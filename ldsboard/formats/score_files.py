@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from ldsboard import npy, npz, safetensors
-from ldsboard.headers import HEADER_LIMIT, Header, check_dimensions, empty, pickled, unreadable
+from ldsboard.formats import npy, npz, safetensors
+from ldsboard.formats.headers import HEADER_LIMIT, Header, check_dimensions, empty, pickled, unreadable
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from ldsboard.headers import ScoreArray
+    from ldsboard.formats.headers import ScoreArray
     from ldsboard.problems import ProblemError
 
 __all__ = ["HEADER_LIMIT", "Header", "file_header", "open_scores", "read_header"]

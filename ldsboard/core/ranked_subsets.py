@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ldsboard.margins import check_margins_differ
-from ldsboard.masks import count_duplicates, pack_masks
+from ldsboard.arrays.margins import check_margins_differ
+from ldsboard.arrays.masks import count_duplicates, pack_masks
+from ldsboard.core.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
+from ldsboard.core.result import TargetBlock
+from ldsboard.core.significance import MarginRanks
 from ldsboard.problems import ProblemError
-from ldsboard.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
-from ldsboard.result import TargetBlock
-from ldsboard.significance import MarginRanks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.grid import GridBlock
+    from ldsboard.core.grid import GridBlock
 
 TILE_NUMBERS = 2**16
 """Predictions ranked at a time: few enough that ranking stays in the processor's cache, and that a sum of influences on their

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.headers import pickled
+from ldsboard.formats.headers import pickled
 
 if TYPE_CHECKING:
     from pathlib import Path

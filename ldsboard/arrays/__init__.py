@@ -1,0 +1,1 @@
+"""Convert and check the arrays that callers pass: scores, masks and margins."""

@@ -1,0 +1,1 @@
+"""Output, exit codes and progress bar of the command line."""

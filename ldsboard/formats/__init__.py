@@ -1,0 +1,1 @@
+"""Formats of score files, each read by a parser that is safe for untrusted files."""

@@ -1,0 +1,1 @@
+"""Import ground truth from the files of other projects."""
