@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Self
 
@@ -72,10 +71,14 @@ class Bundle:
         The folder that contains ``public/`` and, on a protected benchmark's server, ``hidden/``.
     manifest
         The content of ``public/benchmark.json``.
+    masks_Mn, margins_MRN
+        Public subsets, bool (M, n), True where the example is in the training subset, and their margins, float32 (M, R, N).
     """
 
     folder: Path
     manifest: Manifest
+    masks_Mn: NDArray[np.bool_]
+    margins_MRN: NDArray[np.float32]
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -93,30 +96,12 @@ class Bundle:
                 f"{public / MANIFEST} must list {sorted(REQUIRED)}, but lists {sorted(manifest.files)}. "
                 "Fetch the benchmark again."
             )
-        for name, expected in manifest.files.items():
-            _verify(public / name, expected)
-        bundle = cls(folder, manifest)
-        bundle._check_margins(bundle.masks_Mn, bundle.margins_MRN)
-        return bundle
-
-    def _check_margins(self, masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> None:
-        expected = (len(masks_Mn), self.manifest.runs, self.manifest.n_targets)
-        if margins_MRN.shape != expected:
-            raise BundleError(f"expected margins of shape {expected} in {self.folder}, got {margins_MRN.shape}")
-
-    @cached_property
-    def masks_Mn(self) -> NDArray[np.bool_]:
-        """Public subsets, bool (M, n), True where the example is in the training subset."""
-        return read_masks(_load(self.folder / "public" / "masks.npy"), self.manifest.n_train, packed=True)
-
-    @cached_property
-    def margins_MRN(self) -> NDArray[np.float32]:
-        """Public margins, float32 (M, R, N)."""
-        return _load(self.folder / "public" / "margins.npy")
+        return cls(folder, manifest, *_verified_arrays(public, manifest.files, manifest))
 
     def array(self, name: str) -> NDArray[Any]:
         """Load a public array by name, such as ``train_labels`` or ``target_images``."""
-        return _load(self.folder / "public" / f"{name}.npy")
+        array: NDArray[Any] = np.load(self.folder / "public" / f"{name}.npy")
+        return array
 
     def hidden(self) -> HiddenPart:
         """Read and verify the hidden part.
@@ -146,16 +131,12 @@ class Bundle:
             raise BundleError(
                 f"{path} is damaged: it must list the hashes of {sorted(REQUIRED)}, but lists {sorted(files)}. Restore it."
             )
-        for name, expected in files.items():
-            _verify(folder / name, expected)
+        masks_Mn, margins_MRN = _verified_arrays(folder, files, self.manifest)
         seed = int.from_bytes(seed_bytes, "big")
         if commitment(seed, nonce) != self.manifest.commitment:
             raise BundleError(f"{path} does not match the commitment in {MANIFEST}: it belongs to another benchmark.")
-        masks_Mn = read_masks(_load(folder / "masks.npy"), self.manifest.n_train, packed=True)
         if not np.array_equal(masks_Mn, draw_masks(seed, len(masks_Mn), self.manifest.n_train, self.manifest.alpha)):
             raise BundleError(f"{folder / 'masks.npy'} differs from the masks that the hidden seed draws. Restore it.")
-        margins_MRN = _load(folder / "margins.npy")
-        self._check_margins(masks_Mn, margins_MRN)
         return HiddenPart(seed, nonce, masks_Mn, margins_MRN)
 
     def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
@@ -173,11 +154,11 @@ class Bundle:
         BundleError
             The hidden part of a protected benchmark is missing, damaged, or of another benchmark.
         """
-        public = len(self.masks_Mn)
         if self.manifest.ranking is not None:
             start, stop = self.manifest.ranking
             return self.masks_Mn, self.margins_MRN, {"public": slice(0, start), "ranking": slice(start, stop)}
         hidden = self.hidden()
+        public = len(self.masks_Mn)
         masks_Mn = np.concatenate([self.masks_Mn, hidden.masks_Mn])
         margins_MRN = np.concatenate([self.margins_MRN, hidden.margins_MRN])
         return masks_Mn, margins_MRN, {"public": slice(0, public), "ranking": slice(public, None)}
@@ -194,7 +175,7 @@ def write_bundle(
     kit: Path | None = None,
     hidden: HiddenPart | None = None,
 ) -> Manifest:
-    """Write a benchmark folder, and compute the manifest fields that follow from the arrays.
+    """Write a benchmark folder, compute the manifest fields that follow from the arrays, and return the manifest.
 
     Parameters
     ----------
@@ -213,11 +194,6 @@ def write_bundle(
     hidden
         The hidden part of a protected benchmark.
 
-    Returns
-    -------
-    Manifest
-        The manifest that was written.
-
     Raises
     ------
     BundleError
@@ -226,15 +202,17 @@ def write_bundle(
     ProblemError
         A protected benchmark has fewer than 2 runs, or fewer than 4 ranking subsets: its noise ceiling cannot be estimated.
     """
-    if (description["split"] == "protected") != (hidden is not None) or (hidden is None) == (
-        description["ranking"] is None
-    ):
+    protected = hidden is not None
+    if (description["split"] == "protected", description["ranking"] is None) != (protected, protected):
         raise BundleError(
             "A protected benchmark needs a hidden part and no ranking rows; an open one needs ranking rows and no hidden part."
         )
-    rows = slice(*description["ranking"]) if hidden is None else slice(None)
-    ranking_MRN = (margins_MRN if hidden is None else hidden.margins_MRN)[rows]
-    all_masks_Mn = masks_Mn if hidden is None else np.concatenate([masks_Mn, hidden.masks_Mn])
+    if hidden is None:
+        start, stop = description["ranking"]
+        all_masks_Mn, ranking_MRN = masks_Mn, margins_MRN[start:stop]
+    else:
+        start = len(masks_Mn)
+        all_masks_Mn, ranking_MRN = np.concatenate([masks_Mn, hidden.masks_Mn]), hidden.margins_MRN
     if duplicates := count_duplicates(all_masks_Mn):
         raise BundleError(f"The subsets must differ, but {duplicates} repeat an earlier one. Draw the subsets again.")
     if hidden is None and (folder / "hidden").exists():
@@ -242,13 +220,14 @@ def write_bundle(
             f"{folder / 'hidden'} holds the hidden part of a protected benchmark. Choose another folder for an open one."
         )
     with atomic_folder(folder / "public") as public:
-        arrays: dict[str, NDArray[Any]] = {"masks": pack_masks(masks_Mn), "margins": margins_MRN.astype(np.float32)}
-        arrays |= {f"{part}_labels": values for part, values in labels.items()}
-        arrays |= {f"{part}_images": values for part, values in (images or {}).items()}
+        arrays = _masks_and_margins(masks_Mn, margins_MRN)
+        arrays |= {f"{part}_labels.npy": values for part, values in labels.items()}
+        arrays |= {f"{part}_images.npy": values for part, values in (images or {}).items()}
         for name, values in arrays.items():
-            np.save(public / f"{name}.npy", values)
+            np.save(public / name, values)
         if kit is not None:
             shutil.copytree(kit, public / "kit")
+        files = sorted(path for path in public.rglob("*") if path.is_file())
         # A noise ceiling needs repeated runs. Imported ground truth may have one run; a protected benchmark may not.
         estimated = margins_MRN.shape[1] > 1 or hidden is not None
         ceiling = noise_ceiling(ranking_MRN) if estimated else None
@@ -258,45 +237,37 @@ def write_bundle(
             n_train=masks_Mn.shape[1],
             n_targets=margins_MRN.shape[2],
             runs=margins_MRN.shape[1],
-            subsets={
-                "public": len(masks_Mn) if hidden is not None else description["ranking"][0],
-                "ranking": len(ranking_MRN),
-            },
+            subsets={"public": start, "ranking": len(ranking_MRN)},
             commitment=commitment(hidden.seed, hidden.nonce) if hidden is not None else None,
             ceiling=ceiling.value if ceiling else None,
             ceiling_std_error=ceiling.std_error if ceiling else None,
             unreliable_targets=ceiling.unreliable_targets if ceiling else None,
             null_band={"unrelated": spectrum.unrelated, "shared": spectrum.shared},
             attempts_spectrum=spectrum.attempts,
-            files=_hashes(public),
+            files={path.relative_to(public).as_posix(): sha256(path) for path in files},
         )
         if hidden is not None:
             _write_hidden(folder / "hidden", hidden)
         # The manifest is written last: a folder without one is incomplete.
-        text = json.dumps(asdict(manifest), indent=2) + "\n"
-        (public / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+        (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8", newline="\n")
     return manifest
+
+
+def _masks_and_margins(masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    return {"masks.npy": pack_masks(masks_Mn), "margins.npy": margins_MRN.astype(np.float32)}
 
 
 def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    arrays: dict[str, NDArray[Any]] = {
-        "masks.npy": pack_masks(hidden.masks_Mn),
-        "margins.npy": hidden.margins_MRN.astype(np.float32),
-    }
-    for name, values in arrays.items():
+    digests = {}
+    for name, values in _masks_and_margins(hidden.masks_Mn, hidden.margins_MRN).items():
         with atomic_write(folder / name) as file:
             np.save(file, values)
-    digests = {name: sha256(folder / name) for name in arrays}
+        digests[name] = sha256(folder / name)
     members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
     # An atomic replacement: the only copy of the seed is never half written.
     with atomic_write(folder / "hidden.json") as file:
         file.write((json.dumps(members, indent=2) + "\n").encode())
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def sha256(path: Path) -> str:
@@ -305,16 +276,22 @@ def sha256(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _verify(path: Path, expected: str) -> None:
-    if not path.is_file():
-        raise BundleError(f"{path} is missing, but the benchmark lists it. Fetch the benchmark again.")
-    if (got := sha256(path)) != expected:
-        raise BundleError(f"{path} was altered: expected sha256 {expected}, got {got}. Fetch the benchmark again.")
-
-
-def _load(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
-    return array
+def _verified_arrays(
+    folder: Path, files: Mapping[str, str], manifest: Manifest
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Verify the sha256 of the files of a part, and return its subsets and margins."""
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing, but the benchmark lists it. Fetch the benchmark again.")
+        if (got := sha256(path)) != expected:
+            raise BundleError(f"{path} was altered: expected sha256 {expected}, got {got}. Fetch the benchmark again.")
+    masks_Mn = read_masks(np.load(folder / "masks.npy"), manifest.n_train, packed=True)
+    margins_MRN = np.load(folder / "margins.npy")
+    shape = (len(masks_Mn), manifest.runs, manifest.n_targets)
+    if margins_MRN.shape != shape:
+        raise BundleError(f"expected margins of shape {shape} in {folder.parent}, got {margins_MRN.shape}")
+    return masks_Mn, margins_MRN
 
 
 def _sixteen_bytes(digits: str) -> bytes:

@@ -1,6 +1,6 @@
 """The command line: ``ldsboard score | validate | submit | status | leaderboard | pull | compare``.
 
-`ldsboard.exits` lists the exit codes.
+`ldsboard.commands.exits` lists the exit codes.
 """
 
 from __future__ import annotations
@@ -18,17 +18,8 @@ from ldsboard.arrays.scores import check_finite, check_shape, read_scores
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
-from ldsboard.commands import progress
-from ldsboard.commands.exits import (
-    UNEXPECTED,
-    UNREACHABLE,
-    USAGE,
-    check_gates,
-    errors,
-    exit_code,
-    exit_unless_scored,
-    fail,
-)
+from ldsboard.commands import exits, progress
+from ldsboard.commands.exits import errors, fail
 from ldsboard.commands.printing import format_interval, format_share, output, print_json, print_warnings, show
 from ldsboard.core.comparison import compare as compare_results
 from ldsboard.formats.torch_files import as_score_file
@@ -36,7 +27,6 @@ from ldsboard.groundtruth import GroundTruth
 from ldsboard.manifest import BundleError
 from ldsboard.pending import pending_uploads
 from ldsboard.problems import ProblemError
-from ldsboard.sending import Provenance, ReportedCost
 
 cli = typer.Typer(
     help="Evaluate data attribution methods by the linear datamodeling score (LDS).",
@@ -48,15 +38,12 @@ Scores = Annotated[
     Path,
     typer.Argument(
         help="Score file: .npy, .safetensors or .npz of shape (n training examples, N targets), or a .pt file with one tensor.",
-        show_default=False,
     ),
 ]
-BenchmarkName = Annotated[str, typer.Argument(help="Name of the benchmark.", show_default=False)]
+BenchmarkName = Annotated[str, typer.Argument(help="Name of the benchmark.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Server = Annotated[
-    str | None, typer.Option(envvar="LDSBOARD_SERVER", help="Address of the server.", show_default=False)
-]
-Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="API token.", show_default=False)]
+Server = Annotated[str | None, typer.Option(envvar="LDSBOARD_SERVER", help="Address of the server.")]
+Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="API token.")]
 
 
 @cli.command()
@@ -95,40 +82,25 @@ def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None)
 def submit(
     scores: Annotated[
         Path | None,
-        typer.Argument(
-            help="Score file: .npy, .safetensors or .npz of shape (n, N), or a .pt file with one tensor.",
-            show_default=False,
-        ),
+        typer.Argument(help="Score file: .npy, .safetensors or .npz of shape (n, N), or a .pt file with one tensor."),
     ] = None,
-    benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark.", show_default=False)] = None,
+    benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark.")] = None,
     *,
-    method: Annotated[
-        str, typer.Option(help="Name of the method, of a-z, 0-9, '.', '_', '-'.", show_default=False)
-    ] = "",
-    kind: Annotated[
-        str, typer.Option(help="ranked or practice; default: ranked, or practice if CI is set.", show_default=False)
-    ] = "",
+    method: Annotated[str, typer.Option(help="Name of the method, of a-z, 0-9, '.', '_', '-'.")] = "",
+    kind: Annotated[str, typer.Option(help="ranked or practice; default: ranked, or practice if CI is set.")] = "",
     visibility: Annotated[str, typer.Option(help="public, anonymous or private.")] = "public",
-    title: Annotated[str, typer.Option(help="Free text; default: the method.", show_default=False)] = "",
+    title: Annotated[str, typer.Option(help="Free text; default: the method.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted upload.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
-    min_lds: Annotated[
-        float | None, typer.Option(help="Exit with code 9 if the LDS is lower.", show_default=False)
-    ] = None,
+    min_lds: Annotated[float | None, typer.Option(help="Exit with code 9 if the LDS is lower.")] = None,
     no_regress_from: Annotated[
         str | None,
-        typer.Option(
-            help="Exit with code 9 if the LDS is significantly worse than that of this submission.", show_default=False
-        ),
+        typer.Option(help="Exit with code 9 if the LDS is significantly worse than that of this submission."),
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Reported cost: seconds of computing.", show_default=False)
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Reported cost: device.", show_default=False)] = None,
-    models: Annotated[
-        int | None, typer.Option(help="Reported cost: number of models trained.", show_default=False)
-    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Reported cost: seconds of computing.")] = None,
+    device: Annotated[str | None, typer.Option(help="Reported cost: device.")] = None,
+    models: Annotated[int | None, typer.Option(help="Reported cost: number of models trained.")] = None,
     repository: Annotated[
         str | None,
         typer.Option(envvar=["GITHUB_REPOSITORY", "CI_PROJECT_PATH"], help="Repository that produced the file."),
@@ -143,25 +115,24 @@ def submit(
     """Submit a score file to a benchmark, or resume an interrupted upload, and wait for the result."""
     kind = kind or ("practice" if os.environ.get("CI") else "ranked")
     if kind not in ("ranked", "practice"):
-        fail(USAGE, f"--kind: expected ranked or practice, got {kind!r}")
+        fail(exits.USAGE, f"--kind: expected ranked or practice, got {kind!r}")
     if visibility not in ("public", "anonymous", "private"):
-        fail(USAGE, f"--visibility: expected public, anonymous or private, got {visibility!r}")
+        fail(exits.USAGE, f"--visibility: expected public, anonymous or private, got {visibility!r}")
     with Client(server, token) as client:
         try:
             if resume:
                 submission = _resume(client, scores)
             elif scores is None or benchmark is None or not method:
-                fail(USAGE, "Give SCORES, BENCHMARK and --method, or --resume.")
+                fail(exits.USAGE, "Give SCORES, BENCHMARK and --method, or --resume.")
             else:
-                provenance, cost = Provenance(repository, commit), ReportedCost(seconds, device, models)
                 fields: dict[str, Any] = {"method": method, "kind": kind, "visibility": visibility, "title": title}
+                fields["cost"] = {"seconds": seconds, "device": device, "models": models}
+                fields["provenance"] = {"repository": repository, "commit": commit}
                 scores = as_score_file(scores)
                 with progress.upload_bar(errors, scores.name, scores.stat().st_size) as advance:
-                    submission = sending.submit(
-                        client, benchmark, scores, cost=cost, provenance=provenance, advance=advance, **fields
-                    )
+                    submission = sending.submit(client, benchmark, scores, advance=advance, **fields)
         except (ClientError, KeyboardInterrupt):
-            for upload in pending_uploads(client.server, scores and scores.absolute()):
+            for upload in pending_uploads(client.server, scores):
                 errors.print(
                     f"The uploaded parts are kept. Resume with: ldsboard submit --resume {upload.path}", markup=False
                 )
@@ -172,16 +143,16 @@ def submit(
                 submission = client.wait(submission["id"], timeout)
         show(submission, as_json=as_json)
         if wait:
-            exit_unless_scored(submission)
-            check_gates(client, submission, min_lds, no_regress_from)
+            exits.exit_unless_scored(submission)
+            exits.check_gates(client, submission, min_lds, no_regress_from)
 
 
 def _resume(client: Client, scores: Path | None) -> dict[str, Any]:
-    found = pending_uploads(client.server, scores and scores.absolute())
+    found = pending_uploads(client.server, scores)
     if len(found) != 1:
         got = ", ".join(upload.path for upload in found) or "none"
         fail(
-            USAGE,
+            exits.USAGE,
             f"expected one interrupted upload to {client.server}, got {got}. Name the file: ldsboard submit --resume SCORES",
         )
     with progress.upload_bar(errors, Path(found[0].path).name, found[0].size) as advance:
@@ -190,7 +161,7 @@ def _resume(client: Client, scores: Path | None) -> dict[str, Any]:
 
 @cli.command()
 def status(
-    submission_id: Annotated[str, typer.Argument(help="Id of a submission.", show_default=False)],
+    submission_id: Annotated[str, typer.Argument(help="Id of a submission.")],
     *,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
@@ -203,7 +174,7 @@ def status(
         submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
     show(submission, as_json=as_json)
     if wait:
-        exit_unless_scored(submission)
+        exits.exit_unless_scored(submission)
 
 
 @cli.command()
@@ -234,19 +205,17 @@ def pull(benchmark: BenchmarkName, *, server: Server = None) -> None:
 
 @cli.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="Submission id or score file.", show_default=False)],
-    b: Annotated[str, typer.Argument(help="Submission id or score file.", show_default=False)],
+    a: Annotated[str, typer.Argument(help="Submission id or score file.")],
+    b: Annotated[str, typer.Argument(help="Submission id or score file.")],
     *,
-    benchmark: Annotated[
-        str | None, typer.Option(help="Pulled benchmark; needed to compare files.", show_default=False)
-    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Pulled benchmark; needed to compare files.")] = None,
     server: Server = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two submissions, or two score files offline: the paired difference of their LDS, A minus B."""
     if benchmark is None and any(Path(name).exists() for name in (a, b)):
-        fail(USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
+        fail(exits.USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     if benchmark is not None:
         truth = GroundTruth.from_pulled(benchmark, server=server)
         difference = vars(compare_results(truth.score(a), truth.score(b))) | {"part": "public"}
@@ -268,21 +237,20 @@ def main() -> None:
         cli()
     except RefusedError as error:
         advice = ""
-        if error.retry_after is not None:
-            advice = (
-                f" Try again after {datetime.now(UTC) + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S} UTC."
-            )
         if error.problem.code.startswith("auth."):
             advice = " Set LDSBOARD_TOKEN or give --token."
-        fail(exit_code(error.problem), f"{error}{advice}")
+        elif error.retry_after is not None:
+            allowed = datetime.now(UTC) + timedelta(seconds=error.retry_after)
+            advice = f" Try again after {allowed:%Y-%m-%d %H:%M:%S} UTC."
+        fail(exits.exit_code(error.problem), f"{error}{advice}")
     except UnreachableError as error:
-        fail(UNREACHABLE, str(error))
+        fail(exits.UNREACHABLE, str(error))
     except ProblemError as error:
-        fail(exit_code(error.problem), f"{error} [{error.problem.code}]")
+        fail(exits.exit_code(error.problem), f"{error} [{error.problem.code}]")
     except (BundleError, OSError) as error:
-        fail(USAGE, str(error))
+        fail(exits.USAGE, str(error))
     except ClientError as error:
-        fail(UNEXPECTED, str(error))
+        fail(exits.UNEXPECTED, str(error))
 
 
 if __name__ == "__main__":

@@ -11,25 +11,30 @@ from __future__ import annotations
 
 import io
 import random
-import shutil
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urljoin
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_when_event_set
+from tenacity import Retrying, retry_if_exception, sleep_using_event, stop_after_attempt, stop_when_event_set
 
 from ldsboard import cache
 from ldsboard.bundle import Bundle
+from ldsboard.drafts import atomic_folder
 from ldsboard.manifest import BundleError
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tenacity import RetryCallState
+
+    Content = Callable[[], Iterator[bytes]]
 
 VERSION_HEADER = "LDSBoard-Client"
 """The header with the version of this client."""
@@ -40,11 +45,8 @@ ATTEMPTS, PART_ATTEMPTS = 4, 8
 PAUSE_SECONDS = 0.5
 """Retry k waits for a random time between 0.5 and 1 times ``PAUSE_SECONDS * min(2**k, 64)``."""
 
-MAX_RETRY_AFTER_SECONDS = 60.0
-"""A longer ``Retry-After`` is treated as a refusal."""
-
-MAX_RETRY_AFTER = 366 * 24 * 3600.0
-"""Longer times are reported as this time, in seconds."""
+MAX_RETRY_AFTER_SECONDS, MAX_RETRY_AFTER = 60.0, 366 * 24 * 3600.0
+"""Seconds of a ``Retry-After``: a longer one than the first is treated as a refusal; the second is the longest reported."""
 
 SERVER_ERROR, TOO_MANY_REQUESTS = 500, 429
 RETRIED_STATUSES = frozenset({SERVER_ERROR, 502, 503, 504})
@@ -112,13 +114,11 @@ class Client:
                 "Copy the token again, without line breaks.",
             )
         headers = {VERSION_HEADER: version("ldsboard")} | ({"Authorization": f"Bearer {token}"} if token else {})
-        local = httpx.URL(self.server).host in ("localhost", "127.0.0.1", "::1")
+        remote = httpx.URL(self.server).host not in ("localhost", "127.0.0.1", "::1")
         timeout = httpx.Timeout(60, connect=10)
         self._closed = threading.Event()
         # A proxy named in the environment cannot reach the loopback addresses of this machine.
-        self._http = httpx.Client(
-            base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout, trust_env=not local
-        )
+        self._http = httpx.Client(base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout, trust_env=remote)
 
     def __enter__(self) -> Self:
         return self
@@ -154,12 +154,7 @@ class Client:
     def start_upload(self, announced: dict[str, Any], key: str) -> dict[str, Any]:
         """Start a multipart upload, and return it with its upload token.
 
-        Parameters
-        ----------
-        announced
-            Fields of the submission, with the size and sha256 of its file.
-        key
-            Idempotency key: a repeated call with this key creates nothing new.
+        `announced` has the fields of the submission. A repeated call with the same idempotency `key` creates nothing new.
         """
         return self._json("POST", "/submissions", json=announced, headers={"Idempotency-Key": key})
 
@@ -167,17 +162,10 @@ class Client:
         """Return an upload and its parts; the client's token is the upload token, or one of the owner."""
         return self._json("GET", f"/submissions/{_segment(upload_id)}/parts")
 
-    def send_part(self, url: str, content: Callable[[], Iterator[bytes]], size: int) -> None:
-        """Send an upload part.
+    def send_part(self, url: str, content: Content, size: int) -> None:
+        """Send an upload part of `size` bytes to the `url` that the upload states.
 
-        Parameters
-        ----------
-        url
-            Address of the part, as the upload states it.
-        content
-            Returns an iterator over the bytes of the part; called again for each attempt.
-        size
-            Number of bytes.
+        `content` returns an iterator over the bytes; it is called again for each attempt.
         """
         self._call("PUT", urljoin(self.server, url), PART_ATTEMPTS, content, headers={"Content-Length": str(size)})
 
@@ -204,41 +192,27 @@ class Client:
         """
         shown = self.benchmark(name)
         target = cache.folder(self.server, shown["name"], shown["version"])
-        if (target / "public").exists():
-            try:
-                Bundle.open(target)
-            except BundleError:
-                shutil.rmtree(target)  # altered or damaged: download it again
-            else:
-                return target
-        partial = target.with_name(f"{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(BundleError):  # absent, altered or damaged: download it
+            return Bundle.open(target).folder
         version = {"version": shown["version"]}
-        for file in ("public.npz", "kit.zip"):
-            content = self._call("GET", f"/benchmarks/{_segment(name)}/{file}", params=version).content
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                archive.extractall(partial / "public")
-        Bundle.open(partial)
-        partial.rename(target)
+        with atomic_folder(target) as draft:
+            for file in ("public.npz", "kit.zip"):
+                content = self._call("GET", f"/benchmarks/{_segment(name)}/{file}", params=version).content
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    archive.extractall(draft / "public")
+            Bundle.open(draft)
         return target
 
     def _json(self, method: str, url: str, **options: Any) -> dict[str, Any]:
         response = self._call(method, url, **options)
-        try:
+        with suppress(ValueError):
             answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise _foreign_answer(response)
-        return answer
+            if isinstance(answer, dict):
+                return answer
+        raise _foreign_answer(response)
 
     def _call(
-        self,
-        method: str,
-        url: str,
-        attempts: int = ATTEMPTS,
-        content: Callable[[], Iterator[bytes]] | None = None,
-        **options: Any,
+        self, method: str, url: str, attempts: int = ATTEMPTS, content: Content | None = None, **options: Any
     ) -> httpx.Response:
         """Send a request; retry it after connection errors, and after responses that allow a retry.
 
@@ -259,7 +233,7 @@ class Client:
             retry=retry_if_exception(_is_retried),
             stop=stop_after_attempt(attempts) | stop_when_event_set(self._closed),
             wait=_pause,
-            sleep=self._sleep,
+            sleep=sleep_using_event(self._closed),
             reraise=True,
         )
         try:
@@ -278,10 +252,6 @@ class Client:
                 "Check LDSBOARD_SERVER (or --server), and that the server is running."
             ) from error
 
-    def _sleep(self, seconds: float) -> None:
-        """Sleep until the next attempt, or until the client is closed."""
-        self._closed.wait(seconds)
-
 
 class _RetriedError(Exception):
     """A response that allows a retry after at least `after` seconds."""
@@ -292,9 +262,7 @@ class _RetriedError(Exception):
 
 
 def _is_retried(error: BaseException) -> bool:
-    if isinstance(error, httpx.UnsupportedProtocol):
-        return False
-    return isinstance(error, (_RetriedError, httpx.TransportError))
+    return isinstance(error, _RetriedError | httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 
 def _pause(state: RetryCallState) -> float:
@@ -321,12 +289,10 @@ def _raise_for_problem(response: httpx.Response) -> httpx.Response:
 
 def _foreign_answer(response: httpx.Response) -> RefusedError:
     """Return the error for an answer that did not come from the LDSBoard API, for instance the answer of a proxy."""
-    problem = Problem(
-        "internal.failed",
-        f"{response.url} did not answer as an LDSBoard server (status {response.status_code}): {response.text[:200]}",
-        "Check LDSBOARD_SERVER (or --server).",
-    )
-    return RefusedError(problem, response.status_code, _retry_after(response))
+    status, text = response.status_code, response.text[:200]
+    detail = f"{response.url} did not answer as an LDSBoard server (status {status}): {text}"
+    problem = Problem("internal.failed", detail, "Check LDSBOARD_SERVER (or --server).")
+    return RefusedError(problem, status, _retry_after(response))
 
 
 def _retry_after(response: httpx.Response) -> float | None:

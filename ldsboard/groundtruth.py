@@ -21,7 +21,6 @@ from ldsboard.core.parallel import map_in_order, usable_processors
 from ldsboard.core.products import product_with
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
 from ldsboard.core.result import Result, TargetBlock, TargetSums
-from ldsboard.core.significance import ChanceSpread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,13 +86,7 @@ class GroundTruth:
     """
 
     def __init__(
-        self,
-        masks: Any,
-        margins: Any,
-        *,
-        n_train: int | None = None,
-        packed: bool = False,
-        device: str | None = None,
+        self, masks: Any, margins: Any, *, n_train: int | None = None, packed: bool = False, device: str | None = None
     ) -> None:
         self.masks_Mn = read_masks(masks, n_train, packed=packed)
         self.margins_MRN = read_margins(margins, *self.masks_Mn.shape)
@@ -104,7 +97,7 @@ class GroundTruth:
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
-        """Load the public part of a benchmark from the cache of ``ldsboard pull NAME``; nothing is downloaded.
+        """Load the public subsets and margins of a benchmark from the cache of ``ldsboard pull NAME``; download nothing.
 
         Parameters
         ----------
@@ -112,11 +105,6 @@ class GroundTruth:
             Name of the benchmark; its newest pulled version is used.
         server : str, optional
             Address of the server that it was pulled from; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
-
-        Returns
-        -------
-        GroundTruth
-            The public subsets and their margins.
 
         Raises
         ------
@@ -196,22 +184,17 @@ class GroundTruth:
         targets = max(1, min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads)))
 
         def score_block(first: int) -> dict[str, TargetBlock]:
-            grid = to_grid(scores_nN, slice(first, min(first + targets, N)))
+            grid = to_grid(scores_nN, slice(first, first + targets))
             predictions_bM = self._product(grid.whole_nb)
             return {name: part.score_block(predictions_bM, grid, first) for name, part in parts.items()}
 
-        sums = {name: TargetSums.empty(part.size, N) for name, part in parts.items()}
-        chances = {name: ChanceSpread(part.chance) for name, part in parts.items()}
+        sums = {name: TargetSums.empty(part.chance) for name, part in parts.items()}
         blocks = range(0, N, targets)
         small = self.n_train * M * N < MIN_THREADED_PRODUCTS
         for scored in map(score_block, blocks) if small else map_in_order(score_block, blocks, threads):
             for name, block in scored.items():
                 sums[name].add(block)
-                chances[name].add(block.unit_bM, block.columns)
-        return {
-            name: sums[name].result(chances[name].value(), part.duplicates, part.fingerprint)
-            for name, part in parts.items()
-        }
+        return {name: sums[name].result(part.duplicates, part.fingerprint) for name, part in parts.items()}
 
     def predict(self, scores: Any, targets: Any, rows: slice = slice(None)) -> NDArray[np.float64]:
         """Return the predictions for some targets: the sum of the scores over the examples of each subset.
@@ -250,7 +233,7 @@ class GroundTruth:
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
         """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs.
 
-        See `ldsboard.ceiling.noise_ceiling` for the formula and the errors.
+        See `ldsboard.core.ceiling.noise_ceiling` for the formula and the errors.
 
         Parameters
         ----------

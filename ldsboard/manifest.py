@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,11 +50,11 @@ class Manifest:
     commitment
         Commitment to the hidden seed, see `ldsboard.subsets.commitment`; None on an open benchmark.
     ceiling, ceiling_std_error, unreliable_targets
-        The noise ceiling on the ranking subsets, see `ldsboard.ceiling.NoiseCeiling`; None with one run.
+        The noise ceiling on the ranking subsets, see `ldsboard.core.ceiling.NoiseCeiling`; None with one run.
     null_band
-        Half widths of the null band under the keys ``unrelated`` and ``shared``, see `ldsboard.ceiling.MarginSpectrum`.
+        Half widths of the null band under the keys ``unrelated`` and ``shared``, see `ldsboard.core.ceiling.MarginSpectrum`.
     attempts_spectrum
-        The field ``attempts`` of `ldsboard.ceiling.MarginSpectrum`.
+        The field ``attempts`` of `ldsboard.core.ceiling.MarginSpectrum`.
     files
         sha256 of every other file in ``public/``, by its relative path.
     """
@@ -97,19 +97,14 @@ class Manifest:
             members = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleError(f"Cannot read the benchmark manifest {path}: {error}") from error
-        names = {field.name for field in fields(cls)}
-        if not isinstance(members, dict) or set(members) != names:
-            difference = (
-                ", ".join(sorted(names ^ set(members))) if isinstance(members, dict) else "it is not a JSON object"
-            )
-            raise BundleError(
-                f"{path} has missing or unknown fields: {difference}. Write it again with this version of LDSBoard."
-            )
+        hint = "Write it again with this version of LDSBoard."
+        if not isinstance(members, dict):
+            raise BundleError(f"{path} has missing or unknown fields: it is not a JSON object. {hint}")
+        if difference := members.keys() ^ _VALIDATORS:
+            raise BundleError(f"{path} has missing or unknown fields: {', '.join(sorted(difference))}. {hint}")
         for name, fits in _VALIDATORS.items():
             if not fits(members[name]):
-                raise BundleError(
-                    f"{path} has an invalid {name}: {members[name]!r:.80}. Write it again with this version of LDSBoard."
-                )
+                raise BundleError(f"{path} has an invalid {name}: {members[name]!r:.80}. {hint}")
         if members["ranking"] is not None:
             members["ranking"] = tuple(members["ranking"])
         return cls(**members)
@@ -151,29 +146,17 @@ def _is_relative_paths(value: object) -> bool:
 
 
 _VALIDATORS: dict[str, Callable[[Any], bool]] = {
-    "name": _is_text,
-    "version": _is_count,
-    "title": _is_text,
-    "description": _is_text,
-    "licence": _is_text,
-    "dataset": lambda value: isinstance(value, dict),
-    "recipe": lambda value: isinstance(value, dict),
-    "alpha": lambda value: _is_number(value) and 0 < value < 1,
-    "n_train": _is_count,
-    "n_targets": _is_count,
-    "subsets": _is_numbers("public", "ranking"),
-    "runs": _is_count,
-    "output_function": _is_text,
-    "split": _is_text,
-    "ranking": _nullable(lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))),  # noqa: PLR2004
-    "public_seed": _nullable(_is_natural),
+    **dict.fromkeys(("name", "title", "description", "licence", "output_function", "split"), _is_text),
+    **dict.fromkeys(("version", "n_train", "n_targets", "runs"), _is_count),
+    **dict.fromkeys(("dataset", "recipe", "provenance"), lambda value: isinstance(value, dict)),
+    **dict.fromkeys(("public_seed", "unreliable_targets"), _nullable(_is_natural)),
+    **dict.fromkeys(("ceiling", "ceiling_std_error"), _nullable(_is_number)),
     "commitment": _nullable(_is_text),
-    "ceiling": _nullable(_is_number),
-    "ceiling_std_error": _nullable(_is_number),
-    "unreliable_targets": _nullable(_is_natural),
-    "null_band": _is_numbers("unrelated", "shared"),
+    "alpha": lambda value: _is_number(value) and 0 < value < 1,
     "attempts_spectrum": _is_number,
-    "provenance": lambda value: isinstance(value, dict),
+    "ranking": _nullable(lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))),  # noqa: PLR2004
+    "subsets": _is_numbers("public", "ranking"),
+    "null_band": _is_numbers("unrelated", "shared"),
     "files": _is_relative_paths,
 }
 """For each field, a function that returns whether its value is valid."""

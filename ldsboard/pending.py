@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ldsboard import cache
+from ldsboard.drafts import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,15 +43,9 @@ class PendingUpload:
 
     def save(self) -> None:
         """Write the record to the cache, readable by the current user only."""
-        file = self._file
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = file.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            json.dump(asdict(self), out)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_write(self._file) as file:
+            file.write(json.dumps(asdict(self)).encode())
 
     def delete(self) -> None:
         """Delete the record from the cache, if it exists."""
@@ -73,14 +67,14 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
     server
         Address of the server.
     path
-        Absolute path of a score file; by default uploads of all files are returned.
+        Path of a score file; by default uploads of all files are returned.
     """
     found = []
     for file in sorted(_folder().glob("*.json")):
         upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
         if datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC):
             upload.delete()
-        elif upload.server == server and (path is None or str(path) == upload.path):
+        elif upload.server == server and (path is None or str(path.absolute()) == upload.path):
             found.append(upload)
     return found
 

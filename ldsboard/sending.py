@@ -6,7 +6,6 @@ import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,36 +27,8 @@ READ_BYTES = 1 << 20
 """Bytes read from the file, hashed and sent at a time."""
 
 
-@dataclass(frozen=True)
-class ReportedCost:
-    """The cost of a method as its submitter reports it: seconds of computing, device, and number of models trained."""
-
-    seconds: float | None = None
-    device: str | None = None
-    models: int | None = None
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """The provenance of a score file as its submitter states it: repository, commit and URL."""
-
-    repository: str | None = None
-    commit: str | None = None
-    url: str | None = None
-
-
 def submit(
-    client: Client,
-    benchmark: str,
-    path: Path,
-    *,
-    method: str,
-    kind: str = "ranked",
-    visibility: str = "public",
-    title: str = "",
-    cost: ReportedCost | None = None,
-    provenance: Provenance | None = None,
-    advance: Advance = lambda _: None,
+    client: Client, benchmark: str, path: Path, *, method: str, advance: Advance = lambda _: None, **fields: Any
 ) -> dict[str, Any]:
     """Check and upload a score file, and return the submission.
 
@@ -70,17 +41,12 @@ def submit(
     path
         The score file.
     method
-        Name of the method: lower-case letters, digits, ``.``, ``_`` and ``-``.
-    kind
-        ``ranked`` or ``practice``.
-    visibility
-        ``public``, ``anonymous`` or ``private``, from the start of the upload.
-    title
-        Free text; by default the method.
-    cost, provenance
-        Statements of the submitter.
+        Name of the method.
     advance
         Called from several threads with the number of bytes sent since the last call; negative before a part is sent again.
+    **fields
+        Optional fields of ``POST /api/v1/submissions``, which the server checks, such as ``kind``, ``visibility``, ``title``,
+        ``cost`` and ``provenance``.
 
     Returns
     -------
@@ -100,15 +66,13 @@ def submit(
     """
     check_finite(open_scores(path))
     size, sha256 = path.stat().st_size, _sha256(path)
-    announced = {"benchmark": benchmark, "method": method, "kind": kind, "title": title, "size": size, "sha256": sha256}
-    announced |= {"visibility": visibility, "cost": _stated_fields(cost), "provenance": _stated_fields(provenance)}
+    announced = {"benchmark": benchmark, "method": method, "size": size, "sha256": sha256, **fields}
     upload = client.start_upload(announced, str(uuid.uuid4()))
-    pending = PendingUpload(
-        client.server, upload["id"], upload["capability"], str(path.absolute()), size, sha256, upload["expires_at"]
-    )
+    token, expires_at = upload["capability"], upload["expires_at"]
+    pending = PendingUpload(client.server, upload["id"], token, str(path.absolute()), size, sha256, expires_at)
     with suppress(OSError):  # without the record the upload can be sent, but not resumed
         pending.save()
-    return _send_and_clean_up(client, pending, lambda sender: _send(sender, pending, upload, advance))
+    return _send_and_clean_up(client, pending, advance, upload)
 
 
 def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: None) -> dict[str, Any]:
@@ -135,18 +99,16 @@ def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: 
     path = Path(pending.path)
     if path.stat().st_size != pending.size or _sha256(path) != pending.sha256:
         raise _file_changed(pending)
-    return _send_and_clean_up(
-        client, pending, lambda sender: _send(sender, pending, sender.upload(pending.id), advance)
-    )
+    return _send_and_clean_up(client, pending, advance)
 
 
 def _send_and_clean_up(
-    client: Client, pending: PendingUpload, send: Callable[[Client], dict[str, Any]]
+    client: Client, pending: PendingUpload, advance: Advance, upload: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Send with the upload token, and delete the record once the server has the file or refuses it finally."""
     try:
         with Client(pending.server, pending.capability) as sender:
-            submission = send(sender)
+            submission = _send(sender, pending, upload or sender.upload(pending.id), advance)
     except RefusedError as error:
         if error.problem.code != "submission.unknown":
             if error.final:
@@ -219,10 +181,6 @@ def _sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
     for chunk in _read(path, offset, path.stat().st_size if size is None else size):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _stated_fields(stated: ReportedCost | Provenance | None) -> dict[str, Any] | None:
-    return {name: value for name, value in vars(stated or Provenance()).items() if value is not None} or None
 
 
 def _file_changed(pending: PendingUpload) -> ProblemError:

@@ -13,20 +13,18 @@ import typer
 from rich.console import Console
 
 from ldsboard.manifest import BundleError
-from worker import bench, cluster, data, device, recipes
+from worker import bench, cluster, data, device, gathering, recipes
 from worker.baselines.command import baseline
-from worker.campaign import Campaign, Outcome
+from worker.campaign import Campaign
 from worker.choice import AUTO, candidates, fastest
 from worker.data import DataError
-from worker.gathering import gather as gather_folder
-from worker.gathering import is_complete
 from worker.memory import OutOfMemory
 from worker.outliers import outliers
 from worker.plan import CONFIGURATION, Configuration, ConfigurationError, Plan
 from worker.processes import ProcessError
 from worker.remaking import remake
 from worker.shards import ShardError, format_ranges, read_shards
-from worker.training import train as train_shards
+from worker.training import train as train_in_processes
 
 if TYPE_CHECKING:
     from worker.campaign import ShardTrainer
@@ -74,7 +72,7 @@ def train(
     runs: Annotated[int, typer.Option(help="Runs: models trained on each subset.")] = DEFAULTS.runs,
     split: Annotated[
         str, typer.Option(help="protected: a secret seed draws the ranking subsets; open: all subsets are public.")
-    ] = (DEFAULTS.split),
+    ] = DEFAULTS.split,
     version: Annotated[int, typer.Option(help="Version of the benchmark.")] = DEFAULTS.version,
     group: Annotated[
         int | None,
@@ -117,10 +115,8 @@ def train(
         plan = _choose_engine(plan, kind, group)
     elif engine:
         plan = replace(plan, engine=engine)
-    campaign = Campaign(
-        out, recipes.load, _shard_trainer(kind, processes, ray, gpus), console, shard_size, shards, kind
-    )
-    _finish(campaign, campaign.train(plan, hidden_seed))
+    train_shards = _shard_trainer(kind, processes, ray, gpus)
+    _run(Campaign(out, recipes.load, train_shards, console, shard_size, shards, kind), plan, hidden_seed)
 
 
 @app.command("remake")
@@ -154,10 +150,9 @@ def remake_benchmark(
         console.print(f"Results may differ in some bytes: {difference}.", soft_wrap=True)
     if seed is not None and seed.save(out) != seed:
         raise ConfigurationError(f"{out} holds a different hidden seed from {benchmark}. Choose another folder.")
-    campaign = Campaign(
-        out, recipes.load, _shard_trainer(kind, processes, ray, gpus), console, shard_size, shards, kind
-    )
-    _finish(campaign, campaign.train(plan, f"{seed.seed:032x}" if seed else None))
+    hidden_seed = f"{seed.seed:032x}" if seed else None
+    train_shards = _shard_trainer(kind, processes, ray, gpus)
+    _run(Campaign(out, recipes.load, train_shards, console, shard_size, shards, kind), plan, hidden_seed)
 
 
 def _device_kind(on: str, ray: str, gpus: int) -> str:
@@ -195,7 +190,7 @@ def _shard_trainer(kind: str, processes: int, ray: str, gpus: int) -> ShardTrain
         raise ConfigurationError(
             f"--gpus-per-shard {gpus} needs --ray. Without Ray, each GPU has one training process."
         )
-    return partial(train_shards, count=processes or device.process_count(kind))
+    return partial(train_in_processes, count=processes or device.process_count(kind))
 
 
 def _print_outliers(folder: Path) -> None:
@@ -206,9 +201,9 @@ def _print_outliers(folder: Path) -> None:
         console.print(f"  {outlier}", soft_wrap=True)
 
 
-def _finish(campaign: Campaign, outcome: Outcome) -> None:
-    """Gather the benchmark if all models are trained, else print the missing models."""
-    out = campaign.folder
+def _run(campaign: Campaign, plan: Plan, hidden_seed: str | None) -> None:
+    """Train, and gather the benchmark if all models are trained; else print the missing models."""
+    outcome, out = campaign.train(plan, hidden_seed), campaign.folder
     if outcome.missing:
         console.print(f"Still missing: models {format_ranges(outcome.missing)}.", soft_wrap=True)
     if outcome.interrupted:
@@ -220,7 +215,7 @@ def _finish(campaign: Campaign, outcome: Outcome) -> None:
         return
     if campaign.shards:  # several machines may get here at once, but only one may gather
         console.print(f"All models are trained. Now run: python -m worker gather {out}", soft_wrap=True)
-    elif outcome.attempted or not is_complete(out):
+    elif outcome.attempted or not gathering.is_complete(out):
         gather(out)
     else:
         console.print(f"{out} is complete.", soft_wrap=True)
@@ -238,7 +233,7 @@ def gather(
     """Write the benchmark from the trained models of a folder."""
     _print_outliers(folder)
     with console.status("gathering the models and training the reference models"):
-        manifest = gather_folder(folder, recipes.load, partial=partial)
+        manifest = gathering.gather(folder, recipes.load, partial=partial)
     made = manifest.provenance
     console.print(
         f"{manifest.name} version {manifest.version} is in {folder}: {made['models']} models, {made['seconds']} s of "
@@ -281,15 +276,14 @@ def main() -> None:
     try:
         app(_fill_in_ray_address(sys.argv[1:]))
     except OutOfMemory as error:
-        console.print(f"error: {error} {_advice(error)}", soft_wrap=True)
+        console.print(f"error: {error} {error.advice}", soft_wrap=True)
         sys.exit(2)
     except (BundleError, ConfigurationError, DataError, ProcessError, ShardError) as error:
         console.print(f"error: {error}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ProcessError) else 2)
     except OSError as error:  # disk full, no permission, disk unmounted
-        console.print(
-            f"error: {error}. Finished shards are kept: fix the cause and repeat the command.", soft_wrap=True
-        )
+        advice = "Finished shards are kept: fix the cause and repeat the command."
+        console.print(f"error: {error}. {advice}", soft_wrap=True)
         sys.exit(1)
 
 
@@ -300,16 +294,6 @@ def _fill_in_ray_address(arguments: list[str]) -> list[str]:
         "--ray=local" if argument == "--ray" and then.startswith("-") else argument
         for argument, then in zip(arguments, following, strict=True)
     ]
-
-
-def _advice(error: OutOfMemory) -> str:
-    if error.smaller_group is None:
-        return "Use fewer --processes, or a machine or device with more memory."
-    return (
-        f"Either restart with --group {error.smaller_group} in another folder: this folder's shards were trained {error.group} "
-        "models at once, and another number gives other bytes. Or continue here with fewer --processes, or on a device with "
-        "more memory."
-    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,17 @@ class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.Out
         together = "One model alone needs" if self.smaller_group is None else f"{group} models at once (K) need"
         super().__init__(f"{together} more memory than is available: {reason}.")
 
+    @property
+    def advice(self) -> str:
+        """What the user of the command line can do."""
+        if self.smaller_group is None:
+            return "Use fewer --processes, or a machine or device with more memory."
+        return (
+            f"Either restart with --group {self.smaller_group} in another folder: this folder's shards were trained {self.group} "
+            "models at once, and another number gives other bytes. Or continue here with fewer --processes, or on a device with "
+            "more memory."
+        )
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that memory ran out."""

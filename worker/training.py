@@ -214,11 +214,7 @@ class Job:
 
 
 def prepare_folder(
-    plan: Plan,
-    folder: Path,
-    load: Callable[[str], Recipe],
-    hidden_seed: str | None = None,
-    kind: str = device.CPU,
+    plan: Plan, folder: Path, load: Callable[[str], Recipe], hidden_seed: str | None = None, kind: str = device.CPU
 ) -> tuple[Job, Configuration]:
     """Start or continue a training folder: read or create its hidden seed, and write or check its configuration.
 

@@ -47,10 +47,8 @@ def exit_unless_scored(submission: dict[str, Any]) -> None:
     state, error = submission["state"], submission["error"]
     if state == "scored":
         return
-    if state == "rejected":
-        fail(REJECTED, f"{Problem.from_dict(error)} [{error['code']}]")
-    if state == "failed":
-        fail(FAILED, f"{Problem.from_dict(error)} [{error['code']}]")
+    if state in ("rejected", "failed"):
+        fail(REJECTED if state == "rejected" else FAILED, f"{Problem.from_dict(error)} [{error['code']}]")
     if state in ("expired", "withdrawn"):
         fail(FAILED, f"The submission is {state}. Submit the file again.")
     fail(

@@ -21,13 +21,10 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
         print_json(submission)
         return
     output.print(f"{submission['id']}  {submission['method']}  {submission['kind']}  {submission['state']}")
-    if submission["hidden"]:
-        rank = submission["hidden"]["rank"]
-        shown_rank = f", rank {rank[0]}-{rank[1]}" if rank else ""
-        of_ceiling = (
-            f", {format_share(submission['hidden'])} of the ceiling" if format_share(submission["hidden"]) else ""
-        )
-        output.print(f"LDS {format_interval(submission['hidden'])}{of_ceiling}{shown_rank}")
+    if hidden := submission["hidden"]:
+        of_ceiling = f", {format_share(hidden)} of the ceiling" if format_share(hidden) else ""
+        rank = ", rank {}-{}".format(*hidden["rank"]) if hidden["rank"] else ""
+        output.print(f"LDS {format_interval(hidden)}{of_ceiling}{rank}")
     if submission["public"]:
         output.print(f"Public LDS {format_interval(submission['public'])}")
     print_warnings(submission["warnings"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.core.significance import FEWEST_SUBSETS, two_sided_p
+from ldsboard.core.significance import standard_error, two_sided_p
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compare_influences(
 ) -> Comparison:
     """Compare two LDS.
 
-    The standard error is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``.
+    The standard error is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``; nan for M < 4.
 
     Parameters
     ----------
@@ -93,18 +93,10 @@ def compare_influences(
     influence_a_M, influence_b_M
         Influences psi of both, float64 (M,).
     """
-    M = influence_a_M.size
-    if M < FEWEST_SUBSETS:
-        return Comparison(difference, math.nan, math.nan, math.nan)
-    error = math.sqrt(math.fsum((influence_a_M - influence_b_M) ** 2) / (M * (M - 1)))
-    z = _ratio(difference, error)
-    return Comparison(difference, error, z, float(two_sided_p(z, M - 1)))
-
-
-def _ratio(difference: float, error: float) -> float:
-    if error > 0:
-        return difference / error
-    return math.copysign(math.inf, difference) if difference else 0.0
+    error = standard_error(influence_a_M - influence_b_M)
+    without_error = math.copysign(math.inf, difference) if difference else 0.0
+    z = difference / error if error else without_error
+    return Comparison(difference, error, z, float(two_sided_p(z, influence_a_M.size - 1)))
 
 
 def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -5,52 +5,45 @@ Legend: M subsets, n training examples, b targets of one block.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+    from torch import Tensor
 
 
-class Product(Protocol):
-    """A function that sums grid integers, float64 (n, b), over the examples of each subset: predictions, float64 (b, M)."""
+def product_with(
+    masks_Mn: NDArray[np.bool_], device: str | None
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the product with the subsets, bool (M, n), computed by numpy or on a torch device.
 
-    def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]: ...  # noqa: D102
+    Returns
+    -------
+    callable
+        Sums grid integers, float64 (n, b), over the examples of each subset: predictions, float64 (b, M).
+    """
+    if device is None:
+        return partial(_numpy_product, np.asfortranarray(masks_Mn.T, dtype=np.float64))
+    try:
+        import torch  # noqa: PLC0415 -- optional: needed for a device only
+
+        weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
+    except (ImportError, RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device: expected a torch device with float64, got {device!r} ({error}). Omit it to use numpy."
+        ) from error
+    return partial(_torch_product, weights_Mn)
 
 
-def product_with(masks_Mn: NDArray[np.bool_], device: str | None) -> Product:
-    """Return the product with the subsets, bool (M, n), computed by numpy or on a torch device."""
-    return NumpyProduct(masks_Mn) if device is None else TorchProduct(masks_Mn, device)
+def _numpy_product(weights_nM: NDArray[np.float64], grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    return grid_nb.T @ weights_nM
 
 
-class NumpyProduct:
-    """The product, computed by numpy's BLAS."""
-
-    def __init__(self, masks_Mn: NDArray[np.bool_]) -> None:
-        self._weights_nM = np.asfortranarray(masks_Mn.T, dtype=np.float64)
-
-    def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the predictions, float64 (b, M)."""
-        return grid_nb.T @ self._weights_nM
-
-
-class TorchProduct:
-    """The product, computed by torch on a device with float64; the subsets stay on the device."""
-
-    def __init__(self, masks_Mn: NDArray[np.bool_], device: str) -> None:
-        try:
-            import torch  # noqa: PLC0415 -- optional: needed for a device only
-
-            self._to_tensor = torch.from_numpy
-            self._weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
-        except (ImportError, RuntimeError, AssertionError, TypeError) as error:
-            raise ValueError(
-                f"device: expected a torch device with float64, got {device!r} ({error}). Omit it to use numpy."
-            ) from error
-
-    def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the predictions, float64 (b, M)."""
-        grid = self._to_tensor(grid_nb).to(self._weights_Mn.device)
-        predictions_bM: NDArray[np.float64] = (grid.T @ self._weights_Mn.T).cpu().numpy()
-        return predictions_bM
+def _torch_product(weights_Mn: Tensor, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    predictions_bM: NDArray[np.float64] = (weights_Mn.new_tensor(grid_nb).T @ weights_Mn.T).cpu().numpy()
+    return predictions_bM

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.core.significance import interval, new_targets_error, spearman_p_values, standard_error, unit_rows
+from ldsboard.core import significance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,15 +139,9 @@ class TargetBlock:
     def empty(cls, columns: slice, M: int) -> TargetBlock:
         """Return a block without results."""
         b = columns.stop - columns.start
-        return cls(
-            columns,
-            np.zeros(b),
-            np.zeros(b),
-            np.zeros(b, dtype=np.bool_),
-            np.zeros(b),
-            np.empty((b, M), dtype=np.float32),
-            np.zeros(M, dtype=np.int64),
-        )
+        constant_b, units_M = np.zeros(b, dtype=np.bool_), np.zeros(M, dtype=np.int64)
+        unit_bM = np.empty((b, M), dtype=np.float32)
+        return cls(columns, np.zeros(b), np.zeros(b), constant_b, np.zeros(b), unit_bM, units_M)
 
     def add(self, tile: slice, ranking: Ranking, rho_t: NDArray[np.float64], influence_tM: NDArray[np.float64]) -> None:
         """Store the results of one tile of t targets.
@@ -169,23 +163,26 @@ class TargetBlock:
         self.squared_influence_b[tile] = np.einsum("tM,tM->t", influence_tM, influence_tM) / INFLUENCE_UNITS**2
         self.rho_b[tile] = rho_t
         self.constant_b[tile] = ranking.squares_b == 0
-        self.unit_bM[tile] = unit_rows(ranking)
+        self.unit_bM[tile] = significance.unit_rows(ranking)
 
 
 @dataclass(frozen=True)
 class TargetSums:
-    """Results per target and per subset, collected from the blocks; see `TargetBlock` for the fields."""
+    """Results per target and per subset, and the spread of random scores, collected from the blocks; see `TargetBlock`."""
 
     rho_N: NDArray[np.float64]
     squared_influence_N: NDArray[np.float64]
     constant_N: NDArray[np.bool_]
     grid_loss_N: NDArray[np.float64]
     influence_units_M: NDArray[np.int64]
+    chance: significance.ChanceSpread
 
     @classmethod
-    def empty(cls, M: int, N: int) -> TargetSums:
+    def empty(cls, margins: significance.MarginRanks) -> TargetSums:
         """Return sums over no blocks."""
-        return cls(np.zeros(N), np.zeros(N), np.zeros(N, dtype=np.bool_), np.zeros(N), np.zeros(M, dtype=np.int64))
+        N, M = margins.unit_NM.shape
+        constant_N, units_M = np.zeros(N, dtype=np.bool_), np.zeros(M, dtype=np.int64)
+        return cls(np.zeros(N), np.zeros(N), constant_N, np.zeros(N), units_M, significance.ChanceSpread(margins))
 
     def add(self, block: TargetBlock) -> None:
         """Add the results of a block."""
@@ -194,28 +191,22 @@ class TargetSums:
         self.constant_N[block.columns] = block.constant_b
         self.grid_loss_N[block.columns] = block.grid_loss_b
         self.influence_units_M[:] += block.influence_units_M
+        self.chance.add(block.unit_bM, block.columns)
 
-    def result(self, chance: float, duplicate_subsets: int, fingerprint: str) -> Result:
-        """Compute the `Result` after the last block.
-
-        Parameters
-        ----------
-        chance
-            Standard deviation of the LDS under a random matching of subsets to margins.
-        duplicate_subsets, fingerprint
-            Attributes of the result.
-        """
+    def result(self, duplicate_subsets: int, fingerprint: str) -> Result:
+        """Compute the `Result` after the last block; the parameters are attributes of the result."""
         M, N = self.influence_units_M.size, self.rho_N.size
+        chance = self.chance.value()
         lds = math.fsum(self.rho_N) / N
         influence_M = self.influence_units_M / INFLUENCE_UNITS / N
-        error = standard_error(influence_M)
-        p_values_N = spearman_p_values(self.rho_N, M)
+        error = significance.standard_error(influence_M)
+        p_values_N = significance.spearman_p_values(self.rho_N, M)
         p_values_N[self.constant_N] = 1.0
         worst = int(self.grid_loss_N.argmax())
         return Result(
             lds=lds,
             std_error=error,
-            confidence_interval=interval(self.rho_N, lds, error, M),
+            confidence_interval=significance.interval(self.rho_N, lds, error, M),
             per_target=self.rho_N,
             p_values=p_values_N,
             influence=influence_M,
@@ -223,7 +214,7 @@ class TargetSums:
             grid_loss=float(self.grid_loss_N[worst]),
             grid_loss_target=worst if self.grid_loss_N[worst] > 0 else -1,
             z_random=lds / chance if chance > 0 else 0.0,
-            std_error_new_targets=new_targets_error(influence_M, self.rho_N, self.squared_influence_N),
+            std_error_new_targets=significance.new_targets_error(influence_M, self.rho_N, self.squared_influence_N),
             duplicate_subsets=duplicate_subsets,
             fingerprint=fingerprint,
         )

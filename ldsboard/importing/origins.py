@@ -38,7 +38,7 @@ class Origin:
     Attributes
     ----------
     masks
-        File of the subsets: 0/1 (P, n), index lists, or packed bits, in a format of `ldsboard.tables.read_table`.
+        File of the subsets: 0/1 (P, n), index lists, or packed bits, in a format of `ldsboard.importing.tables.read_table`.
     margins
         File of the model outputs: (P, N), or (M, R, N).
     n_train

@@ -235,7 +235,7 @@ def test_submit_reports_progress_and_sends_commit(service: Service, scores: Path
             "wide",
             scores,
             method="ours",
-            provenance=sending.Provenance("gus/x", "0123abc"),
+            provenance={"repository": "gus/x", "commit": "0123abc"},
             advance=progress.append,
         )
     assert sum(progress) == scores.stat().st_size

@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.tiny import HIDDEN_SEED
 from worker import device
-from worker.__main__ import _advice, _fill_in_ray_address
+from worker.__main__ import _fill_in_ray_address
 from worker.memory import OutOfMemory
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def test_error_shows_path_with_brackets_unchanged(worker: Callable[..., tuple[in
 
 
 def test_out_of_memory_advice_names_smaller_group() -> None:
-    assert _advice(OutOfMemory(10, "no")).startswith("Either restart with --group 5 in another folder")
-    assert _advice(OutOfMemory(1, "no")).startswith("Use fewer --processes")
+    assert OutOfMemory(10, "no").advice.startswith("Either restart with --group 5 in another folder")
+    assert OutOfMemory(1, "no").advice.startswith("Use fewer --processes")
 
 
 def test_ray_option_address_is_optional() -> None:
