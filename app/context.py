@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from app import data_lock
 from app.accounts.quotas import Quotas
@@ -18,71 +17,39 @@ from app.submissions.storage import Storage
 from ldsboard.core.parallel import usable_processors
 
 if TYPE_CHECKING:
-    from filelock import AcquireReturnProxy, FileLock
-
     from app.settings import Settings
 
 
-@dataclass(frozen=True)
 class AppContext:
-    """The resources of a server, opened at its start and closed at its end.
+    """The resources of a server, opened at its start and closed at its end. The database must have the newest schema.
 
     Attributes
     ----------
-    data_lock
-        The lock of the data folder.
     streaming
         Ids of the submissions whose file is arriving in a single request.
+
+    Raises
+    ------
+    RuntimeError
+        Another server uses this data folder.
     """
 
-    settings: Settings
-    database: Database
-    storage: Storage
-    sandbox: Sandbox
-    runner: Runner
-    quotas: Quotas
-    rate_limiter: RateLimiter
-    wait_limiter: WaitLimiter
-    data_lock: AcquireReturnProxy[FileLock]
-    streaming: set[str]
-
-    @classmethod
-    def open(cls, settings: Settings) -> Self:
-        """Open all resources; the database must have the newest schema.
-
-        Raises
-        ------
-        RuntimeError
-            Another server uses this data folder.
-        """
-        lock = data_lock.lock_data_folder(settings.data_dir)
-        database = Database(settings.resolved_database_url, settings.busy_seconds)
-        storage = Storage(settings.storage_dir, settings.spare_bytes)
-        sandbox = Sandbox(threads=max(1, usable_processors() // settings.scoring_processes))
-        evaluator = Evaluator(database, storage, settings.benchmarks_dir, sandbox, settings.retry_seconds)
-        streaming: set[str] = set()
-
-        def recover_periodically() -> None:
-            recovery.expire_multipart_uploads(database, storage)
-            recovery.recover_lost(database, evaluator.running, streaming)
-
-        return cls(
-            settings=settings,
-            database=database,
-            storage=storage,
-            sandbox=sandbox,
-            runner=Runner(evaluator.evaluate_next, settings.scoring_processes, recover_periodically),
-            quotas=Quotas(
-                settings.ranked_per_day,
-                settings.ranked_per_version,
-                settings.bytes_per_user,
-                settings.uploads_per_user,
-            ),
-            rate_limiter=RateLimiter(settings.requests_per_minute),
-            wait_limiter=WaitLimiter(),
-            data_lock=lock,
-            streaming=streaming,
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.data_lock = data_lock.lock_data_folder(settings.data_dir)
+        self.database = Database(settings.resolved_database_url, settings.busy_seconds)
+        self.storage = Storage(settings.storage_dir, settings.spare_bytes)
+        self.sandbox = Sandbox(threads=max(1, usable_processors() // settings.scoring_processes))
+        self._evaluator = Evaluator(
+            self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
         )
+        self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
+        self.quotas = Quotas(
+            settings.ranked_per_day, settings.ranked_per_version, settings.bytes_per_user, settings.uploads_per_user
+        )
+        self.rate_limiter = RateLimiter(settings.requests_per_minute)
+        self.wait_limiter = WaitLimiter()
+        self.streaming: set[str] = set()
 
     def start(self) -> None:
         """Recover the work that an earlier process left unfinished, then start scoring."""
@@ -104,3 +71,7 @@ class AppContext:
         # While jobs still run, the fork server ends with this process; ending it earlier would count as failed evaluations.
         self.database.close()
         self.data_lock.lock.release()
+
+    def _recover(self) -> None:
+        recovery.expire_multipart_uploads(self.database, self.storage)
+        recovery.recover_lost(self.database, self._evaluator.running, self.streaming)

@@ -13,9 +13,12 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class LimitError(ProblemError):
@@ -49,13 +52,10 @@ class QuotaError(LimitError):
     """The caller has used up a quota. The quota resets at ``resets_at``; if that is None, it never resets."""
 
     def __init__(self, limit: str, resets_at: datetime | None, now: datetime) -> None:
+        when = "This quota is for the whole version and does not reset."
         if resets_at is not None:
-            self.retry_after = math.ceil(max(timedelta(seconds=1), resets_at - now).total_seconds())
-        when = (
-            "This quota is for the whole version and does not reset."
-            if resets_at is None
-            else f"The quota resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC."
-        )
+            when = f"The quota resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC."
+            self.retry_after = max(1, math.ceil((resets_at - now).total_seconds()))
         super().__init__(
             "quota.exceeded",
             f"At most {limit} are allowed.",

@@ -47,13 +47,8 @@ def create_app(context: AppContext) -> FastAPI:
         dependencies=[Depends(count_request), Depends(check_client_version), Depends(check_query_names)],
         responses=problem_responses.ERROR_RESPONSES,
     )
-    api.include_router(benchmarks.router)
-    api.include_router(file_check.router)
-    api.include_router(single_upload.router)
-    api.include_router(multipart_upload.router)
-    api.include_router(submissions.router)
-    api.include_router(editing.router)
-    api.include_router(accounts.router)
+    for module in (benchmarks, file_check, single_upload, multipart_upload, submissions, editing, accounts):
+        api.include_router(module.router)
     app.include_router(api)
     app.include_router(health.router)
     app.add_middleware(Head)

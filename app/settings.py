@@ -19,63 +19,84 @@ MIN_KEY_LENGTH = 32
 class Settings(BaseSettings):
     """The operator's settings. Each is an environment variable: ``LDSBOARD_`` and the name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="LDSBOARD_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LDSBOARD_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
-    data_dir: Path = Field(
-        default=Path(".ldsboard"), description="Folder of the database, the uploaded files and the benchmarks."
-    )
-    database_url: str = Field(default="", description="SQLAlchemy URL; by default SQLite in the data folder.")
-    storage_url: str = Field(default="", description="Folder of the uploaded files; by default in the data folder.")
-    public_url: str = Field(default="http://localhost:8000", description="URL of the site for its users.")
-    max_upload_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest score file accepted.")
-    part_bytes: int = Field(default=16 * 1024**2, ge=HEADER_LIMIT, description="Size of an upload part in bytes.")
-    upload_seconds: int = Field(default=24 * 60 * 60, gt=0, description="Time until a multipart upload expires.")
-    spare_bytes: int = Field(default=64 * 1024**2, ge=0, description="Free bytes that uploads must leave on the disk.")
-    ranked_per_day: int = Field(
-        default=5, ge=0, description="Ranked submissions of one user to one benchmark in 24 hours."
-    )
-    ranked_per_version: int = Field(default=30, ge=0, description="Ranked submissions of one user to one version.")
-    bytes_per_user: int = Field(
-        default=20 * 1024**3,
-        ge=0,
-        description="Bytes of score files that one user may store on the server; 0: no limit.",
-    )
-    uploads_per_user: int = Field(
-        default=20, ge=0, description="Uploads that one user may have under way at the same time; 0: no limit."
-    )
-    retry_seconds: float = Field(
-        default=2.0,
-        ge=0,
-        description="Wait before the first retry of an evaluation after a server error; each further wait is four times longer.",
-    )
-    busy_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        description="How long a request waits for a locked database before it fails.",
-    )
-    requests_per_minute: int = Field(
-        default=1200, gt=0, description="Requests a minute allowed for one user, and for one address."
-    )
-    trusted_proxies: str = Field(
-        default="",
-        description="Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas.",
-    )
-    oidc_issuer: str = Field(default="", description="URL of an OpenID Connect provider for signing in.")
-    oidc_label: str = Field(
-        default="OpenID Connect", description="Name of the OpenID Connect provider on the sign-in page."
-    )
-    oidc_client_id: str = Field(default="", description="Client id of this site at the OpenID Connect provider.")
-    oidc_client_secret: SecretStr = Field(default=SecretStr(""), description="Client secret for OIDC_CLIENT_ID.")
-    github_client_id: str = Field(default="", description="Client id of a GitHub OAuth app for signing in.")
-    github_client_secret: SecretStr = Field(default=SecretStr(""), description="Client secret for GITHUB_CLIENT_ID.")
-    github_url: str = Field(
-        default="https://github.com", description="URL of GitHub, or of a GitHub Enterprise server."
-    )
-    session_key: SecretStr = Field(
-        default=SecretStr(""),
-        description="Key that signs the cookies, at least 32 characters; by default read from a file in the data folder.",
-    )
-    scoring_processes: int = Field(default=1, ge=1, le=64, description="Score files evaluated at the same time.")
+    data_dir: Path = Path(".ldsboard")
+    """Folder of the database, the uploaded files and the benchmarks."""
+
+    database_url: str = ""
+    """SQLAlchemy URL; by default SQLite in the data folder."""
+
+    storage_url: str = ""
+    """Folder of the uploaded files; by default in the data folder."""
+
+    public_url: str = "http://localhost:8000"
+    """URL of the site for its users."""
+
+    max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
+    """Largest score file accepted."""
+
+    part_bytes: int = Field(default=16 * 1024**2, ge=HEADER_LIMIT)
+    """Size of an upload part in bytes."""
+
+    upload_seconds: int = Field(default=24 * 60 * 60, gt=0)
+    """Time until a multipart upload expires."""
+
+    spare_bytes: int = Field(default=64 * 1024**2, ge=0)
+    """Free bytes that uploads must leave on the disk."""
+
+    ranked_per_day: int = Field(default=5, ge=0)
+    """Ranked submissions of one user to one benchmark in 24 hours."""
+
+    ranked_per_version: int = Field(default=30, ge=0)
+    """Ranked submissions of one user to one version."""
+
+    bytes_per_user: int = Field(default=20 * 1024**3, ge=0)
+    """Bytes of score files that one user may store on the server; 0: no limit."""
+
+    uploads_per_user: int = Field(default=20, ge=0)
+    """Uploads that one user may have under way at the same time; 0: no limit."""
+
+    retry_seconds: float = Field(default=2.0, ge=0)
+    """Wait before the first retry of an evaluation after a server error; each further wait is four times longer."""
+
+    busy_seconds: float = Field(default=30.0, gt=0)
+    """How long a request waits for a locked database before it fails."""
+
+    requests_per_minute: int = Field(default=1200, gt=0)
+    """Requests a minute allowed for one user, and for one address."""
+
+    trusted_proxies: str = ""
+    """Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas."""
+
+    oidc_issuer: str = ""
+    """URL of an OpenID Connect provider for signing in."""
+
+    oidc_label: str = "OpenID Connect"
+    """Name of the OpenID Connect provider on the sign-in page."""
+
+    oidc_client_id: str = ""
+    """Client id of this site at the OpenID Connect provider."""
+
+    oidc_client_secret: SecretStr = SecretStr("")
+    """Client secret for OIDC_CLIENT_ID."""
+
+    github_client_id: str = ""
+    """Client id of a GitHub OAuth app for signing in."""
+
+    github_client_secret: SecretStr = SecretStr("")
+    """Client secret for GITHUB_CLIENT_ID."""
+
+    github_url: str = "https://github.com"
+    """URL of GitHub, or of a GitHub Enterprise server."""
+
+    session_key: SecretStr = SecretStr("")
+    """Key that signs the cookies, at least 32 characters; by default read from a file in the data folder."""
+
+    scoring_processes: int = Field(default=1, ge=1, le=64)
+    """Score files evaluated at the same time."""
 
     @field_validator("public_url")
     @classmethod

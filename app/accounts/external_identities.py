@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -43,8 +43,5 @@ def _unused_name(session: Session, login: str) -> str:
     slug = re.sub(r"[^a-z0-9._-]+", "-", login.partition("@")[0].lower()).strip("-._")[:MAX_NAME_LENGTH] or "user"
     if slug.startswith(ALIAS_PREFIX):
         slug = f"user-{slug}"
-    for number in count(1):
-        name = slug if number == 1 else f"{slug}-{number}"
-        if session.scalar(select(User.id).where(User.name == name)) is None:
-            return name
-    raise AssertionError("unreachable: count() is infinite")
+    names = chain([slug], (f"{slug}-{number}" for number in count(2)))
+    return next(name for name in names if session.scalar(select(User.id).where(User.name == name)) is None)

@@ -85,32 +85,22 @@ class Quotas:
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
         # Server errors and uploads that never arrived do not count.
-        attempts = (
-            select(Submission.created_at)
-            .join(Version)
-            .where(
-                Submission.user_id == user_id,
-                Submission.kind == Kind.RANKED,
-                Submission.counted,
-                Submission.state.not_in([State.EXPIRED, State.FAILED]),
-            )
-            .order_by(Submission.created_at)
+        is_attempt = (
+            Submission.user_id == user_id,
+            Submission.kind == Kind.RANKED,
+            Submission.counted,
+            Submission.state.not_in([State.EXPIRED, State.FAILED]),
         )
-        moment = now()
-        to_version = session.scalar(
-            select(func.count()).select_from(attempts.where(Version.id == version.id).subquery())
-        )
-        today = session.scalars(
-            attempts.where(
-                Version.benchmark_id == version.benchmark_id, Submission.created_at > moment - timedelta(days=1)
-            )
-        ).all()
+        to_version = select(func.count()).where(*is_attempt, Submission.version_id == version.id)
+        left_for_version = max(0, per_version - (session.scalar(to_version) or 0))
+        moment, day = now(), timedelta(days=1)
+        to_benchmark = select(Submission.created_at).join(Version).where(Version.benchmark_id == version.benchmark_id)
+        recent = to_benchmark.where(*is_attempt, Submission.created_at > moment - day).order_by(Submission.created_at)
+        today = session.scalars(recent).all()
         resets_at = None
         if len(today) >= per_day:
-            resets_at = today[len(today) - per_day] + timedelta(days=1) if per_day else moment + timedelta(days=1)
-        return RemainingQuota(
-            per_day, per_version, max(0, per_day - len(today)), max(0, per_version - (to_version or 0)), resets_at
-        )
+            resets_at = (today[-per_day] if per_day else moment) + day
+        return RemainingQuota(per_day, per_version, max(0, per_day - len(today)), left_for_version, resets_at)
 
     def check_ranked(self, session: Session, user_id: int, version: Version) -> None:
         """Refuse a ranked submission that exceeds a quota.

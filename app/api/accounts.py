@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from app.accounts import audit, quotas, tokens
@@ -19,7 +19,7 @@ router = APIRouter(tags=["account"])
 TokenId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-class TokenView(BaseModel):
+class TokenView(BaseModel, from_attributes=True):
     """A token, without its secret value."""
 
     id: int
@@ -27,14 +27,6 @@ class TokenView(BaseModel):
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None = Field(description="null if the token never expires")
-
-    @classmethod
-    def of(cls, token: Token) -> TokenView:
-        """Return a token as a response model."""
-        scopes = [Scope(scope) for scope in token.scopes]
-        return cls(
-            id=token.id, name=token.name, scopes=scopes, created_at=token.created_at, expires_at=token.expires_at
-        )
 
 
 class NewTokenView(TokenView):
@@ -80,40 +72,32 @@ class NewToken(BaseModel, extra="forbid"):
 @router.get("/users/me")
 def show_account(caller: CurrentUser, context: ContextDep, session: ReadSession) -> AccountView:
     """Show the account that your token belongs to, the token's scopes, and your usage of the quotas."""
-    user, token = session.get_one(User, caller.id), session.get_one(Token, caller.token_id)
+    user = session.get_one(User, caller.id)
+    token = TokenView.model_validate(session.get_one(Token, caller.token_id))
     used, limits = quotas.usage(session, caller.id), context.quotas
     usage = UsageView(**used._asdict(), bytes_limit=limits.bytes or None, uploads_limit=limits.uploads or None)
-    return AccountView(
-        name=user.name, role=caller.role, created_at=user.created_at, token=TokenView.of(token), usage=usage
-    )
+    return AccountView(name=user.name, role=caller.role, created_at=user.created_at, token=token, usage=usage)
 
 
 @router.get("/tokens")
 def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
     """List your tokens without their secret values, the oldest first."""
-    return [TokenView.of(token) for token in tokens.list_tokens(session, caller.id)]
+    return [TokenView.model_validate(token) for token in tokens.list_tokens(session, caller.id)]
 
 
 @router.post("/tokens", status_code=201)
-def create_token(
-    caller: ManagingUser, actor: ActorDep, session: WriteSession, wanted: Annotated[NewToken, Body()]
-) -> NewTokenView:
+def create_token(caller: ManagingUser, actor: ActorDep, session: WriteSession, wanted: NewToken) -> NewTokenView:
     """Create a token for your account.
 
     Only this response shows the token. Its name must be unique, so a repeated call cannot create a second token.
     """
     for scope in wanted.scopes:
         caller.require(scope)
-    creator = session.get_one(Token, caller.token_id)
-    token, value = tokens.create(
-        session,
-        session.get_one(User, caller.id),
-        name=wanted.name,
-        scopes=wanted.scopes,
-        expires_at=tokens.expiry_time(wanted.days, creator),
-    )
+    user, creator = session.get_one(User, caller.id), session.get_one(Token, caller.token_id)
+    expires_at = tokens.expiry_time(wanted.days, creator)
+    token, value = tokens.create(session, user, name=wanted.name, scopes=wanted.scopes, expires_at=expires_at)
     audit.record_action(session, actor, Action.TOKEN_CREATED, caller.name, token=token.name, scopes=token.scopes)
-    return NewTokenView(**TokenView.of(token).model_dump(), token=value)
+    return NewTokenView(**TokenView.model_validate(token).model_dump(), token=value)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)

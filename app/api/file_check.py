@@ -61,6 +61,5 @@ def _check(context: AppContext, name: str, start: bytes, size: int) -> FileCheck
         version = catalog.find_version(session, name)
     header = check_header(version, start, size)
     n, N = header.shape
-    return FileCheckView(
-        benchmark=BenchmarkName(name=name, version=version.version), dtype=str(header.dtype), shape=(n, N)
-    )
+    checked = BenchmarkName(name=name, version=version.version)
+    return FileCheckView(benchmark=checked, dtype=str(header.dtype), shape=(n, N))

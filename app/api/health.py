@@ -25,14 +25,10 @@ def ready(storage: StorageDep, session: ReadSession) -> dict[str, str]:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
     except OperationalError:
         raise ProblemError(
-            "internal.unready",
-            "The database has no tables.",
-            "The operator should run: python -m app migrate",
+            "internal.unready", "The database has no tables.", "The operator should run: python -m app migrate"
         ) from None
     if not storage.folder.is_dir():
         raise ProblemError(
-            "internal.unready",
-            "The folder of uploaded files is missing.",
-            "The operator should check STORAGE_URL.",
+            "internal.unready", "The folder of uploaded files is missing.", "The operator should check STORAGE_URL."
         )
     return {"status": "ready"}

@@ -2,53 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
-from sqlalchemy.orm import Session
 
 from app.accounts import users
-from app.accounts.users import Account
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
+from app.db.models import Version
 from app.db.uploads import Upload
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle, multipart
 from app.submissions.field_types import Sha256
-from app.submissions.fields import SubmissionFields, SubmissionRequest
+from app.submissions.fields import SubmissionRequest
 from app.submissions.schemas import PartView, StartedView, UploadView
 from app.submissions.storage import Arrival
 from app.submissions.visibility import WITHHELD
-from app.web.dependencies import Authorization, ContextDep, SubmittingUser
+from app.web.body_limit import LIMIT_BYTES
+from app.web.dependencies import Authorization, ContextDep, ReadSession, SubmittingUser
 from app.web.request_body import Body, check_limit, content_length, read_body
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
-ROUTE = "POST /submissions"
-MAX_START_BYTES = 64 * 1024
 WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None}
-WITHHELD_DETAILS: dict[str, Any] = {
-    "title": WITHHELD,
-    "description": "",
-    "tags": [],
-    "urls": {},
-    "cost": None,
-    "provenance": None,
-    "attempts": None,
-}
+WITHHELD_TEXTS: dict[str, Any] = {"title": WITHHELD, "description": "", "tags": [], "urls": {}}
+WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None}
 
 UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
 
-class NewUpload(SubmissionFields):
+class NewUpload(SubmissionRequest):
     """A file to be sent in upload parts: its benchmark, size and hash, and the metadata of the submission."""
 
-    benchmark: str
     size: int = Field(ge=0, lt=2**63, description="size of the file in bytes")
     sha256: Sha256 = Field(description="SHA-256 of the file")
 
@@ -61,15 +52,18 @@ def _inlined_schema() -> Any:
     schema = NewUpload.model_json_schema()
     definitions = schema.pop("$defs")
 
-    def inlined(node: Any) -> Any:
-        if isinstance(node, list):
-            return [inlined(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        definition = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else {}
-        return {name: inlined(value) for name, value in (definition | node).items() if name != "$ref"}
+    def inline(node: dict[str, Any]) -> dict[str, Any]:
+        return definitions[node.pop("$ref").rpartition("/")[2]] | node if "$ref" in node else node
 
-    return inlined(schema)
+    return json.loads(json.dumps(schema), object_hook=inline)
+
+
+async def _read_new_upload(request: Request) -> NewUpload:
+    body = await read_body(request, LIMIT_BYTES)
+    try:
+        return NewUpload.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False)) from None
 
 
 @router.post(
@@ -77,64 +71,49 @@ def _inlined_schema() -> Any:
     status_code=201,
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined_schema()}}}},
 )
-async def start_upload(
-    request: Request,
+def start_upload(
     response: Response,
     context: ContextDep,
     account: SubmittingUser,
+    announced: Annotated[NewUpload, Depends(_read_new_upload)],
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> StartedView:
     """Start a multipart upload.
 
     The response lists the upload parts with their addresses, and contains the upload token (`capability`) for sending them.
     """
-    announced = await _read_new_upload(request)
-    view = await run_in_threadpool(_start, context, account, announced, idempotency_key)
-    response.headers["Location"] = view.links["self"]
-    return view
-
-
-async def _read_new_upload(request: Request) -> NewUpload:
-    body = await read_body(request, MAX_START_BYTES)
-    try:
-        return NewUpload.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from None
-
-
-def _start(context: AppContext, account: Account, announced: NewUpload, key: str | None) -> StartedView:
-    submission_request = SubmissionRequest(announced.benchmark, announced, announced.size, announced.sha256)
-    check_limit(announced.size, context.settings.max_upload_bytes)
+    settings = context.settings
+    key = idempotency.Key(account.id, "POST /submissions", idempotency_key) if idempotency_key else None
+    check_limit(announced.size, settings.max_upload_bytes)
     # Twice the size: once for the parts, once for the joined file.
     context.storage.check_free_space(2 * announced.size)
     with context.database.write() as session:
-        version = catalog.find_version(session, submission_request.benchmark)
+        version = catalog.find_version(session, announced.benchmark)
         if announced.size == 0:
             lifecycle.check_header(version, b"", 0)
-        known = idempotency.find_by_key(session, account, ROUTE, key, submission_request)
+        known = idempotency.find_by_key(session, key, announced)
         if known is not None:
             upload = session.get_one(Upload, known.id)
             if upload.sha256 != announced.sha256:
                 raise idempotency.key_conflict("another file of the same size")
             upload_token = multipart.renew_token(session, upload)
         else:
-            submission = lifecycle.reserve(session, account, version, submission_request, context.quotas)
-            idempotency.store_key(session, account, ROUTE, key, submission)
-            lifetime = timedelta(seconds=context.settings.upload_seconds)
-            part_bytes = context.settings.part_bytes
-            upload_token = multipart.open_upload(session, submission, announced.sha256, part_bytes, lifetime)
+            submission = lifecycle.reserve(session, account.id, version, announced, context.quotas)
+            idempotency.store_key(session, key, submission)
+            lifetime = timedelta(seconds=settings.upload_seconds)
+            upload_token = multipart.open_upload(session, submission, announced.sha256, settings.part_bytes, lifetime)
             upload = session.get_one(Upload, submission.id)
-        view = StartedView(**multipart.upload_view(session, upload).model_dump(), capability=upload_token)
-    context.preload(submission_request.benchmark, version.version)
+        view = StartedView(**multipart.upload_view(upload).model_dump(), capability=upload_token)
+    context.preload(announced.benchmark, version.version)
+    response.headers["Location"] = view.links["self"]
     return view
 
 
 @router.get("/submissions/{submission_id}/parts")
-def show_parts(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> UploadView:
+def show_parts(session: ReadSession, submission_id: UploadId, authorization: Authorization) -> UploadView:
     """Show a multipart upload: which parts have arrived, and where to send the other parts."""
-    with context.database.read() as session:
-        upload, _ = multipart.authorize(session, submission_id, authorization)
-        return multipart.upload_view(session, upload)
+    upload, _ = multipart.authorize(session, submission_id, authorization)
+    return multipart.upload_view(upload)
 
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
@@ -159,51 +138,45 @@ async def send_part(
     authorization: Authorization,
 ) -> PartView:
     """Send an upload part as raw bytes. A part that is sent again replaces the earlier one."""
-    size = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
+    upload = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
+    size = upload.part_size(number)
     # Compression makes incompressible bytes slightly longer.
     length = content_length(request, size + size // 64 + 1024)
     with context.storage.receive() as arrival:
         body = Body(request, arrival, length, size)
         if not body.encoded:
-            multipart.check_part_size(number, size, length)
+            multipart.check_part_size(upload, number, length)
         await body.receive()
-        return await run_in_threadpool(_receive_part, context, submission_id, number, arrival)
+        return await run_in_threadpool(_receive_part, context, upload, number, arrival)
 
 
-def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> int:
-    """Check everything that can be checked before the first byte of a part; return the expected size of the part in bytes."""
+def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> Upload:
+    """Check everything that can be checked before the first byte of a part; return the upload."""
     with context.database.read() as session:
         upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)
         multipart.check_part(upload, number)
-        size = upload.part_size(number)
-    context.storage.check_free_space(size)
-    return size
+    context.storage.check_free_space(upload.part_size(number))
+    return upload
 
 
-def _receive_part(context: AppContext, submission_id: str, number: int, arrival: Arrival) -> PartView:
-    sha256 = arrival.flush()
-    with context.database.read() as session:
-        upload = session.get_one(Upload, submission_id)
-        multipart.check_part_size(number, upload.part_size(number), arrival.size)
-        version, size = upload.submission.version, upload.submission.size
+def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: Arrival) -> PartView:
+    arrival.flush()
+    multipart.check_part_size(admitted, number, arrival.size)
     if number == 0:
+        with context.database.read() as session:
+            version = session.get_one(Version, admitted.submission.version_id)
         try:
-            lifecycle.check_header(version, arrival.start, size)
+            lifecycle.check_header(version, arrival.start, admitted.submission.size)
         except ProblemError as error:
             # The first part shows that the file cannot be scored, whatever the other parts contain.
-            _cancel(context, submission_id, error.problem.code)
+            with context.database.write() as session:
+                multipart.cancel(session, admitted.submission_id, error.problem.code)
+            context.storage.delete_parts(admitted.submission_id)
             raise
     with context.database.write() as session:
-        upload = session.get_one(Upload, submission_id)
-        multipart.receive_part(session, context.storage, upload, number, arrival, sha256)
-        return multipart.upload_view(session, upload).parts[number]
-
-
-def _cancel(context: AppContext, submission_id: str, detail: str) -> None:
-    with context.database.write() as session:
-        multipart.cancel(session, submission_id, detail)
-    context.storage.delete_parts(submission_id)
+        upload = session.get_one(Upload, admitted.submission_id)
+        return multipart.receive_part(session, context.storage, upload, number, arrival)
 
 
 @router.post("/submissions/{submission_id}/complete", status_code=202)
@@ -216,27 +189,24 @@ def complete_upload(
         finished_id = multipart.result_id(upload)
         if finished_id is None:
             multipart.check_open(upload)
-            multipart.check_complete(session, upload)
-            size, count = upload.submission.size, upload.part_count
+            multipart.check_complete(upload)
         owner = users.read_only_account(upload.submission.user)
     if finished_id is not None or account is not None:
-        return respond_with_submission(
-            context, finished_id or _complete(context, submission_id, size, count), account, response
-        )
+        return respond_with_submission(context, finished_id or _complete(context, upload), account, response)
     # A caller with only the upload token sees what was announced, but no results. If the file is a duplicate of an earlier
     # submission, its title, description and other details are withheld too.
-    accepted_id = _complete(context, submission_id, size, count)
+    accepted_id = _complete(context, upload)
     view = respond_with_submission(context, accepted_id, owner, response)
-    return view.model_copy(
-        update=WITHHELD_RESULTS if accepted_id == submission_id else WITHHELD_RESULTS | WITHHELD_DETAILS
-    )
+    withheld = WITHHELD_RESULTS if accepted_id == submission_id else WITHHELD_RESULTS | WITHHELD_DETAILS
+    return view.model_copy(update=withheld)
 
 
-def _complete(context: AppContext, submission_id: str, size: int, count: int) -> str:
-    context.storage.check_free_space(size)
-    with context.storage.receive() as arrival:
+def _complete(context: AppContext, upload: Upload) -> str:
+    submission_id, storage = upload.submission_id, context.storage
+    storage.check_free_space(upload.submission.size)
+    with storage.receive() as arrival:
         try:
-            for chunk in context.storage.join(submission_id, count):
+            for chunk in storage.join(submission_id, upload.part_count):
                 arrival.write(chunk)
         except FileNotFoundError:
             # The parts are deleted already: a simultaneous call completed the upload, or the upload expired.
@@ -246,13 +216,10 @@ def _complete(context: AppContext, submission_id: str, size: int, count: int) ->
                     multipart.check_open(upload)
                     raise
                 return finished_id
-        sha256 = arrival.flush()
-
-        def finish(session: Session) -> str:
+        arrival.flush()
+        multipart.check_sha256(upload, arrival.sha256)
+        with accept_file(context, arrival) as session:
             upload = session.get_one(Upload, submission_id)
-            multipart.check_sha256(upload, sha256)
-            return multipart.finish(session, context.storage, upload, arrival, sha256, context.quotas)
-
-        accepted_id = accept_file(context, sha256, finish)
-    context.storage.delete_parts(submission_id)
+            accepted_id = multipart.finish(session, storage, upload, arrival, context.quotas)
+    storage.delete_parts(submission_id)
     return accepted_id

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from app.results import submission_views
 from app.submissions import files, visibility
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from fastapi import Response
     from sqlalchemy.orm import Session
@@ -16,35 +17,24 @@ if TYPE_CHECKING:
     from app.accounts.users import Account
     from app.context import AppContext
     from app.results.schemas import SubmissionView
+    from app.submissions.storage import Arrival
 
 
-def accept_file(context: AppContext, sha256: str, accept: Callable[[Session], str]) -> str:
-    """Accept a received file in one transaction, and notify the runner.
+@contextmanager
+def accept_file(context: AppContext, arrival: Arrival) -> Iterator[Session]:
+    """Open the write session in which a received file is accepted; after its commit, notify the runner.
 
     If the transaction fails, the stored file is deleted unless another submission refers to it.
-
-    Parameters
-    ----------
-    sha256
-        SHA-256 of the file.
-    accept
-        Function that accepts the file and returns the id of its submission.
-
-    Returns
-    -------
-    str
-        The id that `accept` returned.
     """
     try:
         with context.database.write() as session:
-            submission_id = accept(session)
+            yield session
     except BaseException:
         # In a transaction, so that no other submission can start to refer to the same content meanwhile.
         with context.database.write() as session:
-            files.delete_unreferenced(session, context.storage, [sha256])
+            files.delete_unreferenced(session, context.storage, [arrival.sha256])
         raise
     context.runner.notify()
-    return submission_id
 
 
 def respond_with_submission(
@@ -59,6 +49,5 @@ def respond_with_submission(
 def view_submission(context: AppContext, submission_id: str, viewer: Account | None) -> SubmissionView:
     """Return a submission as `viewer` may see it."""
     with context.database.read() as session:
-        return submission_views.submission_view(
-            session, visibility.find_submission(session, submission_id, viewer), viewer
-        )
+        submission = visibility.find_submission(session, submission_id, viewer)
+        return submission_views.submission_view(session, submission, viewer)

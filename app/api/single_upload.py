@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from sqlalchemy.orm import Session
 
-from app.accounts.users import Account
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
-from app.db.models import State, Submission, Version
+from app.db.models import Submission, Version
 from app.results.schemas import SubmissionView
 from app.submissions import idempotency, lifecycle
 from app.submissions.fields import SubmissionQuery, SubmissionRequest
@@ -53,152 +52,131 @@ async def submit(
     """
     limit = context.settings.max_upload_bytes
     length = content_length(request, limit)
+    route = f"PUT /benchmarks/{name}/submissions"
+    key = idempotency.Key(account.id, route, idempotency_key) if idempotency_key else None
     with context.storage.receive() as arrival:
         body = Body(request, arrival, length, limit)
-        size = None if body.encoded else length
-        submission_request = SubmissionRequest(name, query.fields(), size, query.sha256)
+        wanted = query.request(name, None if body.encoded else length)
+        upload = _Upload(context, account.id, wanted, arrival, key)
         if query.dry_run:
-            return JSONResponse((await _dry_run(context, submission_request, arrival, body)).model_dump(mode="json"))
-        await run_in_threadpool(_check_before_upload, context, account, submission_request, idempotency_key)
+            return JSONResponse((await _dry_run(upload, body)).model_dump(mode="json"))
+        await run_in_threadpool(upload.check)
         await body.receive(HEADER_LIMIT)
-        reserved_id, known = await run_in_threadpool(
-            _reserve, context, account, submission_request, arrival.start, idempotency_key
-        )
+        submission_id, known = await run_in_threadpool(upload.reserve)
         if known:
             await body.receive()
-            await run_in_threadpool(
-                _check_same_file, context, account, submission_request, arrival, str(idempotency_key)
-            )
-            return await run_in_threadpool(respond_with_submission, context, reserved_id, account, response)
-        try:
-            await body.receive()
-            accepted_id = await run_in_threadpool(
-                _accept, context, account, submission_request, reserved_id, arrival, idempotency_key
-            )
-        except BaseException:
-            # After any error, cancellation included, the reserved submission must not count towards the quota.
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(_expire, context, reserved_id)
-            raise
-        finally:
-            context.streaming.discard(reserved_id)
-    return await run_in_threadpool(respond_with_submission, context, accepted_id, account, response)
+            await run_in_threadpool(upload.check_same_file)
+        else:
+            submission_id = await _receive_reserved(upload, body, submission_id)
+    return await run_in_threadpool(respond_with_submission, context, submission_id, account, response)
 
 
-async def _dry_run(
-    context: AppContext, submission_request: SubmissionRequest, arrival: Arrival, body: Body
-) -> DryRunView:
+async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
     """Run all checks that need no ground truth. The received bytes are deleted afterwards."""
-    version = await run_in_threadpool(_find_version, context, submission_request)
+    version = await run_in_threadpool(upload.find_version)
     await body.receive(HEADER_LIMIT)
-    lifecycle.check_header(version, arrival.start, submission_request.size)
+    lifecycle.check_header(version, upload.arrival.start, upload.wanted.size)
     await body.receive()
-    return await run_in_threadpool(_check_whole_file, version, submission_request, arrival)
+    return await run_in_threadpool(upload.check_whole_file, version)
 
 
-def _find_version(context: AppContext, submission_request: SubmissionRequest) -> Version:
-    context.storage.check_free_space(submission_request.size or 0)
-    with context.database.read() as session:
-        return catalog.find_version(session, submission_request.benchmark)
+async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> str:
+    """Receive the rest of the file of a reserved submission; return the id of the resulting submission."""
+    try:
+        await body.receive()
+        return await run_in_threadpool(upload.accept, submission_id)
+    except BaseException:
+        # After any error, cancellation included, the reserved submission must not count towards the quota.
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(upload.expire, submission_id)
+        raise
+    finally:
+        upload.context.streaming.discard(submission_id)
 
 
-def _check_whole_file(version: Version, submission_request: SubmissionRequest, arrival: Arrival) -> DryRunView:
-    sha256 = arrival.flush()
-    lifecycle.check_header(version, arrival.start, arrival.size)
-    check_finite(open_scores(arrival.path))
-    return DryRunView(
-        benchmark=BenchmarkName(name=submission_request.benchmark, version=version.version),
-        method=submission_request.fields.method,
-        kind=submission_request.fields.kind.value,
-        size=arrival.size,
-        sha256=sha256,
-    )
+@dataclass(frozen=True)
+class _Upload:
+    """A single upload: its sender, the wanted submission, the file as far as received, and the idempotency key if any."""
 
+    context: AppContext
+    user_id: int
+    wanted: SubmissionRequest
+    arrival: Arrival
+    key: idempotency.Key | None
 
-def _route(submission_request: SubmissionRequest) -> str:
-    return f"PUT /benchmarks/{submission_request.benchmark}/submissions"
+    def find_version(self) -> Version:
+        """Return the version that the file is sent to, if the disk has room for the file."""
+        self.context.storage.check_free_space(self.wanted.size or 0)
+        with self.context.database.read() as session:
+            return catalog.find_version(session, self.wanted.benchmark)
 
-
-def _check_before_upload(
-    context: AppContext, account: Account, submission_request: SubmissionRequest, key: str | None
-) -> None:
-    """Check everything that can be checked before the first byte of the file; quotas are counted after the header arrived."""
-    context.storage.check_free_space(submission_request.size or 0)
-    with context.database.read() as session:
-        version = catalog.find_version(session, submission_request.benchmark)
-        known = idempotency.find_by_key(session, account, _route(submission_request), key, submission_request)
-        if known is None:
-            lifecycle.check_quotas(session, account, version, submission_request, context.quotas)
-    context.preload(submission_request.benchmark, version.version)
-
-
-def _reserve(
-    context: AppContext, account: Account, submission_request: SubmissionRequest, start: bytes, key: str | None
-) -> tuple[str, bool]:
-    """Check the header of the file, then reserve a submission.
-
-    Returns
-    -------
-    str
-        The id of the submission.
-    bool
-        Whether an earlier call with the same idempotency key created it.
-    """
-    with context.database.write() as session:
-        version = catalog.find_version(session, submission_request.benchmark)
-        lifecycle.check_header(version, start, submission_request.size)
-        known = idempotency.find_by_key(session, account, _route(submission_request), key, submission_request)
-        if known is not None and not _expire_replaced(session, known):
-            return known.id, True
-        submission = lifecycle.reserve(session, account, version, submission_request, context.quotas)
-        idempotency.store_key(session, account, _route(submission_request), key, submission)
-        context.streaming.add(submission.id)  # before the commit, or recovery could expire the submission
-    return submission.id, False
-
-
-def _expire_replaced(session: Session, known: Submission) -> bool:
-    """Expire an unfinished upload with the same key; return whether it was unfinished.
-
-    A client sends a file again only after it has lost the first connection.
-    """
-    return lifecycle.transition(session, known.id, State.UPLOADING, State.EXPIRED, detail="replaced by a retry")
-
-
-def _check_same_file(
-    context: AppContext, account: Account, submission_request: SubmissionRequest, arrival: Arrival, key: str
-) -> None:
-    sha256 = arrival.flush()
-    with context.database.read() as session:
-        idempotency.check_same_file(session, account, _route(submission_request), key, sha256)
-
-
-def _accept(
-    context: AppContext,
-    account: Account,
-    submission_request: SubmissionRequest,
-    submission_id: str,
-    arrival: Arrival,
-    key: str | None,
-) -> str:
-    sha256 = arrival.flush()
-    if submission_request.sha256 not in (None, sha256):
-        raise ProblemError.mismatch(
-            "upload.hash",
-            expected=f"a file with sha256 {submission_request.sha256}",
-            got=f"a file with sha256 {sha256}",
-            hint="Send the intended file, or omit 'sha256'.",
+    def check_whole_file(self, version: Version) -> DryRunView:
+        """Check the received file as a dry run does."""
+        wanted, arrival = self.wanted, self.arrival
+        arrival.flush()
+        lifecycle.check_header(version, arrival.start, arrival.size)
+        check_finite(open_scores(arrival.path))
+        return DryRunView(
+            benchmark=BenchmarkName(name=wanted.benchmark, version=version.version),
+            method=wanted.method,
+            kind=wanted.kind.value,
+            size=arrival.size,
+            sha256=arrival.sha256,
         )
 
-    def accept(session: Session) -> str:
-        accepted_id = lifecycle.accept(session, context.storage, submission_id, arrival, sha256, context.quotas)
-        idempotency.store_key(
-            session, account, _route(submission_request), key, session.get_one(Submission, accepted_id)
-        )
+    def check(self) -> None:
+        """Check everything that can be checked before the first byte; quotas are counted after the header arrived."""
+        version = self.find_version()
+        with self.context.database.read() as session:
+            if idempotency.find_by_key(session, self.key, self.wanted) is None:
+                lifecycle.check_quotas(session, self.user_id, version, self.wanted, self.context.quotas)
+        self.context.preload(self.wanted.benchmark, version.version)
+
+    def reserve(self) -> tuple[str, bool]:
+        """Check the header of the file, then reserve a submission.
+
+        Returns
+        -------
+        str
+            The id of the submission.
+        bool
+            Whether an earlier call with the same idempotency key created it.
+        """
+        with self.context.database.write() as session:
+            version = catalog.find_version(session, self.wanted.benchmark)
+            lifecycle.check_header(version, self.arrival.start, self.wanted.size)
+            known = idempotency.find_by_key(session, self.key, self.wanted)
+            # A client sends a file again only after it has lost the first connection, so an unfinished upload is replaced.
+            if known is not None and not lifecycle.expire(session, known.id, "replaced by a retry"):
+                return known.id, True
+            submission = lifecycle.reserve(session, self.user_id, version, self.wanted, self.context.quotas)
+            idempotency.store_key(session, self.key, submission)
+            self.context.streaming.add(submission.id)  # before the commit, or recovery could expire the submission
+        return submission.id, False
+
+    def check_same_file(self) -> None:
+        """Check that the received file is the one that the first call with the idempotency key sent."""
+        self.arrival.flush()
+        with self.context.database.read() as session:
+            idempotency.check_same_file(session, self.key, self.arrival.sha256)
+
+    def accept(self, submission_id: str) -> str:
+        """Accept the received file; return the id of the resulting submission."""
+        stated, arrival, context = self.wanted.sha256, self.arrival, self.context
+        arrival.flush()
+        if stated not in (None, arrival.sha256):
+            raise ProblemError.mismatch(
+                "upload.hash",
+                expected=f"a file with sha256 {stated}",
+                got=f"a file with sha256 {arrival.sha256}",
+                hint="Send the intended file, or omit 'sha256'.",
+            )
+        with accept_file(context, arrival) as session:
+            accepted_id = lifecycle.accept(session, context.storage, submission_id, arrival, context.quotas)
+            idempotency.store_key(session, self.key, session.get_one(Submission, accepted_id))
         return accepted_id
 
-    return accept_file(context, sha256, accept)
-
-
-def _expire(context: AppContext, submission_id: str) -> None:
-    with context.database.write() as session:
-        lifecycle.transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail="the upload ended early")
+    def expire(self, submission_id: str) -> None:
+        """Expire a reserved submission whose file did not arrive."""
+        with self.context.database.write() as session:
+            lifecycle.expire(session, submission_id, "the upload ended early")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.accounts.users import Account, authenticate
 from app.api.responses import view_submission
 from app.context import AppContext
-from app.db.models import FINAL, Submission
+from app.db.models import FINAL
 from app.results import submission_views
 from app.results.comparison import compare
 from app.results.schemas import ComparisonView, SubmissionView
@@ -88,8 +88,4 @@ def download_per_target(session: ReadSession, viewer: OptionalUser, submission_i
 @router.get("/compare")
 def compare_submissions(session: ReadSession, viewer: OptionalUser, a: str, b: str) -> ComparisonView:
     """Compare two submissions that are scored on the same version: the paired difference of their LDS, `a` minus `b`."""
-
-    def find(submission_id: str) -> Submission:
-        return visibility.find_submission(session, submission_id, viewer)
-
-    return compare(session, find(a), find(b))
+    return compare(session, *visibility.find_submissions(session, [a, b], viewer))

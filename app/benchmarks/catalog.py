@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+VERSIONS = select(Version).join(Benchmark).options(contains_eager(Version.benchmark))
+"""Selects versions together with their benchmarks."""
+
 
 def version_folder(root: Path, name: str, version: int) -> Path:
     """Return the folder of a published version."""
@@ -29,22 +32,14 @@ def has_kit(files: Iterable[str]) -> bool:
 
 def are_compatible(old: Version, new: Version) -> bool:
     """Return whether a score file for one version can be scored against the other: same data, shape and output function."""
-
-    def compared_fields(version: Version) -> tuple[object, ...]:
-        manifest = version.manifest
-        return (
-            manifest["n_train"],
-            manifest["n_targets"],
-            manifest["output_function"],
-            manifest["dataset"].get("sha256"),
-        )
-
-    return compared_fields(old) == compared_fields(new)
+    same_data = old.manifest["dataset"].get("sha256") == new.manifest["dataset"].get("sha256")
+    fields = ("n_train", "n_targets", "output_function")
+    return same_data and all(old.manifest[field] == new.manifest[field] for field in fields)
 
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
     """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if it does not exist."""
-    query = select(Version).join(Benchmark).options(contains_eager(Version.benchmark)).where(Benchmark.name == name)
+    query = VERSIONS.where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
     # A version higher than the current one is still being rescored and not visible.
     version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
@@ -63,5 +58,5 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
 
 def current_versions(session: Session) -> list[Version]:
     """Return the current version of every benchmark, sorted by benchmark name."""
-    query = select(Version).join(Benchmark).options(contains_eager(Version.benchmark)).where(Version.version == Benchmark.current_version)
+    query = VERSIONS.where(Version.version == Benchmark.current_version)
     return list(session.scalars(query.order_by(Benchmark.name)))

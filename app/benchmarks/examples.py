@@ -43,9 +43,8 @@ class Examples:
     @cached_property
     def has_images(self) -> bool:
         """Whether images are public and can be drawn, for training examples and targets."""
-        return all(
-            self._has(f"{part}_images") and is_drawable(self._array(f"{part}_images")) for part in ("train", "target")
-        )
+        names = ("train_images", "target_images")
+        return all(self._has(name) and is_drawable(self._array(name)) for name in names)
 
     def label(self, part: ExampleSet, index: int) -> str | None:
         """Return the class name of an example; ``label 7`` if the data set states no ``classes``; None without labels."""

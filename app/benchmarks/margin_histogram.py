@@ -14,8 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 BINS = 40
 TAIL_SHARE = 0.002
 """Share of the margins below the first edge, and share above the last edge; the outermost bins count these margins too."""
@@ -43,18 +41,12 @@ def margin_histogram(folder: Path) -> MarginHistogram:
     """Return the histogram of the public margins of a published version, cached because a version never changes."""
     margins_MRN = np.load(folder / "public" / "margins.npy", mmap_mode="r")
     sample = margins_MRN.reshape(-1)[:: max(1, margins_MRN.size // SAMPLE_SIZE)]
-    low, high = np.quantile(sample, (TAIL_SHARE, 1 - TAIL_SHARE))
-    edges = np.linspace(float(low), float(high), BINS + 1)
+    low, high = map(float, np.quantile(sample, (TAIL_SHARE, 1 - TAIL_SHARE)))
+    edges = np.linspace(low, high, BINS + 1)
     counts, positive, total = np.zeros(BINS, np.int64), 0, 0.0
     for margins_RN in margins_MRN:
-        counts += _bin_counts(margins_RN, edges)
+        counts += np.histogram(np.clip(margins_RN.astype(np.float64), low, high), edges)[0]
         positive += int(np.count_nonzero(margins_RN > 0))
         total += float(margins_RN.sum(dtype=np.float64))
     size = margins_MRN.size
     return MarginHistogram(tuple(edges.tolist()), tuple(counts.tolist()), positive / size, total / size)
-
-
-def _bin_counts(margins_RN: NDArray[np.float32], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    inside = np.clip(margins_RN.astype(np.float64), edges[0], edges[-1])
-    counts: NDArray[np.int64] = np.histogram(inside, bins=edges)[0]
-    return counts

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
-from app.cli.common import fail, open_database
+from app.cli.common import open_database
 from app.leaderboard.entries import list_entries
 from app.management import publishing
 from ldsboard.importing import benchmarks
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
+
+if TYPE_CHECKING:
+    from app.db.sessions import Database
+    from app.settings import Settings
+    from ldsboard.manifest import Manifest
 
 benchmark = typer.Typer(help="Publish, import and list benchmarks.", no_args_is_help=True)
 
@@ -32,19 +37,17 @@ def publish_benchmark(
     ] = None,
 ) -> None:
     """Publish a benchmark folder as a new version."""
-    settings, database = open_database()
-    try:
-        with publishing.prepare(settings.benchmarks_dir, folder, images) as made, database.write() as session:
-            version = publishing.publish(session, made)
-            audit.record_action(
-                session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{version.benchmark.name} {version.version}"
-            )
-            published = f"Published {version.benchmark.name} version {version.version}."
-    except (ValueError, OSError) as error:
-        raise fail(error) from None
-    finally:
-        database.close()
-    typer.echo(published)
+    with open_database(ValueError, OSError) as (settings, database):
+        manifest = _publish(settings, database, folder, images)
+    typer.echo(f"Published {manifest.name} version {manifest.version}.")
+
+
+def _publish(settings: Settings, database: Database, folder: Path, images: Path | None = None) -> Manifest:
+    with publishing.prepare(settings.benchmarks_dir, folder, images) as made, database.write() as session:
+        publishing.publish(session, made)
+        published = f"{made.manifest.name} {made.manifest.version}"
+        audit.record_action(session, OPERATOR, Action.BENCHMARK_PUBLISHED, published)
+    return made.manifest
 
 
 @benchmark.command("import")
@@ -97,34 +100,20 @@ def import_benchmark(
     origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
-    settings, database = open_database()
-    try:
+    with open_database(ValueError, OSError) as (settings, database), TemporaryDirectory() as temporary:
         about["output_function"] = benchmarks.output_function(origin, output_function)
         found = read_origin(origin)
         about["ranking"] = benchmarks.ranking_rows(len(found.masks_Mn), ranking)
-        with TemporaryDirectory() as temporary:
-            folder = out or Path(temporary)
-            manifest = benchmarks.write_import(folder, origin, found, about)
-            with publishing.prepare(settings.benchmarks_dir, folder) as made, database.write() as session:
-                publishing.publish(session, made)
-                audit.record_action(
-                    session, OPERATOR, Action.BENCHMARK_PUBLISHED, f"{manifest.name} {manifest.version}"
-                )
-    except (ValueError, OSError) as error:
-        raise fail(error) from None
-    finally:
-        database.close()
+        folder = out or Path(temporary)
+        benchmarks.write_import(folder, origin, found, about)
+        manifest = _publish(settings, database, folder)
     typer.echo(benchmarks.summary(manifest))
 
 
 @benchmark.command("list")
 def list_benchmarks() -> None:
     """List the published benchmarks."""
-    _, database = open_database()
-    with database.read() as session:
+    with open_database() as (_, database), database.read() as session:
         for version in catalog.current_versions(session):
-            entries = len(list_entries(session, version))
-            typer.echo(
-                f"{version.benchmark.name} version {version.version}, {version.manifest['split']}, {entries} entries"
-            )
-    database.close()
+            name, split, entries = version.benchmark.name, version.manifest["split"], list_entries(session, version)
+            typer.echo(f"{name} version {version.version}, {split}, {len(entries)} entries")

@@ -18,30 +18,37 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-def open_database() -> tuple[Settings, Database]:
-    """Return the settings and the database, after creating the data folder and migrating the database."""
+def migrate_database() -> Settings:
+    """Create the data folder, and migrate the database to the newest schema; return the settings."""
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The database holds hidden results at full precision, so only the server's own user may read the folder.
     settings.data_dir.chmod(0o700)
     upgrade(settings.resolved_database_url)
-    return settings, Database(settings.resolved_database_url)
+    return settings
 
 
 @contextmanager
-def write_session() -> Iterator[Session]:
-    """Open a session for one transaction; on a ValueError, roll back and end the command with the error's message."""
-    _, database = open_database()
+def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Database]]:
+    """Migrate and open the database; an exception of one of the `expected` types ends the command with its message."""
+    settings = migrate_database()
+    database = Database(settings.resolved_database_url)
     try:
-        with database.write() as session:
-            yield session
-    except ValueError as error:
+        yield settings, database
+    except expected as error:
         raise fail(error) from None
     finally:
         database.close()
 
 
-def fail(error: Exception) -> typer.Exit:
+@contextmanager
+def write_session() -> Iterator[Session]:
+    """Open a session for one transaction; on a ValueError, roll back and end the command with the error's message."""
+    with open_database(ValueError) as (_, database), database.write() as session:
+        yield session
+
+
+def fail(error: Exception | str) -> typer.Exit:
     """Print an error to standard error; return the exception that ends the command with exit code 2."""
     typer.echo(f"Error: {error}", err=True)
     return typer.Exit(2)
@@ -55,7 +62,5 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise fail(
-            RuntimeError(
-                f"Cannot listen on {host}:{port}: {error}. Choose another port: --port 8001, or PORT=8001 with make."
-            )
+            f"Cannot listen on {host}:{port}: {error}. Choose another port: --port 8001, or PORT=8001 with make."
         ) from None

@@ -50,19 +50,17 @@ class Demo:
 
     def prepare(self) -> None:
         """Train and publish the digits benchmark, and publish the practice board, unless they are published already."""
-        folder = self.settings.data_dir / "training" / BENCHMARK
-        if not self._is_published(BENCHMARK):
+        with self.database.read() as session:
+            published = set(session.scalars(select(Benchmark.name)))
+        if BENCHMARK not in published:
+            folder = self.settings.data_dir / "training" / BENCHMARK
             typer.echo(
                 f"Training 2,000 models for {BENCHMARK}. If interrupted, the training continues at the next start."
             )
             _run("-m", "worker", "train", BENCHMARK, "--out", str(folder))
             self._publish(folder)
-        if not self._is_published(PRACTICE):
+        if PRACTICE not in published:
             self._publish(SHIPPED / PRACTICE)
-
-    def _is_published(self, board: str) -> bool:
-        with self.database.read() as session:
-            return session.scalar(select(Benchmark).where(Benchmark.name == board)) is not None
 
     def _publish(self, folder: Path) -> None:
         with publishing.prepare(self.settings.benchmarks_dir, folder) as made, self.database.write() as session:
@@ -120,18 +118,15 @@ class Demo:
         for name in missing:
             typer.echo(f"Baseline {name} on {board}")
             file = str(scores / f"{name}.npy")
-            cost = json.loads(
-                _run("-m", "worker", "baseline", name, "--benchmark", board, "--out", file, **environment)
-            )
-            reported = [f"--{key}={value}" for key, value in cost.items()]
+            cost = _run("-m", "worker", "baseline", name, "--benchmark", board, "--out", file, **environment)
+            reported = [f"--{key}={value}" for key, value in json.loads(cost).items()]
             submit = ("-m", "ldsboard.cli", "submit", file, board, "--method", name, "--kind", "ranked", *reported)
             typer.echo(_run(*submit, **environment), nl=False)
 
     def rows(self, board: str = BENCHMARK) -> list[dict[str, Any]]:
         """Return the rows of a leaderboard."""
         answer = httpx.get(f"{self.address}/api/v1/benchmarks/{board}/leaderboard", trust_env=False).raise_for_status()
-        rows: list[dict[str, Any]] = answer.json()["rows"]
-        return rows
+        return list(answer.json()["rows"])
 
     def greet(self, token: str) -> None:
         """Print the leaderboards that have entries, and the next steps."""
@@ -207,26 +202,22 @@ def demo(
 ) -> None:
     """Train a benchmark, publish it and a shipped one, submit six baselines, and serve the site until Ctrl-C."""
     listen("127.0.0.1", port).close()
-    settings, database = open_database()
-    steps = Demo(settings, database, port)
-    boards = (BENCHMARK, PRACTICE) if everything else (BENCHMARK,)
+    status = 0
     try:
-        steps.prepare()
-        token = steps.token()
-        with steps.serving() as server:
-            for board in boards:
-                steps.submit_baselines(token, board)
-            if table is not None:
-                for board in boards:
-                    steps.write_table(table, board)
-                return
-            steps.greet(token)
-            raise typer.Exit(server.wait())
+        with open_database(RuntimeError, ValueError) as (settings, database):
+            steps = Demo(settings, database, port)
+            steps.prepare()
+            token = steps.token()
+            with steps.serving() as server:
+                for board in (BENCHMARK, PRACTICE) if everything else (BENCHMARK,):
+                    steps.submit_baselines(token, board)
+                    if table is not None:
+                        steps.write_table(table, board)
+                if table is None:
+                    steps.greet(token)
+                    status = server.wait()
     except subprocess.CalledProcessError as error:
-        raise fail(RuntimeError(f"A step of the demo failed: {' '.join(error.cmd[1:])}")) from None
-    except (RuntimeError, ValueError) as error:
-        raise fail(error) from None
+        raise fail(f"A step of the demo failed: {' '.join(error.cmd[1:])}") from None
     except KeyboardInterrupt:
         typer.echo()
-    finally:
-        database.close()
+    raise typer.Exit(status)

@@ -9,7 +9,7 @@ import typer
 from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import fail, open_database, write_session
+from app.cli.common import open_database, write_session
 from app.management import consistency
 from app.scoring import rescoring
 from app.submissions.storage import Storage
@@ -44,18 +44,13 @@ def doctor(
     ] = False,
 ) -> None:
     """Check that database rows and files agree; exit with status 1 if inconsistencies remain."""
-    settings, database = open_database()
-    storage = Storage(settings.storage_dir)
-    try:
+    with open_database(RuntimeError) as (settings, database):
+        storage = Storage(settings.storage_dir)
         if repair:
             with data_lock.lock_data_folder(settings.data_dir), database.write() as session:
                 remaining = _repair(session, consistency.inspect(session, storage, settings.benchmarks_dir))
         else:
             remaining = find_inconsistencies(database, storage, settings.benchmarks_dir)
-    except RuntimeError as error:
-        raise fail(error) from None
-    finally:
-        database.close()
     for message in remaining:
         typer.echo(message)
     if remaining:

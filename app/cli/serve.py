@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, listen, open_database
+from app.cli.common import fail, listen, migrate_database
 
 
 def serve(
@@ -22,14 +22,13 @@ def serve(
     from app.main import create_app  # noqa: PLC0415
 
     listener = listen(host, port)
-    settings, database = open_database()
-    database.close()
+    settings = migrate_database()
     port = listener.getsockname()[1]
     has_public_url = "public_url" in settings.model_fields_set
     if not has_public_url:
         settings = settings.model_copy(update={"public_url": f"http://localhost:{port}"})
     try:
-        context = AppContext.open(settings)
+        context = AppContext(settings)
     except RuntimeError as error:
         raise fail(error) from None
     if has_public_url:
@@ -55,6 +54,4 @@ def serve(
 
 def migrate() -> None:
     """Migrate the database to the newest schema."""
-    settings, database = open_database()
-    database.close()
-    typer.echo(f"The database at {settings.resolved_database_url} is up to date.")
+    typer.echo(f"The database at {migrate_database().resolved_database_url} is up to date.")

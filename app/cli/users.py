@@ -30,14 +30,8 @@ def add_user(
 ) -> None:
     """Add a user, or change the role and quotas of an existing user."""
     with write_session() as session:
-        found = users.add_user(
-            session,
-            name,
-            role=role,
-            promote=promote,
-            ranked_per_day=ranked_per_day,
-            ranked_per_version=ranked_per_version,
-        )
+        requested = {"ranked_per_day": ranked_per_day, "ranked_per_version": ranked_per_version}
+        found = users.add_user(session, name, role=role, promote=promote, **requested)
         quotas = {"ranked_per_day": found.ranked_per_day, "ranked_per_version": found.ranked_per_version}
         audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, role=found.role, **quotas)
     typer.echo(f"User {name} is saved. Create a token: python -m app token create {name}")
@@ -59,13 +53,8 @@ def create_token(
 ) -> None:
     """Create a token and print only the token to standard output; it cannot be shown again."""
     with write_session() as session:
-        created, value = tokens.create(
-            session,
-            users.find_user(session, name),
-            name=label,
-            scopes=scope,
-            expires_at=tokens.expiry_time(days),
-        )
+        found, expires_at = users.find_user(session, name), tokens.expiry_time(days)
+        created, value = tokens.create(session, found, name=label, scopes=scope, expires_at=expires_at)
         audit.record_action(session, OPERATOR, Action.TOKEN_CREATED, name, token=created.name, scopes=created.scopes)
     typer.echo(value)
 

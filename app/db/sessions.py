@@ -16,8 +16,6 @@ from app.db.changes import CHANGED_IDS, Changes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WRITE_OPTION = {"ldsboard_writing": True}
-
 
 class Database:
     """The database connections of one process.
@@ -34,7 +32,7 @@ class Database:
         self._busy_milliseconds = round(1000 * busy_seconds)
         event.listen(self.engine, "connect", self._configure)
         event.listen(self.engine, "begin", _begin)
-        self.writer = self.engine.execution_options(**_WRITE_OPTION)
+        self.writer = self.engine.execution_options(ldsboard_writing=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

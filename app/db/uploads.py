@@ -25,6 +25,7 @@ class Upload(Base):
     stands_for: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
     """The earlier submission of the same file, if the completed upload is a duplicate."""
     submission: Mapped[Submission] = relationship(foreign_keys=[submission_id])
+    received: Mapped[list[UploadPart]] = relationship(viewonly=True)
 
     @property
     def part_count(self) -> int:

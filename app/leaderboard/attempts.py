@@ -18,10 +18,9 @@ def count_attempts(session: Session, version: Version) -> dict[int, int]:
 
     Attempts at earlier compatible versions count too, because their results also help to improve a file for this version.
     """
-    query = select(Submission.user_id, func.count()).where(
-        Submission.version_id.in_(_counted_version_ids(version)), *IS_ATTEMPT
-    )
-    return dict(session.execute(query.group_by(Submission.user_id)).all())
+    query = select(Submission.user_id, func.count()).where(*IS_ATTEMPT).group_by(Submission.user_id)
+    query = query.where(Submission.version_id.in_(_counted_version_ids(version)))
+    return dict(session.execute(query).all())
 
 
 def count_user_attempts(session: Session, version: Version, user_id: int) -> int:
@@ -43,8 +42,5 @@ IS_ATTEMPT = (
 
 def _counted_version_ids(version: Version) -> list[int]:
     """Return the ids of the versions whose attempts count at `version`: itself and earlier compatible versions."""
-    return [
-        other.id
-        for other in version.benchmark.versions
-        if other.version <= version.version and are_compatible(other, version)
-    ]
+    earlier = [other for other in version.benchmark.versions if other.version <= version.version]
+    return [other.id for other in earlier if are_compatible(other, version)]

@@ -78,16 +78,10 @@ def ranking_numbers(
     """Return the numbers of the ranking part, rounded by `round_for_publication`; `rank` is the rank interval."""
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
     numbers = round_for_publication({name: getattr(measurement, name) for name in names}, manifest["split"])
-    # The share is computed from the rounded LDS, so that it reveals no further digit.
-    ceiling = manifest["ceiling"]
-    share = (
-        {} if ceiling is None else round_for_publication({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])
-    )
-    return RankingNumbers(
-        lds=numbers["lds"],
-        std_error=numbers["std_error"],
-        ci=(numbers["ci_low"], numbers["ci_high"]),
-        rank=rank,
-        of_ceiling=share.get("of_ceiling"),
-        z_random=numbers["z_random"],
-    )
+    ci = (numbers.pop("ci_low"), numbers.pop("ci_high"))
+    share = None
+    if manifest["ceiling"] is not None:
+        # The share is computed from the rounded LDS, so that it reveals no further digit.
+        exact = {"of_ceiling": numbers["lds"] / manifest["ceiling"]}
+        share = round_for_publication(exact, manifest["split"])["of_ceiling"]
+    return RankingNumbers(**numbers, ci=ci, rank=rank, of_ceiling=share)

@@ -67,18 +67,14 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str,
         spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
         gain = round(attempt_gain(numbers.lds, entry.attempts, spectrum, M), 4)
     named = details.visibility != Visibility.ANONYMOUS
+    identity = entry.identity._replace(urls=details.urls, provenance=origin) if named else entry.identity
     return Row(
         id=entry.id,
-        owner=entry.identity.owner,
-        method=entry.identity.method,
-        title=entry.identity.title,
-        tags=entry.identity.tags,
-        urls=details.urls if named else {},
+        **identity._asdict(),
         **numbers.model_dump(),
         attempts=entry.attempts,
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),
-        provenance=origin if named else None,
         created_at=entry.created_at,
     )
 

@@ -76,10 +76,8 @@ def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
         if count == 0:
             yield Finding(f"no submission refers to file {file.sha256}", partial(session.delete, file))
         elif count != file.references:
-            yield Finding(
-                f"file {file.sha256} has a reference count of {file.references} instead of {count}",
-                partial(setattr, file, "references", count),
-            )
+            message = f"file {file.sha256} has a reference count of {file.references} instead of {count}"
+            yield Finding(message, partial(setattr, file, "references", count))
 
 
 def _find_missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
@@ -89,21 +87,16 @@ def _find_missing_files(session: Session, storage: Storage) -> Iterator[Finding]
         path = storage.path(file.sha256)
         if path.exists() and path.stat().st_size == file.size:
             continue
+        name = f"the file of submission {submission.id}"
         if submission.state == State.SCORED:
-            yield Finding(
-                f"the file of submission {submission.id} is lost: its results stay, but it cannot be scored again"
-            )
+            yield Finding(f"{name} is lost: its results stay, but it cannot be scored again")
         else:
-            yield Finding(
-                f"the file of submission {submission.id}, which is {submission.state}, is lost",
-                partial(_mark_failed, session, submission),
-            )
+            yield Finding(f"{name}, which is {submission.state}, is lost", partial(_mark_failed, session, submission))
 
 
 def _mark_failed(session: Session, submission: Submission) -> None:
     problem = Problem("internal.failed", "The stored file is lost.", "Send the file again; a lost file does not count.")
-    state = State(submission.state)
-    if state is State.QUEUED:
+    if submission.state == State.QUEUED:
         transition(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
     transition(session, submission.id, State.SCORING, State.FAILED, detail="file lost", error=problem.as_dict())
 
@@ -127,10 +120,8 @@ def _find_missing_evaluations(session: Session) -> Iterator[Finding]:
             if not any(evaluation.parts.keys() >= needed for evaluation in finished):
                 yield Finding(f"submission {submission.id} is scored, but has no results")
         elif not any(evaluation.scored_at is None for evaluation in evaluations):
-            yield Finding(
-                f"submission {submission.id} is {submission.state}, but has no unfinished evaluation",
-                partial(_queue_evaluation, session, submission),
-            )
+            message = f"submission {submission.id} is {submission.state}, but has no unfinished evaluation"
+            yield Finding(message, partial(_queue_evaluation, session, submission))
 
 
 def _queue_evaluation(session: Session, submission: Submission) -> None:
@@ -143,7 +134,5 @@ def _find_missing_ranks(session: Session) -> Iterator[Finding]:
     """Find boards with entries that have no rank."""
     for version in session.scalars(select(Version)).all():
         if any(entry.rank_low is None for entry in entries.list_entries(session, version)):
-            yield Finding(
-                f"{version.benchmark.name} version {version.version} has entries without a rank",
-                partial(update_ranks, session, version),
-            )
+            message = f"{version.benchmark.name} version {version.version} has entries without a rank"
+            yield Finding(message, partial(update_ranks, session, version))

@@ -6,19 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from app.db.models import (
-    Kind,
-    State,
-    Submission,
-    Version,
-    Visibility,
-)
+from app.db.models import Kind, State, Submission, Version, Visibility
 from app.leaderboard.ranking import update_ranks
 from app.submissions import visibility
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from app.accounts.users import Account
@@ -57,25 +50,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
         )
     new_visibility = Visibility(changes.get("visibility", submission.visibility))
     if changes.keys() & {"visibility", "pinned"} and changes.get("pinned", submission.pinned):
-        for other in session.scalars(_other_pinned(submission, new_visibility)).all():
-            other.pinned = False
-            versions += boards_of(other)
-        session.flush()
-    visibility.set_visibility(session, submission, new_visibility)
-    for name in changes.keys() - {"visibility"}:
-        setattr(submission, name, changes[name])
-    session.flush()
-    if changes.keys() & {"visibility", "pinned"}:
-        for version in {version.id: version for version in versions}.values():
-            update_ranks(session, version)
-
-
-def _other_pinned(submission: Submission, new_visibility: Visibility) -> Select[Submission]:
-    """Select the owner's other pinned submissions of this method and visibility to any version of the benchmark."""
-    return (
-        select(Submission)
-        .join(Version, Version.id == Submission.version_id)
-        .where(
+        same_entry = (
             Submission.id != submission.id,
             Submission.user_id == submission.user_id,
             Version.benchmark_id == submission.version.benchmark_id,
@@ -83,9 +58,19 @@ def _other_pinned(submission: Submission, new_visibility: Visibility) -> Select[
             Submission.visibility == new_visibility,
             Submission.pinned,
         )
-    )
+        for other in session.scalars(select(Submission).join(Submission.version).where(*same_entry)).all():
+            other.pinned = False
+            versions |= boards_of(other)
+        session.flush()
+    visibility.set_visibility(session, submission, new_visibility)
+    for name in changes.keys() - {"visibility"}:
+        setattr(submission, name, changes[name])
+    session.flush()
+    if changes.keys() & {"visibility", "pinned"}:
+        for version in versions:
+            update_ranks(session, version)
 
 
-def boards_of(submission: Submission) -> list[Version]:
+def boards_of(submission: Submission) -> set[Version]:
     """Return the versions that a submission has an evaluation for, finished or not."""
-    return list({evaluation.version_id: evaluation.version for evaluation in submission.evaluations}.values())
+    return {evaluation.version for evaluation in submission.evaluations}

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ldsboard.manifest import Manifest
 
-PARTS = ("train", "target")
-
 
 class ImagesError(ValueError):
     """The images cannot be added to a benchmark; the message says why and what to do."""
@@ -40,30 +38,26 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
     ImagesError
         The benchmark already has images, or does not state their hashes; or the images are not at this path.
     """
-    if set(manifest.files) & {_file(part) for part in PARTS}:
+    counts = {"train_images": manifest.n_train, "target_images": manifest.n_targets}
+    if any(f"{name}.npy" in manifest.files for name in counts):
         raise ImagesError(f"The benchmark {manifest.name} already has images. Leave out --images.")
     stated = manifest.dataset.get("sha256", {})
-    wanted = {stated[f"{part}_images"]: part for part in PARTS if f"{part}_images" in stated}
-    if len(wanted) < len(PARTS):
+    wanted = {stated[name]: name for name in counts if name in stated}
+    if len(wanted) < len(counts):
         raise ImagesError(f"The benchmark {manifest.name} does not state the sha256 of its images. Leave out --images.")
-    counts = {"train": manifest.n_train, "target": manifest.n_targets}
     found: dict[str, bytes] = {}
     for array in _arrays(path):
-        part = wanted.get(sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
-        if part is not None and array.dtype == np.uint8 and array.shape[:1] == (counts[part],):
+        name = wanted.get(sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
+        if name is not None and array.dtype == np.uint8 and array.shape[:1] == (counts[name],):
             file = io.BytesIO()
             np.save(file, array)
-            found[_file(part)] = file.getvalue()
-    if absent := {_file(part) for part in PARTS} - set(found):
+            found[f"{name}.npy"] = file.getvalue()
+    if absent := {f"{name}.npy" for name in counts} - set(found):
         raise ImagesError(
             f"{path} has no array with the sha256 that {manifest.name} states for {', '.join(sorted(absent))}. "
             "Give an .npz file, or a folder of .npy files, with both arrays, uint8 and in the order of the labels."
         )
     return found
-
-
-def _file(part: str) -> str:
-    return f"{part}_images.npy"
 
 
 def _arrays(path: Path) -> Iterator[NDArray[np.generic]]:

@@ -190,13 +190,8 @@ def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
     """Reject a manifest whose ceiling, null band or spectrum contradicts the arrays, and a kit without labels."""
     ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
     band = manifest.null_band
-    stated = [
-        manifest.ceiling,
-        manifest.ceiling_std_error,
-        band["unrelated"],
-        band["shared"],
-        manifest.attempts_spectrum,
-    ]
+    stated = [manifest.ceiling, manifest.ceiling_std_error]
+    stated += [band["unrelated"], band["shared"], manifest.attempts_spectrum]
     found = [ceiling and ceiling.value, ceiling and ceiling.std_error]
     found += [spectrum.unrelated, spectrum.shared, spectrum.attempts]
     # None becomes nan as a float.

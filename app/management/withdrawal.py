@@ -81,8 +81,6 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
     session.expire(submission)
-    for version in versions:
-        rescoring.update_board(
-            session, version
-        )  # this submission may have been the last that a new board was waiting for
+    for version in versions:  # this submission may have been the last that a new board was waiting for
+        rescoring.update_board(session, version)
     return release_file(session, submission)

@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Path, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy import func, select
@@ -21,9 +21,8 @@ from app.db.accounts import Scope, User
 from app.db.base import now
 from app.db.models import TRANSITIONS, State, Submission, Visibility
 from app.pages.content.templates import render
-from app.pages.routing import PublicUrl
 from app.results import submission_views
-from app.web.dependencies import ContextDep, ReadSession, WriteSession
+from app.web.dependencies import ContextDep, ReadSession, SettingsDep, WriteSession
 from app.web.oauth import ProvidersDep
 from app.web.sessions import FormActor, FormUser, SignedInUser, sign_in
 from ldsboard.problems import ProblemError
@@ -39,19 +38,17 @@ NAME_PREFIX = "browser-"
 TOKEN_LIFETIME = timedelta(hours=1)
 """Lifetime of the tokens of the submission form; a started upload continues with its own upload token."""
 
-SEE_OTHER = 303
-
 
 @router.get("/sign-in")
-def show_sign_in(providers: ProvidersDep, public_url: PublicUrl) -> str:
+def show_sign_in(settings: SettingsDep, providers: ProvidersDep) -> str:
     """Show the sign-in providers, or explain how to get a token when none is configured."""
-    return render("sign_in.html", providers=providers.labels, public_url=public_url)
+    return render("sign_in.html", providers=providers.labels, public_url=settings.public_url)
 
 
 @router.get("/sign-in/{provider}")
-async def begin_sign_in(request: Request, context: ContextDep, providers: ProvidersDep, provider: str) -> Response:
+async def begin_sign_in(request: Request, settings: SettingsDep, providers: ProvidersDep, provider: str) -> Response:
     """Redirect the browser to a sign-in provider."""
-    back = f"{context.settings.public_url}/sign-in/{provider}/callback"
+    back = f"{settings.public_url}/sign-in/{provider}/callback"
     return await providers.begin(provider, request, back)
 
 
@@ -65,14 +62,14 @@ async def finish_sign_in(request: Request, context: ContextDep, providers: Provi
             return external_identities.find_or_add_user(session, *profile)
 
     sign_in(request, await run_in_threadpool(find_or_add))
-    return RedirectResponse("/account", SEE_OTHER)
+    return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
 
 
 @router.post("/sign-out")
 def sign_out(request: Request, _sender: FormUser) -> Response:
     """End the session."""
     request.session.clear()
-    return RedirectResponse("/", SEE_OTHER)
+    return RedirectResponse("/", status.HTTP_303_SEE_OTHER)
 
 
 @router.get("/account")
@@ -85,7 +82,7 @@ def show_account(
 ) -> Response:
     """Show the account of the signed-in user; redirect other visitors to the sign-in page."""
     if visitor is None:
-        return RedirectResponse("/sign-in", SEE_OTHER)
+        return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
     return _account_page(request, context, visitor, session, after=after)
 
 
@@ -128,7 +125,7 @@ def revoke_token(
     """Revoke a token immediately."""
     token = tokens.revoke(session, sender.id, token_id=token_id)
     audit.record_action(session, actor, Action.TOKEN_REVOKED, sender.name, token=token.name)
-    return RedirectResponse("/account", SEE_OTHER)
+    return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
 
 
 def _account_page(

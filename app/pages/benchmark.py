@@ -2,62 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.benchmarks import catalog
 from app.benchmarks.margin_histogram import MarginHistogram, margin_histogram
 from app.leaderboard.views import benchmark_view
 from app.pages.content.charts import Bin
 from app.pages.content.templates import render
-from app.pages.routing import Pages, PublicUrl
+from app.pages.routing import Pages
 from app.results import history
 from app.web.dependencies import ReadSession, SettingsDep, VersionDep
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 router = Pages()
-
-DOWNLOADS = ("public.npz", "kit.zip")
-
-
-@router.page("/benchmarks/{name}/about")
-def show_about(
-    settings: SettingsDep, session: ReadSession, public_url: PublicUrl, benchmark_version: VersionDep
-) -> str:
-    """Show the description of a benchmark version, by default the current one."""
-    manifest = benchmark_version.manifest
-    folder = catalog.version_folder(
-        settings.benchmarks_dir, benchmark_version.benchmark.name, benchmark_version.version
-    )
-    margins = margin_histogram(folder)
-    before = history.previous_version(benchmark_version)
-    return render(
-        "about.html",
-        benchmark=benchmark_view(session, benchmark_version),
-        manifest={key: manifest[key] for key in ("alpha", "public_seed", "commitment", "unreliable_targets")},
-        dataset=list(_labelled_values({key: value for key, value in manifest["dataset"].items() if key != "sha256"})),
-        hashes=list(_labelled_values(_dataset_hashes(manifest["dataset"].get("sha256")))),
-        recipe=list(_labelled_values(manifest["recipe"])),
-        provenance=list(
-            _labelled_values({key: value for key, value in manifest["provenance"].items() if key in SHOWN_PROVENANCE})
-        ),
-        accuracy=_accuracy(manifest, margins),
-        bins=_bins(margins),
-        mean_margin=margins.mean,
-        version_summaries=history.version_summaries(session, benchmark_version),
-        before=before.version if before else None,
-        moves=history.entry_changes(session, before, benchmark_version) if before else [],
-        kit=catalog.has_kit(manifest["files"]),
-        sizes=_download_sizes(folder),
-        public_url=public_url,
-    )
-
 
 SHOWN_PROVENANCE = ("versions", "device", "instruction_set", "threads", "models", "seconds")
 """Keys of the manifest's provenance that the page shows; the kit contains the whole manifest."""
+
+
+@router.get("/benchmarks/{name}/about")
+def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep) -> str:
+    """Show the description of a benchmark version, by default the current one."""
+    manifest = version.manifest
+    folder = catalog.version_folder(settings.benchmarks_dir, version.benchmark.name, version.version)
+    margins = margin_histogram(folder)
+    before = history.previous_version(version)
+    dataset = {key: value for key, value in manifest["dataset"].items() if key != "sha256"}
+    provenance = {key: value for key, value in manifest["provenance"].items() if key in SHOWN_PROVENANCE}
+    return render(
+        "about.html",
+        benchmark=benchmark_view(session, version),
+        manifest={key: manifest[key] for key in ("alpha", "public_seed", "commitment", "unreliable_targets")},
+        dataset=list(_labelled_values(dataset)),
+        hashes=list(_labelled_values(_dataset_hashes(manifest["dataset"].get("sha256")))),
+        recipe=list(_labelled_values(manifest["recipe"])),
+        provenance=list(_labelled_values(provenance)),
+        accuracy=_accuracy(manifest, margins),
+        bins=[
+            Bin(low, high, count) for (low, high), count in zip(pairwise(margins.edges), margins.counts, strict=True)
+        ],
+        mean_margin=margins.mean,
+        version_summaries=history.version_summaries(session, version),
+        before=before.version if before else None,
+        moves=history.entry_changes(session, before, version) if before else [],
+        kit=catalog.has_kit(manifest["files"]),
+        sizes={name: (folder / "downloads" / name).stat().st_size for name in ("public.npz", "kit.zip")},
+        public_url=settings.public_url,
+    )
 
 
 def _labelled_values(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -90,12 +82,3 @@ def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, f
     provenance = manifest["provenance"]
     measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}
     return measured or ({"positive": margins.positive} if manifest["output_function"] == "margin" else {})
-
-
-def _bins(margins: MarginHistogram) -> list[Bin]:
-    ends = pairwise(margins.edges)
-    return [Bin(low, high, count) for (low, high), count in zip(ends, margins.counts, strict=True)]
-
-
-def _download_sizes(folder: Path) -> dict[str, int]:
-    return {name: (folder / "downloads" / name).stat().st_size for name in DOWNLOADS}

@@ -14,8 +14,9 @@ from app.leaderboard.views import leaderboard_view
 from app.pages.content.charts import versus
 from app.pages.content.templates import render
 from app.pages.routing import Pages
-from app.results import comparison, current_evaluation, submission_views
+from app.results import comparison, current_evaluation
 from app.results.schemas import SubmissionView
+from app.results.submission_views import public_per_target, submission_views
 from app.submissions import visibility
 from app.web.dependencies import ReadSession, VersionNumber
 from app.web.sessions import SignedInUser
@@ -27,7 +28,7 @@ MAX_SUBMISSIONS = 10
 """Maximum number of submissions in one comparison; the page compares every pair."""
 
 
-@router.page("/compare")
+@router.get("/compare")
 def compare(
     request: Request,
     session: ReadSession,
@@ -39,21 +40,16 @@ def compare(
     """Compare the submissions given as query parameters ``a``, ``b``, … or ``id``, or show the form that selects them."""
     submissions = visibility.find_submissions(session, _requested_ids(request), visitor)
     if choose or len(submissions) < 2:  # noqa: PLR2004
-        return _choice_page(
-            session,
-            submission_views.submission_views(session, submissions, visitor),
-            benchmark,
-            version,
-        )
+        return _choice_page(session, submission_views(session, submissions, visitor), benchmark, version)
     evaluations = current_evaluation.scored_evaluations(session, submissions)
     pairs = comparison.compare_all(evaluations)
     shown = {evaluation.submission_id: evaluation for evaluation in evaluations}
-    sides = submission_views.submission_views(session, submissions, visitor, shown)
+    sides = submission_views(session, submissions, visitor, shown)
     return render(
         "comparison.html",
         sides=sides,
         pairs=[(*two, pair) for two, pair in zip(combinations(sides, 2), pairs, strict=True)],
-        versus=versus(*map(submission_views.public_per_target, evaluations[:2])),
+        versus=versus(*map(public_per_target, evaluations[:2])),
     )
 
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 from fastapi import Query, Response
+from sqlalchemy.orm import Session
 
-from app.leaderboard.entries import list_entries
+from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
-from app.pages.content.sorting import Column, LeaderboardQuery, Order
+from app.pages.content.sorting import LeaderboardQuery
 from app.pages.content.templates import render
-from app.pages.routing import Pages, PublicUrl
+from app.pages.routing import Pages
 from app.results import comparison, history
-from app.web.dependencies import CurrentVersionDep, ReadSession, VersionDep, VersionNumber
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy.orm import Session
-
-    from app.leaderboard.entries import Entry
-    from app.results.schemas import PairView
-    from app.submissions.visibility import PublicIdentity
+from app.results.schemas import PairView
+from app.submissions.visibility import PublicIdentity
+from app.web.dependencies import CurrentVersionDep, ReadSession, SettingsDep, VersionDep
 
 router = Pages()
 
@@ -35,29 +30,20 @@ FEED_SIZE = 50
 """Maximum number of entries in a feed, newest first."""
 
 
-@router.page("/benchmarks/{name}")
+@router.get("/benchmarks/{name}")
 def show_benchmark(
-    session: ReadSession,
-    public_url: PublicUrl,
-    benchmark_version: VersionDep,
-    version: VersionNumber = None,
-    sort: Column = "rank",
-    order: Order | None = None,
-    q: Annotated[str, Query(max_length=100)] = "",
-    tag: Annotated[str, Query(max_length=100)] = "",
-    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    settings: SettingsDep, session: ReadSession, version: VersionDep, query: Annotated[LeaderboardQuery, Query()]
 ) -> str:
     """Show a leaderboard, filtered and sorted as the query parameters say."""
-    entries = list_entries(session, benchmark_version)
-    query = LeaderboardQuery(sort, order, q, tag, version, after)
+    entries = list_entries(session, version)
     selected = query.select(entries)
-    board = leaderboard_view(session, benchmark_version, after=after, limit=PAGE_SIZE, entries=selected)
-    has_top = after == 0 and selected[:2] == entries[:2]
-    top = board.rows if has_top else leaderboard_view(session, benchmark_version, limit=2, entries=entries).rows
+    board = leaderboard_view(session, version, after=query.after, limit=PAGE_SIZE, entries=selected)
+    has_top = query.after == 0 and selected[:2] == entries[:2]
+    top = board.rows if has_top else leaderboard_view(session, version, limit=2, entries=entries).rows
     tags = dict(sorted(Counter(tag for entry in entries for tag in entry.identity.tags).items()))
     return render(
         "benchmark.html",
-        benchmark=benchmark_view(session, benchmark_version, entries),
+        benchmark=benchmark_view(session, version, entries),
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
         verdict=verdict(top),
@@ -68,7 +54,7 @@ def show_benchmark(
         selected=len(selected),
         query=query,
         page_size=PAGE_SIZE,
-        public_url=public_url,
+        public_url=settings.public_url,
     )
 
 
@@ -81,13 +67,12 @@ def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdenti
     return [(rival.identity, pair) for rival, pair in zip(others, pairs, strict=True)]
 
 
-@router.page("/benchmarks/{name}/feed.atom")
-def show_feed(session: ReadSession, public_url: PublicUrl, benchmark_version: CurrentVersionDep) -> Response:
+@router.get("/benchmarks/{name}/feed.atom")
+def show_feed(settings: SettingsDep, session: ReadSession, version: CurrentVersionDep) -> Response:
     """Return the newest entries of a leaderboard as an Atom feed."""
-    entries = sorted(list_entries(session, benchmark_version), key=lambda entry: entry.created_at, reverse=True)
-    rows = leaderboard_view(session, benchmark_version, limit=FEED_SIZE, entries=entries).rows
-    benchmark = benchmark_view(session, benchmark_version, entries)
+    entries = sorted(list_entries(session, version), key=lambda entry: entry.created_at, reverse=True)
+    rows = leaderboard_view(session, version, limit=FEED_SIZE, entries=entries).rows
+    benchmark = benchmark_view(session, version, entries)
     changed = history.last_changed(session, [row.id for row in rows])
-    return Response(
-        atom(benchmark, rows, changed, benchmark_version.created_at, public_url), media_type="application/atom+xml"
-    )
+    feed = atom(benchmark, rows, changed, version.created_at, settings.public_url)
+    return Response(feed, media_type="application/atom+xml")

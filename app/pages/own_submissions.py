@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from app.accounts import audit
@@ -13,14 +13,13 @@ from app.db.models import Visibility
 from app.management import editing
 from app.management.withdrawal import withdraw_and_delete
 from app.pages.content.templates import render
-from app.results import submission_views
+from app.results.submission_views import submission_view
 from app.submissions.field_types import Description
 from app.web.dependencies import ContextDep, ReadSession, WriteSession
-from app.web.sessions import FormActor, FormToken, FormUser, SignedInUser
+from app.web.sessions import FormActor, FormUser, SignedInUser
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-SEE_OTHER = 303
 BACK = "/account#submissions"
 
 
@@ -46,22 +45,23 @@ def edit_own(
     given = {name: value for name, value in changes.items() if value is not None}
     editing.edit(session, submission, given)
     audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **given)
-    return RedirectResponse(BACK, SEE_OTHER)
+    return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
 
 
 @router.get("/account/submissions/{submission_id}/withdraw")
-def ask_before_withdrawal(visitor: SignedInUser, form: FormToken, session: ReadSession, submission_id: str) -> Response:
+def ask_before_withdrawal(
+    request: Request, visitor: SignedInUser, session: ReadSession, submission_id: str
+) -> Response:
     """Show the confirmation page for withdrawing one's own submission."""
     if visitor is None:
-        return RedirectResponse("/sign-in", SEE_OTHER)
+        return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
     submission = editing.find_owned(session, submission_id, visitor)
-    return HTMLResponse(
-        render("withdraw.html", submission=submission_views.submission_view(session, submission, visitor), form=form)
-    )
+    view = submission_view(session, submission, visitor)
+    return HTMLResponse(render("withdraw.html", submission=view, form=request.session["form"]))
 
 
 @router.post("/account/submissions/{submission_id}/withdraw")
 def withdraw_own(sender: FormUser, actor: FormActor, context: ContextDep, submission_id: str) -> Response:
     """Withdraw one's own submission and delete its file."""
     withdraw_and_delete(context.database, context.storage, submission_id, sender, actor)
-    return RedirectResponse(BACK, SEE_OTHER)
+    return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)

@@ -1,23 +1,16 @@
-"""Routers for pages: GET, HTML, conditional and compressed responses, absent from the OpenAPI description."""
+"""A router for pages: HTML, conditional and compressed responses, absent from the OpenAPI description."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
+from starlette.responses import Response
 
 from app.web.caching import deliver
-from app.web.dependencies import ContextDep
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from fastapi import Request
-    from starlette.responses import Response
-
-    Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class _Page(APIRoute):
@@ -38,15 +31,3 @@ class Pages(APIRouter):
 
     def __init__(self) -> None:
         super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=_Page)
-
-    def page(self, path: str) -> Callable[[Handler], Handler]:
-        """Register the decorated function as the handler of GET requests for a path."""
-        return self.get(path)
-
-
-def _public_url(context: ContextDep) -> str:
-    return context.settings.public_url
-
-
-PublicUrl = Annotated[str, Depends(_public_url)]
-"""The public address of the site, from the settings."""

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from fastapi import Depends, FastAPI
 
-from fastapi import Depends
-
-from app.pages import (
-    account,
-    badges,
-    benchmark,
-    compare,
-    guide,
-    home,
-    images,
-    leaderboard,
-    own_submissions,
-    submissions,
-    submit,
-)
+from app.pages import account, benchmark, compare, home, images, leaderboard, own_submissions, submissions, submit
 from app.pages.content.templates import render
 from app.pages.static_files import Assets
+from app.results.schemas import ProblemView
+from app.settings import Settings
 from app.web import sessions
 from app.web.dependencies import count_request
 from app.web.oauth import Providers
 from app.web.query_parameters import check_repeated_names
 from app.web.security_headers import SecurityHeaders
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from app.results.schemas import ProblemView
-    from app.settings import Settings
-
-PAGE_MODULES = (
-    home,
-    guide,
-    leaderboard,
-    badges,
-    benchmark,
-    submit,
-    submissions,
-    compare,
-    images,
-    account,
-    own_submissions,
-)
+PAGE_MODULES = (home, leaderboard, benchmark, submit, submissions, compare, images, account, own_submissions)
 """The modules that define pages, each with a ``router``."""
 
 

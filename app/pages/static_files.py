@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from base64 import b64encode
 from functools import cache
 from hashlib import sha384
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastapi.concurrency import run_in_threadpool
 from markupsafe import Markup
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from app.web.caching import accepts_gzip
-
-if TYPE_CHECKING:
-    import os
-
-    from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "static"
 VENDOR = "vendor"

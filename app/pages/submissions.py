@@ -18,7 +18,7 @@ from app.pages.content import citations
 from app.pages.content.charts import class_means, histogram
 from app.pages.content.targets import targets
 from app.pages.content.templates import render
-from app.pages.routing import Pages, PublicUrl
+from app.pages.routing import Pages
 from app.results import current_evaluation, submission_views
 from app.submissions import visibility
 from app.web.dependencies import ContextDep, ReadSession
@@ -32,27 +32,21 @@ MAX_OTHERS = 20
 TargetIndex = Annotated[int | None, Query(ge=0, lt=2**31)]
 
 
-@router.page("/submissions/{submission_id}")
+@router.get("/submissions/{submission_id}")
 def show_submission(
-    session: ReadSession,
-    context: ContextDep,
-    visitor: SignedInUser,
-    public_url: PublicUrl,
-    submission_id: str,
-    target: TargetIndex = None,
+    session: ReadSession, context: ContextDep, visitor: SignedInUser, submission_id: str, target: TargetIndex = None
 ) -> str:
     """Show a submission; the page polls `show_state` until the state is final."""
     submission = visibility.find_submission(session, submission_id, visitor, visibility.FOR_VIEW)
-    page = _page_values(session, context, submission, visitor, public_url, target)
+    page = _page_values(session, context, submission, visitor, target)
     return render("submission.html", **page, polled=False)
 
 
-@router.page("/submissions/{submission_id}/state")
+@router.get("/submissions/{submission_id}/state")
 def show_state(
     session: ReadSession,
     context: ContextDep,
     visitor: SignedInUser,
-    public_url: PublicUrl,
     submission_id: str,
     seen: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
@@ -61,7 +55,7 @@ def show_state(
     if seen == _state_mark(*submission_views.progress(session, submission)):
         return Response(status_code=204)
     (submission,) = visibility.find_submissions(session, [submission_id], visitor)
-    page = _page_values(session, context, submission, visitor, public_url, None)
+    page = _page_values(session, context, submission, visitor)
     return HTMLResponse(render("submission_live.html", **page, polled=True))
 
 
@@ -71,17 +65,13 @@ def _state_mark(state: str, queue_position: int | None) -> str:
 
 
 def _page_values(
-    session: Session,
-    context: AppContext,
-    submission: Submission,
-    visitor: Account | None,
-    public_url: str,
-    target: int | None,
+    session: Session, context: AppContext, submission: Submission, visitor: Account | None, target: int | None = None
 ) -> dict[str, Any]:
     """Return the values for the templates of a submission."""
     evaluations = current_evaluation.current_evaluations(session, [submission], arrays=True)
     (view,) = submission_views.submission_views(session, [submission], visitor, evaluations)
     evaluation = evaluations.get(submission.id)
+    public_url = context.settings.public_url
     version = evaluation.version if evaluation else submission.version
     entries = list_entries(session, version)
     benchmark = benchmark_view(session, version, entries)

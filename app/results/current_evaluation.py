@@ -32,22 +32,17 @@ def current_evaluations(
         Load psi and the per-target values, too.
     """
     sent_to = {submission.id: submission.version for submission in submissions}
-    measurements = selectinload(Evaluation.measurements)
-    finished = session.scalars(
-        select(Evaluation)
-        .where(Evaluation.submission_id.in_(sent_to), Evaluation.scored_at.is_not(None))
-        .options(
-            joinedload(Evaluation.version).joinedload(Version.benchmark),
-            measurements.undefer("*") if arrays else measurements,
-        )
-    )
+    query = select(Evaluation).where(Evaluation.submission_id.in_(sent_to), Evaluation.scored_at.is_not(None))
+    query = query.options(joinedload(Evaluation.version).joinedload(Version.benchmark))
+    if arrays:
+        query = query.options(selectinload(Evaluation.measurements).undefer("*"))
 
     def preference(evaluation: Evaluation) -> tuple[bool, bool, bool, int]:
         version, first = evaluation.version, sent_to[evaluation.submission_id]
         on_board = evaluation.scorer_version == version.scorer_version
         return version.version == first.benchmark.current_version, version.id == first.id, on_board, evaluation.id
 
-    return {evaluation.submission_id: evaluation for evaluation in sorted(finished, key=preference)}
+    return {evaluation.submission_id: evaluation for evaluation in sorted(session.scalars(query), key=preference)}
 
 
 def scored_evaluations(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
@@ -61,11 +56,8 @@ def scored_evaluations(session: Session, submissions: Sequence[Submission]) -> l
     evaluations = current_evaluations(session, submissions, arrays=True)
     for submission in submissions:
         if submission.id not in evaluations:
-            raise ProblemError(
-                "submission.not_scored",
-                f"{submission.id} is {submission.state}.",
-                "Wait until its state is 'scored'.",
-            )
+            detail = f"{submission.id} is {submission.state}."
+            raise ProblemError("submission.not_scored", detail, "Wait until its state is 'scored'.")
     return [evaluations[submission.id] for submission in submissions]
 
 

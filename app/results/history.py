@@ -68,11 +68,8 @@ def version_summaries(session: Session, version: Version) -> list[VersionSummary
 
 def previous_version(version: Version) -> Version | None:
     """Return the version with the next lower number; None for the first version."""
-    return max(
-        (other for other in version.benchmark.versions if other.version < version.version),
-        key=lambda other: other.version,
-        default=None,
-    )
+    earlier = [other for other in version.benchmark.versions if other.version < version.version]
+    return earlier[-1] if earlier else None
 
 
 def entry_changes(session: Session, before: Version, after: Version) -> list[EntryChange]:

@@ -84,14 +84,10 @@ def submission_views(
 
 def _load_aliases(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[Alias]:
     """Load the aliases of all anonymous submissions at once."""
-    keys = {
-        (submission.version.benchmark_id, submission.user_id)
-        for submission in submissions
-        if not may_know_owner(viewer, submission)
-    }
-    if not keys:
-        return []
-    return list(session.scalars(select(Alias).where(tuple_(Alias.benchmark_id, Alias.user_id).in_(keys))))
+    anonymous = [submission for submission in submissions if not may_know_owner(viewer, submission)]
+    keys = {(submission.version.benchmark_id, submission.user_id) for submission in anonymous}
+    query = select(Alias).where(tuple_(Alias.benchmark_id, Alias.user_id).in_(keys))
+    return list(session.scalars(query)) if keys else []
 
 
 def _view(
@@ -115,12 +111,7 @@ def _view(
         id=submission.id,
         state=State(submission.state).value,
         benchmark=BenchmarkName(name=name, version=version.version),
-        owner=identity.owner,
-        method=identity.method,
-        title=identity.title,
-        description=identity.description,
-        tags=identity.tags,
-        urls=identity.urls,
+        **identity._asdict(),
         pinned=submission.pinned,
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # a check constraint of the table allows these values only
@@ -132,8 +123,6 @@ def _view(
         warnings=shown.warnings if shown else [],
         error=ProblemView.of(Problem.from_dict(submission.error)) if submission.error else None,
         cost=visible_cost(submission.cost, named=may_know_owner(viewer, submission)),
-        provenance=identity.provenance,
-        file_sha256=identity.file_sha256,
         scorer_version=None if evaluation is None else evaluation.scorer_version,
         links={
             "self": f"{API}/submissions/{submission.id}",

@@ -37,7 +37,7 @@ def introduce_version(session: Session, version: Version) -> None:
     if version.version <= max(current.version, benchmark.next_version or 0):
         return
     if current is version or not are_compatible(current, version):
-        _make_current(benchmark, version)
+        benchmark.current_version, benchmark.next_version = version.version, None
         return
     benchmark.next_version = version.version
     _queue_evaluations(session, version, _scored_submission_ids(session, current, Kind.RANKED))
@@ -49,14 +49,16 @@ def queue_rescorings(session: Session) -> int:
 
     Queued first evaluations are changed to the current scorer version. Rescorings whose retries were used up are tried again.
     """
-    for evaluation in session.scalars(_outdated_first_evaluations()):
+    first = select(Evaluation).join(Submission, Submission.id == Evaluation.submission_id)
+    first = first.where(Submission.state == State.QUEUED, Evaluation.scored_at.is_(None))
+    for evaluation in session.scalars(first):
         evaluation.scorer_version = result.SCORER_VERSION  # not scored yet, so it needs no second evaluation
     for benchmark in session.scalars(select(Benchmark)):
         for version in benchmark.versions:
             if version.scorer_version != result.SCORER_VERSION:
                 _queue_evaluations(session, version, _scored_submission_ids(session, version))
             if version.version == benchmark.current_version:
-                _queue_for_newer_versions(session, version, _scored_submission_ids(session, version, Kind.RANKED))
+                queue_newer_versions(session, version, _scored_submission_ids(session, version, Kind.RANKED))
             for evaluation in session.scalars(_pending_rescorings(version)):
                 evaluation.failures, evaluation.not_before = 0, None
             session.flush()
@@ -72,42 +74,19 @@ def update_board(session: Session, version: Version) -> None:
             version.scorer_version = result.SCORER_VERSION
             log.info("board.renewed", benchmark=benchmark.name, version=version.version, scorer=result.SCORER_VERSION)
         if benchmark.next_version == version.version:
-            _make_current(benchmark, version)
+            benchmark.current_version, benchmark.next_version = version.version, None
             log.info("board.switched", benchmark=benchmark.name, version=version.version)
         session.flush()
     update_ranks(session, version)
 
 
-def queue_newer_versions(session: Session, evaluation: Evaluation) -> None:
-    """Queue the submission of an evaluation for compatible versions that replaced, or will replace, the version scored on."""
-    if evaluation.submission.kind == Kind.RANKED:
-        _queue_for_newer_versions(session, evaluation.version, [evaluation.submission_id])
-
-
-def _queue_for_newer_versions(session: Session, version: Version, submission_ids: list[str]) -> None:
+def queue_newer_versions(session: Session, version: Version, submission_ids: list[str]) -> None:
     """Queue submissions for compatible versions that replaced, or will replace, `version`."""
     benchmark = version.benchmark
     for other in benchmark.versions:
         shown = other.version in (benchmark.current_version, benchmark.next_version)
         if shown and other.version > version.version and are_compatible(version, other):
             _queue_evaluations(session, other, submission_ids)
-
-
-def _outdated_first_evaluations() -> Select[Evaluation]:
-    """Select queued first evaluations for an outdated scorer version."""
-    return (
-        select(Evaluation)
-        .join(Submission, Submission.id == Evaluation.submission_id)
-        .where(
-            Submission.state == State.QUEUED,
-            Evaluation.scored_at.is_(None),
-            Evaluation.scorer_version != result.SCORER_VERSION,
-        )
-    )
-
-
-def _make_current(benchmark: Benchmark, version: Version) -> None:
-    benchmark.current_version, benchmark.next_version = version.version, None
 
 
 def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> list[str]:
@@ -129,14 +108,9 @@ def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> 
 
 def _queue_evaluations(session: Session, version: Version, submission_ids: Iterable[str]) -> None:
     """Queue an evaluation by the current scorer for each submission that has none against `version` yet."""
-    scorer = result.SCORER_VERSION
-    known = select(Evaluation.submission_id).where(
-        Evaluation.version_id == version.id, Evaluation.scorer_version == scorer
-    )
-    existing = set(session.scalars(known))
-    for submission_id in submission_ids:
-        if submission_id not in existing:
-            session.add(Evaluation(submission_id=submission_id, version_id=version.id, scorer_version=scorer))
+    made_for = {"version_id": version.id, "scorer_version": result.SCORER_VERSION}
+    existing = set(session.scalars(select(Evaluation.submission_id).filter_by(**made_for)))
+    session.add_all(Evaluation(submission_id=new, **made_for) for new in submission_ids if new not in existing)
     session.flush()
 
 

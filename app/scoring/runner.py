@@ -74,8 +74,11 @@ class Runner:
     def _run(self) -> None:
         while not self._stopping:
             seen = self._notifications
-            if self._run_next_job():
-                continue
+            try:
+                if self._work():
+                    continue
+            except Exception:  # the thread must survive a failed job, whose row is still in the database
+                log.exception("job.crashed")
             with self._wake:
                 if not self._stopping and self._notifications == seen:
                     self._wake.wait(RECHECK_SECONDS)
@@ -93,10 +96,3 @@ class Runner:
                 log.exception("chore.crashed")
             with self._wake:
                 self._wake.wait_for(lambda: self._stopping, CHORE_SECONDS)
-
-    def _run_next_job(self) -> bool:
-        try:
-            return self._work()
-        except Exception:  # the thread must survive a failed job, whose row is still in the database
-            log.exception("job.crashed")
-            return False

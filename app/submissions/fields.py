@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -60,13 +59,12 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
     )
     dry_run: bool = Field(default=False, description="only check the file; nothing is saved or counted")
 
-    def fields(self) -> SubmissionFields:
-        """Return the same metadata in the form of a JSON body."""
-        values = self.model_dump(exclude_none=True)
-        nested = {name: values[name] for name in CommonFields.model_fields}
+    def request(self, benchmark: str, size: int | None) -> SubmissionRequest:
+        """Return the same metadata with the benchmark and the size of the file, in the form of a JSON body."""
+        values = self.model_dump(exclude={"dry_run"}) | {"benchmark": benchmark, "size": size}
         for name, model in (("cost", ReportedCost), ("provenance", ReportedProvenance)):
-            nested[name] = {field: values[field] for field in model.model_fields if field in values}
-        return SubmissionFields.model_validate(nested)
+            values[name] = {field: values.pop(field) for field in model.model_fields}
+        return SubmissionRequest.model_validate(values)
 
 
 def stated(reported: BaseModel | None) -> dict[str, Any] | None:
@@ -74,11 +72,9 @@ def stated(reported: BaseModel | None) -> dict[str, Any] | None:
     return (reported.model_dump(exclude_none=True) or None) if reported else None
 
 
-@dataclass(frozen=True)
-class SubmissionRequest:
-    """A score file that is about to be sent: its benchmark, metadata, and ``size`` (bytes) and ``sha256`` if they are stated."""
+class SubmissionRequest(SubmissionFields):
+    """A score file that is about to be sent: its metadata and benchmark, and its ``size`` (bytes) and ``sha256`` if stated."""
 
     benchmark: str
-    fields: SubmissionFields
     size: int | None
-    sha256: str | None = None
+    sha256: Sha256 | None = None

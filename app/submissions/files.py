@@ -14,17 +14,16 @@ if TYPE_CHECKING:
     from app.submissions.storage import Arrival, Storage
 
 
-def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival, sha256: str) -> None:
+def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival) -> None:
     """Move a received file to its final path, and let a submission refer to it."""
-    file = session.get(File, sha256)
+    file = session.get(File, arrival.sha256)
     if file is None:
-        session.add(File(sha256=sha256, size=arrival.size, references=1))
+        session.add(File(sha256=arrival.sha256, size=arrival.size, references=1))
     else:
         file.references += 1
     session.flush()
-    arrival.keep(storage.path(sha256))
-    submission.file_sha256 = sha256
-    submission.size = arrival.size
+    arrival.keep(storage.path(arrival.sha256))
+    submission.file_sha256, submission.size = arrival.sha256, arrival.size
 
 
 def release_file(session: Session, submission: Submission) -> str | None:

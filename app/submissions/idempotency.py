@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.db.models import Idempotency, State, Submission
 from ldsboard.problems import ProblemError
@@ -10,16 +10,21 @@ from ldsboard.problems import ProblemError
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from app.accounts.users import Account
     from app.submissions.fields import SubmissionRequest
 
 UNSUCCESSFUL = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED})
 """If the submission of a key is in one of these states, a repeated call creates a new submission under the same key."""
 
 
-def find_by_key(
-    session: Session, account: Account, route: str, key: str | None, request: SubmissionRequest
-) -> Submission | None:
+class Key(NamedTuple):
+    """An Idempotency-Key of a user for a route."""
+
+    user_id: int
+    route: str
+    key: str
+
+
+def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -> Submission | None:
     """Return the submission that an earlier call with this key created; None if there is none, or its state is `UNSUCCESSFUL`.
 
     Raises
@@ -27,44 +32,33 @@ def find_by_key(
     ProblemError
         ``request.conflict``: the earlier call had another benchmark, method, kind, visibility or size.
     """
-    stored = None if key is None else session.get(Idempotency, (account.id, route, key))
+    stored = None if key is None else session.get(Idempotency, key)
     if stored is None:
         return None
     submission = session.get_one(Submission, stored.submission_id)
     if submission.state in UNSUCCESSFUL:
         return None
+    earlier = (submission.version.benchmark.name, submission.method, submission.kind, submission.visibility)
+    repeated = (request.benchmark, request.method, request.kind, request.visibility)
     # The size of a compressed file is unknown until the file has arrived.
     size = submission.size if request.size is None else request.size
-    earlier = (
-        submission.version.benchmark.name,
-        submission.method,
-        submission.kind,
-        submission.visibility,
-        submission.size,
-    )
-    fields = request.fields
-    repeated = (request.benchmark, fields.method, fields.kind, fields.visibility, size)
-    if earlier != repeated:
-        raise key_conflict(", ".join(map(str, repeated)) + " bytes")
+    if (earlier, submission.size) != (repeated, size):
+        raise key_conflict(f"{', '.join(repeated)}, {size} bytes")
     return submission
 
 
-def store_key(session: Session, account: Account, route: str, key: str | None, submission: Submission) -> None:
+def store_key(session: Session, key: Key | None, submission: Submission) -> None:
     """Store which submission a call with this key created, and the hash of its file if known; replace an earlier submission."""
     if key is not None:
-        session.merge(
-            Idempotency(
-                user_id=account.id, route=route, key=key, submission_id=submission.id, sha256=submission.file_sha256
-            )
-        )
+        session.merge(Idempotency(**key._asdict(), submission_id=submission.id, sha256=submission.file_sha256))
 
 
-def check_same_file(session: Session, account: Account, route: str, key: str, sha256: str) -> None:
+def check_same_file(session: Session, key: Key | None, sha256: str) -> None:
     """Raise ``request.conflict`` if a file sent with a used idempotency key differs from the first file sent with that key.
 
     While the first file is still arriving, its hash is None and any file passes.
     """
-    if session.get_one(Idempotency, (account.id, route, key)).sha256 not in (None, sha256):
+    if key is not None and session.get_one(Idempotency, key).sha256 not in (None, sha256):
         raise key_conflict("another file of the same size")
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.accounts.quotas import Quotas
-    from app.accounts.users import Account
     from app.submissions.fields import SubmissionRequest
     from app.submissions.storage import Arrival, Storage
     from ldsboard.formats.headers import Header
@@ -44,9 +43,7 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
     return header
 
 
-def check_quotas(
-    session: Session, account: Account, version: Version, request: SubmissionRequest, quotas: Quotas
-) -> bool:
+def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
     """Check the quotas for a submission; return whether the submission counts towards the quotas.
 
     An announced duplicate does not count; `accept` counts it if it turns out not to be a duplicate when the file arrives.
@@ -56,21 +53,16 @@ def check_quotas(
     ProblemError
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
-    quotas.check_uploads(session, account.id)
-    if (
-        request.sha256 is not None
-        and provenance.find_duplicate(session, account.id, version, request.fields, request.sha256) is not None
-    ):
+    quotas.check_uploads(session, user_id)
+    if request.sha256 and provenance.find_duplicate(session, user_id, version, request, request.sha256) is not None:
         return False
-    if request.fields.kind is Kind.RANKED:
-        quotas.check_ranked(session, account.id, version)
-    quotas.check_bytes(session, account.id, request.size or 0)
+    if request.kind is Kind.RANKED:
+        quotas.check_ranked(session, user_id, version)
+    quotas.check_bytes(session, user_id, request.size or 0)
     return True
 
 
-def reserve(
-    session: Session, account: Account, version: Version, request: SubmissionRequest, quotas: Quotas
-) -> Submission:
+def reserve(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> Submission:
     """Create a submission before its file arrives; check its owner's quotas, and count the submission towards them.
 
     Raises
@@ -79,23 +71,21 @@ def reserve(
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
     submission = Submission(
-        counted=check_quotas(session, account, version, request, quotas),
-        user_id=account.id,
+        counted=check_quotas(session, user_id, version, request, quotas),
+        user_id=user_id,
         version_id=version.id,
-        **request.fields.columns(),
         size=request.size or 0,
+        **request.columns(),
     )
     session.add(submission)
     session.flush()
-    set_visibility(session, submission, request.fields.visibility)
+    set_visibility(session, submission, request.visibility)
     session.add(Event(submission_id=submission.id, before=None, after=State.UPLOADING))
-    provenance.add_provenance(session, submission.id, stated(request.fields.provenance))
+    provenance.add_provenance(session, submission.id, stated(request.provenance))
     return submission
 
 
-def accept(
-    session: Session, storage: Storage, submission_id: str, arrival: Arrival, sha256: str, quotas: Quotas
-) -> str:
+def accept(session: Session, storage: Storage, submission_id: str, arrival: Arrival, quotas: Quotas) -> str:
     """Accept a complete file and queue its evaluation; return the id of the resulting submission.
 
     For a duplicate, that is the id of the owner's earlier submission; the new submission expires and does not count.
@@ -108,7 +98,7 @@ def accept(
         ``quota.bytes``: the same, or a compressed file, whose size was unknown before, is too large.
     """
     submission = session.get_one(Submission, submission_id)
-    duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, sha256)
+    duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, arrival.sha256)
     if duplicate is None and not submission.counted:
         if submission.kind == Kind.RANKED:
             quotas.check_ranked(session, submission.user_id, submission.version)
@@ -124,7 +114,7 @@ def accept(
         provenance.copy_provenance(session, submission_id, duplicate.id)
         return duplicate.id
     quotas.check_bytes(session, submission.user_id, arrival.size)
-    files.store_file(session, storage, submission, arrival, sha256)
+    files.store_file(session, storage, submission, arrival)
     session.add(
         Evaluation(submission_id=submission_id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
@@ -132,13 +122,7 @@ def accept(
 
 
 def transition(
-    session: Session,
-    submission_id: str,
-    before: State,
-    after: State,
-    *,
-    detail: str | None = None,
-    **values: Any,
+    session: Session, submission_id: str, before: State, after: State, *, detail: str | None = None, **values: Any
 ) -> bool:
     """Move a submission from state `before` to `after` and set `values`; return False if its state is no longer `before`."""
     if after not in TRANSITIONS[before]:
@@ -156,6 +140,11 @@ def transition(
     return True
 
 
+def expire(session: Session, submission_id: str, detail: str) -> bool:
+    """Expire a submission whose file has not arrived; return False if its state is no longer `State.UPLOADING`."""
+    return transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail=detail)
+
+
 def expire_single_uploads(session: Session, streaming: Collection[str] = ()) -> None:
     """Expire submissions whose single upload was interrupted; the files of the ids in `streaming` are still arriving."""
     interrupted = select(Submission.id).where(
@@ -164,4 +153,4 @@ def expire_single_uploads(session: Session, streaming: Collection[str] = ()) -> 
         Submission.id.not_in(streaming),
     )
     for submission_id in session.scalars(interrupted).all():
-        transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail="upload interrupted")
+        expire(session, submission_id, "upload interrupted")

@@ -20,6 +20,7 @@ from ldsboard.problems import ProblemError
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from app.accounts.quotas import Quotas
@@ -31,25 +32,15 @@ API = "/api/v1"
 
 def open_upload(session: Session, submission: Submission, sha256: str, part_bytes: int, lifetime: timedelta) -> str:
     """Open a multipart upload for a submission; return its upload token, of which only the hash is stored."""
-    upload_token = UPLOAD_TOKEN_PREFIX + secrets.token_urlsafe(32)
-    session.add(
-        Upload(
-            submission_id=submission.id,
-            submission=submission,
-            digest=digest(upload_token),
-            sha256=sha256,
-            part_bytes=part_bytes,
-            expires_at=now() + lifetime,
-        )
-    )
-    session.flush()
-    return upload_token
+    upload = Upload(submission=submission, sha256=sha256, part_bytes=part_bytes, expires_at=now() + lifetime)
+    return renew_token(session, upload)
 
 
 def renew_token(session: Session, upload: Upload) -> str:
     """Replace the upload token, which the caller may never have received; return the new token."""
     upload_token = UPLOAD_TOKEN_PREFIX + secrets.token_urlsafe(32)
     upload.digest = digest(upload_token)
+    session.add(upload)
     session.flush()
     return upload_token
 
@@ -119,9 +110,9 @@ def check_part(upload: Upload, number: int) -> None:
         )
 
 
-def check_part_size(number: int, expected: int, size: int) -> None:
+def check_part_size(upload: Upload, number: int, size: int) -> None:
     """Raise ``upload.part`` if the size of a part, in bytes, is not the expected one."""
-    if size != expected:
+    if size != (expected := upload.part_size(number)):
         raise ProblemError.mismatch(
             "upload.part",
             expected=f"{expected} bytes in part {number}",
@@ -130,14 +121,14 @@ def check_part_size(number: int, expected: int, size: int) -> None:
         )
 
 
-def receive_part(
-    session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival, sha256: str
-) -> None:
+def receive_part(session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival) -> PartView:
     """Store a received upload part; replace an earlier part with this number."""
     check_open(upload)
-    session.merge(UploadPart(submission_id=upload.submission_id, number=number, sha256=sha256, received_at=now()))
+    part = UploadPart(submission_id=upload.submission_id, number=number, sha256=arrival.sha256, received_at=now())
+    session.merge(part)
     session.flush()
     arrival.keep(storage.part_path(upload.submission_id, number))
+    return _part_view(upload, number, arrival.sha256)
 
 
 def result_id(upload: Upload) -> str | None:
@@ -147,10 +138,9 @@ def result_id(upload: Upload) -> str | None:
     return None if upload.submission.state in (State.UPLOADING, State.EXPIRED) else upload.submission_id
 
 
-def check_complete(session: Session, upload: Upload) -> None:
+def check_complete(upload: Upload) -> None:
     """Raise ``upload.incomplete``, naming the missing parts, if not all parts have arrived."""
-    received = set(session.scalars(select(UploadPart.number).where(UploadPart.submission_id == upload.submission_id)))
-    missing = [number for number in range(upload.part_count) if number not in received]
+    missing = sorted(set(range(upload.part_count)) - {part.number for part in upload.received})
     if missing:
         named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
         raise ProblemError(
@@ -171,58 +161,41 @@ def check_sha256(upload: Upload, sha256: str) -> None:
         )
 
 
-def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, sha256: str, quotas: Quotas) -> str:
+def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, quotas: Quotas) -> str:
     """Accept the joined file as `app.submissions.lifecycle.accept` does; return the id of the resulting submission."""
     if (resulting := result_id(upload)) is not None:
         return resulting
     check_open(upload)
-    accepted = lifecycle.accept(session, storage, upload.submission_id, arrival, sha256, quotas)
+    accepted = lifecycle.accept(session, storage, upload.submission_id, arrival, quotas)
     upload.stands_for = None if accepted == upload.submission_id else accepted
     return accepted
 
 
 def cancel(session: Session, upload_id: str, detail: str) -> None:
     """Expire an upload that is not completed, and delete the rows of its parts; `detail` states the reason."""
-    if lifecycle.transition(session, upload_id, State.UPLOADING, State.EXPIRED, detail=detail):
+    if lifecycle.expire(session, upload_id, detail):
         session.execute(delete(UploadPart).where(UploadPart.submission_id == upload_id))
 
 
 def expire_overdue(session: Session) -> None:
     """Expire all uploads that were not completed in time."""
-    overdue = (
-        select(Upload.submission_id)
-        .join(Submission, Submission.id == Upload.submission_id)
-        .where(Submission.state == State.UPLOADING, Upload.expires_at <= now())
-    )
-    for upload_id in session.scalars(overdue).all():
+    for upload_id in session.scalars(_select_open_ids().where(Upload.expires_at <= now())).all():
         cancel(session, upload_id, "not completed in time")
 
 
 def open_upload_ids(session: Session) -> set[str]:
     """Return the ids of the multipart uploads that are neither completed nor expired."""
-    query = select(Upload.submission_id).join(Submission, Submission.id == Upload.submission_id)
-    return set(session.scalars(query.where(Submission.state == State.UPLOADING)))
+    return set(session.scalars(_select_open_ids()))
 
 
-def upload_view(session: Session, upload: Upload) -> UploadView:
+def _select_open_ids() -> Select[str]:
+    return select(Upload.submission_id).join(Upload.submission).where(Submission.state == State.UPLOADING)
+
+
+def upload_view(upload: Upload) -> UploadView:
     """Return an upload and its parts as a response model, for callers authorized to send parts."""
-    received = dict(
-        session.execute(
-            select(UploadPart.number, UploadPart.sha256).where(UploadPart.submission_id == upload.submission_id)
-        ).all()
-    )
+    hashes = {part.number: part.sha256 for part in upload.received}
     address = f"{API}/submissions/{upload.submission_id}"
-    parts = [
-        PartView(
-            number=number,
-            offset=number * upload.part_bytes,
-            size=upload.part_size(number),
-            url=f"{address}/parts/{number}",
-            received=number in received,
-            sha256=received.get(number),
-        )
-        for number in range(upload.part_count)
-    ]
     return UploadView(
         id=upload.submission_id,
         state=State(upload.submission.state).value,
@@ -230,6 +203,17 @@ def upload_view(session: Session, upload: Upload) -> UploadView:
         sha256=upload.sha256,
         part_bytes=upload.part_bytes,
         expires_at=upload.expires_at,
-        parts=parts,
+        parts=[_part_view(upload, number, hashes.get(number)) for number in range(upload.part_count)],
         links={"self": address, "parts": f"{address}/parts", "complete": f"{address}/complete"},
+    )
+
+
+def _part_view(upload: Upload, number: int, sha256: str | None) -> PartView:
+    return PartView(
+        number=number,
+        offset=number * upload.part_bytes,
+        size=upload.part_size(number),
+        url=f"{API}/submissions/{upload.submission_id}/parts/{number}",
+        received=sha256 is not None,
+        sha256=sha256,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -13,22 +13,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.models import Version
-
-
-class MethodAndKind(Protocol):
-    """Method and kind: a file is a duplicate only of a file with the same method and kind."""
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-
-    @property
-    def kind(self) -> str:
-        """``ranked`` or ``practice``."""
+    from app.submissions.fields import SubmissionRequest
 
 
 def find_duplicate(
-    session: Session, user_id: int, version: Version, described: MethodAndKind, sha256: str
+    session: Session, user_id: int, version: Version, described: Submission | SubmissionRequest, sha256: str
 ) -> Submission | None:
     """Return the user's queued, running or scored submission of the same file, method and kind to the same version, if any.
 
@@ -63,10 +52,8 @@ def copy_provenance(session: Session, source: str, target: str) -> None:
 
 def newest_provenance(session: Session, submission_ids: list[str]) -> dict[str, dict[str, Any]]:
     """Return the newest provenance of each submission, by id; submissions without provenance are left out."""
-    rows = session.scalars(
-        select(Provenance).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
-    )
-    return {row.submission_id: as_dict(row) for row in rows}
+    query = select(Provenance).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
+    return {row.submission_id: as_dict(row) for row in session.scalars(query)}
 
 
 def as_dict(row: Provenance) -> dict[str, Any]:

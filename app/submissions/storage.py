@@ -22,7 +22,6 @@ from ldsboard.formats.score_files import HEADER_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
 READ_BYTES = 1 << 20
 
@@ -121,9 +120,7 @@ class Arrival:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self._wait_for_sync()
         try:
             with _disk_errors():
@@ -156,18 +153,22 @@ class Arrival:
         if self._sync_thread.ident is not None:
             self._sync_thread.join()
 
-    def flush(self) -> str:
-        """Synchronise all received bytes to the disk; return their SHA-256 as hexadecimal digits."""
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes received so far, as hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def flush(self) -> None:
+        """Synchronise all received bytes to the disk."""
         self._wait_for_sync()
         with _disk_errors():
             if self._sync_error is not None:
                 raise self._sync_error
             self._file.flush()
             os.fsync(self._file.fileno())
-        return self._digest.hexdigest()
 
     def keep(self, target: Path) -> None:
-        """Move the file to `target` and synchronise the folders. Call this in the transaction that refers to the file."""
+        """Move the flushed file to `target` and synchronise the folders. Call this in the transaction that refers to the file."""
         with _disk_errors():
             target.parent.mkdir(exist_ok=True)
             self.path.replace(target)

@@ -80,10 +80,8 @@ def find_submission(
 def find_submissions(session: Session, submission_ids: Sequence[str], viewer: Account | None) -> list[Submission]:
     """Return the submissions with these ids, in this order, with few queries; raise the errors of `find_submission`."""
     query = select(Submission).where(Submission.id.in_(submission_ids)).options(*FOR_VIEW)
-    loaded = session.scalars(query).all()  # held, so that the look-ups below find them in the session
-    found = [find_submission(session, submission_id, viewer) for submission_id in submission_ids]
-    del loaded
-    return found
+    _loaded = session.scalars(query).all()  # held: the session keeps only weak references
+    return [find_submission(session, submission_id, viewer) for submission_id in submission_ids]
 
 
 FOR_VIEW = (joinedload(Submission.user), joinedload(Submission.version).joinedload(Version.benchmark))
@@ -96,16 +94,8 @@ def visible_identity(
     """Return the identifying fields that the viewer of a submission may see; `origin` is the provenance of its file."""
     if not may_know_owner(viewer, submission):
         return anonymous_identity(session.get_one(Alias, (submission.version.benchmark_id, submission.user_id)).number)
-    return PublicIdentity(
-        submission.user.name,
-        submission.method,
-        submission.title,
-        submission.description,
-        submission.tags,
-        submission.urls,
-        origin,
-        submission.file_sha256,
-    )
+    texts = (submission.title, submission.description, submission.tags, submission.urls)
+    return PublicIdentity(submission.user.name, submission.method, *texts, origin, submission.file_sha256)
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:

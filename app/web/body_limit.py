@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import body_too_large
-from app.web import problem_responses
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from app.web.problem_responses import problem_response
 
 LIMIT_BYTES = 64 * 1024
 
@@ -51,10 +48,7 @@ class BodyLimit:
         with suppress(_TooLargeError):
             await self.app(scope, receive_counted, send_below_limit)
         if not responded:
-            await _too_large_response(Request(scope))(scope, receive, send)
-
-
-def _too_large_response(request: Request) -> ASGIApp:
-    problem = body_too_large(LIMIT_BYTES).problem
-    # Without this header the server would still receive the rest of the body, only to drop it.
-    return problem_responses.problem_response(request, problem, headers={"Connection": "close"})
+            problem = body_too_large(LIMIT_BYTES).problem
+            # Without this header the server would still receive the rest of the body, only to drop it.
+            response = problem_response(Request(scope), problem, headers={"Connection": "close"})
+            await response(scope, receive, send)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import zstandard
 
 from ldsboard.problems import ProblemError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Write = Callable[[bytes], None]
+Write = Callable[[bytes], None]
 
 PIECE_BYTES = 1 << 17
 GZIP_WINDOW = 31

@@ -11,7 +11,6 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy.orm import Session
 
 from app.accounts.audit import Actor
-from app.accounts.quotas import Quotas
 from app.accounts.users import Account, authenticate
 from app.benchmarks.catalog import find_version
 from app.context import AppContext
@@ -37,13 +36,8 @@ def _storage(context: ContextDep) -> Storage:
     return context.storage
 
 
-def _quotas(context: ContextDep) -> Quotas:
-    return context.quotas
-
-
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StorageDep = Annotated[Storage, Depends(_storage)]
-QuotasDep = Annotated[Quotas, Depends(_quotas)]
 
 
 def client_address(request: Request) -> str:

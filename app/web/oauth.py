@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from fastapi import Depends, Request
 from httpx2 import HTTPError
 from joserfc.errors import JoseError
+from starlette.responses import RedirectResponse
 
+from app.settings import Settings
 from ldsboard.problems import ProblemError
-
-if TYPE_CHECKING:
-    from starlette.responses import RedirectResponse
-
-    from app.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
 

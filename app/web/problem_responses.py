@@ -5,25 +5,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types
 from app.web.security_headers import HEADERS
 from ldsboard.problems import Problem, ProblemError
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -41,17 +38,6 @@ RenderPage = Callable[[ProblemView, str], str]
 log = structlog.get_logger()
 
 
-def install_problem_handlers(app: FastAPI, render_page: RenderPage) -> None:
-    """Install the handlers of problems, invalid requests, unknown addresses, a full or locked database, and server failures."""
-    app.state.render_problem_page = render_page
-    app.add_exception_handler(ProblemError, _handle_problem_error)
-    app.add_exception_handler(RequestValidationError, _handle_validation_error)
-    app.add_exception_handler(HTTPException, _handle_http_error)
-    app.add_exception_handler(OperationalError, _handle_database_error)
-    app.add_exception_handler(NoConnectionError, _handle_busy_database)  # every connection waits for the same lock
-    app.add_exception_handler(Exception, _handle_server_error)
-
-
 def problem_response(
     request: Request, problem: Problem, status: int | None = None, headers: dict[str, str] | None = None
 ) -> Response:
@@ -67,8 +53,7 @@ def problem_response(
     return JSONResponse(view.model_dump(exclude_none=True), view.status, headers, MEDIA_TYPE)
 
 
-def _handle_problem_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101 -- registered for this type
+def _handle_problem_error(request: Request, error: ProblemError) -> Response:
     headers = {}
     if ProblemView.of(error.problem).status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
@@ -77,8 +62,7 @@ def _handle_problem_error(request: Request, error: Exception) -> Response:
     return problem_response(request, error.problem, headers=headers)
 
 
-def _handle_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 -- registered for this type
+def _handle_validation_error(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     place = ".".join(str(step) for step in first["loc"]) or "the body"
     got = repr(first.get("input"))[:80]
@@ -89,16 +73,14 @@ def _handle_validation_error(request: Request, error: Exception) -> Response:
     return problem_response(request, found.problem)
 
 
-def _handle_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this type
+def _handle_http_error(request: Request, error: HTTPException) -> Response:
     code = "request.not_found" if error.status_code == HTTPStatus.NOT_FOUND else "request.invalid"
     detail = f"{request.method} {request.url.path[:80]}: {error.detail}."
     problem = Problem(code, detail, "See /docs for the addresses and methods of this API.")
     return problem_response(request, problem, error.status_code, dict(error.headers or {}))
 
 
-def _handle_database_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, OperationalError)  # noqa: S101 -- registered for this type
+def _handle_database_error(request: Request, error: OperationalError) -> Response:
     # The lower byte is the error; the upper bytes distinguish its cases.
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
@@ -119,3 +101,20 @@ def _handle_server_error(request: Request, error: Exception) -> Response:
     problem = Problem("internal.failed", "The request failed, and the error was logged.", "Try again later.")
     # The web server closes the connection after this response; the header tells clients not to reuse it.
     return problem_response(request, problem, headers={"Connection": "close"})
+
+
+HANDLERS: dict[type[Exception], Callable[..., Response]] = {
+    ProblemError: _handle_problem_error,
+    RequestValidationError: _handle_validation_error,
+    HTTPException: _handle_http_error,
+    OperationalError: _handle_database_error,
+    NoConnectionError: _handle_busy_database,  # every connection waits for the same lock
+    Exception: _handle_server_error,
+}
+
+
+def install_problem_handlers(app: FastAPI, render_page: RenderPage) -> None:
+    """Install the handlers of problems, invalid requests, unknown addresses, a full or locked database, and server failures."""
+    app.state.render_problem_page = render_page
+    for error, handler in HANDLERS.items():
+        app.add_exception_handler(error, handler)

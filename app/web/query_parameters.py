@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, get_origin
+from typing import get_origin
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
 from ldsboard.problems import ProblemError
-
-if TYPE_CHECKING:
-    from fastapi.dependencies.models import Dependant
-
 
 PREFIX = "/api/v1"
 """Path prefix of the API."""

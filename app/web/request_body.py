@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
+from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.errors import body_too_large
+from app.submissions.storage import Arrival
 from app.web.content_encoding import make_decoder
 from ldsboard.problems import ProblemError
-
-if TYPE_CHECKING:
-    from fastapi import Request
-
-    from app.submissions.storage import Arrival
 
 IDLE_TIMEOUT_SECONDS = 60.0
 """How long an upload may send nothing before it is cancelled."""
@@ -68,10 +64,15 @@ def _stated_length(request: Request) -> int:
     return int(stated)
 
 
-def check_limit(size: int, limit: int) -> None:
-    """Raise ``upload.too_large`` if `size` exceeds `limit`, both in bytes."""
+def check_limit(size: int, limit: int, got: str = "") -> None:
+    """Raise ``upload.too_large`` if `size` exceeds `limit`, both in bytes; `got` describes what is too large."""
     if size > limit:
-        raise _too_large(limit, f"{size} bytes")
+        raise ProblemError.mismatch(
+            "upload.too_large",
+            expected=f"at most {limit} bytes",
+            got=got or f"{size} bytes",
+            hint="Send float32 or float16 scores.",
+        )
 
 
 class Body:
@@ -134,8 +135,7 @@ class Body:
         return b"".join(chunks)
 
     def _write_decoded(self, piece: bytes) -> None:
-        if self._arrival.size + len(piece) > self._limit:
-            raise _too_large(self._limit, "a body that inflates to more")
+        check_limit(self._arrival.size + len(piece), self._limit, got="a body that inflates to more")
         self._arrival.write(piece)
 
 
@@ -143,10 +143,4 @@ def interrupted(size: int) -> ProblemError:
     """Return the error of an upload of `size` bytes that did not arrive completely."""
     return ProblemError(
         "upload.interrupted", f"The connection ended before all {size} bytes had arrived.", "Send the file again."
-    )
-
-
-def _too_large(limit: int, got: str) -> ProblemError:
-    return ProblemError.mismatch(
-        "upload.too_large", expected=f"at most {limit} bytes", got=got, hint="Send float32 or float16 scores."
     )

@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from fastapi import Depends, Form, Request
+from fastapi import Depends, FastAPI, Form, Request
 from starlette.middleware.sessions import SessionMiddleware
 
 from app.accounts.audit import Actor
 from app.accounts.users import Account
 from app.db.accounts import Role, User
-from app.settings import MIN_KEY_LENGTH
+from app.settings import MIN_KEY_LENGTH, Settings
 from app.web.dependencies import ContextDep, client_address
 from ldsboard.problems import ProblemError
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from app.settings import Settings
 
 COOKIE = "ldsboard"
 LIFETIME_SECONDS = 12 * 3600
@@ -64,7 +59,7 @@ def _session_key(settings: Settings) -> str:
 
 
 def sign_in(request: Request, user: User) -> None:
-    """Start a new session for a user; discard all data of an earlier session."""
+    """Start a new session for a user, with the CSRF token of its forms; discard all data of an earlier session."""
     request.session.clear()
     request.session.update(user=user.id, form=secrets.token_urlsafe(16))
 
@@ -80,15 +75,6 @@ def _signed_in_user(request: Request, context: ContextDep) -> Account | None:
 
 
 SignedInUser = Annotated[Account | None, Depends(_signed_in_user)]
-
-
-def _form_token(request: Request) -> str | None:
-    """Return the CSRF token that every form of this session contains."""
-    token: str | None = request.session.get("form")
-    return token
-
-
-FormToken = Annotated[str | None, Depends(_form_token)]
 
 
 def _form_user(request: Request, user: SignedInUser, form: Annotated[str, Form()] = "") -> Account:

@@ -118,21 +118,26 @@ def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> l
     list of tuple of int
         The pair (lowest rank, highest rank) of each entry; 1 is the best rank.
     """
+    from scipy.spatial.distance import pdist  # noqa: PLC0415 -- slow to import, and only leaderboards need it
+
     k, M = influence_kM.shape
-    first, second = np.triu_indices(k, 1)
+    if k == 0:
+        return []
     values = np.asarray(lds, dtype=np.float64)
-    # Squares of the differences: expanding them into squares and products would cancel digits for nearly equal entries.
-    squared_error = np.zeros((k, k))
-    for i in range(k):
-        squared_error[i, i + 1 :] = np.sum((influence_kM[i] - influence_kM[i + 1 :]) ** 2, axis=1) / (M * (M - 1))
-    difference = values[first] - values[second]
+    # One element for each pair i < j, row by row. `pdist` sums squares of differences: expanding them into squares and products
+    # would cancel digits for nearly equal entries.
+    difference = np.concatenate([values[i] - values[i + 1 :] for i in range(k)])
+    error = np.sqrt(pdist(influence_kM, "sqeuclidean") / (M * (M - 1)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(difference == 0, 0.0, difference / np.sqrt(squared_error[first, second]))
-    significant = _holm(two_sided_p(z, M - 1))
-    better = np.zeros((k, k), dtype=np.bool_)  # better[i, j]: i is significantly better than j
-    better[first, second] = significant & (difference > 0)
-    better[second, first] = significant & (difference < 0)
-    return [(1 + int(better[:, i].sum()), k - int(better[i].sum())) for i in range(k)]
+        z = np.where(difference == 0, 0.0, difference / error)
+    direction = np.sign(difference) * _holm(two_sided_p(z, M - 1))  # 1: i is significantly better, -1: j is
+    better, worse = np.zeros((2, k), dtype=np.int64)
+    for i, row in enumerate(np.split(direction, np.cumsum(np.arange(k - 1, 0, -1)))):
+        worse[i] += np.count_nonzero(row > 0)
+        better[i] += np.count_nonzero(row < 0)
+        better[i + 1 :] += row > 0
+        worse[i + 1 :] += row < 0
+    return [(1 + int(better[i]), k - int(worse[i])) for i in range(k)]
 
 
 def _holm(p_values: NDArray[np.float64], level: float = 0.05) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from app.management import withdrawal
 from app.scoring.evaluator import Evaluator
 from app.scoring.sandbox.client import Sandbox
 from app.submissions import lifecycle
-from app.submissions.fields import SubmissionFields, SubmissionRequest
+from app.submissions.fields import SubmissionRequest
 from app.submissions.storage import Storage
 from tests.app.benchmarks import publish
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.accounts.users import Account
     from app.db.sessions import Database
     from tests.app.benchmarks import Example
 
@@ -41,28 +40,23 @@ class ServiceHarness:
         self.evaluator = Evaluator(database, self.storage, folder / "benchmarks", self.sandbox, retry_seconds=0)
         self.publish(toy.folder)
 
-    def _account(self, session: Session, name: str) -> Account:
-        return users.read_only_account(users.add_user(session, name))
-
     def reserve(
         self, size: int, method: str = "ours", *, user: str = "alice", kind: Kind = Kind.RANKED, **fields: Any
     ) -> str:
         """Create a submission that waits for its score file, and return its id."""
-        sha256 = fields.pop("sha256", None)
-        stated = SubmissionFields(method=method, kind=kind, title="Ours", **fields)
-        request = SubmissionRequest("toy", stated, size, sha256)
+        request = SubmissionRequest(benchmark="toy", method=method, kind=kind, title="Ours", size=size, **fields)
         with self.database.write() as session:
             version = catalog.find_version(session, "toy")
-            return lifecycle.reserve(session, self._account(session, user), version, request, self.quotas).id
+            return lifecycle.reserve(session, users.add_user(session, user).id, version, request, self.quotas).id
 
     def accept(self, content: bytes, method: str = "ours", **fields: Any) -> str:
         """Store and queue a score file, by default of a ranked submission of alice; return the submission's id."""
         submission_id = self.reserve(len(content), method, **fields)
         with self.storage.receive() as arrival:
             arrival.write(content)
-            sha256 = arrival.flush()
+            arrival.flush()
             with self.database.write() as session:
-                lifecycle.accept(session, self.storage, submission_id, arrival, sha256, self.quotas)
+                lifecycle.accept(session, self.storage, submission_id, arrival, self.quotas)
         return submission_id
 
     def move(self, submission_id: str, before: State, after: State) -> None:

@@ -161,7 +161,7 @@ def test_recovery_does_not_requeue_a_running_evaluation(harness: ServiceHarness,
     submission_id = harness.accept(npy(toy.scores()))
     recovering = RecoveringSandbox()
     recovering.harness = harness
-    harness.evaluator._sandbox = recovering
+    harness.evaluator.sandbox = recovering
     assert harness.evaluator.evaluate_next()
     recovering.stop()
     assert harness.state(submission_id) == State.SCORED

@@ -18,7 +18,7 @@ from app.benchmarks import catalog
 from app.db.models import Kind
 from app.db.uploads import Upload
 from app.submissions import lifecycle, multipart
-from app.submissions.fields import SubmissionFields, SubmissionRequest
+from app.submissions.fields import SubmissionRequest
 from app.submissions.storage import Storage
 from app.web import problem_responses
 from ldsboard import ProblemError
@@ -62,16 +62,17 @@ def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service
     storage = Storage(service.settings.storage_dir)
     with service.database.write() as session, storage.receive() as arrival:
         account = users.authenticate(session, f"Bearer {token}")
-        entry = SubmissionRequest("toy", SubmissionFields(method="ours", kind=Kind.PRACTICE), len(upload.content))
+        entry = SubmissionRequest(benchmark="toy", method="ours", kind=Kind.PRACTICE, size=len(upload.content))
         version = catalog.find_version(session, "toy")
-        submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
+        submission = lifecycle.reserve(session, account.id, version, entry, Quotas(1, 1))
         upload_token = multipart.open_upload(
             session, submission, upload.fields["sha256"], HEADER_LIMIT, timedelta(seconds=PATIENCE_SECONDS)
         )
         upload_row = session.get_one(Upload, submission.id)
         arrival.write(upload.content)
-        multipart.receive_part(session, storage, upload_row, 0, arrival, arrival.flush())
-        upload.view = multipart.upload_view(session, upload_row).model_dump() | {"capability": upload_token}
+        arrival.flush()
+        multipart.receive_part(session, storage, upload_row, 0, arrival)
+        upload.view = multipart.upload_view(upload_row).model_dump() | {"capability": upload_token}
     files = service.files()
     for answer in (upload.put_part(0), upload.complete()):
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")

@@ -223,7 +223,7 @@ def test_request_above_the_wait_limit_is_answered_at_once(harness: ServiceHarnes
 def test_unchanged_state_fragment_costs_one_query(harness: ServiceHarness) -> None:
     submission_id = harness.reserve(1)
     with _transactions(harness.database) as seen, harness.database.read() as session:
-        answer = show_state(session, cast("AppContext", None), None, "", submission_id, seen="uploading")
+        answer = show_state(session, cast("AppContext", None), None, submission_id, seen="uploading")
     assert answer.status_code == 204
     assert [len(statements) for statements in seen.started] == [1]
 

@@ -50,7 +50,7 @@ def test_ground_truth_is_preloaded_at_server_start_and_at_upload_start(
 
 @pytest.mark.parametrize(("at_once", "threads"), [(1, usable_processors()), (64, 1)])
 def test_parallel_scoring_processes_share_the_processors(tmp_path: Path, at_once: int, threads: int) -> None:
-    context = AppContext.open(Settings(data_dir=tmp_path, scoring_processes=at_once))
+    context = AppContext(Settings(data_dir=tmp_path, scoring_processes=at_once))
     assert context.sandbox._threads == threads
     context.database.close()
     context.data_lock.lock.release()

@@ -75,7 +75,7 @@ def test_missing_file_blocks_the_new_version_until_it_is_restored(
 
 
 def test_retry_delay_grows_with_each_failure(harness: ServiceHarness, toy: Example) -> None:
-    harness.evaluator._retry_seconds = 100
+    harness.evaluator.retry_seconds = 100
     sent = harness.accept(npy(toy.scores()), "m")
     with harness.database.read() as session:
         harness.storage.delete(str(session.get_one(Submission, sent).file_sha256))

@@ -188,10 +188,10 @@ def test_file_of_an_expired_submission_is_not_stored(database: Database, tmp_pat
     assert _move(database, submission_id, State.UPLOADING, State.EXPIRED)
     with storage.receive() as arrival:
         arrival.write(b"scores")
-        sha256 = arrival.flush()
+        arrival.flush()
         with pytest.raises(ProblemError, match="expired before its file was complete"), database.write() as session:
-            lifecycle.accept(session, storage, submission_id, arrival, sha256, Quotas(1, 1))
-    assert not storage.path(sha256).exists()
+            lifecycle.accept(session, storage, submission_id, arrival, Quotas(1, 1))
+    assert not storage.path(arrival.sha256).exists()
     assert [path for path in storage.folder.rglob("*") if path.is_file()] == []
 
 

@@ -45,7 +45,8 @@ def start_upload(database: Database, storage: Storage, lifetime: timedelta) -> s
         multipart.open_upload(session, submission, "0" * 64, 1, timedelta(hours=1))
         upload = session.get_one(Upload, submission.id)
         arrival.write(b"x")
-        multipart.receive_part(session, storage, upload, 0, arrival, arrival.flush())
+        arrival.flush()
+        multipart.receive_part(session, storage, upload, 0, arrival)
         upload.expires_at += lifetime - timedelta(hours=1)
         return submission.id
 

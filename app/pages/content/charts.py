@@ -5,15 +5,12 @@ Legend: N targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 BINS = 40
 """Number of histogram bins from -1 to 1, each 0.05 wide."""
@@ -32,10 +29,9 @@ def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
     """Return the histogram of correlations, float64 (N,), without the empty bins at both ends."""
     counts, edges = np.histogram(rho_N, bins=BINS, range=(-1.0, 1.0))
     filled = np.flatnonzero(counts)
-    return [
-        Bin(round(float(edges[i]), 2), round(float(edges[i + 1]), 2), int(counts[i]))
-        for i in range(filled[0], filled[-1] + 1)
-    ]
+    edges = edges.round(2)
+    bins = list(map(Bin, edges[:-1].tolist(), edges[1:].tolist(), counts.tolist()))
+    return bins[filled[0] : filled[-1] + 1]
 
 
 class ClassMean(NamedTuple):
@@ -82,8 +78,7 @@ class Pair(NamedTuple):
     b: float
 
 
-@dataclass(frozen=True)
-class Versus:
+class Versus(NamedTuple):
     """Two submissions compared target by target: points of the scatter plot, numbers of wins, and largest leads."""
 
     points: list[Pair]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers
+from app.results.schemas import SubmissionView
 from app.submissions.visibility import WITHHELD
-
-if TYPE_CHECKING:
-    from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers
-    from app.results.schemas import SubmissionView
 
 LATEX_ESCAPES = str.maketrans(
     {

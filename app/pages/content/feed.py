@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from xml.etree import ElementTree as ET
 
+from app.leaderboard.schemas import BenchmarkView, Row
 from app.pages.content import formatting
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from app.leaderboard.schemas import BenchmarkView, Row
 
 ATOM = "http://www.w3.org/2005/Atom"
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -50,9 +46,9 @@ def atom(
     ET.SubElement(feed, "link", rel="alternate", type="text/html", href=page)
     for row in rows:
         entry = ET.SubElement(feed, "entry")
-        _add(
-            entry, "title", f"{row.method} by {row.owner}" if row.title == row.method else f"{row.title} ({row.method})"
-        )
+        title = f"{row.method} by {row.owner}" if row.title == row.method else f"{row.title} ({row.method})"
+        summary = f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}, rank {formatting.rank(row.rank)}"
+        _add(entry, "title", title)
         _add(entry, "id", f"urn:ldsboard:submission:{row.id}")
         _add(entry, "published", row.created_at.isoformat())
         _add(entry, "updated", changed[row.id].isoformat())
@@ -60,11 +56,7 @@ def atom(
         ET.SubElement(entry, "link", rel="alternate", type="text/html", href=f"{public_url}/submissions/{row.id}")
         for tag in row.tags:
             ET.SubElement(entry, "category", term=FORBIDDEN.sub("", tag))
-        _add(
-            entry,
-            "summary",
-            f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}, rank {formatting.rank(row.rank)}",
-        )
+        _add(entry, "summary", summary)
     written: bytes = ET.tostring(feed, encoding="utf-8", xml_declaration=True)
     return written
 

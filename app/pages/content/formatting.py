@@ -1,16 +1,12 @@
-"""Template filters that format numbers, times and reported costs, and texts for states and visibilities."""
+"""Template filters, one per function, for numbers, times and reported costs; and texts for states and visibilities."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
+from app.leaderboard.schemas import Interval
 from ldsboard.core.result import CHANCE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from app.leaderboard.schemas import Interval
 
 UNIT_THRESHOLD = 999.5
 """Sizes from this value use the next larger unit, because rounding would give four digits."""
@@ -158,28 +154,3 @@ def model(recipe: dict[str, Any]) -> str:
     """Format the model of a recipe: its name and, if known, the widths of its layers."""
     name = str(recipe.get("name", "unknown"))
     return f"{name}, {'–'.join(map(str, recipe['widths']))}" if recipe.get("widths") else name  # noqa: RUF001 -- from layer to layer
-
-
-FILTERS: dict[str, Callable[..., Any]] = {
-    formatter.__name__: formatter
-    for formatter in (
-        number,
-        span,
-        significant,
-        p_value,
-        signed,
-        coordinate,
-        rank,
-        share,
-        date,
-        timestamp,
-        size,
-        count,
-        chance_note,
-        cost,
-        seconds,
-        reported_time,
-        reported_resources,
-        model,
-    )
-}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from app.leaderboard.entries import Entry
-    from app.leaderboard.schemas import Row
+from app.leaderboard.entries import Entry
+from app.leaderboard.schemas import Row
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The first two entries of a board, and how the first compares with the others.
 
     Attributes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from pydantic import BaseModel, Field
 
-    from app.leaderboard.entries import Entry
+from app.leaderboard.entries import Entry
+from app.web.dependencies import VersionNumber
 
 Column = Literal["rank", "lds", "ceiling", "cost", "attempts", "date"]
 Order = Literal["asc", "desc"]
@@ -25,16 +25,15 @@ DEFAULT_ORDER: dict[Column, Order] = {
 """Order in which a column is first sorted; selecting the column again reverses it."""
 
 
-@dataclass(frozen=True)
-class LeaderboardQuery:
+class LeaderboardQuery(BaseModel, frozen=True):
     """The query parameters of a leaderboard page; `version` is None if the query string has none."""
 
     sort: Column = "rank"
     order: Order | None = None
-    q: str = ""
-    tag: str = ""
-    version: int | None = None
-    after: int = 0
+    q: Annotated[str, Field(max_length=100)] = ""
+    tag: Annotated[str, Field(max_length=100)] = ""
+    version: VersionNumber = None
+    after: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @property
     def direction(self) -> Order:
@@ -59,24 +58,24 @@ class LeaderboardQuery:
         entries
             All entries of the board, best first.
         """
-        words = self.q.casefold().split()
-        matching = [
-            entry for entry in entries if self._has_tag(entry) and all(word in _searched_text(entry) for word in words)
-        ]
-        reverse = self.direction == "desc"
+        matching = [entry for entry in entries if self._matches(entry)]
         # Without a sort key, keep the order of the board, which also decides between equal LDS.
         if (sort_key := SORT_KEYS.get(self.sort)) is None:
             return matching if self.is_ranking else matching[::-1]
         known = [(value, entry) for entry in matching if (value := sort_key(entry)) is not None]
         unknown = [entry for entry in matching if sort_key(entry) is None]
-        return [entry for _, entry in sorted(known, key=lambda pair: pair[0], reverse=reverse)] + unknown
+        known.sort(key=lambda pair: pair[0], reverse=self.direction == "desc")
+        return [entry for _, entry in known] + unknown
 
-    def _has_tag(self, entry: Entry) -> bool:
-        return not self.tag or self.tag in entry.identity.tags
+    def _matches(self, entry: Entry) -> bool:
+        """Return whether an entry has the tag and all words of the search, in fields that visitors may see."""
+        shown = entry.identity
+        text = "\n".join((shown.method, shown.title, shown.owner, *shown.tags)).casefold()
+        return (not self.tag or self.tag in shown.tags) and all(word in text for word in self.q.casefold().split())
 
     def url(self, **changes: object) -> str:
         """Return the query string with some parameters changed; `after` is reset to 0, the first page, unless it is given."""
-        values = vars(replace(self, **{"after": 0} | changes))  # type: ignore[arg-type]  # templates name its own fields
+        values = self.model_dump() | {"after": 0} | changes
         if values["order"] == DEFAULT_ORDER[values["sort"]]:
             values["order"] = None
         if values["sort"] == "rank" and values["order"] is None:
@@ -95,9 +94,3 @@ SORT_KEYS: dict[Column, Callable[[Entry], float | None]] = {
     "date": lambda entry: entry.created_at.timestamp(),
 }
 """Sort keys of columns; columns without a key follow the order of the board."""
-
-
-def _searched_text(entry: Entry) -> str:
-    """Return the searchable text of an entry; it contains only fields that visitors may see."""
-    known = entry.identity
-    return "\n".join((known.method, known.title, known.owner, *known.tags)).casefold()

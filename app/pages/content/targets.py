@@ -6,20 +6,17 @@ Legend: N targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
+from app.benchmarks.examples import Examples, ExampleSet
+from app.db.models import Evaluation
 from app.scoring import stored_attributions
+from app.scoring.stored_attributions import TargetAttribution
 from ldsboard.problems import ProblemError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from sqlalchemy.orm import Session
-
-    from app.benchmarks.examples import Examples, ExampleSet
-    from app.db.models import Evaluation
-    from app.scoring.stored_attributions import TargetAttribution
 
 MAX_EXTREMES = 3
 """Maximum number of best targets, and of worst targets, that the page lists."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(formatting.FILTERS)
+    environment.filters.update(getmembers(formatting, isfunction))
     environment.globals.update(
         script=static_files.script,
         stylesheet=static_files.stylesheet,

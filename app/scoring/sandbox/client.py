@@ -35,10 +35,7 @@ GRACE_SECONDS = 5.0
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 """Environment variables that scoring processes inherit: no settings and no credentials."""
 
-EXIT_REASONS = {
-    OUT_OF_MEMORY: "out of memory",
-    -signal.SIGXCPU: "CPU time limit exceeded",
-}
+EXIT_REASONS = {OUT_OF_MEMORY: "out of memory", -signal.SIGXCPU: "CPU time limit exceeded"}
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -70,7 +67,7 @@ class Sandbox:
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
@@ -88,7 +85,16 @@ class Sandbox:
     def stop(self) -> int | None:
         """End the fork server and all its scoring processes; return its exit status, or None if it was not running."""
         with self._lock:
-            return self._stop()
+            if self._process is None or self._control is None:
+                return None
+            self._control.close()
+            try:
+                code = self._process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                code = self._process.wait()
+            self._process = self._control = None
+            return code
 
     def preload(self, benchmark: Path) -> None:
         """Ask a running fork server to preload the ground truth in a folder. Does not wait."""
@@ -134,7 +140,7 @@ class Sandbox:
                 # process, it still serves other threads.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     return _send(self._control, request)
-                self._stop()
+                self.stop()
             return _send(self._start(), request)
 
     def _start(self) -> socket.socket:
@@ -150,18 +156,6 @@ class Sandbox:
             )
         self._control = own_end
         return own_end
-
-    def _stop(self) -> int | None:
-        if self._process is None or self._control is None:
-            return None
-        self._control.close()
-        try:
-            code = self._process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        self._process = self._control = None
-        return code
 
 
 def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tuple[Connection, Connection]:
@@ -186,13 +180,8 @@ def _exit_reason(exit_status: Connection) -> str:
 
 def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, PartResult]:
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        attributions = Attributions(**{name: arrays[f"attributions.{name}"] for name in Attributions._fields})
+        shown = {"public": Attributions(**{name: arrays[f"attributions.{name}"] for name in Attributions._fields})}
         return {
-            name: PartResult(
-                numbers,
-                arrays[f"{name}.influence"],
-                arrays[f"{name}.per_target"],
-                attributions if name == "public" else None,
-            )
+            name: PartResult(numbers, arrays[f"{name}.influence"], arrays[f"{name}.per_target"], shown.get(name))
             for name, numbers in parts.items()
         }

@@ -56,9 +56,8 @@ class ForkServer:
             os.close(status)
             self._to_preload.pop(folder, None)
             self._to_preload[folder] = None
-            if (
-                len(self._to_preload) > MAX_GROUND_TRUTHS
-            ):  # the cache would drop the oldest benchmark before it was used
+            # The cache would drop the oldest benchmark before it was used.
+            if len(self._to_preload) > MAX_GROUND_TRUTHS:
                 del self._to_preload[next(iter(self._to_preload))]
 
     def _preload(self, folder: str) -> None:

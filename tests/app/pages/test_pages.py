@@ -14,7 +14,7 @@ from app.benchmarks import catalog as published
 from app.db.models import Kind, State, Submission, Visibility
 from app.pages.content import formatting
 from app.submissions import lifecycle, multipart
-from app.submissions.fields import SubmissionFields, SubmissionRequest
+from app.submissions.fields import SubmissionRequest
 from ldsboard.core.result import WARNINGS
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -32,9 +32,9 @@ def uploading_submission(site: Site, benchmark: str = "toy") -> str:
     with site.service.database.write() as session:
         _, token = tokens.create(session, users.add_user(session, "carol"))
         account = users.authenticate(session, f"Bearer {token}")
-        entry = SubmissionRequest(benchmark, SubmissionFields(method="coming", kind=Kind.PRACTICE), 1000)
+        entry = SubmissionRequest(benchmark=benchmark, method="coming", kind=Kind.PRACTICE, size=1000)
         version = published.find_version(session, benchmark)
-        submission = lifecycle.reserve(session, account, version, entry, Quotas(1, 1))
+        submission = lifecycle.reserve(session, account.id, version, entry, Quotas(1, 1))
         multipart.open_upload(session, submission, "0" * 64, 1000, timedelta(hours=1))
         return submission.id
 

@@ -74,7 +74,7 @@ def site(toy: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     settings = Settings(data_dir=folder / "data")
     settings.data_dir.mkdir()
     upgrade(settings.resolved_database_url)
-    context = AppContext.open(settings)
+    context = AppContext(settings)
     with TestClient(create_app(context)) as client:
         yield Site(client, context, toy)
 
