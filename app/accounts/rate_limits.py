@@ -51,7 +51,7 @@ class RateLimiter:
         RateError
             The request exceeds the rate limit.
         """
-        key = _network_key(caller) if kind == "address" else caller
+        key = network_key(caller) if kind == "address" else caller
         if not self._limiter.hit(self._item, kind, key):
             left = self._limiter.get_window_stats(self._item, kind, key).reset_time - time.time()
             raise RateError(f"{self._item.amount} requests a minute from one {kind}", math.ceil(max(1.0, left)))
@@ -67,7 +67,7 @@ class WaitLimiter:
     @contextmanager
     def slot(self, address: str) -> Iterator[bool]:
         """Count a request as waiting for the length of the block; yield False, without counting, if the limit is reached."""
-        key = _network_key(address)
+        key = network_key(address)
         if self._waiting[key] >= self._limit:
             yield False
             return
@@ -80,7 +80,7 @@ class WaitLimiter:
                 del self._waiting[key]
 
 
-def _network_key(address: str) -> str:
+def network_key(address: str) -> str:
     """Return the key that requests of an address are counted under: an IPv6 address counts as its network."""
     try:
         parsed = ip_address(address)

@@ -6,38 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 
-from app.web.caching import deliver
 from app.web.dependencies import ContextDep
+from app.web.public_route import PublicRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from fastapi import Request
-    from starlette.responses import Response
+    from collections.abc import Callable
 
     Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-class _Page(APIRoute):
-    """A route whose responses pass through `deliver`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of the route, wrapped in `deliver`."""
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            return await deliver(request, await handle(request))
-
-        return answer
 
 
 class Pages(APIRouter):
     """A router for related pages."""
 
     def __init__(self) -> None:
-        super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=_Page)
+        super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=PublicRoute)
 
     def page(self, path: str) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of GET requests for a path."""
