@@ -43,6 +43,7 @@ class AppContext:
         self._evaluator = Evaluator(
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
         )
+        self.ranker = self._evaluator.ranker
         self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
         self.quotas = Quotas(
             settings.ranked_per_day, settings.ranked_per_version, settings.bytes_per_user, settings.uploads_per_user
@@ -58,6 +59,7 @@ class AppContext:
             for version in current_versions(session):
                 self.preload(version.benchmark.name, version.version)
         recovery.recover_at_start(self.database, self.storage)
+        self.ranker.renew_all()
         self.runner.start()
 
     def preload(self, benchmark: str, version: int) -> None:
@@ -75,3 +77,4 @@ class AppContext:
     def _recover(self) -> None:
         recovery.expire_multipart_uploads(self.database, self.storage)
         recovery.recover_lost(self.database, self._evaluator.running, self.streaming)
+        self.ranker.renew_all()

@@ -4,7 +4,7 @@
 
     ProblemError          a request or a score file has a problem (defined in the library)
     └── LimitError        a limit is reached; the caller may try again later
-        ├── BusyError     the database is locked for long
+        ├── BusyError     the database is locked for long, or too many requests wait
         ├── RateError     too many requests
         └── QuotaError    too many ranked submissions
     SandboxError          a scoring process ended without an answer; the evaluation is retried
@@ -28,14 +28,14 @@ class LimitError(ProblemError):
 
 
 class BusyError(LimitError):
-    """Other transactions lock the database for longer than a request waits."""
+    """Other requests use the server or lock the database for longer than a request waits."""
 
     retry_after = 5
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str = "The database is locked by other requests.") -> None:
         super().__init__(
             "internal.busy",
-            "The database is locked by other requests.",
+            reason,
             f"Nothing was saved or counted. Try again in {self.retry_after} seconds.",
         )
 

@@ -10,11 +10,13 @@ from fastapi import APIRouter, Depends, FastAPI
 from app.api import accounts, benchmarks, editing, file_check, health, multipart_upload, single_upload, submissions
 from app.pages import site
 from app.web import problem_responses
+from app.web.admission import Admission
 from app.web.body_limit import BodyLimit
 from app.web.client_version import check_client_version
 from app.web.dependencies import count_request
 from app.web.head import Head
 from app.web.query_parameters import PREFIX, check_query_names
+from app.web.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,6 +43,8 @@ def create_app(context: AppContext) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
+    app.state.admission = Admission()
+    app.state.response_cache = ResponseCache(context.database.revision)
     problem_responses.install_problem_handlers(app, site.problem_page)
     api = APIRouter(
         prefix=PREFIX,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -70,6 +70,9 @@ class Settings(BaseSettings):
 
     trusted_proxies: str = ""
     """Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas."""
+
+    connections_per_address: int = Field(default=1024, gt=0)
+    """Connections that one address may hold open; proxies in TRUSTED_PROXIES may hold any number."""
 
     oidc_issuer: str = ""
     """URL of an OpenID Connect provider for signing in."""
@@ -150,6 +153,11 @@ class Settings(BaseSettings):
         if "://" in self.storage_url:
             raise ValueError(f"expected a folder as STORAGE_URL, got {self.storage_url.split(':')[0]}://…")
         return self
+
+    def is_trusted_proxy(self, address: str) -> bool:
+        """Return whether an address belongs to a trusted proxy."""
+        proxies = filter(None, map(str.strip, self.trusted_proxies.split(",")))
+        return any(ip_address(address) in ip_network(proxy) for proxy in proxies)
 
     @property
     def resolved_database_url(self) -> str:

@@ -31,15 +31,15 @@ README = """\
 
 | file | content |
 |---|---|
-| `recipe.py` | how every model was made: hyper-parameters, model, training loop, margin. Needs torch and numpy |
+| `recipe.py` | hyper-parameters, model, training loop and margin of all models. Needs torch and numpy |
 | `reference-0.safetensors` to `reference-{last}.safetensors` | {count} models trained on all {n} training examples |
 | `train_index.npy`, `target_index.npy` | which rows of the source the training examples and targets are, in order |
 
 {images}
 
-In that folder are, too, `margins.npy`, float32 (subsets, runs, targets), and `masks.npy`, packed bits:
+The same folder contains `margins.npy`, float32 (subsets, runs, targets), and `masks.npy`, packed bits:
 `numpy.unpackbits(masks, axis=1, count={n_plain}, bitorder="little")` is 1 where an example was trained on.
-A reference model is read, from within this folder, with
+To read a reference model, run in this folder:
 
     import numpy, recipe, torch
     from safetensors.torch import load_file

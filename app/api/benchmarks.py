@@ -16,8 +16,9 @@ from app.leaderboard.schemas import BenchmarkView, LeaderboardView
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.settings import Settings
 from app.web.dependencies import ReadSession, SettingsDep, VersionDep
+from app.web.public_route import PublicRoute
 
-router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
+router = APIRouter(prefix="/benchmarks", tags=["benchmarks"], route_class=PublicRoute)
 COLUMNS = [
     "rank_low",
     "rank_high",

@@ -9,15 +9,14 @@ from pydantic import BaseModel, Field, HttpUrl
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from app.accounts import audit
-from app.accounts.audit import Action
+from app.api.responses import view_submission
 from app.db.models import Submission, Version, Visibility
 from app.management import editing
 from app.management.withdrawal import withdraw_and_delete
 from app.results import submission_views
 from app.results.schemas import SubmissionView
 from app.submissions.field_types import Description, Tags, Title
-from app.web.dependencies import ActorDep, ContextDep, CurrentUser, ManagingUser, ReadSession, WriteSession
+from app.web.dependencies import ActorDep, ContextDep, CurrentUser, ManagingUser, ReadSession, WriteTurn
 
 router = APIRouter(tags=["submissions"])
 
@@ -64,23 +63,23 @@ def list_own_submissions(
 
 @router.patch("/submissions/{submission_id}")
 def edit_submission(
-    caller: ManagingUser, actor: ActorDep, session: WriteSession, submission_id: str, changes: Changes
+    caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str, changes: Changes
 ) -> SubmissionView:
     """Edit one of your submissions: its texts and links, its visibility, or whether it is pinned.
 
     A pinned submission is the leaderboard entry of its method, in place of the newest submission.
     """
-    submission = editing.find_owned(session, submission_id, caller)
     wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    editing.edit(session, submission, wanted)
-    audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **wanted)
-    return submission_views.submission_view(session, submission, caller)
+    editing.edit_and_rank(context.database, context.ranker, submission_id, caller, actor, wanted)
+    return view_submission(context, submission_id, caller)
 
 
 @router.delete("/submissions/{submission_id}", status_code=204)
-def withdraw_submission(caller: ManagingUser, actor: ActorDep, context: ContextDep, submission_id: str) -> None:
+def withdraw_submission(
+    caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str
+) -> None:
     """Withdraw one of your submissions. Its results and its file are deleted; it still counts as an attempt.
 
     A multipart upload that is not completed is cancelled: its parts are deleted, and it does not count towards the quota.
     """
-    withdraw_and_delete(context.database, context.storage, submission_id, caller, actor)
+    withdraw_and_delete(context.database, context.ranker, context.storage, submission_id, caller, actor)

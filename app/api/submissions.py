@@ -20,8 +20,9 @@ from app.results.comparison import compare
 from app.results.schemas import ComparisonView, SubmissionView
 from app.submissions import visibility
 from app.web.dependencies import ContextDep, OptionalUser, ReadSession, client_address
+from app.web.public_route import PublicRoute
 
-router = APIRouter(tags=["submissions"])
+router = APIRouter(tags=["submissions"], route_class=PublicRoute)
 
 POLL_SECONDS = 2.0
 """How often a waiting request checks the queue position. Changes of state wake it at once; changes of position do not."""

@@ -13,6 +13,7 @@ from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
 from app.cli.common import open_database
 from app.leaderboard.entries import list_entries
+from app.leaderboard.ranking import Ranker
 from app.management import publishing
 from ldsboard.importing import benchmarks
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
@@ -47,6 +48,7 @@ def _publish(settings: Settings, database: Database, folder: Path, images: Path 
         publishing.publish(session, made)
         published = f"{made.manifest.name} {made.manifest.version}"
         audit.record_action(session, OPERATOR, Action.BENCHMARK_PUBLISHED, published)
+    Ranker(database).renew_all()
     return made.manifest
 
 

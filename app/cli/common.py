@@ -10,6 +10,7 @@ import typer
 
 from app.db.migration import upgrade
 from app.db.sessions import Database
+from app.leaderboard.ranking import Ranker
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,9 +44,14 @@ def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Databa
 
 @contextmanager
 def write_session() -> Iterator[Session]:
-    """Open a session for one transaction; on a ValueError, roll back and end the command with the error's message."""
-    with open_database(ValueError) as (_, database), database.write() as session:
-        yield session
+    """Open a session for one transaction, then rank the boards that it changed.
+
+    On a ValueError, the transaction is rolled back, and the command ends with the error's message.
+    """
+    with open_database(ValueError) as (_, database):
+        with database.write() as session:
+            yield session
+        Ranker(database).renew_all()
 
 
 def fail(error: Exception | str) -> typer.Exit:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from app.cli.common import fail, listen, migrate_database
+
+BACKLOG = 4096
+"""Connections that the kernel accepts before the server does; the kernel may allow fewer (net.core.somaxconn)."""
 
 
 def serve(
@@ -20,6 +24,7 @@ def serve(
 
     from app.context import AppContext  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
+    from app.web.connections import Connections, GuardedProtocol, raise_descriptor_limit  # noqa: PLC0415
 
     listener = listen(host, port)
     settings = migrate_database()
@@ -34,12 +39,16 @@ def serve(
     if has_public_url:
         typer.echo(f"The server listens on {host}, port {port}.")
     typer.echo(f"The site is at {settings.public_url}. Press Ctrl-C to stop the server.")
+    connections = Connections(settings.connections_per_address, raise_descriptor_limit(), settings.is_trusted_proxy)
     config = uvicorn.Config(
         create_app(context),
-        http="httptools",  # h11, the alternative, accepts a chunked body that does not have the stated length
+        # h11, the alternative to httptools, accepts a chunked body that does not have the stated length.
+        http=partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]  # called like the class
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
+        backlog=BACKLOG,
         # Seconds. Clients and proxies must close idle connections first; a connection that the server closes can lose a request.
         timeout_keep_alive=75,
         forwarded_allow_ips=settings.trusted_proxies,

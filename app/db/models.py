@@ -72,7 +72,8 @@ class Benchmark(Base):
 class Version(Base):
     """A published, immutable version of a benchmark; its arrays are in the data folder.
 
-    Its board shows the results of ``scorer_version`` only.
+    Its board shows the results of ``scorer_version`` only. Every change of the board's entries raises ``board_revision``; the
+    ranks of the entries belong to ``ranked_revision``.
     """
 
     __tablename__ = "version"
@@ -83,6 +84,8 @@ class Version(Base):
     version: Mapped[int]
     manifest: Mapped[dict[str, Any]]
     scorer_version: Mapped[int]
+    board_revision: Mapped[int] = mapped_column(default=0)
+    ranked_revision: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
     benchmark: Mapped[Benchmark] = relationship(back_populates="versions")
 

@@ -5,6 +5,7 @@ A read session sees a snapshot. A write session holds the write lock from its fi
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,16 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.orm import Session
 
 from app.db.changes import CHANGED_IDS, Changes
+from app.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy.pool import PoolProxiedConnection
+
+POOL_SIZE, MAX_OVERFLOW = 16, 48
+"""Database connections that stay open, and further connections under load. Together they are more than the worker threads (40)
+and the requests that hold a session between two calls of threads (`app.web.admission`), so no thread ever waits for one."""
 
 
 class Database:
@@ -23,13 +31,15 @@ class Database:
     Parameters
     ----------
     busy_seconds
-        How long a session waits for the write lock of another session before it raises OperationalError.
+        How long a session waits for the write lock of another session before it raises OperationalError or BusyError.
     """
 
     def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
-        self.engine = create_engine(url)
+        self.engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW)
+        self._watcher: PoolProxiedConnection | None = None
         self.changes = Changes()
-        self._busy_milliseconds = round(1000 * busy_seconds)
+        self._busy_seconds = busy_seconds
+        self._write_lock = threading.Lock()
         event.listen(self.engine, "connect", self._configure)
         event.listen(self.engine, "begin", _begin)
         self.writer = self.engine.execution_options(ldsboard_writing=True)
@@ -43,18 +53,33 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a session that commits at the end of the block, or rolls back on an exception; then announce its changes."""
-        with Session(self.writer, expire_on_commit=False) as session, session.begin():
-            yield session
+        # Waiting here is fair and wakes at once; SQLite would ask again and again, with pauses of up to 100 ms.
+        if not self._write_lock.acquire(timeout=self._busy_seconds):
+            raise BusyError
+        try:
+            with Session(self.writer, expire_on_commit=False) as session, session.begin():
+                yield session
+        finally:
+            self._write_lock.release()
         self.changes.announce(session.info.get(CHANGED_IDS, ()))
+
+    def revision(self) -> int:
+        """Return a number that changes with every commit of this or another process; for one thread only, and without waiting."""
+        if self._watcher is None:
+            self._watcher = self.engine.raw_connection()
+        (version,) = self._watcher.cursor().execute("PRAGMA data_version").fetchone()
+        return int(version)
 
     def close(self) -> None:
         """Close all connections."""
+        if self._watcher is not None:
+            self._watcher.close()
         self.engine.dispose()
 
     def _configure(self, connection: Any, _record: object) -> None:
         # The driver itself would begin transactions, but only at the first write: too late for the write lock.
         connection.isolation_level = None
-        timeout = f"busy_timeout = {self._busy_milliseconds}"
+        timeout = f"busy_timeout = {round(1000 * self._busy_seconds)}"
         for pragma in (timeout, "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -17,6 +17,7 @@ from app.submissions import visibility
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 
@@ -38,8 +39,23 @@ class Entry(NamedTuple):
     z_random: float
 
 
+def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
+    """Return SQL conditions for rows of `Submission`, `Evaluation` and `Measurement` that may be entries of a version."""
+    return (
+        Evaluation.version_id == version.id,
+        Evaluation.scorer_version == version.scorer_version,
+        Measurement.part == "ranking",
+        Submission.kind == Kind.RANKED,
+        Submission.state == State.SCORED,
+        Submission.visibility != Visibility.PRIVATE,
+    )
+
+
 def list_entries(session: Session, version: Version) -> list[Entry]:
-    """Return the entries of a version, best first: for each owner and method the pinned, or else the newest, scored submission.
+    """Return the ranked entries of a version, best first.
+
+    For each owner and method, the entry is the pinned, or else the newest, scored submission. A new entry is listed as soon as
+    the board is ranked with it.
 
     Anonymous entries are never replaced by the owner's public entry; that would reveal the owner. Entries with equal published
     LDS are ordered by time of submission. Pages sort and search all entries of a board, so this reads columns instead of
@@ -71,14 +87,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         .join(Evaluation, Evaluation.submission_id == Submission.id)
         .join(Measurement, Measurement.evaluation_id == Evaluation.id)
         .outerjoin(Alias, and_(Alias.user_id == Submission.user_id, Alias.benchmark_id == version.benchmark_id))
-        .where(
-            Evaluation.version_id == version.id,
-            Evaluation.scorer_version == version.scorer_version,
-            Measurement.part == "ranking",
-            Submission.kind == Kind.RANKED,
-            Submission.state == State.SCORED,
-            Submission.visibility != Visibility.PRIVATE,
-        )
+        .where(*can_be_listed(version), Evaluation.rank_low.is_not(None))
         .order_by(Submission.pinned, Submission.created_at, Submission.id)
     )
     attempts = count_attempts(session, version)

@@ -11,8 +11,7 @@ from sqlalchemy import select
 
 from app.benchmarks.catalog import version_folder
 from app.db.models import Evaluation, File, Kind, State, Submission, Version
-from app.leaderboard import entries
-from app.leaderboard.ranking import update_ranks
+from app.leaderboard.ranking import is_ranked, update_ranks
 from app.submissions import multipart
 from app.submissions.lifecycle import transition
 from ldsboard.bundle import Bundle
@@ -133,6 +132,6 @@ def _queue_evaluation(session: Session, submission: Submission) -> None:
 def _find_missing_ranks(session: Session) -> Iterator[Finding]:
     """Find boards with entries that have no rank."""
     for version in session.scalars(select(Version)).all():
-        if any(entry.rank_low is None for entry in entries.list_entries(session, version)):
+        if not is_ranked(session, version):
             message = f"{version.benchmark.name} version {version.version} has entries without a rank"
             yield Finding(message, partial(update_ranks, session, version))

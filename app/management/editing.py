@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from app.accounts.audit import Action, record_action
 from app.db.models import Kind, State, Submission, Version, Visibility
-from app.leaderboard.ranking import update_ranks
+from app.leaderboard.ranking import note_change
 from app.submissions import visibility
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from app.accounts.audit import Actor
     from app.accounts.users import Account
+    from app.db.sessions import Database
+    from app.leaderboard.ranking import Ranker
 
 
 def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
@@ -29,6 +33,24 @@ def find_owned(session: Session, submission_id: str, account: Account) -> Submis
     if not visibility.owns(account, submission):
         raise ProblemError("auth.owner", f"{submission.id} belongs to another user.", "Use the token of its owner.")
     return submission
+
+
+def edit_and_rank(
+    database: Database, ranker: Ranker, submission_id: str, account: Account, actor: Actor, changes: dict[str, Any]
+) -> None:
+    """Edit a submission of an account as `edit` does, record the edit, and rank the boards that it changed.
+
+    Raises
+    ------
+    ProblemError
+        See `find_owned` and `edit`.
+    """
+    with database.write() as session:
+        submission = find_owned(session, submission_id, account)
+        edit(session, submission, changes)
+        record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **changes)
+        boards = [version.id for version in boards_of(submission)]
+    ranker.renew(boards)
 
 
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
@@ -68,7 +90,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     session.flush()
     if changes.keys() & {"visibility", "pinned"}:
         for version in versions:
-            update_ranks(session, version)
+            note_change(session, version)
 
 
 def boards_of(submission: Submission) -> set[Version]:

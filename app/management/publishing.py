@@ -134,7 +134,7 @@ def publish(session: Session, prepared: PreparedVersion) -> Version:
     elif any(other.version == manifest.version for other in benchmark.versions):
         raise PublishError(
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
-            "Publish it under a higher version number (--version)."
+            "Write the folder again with a higher version: worker train and app benchmark import have the option --version."
         )
     version = Version(
         benchmark=benchmark, version=manifest.version, manifest=asdict(manifest), scorer_version=result.SCORER_VERSION

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from app.accounts.audit import Actor
     from app.accounts.users import Account
     from app.db.sessions import Database
+    from app.leaderboard.ranking import Ranker
     from app.submissions.storage import Storage
 
 
 def withdraw_and_delete(
-    database: Database, storage: Storage, submission_id: str, account: Account, actor: Actor
+    database: Database, ranker: Ranker, storage: Storage, submission_id: str, account: Account, actor: Actor
 ) -> None:
     """Withdraw a submission of an account, then delete its stored file if no other submission refers to the file.
 
@@ -36,8 +37,11 @@ def withdraw_and_delete(
         See `app.management.editing.find_owned` and `withdraw`.
     """
     with database.write() as session:
-        unreferenced = withdraw(session, find_owned(session, submission_id, account))
+        submission = find_owned(session, submission_id, account)
+        boards = [version.id for version in boards_of(submission)]
+        unreferenced = withdraw(session, submission)
         record_action(session, actor, Action.SUBMISSION_WITHDRAWN, submission_id)
+    ranker.renew(boards)
     storage.delete_parts(submission_id)
     if unreferenced is not None:
         with database.write() as session:

@@ -7,15 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from app.accounts import audit
-from app.accounts.audit import Action
 from app.db.models import Visibility
 from app.management import editing
 from app.management.withdrawal import withdraw_and_delete
 from app.pages.content.templates import render
 from app.results.submission_views import submission_view
 from app.submissions.field_types import Description
-from app.web.dependencies import ContextDep, ReadSession, WriteSession
+from app.web.dependencies import ContextDep, ReadSession, WriteTurn
 from app.web.sessions import FormActor, FormUser, SignedInUser
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -27,7 +25,8 @@ BACK = "/account#submissions"
 def edit_own(
     sender: FormUser,
     actor: FormActor,
-    session: WriteSession,
+    context: ContextDep,
+    _turn: WriteTurn,
     submission_id: str,
     visibility: Annotated[Visibility | None, Form()] = None,
     pinned: Annotated[bool | None, Form()] = None,
@@ -35,7 +34,6 @@ def edit_own(
     tags: Annotated[str | None, Form(pattern=r"^([a-z0-9][a-z0-9-]{0,31}( |$)){0,8}$")] = None,
 ) -> Response:
     """Change the visibility, pin, description or tags of one's own submission; absent fields stay unchanged."""
-    submission = editing.find_owned(session, submission_id, sender)
     changes = {
         "visibility": visibility and visibility.value,
         "pinned": pinned,
@@ -43,8 +41,7 @@ def edit_own(
         "tags": None if tags is None else tags.split(),
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    editing.edit(session, submission, given)
-    audit.record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **given)
+    editing.edit_and_rank(context.database, context.ranker, submission_id, sender, actor, given)
     return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
 
 
@@ -61,7 +58,9 @@ def ask_before_withdrawal(
 
 
 @router.post("/account/submissions/{submission_id}/withdraw")
-def withdraw_own(sender: FormUser, actor: FormActor, context: ContextDep, submission_id: str) -> Response:
+def withdraw_own(
+    sender: FormUser, actor: FormActor, context: ContextDep, _turn: WriteTurn, submission_id: str
+) -> Response:
     """Withdraw one's own submission and delete its file."""
-    withdraw_and_delete(context.database, context.storage, submission_id, sender, actor)
+    withdraw_and_delete(context.database, context.ranker, context.storage, submission_id, sender, actor)
     return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)

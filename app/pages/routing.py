@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
-from starlette.responses import Response
 
-from app.web.caching import deliver
-
-
-class _Page(APIRoute):
-    """A route whose responses pass through `deliver`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of the route, wrapped in `deliver`."""
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            return await deliver(request, await handle(request))
-
-        return answer
+from app.web.public_route import PublicRoute
 
 
 class Pages(APIRouter):
     """A router for related pages."""
 
     def __init__(self) -> None:
-        super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=_Page)
+        super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=PublicRoute)

@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from app.benchmarks.catalog import version_folder
 from app.db.base import now
-from app.db.models import Evaluation, Kind, Measurement, State, Submission
+from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version
+from app.leaderboard.ranking import Candidate, Ranker, Ranks, compute_ranks, store_ranks
 from app.scoring import queue, rescoring, stored_attributions
 from app.submissions.files import delete_unreferenced, release_file
 from app.submissions.lifecycle import transition
@@ -48,6 +49,9 @@ class Evaluator:
     retry_seconds: float
     running: set[int] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.ranker = Ranker(self.database)
+
     def evaluate_next(self) -> bool:
         """Claim and run the next evaluation; return False if the queue is empty."""
         with self.database.write() as session:
@@ -79,8 +83,9 @@ class Evaluator:
         started = time.perf_counter()
         try:
             scored = self.sandbox.score(folder, scores, parts)
+            ranks = self._rank_with(evaluation, scored) if is_first and submission.kind == Kind.RANKED else None
             with self.database.write() as session:
-                _save_result(session, evaluation, scored, time.perf_counter() - started)
+                _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
         except ProblemError as error:
             if is_first:
                 self._reject(submission.id, error.problem)
@@ -90,7 +95,22 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001 -- any other error is a server error: saved, logged and retried
             self._fail(evaluation, error)
             return
+        self.ranker.renew([version.id])
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
+
+    def _rank_with(self, evaluation: Evaluation, scored: dict[str, PartResult]) -> Ranks:
+        """Rank the board with a new result before the result is saved, so that both are saved in one short transaction."""
+        submission, result = evaluation.submission, scored["ranking"]
+        new = Candidate(
+            submission.pinned,
+            submission.created_at,
+            submission.id,
+            evaluation.id,
+            result.numbers["lds"],
+            result.influence,
+        )
+        with self.database.read() as session:
+            return compute_ranks(session, session.get_one(Version, evaluation.version_id), (submission, new))
 
     def _reject(self, submission_id: str, problem: Problem) -> None:
         with self.database.write() as session:
@@ -140,7 +160,9 @@ def _held(session: Session, claimed: Evaluation) -> Evaluation | None:
     return session.scalar(query)
 
 
-def _save_result(session: Session, claimed: Evaluation, scored: dict[str, PartResult], seconds: float) -> None:
+def _save_result(
+    session: Session, claimed: Evaluation, scored: dict[str, PartResult], ranks: Ranks | None, seconds: float
+) -> None:
     evaluation = _held(session, claimed)
     if evaluation is None:
         return
@@ -165,4 +187,8 @@ def _save_result(session: Session, claimed: Evaluation, scored: dict[str, PartRe
     if evaluation.submission.kind == Kind.RANKED:
         rescoring.queue_newer_versions(session, evaluation.version, [evaluation.submission_id])
     if evaluation.submission.kind == Kind.RANKED or not is_first:
-        rescoring.update_board(session, evaluation.version)
+        version = evaluation.version
+        unchanged = ranks is not None and version.board_revision == ranks.revision
+        rescoring.update_board(session, version)
+        if ranks is not None and unchanged and version.scorer_version == evaluation.scorer_version:
+            store_ranks(session, version, ranks._replace(revision=version.board_revision))

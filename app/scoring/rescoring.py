@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from app.benchmarks.catalog import are_compatible
 from app.db.models import Benchmark, Evaluation, Kind, State, Submission, Version
-from app.leaderboard.ranking import update_ranks
+from app.leaderboard.ranking import note_change, update_ranks
 from ldsboard.core import result
 
 if TYPE_CHECKING:
@@ -67,17 +67,23 @@ def queue_rescorings(session: Session) -> int:
 
 
 def update_board(session: Session, version: Version) -> None:
-    """Switch the board to a version, or to the current scorer, if no rescoring is pending; then rank the version's entries."""
+    """Switch the board to a version, or to the current scorer, if no rescoring is pending; note the change of its entries.
+
+    A board that switches is ranked in the same transaction, so that it changes as a whole.
+    """
+    note_change(session, version)
+    if _count_pending_rescorings(session, version):
+        return
     benchmark = version.benchmark
-    if not _count_pending_rescorings(session, version):
-        if version.scorer_version != result.SCORER_VERSION:
-            version.scorer_version = result.SCORER_VERSION
-            log.info("board.renewed", benchmark=benchmark.name, version=version.version, scorer=result.SCORER_VERSION)
-        if benchmark.next_version == version.version:
-            benchmark.current_version, benchmark.next_version = version.version, None
-            log.info("board.switched", benchmark=benchmark.name, version=version.version)
-        session.flush()
-    update_ranks(session, version)
+    renewed, switched = version.scorer_version != result.SCORER_VERSION, benchmark.next_version == version.version
+    if renewed:
+        version.scorer_version = result.SCORER_VERSION
+        log.info("board.renewed", benchmark=benchmark.name, version=version.version, scorer=result.SCORER_VERSION)
+    if switched:
+        benchmark.current_version, benchmark.next_version = version.version, None
+        log.info("board.switched", benchmark=benchmark.name, version=version.version)
+    if renewed or switched:
+        update_ranks(session, version)
 
 
 def queue_newer_versions(session: Session, version: Version, submission_ids: list[str]) -> None:

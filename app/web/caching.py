@@ -1,8 +1,8 @@
-"""ETags and compression for pages, feeds and badges.
+"""ETags and compression for public pages and API responses.
 
 This is not a middleware, so that uploads, downloads of arrays and long-polling API responses remain unchanged. Responses to
-requests with a cookie get no ETag and are not compressed: a compressed page that contains both a secret and text from the address
-would leak the secret through its length (the BREACH attack).
+requests with a cookie or a token get no ETag and are not compressed: a compressed page that contains both a secret and text from
+the address would leak the secret through its length (the BREACH attack).
 """
 
 from __future__ import annotations
@@ -21,39 +21,48 @@ GZIP_LEVEL = 6
 MIN_COMPRESSED_BYTES = 500
 """Shorter bodies are not compressed, because compression would save next to nothing."""
 
+COMPRESSED_TYPES = ("text/", "application/json", "application/atom", "image/svg")
+
 OK, NOT_MODIFIED = 200, 304
 
 
-async def deliver(request: Request, response: Response) -> Response:
-    """Return `response` with an ETag and compressed, or 304 if the browser already has it."""
+def mark_personal(response: Response) -> Response:
+    """State that a response depends on the identity of the viewer."""
     response.headers.add_vary_header("Cookie")
-    streamed = isinstance(response, FileResponse | StreamingResponse)
-    if streamed or response.status_code != OK or "cookie" in request.headers:
+    response.headers.add_vary_header("Authorization")
+    return response
+
+
+async def finish(response: Response, *, packed: bool) -> Response:
+    """Give a public response an ETag, and compress it if `packed` is set and compression saves bytes."""
+    mark_personal(response)
+    if isinstance(response, FileResponse | StreamingResponse) or response.status_code != OK:
         return response
     # In a thread, because hashing and compressing take milliseconds in which the event loop could not serve uploads.
-    return await run_in_threadpool(_validate_and_compress, request.headers, response)
+    await run_in_threadpool(_finish, response, packed=packed)
+    return response
 
 
-def _validate_and_compress(request_headers: Headers, response: Response) -> Response:
-    body, headers = bytes(response.body), response.headers
+def _finish(response: Response, *, packed: bool) -> None:
+    headers = response.headers
     # A weak ETag, because the same page may be sent compressed or not.
-    headers["ETag"] = f'W/"{sha256(body).hexdigest()[:32]}"'
+    headers["ETag"] = f'W/"{sha256(response.body).hexdigest()[:32]}"'
     headers.setdefault("Cache-Control", "no-cache")
     headers.add_vary_header("Accept-Encoding")
-    if headers["ETag"] in [tag.strip() for tag in request_headers.get("if-none-match", "").split(",")]:
-        return Response(
-            status_code=NOT_MODIFIED, headers={name: headers[name] for name in ("ETag", "Cache-Control", "Vary")}
-        )
     media_type = headers.get("content-type", "").partition(";")[0]
-    if (
-        len(body) >= MIN_COMPRESSED_BYTES
-        and media_type.startswith(("text/", "application/atom", "image/svg"))
-        and accepts_gzip(request_headers)
-    ):
-        response.body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+    if packed and len(response.body) >= MIN_COMPRESSED_BYTES and media_type.startswith(COMPRESSED_TYPES):
+        response.body = gzip.compress(response.body, GZIP_LEVEL, mtime=0)
         headers["Content-Encoding"] = "gzip"
         headers["Content-Length"] = str(len(response.body))
-    return response
+
+
+def validate(request: Request, response: Response) -> Response:
+    """Return 304 if the client already has a public response, and else the response."""
+    tags = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    if response.headers.get("ETag") not in tags:
+        return response
+    kept = {name: response.headers[name] for name in ("ETag", "Cache-Control", "Vary")}
+    return Response(status_code=NOT_MODIFIED, headers=kept)
 
 
 def accepts_gzip(request_headers: Headers) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -18,6 +18,9 @@ from app.db.accounts import Scope
 from app.db.models import Version
 from app.settings import Settings
 from app.submissions.storage import Storage
+
+COUNTED = "ldsboard.counted"
+"""Key in the scope of a request that the rate limit has counted."""
 
 
 def _context(request: Request) -> AppContext:
@@ -46,16 +49,33 @@ def client_address(request: Request) -> str:
 
 
 async def count_request(request: Request, context: ContextDep) -> None:
-    """Apply the rate limit of the client's address."""
-    context.rate_limiter.count("address", client_address(request))
+    """Apply the rate limit of the client's address, once for each request."""
+    if not request.scope.get(COUNTED, False):
+        request.scope[COUNTED] = True
+        context.rate_limiter.count("address", client_address(request))
 
 
-def _read_session(context: ContextDep) -> Iterator[Session]:
+async def _read_turn(request: Request) -> AsyncIterator[None]:
+    async with request.app.state.admission.turn():
+        yield
+
+
+async def _write_turn(request: Request) -> AsyncIterator[None]:
+    async with request.app.state.admission.turn(write=True):
+        yield
+
+
+_ReadTurn = Annotated[None, Depends(_read_turn, scope="function")]
+WriteTurn = Annotated[None, Depends(_write_turn, scope="function")]
+"""The turn of a call that writes in sessions of its own."""
+
+
+def _read_session(context: ContextDep, _turn: _ReadTurn) -> Iterator[Session]:
     with context.database.read() as session:
         yield session
 
 
-def _write_session(context: ContextDep) -> Iterator[Session]:
+def _write_session(context: ContextDep, _turn: WriteTurn) -> Iterator[Session]:
     with context.database.write() as session:
         yield session
 

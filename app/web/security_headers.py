@@ -59,7 +59,7 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if any(name == b"cookie" for name, _ in scope["headers"]):
+                if any(name in (b"cookie", b"authorization") for name, _ in scope["headers"]):
                     headers.setdefault("Cache-Control", "no-store")  # the response may contain private data
             await send(message)
 

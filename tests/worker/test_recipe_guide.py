@@ -116,7 +116,7 @@ def test_benchmark_without_licence_contains_no_images(
     ("line", "replacement", "message"),
     [
         ('ENGINE, GROUP = "sequential", 1', "", "The recipe .*flowers_net.py lacks ENGINE, GROUP"),
-        ("    momentum: float = 0.9  # of Adam", "", r"lacks SETTINGS\.momentum"),
+        ("    momentum: float = 0.9  # Adam's first beta", "", r"lacks SETTINGS\.momentum"),
         (
             'NAME = "flowers-net"',
             'NAME = "Flowers, net"',

@@ -69,11 +69,28 @@ def test_errors_have_no_etag(site: Site) -> None:
     assert "etag" not in response.headers
 
 
-def test_downloads_and_api_responses_are_not_compressed(site: Site) -> None:
-    for path in ("/api/v1/benchmarks/toy/public.npz", "/api/v1/benchmarks/toy/leaderboard"):
-        response, _ = raw(site, path, **{"Accept-Encoding": "gzip"})
-        assert response.status_code == 200
-        assert "content-encoding" not in response.headers
+def test_downloads_are_not_compressed(site: Site) -> None:
+    response, _ = raw(site, "/api/v1/benchmarks/toy/public.npz", **{"Accept-Encoding": "gzip"})
+    assert response.status_code == 200
+    assert "content-encoding" not in response.headers
+
+
+def test_public_api_response_has_an_etag_and_is_compressed(site: Site) -> None:
+    path = "/api/v1/benchmarks/toy/leaderboard"
+    response, body = raw(site, path, **{"Accept-Encoding": "gzip"})
+    assert response.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(body) == raw(site, path)[1]
+    again, _ = raw(site, path, **{"If-None-Match": response.headers["etag"]})
+    assert again.status_code == 304
+    assert again.headers["etag"] == response.headers["etag"]
+
+
+def test_api_response_to_a_token_is_not_stored_by_caches(site: Site) -> None:
+    token = site.service.token("cache-reader")
+    response, _ = raw(site, "/api/v1/benchmarks/toy/leaderboard", Authorization=f"Bearer {token}")
+    assert response.headers["cache-control"] == "no-store"
+    assert "etag" not in response.headers
+    assert "content-encoding" not in response.headers
 
 
 def test_range_request_returns_uncompressed_bytes(site: Site) -> None:

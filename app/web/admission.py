@@ -1,0 +1,53 @@
+"""Limits how many requests use the database at the same time; the others wait in order, and are rejected after some seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from app.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+READERS = 8
+"""Requests that hold a read session. More would not be faster, because Python runs one thread at a time."""
+
+WRITERS = 8
+"""Requests that may wait for the write lock in a thread, or for a board to be ranked after their change."""
+
+WAIT_SECONDS = 8.0
+"""How long a request waits for its turn."""
+
+
+class Admission:
+    """Turns for requests that hold a database session over several calls of worker threads.
+
+    Without turns, finished requests could hold every connection while they wait for a thread, and every thread could wait for
+    a connection. Waiting requests hold neither.
+    """
+
+    def __init__(self) -> None:
+        self._readers = asyncio.Semaphore(READERS)
+        self._writers = asyncio.Semaphore(WRITERS)
+
+    @asynccontextmanager
+    async def turn(self, *, write: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it for the length of the block.
+
+        Raises
+        ------
+        BusyError
+            The request has waited for `WAIT_SECONDS`.
+        """
+        semaphore = self._writers if write else self._readers
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await semaphore.acquire()
+        except TimeoutError:
+            raise BusyError("Too many requests are waiting for the server.") from None
+        try:
+            yield
+        finally:
+            semaphore.release()

@@ -1,0 +1,96 @@
+"""Keeps the responses to anonymous GET requests until the database changes, so that a public page is made only once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+OK = 200
+
+MAX_BYTES = 64 << 20
+"""Total size of the kept bodies; the responses that were not used for longest are dropped first."""
+
+MAX_BODY_BYTES = 4 << 20
+"""Largest body that is kept."""
+
+
+class _Kept(NamedTuple):
+    """A response, and the revision of the database that it was made from."""
+
+    revision: int
+    response: Response
+
+
+class ResponseCache:
+    """Responses by key. Only the event loop may use it: it has no lock.
+
+    A response is used only while the database still has the revision that was read before the response was made, so the next
+    request after a commit sees the change. Simultaneous requests with one key wait for a single response.
+
+    Parameters
+    ----------
+    revision
+        Returns a number that every commit to the database changes.
+    """
+
+    def __init__(self, revision: Callable[[], int]) -> None:
+        self._revision = revision
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._making: dict[tuple[Hashable, int], asyncio.Future[Response | None]] = {}
+
+    async def respond(self, key: Hashable, make: Callable[[], Awaitable[Response]]) -> Response:
+        """Return the response that is kept for a key; if there is none, return the response that `make` returns, and keep it.
+
+        Only complete responses of status 200 without ``Cache-Control: no-store`` are kept or shared with simultaneous requests.
+        """
+        revision = self._revision()
+        kept = self._kept.get(key)
+        if kept is not None and kept.revision == revision:
+            self._kept.move_to_end(key)
+            return _copy(kept.response)
+        if (making := self._making.get((key, revision))) is not None:
+            response = await making
+            return await make() if response is None else _copy(response)
+        made = self._making[key, revision] = asyncio.get_running_loop().create_future()
+        response = None
+        try:
+            response = await make()
+        finally:
+            del self._making[key, revision]
+            shared = response if response is not None and _may_keep(response) else None
+            made.set_result(shared)
+        if shared is None:
+            return response
+        self._keep(key, _Kept(revision, shared))
+        return _copy(shared)
+
+    def _keep(self, key: Hashable, new: _Kept) -> None:
+        old = self._kept.pop(key, None)
+        self._bytes += len(new.response.body) - (len(old.response.body) if old is not None else 0)
+        self._kept[key] = new
+        while self._bytes > MAX_BYTES:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= len(dropped.response.body)
+
+
+def _may_keep(response: Response) -> bool:
+    return (
+        response.status_code == OK
+        and not isinstance(response, FileResponse | StreamingResponse)
+        and len(response.body) <= MAX_BODY_BYTES
+        and "no-store" not in response.headers.get("Cache-Control", "")
+    )
+
+
+def _copy(response: Response) -> Response:
+    """Return a response with the same content, whose headers the middleware may change."""
+    copied = Response(response.body, response.status_code)
+    copied.raw_headers = list(response.raw_headers)
+    return copied

@@ -1,0 +1,1 @@
+"""Attacks on the reachability of a server, with measured bounds: ``make siege``."""

@@ -1,0 +1,96 @@
+"""Bursts: hundreds of simultaneous requests for pages of a full board, and simultaneous writers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import psutil
+from sqlalchemy import select
+
+from app.accounts import tokens
+from app.db.accounts import User
+from app.db.models import Submission
+from tests.app.service import until
+from tests.siege.clients import OK, Answer, Probe, Request, burst
+
+if TYPE_CHECKING:
+    from tests.app.service import Service
+    from tests.siege.report import Report
+
+SIZES = {300: 0.5, 1000: 1.5}
+"""Simultaneous requests, and the bound for ``/healthz`` meanwhile, in seconds."""
+
+WRITERS = 100
+ANSWER_SECONDS, WRITE_SECONDS = 10.0, 15.0
+
+
+def addresses(service: Service) -> dict[str, str]:
+    """Return the paths of a burst by name."""
+    with service.database.read() as session:
+        submission_id = session.scalars(select(Submission.id).limit(1)).one()
+    return {
+        "board page": "/benchmarks/bench",
+        "board, API": "/api/v1/benchmarks/bench/leaderboard",
+        "board, CSV": "/api/v1/benchmarks/bench/leaderboard?format=csv",
+        "submission": f"/submissions/{submission_id}",
+        "home": "/",
+        "feed": "/benchmarks/bench/feed.atom",
+        "badge": f"/submissions/{submission_id}/badge.svg",
+    }
+
+
+def resources(service: Service) -> tuple[int, int, int]:
+    """Return the numbers of threads, TCP connections and descriptors of a server."""
+    process = psutil.Process(service.process.pid)
+    connections = [found for found in process.net_connections("tcp") if found.status != psutil.CONN_LISTEN]
+    return process.num_threads(), len(connections), process.num_fds()
+
+
+def run(service: Service, report: Report) -> None:
+    """Send all bursts, and check answers, health checks and left-over resources."""
+    paths = addresses(service)
+    for path in paths.values():
+        burst(service.port, [Request(path)] * 60)  # starts every thread and database connection that the server keeps
+    _, _, descriptors = resources(service)
+    for size, health_seconds in SIZES.items():
+        report.section(f"{size} simultaneous requests")
+        with Probe.probing(service.port, "/healthz") as probe:
+            answers = {name: burst(service.port, [Request(path)] * size) for name, path in paths.items()}
+        for name, found in answers.items():
+            ok = sum(answer.status == OK for answer in found) / size
+            report.check(f"{name}: all answered", _slowest(found), ANSWER_SECONDS)
+            report.check(f"{name}: answered with 200", ok, 0.95, "share", at_least=True)
+        report.check("healthz meanwhile, slowest", probe.worst, health_seconds)
+    report.section(f"{WRITERS} simultaneous writers")
+    with Probe.probing(service.port, "/healthz") as probe:
+        answers_to_writers = burst(service.port, edits(service))
+    report.check("PATCH: all answered with 200", _slowest(answers_to_writers, OK), WRITE_SECONDS)
+    report.check("healthz meanwhile, slowest", probe.worst, 0.5)
+    with service.database.read() as session:
+        kept = sum(title.startswith("edited ") for title in session.scalars(select(Submission.title)))
+    report.check("edits that are saved", kept, WRITERS, "rows", at_least=True)
+    until(lambda: resources(service)[1] == 0, "a server without connections")
+    report.check("descriptors left over", resources(service)[2] - descriptors, 0, "")
+
+
+def _slowest(answers: list[Answer], status: int | None = None) -> float:
+    """Return the seconds of the slowest answer; infinity if one is missing or has another status than the given one."""
+    return max(
+        answer.seconds if answer.status and status in (None, answer.status) else float("inf") for answer in answers
+    )
+
+
+def edits(service: Service) -> list[Request]:
+    """Return requests of many owners, each of which edits and pins another submission."""
+    requests = []
+    with service.database.write() as session:
+        query = (
+            select(Submission, User).join(User, User.id == Submission.user_id).order_by(Submission.id).limit(WRITERS)
+        )
+        for number, (submission, owner) in enumerate(session.execute(query).all()):
+            _, token = tokens.create(session, owner, name=f"siege-{number}")
+            headers = (f"Authorization: Bearer {token}", "Content-Type: application/json")
+            body = json.dumps({"title": f"edited {number}", "pinned": True}).encode()
+            requests.append(Request(f"/api/v1/submissions/{submission.id}", "PATCH", headers, body))
+    return requests
