@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.db.models import Evaluation, Measurement, Submission, Version, Visibility
 from app.leaderboard.entries import can_be_listed
@@ -20,23 +20,21 @@ from ldsboard.core.comparison import rank_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
-    from numpy.typing import NDArray
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
 
 
-class Candidate(NamedTuple):
-    """A scored submission that may be listed. Of each owner, method and visibility, the greatest candidate is the entry."""
+class NewResult(NamedTuple):
+    """A result on the ranking subsets that is not in the database yet."""
 
-    pinned: bool
-    created_at: datetime
-    submission_id: str
+    submission: Submission
     evaluation_id: int
     lds: float
-    influence_M: NDArray[np.float64]
+    influence: bytes
+    """psi, (M,), as little-endian float64."""
 
 
 class Ranks(NamedTuple):
@@ -46,49 +44,52 @@ class Ranks(NamedTuple):
     intervals: dict[int, tuple[int, int]]
 
 
-def compute_ranks(session: Session, version: Version, new: tuple[Submission, Candidate] | None = None) -> Ranks:
-    """Compute the rank intervals of a version's entries; `new` is a submission whose result is not in the database yet."""
-    entries: dict[tuple[int, str, str], Candidate] = {}
+def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
+    """Compute the rank intervals of a version's entries, which a new result may join.
 
-    def add(key: tuple[int, str, str], candidate: Candidate) -> None:
-        entries[key] = max(entries.get(key, candidate), candidate, key=lambda one: one[:3])
+    Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, they are returned.
+    """
+    precedence = (Submission.pinned, Submission.created_at, Submission.id)
+    columns = (*precedence, Submission.user_id, Submission.method, Submission.visibility)
+    candidates = [tuple(row) for row in session.execute(_rows(version, *columns, Evaluation.id, Measurement.lds))]
+    if new is not None and new.submission.visibility != Visibility.PRIVATE:
+        known = (getattr(new.submission, column.key) for column in columns)
+        candidates.append((*known, new.evaluation_id, new.lds))
+    # Of each owner, method and visibility, the last row in order is the entry: pinned rows come last, then newer ones.
+    entries = {tuple(key): (evaluation_id, lds) for _, _, _, *key, evaluation_id, lds in sorted(candidates)}
+    ids = [evaluation_id for evaluation_id, _ in entries.values()]
+    ranked = Evaluation.rank_low.is_not(None)
+    stored = session.execute(_rows(version, Evaluation.id, Evaluation.rank_low, Evaluation.rank_high).where(ranked))
+    intervals = {evaluation_id: (low, high) for evaluation_id, low, high in stored}
+    if intervals.keys() != set(ids):
+        influences = dict(session.execute(_rows(version, Evaluation.id, Measurement.influence)).all())
+        if new is not None:
+            influences[new.evaluation_id] = new.influence
+        influence_kM = np.array([np.frombuffer(influences[evaluation_id], dtype="<f8") for evaluation_id in ids])
+        intervals = dict(zip(ids, rank_intervals([lds for _, lds in entries.values()], influence_kM), strict=True))
+    return Ranks(version.board_revision, intervals)
 
-    columns = (Submission.pinned, Submission.created_at, Submission.id, Evaluation.id, Measurement.lds)
-    query = (
-        select(Submission.user_id, Submission.method, Submission.visibility, Measurement.influence, *columns)
-        .join(Evaluation, Evaluation.submission_id == Submission.id)
+
+def _rows(version: Version, *columns: Any) -> Select[Any]:
+    """Select columns of the submissions that may be entries of a version, with their evaluations and measurements."""
+    query = select(*columns).join(Evaluation, Evaluation.submission_id == Submission.id)
+    return (
+        query.select_from(Submission)
         .join(Measurement, Measurement.evaluation_id == Evaluation.id)
         .where(*can_be_listed(version))
     )
-    for (
-        user_id,
-        method,
-        visibility,
-        influence,
-        pinned,
-        created_at,
-        submission_id,
-        evaluation_id,
-        lds,
-    ) in session.execute(query):
-        influence_M = np.frombuffer(influence, dtype="<f8")
-        add(
-            (user_id, method, visibility), Candidate(pinned, created_at, submission_id, evaluation_id, lds, influence_M)
-        )
-    if new is not None and new[0].visibility != Visibility.PRIVATE:
-        add((new[0].user_id, new[0].method, new[0].visibility), new[1])
-    if not entries:
-        return Ranks(version.board_revision, {})
-    influence_kM = np.stack([entry.influence_M for entry in entries.values()])
-    intervals = rank_intervals([entry.lds for entry in entries.values()], influence_kM)
-    ids = [entry.evaluation_id for entry in entries.values()]
-    return Ranks(version.board_revision, dict(zip(ids, intervals, strict=True)))
 
 
 def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
     """Store the rank intervals of all entries of a version; evaluations that are no entries lose theirs."""
-    for evaluation in session.scalars(select(Evaluation).where(Evaluation.version_id == version.id)):
-        evaluation.rank_low, evaluation.rank_high = ranks.intervals.get(evaluation.id, (None, None))
+    stored = select(Evaluation.id, Evaluation.rank_low, Evaluation.rank_high).where(Evaluation.version_id == version.id)
+    changed = []
+    for evaluation_id, *before in session.execute(stored):
+        low, high = ranks.intervals.get(evaluation_id, (None, None))
+        if before != [low, high]:
+            changed.append({"id": evaluation_id, "rank_low": low, "rank_high": high})
+    if changed:
+        session.execute(update(Evaluation), changed)
     version.ranked_revision = ranks.revision
 
 
@@ -100,13 +101,9 @@ def update_ranks(session: Session, version: Version) -> None:
 
 def is_ranked(session: Session, version: Version) -> bool:
     """Return whether every entry of a version has a rank that belongs to the present revision of the board."""
-    keys = select(Submission.user_id, Submission.method, Submission.visibility)
-    keys = keys.join(Evaluation, Evaluation.submission_id == Submission.id)
-    keys = keys.join(Measurement, Measurement.evaluation_id == Evaluation.id).where(*can_be_listed(version)).distinct()
-    ranked = keys.where(Evaluation.rank_low.is_not(None))
-    return version.ranked_revision == version.board_revision and set(session.execute(keys)) == set(
-        session.execute(ranked)
-    )
+    keys = _rows(version, Submission.user_id, Submission.method, Submission.visibility).distinct()
+    ranked = set(session.execute(keys.where(Evaluation.rank_low.is_not(None))))
+    return version.ranked_revision == version.board_revision and set(session.execute(keys)) == ranked
 
 
 def note_change(session: Session, version: Version) -> None:

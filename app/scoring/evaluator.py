@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version
-from app.leaderboard.ranking import Candidate, Ranker, Ranks, compute_ranks, store_ranks
+from app.leaderboard.ranking import NewResult, Ranker, Ranks, compute_ranks, store_ranks
 from app.scoring import queue, rescoring, stored_attributions
 from app.submissions.files import delete_unreferenced, release_file
 from app.submissions.lifecycle import transition
@@ -100,17 +100,12 @@ class Evaluator:
 
     def _rank_with(self, evaluation: Evaluation, scored: dict[str, PartResult]) -> Ranks:
         """Rank the board with a new result before the result is saved, so that both are saved in one short transaction."""
-        submission, result = evaluation.submission, scored["ranking"]
-        new = Candidate(
-            submission.pinned,
-            submission.created_at,
-            submission.id,
-            evaluation.id,
-            result.numbers["lds"],
-            result.influence,
+        found = scored["ranking"]
+        new = NewResult(
+            evaluation.submission, evaluation.id, found.numbers["lds"], found.influence.astype("<f8").tobytes()
         )
         with self.database.read() as session:
-            return compute_ranks(session, session.get_one(Version, evaluation.version_id), (submission, new))
+            return compute_ranks(session, session.get_one(Version, evaluation.version_id), new)
 
     def _reject(self, submission_id: str, problem: Problem) -> None:
         with self.database.write() as session:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 READERS = 8
 """Requests that hold a read session. More would not be faster, because Python runs one thread at a time."""
 
-WRITERS = 8
+WRITERS = 16
 """Requests that may wait for the write lock in a thread, or for a board to be ranked after their change."""
 
 WAIT_SECONDS = 8.0

@@ -120,9 +120,9 @@ def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> l
     """
     from scipy.spatial.distance import pdist  # noqa: PLC0415 -- slow to import, and only leaderboards need it
 
-    k, M = influence_kM.shape
-    if k == 0:
+    if len(lds) == 0:
         return []
+    k, M = influence_kM.shape
     values = np.asarray(lds, dtype=np.float64)
     # One element for each pair i < j, row by row. `pdist` sums squares of differences: expanding them into squares and products
     # would cancel digits for nearly equal entries.
