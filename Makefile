@@ -129,6 +129,9 @@ bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service
 	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m worker bench
 
+siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploads, and check that it stays reachable
+	$(BIN)/python -m tests.siege
+
 chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and check that none is lost
 	$(BIN)/python -m tests.acceptance.chaos
 
@@ -141,4 +144,4 @@ readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice b
 clean: ## remove the environment and all caches; keep the data in .ldsboard
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench chaos screenshots readme clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench siege chaos screenshots readme clean

@@ -79,5 +79,12 @@ def body_too_large(limit: int) -> ProblemError:
     )
 
 
+def body_too_slow(seconds: float) -> ProblemError:
+    """Return the error of a request whose body did not arrive within `seconds`."""
+    return ProblemError(
+        "upload.interrupted", f"The body did not arrive within {seconds:.0f} seconds.", "Send the request again."
+    )
+
+
 class SandboxError(RuntimeError):
     """A scoring process ended without an answer."""

@@ -15,6 +15,7 @@ from app.web.body_limit import BodyLimit
 from app.web.client_version import check_client_version
 from app.web.dependencies import count_request
 from app.web.head import Head
+from app.web.open_bodies import OpenBodies
 from app.web.query_parameters import PREFIX, check_query_names
 from app.web.response_cache import ResponseCache
 
@@ -44,6 +45,7 @@ def create_app(context: AppContext) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     app.state.admission = Admission()
+    app.state.open_bodies = OpenBodies(context.settings.uploads_per_user)
     app.state.response_cache = ResponseCache(context.database.revision)
     problem_responses.install_problem_handlers(app, site.problem_page)
     api = APIRouter(

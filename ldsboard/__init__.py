@@ -1,7 +1,7 @@
-"""Compute the linear datamodeling score (LDS) of data attribution scores, exactly and with its statistical uncertainty.
+"""Compute the linear datamodeling score (LDS) of data attribution scores exactly, with a standard error and a 95 % interval.
 
 `lds` scores one array. `GroundTruth` scores many arrays against the same subsets. `compare` tests whether two results differ.
-Input that cannot be used raises `ProblemError`, a ValueError.
+These functions raise `ProblemError`, a ValueError, for input that they cannot use.
 """
 
 from ldsboard.core.comparison import Comparison, compare

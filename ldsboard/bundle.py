@@ -1,6 +1,6 @@
 """Read, verify and write benchmark folders.
 
-The public part may be downloaded. The hidden part, of a protected benchmark only, never leaves the server.
+Anyone can download the public part. Only a protected benchmark has a hidden part, which never leaves the server.
 
 ::
 
@@ -9,7 +9,7 @@ The public part may be downloaded. The hidden part, of a protected benchmark onl
     public/margins.npy         float32 (M, R, N)
     public/train_labels.npy, target_labels.npy, optionally train_images.npy, target_images.npy
     public/kit/                recipe.py, index files, reference models
-                               (imported ground truth may have neither labels nor kit)
+                               (imported ground truth has no kit, and need not have labels)
     hidden/hidden.json         the hidden root seed and nonce, and the sha256 of the hidden arrays
     hidden/masks.npy, margins.npy
 
@@ -45,14 +45,14 @@ REQUIRED = {"masks.npy", "margins.npy"}
 
 @dataclass(frozen=True)
 class HiddenPart:
-    """The hidden ranking subsets of a protected benchmark, and their seed.
+    """The hidden ranking subsets of a protected benchmark, and the seed that draws these subsets.
 
     Attributes
     ----------
     seed, nonce
-        Root seed, a 128-bit integer, and the 16-byte salt of its published commitment.
+        Root seed, an integer below 2**128, and the 16 random bytes that are hashed with the seed for the published commitment.
     masks_Mn, margins_MRN
-        Subsets, bool (M, n), and their margins, float32 (M, R, N).
+        Hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
     """
 
     seed: int
@@ -68,7 +68,7 @@ class Bundle:
     Attributes
     ----------
     folder
-        The folder that contains ``public/`` and, on a protected benchmark's server, ``hidden/``.
+        The folder that contains ``public/`` and, on the server of a protected benchmark, ``hidden/``.
     manifest
         The content of ``public/benchmark.json``.
     masks_Mn, margins_MRN
@@ -87,7 +87,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            A file is missing or altered, or the margins do not have the shape that the manifest states.
+            The manifest is invalid, a file is missing or altered, or the margins lack the shape that the manifest states.
         """
         public = folder / "public"
         manifest = Manifest.read(public / MANIFEST)
@@ -99,15 +99,15 @@ class Bundle:
         return cls(folder, manifest, *_verified_arrays(public, manifest.files, manifest))
 
     def array(self, name: str) -> NDArray[Any]:
-        """Load a public array by name, such as ``train_labels`` or ``target_images``."""
+        """Load the public array with this name, such as ``train_labels`` or ``target_images``."""
         array: NDArray[Any] = np.load(self.folder / "public" / f"{name}.npy")
         return array
 
     def hidden(self) -> HiddenPart:
         """Read and verify the hidden part.
 
-        The hidden files must match their hashes, the seed and nonce the commitment in the manifest, and the masks the masks that
-        the seed draws.
+        The hidden files must match their sha256 hashes, the seed and nonce must match the commitment in the manifest, and the
+        masks must equal the masks that the seed draws.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Bundle:
             files = dict(members["files"])
             seed_bytes, nonce = _sixteen_bytes(members["seed"]), _sixteen_bytes(members["nonce"])
         except (ValueError, KeyError, TypeError):
-            # The message quotes nothing of the file: it holds the seed, and messages are logged.
+            # The message quotes nothing of the file, because the file holds the seed and messages are logged.
             raise BundleError(
                 f"{path} is damaged: it must hold seed and nonce, of 32 hexadecimal digits each, and files. Restore it."
             ) from None
@@ -140,19 +140,19 @@ class Bundle:
         return HiddenPart(seed, nonce, masks_Mn, margins_MRN)
 
     def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
-        """Return the arrays to score against: public subsets first, then the hidden ones of a protected benchmark.
+        """Return the subsets and margins that submissions are scored against; hidden subsets come after the public subsets.
 
         Returns
         -------
         masks_Mn, margins_MRN
             All subsets, bool (M, n), and their margins, float32 (M, R, N).
         splits
-            Rows of the subsets called ``public`` and ``ranking``.
+            Rows of the public subsets and of the ranking subsets, under the keys ``public`` and ``ranking``.
 
         Raises
         ------
         BundleError
-            The hidden part of a protected benchmark is missing, damaged, or of another benchmark.
+            The hidden part of a protected benchmark is missing or damaged, or belongs to another benchmark.
         """
         if self.manifest.ranking is not None:
             start, stop = self.manifest.ranking
@@ -180,15 +180,15 @@ def write_bundle(
     Parameters
     ----------
     folder
-        Parent of ``public/`` and ``hidden/``; a benchmark of the same split in it is replaced.
+        Parent of ``public/`` and ``hidden/``. A benchmark in it is replaced, but an open one never replaces a protected one.
     description
         The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
         split (``protected`` or ``open``), ranking (rows of an open benchmark, None on a protected one) and provenance.
     masks_Mn, margins_MRN
-        The public subsets, bool (M, n), and their margins, float32 (M, R, N); on an open benchmark, all of them.
+        The public subsets, bool (M, n), and their margins, float32 (M, R, N). On an open benchmark, all subsets are public.
     labels, images
-        Arrays under the keys ``train`` and ``target``; either key may be absent. Give images only where their licence allows
-        publication.
+        Arrays under the keys ``train`` and ``target``; either key can be absent. The images are published, so that their licence
+        must allow it.
     kit
         Folder to copy to ``public/kit``.
     hidden
@@ -197,10 +197,10 @@ def write_bundle(
     Raises
     ------
     BundleError
-        Two subsets are equal; `folder` holds the hidden part of a protected benchmark and the new one is open; or the split
+        Two subsets are equal; the new benchmark is open and `folder` holds the hidden part of a protected benchmark; or the split
         contradicts `hidden` or the ranking rows.
     ProblemError
-        A protected benchmark has fewer than 2 runs, or fewer than 4 ranking subsets: its noise ceiling cannot be estimated.
+        A protected benchmark has one run only, or a benchmark with several runs has fewer than 4 ranking subsets.
     """
     protected = hidden is not None
     if (description["split"] == "protected", description["ranking"] is None) != (protected, protected):
@@ -214,10 +214,10 @@ def write_bundle(
         start = len(masks_Mn)
         all_masks_Mn, ranking_MRN = np.concatenate([masks_Mn, hidden.masks_Mn]), hidden.margins_MRN
     if duplicates := count_duplicates(all_masks_Mn):
-        raise BundleError(f"The subsets must differ, but {duplicates} repeat an earlier one. Draw the subsets again.")
+        raise BundleError(f"The subsets must differ, but {duplicates} repeat others. Draw the subsets again.")
     if hidden is None and (folder / "hidden").exists():
         raise BundleError(
-            f"{folder / 'hidden'} holds the hidden part of a protected benchmark. Choose another folder for an open one."
+            f"{folder / 'hidden'} holds the hidden part of a protected benchmark. Choose another folder for an open benchmark."
         )
     with atomic_folder(folder / "public") as public:
         arrays = _masks_and_margins(masks_Mn, margins_MRN)
@@ -228,7 +228,7 @@ def write_bundle(
         if kit is not None:
             shutil.copytree(kit, public / "kit")
         files = sorted(path for path in public.rglob("*") if path.is_file())
-        # A noise ceiling needs repeated runs. Imported ground truth may have one run; a protected benchmark may not.
+        # An open benchmark with one run has no noise ceiling. For a protected benchmark with one run, `noise_ceiling` raises.
         estimated = margins_MRN.shape[1] > 1 or hidden is not None
         ceiling = noise_ceiling(ranking_MRN) if estimated else None
         spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
@@ -248,7 +248,7 @@ def write_bundle(
         )
         if hidden is not None:
             _write_hidden(folder / "hidden", hidden)
-        # The manifest is written last: a folder without one is incomplete.
+        # The manifest is written last, so that a folder with a manifest is complete.
         (public / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8", newline="\n")
     return manifest
 
@@ -265,7 +265,7 @@ def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
             np.save(file, values)
         digests[name] = sha256(folder / name)
     members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
-    # An atomic replacement: the only copy of the seed is never half written.
+    # The file is replaced atomically, because it can be the only copy of the seed.
     with atomic_write(folder / "hidden.json") as file:
         file.write((json.dumps(members, indent=2) + "\n").encode())
 
@@ -279,7 +279,7 @@ def sha256(path: Path) -> str:
 def _verified_arrays(
     folder: Path, files: Mapping[str, str], manifest: Manifest
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Verify the sha256 of the files of a part, and return its subsets and margins."""
+    """Verify the sha256 of `files` in `folder`, and return the subsets, bool (M, n), and the margins, float32 (M, R, N)."""
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""The cache of pulled benchmarks, with one folder for each server, name and version."""
+"""The cache of downloaded benchmarks, with one folder for each server, name and version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def root() -> Path:
 
 
 def folder(server: str, name: str, version: int) -> Path:
-    """Return the cache folder of a benchmark version; it need not exist.
+    """Return the cache folder of a benchmark version, whether or not the folder exists.
 
     Raises
     ------
@@ -35,19 +35,19 @@ def folder(server: str, name: str, version: int) -> Path:
 
 
 def pulled(name: str, server: str | None = None) -> Path:
-    """Return the folder of the newest pulled version of a benchmark.
+    """Return the folder of the newest version of a benchmark in the cache.
 
     Parameters
     ----------
     name
         Name of the benchmark.
     server
-        Address of the server that it was pulled from; by default `default_server`.
+        Address of the server of the benchmark; by default `default_server`.
 
     Raises
     ------
     BundleError
-        No version was pulled from this server, or `name` is not a valid benchmark name.
+        The cache holds no version from this server, or `name` is not a valid benchmark name.
     """
     server = server or default_server()
     versions = folder(server, name, 0).parent

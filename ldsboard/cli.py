@@ -43,12 +43,12 @@ Scores = Annotated[
 BenchmarkName = Annotated[str, typer.Argument(help="Name of the benchmark.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Server = Annotated[str | None, typer.Option(envvar="LDSBOARD_SERVER", help="Address of the server.")]
-Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="API token.")]
+Token = Annotated[str | None, typer.Option(envvar="LDSBOARD_TOKEN", help="Token of your account.")]
 
 
 @cli.command()
 def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as_json: AsJson = False) -> None:
-    """Compute the LDS of a file on the public subsets of a pulled benchmark, offline."""
+    """Compute the LDS of a score file offline, on the public subsets of a pulled benchmark."""
     result = GroundTruth.from_pulled(benchmark, server=server).score(as_score_file(scores))
     low, high = result.confidence_interval
     numbers = {
@@ -70,7 +70,7 @@ def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as
 
 @cli.command()
 def validate(scores: Scores, benchmark: BenchmarkName, *, server: Server = None) -> None:
-    """Check offline whether a pulled benchmark would accept a file."""
+    """Check offline whether a pulled benchmark would accept a score file."""
     manifest = Bundle.open(pulled(benchmark, server)).manifest
     array = read_scores(as_score_file(scores))
     check_shape(array.shape, manifest.n_train, manifest.n_targets)
@@ -86,21 +86,23 @@ def submit(
     ] = None,
     benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark.")] = None,
     *,
-    method: Annotated[str, typer.Option(help="Name of the method, of a-z, 0-9, '.', '_', '-'.")] = "",
-    kind: Annotated[str, typer.Option(help="ranked or practice; default: ranked, or practice if CI is set.")] = "",
+    method: Annotated[str, typer.Option(help="Name of the method: a-z, 0-9, '.', '_' and '-' are allowed.")] = "",
+    kind: Annotated[
+        str, typer.Option(help="ranked or practice; default: practice if the variable CI is set, otherwise ranked.")
+    ] = "",
     visibility: Annotated[str, typer.Option(help="public, anonymous or private.")] = "public",
-    title: Annotated[str, typer.Option(help="Free text; default: the method.")] = "",
+    title: Annotated[str, typer.Option(help="Title of the submission; default: the name of the method.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted upload.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
-    min_lds: Annotated[float | None, typer.Option(help="Exit with code 9 if the LDS is lower.")] = None,
+    timeout: Annotated[float, typer.Option(help="Largest number of seconds to wait.")] = 600,
+    min_lds: Annotated[float | None, typer.Option(help="Exit with code 9 if the LDS is below this number.")] = None,
     no_regress_from: Annotated[
         str | None,
         typer.Option(help="Exit with code 9 if the LDS is significantly worse than that of this submission."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Reported cost: seconds of computing.")] = None,
-    device: Annotated[str | None, typer.Option(help="Reported cost: device.")] = None,
-    models: Annotated[int | None, typer.Option(help="Reported cost: number of models trained.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Cost to report: seconds of computing.")] = None,
+    device: Annotated[str | None, typer.Option(help="Cost to report: device that computed the scores.")] = None,
+    models: Annotated[int | None, typer.Option(help="Cost to report: number of models trained.")] = None,
     repository: Annotated[
         str | None,
         typer.Option(envvar=["GITHUB_REPOSITORY", "CI_PROJECT_PATH"], help="Repository that produced the file."),
@@ -134,7 +136,8 @@ def submit(
         except (ClientError, KeyboardInterrupt):
             for upload in pending_uploads(client.server, scores):
                 errors.print(
-                    f"The uploaded parts are kept. Resume with: ldsboard submit --resume {upload.path}", markup=False
+                    f"The server keeps the uploaded parts. Resume with: ldsboard submit --resume {upload.path}",
+                    markup=False,
                 )
             raise
         errors.print(f"Submitted as {submission['id']}: {client.server}{submission['links']['page']}")
@@ -153,7 +156,7 @@ def _resume(client: Client, scores: Path | None) -> dict[str, Any]:
         got = ", ".join(upload.path for upload in found) or "none"
         fail(
             exits.USAGE,
-            f"expected one interrupted upload to {client.server}, got {got}. Name the file: ldsboard submit --resume SCORES",
+            f"Expected one interrupted upload to {client.server}, got {got}. Name the file: ldsboard submit --resume SCORES",
         )
     with progress.upload_bar(errors, Path(found[0].path).name, found[0].size) as advance:
         return sending.resume(client, found[0], advance)
@@ -164,7 +167,7 @@ def status(
     submission_id: Annotated[str, typer.Argument(help="Id of a submission.")],
     *,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600,
+    timeout: Annotated[float, typer.Option(help="Largest number of seconds to wait.")] = 600,
     server: Server = None,
     token: Token = None,
     as_json: AsJson = False,
@@ -200,7 +203,7 @@ def pull(benchmark: BenchmarkName, *, server: Server = None) -> None:
     """Download the public subsets, margins and kit of a benchmark, and print their folder."""
     with Client(server) as client, errors.status(f"Downloading {benchmark}"):
         folder = client.pull(benchmark)
-    print(folder / "public")  # noqa: T201 -- the path alone, for scripts
+    print(folder / "public")  # noqa: T201 -- nothing but the path, so that scripts can read it
 
 
 @cli.command()
@@ -208,12 +211,12 @@ def compare(
     a: Annotated[str, typer.Argument(help="Submission id or score file.")],
     b: Annotated[str, typer.Argument(help="Submission id or score file.")],
     *,
-    benchmark: Annotated[str | None, typer.Option(help="Pulled benchmark; needed to compare files.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Name of a pulled benchmark; required for score files.")] = None,
     server: Server = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two submissions, or two score files offline: the paired difference of their LDS, A minus B."""
+    """Test whether the LDS of two submissions, or of two score files offline, differ; print the LDS of A minus the LDS of B."""
     if benchmark is None and any(Path(name).exists() for name in (a, b)):
         fail(exits.USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     if benchmark is not None:
@@ -232,7 +235,7 @@ def compare(
 
 
 def main() -> None:
-    """Run a command, and exit with the code for its outcome."""
+    """Run the command line, and exit with a code that `ldsboard.commands.exits` lists."""
     try:
         cli()
     except RefusedError as error:

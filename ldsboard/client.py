@@ -3,7 +3,7 @@
 ::
 
     ClientError
-    ├── RefusedError          the server refused the call: problem, status, and when to retry
+    ├── RefusedError          the server refused the call; has the problem, the status, and when to retry
     └── UnreachableError      the server gave no answer, after all retries
 """
 
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
     Content = Callable[[], Iterator[bytes]]
 
 VERSION_HEADER = "LDSBoard-Client"
-"""The header with the version of this client."""
+"""Name of the request header that states the version of this client."""
 
 ATTEMPTS, PART_ATTEMPTS = 4, 8
-"""Attempts at a call, and at sending an upload part: resending one part costs less than failing a whole upload."""
+"""Largest number of attempts at a call, and at sending an upload part, which costs less to repeat than a whole upload."""
 
 PAUSE_SECONDS = 0.5
-"""Retry k waits for a random time between 0.5 and 1 times ``PAUSE_SECONDS * min(2**k, 64)``."""
+"""The pause before retry k is random, between 0.5 and 1 times ``PAUSE_SECONDS * min(2**k, 64)`` seconds."""
 
 MAX_RETRY_AFTER_SECONDS, MAX_RETRY_AFTER = 60.0, 366 * 24 * 3600.0
-"""Seconds of a ``Retry-After``: a longer one than the first is treated as a refusal; the second is the longest reported."""
+"""Two limits for the header ``Retry-After``: the longest time that is waited for, and the longest time that is reported."""
 
 SERVER_ERROR, TOO_MANY_REQUESTS = 500, 429
 RETRIED_STATUSES = frozenset({SERVER_ERROR, 502, 503, 504})
 FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
-"""States of a submission that change only by rescoring or withdrawal."""
+"""States that a submission leaves only when it is rescored or withdrawn."""
 
 
 class ClientError(Exception):
-    """A call to the server failed."""
+    """The error for a call to the server that failed."""
 
 
 class RefusedError(ClientError):
-    """The server refused a call.
+    """The error for a call that the server refused.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class RefusedError(ClientError):
     status : int
         HTTP status of the response.
     retry_after : float or None
-        Seconds after which the server allows a retry, if it states them.
+        Number of seconds after which the server allows a retry; None if the server states no number.
     final : bool
         Whether a retry of the same call would be refused too.
     """
@@ -81,7 +81,7 @@ class RefusedError(ClientError):
 
 
 class UnreachableError(ClientError):
-    """The server gave no answer, after all retries."""
+    """The error for a call to which the server gave no answer, after all retries."""
 
 
 class Client:
@@ -100,7 +100,7 @@ class Client:
     Raises
     ------
     ProblemError
-        ``auth.invalid``: the token has characters that no token has.
+        ``auth.invalid``: the token has characters that are not allowed in tokens.
     """
 
     def __init__(self, server: str | None = None, token: str | None = None) -> None:
@@ -110,14 +110,14 @@ class Client:
             # The message does not quote the token: most of it may be a valid secret.
             raise ProblemError(
                 "auth.invalid",
-                "A token has only letters, digits, '-' and '_'; this one has other characters.",
+                "A token consists of letters, digits, '-' and '_', but this token has other characters.",
                 "Copy the token again, without line breaks.",
             )
         headers = {VERSION_HEADER: version("ldsboard")} | ({"Authorization": f"Bearer {token}"} if token else {})
         remote = httpx.URL(self.server).host not in ("localhost", "127.0.0.1", "::1")
         timeout = httpx.Timeout(60, connect=10)
         self._closed = threading.Event()
-        # A proxy named in the environment cannot reach the loopback addresses of this machine.
+        # A proxy in the environment cannot reach a server on this machine. `trust_env=False` ignores the proxy.
         self._http = httpx.Client(base_url=f"{self.server}/api/v1", headers=headers, timeout=timeout, trust_env=remote)
 
     def __enter__(self) -> Self:
@@ -127,12 +127,12 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and end all calls, including calls and pauses in other threads."""
+        """Close the connection, and end all calls and pauses, including those in other threads."""
         self._closed.set()
         self._http.close()
 
     def benchmark(self, name: str) -> dict[str, Any]:
-        """Return the description of a benchmark."""
+        """Return the newest version of a benchmark, as the server describes it."""
         return self._json("GET", f"/benchmarks/{_segment(name)}")
 
     def leaderboard(self, name: str) -> dict[str, Any]:
@@ -148,33 +148,33 @@ class Client:
         return self._json("GET", f"/submissions/{_segment(submission_id)}", params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:
-        """Return the paired difference of two submissions, given by their ids, as a minus b."""
+        """Return the paired comparison of two submissions, given by id: the LDS of `a` minus the LDS of `b`."""
         return self._json("GET", "/compare", params={"a": a, "b": b})
 
     def start_upload(self, announced: dict[str, Any], key: str) -> dict[str, Any]:
-        """Start a multipart upload, and return it with its upload token.
+        """Start a multipart upload, and return the upload with the upload token.
 
         `announced` has the fields of the submission. A repeated call with the same idempotency `key` creates nothing new.
         """
         return self._json("POST", "/submissions", json=announced, headers={"Idempotency-Key": key})
 
     def upload(self, upload_id: str) -> dict[str, Any]:
-        """Return an upload and its parts; the client's token is the upload token, or one of the owner."""
+        """Return an upload and its upload parts; the client needs the upload token, or a token of the owner."""
         return self._json("GET", f"/submissions/{_segment(upload_id)}/parts")
 
     def send_part(self, url: str, content: Content, size: int) -> None:
         """Send an upload part of `size` bytes to the `url` that the upload states.
 
-        `content` returns an iterator over the bytes; it is called again for each attempt.
+        Each attempt calls `content`, which returns an iterator over the bytes.
         """
         self._call("PUT", urljoin(self.server, url), PART_ATTEMPTS, content, headers={"Content-Length": str(size)})
 
     def complete(self, upload_id: str) -> dict[str, Any]:
-        """Complete an upload of which all parts have arrived, and return the submission."""
+        """Complete an upload after all upload parts have arrived, and return the submission."""
         return self._json("POST", f"/submissions/{_segment(upload_id)}/complete")
 
     def wait(self, submission_id: str, timeout: float) -> dict[str, Any]:
-        """Wait until a submission reaches a final state, for at most `timeout` seconds, and return it."""
+        """Wait until a submission reaches a final state, for at most `timeout` seconds, and return the submission."""
         deadline = time.monotonic() + timeout
         submission: dict[str, Any] = {}
         while True:
@@ -182,17 +182,17 @@ class Client:
             before, submission = submission, self.submission(submission_id, wait=min(25.0, left))
             if submission["state"] in FINAL_STATES or left == 0:
                 return submission
-            if submission == before:  # a server that allows no more long polls answers at once
+            if submission == before:  # the server answered at once, because too many clients wait
                 self._closed.wait(min(PAUSE_SECONDS, left))
 
     def pull(self, name: str) -> Path:
-        """Download the public part and the kit of a benchmark into the cache, verify them, and return the folder.
+        """Download the public part of a benchmark, including the kit, to the cache, verify it, and return the folder.
 
         Nothing is downloaded if the cache holds an intact copy of the current version.
         """
         shown = self.benchmark(name)
         target = cache.folder(self.server, shown["name"], shown["version"])
-        with suppress(BundleError):  # absent, altered or damaged: download it
+        with suppress(BundleError):  # download a version that is absent, altered or damaged
             return Bundle.open(target).folder
         version = {"version": shown["version"]}
         with atomic_folder(target) as draft:
@@ -214,9 +214,9 @@ class Client:
     def _call(
         self, method: str, url: str, attempts: int = ATTEMPTS, content: Content | None = None, **options: Any
     ) -> httpx.Response:
-        """Send a request; retry it after connection errors, and after responses that allow a retry.
+        """Send a request, and repeat it after connection errors and after responses that allow a retry.
 
-        The server may receive a request twice: requests that create something carry an idempotency key.
+        The server can receive a request twice. A request that creates something therefore carries an idempotency key.
         """
 
         def attempt() -> httpx.Response:
@@ -254,7 +254,7 @@ class Client:
 
 
 class _RetriedError(Exception):
-    """A response that allows a retry after at least `after` seconds."""
+    """The error for a response that allows a retry after at least `after` seconds."""
 
     def __init__(self, response: httpx.Response, after: float) -> None:
         self.response, self.after = response, after
@@ -266,14 +266,14 @@ def _is_retried(error: BaseException) -> bool:
 
 
 def _pause(state: RetryCallState) -> float:
-    """Return the seconds before the next attempt, at random, so that clients that failed together do not retry together."""
+    """Return the seconds to wait before the next attempt, at random, so that clients do not all retry at the same time."""
     error = state.outcome.exception() if state.outcome else None
     backoff: float = PAUSE_SECONDS * min(2**state.attempt_number, 64) * random.uniform(0.5, 1)  # noqa: S311 -- not cryptographic
     return max(backoff, error.after if isinstance(error, _RetriedError) else 0.0)
 
 
 def _segment(text: str) -> str:
-    """Percent-encode a name or an id as one path segment."""
+    """Percent-encode a name or an id as one path segment; a text of dots only becomes ``-``."""
     return quote(text, safe="") if text.strip(".") else "-"
 
 
@@ -288,7 +288,7 @@ def _raise_for_problem(response: httpx.Response) -> httpx.Response:
 
 
 def _foreign_answer(response: httpx.Response) -> RefusedError:
-    """Return the error for an answer that did not come from the LDSBoard API, for instance the answer of a proxy."""
+    """Return the error for an answer that the LDSBoard API did not send, for instance the answer of a proxy."""
     status, text = response.status_code, response.text[:200]
     detail = f"{response.url} did not answer as an LDSBoard server (status {status}): {text}"
     problem = Problem("internal.failed", detail, "Check LDSBOARD_SERVER (or --server).")

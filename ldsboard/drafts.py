@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER, EVERYONE = 0o600, 0o666
-"""File modes, before the umask is applied: read and write for the owner, and for everyone."""
+"""File modes, before the umask is applied: OWNER lets the owner read and write the file, EVERYONE lets everyone."""
 
 NPZ_ERRORS = (BadZipFile, EOFError, LookupError, NotImplementedError, OSError, TypeError, ValueError)
-"""Exceptions that zipfile and numpy raise for an ``.npz`` file that is truncated, or in another format."""
+"""Exceptions that zipfile and numpy raise for an ``.npz`` file that is truncated or has another format."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def atomic_write(path: Path, *, mode: int = OWNER, keep_existing: bool = False) 
     mode
         Mode of the file, `OWNER` or `EVERYONE`.
     keep_existing
-        Do not replace a file that exists at `path` by the end of the block: the first of several concurrent writers wins.
+        Whether a file that exists at `path` at the end of the block is kept: the first of several concurrent writers wins.
 
     Yields
     ------
@@ -74,7 +74,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             try:
                 draft.rename(path)
             except OSError as error:
-                if error.errno not in {ENOTEMPTY, EEXIST}:  # these two: another writer created `path` meanwhile
+                if error.errno not in {ENOTEMPTY, EEXIST}:  # another writer has created `path` meanwhile
                     raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from ldsboard.formats.headers import ScoreArray
 
 MAX_BLOCK_TARGETS = 512
-"""Largest number of targets of a block: enough for the matrix product to run at full speed."""
+"""Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
 
 MAX_BLOCK_BYTES = 2**26
-"""Memory limit for the blocks of all threads together: scores on their grids, and predictions."""
+"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together."""
 
 MIN_THREADED_PRODUCTS = 10**7
-"""Number of multiplications below which starting threads costs more time than it saves."""
+"""Number of multiplications below which starting threads costs more time than threads save."""
 
 MAX_RANKED_PARTS = 8
-"""Number of ranked parts that are cached; the oldest is dropped first."""
+"""Largest number of `RankedSubsets` that are cached; the oldest is dropped first."""
 
 ALL = {"all": slice(None)}
 
@@ -45,8 +45,8 @@ ALL = {"all": slice(None)}
 class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
-    The margins are ranked once. In addition to the margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes
-    of ranks after the first call of `score` or `rank`.
+    The margins are ranked once, by the first call of `score` or `rank`. In addition to the margins, an object holds about
+    ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes more once the margins are ranked.
 
     Parameters
     ----------
@@ -58,16 +58,16 @@ class GroundTruth:
     n_train : int, optional
         Number of training examples n; required for index lists and packed bits.
     packed : bool, default False
-        Whether `masks` are packed bits, uint8 of shape (M, ceil(n / 8)), little bit order.
+        Whether `masks` holds packed bits, uint8 of shape (M, ceil(n / 8)), little bit order.
     device : str, optional
-        torch device for the matrix product, such as ``"cuda"``; it must support float64. By default numpy computes the product.
-        The results have the same bits.
+        torch device for the matrix product, such as ``"cuda"``, which must support float64. By default numpy computes the
+        product. The results have the same bits on every device.
 
     Raises
     ------
     ProblemError
-        A ValueError: shapes that do not fit, margins that are not finite, margins of a target that are equal for all subsets, or
-        fewer than 2 or more than 50,000 subsets.
+        A ValueError: the shapes do not fit, a margin is not finite, the margins of a target are equal for all subsets, or there
+        are fewer than 2 or more than 50,000 subsets.
     ValueError
         torch is missing, or the device is unknown or lacks float64.
 
@@ -78,11 +78,11 @@ class GroundTruth:
     margins_MRN : numpy.ndarray
         The margins of all runs, floating point, (M, R, N).
     margins_MN : numpy.ndarray
-        Their mean over runs, float64 (M, N).
+        The mean of the margins over runs, float64 (M, N).
 
     See Also
     --------
-    lds : The same for one array of scores, in one call.
+    lds : Score one array of scores in one call.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class GroundTruth:
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
-        """Load the public subsets and margins of a benchmark from the cache of ``ldsboard pull NAME``; download nothing.
+        """Load the public subsets and margins of a benchmark that ``ldsboard pull NAME`` has downloaded; download nothing.
 
         Parameters
         ----------
         name : str
             Name of the benchmark; its newest pulled version is used.
         server : str, optional
-            Address of the server that it was pulled from; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
+            Address of the server of the benchmark; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
 
         Raises
         ------
@@ -129,12 +129,12 @@ class GroundTruth:
         return int(self.margins_MN.shape[1])
 
     def rank(self, splits: Mapping[str, slice] = ALL) -> None:
-        """Rank the margins of parts of the subsets in advance; otherwise the first call of `score` ranks them.
+        """Rank the margins in advance; otherwise the first call of `score` with the same `splits` ranks the margins.
 
         Parameters
         ----------
         splits : mapping of str to slice
-            Rows of the subsets, by name; by default all subsets.
+            Names, and the rows of the masks that each name stands for; by default all rows.
         """
         self._rank_all(splits)
 
@@ -153,14 +153,14 @@ class GroundTruth:
             How much the presence of each of n training examples raises the margin of each of N targets: anything with
             ``__array__`` or DLPack, or the path of a ``.npy``, ``.safetensors`` or ``.npz`` file.
         splits : mapping of str to slice, optional
-            Parts of the subsets to evaluate separately, as slices of rows by name; one matrix product serves all parts.
+            Names, and the rows of the masks to evaluate under each name; one matrix product serves all names.
         threads : int, optional
-            Largest number of threads; by default the number of usable processors, at most 8. The result does not depend on it.
+            Largest number of threads; by default the number of usable processors, at most 8. Results do not depend on `threads`.
 
         Returns
         -------
         Result or dict of str to Result
-            The result over all subsets, or with `splits` one result for each part.
+            The result over all subsets, or with `splits` one result for each name.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class GroundTruth:
             `threads` is less than 1, or `splits` is not a mapping of slices.
         """
         if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected at least 1, got {threads}. Omit it to use all processors.")
+            raise ValueError(f"threads: expected at least 1, got {threads}. Omit 'threads' to use all processors.")
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
         parts = self._rank_all(ALL if splits is None else splits)
@@ -197,7 +197,7 @@ class GroundTruth:
         return {name: sums[name].result(part.duplicates, part.fingerprint) for name, part in parts.items()}
 
     def predict(self, scores: Any, targets: Any, rows: slice = slice(None)) -> NDArray[np.float64]:
-        """Return the predictions for some targets: the sum of the scores over the examples of each subset.
+        """Return the predictions for some targets: the sums of the scores over the examples of each subset.
 
         Parameters
         ----------
@@ -206,18 +206,18 @@ class GroundTruth:
         targets : array_like of int, shape (t,)
             Indices of the targets.
         rows : slice
-            Rows of the subsets; by default all.
+            Rows of the masks; by default all rows.
 
         Returns
         -------
         numpy.ndarray
-            float64 (t, M), for the M chosen rows: exact sums of the scores after rounding to their grids. These are the values
-            that the LDS ranks. A value that overflows float64 is infinite.
+            float64 (t, M), for the M subsets in `rows`: exact sums of the rounded scores. These are the values that are ranked
+            for the LDS. A value that overflows float64 is infinite.
 
         Raises
         ------
         ProblemError
-            A ValueError, as in `score`; the scores of other targets need not be finite.
+            A ValueError, as in `score`; only the scores of the given targets must be finite.
         """
         scores_nN = read_scores(scores)
         check_shape(scores_nN.shape, self.n_train, self.n_targets)
@@ -238,11 +238,11 @@ class GroundTruth:
         Parameters
         ----------
         rows : slice
-            Rows of the subsets; by default all.
+            Rows of the masks; by default all rows.
 
         Returns
         -------
-        ldsboard.ceiling.NoiseCeiling
+        ldsboard.core.ceiling.NoiseCeiling
             ``value``, ``std_error`` and ``unreliable_targets``.
         """
         return ceiling.noise_ceiling(self.margins_MRN[rows])
@@ -253,27 +253,27 @@ class GroundTruth:
         Parameters
         ----------
         rows : slice
-            Rows of the subsets; by default all.
+            Rows of the masks; by default all rows.
 
         Returns
         -------
-        ldsboard.ceiling.MarginSpectrum
+        ldsboard.core.ceiling.MarginSpectrum
             ``unrelated``, ``shared`` and ``attempts``.
         """
         return ceiling.margin_spectrum(self.margins_MN[rows])
 
     def fingerprint(self, rows: slice = slice(None)) -> str:
-        """Return the hash that identifies the subsets and margins. It equals ``fingerprint`` in the `Result` of the same rows.
+        """Return the sha256 of the subsets and margins in `rows`, which is ``fingerprint`` in the `Result` for these rows.
 
         Parameters
         ----------
         rows : slice
-            Rows of the subsets; by default all.
+            Rows of the masks; by default all rows.
 
         Raises
         ------
         ProblemError
-            A ValueError: there are fewer than 2 rows, or the margins of a target are equal for all of them.
+            A ValueError: there are fewer than 2 rows, or the margins of a target are equal for all rows.
         """
         check_rankable(self.margins_MN[rows])
         return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
@@ -282,12 +282,12 @@ class GroundTruth:
         if not isinstance(splits, Mapping) or not all(isinstance(rows, slice) for rows in splits.values()):
             raise ValueError(
                 f"splits: expected slices by name, such as {{'public': slice(0, 200)}}, got {splits!r}. "
-                "A single part needs a name too."
+                "A single slice needs a name too."
             )
         return {name: self._rank(rows) for name, rows in splits.items()}
 
     def _rank(self, rows: slice) -> RankedSubsets:
-        """Rank the margins of some subsets, or return the cached ranks."""
+        """Return the subsets in `rows` with ranked margins, from the cache if possible."""
         key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
             if len(self._ranked) == MAX_RANKED_PARTS:

@@ -1,4 +1,4 @@
-"""The manifest of a benchmark, `public/benchmark.json`."""
+"""Read and validate the manifest of a benchmark, `public/benchmark.json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANIFEST = "benchmark.json"
 
 
 class BundleError(ValueError):
-    """A benchmark folder is incomplete, altered or inconsistent; the message names the file and says what to do."""
+    """The error for a benchmark folder that is incomplete, altered or inconsistent; the message names the file and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Manifest:
     Attributes
     ----------
     name, version
-        Name of the benchmark, in lower-case letters, digits and single dashes, and number of this version.
+        Name of the benchmark (lower-case letters, digits and single dashes), and number of this version.
     title, description, licence
-        Text for the pages.
+        Texts that the pages show.
     dataset, recipe, provenance
-        JSON objects: the data set, the training recipe, and how the ground truth was made.
+        JSON objects that describe the data set, the training recipe, and how the ground truth was made.
     alpha
         Fraction of the training examples in each subset.
     n_train, n_targets
         Number of training examples n and of targets N.
     subsets
-        Number of subsets under the keys ``public`` and ``ranking``.
+        Number of public subsets and of ranking subsets, under the keys ``public`` and ``ranking``.
     runs
         Number of runs R of each subset.
     output_function
@@ -44,13 +44,13 @@ class Manifest:
     split
         ``protected`` (the ranking subsets are hidden) or ``open`` (all subsets are public).
     ranking
-        First row of the ranking subsets and the row after the last, on an open benchmark; None on a protected one.
+        On an open benchmark, the first row of the ranking subsets and the row after the last; None on a protected benchmark.
     public_seed
         Root seed of the public subsets; None for imported subsets.
     commitment
         Commitment to the hidden seed, see `ldsboard.subsets.commitment`; None on an open benchmark.
     ceiling, ceiling_std_error, unreliable_targets
-        The noise ceiling on the ranking subsets, see `ldsboard.core.ceiling.NoiseCeiling`; None with one run.
+        The noise ceiling on the ranking subsets, see `ldsboard.core.ceiling.NoiseCeiling`; None if every subset has one run.
     null_band
         Half widths of the null band under the keys ``unrelated`` and ``shared``, see `ldsboard.core.ceiling.MarginSpectrum`.
     attempts_spectrum
@@ -86,7 +86,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest.
+        """Read and validate the manifest in the file `path`.
 
         Raises
         ------
@@ -97,9 +97,9 @@ class Manifest:
             members = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleError(f"Cannot read the benchmark manifest {path}: {error}") from error
-        hint = "Write it again with this version of LDSBoard."
+        hint = "Write the manifest again with this version of LDSBoard."
         if not isinstance(members, dict):
-            raise BundleError(f"{path} has missing or unknown fields: it is not a JSON object. {hint}")
+            raise BundleError(f"{path} is not a JSON object. {hint}")
         if difference := members.keys() ^ _VALIDATORS:
             raise BundleError(f"{path} has missing or unknown fields: {', '.join(sorted(difference))}. {hint}")
         for name, fits in _VALIDATORS.items():
@@ -159,4 +159,4 @@ _VALIDATORS: dict[str, Callable[[Any], bool]] = {
     "null_band": _is_numbers("unrelated", "shared"),
     "files": _is_relative_paths,
 }
-"""For each field, a function that returns whether its value is valid."""
+"""For each field of the manifest, a function that returns whether a value of the field is valid."""

@@ -1,4 +1,4 @@
-"""Records of unfinished uploads, in the cache, with which ``ldsboard submit --resume`` continues them."""
+"""Keep a record of each unfinished upload in the cache, for ``ldsboard submit --resume`` to continue the upload."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PendingUpload:
     capability
         The upload token.
     path, size, sha256
-        Absolute path, bytes and hash of the score file when the upload began.
+        Absolute path of the score file, and its number of bytes and sha256 when the upload began.
     expires_at
-        Time at which the upload and its token expire, ISO 8601.
+        Time at which the upload and the upload token expire, ISO 8601.
     """
 
     server: str
@@ -42,7 +42,7 @@ class PendingUpload:
     expires_at: str
 
     def save(self) -> None:
-        """Write the record to the cache, readable by the current user only."""
+        """Write the record to the cache; only the current user can read it."""
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with atomic_write(self._file) as file:
             file.write(json.dumps(asdict(self)).encode())
@@ -60,14 +60,14 @@ class PendingUpload:
 
 
 def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload]:
-    """Return the uploads to a server that can be resumed, and delete the records of expired ones.
+    """Return the records of the uploads to a server that can be resumed, and delete the records of expired uploads.
 
     Parameters
     ----------
     server
         Address of the server.
     path
-        Path of a score file; by default uploads of all files are returned.
+        Path of a score file, to return only the uploads of this file.
     """
     found = []
     for file in sorted(_folder().glob("*.json")):

@@ -3,7 +3,7 @@
 ::
 
     ValueError
-    └── ProblemError          carries a Problem: code, detail, hint, and for some problems expected and got
+    └── ProblemError          has a Problem with code, detail and hint; for a mismatch also with expected and got
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 
 class Kind(NamedTuple):
-    """What all problems of one code share: a short title, and the HTTP status of an answer with this problem."""
+    """The short title and the HTTP status that all problems with the same code share."""
 
     title: str
     status: int
@@ -66,26 +66,26 @@ PROBLEMS = {
     "client.outdated": Kind("The client is too old", 422),
     "internal.failed": Kind("The server failed", 500),
     "internal.unready": Kind("The server is not ready", 503),
-    "internal.busy": Kind("The database is busy", 503),
+    "internal.busy": Kind("The server is busy", 503),
     "internal.full": Kind("Insufficient storage", 507),
 }
-"""Every problem code."""
+"""The title and HTTP status of every problem code."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem, in the words that every interface shows.
+    """One problem, with the texts that every interface shows.
 
     Parameters
     ----------
     code
-        A key of `PROBLEMS`; a newer server may send others.
+        A key of `PROBLEMS`, or a code that only a newer server knows.
     detail
         One or two sentences that say what is wrong in this case.
     hint
         One or two sentences that say what to do.
     expected, got
-        The requirement and the value found; None for problems that are not such a mismatch.
+        What was required, and what was found instead. Both are None if the problem is not a mismatch.
     """
 
     code: str
@@ -96,27 +96,27 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """The short title of the code; the code itself if this version of the library does not know it."""
+        """Short title of the problem; the code, if this version of the library does not know the code."""
         return PROBLEMS[self.code].title if self.code in PROBLEMS else self.code
 
     def as_dict(self) -> dict[str, str]:
-        """Return the members of a problem object (RFC 9457) without its HTTP status; ``expected`` and ``got`` only if known."""
+        """Return the members of an RFC 9457 problem object, except the HTTP status; members that are None are left out."""
         return {"title": self.title} | {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, members: dict[str, Any]) -> Self:
-        """Return the problem of a problem object; unknown members are ignored.
+        """Build a problem from the members of an RFC 9457 problem object; unknown members are ignored.
 
         Raises
         ------
         KeyError, TypeError
-            The object is no problem object.
+            A required member is missing, or a member is not a string.
         """
         code, detail, hint = members["code"], members["detail"], members["hint"]
         expected, got = members.get("expected"), members.get("got")
         if not all(isinstance(member, str) for member in (code, detail, hint, expected or "", got or "")):
-            raise TypeError("expected a problem object, whose members are strings")
-        if detail.startswith(f"{members.get('title')}: "):  # of an older version, whose detail repeated title and hint
+            raise TypeError("The members of a problem object must be strings.")
+        if detail.startswith(f"{members.get('title')}: "):  # older servers repeat the title and the hint in the detail
             detail = f"Expected {expected}, got {got}."
         return cls(code, detail, hint, expected, got)
 
@@ -127,7 +127,7 @@ class Problem:
 
 
 class ProblemError(ValueError):
-    """A request or a score file has a problem; see ``problem``."""
+    """The error for a request or a score file that cannot be used; the attribute ``problem`` says why."""
 
     def __init__(self, code: str, detail: str, hint: str, expected: str | None = None, got: str | None = None) -> None:
         self.problem = Problem(code, detail, hint, expected, got)
@@ -135,10 +135,10 @@ class ProblemError(ValueError):
 
     @classmethod
     def mismatch(cls, code: str, *, expected: str, got: str, hint: str) -> Self:
-        """Return the error for a value that differs from the expected one."""
+        """Return the error for a value, `got`, that differs from the value that was expected."""
         return cls(code, f"Expected {expected}, got {got}.", hint, expected, got)
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
-        """Return the error for an existing problem."""
+        """Return an error whose attribute ``problem`` equals `problem`."""
         return cls(problem.code, problem.detail, problem.hint, problem.expected, problem.got)

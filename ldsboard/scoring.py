@@ -1,4 +1,4 @@
-"""The linear datamodeling score of one array of scores, in one call.
+"""Compute the linear datamodeling score of one array of scores in one call.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -30,12 +30,12 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         or the path of a ``.npy``, ``.safetensors`` or ``.npz`` file. If n equals N, a transposed array is not detected.
     masks : array_like, shape (M, n), or sequence of M index lists
         The subsets: bool or 0/1, 1 where the example is in the training subset; or for each subset the unique indices in [0, n)
-        of its examples. The index lists may differ in length.
+        of its examples. The index lists can differ in length.
     margins : array_like, shape (M, N) or (M, R, N)
         Output of the model of each subset at each target, usually the log-odds of the correct class. With R runs of every subset,
         their mean in float64 is used.
     packed : bool, default False
-        Whether `masks` are packed bits, uint8 of shape (M, ceil(n / 8)), little bit order.
+        Whether `masks` holds packed bits, uint8 of shape (M, ceil(n / 8)), little bit order.
 
     Returns
     -------
@@ -47,21 +47,22 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         std_error : float
             Standard error of the LDS over subsets; nan for M < 4.
         confidence_interval : tuple of float
-            95 % interval (low, high) for these targets and this recipe.
+            95 % interval (low, high) of the LDS for these targets and this recipe.
         per_target, p_values : ndarray, shape (N,)
-            Spearman's rho of each target, and its two-sided p-value as in `scipy.stats.spearmanr`.
+            Spearman's rho of each target, and the two-sided p-value of each rho, as in `scipy.stats.spearmanr`.
         influence : ndarray, shape (M,)
             psi, the influence of each subset on the LDS; sums to 0. `compare` uses it for the standard error.
         z_random : float
-            LDS divided by its standard deviation under a random matching of subsets to margins. Between -3 and 3, the scores are
-            not distinguishable from random scores.
+            LDS divided by the standard deviation that it has if subsets are matched to margins at random. If `z_random` is
+            between -3 and 3, the scores are not distinguishable from random scores.
         std_error_new_targets : float
-            Standard error for a fresh draw of targets as well as of subsets; nan for N = 1 or M < 4.
+            Standard error of the LDS over draws of both subsets and targets; nan for N = 1 or M < 4.
         constant_predictions, duplicate_subsets : int
-            Number of targets with equal predictions for all subsets, and of subsets that repeat an earlier one.
+            Number of targets whose predictions are equal for all subsets, and number of subsets that are equal to an earlier
+            subset.
         grid_loss, grid_loss_target : float, int
-            Largest possible rounding error of a prediction, in standard deviations of the predictions of its target, and that
-            target; see `ldsboard.Result`.
+            Largest ratio, over targets, of the possible rounding error of a prediction to the standard deviation of the
+            predictions for the target; and the index of the target with this ratio. See `ldsboard.Result`.
         warnings : list of str
             Warning codes, such as ``"scores.sign_flipped"``.
 
@@ -73,7 +74,7 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
 
     See Also
     --------
-    GroundTruth : Evaluate many arrays of scores, on parts of the subsets, on a GPU; estimate the noise ceiling.
+    GroundTruth : Score many arrays, on some of the subsets or on a GPU; estimate the noise ceiling.
     compare : Test whether two results on the same subsets differ.
     scipy.stats.spearmanr : Spearman's rank correlation of two lists.
 
@@ -88,10 +89,10 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
     of them without error. Equal sums are therefore ties, which share their average rank, and `lds`, `per_target` and `influence`
     have the same bits on every machine, with any BLAS and any number of threads.
 
-    *Uncertainty.* All targets share the same subsets, so that the spread of rho over targets does not measure the error of the
-    LDS. The standard error is computed over subsets: it is that of a mean of M influences, from the influence function of
-    Spearman's rho [2]_, extended to ties. The interval uses Student's t with M - 1 degrees of freedom, and includes the bias of
-    rho at small M.
+    *Uncertainty.* The spread of rho over targets does not measure the error of the LDS, because all targets share the same
+    subsets. The standard error is therefore computed over subsets, as the standard error of a mean of M influences. The
+    influences follow from the influence function of Spearman's rho [2]_, extended to ties. The interval uses Student's t with
+    M - 1 degrees of freedom, and includes the bias of rho at small M.
 
     *Degenerate targets.* A target with equal predictions for all subsets counts as rho 0 with p-value 1. No other value is left
     out or replaced.

@@ -1,4 +1,4 @@
-"""Multipart upload of score files: parts are sent in parallel and retried separately; interrupted uploads can be resumed."""
+"""Send score files as multipart uploads: upload parts are sent in parallel, and interrupted uploads can be resumed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     Advance = Callable[[int], None]
 
 PARALLEL_PARTS = 4
-"""Upload parts that are sent in parallel."""
+"""Number of upload parts that are sent in parallel."""
 
 READ_BYTES = 1 << 20
-"""Bytes read from the file, hashed and sent at a time."""
+"""Number of bytes that are read, hashed and sent at a time."""
 
 
 def submit(
@@ -35,7 +35,7 @@ def submit(
     Parameters
     ----------
     client
-        Client with the submitter's token.
+        Client with a token of the submitter.
     benchmark
         Name of the benchmark.
     path
@@ -43,7 +43,8 @@ def submit(
     method
         Name of the method.
     advance
-        Called from several threads with the number of bytes sent since the last call; negative before a part is sent again.
+        Function that several threads call with the number of bytes sent since its last call. Before an upload part is sent again,
+        the number is negative.
     **fields
         Optional fields of ``POST /api/v1/submissions``, which the server checks, such as ``kind``, ``visibility``, ``title``,
         ``cost`` and ``provenance``.
@@ -56,11 +57,11 @@ def submit(
     Raises
     ------
     ProblemError
-        A ValueError: the file is not a score file or holds values that are not finite, and nothing was sent; or, with code
-        ``upload.changed``, the file changed during the upload.
+        A ValueError. Code ``upload.changed``: the file changed during the upload. Any other code: the file is not a score file or
+        holds values that are not finite, and nothing was sent.
     ClientError
-        The server refused the upload or could not be reached. `resume` continues an upload whose record is still in
-        `ldsboard.pending.pending_uploads`.
+        The server refused the upload or could not be reached. If `ldsboard.pending.pending_uploads` still returns the upload,
+        `resume` continues it.
     OSError
         The file cannot be read.
     """
@@ -70,18 +71,18 @@ def submit(
     upload = client.start_upload(announced, str(uuid.uuid4()))
     token, expires_at = upload["capability"], upload["expires_at"]
     pending = PendingUpload(client.server, upload["id"], token, str(path.absolute()), size, sha256, expires_at)
-    with suppress(OSError):  # without the record the upload can be sent, but not resumed
+    with suppress(OSError):  # an upload without a record can be sent, but not resumed
         pending.save()
     return _send_and_clean_up(client, pending, advance, upload)
 
 
 def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: None) -> dict[str, Any]:
-    """Continue an interrupted upload, and return the submission; parts that have arrived intact are not sent again.
+    """Continue an interrupted upload, and return the submission; upload parts that have arrived intact are not sent again.
 
     Parameters
     ----------
     client
-        Used only for a private submission whose file has arrived completely: it needs the owner's token.
+        Client with a token of the owner. It is used only for a private submission whose file has arrived completely.
     pending
         The record of the upload.
     advance
@@ -105,7 +106,7 @@ def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: 
 def _send_and_clean_up(
     client: Client, pending: PendingUpload, advance: Advance, upload: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Send with the upload token, and delete the record once the server has the file or refuses it finally."""
+    """Send the file with the upload token. Delete the record once the server has the file, or has refused it for good."""
     try:
         with Client(pending.server, pending.capability) as sender:
             submission = _send(sender, pending, upload or sender.upload(pending.id), advance)
@@ -122,7 +123,7 @@ def _send_and_clean_up(
 
 
 def _send(sender: Client, pending: PendingUpload, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
-    """Send the missing parts, and complete the upload."""
+    """Send the missing upload parts, complete the upload, and return the submission."""
     path = Path(pending.path)
 
     def send(part: dict[str, Any]) -> None:
@@ -162,7 +163,7 @@ def _send_parts(sender: Client, send: Callable[[dict[str, Any]], None], parts: l
             for sent in as_completed([pool.submit(send, part) for part in parts]):
                 sent.result()
         except BaseException:
-            # Stop the other threads too: nothing uses the parts that they would send.
+            # Stop the other threads too: after one failure this call cannot complete the upload.
             sender.close()
             pool.shutdown(cancel_futures=True)
             raise
@@ -186,6 +187,6 @@ def _sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
 def _file_changed(pending: PendingUpload) -> ProblemError:
     return ProblemError(
         "upload.changed",
-        f"{pending.path} had {pending.size} bytes with sha256 {pending.sha256} when the upload began; its content has changed.",
-        "Submit the file as it is now, without --resume.",
+        f"{pending.path} has changed since the upload began, when it had {pending.size} bytes with sha256 {pending.sha256}.",
+        "Submit the changed file without --resume.",
     )

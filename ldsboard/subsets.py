@@ -1,7 +1,7 @@
 """Random subsets of the training examples, and the seeds of all random numbers.
 
-A seed is ``[root, subset, run, stream]``. It depends only on its purpose: a subset, an initialisation or an order of examples is
-the same for every shard, every process and every number of models that are trained together.
+A seed is ``[root, subset, run, stream]``. A subset, an initialisation or an order of examples is therefore the same in every
+shard and process, however many models are trained together.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUBSET, INITIALISATION, ORDER, AUGMENTATION = range(4)
-"""The streams of a seed. The subset stream is always drawn with run 0, because all runs share the subset."""
+"""The streams: what the random numbers of a seed are for. The seed of a subset has run 0, because all runs share the subset."""
 
 
 def generator(root: int, subset: int, run: int, stream: int) -> np.random.Generator:
-    """Return the random generator for one stream of one run of one subset."""
+    """Return the random generator with the seed ``[root, subset, run, stream]``."""
     return np.random.default_rng([root, subset, run, stream])
 
 
 def subset_size(alpha: float, n: int) -> int:
-    """Return the number of examples in each subset of n examples, ``round(alpha * n)``."""
+    """Return the number of training examples in each subset, ``round(alpha * n)``."""
     return round(alpha * n)
 
 
@@ -36,14 +36,14 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
     root
         Root seed, a non-negative integer of any size.
     count, n
-        Number of subsets M and of training examples n.
+        Number of subsets, and number of training examples.
     alpha
-        Fraction of the examples in each subset.
+        Fraction of the training examples in each subset.
 
     Returns
     -------
     numpy.ndarray
-        ``masks_Mn``, bool (count, n), True where the example is in the training subset.
+        The subsets, bool (count, n), True where a training example is in the subset.
     """
     size = subset_size(alpha, n)
     masks_Mn = np.zeros((count, n), dtype=np.bool_)
@@ -53,7 +53,7 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
 
 
 def commitment(seed: int, nonce: bytes) -> str:
-    """Return the commitment to a hidden seed, which is published before the seed.
+    """Return the commitment to a hidden seed: a hash that is published, and later proves that the seed has not been changed.
 
     Parameters
     ----------

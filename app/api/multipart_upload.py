@@ -26,7 +26,8 @@ from app.submissions.storage import Arrival
 from app.submissions.visibility import WITHHELD
 from app.web.body_limit import LIMIT_BYTES
 from app.web.dependencies import Authorization, ContextDep, ReadSession, SubmittingUser
-from app.web.request_body import Body, check_limit, content_length, read_body
+from app.web.open_bodies import OpenBodies
+from app.web.request_body import Body, check_limit, content_length, is_compressed, read_body
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
@@ -142,12 +143,14 @@ async def send_part(
     size = upload.part_size(number)
     # Compression makes incompressible bytes slightly longer.
     length = content_length(request, size + size // 64 + 1024)
-    with context.storage.receive() as arrival:
-        body = Body(request, arrival, length, size)
-        if not body.encoded:
-            multipart.check_part_size(upload, number, length)
-        await body.receive()
-        return await run_in_threadpool(_receive_part, context, upload, number, arrival)
+    bodies: OpenBodies = request.app.state.open_bodies
+    async with bodies.slot(upload.submission.user_id, compressed=is_compressed(request)):
+        with context.storage.receive() as arrival:
+            body = Body(request, arrival, length, size, bodies)
+            if not body.encoded:
+                multipart.check_part_size(upload, number, length)
+            await body.receive()
+            return await run_in_threadpool(_receive_part, context, upload, number, arrival)
 
 
 def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> Upload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -20,7 +21,8 @@ from app.submissions.fields import SubmissionQuery, SubmissionRequest
 from app.submissions.schemas import BenchmarkName, DryRunView
 from app.submissions.storage import Arrival
 from app.web.dependencies import ContextDep, SubmittingUser
-from app.web.request_body import Body, content_length
+from app.web.open_bodies import OpenBodies
+from app.web.request_body import Body, content_length, is_compressed
 from ldsboard.arrays.scores import check_finite
 from ldsboard.formats.score_files import HEADER_LIMIT, open_scores
 from ldsboard.problems import ProblemError
@@ -54,26 +56,33 @@ async def submit(
     length = content_length(request, limit)
     route = f"PUT /benchmarks/{name}/submissions"
     key = idempotency.Key(account.id, route, idempotency_key) if idempotency_key else None
-    with context.storage.receive() as arrival:
-        body = Body(request, arrival, length, limit)
-        wanted = query.request(name, None if body.encoded else length)
-        upload = _Upload(context, account.id, wanted, arrival, key)
-        if query.dry_run:
-            return JSONResponse((await _dry_run(upload, body)).model_dump(mode="json"))
-        await run_in_threadpool(upload.check)
-        await body.receive(HEADER_LIMIT)
-        submission_id, known = await run_in_threadpool(upload.reserve)
-        if known:
-            await body.receive()
-            await run_in_threadpool(upload.check_same_file)
-        else:
-            submission_id = await _receive_reserved(upload, body, submission_id)
+    bodies: OpenBodies = request.app.state.open_bodies
+    async with bodies.slot(account.id, compressed=is_compressed(request)):
+        with context.storage.receive() as arrival:
+            body = Body(request, arrival, length, limit, bodies)
+            wanted = query.request(name, None if body.encoded else length)
+            upload = _Upload(context, account.id, wanted, arrival, key)
+            if query.dry_run:
+                return JSONResponse((await _dry_run(upload, body)).model_dump(mode="json"))
+            body.largest_size = partial(_largest_size, await run_in_threadpool(upload.check))
+            await body.receive(HEADER_LIMIT)
+            submission_id, known = await run_in_threadpool(upload.reserve)
+            if known:
+                await body.receive()
+                await run_in_threadpool(upload.check_same_file)
+            else:
+                submission_id = await _receive_reserved(upload, body, submission_id)
     return await run_in_threadpool(respond_with_submission, context, submission_id, account, response)
+
+
+def _largest_size(version: Version, start: bytes) -> int:
+    return lifecycle.check_header(version, start, None).largest_file_size
 
 
 async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
     """Run all checks that need no ground truth. The received bytes are deleted afterwards."""
     version = await run_in_threadpool(upload.find_version)
+    body.largest_size = partial(_largest_size, version)
     await body.receive(HEADER_LIMIT)
     lifecycle.check_header(version, upload.arrival.start, upload.wanted.size)
     await body.receive()
@@ -124,13 +133,17 @@ class _Upload:
             sha256=arrival.sha256,
         )
 
-    def check(self) -> None:
-        """Check everything that can be checked before the first byte; quotas are counted after the header arrived."""
+    def check(self) -> Version:
+        """Check everything that can be checked before the first byte, and return the version that the file is sent to.
+
+        Quotas are counted after the header arrived.
+        """
         version = self.find_version()
         with self.context.database.read() as session:
             if idempotency.find_by_key(session, self.key, self.wanted) is None:
                 lifecycle.check_quotas(session, self.user_id, version, self.wanted, self.context.quotas)
         self.context.preload(self.wanted.benchmark, version.version)
+        return version
 
     def reserve(self) -> tuple[str, bool]:
         """Check the header of the file, then reserve a submission.

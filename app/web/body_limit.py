@@ -1,24 +1,32 @@
-"""A size limit for request bodies that are not files. The framework reads these bodies whole, before authentication."""
+"""Limits of size and time for request bodies that are not files: the framework reads them whole, before authentication."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import body_too_large
+from app.errors import body_too_large, body_too_slow
 from app.web.problem_responses import problem_response
+from ldsboard.problems import ProblemError
 
 LIMIT_BYTES = 64 * 1024
 
+BODY_SECONDS = 20.0
+"""Time for a whole body to arrive."""
 
-class _TooLargeError(Exception):
-    """The body exceeds the limit."""
+
+class _RefusedError(Exception):
+    """The body exceeds a limit."""
 
 
 class BodyLimit:
-    """Middleware that rejects bodies above `LIMIT_BYTES`, except in PUT requests: the upload endpoints set other limits."""
+    """Middleware that rejects bodies above `LIMIT_BYTES`, and bodies that do not arrive within `BODY_SECONDS`.
+
+    PUT requests are exempt, because the upload endpoints set other limits.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -28,27 +36,35 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] == "PUT":
             await self.app(scope, receive, send)
             return
-        received_bytes, responded = 0, False
+        received_bytes, complete, responded = 0, False, False
+        refusal: ProblemError | None = None
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
 
-        async def receive_counted() -> Message:
-            nonlocal received_bytes
-            message = await receive()
+        async def receive_within_limits() -> Message:
+            nonlocal received_bytes, complete, refusal
+            try:
+                async with asyncio.timeout_at(None if complete else deadline):
+                    message = await receive()
+            except TimeoutError:
+                refusal = body_too_slow(BODY_SECONDS)
+                raise _RefusedError from None
             received_bytes += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received_bytes > LIMIT_BYTES:
-                raise _TooLargeError
+                refusal = body_too_large(LIMIT_BYTES)
+                raise _RefusedError
             return message
 
-        async def send_below_limit(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal responded
-            if received_bytes <= LIMIT_BYTES or responded:
+            if refusal is None or responded:
                 responded = True
                 await send(message)
 
-        # The application may turn the error into a response of its own; `send_below_limit` drops that response.
-        with suppress(_TooLargeError):
-            await self.app(scope, receive_counted, send_below_limit)
-        if not responded:
-            problem = body_too_large(LIMIT_BYTES).problem
-            # Without this header the server would still receive the rest of the body, only to drop it.
-            response = problem_response(Request(scope), problem, headers={"Connection": "close"})
+        # The application may turn the error into a response of its own; `send_unless_refused` drops that response.
+        with suppress(_RefusedError):
+            await self.app(scope, receive_within_limits, send_unless_refused)
+        if refusal is not None and not responded:
+            # Without this header the server would still wait for the rest of the body, only to drop it.
+            response = problem_response(Request(scope), refusal.problem, headers={"Connection": "close"})
             await response(scope, receive, send)

@@ -76,7 +76,7 @@ class _Zstd:
     def __init__(self, write: Write) -> None:
         self._write = write
         decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
-        self._writer = decompressor.stream_writer(self, write_size=PIECE_BYTES, closefd=False)  # type: ignore[arg-type]  # the writer calls `write` only
+        self._writers = [decompressor.stream_writer(self, write_size=PIECE_BYTES, closefd=False)]  # type: ignore[arg-type]  # it calls `write` only
 
     def write(self, piece: bytes) -> int:
         """Pass on decompressed bytes; the stream writer calls this."""
@@ -85,9 +85,12 @@ class _Zstd:
 
     def __call__(self, chunk: bytes) -> None:
         try:
-            self._writer.write(chunk)
+            self._writers[0].write(chunk)
         except zstandard.ZstdError as error:
             raise _unreadable(f"a body that cannot be decompressed: {error}") from None
+        except BaseException:
+            self._writers.clear()  # or the traceback of the error would keep the decoder's megabytes until garbage collection
+            raise
 
 
 def _unreadable(got: str) -> ProblemError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -11,13 +13,12 @@ from starlette.requests import ClientDisconnect
 from app.errors import body_too_large
 from app.submissions.storage import Arrival
 from app.web.content_encoding import make_decoder
+from app.web.open_bodies import OpenBodies
+from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 
-IDLE_TIMEOUT_SECONDS = 60.0
-"""How long an upload may send nothing before it is cancelled."""
-
-WRITE_BYTES = 4 << 20
-"""Bytes that are collected before they are written. Passing a small piece to another thread takes longer than writing it."""
+IDLE_TIMEOUT_SECONDS, MIN_PROGRESS_BYTES = 60.0, 64 * 1024
+"""An upload that sends fewer bytes than this in this time is cancelled."""
 
 
 def content_length(request: Request, limit: int) -> int:
@@ -75,6 +76,11 @@ def check_limit(size: int, limit: int, got: str = "") -> None:
         )
 
 
+def is_compressed(request: Request) -> bool:
+    """Return whether the body of a request has a Content-Encoding."""
+    return request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+
+
 class Body:
     """The body of a request with a Content-Length, written to an arrival as it is received.
 
@@ -84,16 +90,26 @@ class Body:
         The Content-Length, in bytes. The web server guarantees that a complete body has exactly this length.
     limit
         Largest size of the decompressed body, in bytes.
+
+    Attributes
+    ----------
+    encoded
+        Whether the body is compressed.
+    largest_size
+        Returns the largest size of a file from its first bytes, or raises a ProblemError. A compressed body may not inflate to
+        more. If unset, only `limit` applies.
     """
 
-    def __init__(self, request: Request, arrival: Arrival, length: int, limit: int) -> None:
-        self.encoded = request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+    def __init__(self, request: Request, arrival: Arrival, length: int, limit: int, open_bodies: OpenBodies) -> None:
+        self.encoded = is_compressed(request)
         self._write = make_decoder(request.headers.get("content-encoding", ""), self._write_decoded)
         self._request = request
+        self._open_bodies = open_bodies
         self._ended = False
         self._arrival = arrival
         self._length = length
         self._limit = limit
+        self.largest_size: Callable[[bytes], int] | None = None
 
     async def receive(self, until: int | None = None) -> None:
         """Receive and write bytes, until the arrival has at least `until` bytes or the body ends.
@@ -107,10 +123,10 @@ class Body:
         writing.set_result(None)
         try:
             while not self._ended and (until is None or self._arrival.size < until):
-                piece = await self._next_piece(WRITE_BYTES if until is None else until)
+                piece = await self._next_piece(until)
                 await writing
                 # The next piece is received while a thread hashes and writes this piece.
-                writing = asyncio.ensure_future(run_in_threadpool(self._write, piece))
+                writing = asyncio.ensure_future(self._write_piece(piece))
                 if until is not None:
                     await writing
             await writing
@@ -119,24 +135,43 @@ class Body:
         finally:
             await asyncio.wait([writing])  # after any error too, no thread may still be writing
 
-    async def _next_piece(self, min_bytes: int) -> bytes:
-        """Return the next bytes, at least `min_bytes` unless the body ends; raise TimeoutError if the client stops sending."""
-        chunks, size = [], 0
+    async def _write_piece(self, piece: bytes) -> None:
+        if not self.encoded:
+            await run_in_threadpool(self._write, piece)
+            return
+        async with self._open_bodies.decompressing:
+            start = time.perf_counter()
+            try:
+                await run_in_threadpool(self._write, piece)
+            finally:  # decompression takes at most half of the time of one processor
+                await asyncio.sleep(time.perf_counter() - start)
+
+    async def _next_piece(self, min_bytes: int | None) -> bytes:
+        """Return the next bytes, at least `min_bytes` unless the body ends; raise TimeoutError if the client stops sending.
+
+        By default, the number of bytes depends on the number of bodies that are arriving.
+        """
+        chunks, size, progress = [], 0, 0
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(IDLE_TIMEOUT_SECONDS) as idle:
-            while size < min_bytes and not self._ended:
+            while size < (min_bytes or self._open_bodies.piece_bytes) and not self._ended:
                 message = await self._request.receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
-                idle.reschedule(loop.time() + IDLE_TIMEOUT_SECONDS)
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
+                if size - progress >= MIN_PROGRESS_BYTES:
+                    progress = size
+                    idle.reschedule(loop.time() + IDLE_TIMEOUT_SECONDS)
                 self._ended = not message.get("more_body", False)
         return b"".join(chunks)
 
     def _write_decoded(self, piece: bytes) -> None:
-        check_limit(self._arrival.size + len(piece), self._limit, got="a body that inflates to more")
+        check_limit(self._arrival.size + len(piece), self._limit, got="a body that inflates to more than that")
         self._arrival.write(piece)
+        if self.encoded and self.largest_size is not None and self._arrival.size >= HEADER_LIMIT:
+            self._limit = min(self._limit, self.largest_size(self._arrival.start))
+            self.largest_size = None
 
 
 def interrupted(size: int) -> ProblemError:

@@ -21,21 +21,23 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 
 def margins_array(margins: Any) -> NDArray[Any]:
-    """Convert margins to an array of any shape and type; refuse masked values."""
+    """Convert margins to a numpy array of any shape and type; raise ``margins.invalid`` for masked or unreadable values."""
     if np.ma.is_masked(margins):
-        raise _invalid("a margin for every subset and target", "masked values", "Train the missing models.")
+        raise _invalid(
+            "a margin for every subset and target", "masked values", "Train the models whose margins are masked."
+        )
     try:
         return np.asarray(margins)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _invalid(
             "margins that numpy can read",
             str(error),
-            "Give one array; for a torch tensor: margins.detach().cpu().numpy().",
+            "Give one array. Convert a torch tensor with margins.detach().cpu().numpy().",
         ) from error
 
 
 def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
-    """Convert margins to floating point, (M, R, N), and check that they are real and finite.
+    """Return margins as a floating-point array (M, R, N), after checking that they are real and finite.
 
     Parameters
     ----------
@@ -44,12 +46,17 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
     M
         Number of subsets.
     n
-        Number of training examples; only used to detect transposed masks.
+        Number of training examples. It is used only to recognise masks that were transposed.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 or float64, (M, R, N), where R is 1 for margins of shape (M, N).
 
     Raises
     ------
     ProblemError
-        A ValueError: wrong shape, unsupported type, or values that are not finite.
+        A ValueError: the margins have the wrong shape or an unsupported type, or are not finite.
     """
     array = margins_array(margins)
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or len(array) != M or 0 in array.shape:
@@ -60,7 +67,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
         )
     if array.dtype.itemsize > 8 or (array.dtype.kind in "iu" and beyond_float64(array)):  # noqa: PLR2004
         raise _invalid(
-            "margins that float64 holds: float16, float32, float64, or integers of magnitude up to 2**53",
+            "margins that float64 represents exactly: float16, float32, float64, or integers of magnitude up to 2**53",
             f"{array.dtype} of magnitude up to {np.abs(array.astype(np.float64)).max():.3g}",
             "Subtract a common offset, or round the margins yourself.",
         )
@@ -74,7 +81,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
 
 
 def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
-    """Return the advice for margins of a wrong shape: which array seems to be transposed."""
+    """Return the hint for margins of the wrong shape, which says whether the margins or the masks seem to be transposed."""
     if M in shape:
         axis = shape.index(M)
         return f"The subsets seem to be axis {axis}: give numpy.moveaxis(margins, {axis}, 0)."
@@ -84,7 +91,7 @@ def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
 
 
 def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the mean over runs, float64 (M, N), summed in the order of the runs."""
+    """Return the mean of the margins over runs, float64 (M, N); the runs are added in their order."""
     M, R, N = margins_MRN.shape
     margins_MN = np.zeros((M, N))
     with np.errstate(over="ignore"):
@@ -93,19 +100,19 @@ def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
     margins_MN /= R
     if not np.isfinite(margins_MN).all():
         raise _invalid(
-            "margins whose sum over runs float64 holds",
-            f"margins of up to {np.abs(margins_MRN).max():.3g}",
-            "Scale the margins down: only their order counts.",
+            "margins whose sum over runs does not overflow float64",
+            f"margins of magnitude up to {np.abs(margins_MRN).max():.3g}",
+            "Scale the margins down: only the order of the margins counts.",
         )
     return margins_MN
 
 
 def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
-    """Raise ``margins.invalid`` if the margins of any target are equal for all subsets; the message names the targets."""
+    """Raise ``margins.invalid`` if any target has equal margins for all subsets; the message lists up to 10 such targets."""
     constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
     if constant.size:
         raise _invalid(
             "margins that differ between subsets",
             f"{constant.size} constant target(s): {', '.join(map(str, constant[:10]))}",
-            "Leave out these targets: equal margins have no order.",
+            "Leave out these targets: margins that are equal for all subsets cannot be ranked.",
         )

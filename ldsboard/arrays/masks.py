@@ -22,22 +22,22 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 
 def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np.bool_]:
-    """Convert subsets to ``masks_Mn``, bool (M, n), True where the example is in the training subset.
+    """Convert subsets to one array, bool (M, n), that is True where a training example is in the subset.
 
     Parameters
     ----------
     masks
-        bool or any 0/1 array of shape (M, n); or index lists, one sequence of unique integers in [0, n) per
-        subset, ragged allowed; or, with `packed`, uint8 (M, ceil(n / 8)), bits in little order.
+        A bool or 0/1 array (M, n); or one index list for each subset, with unique integers in [0, n), where the lists can differ
+        in length; or, if `packed` is True, packed bits: uint8 (M, ceil(n / 8)), little bit order.
     n
-        Number of training examples. None only for an unpacked 0/1 array, whose width is n.
+        Number of training examples. With None, `masks` must be a bool or 0/1 array, and its width is n.
     packed
-        Whether the rows are packed bits.
+        Whether `masks` holds packed bits.
 
     Raises
     ------
     ProblemError
-        A ValueError: the subsets have none of these forms.
+        A ValueError: `masks` has none of these forms.
     """
     if packed:
         return _unpack(np.asarray(masks), n)
@@ -60,12 +60,12 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
 
 
 def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
-    """Return one array if all rows have the same length, otherwise a list of rows."""
+    """Convert subsets to one array if all rows have the same length, otherwise to a list with an array for each row."""
     if hasattr(masks, "__array__") or hasattr(masks, "__dlpack__"):
         try:
             table = np.asarray(masks) if hasattr(masks, "__array__") else np.from_dlpack(masks)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
-            hint = "Convert them to bool; for a torch tensor: masks.bool().cpu()."
+            hint = "Convert the masks to a bool array. Convert a torch tensor with masks.bool().cpu()."
             raise _invalid("masks that numpy can read", str(error), hint) from error
         ragged = table.dtype == object and table.ndim == 1
         if table.ndim != 2 and not ragged:  # noqa: PLR2004
@@ -84,9 +84,13 @@ def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def _is_binary(table: NDArray[Any], n: int | None) -> bool:
-    """Return whether the table is a 0/1 mask of width n rather than index lists."""
+    """Return whether the rows of `table` are bool or 0/1 masks of width n rather than index lists."""
     if table.dtype.kind not in "biuf":
-        raise _invalid("bool, 0/1 or integers", f"dtype {table.dtype}", "Convert the subsets to bool of shape (M, n).")
+        raise _invalid(
+            "masks of bool or 0/1, or integer indices",
+            f"dtype {table.dtype}",
+            "Convert the masks to a bool array of shape (M, n).",
+        )
     wide = n is None or table.shape[1] == n
     if not wide and table.shape[0] == n and ((table == 0) | (table == 1)).all():
         raise _invalid(f"masks of width n = {n}", f"shape {table.shape}, which is transposed", "Give masks.T instead.")
@@ -96,7 +100,11 @@ def _is_binary(table: NDArray[Any], n: int | None) -> bool:
         return table.dtype.kind == "b"
     binary = bool(((table == 0) | (table == 1)).all())
     if not binary and table.dtype.kind == "f":
-        raise _invalid("a mask of zeros and ones", "other floating-point values", "Use 1 for a training example.")
+        raise _invalid(
+            "a mask of zeros and ones",
+            "other floating-point values",
+            "Use 1 where a training example is in the subset, and 0 elsewhere.",
+        )
     return binary
 
 
@@ -104,36 +112,44 @@ def _from_index_lists(rows: Sequence[NDArray[Any]] | NDArray[Any], n: int) -> ND
     masks_Mn = np.zeros((len(rows), n), dtype=np.bool_)
     for i, row in enumerate(rows):
         if row.size and row.dtype.kind not in "iu":
-            raise _invalid("integer indices", f"dtype {row.dtype} in subset {i}", "Give positions in [0, n).")
+            raise _invalid("integer indices", f"dtype {row.dtype} in subset {i}", f"Give indices in [0, {n}).")
         if row.size and (row.min() < 0 or row.max() >= n):
             raise _invalid(
                 f"indices in [0, {n})",
-                f"{row.min() if row.min() < 0 else row.max()} in subset {i}",
+                f"the index {row.min() if row.min() < 0 else row.max()} in subset {i}",
                 "Number the training examples from 0, in the order of the rows of the scores.",
             )
         masks_Mn[i, row.astype(np.intp)] = True
         if int(masks_Mn[i].sum()) != row.size:
             raise _invalid(
                 "unique indices in each subset (or 0/1 masks of width n)",
-                f"{row.size - int(masks_Mn[i].sum())} repeated in subset {i}",
-                f"Subsets are drawn without replacement; a mask would need {n} columns.",
+                f"{row.size - int(masks_Mn[i].sum())} repeated indices in subset {i}",
+                f"List each training example once. If the rows are 0/1 masks, they need {n} columns.",
             )
     return masks_Mn
 
 
 def _unpack(bits: NDArray[Any], n: int | None) -> NDArray[np.bool_]:
     if n is None:
-        raise _invalid("the number of training examples", "packed masks alone", "Give n_train.")
+        raise _invalid(
+            "packed masks and the number of training examples",
+            "packed masks without this number",
+            "Give n_train, the number of training examples.",
+        )
     width = -(-n // 8)
     if bits.dtype != np.uint8 or bits.ndim != 2 or bits.shape[1] != width:  # noqa: PLR2004
         raise _invalid(
             f"packed masks, uint8 (M, {width}) for n = {n}",
             f"{bits.dtype} {bits.shape}",
-            "Pack with numpy.packbits(masks, axis=1, bitorder='little').",
+            "Pack the masks with numpy.packbits(masks, axis=1, bitorder='little').",
         )
     unpacked = np.unpackbits(bits, axis=1, bitorder="little")
     if unpacked[:, n:].any():
-        raise _invalid("zero padding bits", "ones after the last example", "Pack with bitorder='little'.")
+        raise _invalid(
+            "zero padding bits",
+            "ones in the bits after the last training example",
+            "Pack the masks with bitorder='little'.",
+        )
     return unpacked[:, :n].astype(np.bool_)
 
 
@@ -143,5 +159,5 @@ def pack_masks(masks_Mn: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def count_duplicates(masks_Mn: NDArray[np.bool_]) -> int:
-    """Return the number of subsets that repeat an earlier one."""
+    """Count the subsets that are equal to an earlier subset."""
     return len(masks_Mn) - len({row.tobytes() for row in pack_masks(masks_Mn)})

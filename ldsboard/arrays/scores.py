@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def read_scores(scores: Any) -> ScoreArray:
-    """Convert scores to ``scores_nN``, a real floating-point array (n, N); a file is memory-mapped unless it is compressed.
+    """Return scores as an array (n, N) of float16, float32 or float64; a file is memory-mapped unless it is compressed.
 
     Parameters
     ----------
     scores
-        An array, anything with ``__array__`` or DLPack on the CPU (a torch tensor, without importing torch), or the
-        path of a ``.npy``, ``.safetensors`` or ``.npz`` file.
+        An array; an object with ``__array__`` or DLPack on the CPU, such as a torch tensor (torch is not imported); or the path
+        of a ``.npy``, ``.safetensors`` or ``.npz`` file. Integers and bools become float64.
 
     Raises
     ------
     ProblemError
-        A ValueError: the scores are not a two-dimensional array of real numbers.
+        A ValueError: the scores are not a non-empty two-dimensional array of real numbers, or the score file is not valid.
     """
     if isinstance(scores, str | PathLike):
         return open_scores(scores)
@@ -42,7 +42,7 @@ def read_scores(scores: Any) -> ScoreArray:
                 "scores.dtype",
                 expected="integers of magnitude up to 2**53",
                 got=f"{whole.dtype} of magnitude up to {np.abs(array).max():.3g}",
-                hint="float64 cannot distinguish such integers: subtract a common offset, or round the scores yourself.",
+                hint="float64 cannot distinguish all larger integers. Subtract a common offset, or round the scores yourself.",
             )
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:  # noqa: PLR2004
         raise ProblemError.mismatch(
@@ -56,7 +56,7 @@ def read_scores(scores: Any) -> ScoreArray:
 
 
 def beyond_float64(whole: NDArray[Any]) -> bool:
-    """Return whether any integer is beyond +-2**53, where float64 cannot represent every integer."""
+    """Return whether any integer has a magnitude above 2**53; float64 cannot represent all such integers."""
     return whole.dtype.itemsize == 8 and bool(((whole > 2**53) | (whole < -(2**53))).any())  # noqa: PLR2004
 
 
@@ -65,7 +65,7 @@ def _as_array(scores: Any) -> NDArray[Any]:
         raise ProblemError(
             "scores.nonfinite",
             "The scores are a masked array with masked values.",
-            "Fill them, for instance with scores.filled(0), if a score of 0 is intended.",
+            "Replace the masked values, for instance with scores.filled(0) if a score of 0 is intended.",
         )
     try:
         if hasattr(scores, "__array__") or not hasattr(scores, "__dlpack__"):
@@ -76,12 +76,12 @@ def _as_array(scores: Any) -> NDArray[Any]:
             "scores.dtype",
             expected="an array of real numbers on the CPU",
             got=f"{type(scores).__name__}, which numpy cannot read ({error})",
-            hint="Convert the scores to a numpy array; for a torch tensor: scores.detach().cpu().float().numpy().",
+            hint="Convert the scores to a numpy array. Convert a torch tensor with scores.detach().cpu().float().numpy().",
         ) from error
 
 
 def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
-    """Raise ``scores.transposed`` for scores of shape (N, n), and ``scores.shape`` for any other shape than (n, N)."""
+    """Raise ``scores.transposed`` if `shape` is (N, n) instead of (n, N), and ``scores.shape`` if it is neither."""
     if shape == (n, N):
         return
     transposed = shape == (N, n)
@@ -91,14 +91,14 @@ def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
         got=f"shape {tuple(shape)}" + (", which is transposed" if transposed else ""),
         hint="Save scores.T instead."
         if transposed
-        else "Score every training example for every target, in their order.",
+        else "Give a score for every training example and target; keep the order of the examples and of the targets.",
     )
 
 
 def check_finite(scores_nN: ScoreArray) -> None:
-    """Raise ``scores.nonfinite`` if any score is NaN or infinite, with the number of such scores and the first position."""
+    """Raise ``scores.nonfinite`` if any score is NaN or infinite; the message counts such scores and locates the first."""
     count, first = 0, None
-    for i, row in enumerate(scores_nN):  # row by row, so that a memory-mapped file is not copied
+    for i, row in enumerate(scores_nN):  # one row at a time needs little memory, even for a memory-mapped file
         bad = np.flatnonzero(~np.isfinite(row))
         if bad.size and first is None:
             first = (i, int(bad[0]))

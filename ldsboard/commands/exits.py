@@ -1,7 +1,7 @@
-"""Exit codes of the command line.
+"""Exit with the exit codes of the command line.
 
 0 success; 1 unexpected error; 2 usage error; 3 file rejected; 4 not allowed; 5 quota exceeded; 6 evaluation failed; 7 timed out
-while waiting; 8 server unreachable; 9 a gate (``--min-lds``, ``--no-regress-from``) was not met.
+while waiting; 8 server unreachable; 9 the LDS is lower than ``--min-lds`` or ``--no-regress-from`` requires.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def fail(code: int, message: str) -> NoReturn:
 
 
 def exit_code(problem: Problem) -> int:
-    """Return the exit code for a problem, found by the library or by the server."""
+    """Return the exit code for a problem that the library or the server found."""
     code = problem.code
     if code.startswith("quota."):
         return QUOTA
@@ -43,7 +43,7 @@ def exit_code(problem: Problem) -> int:
 
 
 def exit_unless_scored(submission: dict[str, Any]) -> None:
-    """Exit with the code for the state of a submission, unless it is scored."""
+    """Exit with the exit code for the state of a submission, unless the submission is scored."""
     state, error = submission["state"], submission["error"]
     if state == "scored":
         return
@@ -61,7 +61,7 @@ def check_gates(client: Client, submission: dict[str, Any], min_lds: float | Non
     """Exit with `GATE` if a scored submission has an LDS below `min_lds`, or is significantly worse than another submission."""
     ranking_lds = (submission["hidden"] or submission["public"])["lds"]
     if min_lds is not None and ranking_lds < min_lds:
-        fail(GATE, f"expected an LDS of at least {min_lds}, got {ranking_lds:.4f}")
+        fail(GATE, f"Expected an LDS of at least {min_lds}, got {ranking_lds:.4f}.")
     if no_regress_from is not None:
         difference = client.compare(submission["id"], no_regress_from)
         if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""Output of the commands: text on standard output, warnings and errors on standard error, or JSON."""
+"""Print the results of the commands, as text or JSON, on standard output, and warnings on standard error."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
 
 
 def format_interval(numbers: dict[str, Any]) -> str:
-    """Format an LDS with its 95 % interval."""
+    """Format an LDS and the 95 % interval of the LDS."""
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def format_share(numbers: dict[str, Any]) -> str:
-    """Format the LDS as a share of the noise ceiling; an empty string if the ceiling is unknown."""
+    """Format the LDS as a percentage of the noise ceiling; return an empty string if the noise ceiling is unknown."""
     return "" if numbers["of_ceiling"] is None else f"{numbers['of_ceiling']:.1%}"
 
 
 def print_warnings(codes: list[str]) -> None:
-    """Print the texts of warning codes on standard error."""
+    """Print the text of each warning code on standard error."""
     for code in codes:
         errors.print(f"Warning: {WARNINGS.get(code, code)} [{code}]", markup=False)
 

@@ -20,7 +20,7 @@ def upload_bar(console: Console, name: str, size: int) -> Iterator[Callable[[int
     Yields
     ------
     callable
-        Call it with the number of bytes sent since its last call.
+        A function to call with the number of bytes sent since the last call.
     """
     bar = Progress(
         TextColumn("{task.description}", markup=False),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 JACKKNIFE_GROUPS = 20
-"""Groups of subsets in the delete-a-group jackknife of the noise ceiling."""
+"""Largest number of groups of subsets in the delete-a-group jackknife of the noise ceiling."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class NoiseCeiling:
     Attributes
     ----------
     value, std_error
-        Mean ceiling over targets, and its delete-a-group jackknife standard error.
+        Mean over targets of the ceiling of each target, and the standard error of this mean, by a delete-a-group jackknife over
+        the subsets.
     unreliable_targets
         Number of targets whose runs correlate negatively on average; the ceiling of such a target is 0.
     """
@@ -42,18 +43,19 @@ class NoiseCeiling:
 
 @dataclass(frozen=True)
 class MarginSpectrum:
-    """The null band, and the bound on the gain from repeated attempts.
+    """The null band of a benchmark, and the number that bounds the gain from repeated attempts.
 
-    Both follow from the similarity of the targets: the N x N matrix C of rank correlations of their margins.
+    C is the N x N matrix of the rank correlations between the margins of every two targets.
 
     Attributes
     ----------
     unrelated
-        Half width of the 99.7 % band of the LDS of random scores with independent columns, ``3 / sqrt(N (M - 1))``.
+        Half width of the null band for scores whose columns are random and independent, ``3 / sqrt(N (M - 1))``. The LDS of such
+        scores is between -`unrelated` and `unrelated` with a probability of 99.7 %.
     shared
-        Half width of that band for one random column shared by all targets, ``3 sqrt(mean(C) / (M - 1))``.
+        Half width of the null band for scores with the same random column for every target, ``3 sqrt(mean(C) / (M - 1))``.
     attempts
-        Largest eigenvalue of C, divided by N; bounds the gain from repeated attempts, see `attempt_gain`.
+        Largest eigenvalue of C, divided by N. `attempt_gain` computes the bound from this number.
     """
 
     unrelated: float
@@ -62,11 +64,11 @@ class MarginSpectrum:
 
 
 def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
-    """Estimate the noise ceiling of an evaluation against the mean over R >= 2 runs.
+    """Estimate the noise ceiling of scores that are evaluated against the mean of the margins over R >= 2 runs.
 
-    With r the mean Spearman correlation over pairs of runs of a target, set to 0 where it is negative, the ceiling of the target
-    is ``sqrt(R r / (1 + (R - 1) r))``: the square root of the Spearman-Brown reliability of the mean over runs. For ranks this
-    formula is an approximation; the estimate is too high if a few runs diverge.
+    For each target, r is the Spearman correlation between the margins of two runs, averaged over all pairs of runs, and 0 if this
+    average is negative. The ceiling of the target is ``sqrt(R r / (1 + (R - 1) r))``, the square root of the Spearman-Brown
+    reliability of the mean over runs. For ranks this formula is an approximation. The estimate is too high if a few runs diverge.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     Returns
     -------
     NoiseCeiling
-        The mean over targets, its standard error, and the number of unreliable targets.
+        The mean ceiling over targets, the standard error of this mean, and the number of unreliable targets.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
             "margins.invalid",
             expected="at least 2 runs of at least 4 subsets, as margins of shape (M, R, N)",
             got=f"{R} run(s) of {M} subsets",
-            hint="Train every subset again with another initialisation and order.",
+            hint="Train at least 2 models on every subset, each with another initialisation and order of examples.",
         )
     value, unreliable = _ceiling(margins_MRN)
     groups = min(JACKKNIFE_GROUPS, M // 2)
@@ -109,7 +111,7 @@ def _ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
 
 
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
-    """Compute the margin spectrum of the mean margins, float64 (M, N)."""
+    """Compute the `MarginSpectrum` from the margins averaged over runs, float64 (M, N)."""
     M, N = margins_MN.shape
     unit_NM = unit_rows(rank_rows(np.ascontiguousarray(margins_MN.T))).astype(np.float64)
     mean_correlation = float(np.sum(unit_NM.sum(axis=0) ** 2)) / N**2
@@ -122,27 +124,27 @@ def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
 
 
 def attempt_gain(lds: float, attempts: int, spectrum: float, M: int) -> float:
-    """Bound the average gain in LDS that a submitter can obtain from the results of k earlier attempts.
+    """Return an upper bound on the average gain in LDS that a submitter can obtain from the results of k earlier attempts.
 
-    From an LDS of L, a submitter who uses the results of k attempts can reach at most ``sqrt(L**2 + k S / (M - 1))`` on average,
-    where S is `spectrum`. If the LDS reached is `lds`, the gain is therefore at most
+    A submitter whose method has an LDS of L can reach at most ``sqrt(L**2 + k S / (M - 1))`` on average by using the results of
+    k attempts, where S is `spectrum`. If the submitter reached `lds`, the gain is therefore at most
     ``lds - sqrt(max(0, lds**2 - k S / (M - 1)))``.
 
     Parameters
     ----------
     lds
-        LDS that the submitter reached; the gain is 0 for a negative one.
+        LDS that the submitter reached. For a negative LDS the bound is 0.
     attempts
         Number of attempts k.
     spectrum
-        Field ``attempts`` of `MarginSpectrum`.
+        S, the field ``attempts`` of `MarginSpectrum`.
     M
         Number of subsets.
 
     Returns
     -------
     float
-        The largest average gain.
+        The bound; at least 0.
     """
     reached = max(lds, 0.0)
     return reached - math.sqrt(max(0.0, reached**2 - attempts * spectrum / (M - 1)))

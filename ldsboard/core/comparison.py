@@ -1,4 +1,4 @@
-"""Paired comparison of results, and rank intervals.
+"""Compare results in pairs: the paired test of two LDS, and the rank intervals of the entries of a leaderboard.
 
 Legend: k entries, M subsets.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The paired difference of two LDS on the same subsets.
+    """The paired difference between the LDS of two results, a and b, on the same subsets.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Comparison:
     std_error : float
         Standard error of the difference over subsets; nan for fewer than 4 subsets.
     z : float
-        The difference divided by its standard error; infinite if only the error is 0; 0 if the difference is 0 too.
+        The difference divided by its standard error. If the standard error is 0, z is infinite, or 0 for a difference of 0.
     p_value : float
         Two-sided p-value of z, by Student's t with M - 1 degrees of freedom.
     """
@@ -45,9 +45,10 @@ class Comparison:
 
 
 def compare(a: Result, b: Result) -> Comparison:
-    """Compare two results on the same ground truth, paired over its subsets.
+    """Test whether the LDS of two results on the same ground truth differ, paired over the subsets.
 
-    The influences of both results on each subset are subtracted first, so that the noise that both share cancels.
+    For each subset, the influence on the LDS of b is subtracted from the influence on the LDS of a. The noise that both LDS share
+    therefore cancels.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def compare(a: Result, b: Result) -> Comparison:
     Returns
     -------
     Comparison
-        The difference a minus b, its standard error, z, and the two-sided p-value.
+        The LDS of a minus the LDS of b, the standard error of this difference, z, and the two-sided p-value.
 
     Raises
     ------
@@ -66,15 +67,15 @@ def compare(a: Result, b: Result) -> Comparison:
 
     See Also
     --------
-    lds : Compute one result.
-    GroundTruth : Compute many results on the same ground truth.
+    lds : Score one array.
+    GroundTruth : Score many arrays on the same ground truth.
     """
     if a.fingerprint != b.fingerprint:
         raise ProblemError.mismatch(
             "compare.different",
             expected="two results on the same subsets and margins",
             got=f"ground truths {a.fingerprint[:12]} and {b.fingerprint[:12]}",
-            hint="Score both files against the same version and part of a benchmark.",
+            hint="Score both files against the same subsets of the same version of a benchmark.",
         )
     return compare_influences(a.lds - b.lds, a.influence, b.influence)
 
@@ -82,16 +83,16 @@ def compare(a: Result, b: Result) -> Comparison:
 def compare_influences(
     difference: float, influence_a_M: NDArray[np.float64], influence_b_M: NDArray[np.float64]
 ) -> Comparison:
-    """Compare two LDS.
+    """Test whether two LDS differ, given their difference and their influences.
 
-    The standard error is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``; nan for M < 4.
+    The standard error of the difference is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``, or nan for M < 4.
 
     Parameters
     ----------
     difference
         LDS of a minus LDS of b.
     influence_a_M, influence_b_M
-        Influences psi of both, float64 (M,).
+        psi_a and psi_b, the influence of each subset on the LDS of a and of b, float64 (M,).
     """
     error = standard_error(influence_a_M - influence_b_M)
     without_error = math.copysign(math.inf, difference) if difference else 0.0
@@ -100,23 +101,23 @@ def compare_influences(
 
 
 def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Return the rank interval of each entry: the lowest and highest rank that it may have.
+    """Return the rank interval of each entry.
 
-    The paired test is applied to every pair of entries, with Holm's correction at 5 % over all pairs; with 95 % probability all
-    intervals hold simultaneously. The interval of an entry begins at 1 + the number of entries that are significantly better, and
-    ends at k - the number of entries that are significantly worse.
+    The paired test is applied to every pair of entries, with Holm's correction at 5 % over all pairs. All intervals are therefore
+    correct at the same time with a probability of at least 95 %. The interval of an entry reaches from 1 + the number of
+    significantly better entries to k - the number of significantly worse entries.
 
     Parameters
     ----------
     lds
         LDS of the k entries.
     influence_kM
-        Influences psi of the entries, float64 (k, M).
+        psi, the influence of each subset on the LDS of each entry, float64 (k, M).
 
     Returns
     -------
     list of tuple of int
-        The pair (lowest rank, highest rank) of each entry; 1 is the best rank.
+        For each entry the smallest and the largest rank in its interval; 1 is the best rank.
     """
     from scipy.spatial.distance import pdist  # noqa: PLC0415 -- slow to import, and only leaderboards need it
 
@@ -124,13 +125,13 @@ def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> l
         return []
     k, M = influence_kM.shape
     values = np.asarray(lds, dtype=np.float64)
-    # One element for each pair i < j, row by row. `pdist` sums squares of differences: expanding them into squares and products
-    # would cancel digits for nearly equal entries.
+    # `difference`, `error` and `z` have one element for each pair i < j, row by row. `pdist` sums the squares of differences. To
+    # expand these squares would lose digits by cancellation for nearly equal entries.
     difference = np.concatenate([values[i] - values[i + 1 :] for i in range(k)])
     error = np.sqrt(pdist(influence_kM, "sqeuclidean") / (M * (M - 1)))
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(difference == 0, 0.0, difference / error)
-    direction = np.sign(difference) * _holm(two_sided_p(z, M - 1))  # 1: i is significantly better, -1: j is
+    direction = np.sign(difference) * _holm(two_sided_p(z, M - 1))  # 1: i is better, -1: j is better, 0: neither
     better, worse = np.zeros((2, k), dtype=np.int64)
     for i, row in enumerate(np.split(direction, np.cumsum(np.arange(k - 1, 0, -1)))):
         worse[i] += np.count_nonzero(row > 0)
@@ -141,7 +142,7 @@ def rank_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> l
 
 
 def _holm(p_values: NDArray[np.float64], level: float = 0.05) -> NDArray[np.bool_]:
-    """Return a mask of the hypotheses that Holm's step-down procedure rejects."""
+    """Return for each p-value whether Holm's step-down procedure rejects the hypothesis, as a bool array."""
     order = np.argsort(p_values)
     passed = p_values[order] <= level / np.arange(p_values.size, 0, -1)
     rejected = np.zeros(p_values.size, dtype=np.bool_)

@@ -1,8 +1,8 @@
 """Round scores to a fixed-point grid, so that their sums over a subset are exact.
 
-Each column is scaled and rounded to integers of at most ``53 - n.bit_length()`` bits. Any sum of n such integers is below 2**53,
-so that float64 represents it exactly. Predictions are therefore independent of the order of summation: of the BLAS, its threads
-and the block size. Equal sums are ties.
+Each column is scaled and rounded to integers of at most ``53 - n.bit_length()`` bits, called grid integers. Any sum of n such
+integers is below 2**53, and float64 represents the sum exactly. Predictions therefore do not depend on the order of summation,
+which varies with the BLAS, the number of threads and the block size. Equal sums are exact ties.
 
 Legend: n training examples, b targets of one block.
 """
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from ldsboard.formats.headers import ScoreArray
 
 CHUNK_NUMBERS = 2**16
-"""Scores rounded at a time: few enough that the intermediate results stay in the processor's cache."""
+"""Number of scores that are rounded at a time: small enough that the intermediate results stay in the processor's cache."""
 
 FLOAT32_EXPONENTS = (0, 120)
 """Range of exponents for which scaling a float32 column by ``2**exponent`` neither rounds nor overflows."""
 
 
 def grid_bits(n: int) -> int:
-    """Return the number of bits of a grid integer: the sum of n such integers is below 2**53."""
+    """Return the number of bits of a grid integer, at which the sum of n grid integers is below 2**53."""
     return 53 - n.bit_length()
 
 
 class GridBlock(NamedTuple):
-    """A block of b columns of scores, rounded to their grids.
+    """A block of b columns of scores, each rounded to the grid of the column.
 
     Attributes
     ----------
     whole_nb
-        Integers as float64, (n, b): ``rint(score * 2**(B - e))``, with B the number of bits and ``2**e`` the smallest power of
-        two above the largest magnitude in the column.
+        Grid integers, ``rint(score * 2**(B - e))``, stored as float64 (n, b). B is `grid_bits`, and ``2**e`` is the smallest
+        power of two above the largest magnitude in the column.
     rounded_b
-        bool (b,), True where the rounding changed a value.
+        Whether rounding changed any score of the column, bool (b,).
     typical_b
-        float64 (b,), in grid steps: the median magnitude of the scores other than 0, at least half a step, in columns where most
-        of these scores were coarsely rounded; infinite in other columns.
+        Typical magnitude of the scores of the column in grid steps, float64 (b,). If most of the scores other than 0 were
+        coarsely rounded, it is the median magnitude of these scores, but at least half a step; otherwise it is infinite.
     exponent_b
-        Integers (b,): the grid step of a column is ``2**-exponent``.
+        The grid step of the column is ``2**-exponent``; integers (b,).
     """
 
     whole_nb: NDArray[np.float64]
@@ -57,14 +57,14 @@ class GridBlock(NamedTuple):
 
 
 def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> GridBlock:
-    """Round some columns of the scores to their grids.
+    """Round chosen columns of the scores to grid integers.
 
     Parameters
     ----------
     scores_nN
         float16, float32 or float64, (n, N).
     columns
-        The columns to round.
+        Slice or indices of the columns.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
     """
     scores_nb = scores_nN[:, columns]
     if scores_nb.dtype.itemsize == 2:  # noqa: PLR2004
-        scores_nb = scores_nb.astype(np.float32)  # exact, and makes the following steps four times as fast
+        scores_nb = scores_nb.astype(np.float32)  # changes no value, and makes the following steps four times as fast
     n, b = scores_nb.shape
     largest_b = np.maximum(scores_nb.max(axis=0), -scores_nb.min(axis=0)).astype(np.float64)
     if not np.isfinite(largest_b).all():
@@ -96,7 +96,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
         changed &= np.abs(scaled, out=scaled) < coarse_limit(n)
         if changed.any():
             coarse_b += np.count_nonzero(changed, axis=0)
-    # Scaling a column down may have underflowed scores to 0 before the rounding.
+    # In a column that is scaled down, the smallest scores can become 0 before they are rounded.
     for j in np.flatnonzero(exponent_b < 0):
         vanished = np.count_nonzero((whole_nb[:, j] == 0) & (scores_nb[:, j] != 0))
         rounded_b[j] |= vanished > 0
@@ -112,21 +112,21 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
 def coarse_limit(n: int) -> float:
     """Return the magnitude, in grid steps, below which a rounded score counts as coarsely rounded.
 
-    Sums over random halves of n scores of magnitude s have a standard deviation of about ``s sqrt(n) / 2``, and their rounding
-    errors add up to at most ``n / 4`` steps. At the returned magnitude the errors are a thousandth of the standard deviation.
+    Sums over random halves of n scores of magnitude s have a standard deviation of about ``s sqrt(n) / 2``. The rounding errors
+    in such a sum add up to at most ``n / 4`` steps. At the returned magnitude, this is a thousandth of the standard deviation.
     """
     return 500 * math.sqrt(n)
 
 
 def _factors(exponent_b: NDArray[np.intp], dtype: np.dtype[np.floating]) -> list[NDArray[np.floating]]:
-    """Return one or two factors, (b,), whose product is ``2**exponent_b``; multiply by one after the other."""
+    """Return one or two arrays, (b,), whose product is ``2**exponent_b``; the scores are multiplied by each in turn."""
     low, high = FLOAT32_EXPONENTS
     if dtype.itemsize <= 4 and low <= exponent_b.min() and exponent_b.max() <= high:  # noqa: PLR2004
         # Scaled and rounded float32 values are still float32, which halves the memory traffic.
         return [np.ldexp(np.float32(1), exponent_b)]
     if np.abs(exponent_b).max() < 1000:  # noqa: PLR2004
         return [np.ldexp(1.0, exponent_b)]
-    # Two factors, because subnormal columns need 2**1100, which float64 cannot represent. When scaling down, the first factor may
-    # round a score to a subnormal number; a score that small ends as 0 anyway.
+    # Columns of subnormal numbers need 2**1100, which float64 cannot represent; two factors can. When scaling down, the first
+    # factor can round a score to a subnormal number, but such a small score becomes 0 on the grid in any case.
     half_b = exponent_b // 2
     return [np.ldexp(1.0, half_b), np.ldexp(1.0, exponent_b - half_b)]

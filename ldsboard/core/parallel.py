@@ -1,4 +1,4 @@
-"""Process blocks in several threads, with results in order and bounded memory."""
+"""Compute blocks in several threads, yield the results in order, and limit the memory in use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 MAX_THREADS = 8
-"""Further threads would wait for memory bandwidth, not for processors."""
+"""Largest number of threads: any more would only wait for memory."""
 
 
 def usable_processors() -> int:
@@ -32,8 +32,8 @@ def usable_processors() -> int:
 def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
     """Yield ``work(item)`` for each item, in the order of the items, computed by several threads.
 
-    At most ``threads + 1`` items are in progress or wait to be yielded. Meanwhile the BLAS is limited to one thread: BLAS threads
-    and these threads together on the same processors cost a third of the speed.
+    At most ``threads + 1`` items are in progress or wait to be yielded. Meanwhile the BLAS is limited to one thread: several BLAS
+    threads in each of these threads would compete for the processors, which costs a third of the speed.
     """
     with _one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Done]] = deque()
@@ -47,7 +47,7 @@ def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: i
 
 @contextmanager
 def _one_thread_per_product() -> Iterator[None]:
-    """Limit the BLAS to one thread. The limit is per process: while another call holds it, this one leaves it unchanged."""
+    """Limit the BLAS of the process to one thread within the block, unless another block has set this limit already."""
     if not _blas_lock.acquire(blocking=False):
         yield
         return
@@ -63,7 +63,7 @@ _blas_lock = threading.Lock()
 
 @cache
 def _blas_controller() -> ThreadpoolController:
-    # Finding the loaded libraries takes milliseconds: done once, and not on import.
+    # Finding the loaded BLAS libraries takes milliseconds. The result is therefore cached, and not computed on import.
     from threadpoolctl import ThreadpoolController  # noqa: PLC0415 -- a tenth of the import time of ldsboard
 
     return ThreadpoolController()

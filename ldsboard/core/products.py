@@ -1,4 +1,4 @@
-"""The matrix product of scoring, by numpy or by torch; both give the same bits, because they sum grid integers exactly.
+"""Compute predictions as a matrix product, with numpy or torch. Both give the same bits: sums of grid integers are exact.
 
 Legend: M subsets, n training examples, b targets of one block.
 """
@@ -20,22 +20,34 @@ if TYPE_CHECKING:
 def product_with(
     masks_Mn: NDArray[np.bool_], device: str | None
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the product with the subsets, bool (M, n), computed by numpy or on a torch device.
+    """Return the function that computes predictions.
+
+    Parameters
+    ----------
+    masks_Mn
+        The subsets, bool (M, n).
+    device
+        The torch device that computes the product; None to compute with numpy.
 
     Returns
     -------
     callable
-        Sums grid integers, float64 (n, b), over the examples of each subset: predictions, float64 (b, M).
+        Takes grid integers, float64 (n, b). Returns their sums over the examples of each subset, float64 (b, M).
+
+    Raises
+    ------
+    ValueError
+        torch is missing, or the device is unknown or lacks float64.
     """
     if device is None:
         return partial(_numpy_product, np.asfortranarray(masks_Mn.T, dtype=np.float64))
     try:
-        import torch  # noqa: PLC0415 -- optional: needed for a device only
+        import torch  # noqa: PLC0415 -- optional: needed for a torch device only
 
         weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
     except (ImportError, RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
-            f"device: expected a torch device with float64, got {device!r} ({error}). Omit it to use numpy."
+            f"device: expected a torch device with float64, got {device!r} ({error}). Omit 'device' to use numpy."
         ) from error
     return partial(_torch_product, weights_Mn)
 

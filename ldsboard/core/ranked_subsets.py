@@ -1,6 +1,6 @@
-"""A ranked part of the subsets: the part of scoring that does not depend on the scores, and the scoring of a block of targets.
+"""Rank the margins of some subsets once, and score blocks of targets against these ranks.
 
-Legend: M subsets, n training examples, N targets, b targets of one block, t of one tile.
+Legend: M subsets, n training examples, N targets, b targets of one block, t targets of one tile of a block.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from ldsboard.core.grid import GridBlock
 
 TILE_NUMBERS = 2**16
-"""Predictions ranked at a time: few enough that ranking stays in the processor's cache, and that a sum of influences on their
-grid is exact in float64."""
+"""Number of predictions that are ranked at a time. It is small enough for ranking to stay in the processor's cache, and for sums
+of rounded influences to be exact in float64."""
 
 
 @dataclass(frozen=True)
 class RankedSubsets:
-    """Some of the subsets, with their margins ranked.
+    """The subsets in some rows of the masks, with ranked margins.
 
     Attributes
     ----------
     rows
-        Rows of these subsets among all subsets.
+        The rows.
     margins
         Ranks of the margins, one row for each target.
     chance
-        Ranks of the margins, prepared for `ChanceSpread`.
+        The same ranks in the form that `ChanceSpread` needs.
     largest_subset
         Number of training examples in the largest subset.
     duplicates
-        Number of subsets that repeat an earlier one.
+        Number of subsets that are equal to an earlier subset.
     fingerprint
-        See `fingerprint`.
+        sha256 of the subsets and margins, as the function `fingerprint` computes it.
     """
 
     rows: slice
@@ -58,7 +58,7 @@ class RankedSubsets:
 
     @classmethod
     def of(cls, masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], rows: slice) -> Self:
-        """Rank the margins of the subsets in `rows`."""
+        """Select the subsets in `rows`, and rank the margins of these subsets."""
         masks_Mn, margins_MN = masks_Mn[rows], margins_MN[rows]
         check_rankable(margins_MN)
         margins = rank_rows(np.ascontiguousarray(margins_MN.T))
@@ -82,16 +82,17 @@ class RankedSubsets:
         Parameters
         ----------
         predictions_bM
-            Predictions for all subsets, grid integers as float64 (b, M).
+            Predictions for all rows of the masks, not only for `rows`; sums of grid integers, float64 (b, M).
         grid
-            The scores of the block on their grids.
+            The scores of the block, as grid integers.
         first
-            Index of the first target.
+            Index of the first target of the block.
         """
         n, b = grid.whole_nb.shape
         block = TargetBlock.empty(slice(first, first + b), self.size)
-        # Rounding changes a sum by at most half a step for each score of the largest subset; sums of typical scores over random
-        # halves of the examples spread by sqrt(n) / 2 times their size. The ratio of the two is the loss.
+        # Rounding changes a prediction by at most half a grid step for each example of the largest subset. Sums of scores of
+        # typical magnitude over random halves of the examples have a standard deviation of sqrt(n) / 2 times this magnitude. The
+        # grid loss is the ratio of these two numbers.
         block.grid_loss_b[:] = self.largest_subset / math.sqrt(n) / grid.typical_b
         step = max(1, TILE_NUMBERS // self.size)
         for start in range(0, b, step):
@@ -101,7 +102,7 @@ class RankedSubsets:
             margins = self.margins.rows(first + tile.start, first + tile.stop)
             block.add(tile, ranking, spearman(ranking, margins), spearman_influence(ranking, margins))
             if grid.rounded_b[tile].any():
-                # Relative to the first prediction, so that equal predictions have a spread of exactly 0.
+                # The first prediction is subtracted, so that equal predictions have a standard deviation of exactly 0.
                 spread_t = (predictions_tM - predictions_tM[:, :1]).std(axis=1)
                 lossy_t = np.flatnonzero(grid.rounded_b[tile] & (spread_t > 0))
                 loss_t = self.largest_subset / 2 / spread_t[lossy_t]
@@ -115,13 +116,13 @@ def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) ->
 
 
 def check_rankable(margins_MN: NDArray[np.float64]) -> None:
-    """Raise a ProblemError for margins of too few or too many subsets, or of a target with equal margins for all subsets."""
+    """Raise a ProblemError unless there are 2 to 50,000 subsets, and the margins of every target differ between subsets."""
     M = len(margins_MN)
     if not 2 <= M <= MAX_SUBSETS:  # noqa: PLR2004
         raise ProblemError.mismatch(
             "masks.invalid",
             expected=f"2 to {MAX_SUBSETS} subsets",
             got=str(M),
-            hint="Ranks need at least two subsets; above the limit their sums would not be exact.",
+            hint="Ranking needs at least 2 subsets. With more subsets than the limit, sums of ranks would not be exact.",
         )
     check_margins_differ(margins_MN)

@@ -3,7 +3,7 @@
 Ranks are centred and doubled: ``2 * rank - (M + 1)``, integers between -(M - 1) and M - 1 that sum to 0 over a list. Every sum
 and product below is therefore an integer that int64 and float64 both represent exactly (up to M = 50,000).
 
-Legend: M subsets, b targets of one block, t targets with ties among them, f and g centred ranks of two lists.
+Legend: M subsets, b targets of one block, t targets of the block that have ties, f and g the centred ranks of two lists.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SUBSETS = 50_000
-"""The largest M for which all sums, of the order of 4 M**3, are below 2**53."""
+"""Limit of M. All sums are of the order of 4 M**3, and must be below 2**53."""
 
 KEY_BITS = 63
-"""Bits of a sorting key, which holds a value and its position."""
+"""Number of bits of a sorting key, which holds a value and the position of this value."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Ranking:
     tied_t
         Indices of the t rows with ties, increasing.
     first_tM, last_tM
-        For rows with ties, in sorted order: first and last position of the group of equal values of each element, intp (t, M).
+        Where a group of equal values begins and ends, for the t rows with ties, intp (t, M). Column p has the first and the last
+        sorted position of the group to which the element at sorted position p belongs.
     squares_b
-        Sums of the squared ranks, integers as float64 (b,); 0 for a constant list.
+        Sum of the squared ranks of each list, integers as float64 (b,); 0 for a constant list.
     """
 
     ranks_bM: NDArray[np.int64]
@@ -61,10 +62,11 @@ class Ranking:
         )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return for every element twice the sum of `values_bM` over strictly higher ranks, plus its sum over equal ranks.
+        """Return for each element twice the sum of the values at strictly higher ranks, plus the sum of those at equal ranks.
 
-        Each row of `values_bM`, int64 (b, M), must sum to 0. With exclusive prefix sums P in sorted order and a group of equal
-        ranks from position i to k, the result is ``-(P[i] + P[k + 1])``; without ties i = k.
+        Each row of `values_bM`, int64 (b, M), must sum to 0; the result has the same shape and type. Let P[i] be the sum of the
+        first i values in sorted order. For a group of equal ranks from sorted position i to k, the result is
+        ``-(P[i] + P[k + 1])``; without ties i = k.
         """
         positions_bM = _positions(self.order_bM)
         sorted_bM = values_bM.ravel().take(positions_bM)
@@ -88,8 +90,8 @@ class Ranking:
         Returns
         -------
         numpy.ndarray
-            float64 (t, M), for rows with ties only: without ties the variance is constant, so that its influence is 0. Rows of
-            equal values are 0.
+            float64 (t, M), for the t rows with ties only: without ties the variance is constant, and every influence on it is 0.
+            A list of equal values has a row of 0.
         """
         M = self.ranks_bM.shape[1]
         rows = self.tied_t
@@ -109,8 +111,8 @@ def rank_rows(values_bM: NDArray[np.float64]) -> Ranking:
 def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
     """Rank every row of `values_bM` as `rank_rows` does, but faster, for integers of magnitude below 2**53.
 
-    Sorting integers that hold both value and position is several times faster than an argsort. If the values of any row spread
-    too far to fit into such keys, `rank_rows` ranks all rows.
+    Sorting integers that hold both value and position is several times faster than an argsort. If the range of the values of any
+    row is too large for such integers, `rank_rows` ranks all rows.
     """
     M = values_bM.shape[1]
     bits = (M - 1).bit_length()
@@ -127,7 +129,7 @@ def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
 
 
 def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
-    """Build a ranking from the sorted order, (b, M), and the equality of neighbours in this order, bool (b, M - 1)."""
+    """Build a ranking from the sorted order of each row, (b, M), and whether neighbours in it are equal, bool (b, M - 1)."""
     b, M = order_bM.shape
     tied_t = np.flatnonzero(equal.any(axis=1))
     places = np.arange(M)
@@ -148,12 +150,12 @@ def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
 
 
 def spearman(f: Ranking, g: Ranking) -> NDArray[np.float64]:
-    """Return Spearman's rho of each pair of rows, float64 (b,); 0 if one row is constant."""
+    """Return Spearman's rho of each row of `f` with the same row of `g`, float64 (b,); 0 if either row is constant."""
     return _ratio(np.einsum("bM,bM->b", f.ranks_bM, g.ranks_bM), np.sqrt(f.squares_b * g.squares_b))
 
 
 def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
-    """Return the influence function of Spearman's rho, extended to ties, at each element of each pair of rows.
+    """Return the influence of each element on Spearman's rho of each row of `f` with the same row of `g`.
 
     Parameters
     ----------
@@ -163,14 +165,15 @@ def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
     Returns
     -------
     numpy.ndarray
-        float64 (b, M); rows of 0 where one of the lists is constant.
+        float64 (b, M); a row of 0 where the list of `f` or of `g` is constant.
 
     Notes
     -----
-    The formula is that of Croux and Dehon [1]_ with mid-ranks; the variances of the ranks, which vary with ties, are further
-    functionals. In centred ranks, with W the upper sums and S the sums of products,
+    The influence function is that of Croux and Dehon [1]_, with average ranks for ties. The variances of ranks with ties are not
+    constant, so that the influences on these variances are subtracted. With S_fg the sum of ``f_i * g_i``, and W_fg the
+    `Ranking.upper_sums` of the ranks g in the ranking f, the influence of element i is
     ``IF_i = c_i / d - (rho / 2) * (vf_i / S_ff + vg_i / S_gg)``, where ``d = sqrt(S_ff * S_gg)`` and
-    ``c_i = M * (f_i * g_i + W_fg_i + W_gf_i) - 3 * S_fg``; ``vf / S_ff`` is `Ranking.variance_influence`.
+    ``c_i = M * (f_i * g_i + W_fg_i + W_gf_i) - 3 * S_fg``; ``vf / S_ff`` is `Ranking.variance_influence` of f.
 
     References
     ----------
@@ -196,14 +199,14 @@ def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
 
 
 def _positions(order_bM: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the order of every row as positions in the flattened array, (b, M)."""
+    """Convert the positions in each row, (b, M), to positions in the flattened array, (b, M)."""
     b, M = order_bM.shape
     positions_bM: NDArray[np.intp] = order_bM + (np.arange(b) * M)[:, None]
     return positions_bM
 
 
 def _ratio(numerator: NDArray[np.int64] | NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide; the result is 0 where the denominator is 0."""
+    """Return the numerator divided by the denominator, and 0 where the denominator is 0."""
     ratio = numerator / np.where(denominator == 0, 1.0, denominator)
     ratio *= denominator != 0
     return ratio

@@ -23,11 +23,12 @@ SCORER_VERSION = 1
 
 WARNINGS = {
     "scores.dynamic_range": "The scores of a target span so many orders of magnitude that small scores were rounded.",
-    "scores.constant_predictions": "Some targets have equal predictions for all subsets; their correlation counts as 0.",
+    "scores.constant_predictions": "Some targets have equal predictions for all subsets. The rho of such a target counts as 0.",
     "scores.random": "The scores are not distinguishable from random scores.",
-    "scores.sign_flipped": "Significantly negative. Is the sign flipped? A high score means that the example raises the margin.",
+    "scores.sign_flipped": "The LDS is significantly negative. Is the sign flipped? A high score means that the training example "
+    "raises the margin.",
 }
-"""Text of each warning code."""
+"""The text of each warning code."""
 
 CHANCE = 3.0
 """Absolute value of `Result.z_random` below which scores are not distinguishable from random scores."""
@@ -42,9 +43,9 @@ class Result:
     lds : float
         Mean over targets of Spearman's rho between predictions and margins.
     std_error : float
-        Standard error over subsets; nan for fewer than 4 subsets.
+        Standard error of the LDS over subsets; nan for fewer than 4 subsets.
     confidence_interval : tuple of float
-        95 % interval (low, high) for these targets and this recipe; it includes the bias of the LDS at few subsets.
+        95 % interval (low, high) of the LDS for these targets and this recipe, widened by the bias of the LDS at few subsets.
     per_target : numpy.ndarray
         Spearman's rho of each target, float64 (N,); 0 where the predictions are constant.
     p_values : numpy.ndarray
@@ -54,19 +55,19 @@ class Result:
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
-        Largest possible rounding error of a prediction, in standard deviations of the predictions of its target; the largest
-        value over targets. If most scores of a target were coarsely rounded, the error is also expressed in the standard
-        deviation expected for sums of scores of the median magnitude, and the larger of the two values counts.
+        Largest ratio, over targets, of the possible rounding error of a prediction to the standard deviation of the predictions
+        for the target. If most scores of a target were coarsely rounded, the error is also divided by the standard deviation
+        expected for sums of scores of the median magnitude, and the larger ratio counts.
     grid_loss_target : int
-        The target with that error; -1 if nothing was rounded.
+        Index of the target with this ratio; -1 if the ratio is 0.
     z_random : float
-        LDS divided by its standard deviation under a random matching of subsets to margins. Between -3 and 3, the scores are not
-        distinguishable from random scores.
+        LDS divided by the standard deviation that it has if subsets are matched to margins at random. If `z_random` is between -3
+        and 3, the scores are not distinguishable from random scores.
     std_error_new_targets : float
-        Standard error for a fresh draw of targets as well as of subsets; nan for one target, or for fewer than 4 subsets. Below
-        20 targets, use it with Student's t with N - 1 degrees of freedom.
+        Standard error of the LDS over draws of both subsets and targets; nan for one target, or for fewer than 4 subsets. With
+        fewer than 20 targets, intervals need Student's t with N - 1 degrees of freedom.
     duplicate_subsets : int
-        Number of subsets that repeat an earlier one.
+        Number of subsets that are equal to an earlier subset.
     fingerprint : str
         sha256 of the subsets and margins; only results with equal fingerprints can be compared.
     """
@@ -87,7 +88,7 @@ class Result:
 
     @property
     def mean_p(self) -> float:
-        """Mean p-value over targets."""
+        """Mean of the p-values over targets."""
         return float(self.p_values.mean())
 
     @property
@@ -116,15 +117,16 @@ class TargetBlock:
     columns
         The targets of the block.
     rho_b, squared_influence_b
-        Correlation, and sum over subsets of the squared influence, of each target, float64 (b,).
+        For each target Spearman's rho, and the sum of the squared influences of all subsets on this rho, float64 (b,).
     constant_b
         Whether all predictions of a target are equal, bool (b,).
     grid_loss_b
-        See `Result.grid_loss`, float64 (b,).
+        The ratio that `Result.grid_loss` describes, for each target, float64 (b,).
     unit_bM
         Ranks of the predictions as rows of unit length, float32 (b, M).
     influence_units_M
-        Sum of the influences over these targets, int64 (M,), in units of 2**-30: integer sums are exact in any order.
+        For each subset the sum of its influences on these targets, int64 (M,), in units of 2**-30. Integer sums do not depend on
+        the order of summation.
     """
 
     columns: slice
@@ -137,7 +139,7 @@ class TargetBlock:
 
     @classmethod
     def empty(cls, columns: slice, M: int) -> TargetBlock:
-        """Return a block without results."""
+        """Return a block for the targets in `columns` and M subsets, to which `add` adds results."""
         b = columns.stop - columns.start
         constant_b, units_M = np.zeros(b, dtype=np.bool_), np.zeros(M, dtype=np.int64)
         unit_bM = np.empty((b, M), dtype=np.float32)
@@ -149,13 +151,13 @@ class TargetBlock:
         Parameters
         ----------
         tile
-            Rows of the block.
+            Rows of the block that belong to the tile.
         ranking
-            Ranks of the predictions.
+            Ranks of the predictions for the targets of the tile.
         rho_t
-            Correlations, float64 (t,).
+            Spearman's rho of each target, float64 (t,).
         influence_tM
-            Influences, float64 (t, M); overwritten.
+            Influence of each subset on each rho, float64 (t, M). This method overwrites the array.
         """
         influence_tM *= INFLUENCE_UNITS
         np.rint(influence_tM, out=influence_tM)
@@ -168,7 +170,7 @@ class TargetBlock:
 
 @dataclass(frozen=True)
 class TargetSums:
-    """Results per target and per subset, and the spread of random scores, collected from the blocks; see `TargetBlock`."""
+    """The results of all blocks, per target and per subset as in `TargetBlock`, and the spread of the LDS of random scores."""
 
     rho_N: NDArray[np.float64]
     squared_influence_N: NDArray[np.float64]
@@ -179,13 +181,13 @@ class TargetSums:
 
     @classmethod
     def empty(cls, margins: significance.MarginRanks) -> TargetSums:
-        """Return sums over no blocks."""
+        """Return sums to which `add` adds the blocks."""
         N, M = margins.unit_NM.shape
         constant_N, units_M = np.zeros(N, dtype=np.bool_), np.zeros(M, dtype=np.int64)
         return cls(np.zeros(N), np.zeros(N), constant_N, np.zeros(N), units_M, significance.ChanceSpread(margins))
 
     def add(self, block: TargetBlock) -> None:
-        """Add the results of a block."""
+        """Add the results of one block."""
         self.rho_N[block.columns] = block.rho_b
         self.squared_influence_N[block.columns] = block.squared_influence_b
         self.constant_N[block.columns] = block.constant_b
@@ -194,7 +196,7 @@ class TargetSums:
         self.chance.add(block.unit_bM, block.columns)
 
     def result(self, duplicate_subsets: int, fingerprint: str) -> Result:
-        """Compute the `Result` after the last block; the parameters are attributes of the result."""
+        """Compute the `Result` after the last block. Both parameters are attributes of the result."""
         M, N = self.influence_units_M.size, self.rho_N.size
         chance = self.chance.value()
         lds = math.fsum(self.rho_N) / N

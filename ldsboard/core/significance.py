@@ -1,4 +1,4 @@
-"""p-values, standard errors and confidence intervals of the LDS, and its distribution for random scores.
+"""p-values, standard errors and confidence intervals of the LDS, and the spread of the LDS of random scores.
 
 Legend: M subsets, N targets, b targets of one block.
 """
@@ -25,7 +25,7 @@ FEWEST_SUBSETS = 4
 
 
 def two_sided_p(t: NDArray[np.float64] | float, degrees: int) -> NDArray[np.float64]:
-    """Return the two-sided p-value of Student's t; nan for 0 degrees of freedom."""
+    """Return the two-sided p-value of `t` by Student's t distribution; nan for 0 degrees of freedom."""
     return 2 * np.asarray(scipy.special.stdtr(degrees, -np.abs(t)), dtype=np.float64)
 
 
@@ -37,7 +37,7 @@ def spearman_p_values(rho_N: NDArray[np.float64], M: int) -> NDArray[np.float64]
 
 
 def standard_error(influence_M: NDArray[np.float64]) -> float:
-    """Return the standard error of an LDS from its M influences, ``sqrt(sum(psi**2) / (M (M - 1)))``; nan for M < 4."""
+    """Return the standard error of an LDS from the M influences psi, ``sqrt(sum(psi**2) / (M (M - 1)))``; nan for M < 4."""
     M = influence_M.size
     if M < FEWEST_SUBSETS:
         return math.nan
@@ -47,19 +47,19 @@ def standard_error(influence_M: NDArray[np.float64]) -> float:
 def new_targets_error(
     influence_M: NDArray[np.float64], rho_N: NDArray[np.float64], squared_influence_N: NDArray[np.float64]
 ) -> float:
-    """Return the standard error of the LDS for a fresh draw of subsets and of targets.
+    """Return the standard error of the LDS over draws of both subsets and targets.
 
     The squared error is the variance over subsets plus the variance over targets, minus the variance that both contain (a two-way
-    decomposition). It is at least the larger of the first two variances.
+    decomposition). It is never below the larger of the first two variances.
 
     Parameters
     ----------
     influence_M
-        psi, the mean influence of each subset, (M,).
+        psi, the influence of each subset on the LDS, (M,).
     rho_N
-        Correlation of each target, (N,).
+        Spearman's rho of each target, (N,).
     squared_influence_N
-        Sum over subsets of the squared influence on the correlation of each target, (N,).
+        For each target, the sum of the squared influences of all subsets on rho, (N,).
 
     Returns
     -------
@@ -76,20 +76,21 @@ def new_targets_error(
 
 
 def half_width(std_error: float, M: int) -> float:
-    """Return the half width of a 95 % interval, by Student's t with M - 1 degrees of freedom."""
+    """Return the half width of the 95 % interval with this standard error, by Student's t with M - 1 degrees of freedom."""
     return float(scipy.special.stdtrit(M - 1, (1 + LEVEL) / 2)) * std_error
 
 
 def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -> tuple[float, float]:
-    """Return the 95 % interval of the LDS, widened on one side by the bias at few subsets.
+    """Return the 95 % interval of the LDS, widened on one side by the bias of the LDS at few subsets.
 
-    With M subsets, Spearman's rho underestimates its large-M value by about ``3 (rho - tau) / (M - 2)``, where Kendall's tau
-    follows from rho as for a bivariate normal. The interval covers both the LDS and the LDS corrected by this bias.
+    With M subsets, Spearman's rho is about ``3 (rho - tau) / (M - 2)`` below the value that it approaches for large M. Kendall's
+    tau is computed from rho as for a bivariate normal distribution. The interval covers the LDS both without and with the
+    correction for this bias.
 
     Parameters
     ----------
     rho_N
-        Correlation of each target, (N,).
+        Spearman's rho of each target, (N,).
     lds, std_error
         The LDS and its standard error.
     M
@@ -98,7 +99,7 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     Returns
     -------
     tuple of float
-        Lower and upper end, within -1 and 1; nan if the standard error is nan.
+        Lower and upper end, limited to -1 and 1. Both are nan if the standard error is nan.
     """
     if math.isnan(std_error):
         return (math.nan, math.nan)
@@ -110,7 +111,7 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
 
 
 def unit_rows(ranking: Ranking) -> NDArray[np.float32]:
-    """Return ranks as rows of unit length, float32 (b, M); constant rows are 0."""
+    """Return the centred ranks with each row scaled to unit length, float32 (b, M); the row of a constant list is 0."""
     length_b = np.sqrt(ranking.squares_b)
     return (ranking.ranks_bM / np.where(length_b == 0, 1.0, length_b)[:, None]).astype(np.float32)
 
@@ -124,7 +125,8 @@ class MarginRanks:
     unit_NM
         Centred ranks as rows of unit length, float32 (N, M).
     gram_NN
-        Rank correlations of the targets, float32 (N, N), if M > N: computed once for all scores, and before processes fork.
+        Rank correlations between the margins of every two targets, float32 (N, N); None if M <= N. The array is computed once for
+        all scores, before processes fork.
     """
 
     unit_NM: NDArray[np.float32]
@@ -132,7 +134,7 @@ class MarginRanks:
 
     @classmethod
     def of(cls, margins: Ranking) -> Self:
-        """Prepare ranked margins."""
+        """Build the two arrays from ranked margins, one list for each target."""
         unit_NM = unit_rows(margins)
         N, M = unit_NM.shape
         return cls(unit_NM, unit_NM @ unit_NM.T if M > N else None)
@@ -153,14 +155,14 @@ class ChanceSpread:
         self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=np.float32)
 
     def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
-        """Add the ranks of the predictions of a block, rows of unit length, float32 (b, M); `columns` are the block's targets."""
+        """Add the predictions for the targets in `columns`, given as ranks in rows of unit length, float32 (b, M)."""
         if self._margins.gram_NN is None:
             self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
         else:
             self._sums[columns] = predictions_bM
 
     def value(self) -> float:
-        """Return the standard deviation, after the last block."""
+        """Return the standard deviation of the LDS, after the last block."""
         N, M = self._margins.unit_NM.shape
         if self._margins.gram_NN is None:
             norm = float(np.linalg.norm(self._sums))

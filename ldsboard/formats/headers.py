@@ -1,4 +1,4 @@
-"""The header of a score file in any format, and the errors of the parsers."""
+"""The parsed header of a score file, and the errors that the parsers of all formats raise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER_LIMIT = 64 * 1024
 """Largest number of bytes of a header, counted from the start of the file."""
 
 MAX_DIMENSIONS, MAX_SIDE = 64, 2**63
-"""Limits of numpy arrays: number of dimensions, and the exclusive limit of each side."""
+"""Limits of a numpy array: the number of dimensions is at most MAX_DIMENSIONS, and each side of the shape is below MAX_SIDE."""
 
 FORMATS = "a .npy, .safetensors or .npz file with one array"
 SAVE_HINT = "Save the scores with numpy.save('scores.npy', scores.astype('float32'))."
@@ -25,18 +25,18 @@ SAVE_HINT = "Save the scores with numpy.save('scores.npy', scores.astype('float3
 
 @dataclass(frozen=True)
 class Header:
-    """Layout of the scores in a file: their bytes reach from `offset` to the end of the file.
+    """The layout of a score file: the scores fill the bytes from `offset` to the end of the file.
 
     Attributes
     ----------
     dtype
-        Item type.
+        Type of each score.
     fortran_order
-        Whether the array is in column-major order.
+        Whether the scores are stored in column-major order.
     shape
-        Shape of the array.
+        Shape of the array of scores.
     offset
-        Position of the first byte of the array.
+        Position of the first byte of the scores.
     """
 
     dtype: np.dtype[Any]
@@ -53,6 +53,11 @@ class Header:
     def file_size(self) -> int:
         """Number of bytes of the whole file according to the header."""
         return self.offset + self.data_size
+
+    @property
+    def largest_file_size(self) -> int:
+        """Largest number of bytes that a file with this header can have."""
+        return self.file_size
 
     def check_size(self, size: int) -> None:
         """Raise ``scores.truncated`` unless the header describes a file of `size` bytes."""
@@ -111,7 +116,7 @@ def is_shape(sides: object) -> bool:
 
 
 def check_dimensions(shape: tuple[int, ...]) -> None:
-    """Raise ``scores.shape`` or ``scores.empty`` unless the scores have two dimensions, with at least one row and column."""
+    """Raise ``scores.empty`` if any side of `shape` is 0, and ``scores.shape`` if `shape` otherwise has not two dimensions."""
     if len(shape) == 2 and all(shape):  # noqa: PLR2004
         return
     raise ProblemError.mismatch(

@@ -1,7 +1,7 @@
 """Parse the header of NumPy's ``.npy`` files, versions 1 to 3.
 
-numpy's own parser is not safe for untrusted files: they may claim 2**40 elements, hold pickles, or have a malformed header. Each
-of these must become a clear problem, not a MemoryError.
+numpy's own parser is not safe for untrusted files. Such a file can claim 2**40 elements, hold pickles, or have a malformed
+header. In each of these cases this parser raises a ProblemError, and never a MemoryError.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def parse(start: bytes) -> Header:
     Parameters
     ----------
     start
-        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+        The first `HEADER_LIMIT` bytes of the file; the whole file if it is shorter.
 
     Raises
     ------
     ProblemError
-        With code ``scores.unreadable``, ``scores.object`` or ``scores.dtype``.
+        The code is ``scores.unreadable``, ``scores.object`` or ``scores.dtype``.
     """
     offset, text = _header_text(start)
     try:
@@ -43,7 +43,7 @@ def parse(start: bytes) -> Header:
 
 
 def _header_text(start: bytes) -> tuple[int, str]:
-    """Return the offset of the data, and the text of the header."""
+    """Return the position of the first byte after the header, and the text of the header."""
     prelude = {1: (10, "<H", "latin1"), 2: (12, "<I", "latin1"), 3: (12, "<I", "utf-8")}
     if len(start) < 12 or start[6] not in prelude:  # noqa: PLR2004
         raise unreadable("a truncated header or an unknown .npy version")
@@ -60,7 +60,7 @@ def _header_text(start: bytes) -> tuple[int, str]:
 
 
 def _item_type(descr: object) -> np.dtype[np.floating]:
-    # Only plain type codes: numpy.dtype() would evaluate far more than a type code.
+    # Check the type code before numpy.dtype() sees it: numpy.dtype() also interprets strings that are not plain type codes.
     if isinstance(descr, str) and descr in ("|O", "O"):
         raise ProblemError.mismatch(
             "scores.object",

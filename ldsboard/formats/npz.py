@@ -1,8 +1,8 @@
 """Read NumPy's ``.npz`` files: zip archives with one ``.npy`` member, stored or deflated.
 
-The first bytes of the archive hold the local header of the member and the start of its content, so that the scores can be checked
-before the rest of the file has arrived. The directory of the archive is at its end. Nothing is inflated unless the local header
-and the directory describe the same single member, and no more bytes are inflated than the ``.npy`` header states.
+An archive begins with the local header of the member, followed by the ``.npy`` header. Both are checked before the rest of the
+file has arrived. The directory is at the end of the archive. The scores are inflated only if the local header and the directory
+describe the same single member, and no more bytes are inflated than the ``.npy`` header states.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 MAGIC, EMPTY_MAGIC = b"PK\x03\x04", b"PK\x05\x06"
 LOCAL = struct.Struct("<4s2B4HL2L2H")
 DIRECTORY_BYTES = 46 + 22
-"""Smallest size of a directory with one entry."""
+"""Smallest number of bytes of a directory with one entry (46) and of the record that ends the archive (22)."""
 
 ENCRYPTED, STREAMED = 0x2041, 0x8
-"""Flag bits of a local header: encrypted; sizes stated after the content."""
+"""Flag bits of a local header. ENCRYPTED: the content is encrypted. STREAMED: the sizes are stated after the content."""
 
 MAX_INFLATION = 1032
-"""Largest ratio of inflated to deflated size."""
+"""Largest ratio of inflated to deflated size that the deflate format allows."""
 
 CHUNK_BYTES = 1 << 17
 MAX_NAME_LENGTH = 255
 DESCRIPTOR_BYTES = 24
-"""Largest size of a data descriptor, which follows the content of a streamed member."""
+"""Largest number of bytes of a data descriptor, which states the sizes after the content of a streamed member."""
 
 ONE_HINT = "Save one array: numpy.savez('scores.npz', scores=scores.astype('float32'))."
 PICKLES = (".pkl", ".pickle")
 ZIP64_SIZE = 0xFFFFFFFF
-"""Placeholder for a size that is stated in the zip64 extra field."""
+"""Placeholder in the local header for a size that the zip64 extra field states."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Member:
     begin
         Position of the content in the archive.
     sizes
-        Stored or deflated size and inflated size in bytes; None for a streamed member, whose sizes follow its content.
+        Number of bytes of the content in the archive, and after inflation. None for a streamed member, whose sizes come after
+        the content.
     """
 
     name: str
@@ -73,6 +74,11 @@ class MemberHeader(Header):
 
     member: Member
 
+    @property
+    def largest_file_size(self) -> int:
+        """Largest number of bytes of an archive with this member: deflated data can be slightly longer than inflated data."""
+        return self.member.begin + self.file_size + self.file_size // 1000 + HEADER_LIMIT
+
     def check_size(self, size: int) -> None:
         """Raise ``scores.truncated`` unless an archive of `size` bytes can hold the member that this header describes."""
         stored, inflated = self.member.sizes or (self.file_size if not self.member.deflated else 0, self.file_size)
@@ -86,17 +92,17 @@ class MemberHeader(Header):
 
 
 def parse(start: bytes) -> MemberHeader:
-    """Parse the header of the first member from the start of an archive.
+    """Parse the local header and the ``.npy`` header of the first member of an archive.
 
     Parameters
     ----------
     start
-        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+        The first `HEADER_LIMIT` bytes of the file; the whole file if it is shorter.
 
     Raises
     ------
     ProblemError
-        With code ``scores.unreadable``, ``scores.empty``, ``scores.object``, ``scores.dtype`` or ``scores.damaged``.
+        The code is ``scores.unreadable``, ``scores.empty``, ``scores.object``, ``scores.dtype`` or ``scores.damaged``.
     """
     if start.startswith(EMPTY_MAGIC):
         raise empty("an empty archive")
@@ -141,7 +147,7 @@ def _check_name(name: str) -> None:
 
 
 def _sizes(stored: int, inflated: int, extra: bytes) -> tuple[int, int]:
-    """Return the sizes from the local header, or for large members from its zip64 extra field."""
+    """Return the stored and the inflated size of a member; for large members the zip64 extra field states both."""
     if ZIP64_SIZE not in (stored, inflated):
         return stored, inflated
     while len(extra) >= 4:  # noqa: PLR2004
@@ -154,12 +160,12 @@ def _sizes(stored: int, inflated: int, extra: bytes) -> tuple[int, int]:
 
 
 def open_scores(file: BinaryIO, header: MemberHeader) -> ScoreArray:
-    """Open the scores of an archive: memory-mapped if the member is stored, inflated into memory if it is deflated.
+    """Return the scores in an archive: a stored member is memory-mapped, and a deflated member is inflated into memory.
 
     Raises
     ------
     ProblemError
-        With code ``scores.unreadable``, ``scores.several``, ``scores.truncated`` or ``scores.damaged``.
+        The code is ``scores.unreadable``, ``scores.several``, ``scores.truncated`` or ``scores.damaged``.
     """
     try:
         with zipfile.ZipFile(_BoundedFile(file.fileno(), closefd=False)) as archive:
@@ -173,14 +179,14 @@ def open_scores(file: BinaryIO, header: MemberHeader) -> ScoreArray:
 
 
 class _BoundedFile(io.FileIO):
-    """A file that returns at most `CHUNK_BYTES` for each read: zipfile would read a directory of any length into memory."""
+    """A file that returns at most `CHUNK_BYTES` per read, which stops zipfile from reading a huge directory into memory."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(CHUNK_BYTES if size is None or size < 0 else min(size, CHUNK_BYTES))
 
 
 def _only_entry(archive: zipfile.ZipFile, header: MemberHeader) -> zipfile.ZipInfo:
-    """Return the only entry of the directory, after checking that it describes the member that `header` was parsed from."""
+    """Return the only entry of the directory, after checking that the entry and `header` describe the same member."""
     entries, member = archive.infolist(), header.member
     if len(entries) != 1:
         raise several([entry.filename for entry in entries], ONE_HINT)

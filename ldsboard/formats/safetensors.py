@@ -1,6 +1,7 @@
-"""Parse the header of safetensors files: eight bytes with its length, then JSON; the bytes of the tensors follow.
+"""Parse the header of safetensors files.
 
-The safetensors library is not used, because it maps whole files and builds an object for every tensor.
+The first 8 bytes of a file state the length of the JSON text that follows. The bytes of the tensors come after the JSON text. The
+safetensors library is not used, because it memory-maps whole files and builds an object for every tensor.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ ONE_HINT = "Save one tensor: safetensors.numpy.save_file({'scores': scores}, 'sc
 
 
 def begins(start: bytes) -> bool:
-    """Return whether the first bytes of a file are those of a safetensors file."""
+    """Return whether `start`, the first bytes of a file, looks like a safetensors file: a ``{`` follows the first 8 bytes."""
     return start[PRELUDE : PRELUDE + 1] == b"{"
 
 
 def parse(start: bytes) -> Header:
-    """Parse the header of a file for which `begins` is True, and check that one tensor fills the rest of the file.
+    """Parse the header of a file for which `begins` is True, and check that the header describes exactly one tensor.
 
     Parameters
     ----------
     start
-        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+        The first `HEADER_LIMIT` bytes of the file; the whole file if it is shorter.
 
     Raises
     ------
     ProblemError
-        With code ``scores.unreadable``, ``scores.several``, ``scores.empty`` or ``scores.dtype``.
+        The code is ``scores.unreadable``, ``scores.several``, ``scores.empty`` or ``scores.dtype``.
     """
     offset = PRELUDE + int.from_bytes(start[:PRELUDE], "little")
     if offset > HEADER_LIMIT:

@@ -1,6 +1,6 @@
 """Read score files: detect the format, parse the header, and open the scores.
 
-``.npy``, ``.safetensors`` and ``.npz`` files are supported. The errors for other common formats name the format. Nothing is ever
+``.npy``, ``.safetensors`` and ``.npz`` files are supported. For other common formats, the error names the format. Nothing is ever
 unpickled.
 """
 
@@ -36,19 +36,20 @@ def read_header(start: bytes, size: int | None) -> Header:
     Parameters
     ----------
     start
-        The first bytes of the file, `HEADER_LIMIT` of them unless the file is shorter.
+        The first `HEADER_LIMIT` bytes of the file; the whole file if it is shorter.
     size
-        Bytes of the whole file; None if unknown, which skips the check of the size.
+        Number of bytes of the whole file. With None, the size is not checked.
 
     Returns
     -------
     Header
-        Shape, item type and order of a non-empty two-dimensional array of float16, float32 or float64.
+        The layout of a non-empty two-dimensional array of float16, float32 or float64.
 
     Raises
     ------
     ProblemError
-        A ValueError with a code that begins with ``scores.``: the file is in no supported format, or does not fit its header.
+        A ValueError with a code that begins with ``scores.``: the format is not supported, the header is not valid, or the size
+        contradicts the header.
     """
     header = _parse(start[:HEADER_LIMIT])
     check_dimensions(header.shape)
@@ -70,24 +71,26 @@ def _parse(start: bytes) -> Header:
 
 
 def _unsupported_format(start: bytes) -> ProblemError:
-    """Return the error for a file in an unsupported format."""
+    """Return the error for a file in an unsupported format; the message names the format if it is a common one."""
     if start.startswith(PICKLES):
         return pickled("a pickle")
     if start.startswith(HDF5):
-        return unreadable("an HDF5 file", "Convert it: numpy.save('scores.npy', h5py.File('scores.h5')['scores'][:]).")
+        return unreadable(
+            "an HDF5 file", "Convert the file: numpy.save('scores.npy', h5py.File('scores.h5')['scores'][:])."
+        )
     for magic, name in COMPRESSED.items():
         if start.startswith(magic):
-            return unreadable(f"a file compressed by {name}", "Decompress it first.")
+            return unreadable(f"a file compressed by {name}", "Decompress the file first.")
     if start.isascii() and start.decode().replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
         return unreadable(
             f"a text that begins with {start[:20].decode()!r}",
-            "Convert it: numpy.save('scores.npy', numpy.loadtxt('scores.csv', delimiter=',')).",
+            "Convert the file: numpy.save('scores.npy', numpy.loadtxt('scores.csv', delimiter=',')).",
         )
     return unreadable(f"a file that begins with {start[:6]!r}")
 
 
 def file_header(path: str | PathLike[str]) -> Header:
-    """Return the header of a score file, checked against the size of the file; see `read_header`."""
+    """Return the header of a score file, after checking the header and the size of the file as `read_header` does."""
     with Path(path).open("rb") as file:
         return _header_of(file)
 
@@ -97,7 +100,7 @@ def _header_of(file: BinaryIO) -> Header:
 
 
 def open_scores(path: str | PathLike[str]) -> ScoreArray:
-    """Check the header and size of a score file, and open its scores.
+    """Return the scores in a file, after checking the header and the size of the file.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ def open_scores(path: str | PathLike[str]) -> ScoreArray:
     Returns
     -------
     numpy.ndarray
-        float16, float32 or float64, (n, N), read-only and memory-mapped; or in memory if the file is compressed.
+        The scores, float16, float32 or float64, (n, N). They are memory-mapped and read-only, unless the file is compressed.
 
     Raises
     ------

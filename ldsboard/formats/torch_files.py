@@ -1,4 +1,7 @@
-"""Convert ``torch.save`` files into score files on the user's own machine; servers never open them, since they can hold code."""
+"""Convert ``torch.save`` files to score files on the user's own machine.
+
+The server never opens ``torch.save`` files, because such files can hold code.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ SUFFIXES = (".pt", ".pth")
 def as_score_file(path: Path) -> Path:
     """Convert a ``.pt`` or ``.pth`` file to a ``.npy`` file; return other paths unchanged.
 
-    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Types other than
-    float16, float32 and float64 become float32, which represents bfloat16 exactly.
+    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Scores that are not
+    float16, float32 or float64 are converted to float32, which represents bfloat16 exactly.
 
     Parameters
     ----------
     path
-        Path of a score file, or of a file that ``torch.save`` wrote with one tensor.
+        Path of a score file, or of a ``torch.save`` file that holds one tensor.
 
     Returns
     -------
     pathlib.Path
-        `path`, or the ``.npy`` file that was written next to it.
+        `path` unchanged, or the path of the ``.npy`` file, which is written to the same folder.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def as_score_file(path: Path) -> Path:
     if path.suffix not in SUFFIXES:
         return path
     try:
-        import torch  # noqa: PLC0415 -- optional: needed for such files only
+        import torch  # noqa: PLC0415 -- optional: needed for torch.save files only
     except ImportError:
         raise pickled("a torch.save file, and torch is not installed") from None
     try:
@@ -47,7 +50,7 @@ def as_score_file(path: Path) -> Path:
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise pickled(f"a file that torch cannot read as tensors ({str(error).partition('.')[0][:100]})") from error
     if not isinstance(found, torch.Tensor):
-        raise pickled(f"a {type(found).__name__}")
+        raise pickled(f"a torch.save file with an object of type {type(found).__name__}")
     tensor = found.detach()
     if tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.float()

@@ -1,6 +1,6 @@
 """Turn existing ground truth into an open benchmark.
 
-Other people may have the imported files, so that no subset can be hidden: the benchmark gets a practice board.
+Other people can have the imported files. No subset can therefore be hidden, and the benchmark gets a practice board.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -27,7 +27,7 @@ MARGIN, NEGATIVE_LOSS = "margin", "negative_loss"
 
 
 def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
-    """Return the rows of the ranking subsets: the first, and the row after the last.
+    """Return the rows of the ranking subsets: the first row, and the row after the last.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
     Raises
     ------
     TableError
-        A ValueError: the text is malformed, the rows exceed M, or no row before them is left for the public subsets.
+        A ValueError: the text is malformed, B exceeds M, or A is 0 and leaves no rows for the public subsets.
     """
     requested = f"{M // PRACTICE_SHARE}-{M}" if requested is None else requested
     rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", requested)
@@ -52,31 +52,31 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
 
 
 def output_function(origin: Origin, requested: str | None) -> str:
-    """Return the name of the output function: as requested, by default ``margin``, or ``negative_loss`` for losses.
+    """Return the name of the output function: `requested`, or by default ``negative_loss`` for losses, ``margin`` otherwise.
 
     Raises
     ------
     TableError
-        A ValueError: the name is malformed, or contradicts the sign of the margins.
+        A ValueError: the name is malformed, or contradicts whether the margins are losses.
     """
     name = requested if requested is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
         raise TableError(
             f"Invalid output function {name!r} for {origin.margins}: use lower-case letters, digits and '_', such as {MARGIN} "
-            f"or, with --losses, {NEGATIVE_LOSS}. The name 'loss' is refused without --losses, and '{MARGIN}' with it."
+            f"or, with --losses, {NEGATIVE_LOSS}. 'loss' is refused without --losses, and '{MARGIN}' is refused with --losses."
         )
     return name
 
 
 def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dict[str, Any]) -> Manifest:
-    """Write the folder of an open benchmark.
+    """Write imported ground truth as the folder of an open benchmark.
 
     Parameters
     ----------
     folder
         Parent of ``public/``.
     origin, found
-        The files, and the arrays that were read from them.
+        The imported files, and the arrays that were read from these files.
     about
         The manifest fields name, version, title, description, licence, output_function and ranking.
 
@@ -121,7 +121,7 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
 
 
 def summary(manifest: Manifest) -> str:
-    """Return a summary of an import; a wrong number in it shows the operator that an option was wrong."""
+    """Return a summary of an import. Its numbers show the operator whether the options of the import were right."""
     sizes = manifest.provenance["subset_sizes"]
     start, stop = manifest.ranking or (0, 0)
     each = f"{sizes['smallest']:,}" + (f" to {sizes['largest']:,}" if sizes["largest"] > sizes["smallest"] else "")
@@ -134,5 +134,5 @@ def summary(manifest: Manifest) -> str:
         else "Noise ceiling unknown: it needs at least two runs of each subset.",
     ]
     if manifest.provenance["rounded_to_float32"]:
-        lines.append("Margins were rounded to float32.")
+        lines.append("Some margins changed when they were rounded to float32.")
     return "\n".join([*lines, f"Published {manifest.name} version {manifest.version} as a practice board."])

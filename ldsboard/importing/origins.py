@@ -1,4 +1,4 @@
-"""Read ground truth from the files of other projects, check it, and convert it to one form.
+"""Read ground truth from the files of other projects, and check and convert the arrays.
 
 Legend: M subsets, R runs, n training examples, N targets, P rows of the files, one row for each model.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BitOrder(StrEnum):
-    """The first bit of a byte: the highest (``big``, the default of ``numpy.packbits``) or the lowest (``little``)."""
+    """Which bit of a byte comes first: the highest (``big``, the default of ``numpy.packbits``) or the lowest (``little``)."""
 
     BIG = "big"
     LITTLE = "little"
@@ -33,7 +33,7 @@ class BitOrder(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """The files of existing ground truth, and how to read them.
+    """The files of existing ground truth, and the options for reading these files.
 
     Attributes
     ----------
@@ -42,19 +42,19 @@ class Origin:
     margins
         File of the model outputs: (P, N), or (M, R, N).
     n_train
-        Number of training examples n; required for index lists and packed bits unless there are training labels.
+        Number of training examples n; required for index lists and packed bits unless `train_labels` is given.
     packed
-        Bit order, if `masks` holds packed bits.
+        Bit order of the packed bits in `masks`; None if `masks` does not hold packed bits.
     removed
         Whether `masks` marks the examples that a model was *not* trained on.
     losses
-        Whether `margins` holds losses, which are negated.
+        Whether `margins` holds losses; the margins are then the negated losses.
     runs
-        Number of rows of each subset, if every row is one run.
+        Number of runs R of each subset if every row of the margins is one run, otherwise 1.
     completed
-        File of a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project: rows with 0 are left out.
+        File with a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project. Rows with a 0 are left out.
     train_labels, target_labels
-        Files of integers (n,) and (N,).
+        Files with the labels of the training examples, integers (n,), and of the targets, integers (N,).
     """
 
     masks: Path
@@ -70,7 +70,7 @@ class Origin:
 
     @property
     def files(self) -> dict[str, Path]:
-        """The given files, by the name of their attribute."""
+        """Path of each file that was given, by the name of the attribute."""
         names = ("masks", "margins", "completed", "train_labels", "target_labels")
         return {name: path for name in names if (path := getattr(self, name)) is not None}
 
@@ -81,10 +81,13 @@ class ImportedArrays:
 
     Attributes
     ----------
-    masks_Mn, margins_MRN
-        bool (M, n), True where the example is in the training subset; float32 (M, R, N), higher for better models.
+    masks_Mn
+        Subsets, bool (M, n), True where a training example is in the subset.
+    margins_MRN
+        Margins, float32 (M, R, N), higher for better models.
     labels
-        Integers (n,) and (N,) under the keys ``train`` and ``target``; either key may be absent.
+        Labels of the training examples, integers (n,), under the key ``train``, and of the targets, integers (N,), under the key
+        ``target``. Either key can be absent.
     rounded
         Whether any margin changed when it was rounded to float32.
     """
@@ -96,12 +99,12 @@ class ImportedArrays:
 
 
 def read_origin(origin: Origin) -> ImportedArrays:
-    """Read the files, and check that they fit together.
+    """Read the files of `origin`, and check that the files fit together.
 
     Raises
     ------
     TableError
-        A ValueError: a file cannot be read, or the files do not fit together; the message names them.
+        A ValueError: a file cannot be read, or two files do not fit together; the message names the files.
     OSError
         A file cannot be opened.
     """
@@ -112,7 +115,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
         done_P = _read_completed(origin, masks_Pn, values)
         masks_Pn, values = masks_Pn[done_P], values[done_P]
     if origin.runs > 1 and values.ndim == 2 and len(values) == origin.runs * len(masks_Pn):  # noqa: PLR2004
-        masks_Pn = np.repeat(masks_Pn, origin.runs, axis=0)  # one mask for several consecutive runs
+        masks_Pn = np.repeat(masks_Pn, origin.runs, axis=0)  # the file has one mask for all runs of a subset
     with name_files_in_errors(origin.masks, origin.margins):
         margins_PRN = read_margins(values, *masks_Pn.shape)
     _check_trained(origin, masks_Pn)
@@ -121,11 +124,11 @@ def read_origin(origin: Origin) -> ImportedArrays:
         if part in labels and len(labels[part]) != count:
             path = origin.files[f"{part}_labels"]
             raise TableError(
-                f"expected a label for each of {count} {part} examples in {path}, got {len(labels[part])}."
+                f"Expected one label for each of {count} {part} examples in {path}, got {len(labels[part])} labels."
             )
     if np.abs(margins_MRN).max() > np.finfo(np.float32).max:
         raise TableError(
-            f"The margins in {origin.margins} exceed the range of float32. Scale them down: only their order counts."
+            f"The margins in {origin.margins} exceed the range of float32. Scale the margins down: only their order counts."
         )
     exact_MRN = -margins_MRN if origin.losses else margins_MRN
     rounded_MRN = exact_MRN.astype(np.float32)
@@ -134,7 +137,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
 
 @contextmanager
 def name_files_in_errors(*paths: Path) -> Iterator[None]:
-    """Add the paths of the files to the message of a ProblemError in the block, and raise it as a TableError."""
+    """Turn a ProblemError in the block into a TableError whose message begins with the paths of the files."""
     try:
         yield
     except ProblemError as error:
@@ -148,14 +151,14 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
             array = np.squeeze(read_array(path))
             if array.ndim != 1 or array.dtype.kind not in "iu":
                 raise TableError(
-                    f"expected one integer for each {part} example in {path}, got {array.dtype} of shape {array.shape}"
+                    f"Expected one integer for each {part} example in {path}, got {array.dtype} of shape {array.shape}."
                 )
             labels[part] = array
     return labels
 
 
 def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: int) -> NDArray[np.bool_]:
-    """Read the subsets as they are in the file, bool (P, n); `rows` is the number of rows of the margins."""
+    """Read the masks, bool (P, n), with all rows in the order of the file; `rows` is the number of rows of the margins."""
     n = len(train_labels) if origin.n_train is None and train_labels is not None else origin.n_train
     table = read_table(origin.masks)
     if origin.packed is not None:
@@ -181,10 +184,10 @@ def _unpack(origin: Origin, order: BitOrder, bits: NDArray[Any], n: int | None, 
     if n is None:
         raise TableError(f"The packed bits in {origin.masks} need --n-train N, the number of training examples.")
     width, whole = -(-n // 8), -(-rows * n // 8)
-    flat = bits.shape == (whole,)  # numpy.packbits without an axis
+    flat = bits.shape == (whole,)  # numpy.packbits was called without an axis
     if bits.dtype != np.uint8 or not (flat or (bits.ndim == 2 and bits.shape[1] == width)):  # noqa: PLR2004
         raise TableError(
-            f"expected packed bits of {n} training examples in {origin.masks}, uint8 (M, {width}), "
+            f"Expected packed bits of {n} training examples in {origin.masks}, uint8 (M, {width}), "
             f"or ({whole},) for {rows} subsets packed without an axis; got {bits.dtype} {bits.shape}. Check --n-train; "
             "omit --packed if the masks are not packed."
         )
@@ -205,7 +208,7 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
     rows = (len(done_P), len(masks_Pn), len(values)) if done_P.ndim == 1 and values.ndim else ()
     if len(set(rows)) != 1 or not ((done_P == 0) | (done_P == 1)).all():
         raise TableError(
-            f"expected one 0 or 1 in {path} for each row of {origin.masks} and {origin.margins}, got {done_P.dtype} of shape "
+            f"Expected one 0 or 1 in {path} for each row of {origin.masks} and {origin.margins}, got {done_P.dtype} of shape "
             f"{done_P.shape} for {len(masks_Pn)} and {len(values)} rows."
         )
     if not done_P.any():
@@ -225,7 +228,7 @@ def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_]) -> None:
 def _gather_runs(
     origin: Origin, masks_Pn: NDArray[np.bool_], margins_PRN: NDArray[np.floating]
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
-    """Group the rows of each subset as its runs, (M, n) and (M, R, N); subsets are in the order of their first rows."""
+    """Return subsets, (M, n), in the order of their first rows, and margins, (M, R, N); rows with equal masks are runs."""
     rows_of: dict[bytes, list[int]] = {}
     for row, bits in enumerate(pack_masks(masks_Pn)):
         rows_of.setdefault(bits.tobytes(), []).append(row)
@@ -248,7 +251,7 @@ def _gather_runs(
     acceptable = counts[-1] == origin.runs and (len(counts) == 1 or origin.completed is not None)
     if margins_PRN.shape[1] > 1 or not acceptable:
         raise TableError(
-            f"expected {origin.runs} rows in {origin.margins} for every subset in {origin.masks}, "
+            f"Expected {origin.runs} rows in {origin.margins} for every subset in {origin.masks}, "
             f"got {counts[0]} to {counts[-1]} rows of {margins_PRN.shape[1]} run(s) each. Check --runs."
         )
     return masks_Pn[[rows[0] for rows in complete]], margins_PRN[np.array(complete), 0]

@@ -1,6 +1,6 @@
 """Read tables of numbers (subsets, margins, labels) from the file formats of other projects, without interpreting them.
 
-Nothing is ever unpickled: the error for a pickle contains a command with which its owner can convert it.
+Nothing is ever unpickled. The error for a pickle contains a command that converts the pickle on the user's own machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INDICES = "indices.txt"
 
 
 class TableError(ValueError):
-    """A file cannot be read, or contradicts another file; the message names the files and says what to do."""
+    """The error for a file that cannot be read or contradicts another file; the message names the files and a remedy."""
 
 
 def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
@@ -39,7 +39,7 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     Returns
     -------
     numpy.ndarray or list of numpy.ndarray
-        One array if all rows have the same shape, otherwise the rows.
+        One array if all rows have the same shape, otherwise a list with an array for each row.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Read a file whose rows all have the same shape; see `read_table`."""
+    """Read a file of numbers as `read_table` does; raise a TableError unless all rows have the same shape."""
     table = read_table(path)
     if isinstance(table, list):
         lengths = sorted({row.size for row in table})
-        raise TableError(f"expected rows of one length in {path}, got lengths from {lengths[0]} to {lengths[-1]}")
+        raise TableError(f"Expected rows of one length in {path}, got lengths from {lengths[0]} to {lengths[-1]}.")
     return table
 
 
@@ -71,7 +71,7 @@ def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
         if zipfile.is_zipfile(path):
             return _read_zip(path)
         if path.suffix == ".npy":
-            # Memory-mapped: masks of 50,000 bytes for many thousand models are large.
+            # The file is memory-mapped, because masks of 50,000 bytes for many thousand models are large.
             array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
             return array
         text = path.read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
         if "Python objects" in str(error):
             raise _pickle_error(path, torch=False) from None
         raise TableError(
-            f"Cannot read rows of numbers from {path}: {error}. Save them with numpy.save as .npy, or as JSON lists."
+            f"Cannot read rows of numbers from {path}: {error}. Save the rows with numpy.save as .npy, or as JSON lists."
         ) from error
 
 
@@ -94,7 +94,7 @@ def _read_zip(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
 
 
 def _pickle_error(path: Path, *, torch: bool) -> TableError:
-    """Return the error for a pickle, which could run any code when opened, with the command that converts it."""
+    """Return the error for a pickle, which could run any code when opened; the message has a command that converts the pickle."""
     load = (
         f"torch.load('{path.as_posix()}', map_location='cpu', weights_only=True)"
         if torch
@@ -126,7 +126,7 @@ def _row(number: int, line: str) -> NDArray[Any]:
 
 
 def _read_numbered(folder: Path) -> list[NDArray[Any]]:
-    """Read the subsets of dattri's ``retrain_lds``, in the order of their numbers."""
+    """Read the index lists that dattri's ``retrain_lds`` wrote, in the order of the folder numbers."""
     found = {int(path.parent.name): path for path in folder.glob(f"*/{INDICES}") if path.parent.name.isdecimal()}
     absent = sorted(set(range(max(found, default=0) + 1)) - set(found))
     if absent:
@@ -138,6 +138,6 @@ def _read_numbered(folder: Path) -> list[NDArray[Any]]:
 
 
 def _stack_equal_rows(rows: Iterable[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:
-    """Stack the rows into one array if they all have the same shape."""
+    """Stack the rows into one array if all rows have the same shape; otherwise return a list of the rows."""
     kept = list(rows)
     return np.stack(kept) if kept and len({row.shape for row in kept}) == 1 else kept

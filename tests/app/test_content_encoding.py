@@ -82,7 +82,7 @@ def test_decompression_bomb_is_rejected_and_leaves_no_file(
     assert len(bomb) < MAX_UPLOAD_BYTES
     response = send(service, token, bomb, name)
     assert (response.status_code, response.json()["code"]) == (413, "upload.too_large")
-    assert f"{MAX_UPLOAD_BYTES} bytes" in response.json()["expected"]
+    assert response.json()["expected"] == f"at most {len(npy(toy.scores()))} bytes"
     response = send(service, token, compress(bytes(64 * MAX_UPLOAD_BYTES)), name, dry_run="true")
     assert response.status_code in (413, 422)
     service.wait_until_idle()
@@ -103,6 +103,17 @@ def test_inflated_size_that_contradicts_the_header_is_rejected(
     # A truncated zstd block inflates to nothing.
     assert response.json()["code"] == ("scores.empty" if (name, change) == ("zstd", "cut") else "scores.truncated")
     assert service.files() == files
+
+
+@EACH
+@pytest.mark.parametrize("query", [{}, {"dry_run": "true"}], ids=["submission", "dry run"])
+def test_body_may_inflate_to_no_more_than_its_header_states(
+    service: Service, token: str, toy: Example, name: str, compress: Compress, query: dict[str, str]
+) -> None:
+    content = npy(toy.scores())
+    refused = send(service, token, compress(content.ljust(MAX_UPLOAD_BYTES - 1, b"\0")), name, **query)
+    assert (refused.status_code, refused.json()["code"]) == (413, "upload.too_large")
+    assert refused.json()["expected"] == f"at most {len(content)} bytes"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from app.db.accounts import User
 from app.db.models import Submission
 from app.submissions.storage import Storage
 from app.web import request_body
+from app.web.open_bodies import OpenBodies
 from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 from tests.app.benchmarks import write_benchmark
@@ -162,7 +163,9 @@ def test_silent_upload_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     async def read() -> None:
         with Storage(tmp_path).receive() as arrival:
-            body = request_body.Body(Request({"type": "http", "headers": []}, receive), arrival, 100, 100)
+            body = request_body.Body(
+                Request({"type": "http", "headers": []}, receive), arrival, 100, 100, OpenBodies(0)
+            )
             await body.receive(until=5)
             assert arrival.size == len(b"first")
             await body.receive()

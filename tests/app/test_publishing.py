@@ -77,7 +77,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "public/benchmark.json").write_text("{"),
         "Cannot read the benchmark manifest",
     ),
-    "a list": (lambda folder: (folder / "public/benchmark.json").write_text("[]"), "missing or unknown fields"),
+    "a list": (lambda folder: (folder / "public/benchmark.json").write_text("[]"), "is not a JSON object"),
     "a missing field": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.pop("alpha")),
         "missing or unknown fields: alpha",

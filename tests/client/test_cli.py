@@ -146,7 +146,7 @@ def test_submit_exits_with_gate_code_below_min_lds(shell: Shell, scores: Path) -
     assert shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.1").code == 0
     result = shell("submit", str(scores), "toy", "--method", "gate", "--min-lds", "0.999")
     assert result.code == exits.GATE
-    assert "expected an LDS of at least 0.999" in result.err
+    assert "Expected an LDS of at least 0.999" in result.err
 
 
 def write_malformed(kind: str, scores_nN: np.ndarray[Any, Any], path: Path) -> Path:

@@ -56,7 +56,7 @@ def test_ground_truth_rejects_margins_whose_sum_overflows(make_problem: MakeProb
     _, masks, margins = make_problem()
     huge = np.repeat((margins / np.abs(margins).max())[:, None] * 1.7e308, 2, axis=1)
     with pytest.raises(
-        ProblemError, match=r"expected margins whose sum over runs float64 holds, got margins of up to 1\.7e"
+        ProblemError, match=r"whose sum over runs does not overflow float64, got margins of magnitude up to 1\.7e"
     ):
         GroundTruth(masks, huge)
 
@@ -65,7 +65,7 @@ def test_ground_truth_rejects_margins_whose_sum_overflows(make_problem: MakeProb
 def test_lds_rejects_margins_that_float64_cannot_represent(dtype: str, make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     order = np.argsort(np.argsort(margins, axis=0), axis=0)
-    with pytest.raises(ProblemError, match="expected margins that float64 holds"):
+    with pytest.raises(ProblemError, match="expected margins that float64 represents exactly"):
         lds(scores, masks, (order + (2**53 if dtype != "longdouble" else 0)).astype(dtype))
     assert lds(scores, masks, order.astype("i8")).lds == lds(scores, masks, margins).lds
 

@@ -130,6 +130,6 @@ def test_summary_shows_everything_a_wrong_option_would_change(origin: Origin, tm
         "3 targets, output function margin, 1 run(s) of each subset.",
         "10 public subsets and 25 ranking subsets (rows 10 to 34).",
         "Noise ceiling unknown: it needs at least two runs of each subset.",
-        "Margins were rounded to float32.",
+        "Some margins changed when they were rounded to float32.",
         "Published cifar2 version 3 as a practice board.",
     ]

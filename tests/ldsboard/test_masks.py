@@ -87,7 +87,7 @@ def test_read_masks_accepts_empty_subsets() -> None:
         ([[0, 5], [1]], 5, r"indices in \[0, 5\), got 5 in subset 0"),
         ([[0, 1], [3, -1, 2]], 5, r"indices in \[0, 5\), got -1 in subset 1"),
         (np.array([[0, 2**63 + 1]], dtype=np.uint64), 5, "9223372036854775809 in subset 0"),
-        ([[0, 1, 2], [3, 3]], 5, "unique indices.*1 repeated in subset 1"),
+        ([[0, 1, 2], [3, 3]], 5, "unique indices.*1 repeated indices in subset 1"),
         ([[0.0, 1.0, 2.0], [3.0]], 5, "integer indices, got dtype float64 in subset 0"),
         ([[True, False], [True]], 5, "integer indices, got dtype bool in subset 0"),
         ([[[0, 1]], [[1, 2]]], 5, "nested or scalar rows"),

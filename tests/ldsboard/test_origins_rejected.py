@@ -112,7 +112,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "another number of runs": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N), runs=2),
-        "expected 2 rows in .* got 3 to 3 rows of 1 run",
+        "Expected 2 rows in .* got 3 to 3 rows of 1 run",
     ),
     "runs of which one is missing": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0)[:-1], RUNS_MN.reshape(-1, N)[:-1], runs=3),
@@ -121,15 +121,15 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), r"of 3 run\(s\) each"),
     "too few labels": (
         lambda folder: save_origin(folder, MASKS, **save_labels(folder, "target", np.arange(N - 1))),
-        r"expected a label for each of 4 target examples in .*target\.npy, got 3",
+        r"Expected one label for each of 4 target examples in .*target\.npy, got 3 labels",
     ),
     "labels that are none": (
         lambda folder: save_origin(folder, MASKS, **save_labels(folder, "train", np.ones(n))),
-        r"expected one integer for each train example in .*train\.npy, got float64",
+        r"Expected one integer for each train example in .*train\.npy, got float64",
     ),
     "completion of other models": (
         lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.ones(7))["train_labels"]),
-        r"expected one 0 or 1 in .*got float64 of shape \(7,\) for 30 and 30 rows",
+        r"Expected one 0 or 1 in .*got float64 of shape \(7,\) for 30 and 30 rows",
     ),
     "nothing that was completed": (
         lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.zeros(M))["train_labels"]),

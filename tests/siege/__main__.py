@@ -14,7 +14,7 @@ from app.benchmarks import catalog
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service
-from tests.siege import bursts, silence, views
+from tests.siege import bursts, silence, uploads, views
 from tests.siege.report import Report
 
 ENTRIES, RANKING = 500, 800
@@ -32,6 +32,7 @@ def main() -> None:
         with service:
             bursts.run(service, report)
             silence.run(service, report)
+        uploads.run(Path(folder), report)
         views.run(Path(folder), report, ENTRIES)
     sys.exit(not report.holds)
 

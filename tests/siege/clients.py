@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import multiprocessing
+import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from multiprocessing.connection import Connection
 
 HOST = "127.0.0.1"
@@ -73,6 +74,39 @@ async def _burst(port: int, requests: list[bytes], source: str) -> list[Answer]:
         await opened.acquire()
     gate.set()
     return await asyncio.gather(*tasks)
+
+
+@contextmanager
+def in_background(
+    attack: Callable[[asyncio.Event, asyncio.Semaphore], Coroutine[Any, Any, None]], opened: int
+) -> Iterator[None]:
+    """Run an attack in a thread during the block.
+
+    Parameters
+    ----------
+    attack
+        Is called with an event that is set at the end of the block, and a semaphore to release for each open connection.
+    opened
+        The block begins when the semaphore was released this often.
+    """
+    loop, stop, semaphore = asyncio.new_event_loop(), asyncio.Event(), asyncio.Semaphore(0)
+
+    async def wait() -> None:
+        for _ in range(opened):
+            await semaphore.acquire()
+
+    task: asyncio.Task[None] = loop.create_task(attack(stop, semaphore))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(wait(), loop).result(PATIENCE_SECONDS)
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        asyncio.run_coroutine_threadsafe(asyncio.wait([task]), loop).result(PATIENCE_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def _probe(port: int, path: str, source: str, pause: float, stop: Connection) -> None:

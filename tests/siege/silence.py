@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 
 from app.web.connections import raise_descriptor_limit
 from tests.app.service import until
-from tests.siege.clients import HOST, OK, PATIENCE_SECONDS, Probe, Request, burst
+from tests.siege.clients import HOST, OK, Probe, Request, burst, in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.app.service import Service
     from tests.siege.report import Report
 
@@ -63,29 +61,6 @@ async def _attack(port: int, token: str, stop: asyncio.Event, opened: asyncio.Se
     await asyncio.gather(*holding)
 
 
-@contextmanager
-def _attacking(port: int, token: str) -> Iterator[None]:
-    """Hold all hostile connections for the length of the block."""
-    loop, stop, opened = asyncio.new_event_loop(), asyncio.Event(), asyncio.Semaphore(0)
-
-    async def all_opened() -> None:
-        for _ in range(SILENT + SLOW):
-            await opened.acquire()
-
-    attack = loop.create_task(_attack(port, token, stop, opened))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(all_opened(), loop).result(PATIENCE_SECONDS)
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        asyncio.run_coroutine_threadsafe(asyncio.wait([attack]), loop).result(PATIENCE_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 def _hostile(service: Service) -> int:
     """Return how many connections of the attackers the server holds open."""
     found = psutil.Process(service.process.pid).net_connections("tcp")
@@ -100,7 +75,7 @@ def run(service: Service, report: Report) -> None:
     )
     token = service.token("attacker")
     start = time.monotonic()
-    with _attacking(service.port, token):
+    with in_background(partial(_attack, service.port, token), SILENT + SLOW):
         with Probe.probing(service.port, "/benchmarks/bench") as others:
             flooded = []
             while time.monotonic() - start < WATCH_SECONDS:
