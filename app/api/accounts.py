@@ -89,7 +89,7 @@ def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
 def create_token(caller: ManagingUser, actor: ActorDep, session: WriteSession, wanted: NewToken) -> NewTokenView:
     """Create a token for your account.
 
-    Only this response shows the token. Its name must be unique, so a repeated call cannot create a second token.
+    Only this response shows the token. The name of a token must be unique, so a repeated call cannot create a second token.
     """
     for scope in wanted.scopes:
         caller.require(scope)

@@ -78,8 +78,8 @@ def edit_submission(
 def withdraw_submission(
     caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str
 ) -> None:
-    """Withdraw one of your submissions. Its results and its file are deleted; it still counts as an attempt.
+    """Withdraw one of your submissions. The results and the file are deleted; the submission still counts as an attempt.
 
-    A multipart upload that is not completed is cancelled: its parts are deleted, and it does not count towards the quota.
+    A multipart upload that is not completed is cancelled: the parts are deleted, and the upload does not count towards the quota.
     """
     withdraw_and_delete(context.database, context.ranker, context.storage, submission_id, caller, actor)

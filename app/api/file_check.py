@@ -38,7 +38,7 @@ async def check_file(
     name: str,
     size: Annotated[int, Query(ge=0, lt=2**63, description="bytes of the whole file")],
 ) -> FileCheckView:
-    """Check size, format, type and shape of a score file; the raw body is its first 64 KiB, or the whole file if it is smaller.
+    """Check size, format, type and shape of a score file; the raw body is the first 64 KiB of the file, or a smaller file.
 
     The call needs no token, and saves and counts nothing. Only scoring checks that all scores are finite.
     """

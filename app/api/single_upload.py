@@ -120,7 +120,7 @@ class _Upload:
             return catalog.find_version(session, self.wanted.benchmark)
 
     def check_whole_file(self, version: Version) -> DryRunView:
-        """Check the received file as a dry run does."""
+        """Run the checks of a dry run on the received file, and return their answer."""
         wanted, arrival = self.wanted, self.arrival
         arrival.flush()
         lifecycle.check_header(version, arrival.start, arrival.size)
@@ -168,7 +168,7 @@ class _Upload:
         return submission.id, False
 
     def check_same_file(self) -> None:
-        """Check that the received file is the one that the first call with the idempotency key sent."""
+        """Check that the received file equals the file that the first call with the idempotency key sent."""
         self.arrival.flush()
         with self.context.database.read() as session:
             idempotency.check_same_file(session, self.key, self.arrival.sha256)

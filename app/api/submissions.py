@@ -25,7 +25,7 @@ from app.web.public_route import PublicRoute
 router = APIRouter(tags=["submissions"], route_class=PublicRoute)
 
 POLL_SECONDS = 2.0
-"""How often a waiting request checks the queue position. Changes of state wake it at once; changes of position do not."""
+"""How often a waiting request checks the queue position. A change of state wakes the request; a change of position does not."""
 
 MAX_WAIT_SECONDS = 60
 
@@ -81,7 +81,7 @@ def _current_viewer(session: Session, authorization: str | None) -> Account | No
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)
 def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
-    """Download the rho of every target on the public subsets as an .npz file."""
+    """Download rho, Spearman's correlation on the public subsets, of every target as an .npz file."""
     submission = visibility.find_submission(session, submission_id, viewer)
     return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")
 

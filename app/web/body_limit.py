@@ -1,4 +1,4 @@
-"""Limits of size and time for request bodies that are not files: the framework reads them whole, before authentication."""
+"""Limits of size and time for request bodies that are not files. The framework reads such a body before authentication."""
 
 from __future__ import annotations
 

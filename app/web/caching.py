@@ -1,8 +1,8 @@
 """ETags and compression for public pages and API responses.
 
-This is not a middleware, so that uploads, downloads of arrays and long-polling API responses remain unchanged. Responses to
-requests with a cookie or a token get no ETag and are not compressed: a compressed page that contains both a secret and text from
-the address would leak the secret through its length (the BREACH attack).
+No middleware applies these functions, and therefore uploads, downloads of arrays and long-polling API responses remain
+unchanged. Responses to requests with a cookie or a token get no ETag and are not compressed: the length of a compressed page
+that contains both a secret and text from the address would reveal the secret (the BREACH attack).
 """
 
 from __future__ import annotations

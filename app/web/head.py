@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Head:
-    """Middleware that passes HEAD requests on as GET; the web server omits the body, because it saw the original method."""
+    """Middleware that passes HEAD requests on as GET; the web server saw the original method and omits the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

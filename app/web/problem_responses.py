@@ -41,7 +41,7 @@ log = structlog.get_logger()
 def problem_response(
     request: Request, problem: Problem, status: int | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return the response of a problem; its status is that of its code unless another status is given."""
+    """Return the response for a problem; by default, the response has the status of the problem's code."""
     view = ProblemView.of(problem, status)
     headers = headers or {}
     if not request.url.path.startswith("/api/"):

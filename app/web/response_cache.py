@@ -30,8 +30,9 @@ class _Kept(NamedTuple):
 class ResponseCache:
     """Responses by key. Only the event loop may use it: it has no lock.
 
-    A response is used only while the database still has the revision that was read before the response was made, so the next
-    request after a commit sees the change. Simultaneous requests with one key wait for a single response.
+    The revision of the database is read before a response is made, and the response is used only while the database has this
+    revision. Therefore the next request after a commit sees the change. Simultaneous requests with one key wait for a single
+    response.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Middleware that adds the security headers to every response, unless the response sets them itself."""
+    """Middleware that adds every security header that a response does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
