@@ -180,7 +180,7 @@ def write_bundle(
     Parameters
     ----------
     folder
-        Parent of ``public/`` and ``hidden/``. A benchmark in it is replaced, but an open one never replaces a protected one.
+        Parent of ``public/`` and ``hidden/``. An earlier benchmark is replaced, unless it is protected and the new one is open.
     description
         The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
         split (``protected`` or ``open``), ranking (rows of an open benchmark, None on a protected one) and provenance.

@@ -172,7 +172,7 @@ def status(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the state and result of a submission; a private submission needs its owner's token."""
+    """Show the state and result of a submission; for a private submission, the token of the owner is required."""
     with Client(server, token) as client:
         submission = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
     show(submission, as_json=as_json)
@@ -200,7 +200,7 @@ def leaderboard(benchmark: BenchmarkName, *, server: Server = None, as_json: AsJ
 
 @cli.command()
 def pull(benchmark: BenchmarkName, *, server: Server = None) -> None:
-    """Download the public subsets, margins and kit of a benchmark, and print their folder."""
+    """Download the public subsets, margins and kit of a benchmark, and print the path of the folder."""
     with Client(server) as client, errors.status(f"Downloading {benchmark}"):
         folder = client.pull(benchmark)
     print(folder / "public")  # noqa: T201 -- nothing but the path, so that scripts can read it
@@ -216,12 +216,13 @@ def compare(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test whether the LDS of two submissions, or of two score files offline, differ; print the LDS of A minus the LDS of B."""
+    """Compare two submissions, or two score files offline: print the LDS of A minus the LDS of B, and the p-value."""
     if benchmark is None and any(Path(name).exists() for name in (a, b)):
         fail(exits.USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     if benchmark is not None:
         truth = GroundTruth.from_pulled(benchmark, server=server)
-        difference = vars(compare_results(truth.score(a), truth.score(b))) | {"part": "public"}
+        results = [truth.score(as_score_file(Path(name))) for name in (a, b)]
+        difference = vars(compare_results(*results)) | {"part": "public"}
     else:
         with Client(server, token) as client:
             difference = client.compare(a, b)

@@ -144,7 +144,7 @@ class Client:
         return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
-        """Return a submission; the server delays its answer until the state changes, for at most `wait` seconds."""
+        """Return a submission, as soon as the state changes, or after `wait` seconds."""
         return self._json("GET", f"/submissions/{_segment(submission_id)}", params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class PendingUpload:
 
     def delete(self) -> None:
         """Delete the record from the cache, if it exists."""
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError):
             self._file.unlink()
 
     @property
@@ -71,7 +71,14 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
     """
     found = []
     for file in sorted(_folder().glob("*.json")):
-        upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
+        try:
+            upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
+        except (
+            ValueError,
+            TypeError,
+        ):  # damaged, or written by another version: nothing can be resumed with the record
+            file.unlink(missing_ok=True)
+            continue
         if datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC):
             upload.delete()
         elif upload.server == server and (path is None or str(path.absolute()) == upload.path):

@@ -53,7 +53,7 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         influence : ndarray, shape (M,)
             psi, the influence of each subset on the LDS; sums to 0. `compare` uses it for the standard error.
         z_random : float
-            LDS divided by the standard deviation that it has if subsets are matched to margins at random. If `z_random` is
+            LDS divided by the standard deviation of the LDS when subsets are matched to margins at random. If `z_random` is
             between -3 and 3, the scores are not distinguishable from random scores.
         std_error_new_targets : float
             Standard error of the LDS over draws of both subsets and targets; nan for N = 1 or M < 4.

@@ -71,7 +71,7 @@ def submit(
     upload = client.start_upload(announced, str(uuid.uuid4()))
     token, expires_at = upload["capability"], upload["expires_at"]
     pending = PendingUpload(client.server, upload["id"], token, str(path.absolute()), size, sha256, expires_at)
-    with suppress(OSError):  # an upload without a record can be sent, but not resumed
+    with suppress(OSError, ValueError):  # an upload without a record can be sent, but not resumed
         pending.save()
     return _send_and_clean_up(client, pending, advance, upload)
 

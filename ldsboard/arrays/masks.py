@@ -30,7 +30,7 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
         A bool or 0/1 array (M, n); or one index list for each subset, with unique integers in [0, n), where the lists can differ
         in length; or, if `packed` is True, packed bits: uint8 (M, ceil(n / 8)), little bit order.
     n
-        Number of training examples. With None, `masks` must be a bool or 0/1 array, and its width is n.
+        Number of training examples. With None, `masks` must be a bool or 0/1 array, whose width is taken as n.
     packed
         Whether `masks` holds packed bits.
 
@@ -116,7 +116,7 @@ def _from_index_lists(rows: Sequence[NDArray[Any]] | NDArray[Any], n: int) -> ND
         if row.size and (row.min() < 0 or row.max() >= n):
             raise _invalid(
                 f"indices in [0, {n})",
-                f"the index {row.min() if row.min() < 0 else row.max()} in subset {i}",
+                f"{row.min() if row.min() < 0 else row.max()} in subset {i}",
                 "Number the training examples from 0, in the order of the rows of the scores.",
             )
         masks_Mn[i, row.astype(np.intp)] = True
@@ -124,7 +124,7 @@ def _from_index_lists(rows: Sequence[NDArray[Any]] | NDArray[Any], n: int) -> ND
             raise _invalid(
                 "unique indices in each subset (or 0/1 masks of width n)",
                 f"{row.size - int(masks_Mn[i].sum())} repeated indices in subset {i}",
-                f"List each training example once. If the rows are 0/1 masks, they need {n} columns.",
+                f"List each training example once. A 0/1 mask would need {n} columns.",
             )
     return masks_Mn
 

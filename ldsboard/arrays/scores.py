@@ -81,7 +81,7 @@ def _as_array(scores: Any) -> NDArray[Any]:
 
 
 def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
-    """Raise ``scores.transposed`` if `shape` is (N, n) instead of (n, N), and ``scores.shape`` if it is neither."""
+    """Raise ``scores.transposed`` for the shape (N, n), and ``scores.shape`` for any other shape that is not (n, N)."""
     if shape == (n, N):
         return
     transposed = shape == (N, n)

@@ -45,7 +45,7 @@ class Comparison:
 
 
 def compare(a: Result, b: Result) -> Comparison:
-    """Test whether the LDS of two results on the same ground truth differ, paired over the subsets.
+    """Compare the LDS of two results on the same ground truth, by a test that is paired over the subsets.
 
     For each subset, the influence on the LDS of b is subtracted from the influence on the LDS of a. The noise that both LDS share
     therefore cancels.
@@ -83,7 +83,7 @@ def compare(a: Result, b: Result) -> Comparison:
 def compare_influences(
     difference: float, influence_a_M: NDArray[np.float64], influence_b_M: NDArray[np.float64]
 ) -> Comparison:
-    """Test whether two LDS differ, given their difference and their influences.
+    """Compare the LDS of two results a and b, given the difference of the LDS and the influences on each LDS.
 
     The standard error of the difference is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``, or nan for M < 4.
 

@@ -29,7 +29,7 @@ FLOAT32_EXPONENTS = (0, 120)
 
 
 def grid_bits(n: int) -> int:
-    """Return the number of bits of a grid integer, at which the sum of n grid integers is below 2**53."""
+    """Return the number of bits of a grid integer. With this number, the sum of n grid integers is below 2**53."""
     return 53 - n.bit_length()
 
 

@@ -24,7 +24,7 @@ MAX_THREADS = 8
 
 
 def usable_processors() -> int:
-    """Return the number of processors that this process may use, at most `MAX_THREADS`."""
+    """Return the number of processors that are available to this process, but at most `MAX_THREADS`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, MAX_THREADS)
 

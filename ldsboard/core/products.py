@@ -32,7 +32,8 @@ def product_with(
     Returns
     -------
     callable
-        Takes grid integers, float64 (n, b). Returns their sums over the examples of each subset, float64 (b, M).
+        Takes grid integers, float64 (n, b), and returns the sums of the grid integers over the examples of each subset, float64
+        (b, M).
 
     Raises
     ------

@@ -111,7 +111,7 @@ class RankedSubsets:
 
 
 def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) -> str:
-    """Return the sha256 that identifies subsets and margins, in hexadecimal."""
+    """Return the sha256 of the subsets and margins together, in hexadecimal."""
     return hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes()).hexdigest()
 
 

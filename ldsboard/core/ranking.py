@@ -129,7 +129,7 @@ def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
 
 
 def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
-    """Build a ranking from the sorted order of each row, (b, M), and whether neighbours in it are equal, bool (b, M - 1)."""
+    """Build a ranking from the sorted order of each row, (b, M), and whether sorted neighbours are equal, bool (b, M - 1)."""
     b, M = order_bM.shape
     tied_t = np.flatnonzero(equal.any(axis=1))
     places = np.arange(M)

@@ -61,8 +61,8 @@ class Result:
     grid_loss_target : int
         Index of the target with this ratio; -1 if the ratio is 0.
     z_random : float
-        LDS divided by the standard deviation that it has if subsets are matched to margins at random. If `z_random` is between -3
-        and 3, the scores are not distinguishable from random scores.
+        LDS divided by the standard deviation of the LDS when subsets are matched to margins at random. If `z_random` is between
+        -3 and 3, the scores are not distinguishable from random scores.
     std_error_new_targets : float
         Standard error of the LDS over draws of both subsets and targets; nan for one target, or for fewer than 4 subsets. With
         fewer than 20 targets, intervals need Student's t with N - 1 degrees of freedom.
@@ -93,7 +93,7 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """Codes of the warnings that apply to this result; `WARNINGS` has their texts."""
+        """Codes of the warnings that apply to this result; `WARNINGS` has the text of each code."""
         found = {
             "scores.dynamic_range": self.grid_loss > 1e-3,  # noqa: PLR2004
             "scores.constant_predictions": self.constant_predictions > 0,

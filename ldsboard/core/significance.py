@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ldsboard.core.ranking import Ranking
 
 LEVEL = 0.95
-"""Nominal coverage of every interval."""
+"""Nominal probability that a confidence interval covers the true value."""
 
 FEWEST_SUBSETS = 4
 """With fewer subsets, standard errors and intervals are nan."""
@@ -141,7 +141,7 @@ class MarginRanks:
 
 
 class ChanceSpread:
-    """The standard deviation of the LDS under a random matching of subsets to margins, computed block by block.
+    """The standard deviation of the LDS when subsets are matched to margins at random, computed block by block.
 
     Let A and B, (M, N), hold the centred ranks of predictions and margins, with each column scaled to unit length. The standard
     deviation is then exactly ``norm(A @ B.T) / (N sqrt(M - 1))``, with the Frobenius norm. For M <= N, A @ B.T, (M, M), is summed

@@ -116,7 +116,7 @@ def is_shape(sides: object) -> bool:
 
 
 def check_dimensions(shape: tuple[int, ...]) -> None:
-    """Raise ``scores.empty`` if any side of `shape` is 0, and ``scores.shape`` if `shape` otherwise has not two dimensions."""
+    """Raise ``scores.empty`` if any side of `shape` is 0; otherwise raise ``scores.shape`` unless `shape` has two sides."""
     if len(shape) == 2 and all(shape):  # noqa: PLR2004
         return
     raise ProblemError.mismatch(

@@ -121,7 +121,7 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
 
 
 def summary(manifest: Manifest) -> str:
-    """Return a summary of an import. Its numbers show the operator whether the options of the import were right."""
+    """Return a summary of an import, whose numbers show the operator whether the options of the import were right."""
     sizes = manifest.provenance["subset_sizes"]
     start, stop = manifest.ranking or (0, 0)
     each = f"{sizes['smallest']:,}" + (f" to {sizes['largest']:,}" if sizes["largest"] > sizes["smallest"] else "")

@@ -215,6 +215,15 @@ def test_pending_uploads_deletes_expired_record(service: Service, scores: Path) 
     assert not list((scores.parent / "cache" / "uploads").iterdir())
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"server": "x"}', '{"from": "another version"}'])
+def test_pending_uploads_deletes_damaged_record(service: Service, scores: Path, content: str) -> None:
+    PendingUpload(service.url, "0", "ldsu_x", str(scores), 1, "0", "2999-01-01T00:00:00Z").save()
+    (record,) = (scores.parent / "cache" / "uploads").iterdir()
+    record.write_text(content)
+    assert pending_uploads(service.url) == []
+    assert not record.exists()
+
+
 def test_resume_requires_file_if_several_uploads_are_pending(
     service: Service, scores: Path, wide: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,7 +82,7 @@ def test_lds_rejects_masked_values(make_problem: MakeProblem) -> None:
 def test_ground_truth_rejects_device_without_torch(make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     _, masks, margins = make_problem()
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ValueError, match=r"device: expected a torch device with float64, got 'cpu' .*Omit it"):
+    with pytest.raises(ValueError, match=r"device: expected a torch device with float64, got 'cpu' .*Omit 'device'"):
         GroundTruth(masks, margins, device="cpu")
 
 

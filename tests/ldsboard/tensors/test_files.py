@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.ldsboard.conftest import Run
 
 SCORES = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 INDICES = torch.tensor([[4, 1, 0], [2, 3, 5]])
@@ -77,3 +80,10 @@ def test_read_table_rejects_torch_file_and_suggests_working_conversion(tmp_path:
     run_suggested_command(str(refused.value))
     expected = value if isinstance(value, torch.Tensor) else torch.stack(value)
     assert np.array_equal(read_array(path.with_suffix(".npz")), expected.numpy())
+
+
+def test_compare_command_converts_tensors(scores: Path, run: Run) -> None:
+    tensor = scores.with_suffix(".pt")
+    torch.save(torch.from_numpy(np.load(scores)), tensor)
+    code, out, _ = run("compare", scores, tensor, "--benchmark", "toy", "--json")
+    assert (code, json.loads(out)["difference"]) == (0, 0)
