@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """Create the application; its start starts the context's background work, and its end closes the context."""
+    """Create the application, which starts the context's background work when it starts, and closes the context when it ends."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.context = context
+        app.state.response_cache = ResponseCache(context.database.revision)
         context.start()
         yield
         context.close()
@@ -46,7 +47,6 @@ def create_app(context: AppContext) -> FastAPI:
     )
     app.state.admission = Admission()
     app.state.open_bodies = OpenBodies(context.settings.uploads_per_user)
-    app.state.response_cache = ResponseCache(context.database.revision)
     problem_responses.install_problem_handlers(app, site.problem_page)
     api = APIRouter(
         prefix=PREFIX,

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import PoolProxiedConnection
 
-POOL_SIZE, MAX_OVERFLOW = 16, 48
-"""Database connections that stay open, and further connections under load. Together they are more than the worker threads (40)
-and the requests that hold a session between two calls of threads (`app.web.admission`), so no thread ever waits for one."""
+POOL_SIZE, MAX_OVERFLOW = 16, 64
+"""Numbers of database connections that stay open, and of further connections under load. The sum is larger than the number of
+worker threads (40) plus the number of requests that hold a session between two calls of threads (`app.web.admission`, 24), plus
+the evaluators; therefore no thread waits for a connection."""
 
 
 class Database:
@@ -31,7 +32,7 @@ class Database:
     Parameters
     ----------
     busy_seconds
-        How long a session waits for the write lock of another session before it raises OperationalError or BusyError.
+        Seconds that a session waits for the write lock before the session raises OperationalError or BusyError.
     """
 
     def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
@@ -52,8 +53,8 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session that commits at the end of the block, or rolls back on an exception; then announce its changes."""
-        # Waiting here is fair and wakes at once; SQLite would ask again and again, with pauses of up to 100 ms.
+        """Open a session that commits at the end of the block, or rolls back on an exception; announce the committed changes."""
+        # This lock is fair and wakes a waiting thread at once; SQLite would poll, with pauses of up to 100 ms.
         if not self._write_lock.acquire(timeout=self._busy_seconds):
             raise BusyError
         try:
@@ -64,7 +65,7 @@ class Database:
         self.changes.announce(session.info.get(CHANGED_IDS, ()))
 
     def revision(self) -> int:
-        """Return a number that changes with every commit of this or another process; for one thread only, and without waiting."""
+        """Return a number that changes with every commit of any process. Only one thread may call this; the call never waits."""
         if self._watcher is None:
             self._watcher = self.engine.raw_connection()
         (version,) = self._watcher.cursor().execute("PRAGMA data_version").fetchone()
@@ -77,7 +78,8 @@ class Database:
         self.engine.dispose()
 
     def _configure(self, connection: Any, _record: object) -> None:
-        # The driver itself would begin transactions, but only at the first write: too late for the write lock.
+        # None keeps the driver from beginning transactions itself. The driver would begin a transaction only at the first write,
+        # too late for the write lock.
         connection.isolation_level = None
         timeout = f"busy_timeout = {round(1000 * self._busy_seconds)}"
         for pragma in (timeout, "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):

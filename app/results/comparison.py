@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation
-from app.leaderboard.disclosure import round_for_publication
+from app.leaderboard.disclosure import lds_difference, round_for_publication
 from app.results.current_evaluation import scored_evaluations
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
@@ -35,25 +35,29 @@ def compare(session: Session, a: Submission, b: Submission) -> PairView:
     Raises
     ------
     ProblemError
-        ``compare.different``: the submissions belong to different versions or scorer versions. ``submission.not_scored``.
+        ``compare.different``: the submissions were scored against different versions, or by different versions of the scorer.
+        ``submission.not_scored``: a submission has no result yet.
     """
     (pair,) = compare_all(scored_evaluations(session, [a, b]))
     return pair
 
 
 def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
-    """Compare every pair of scored submissions, given by their `scored_evaluations`, in their order.
+    """Compare every pair of scored submissions, in the order of `evaluations`, a result of `scored_evaluations`.
 
     Raises
     ------
     ProblemError
-        ``compare.different``, as `compare` raises it.
+        ``compare.different``, see `compare`.
     """
     if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
-        names = [f"{other.version.benchmark.name} version {other.version.version}" for other in evaluations]
+        names = [
+            f"{other.version.benchmark.name} version {other.version.version} (scorer version {other.scorer_version})"
+            for other in evaluations
+        ]
         raise ProblemError.mismatch(
             "compare.different",
-            expected="submissions to the same version of a benchmark",
+            expected="results of the same scorer version on the same version of a benchmark",
             got=" and ".join(names),
             hint="Compare submissions to one version, or submit the files to the same version.",
         )
@@ -61,7 +65,10 @@ def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
 
 
 def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
-    """Compare the first of several finished evaluations against one version with each of the others, with few queries."""
+    """Return the comparison of the first evaluation with each other evaluation, loading all evaluations with few queries.
+
+    The evaluations must be finished evaluations against one version.
+    """
     arrays = selectinload(Evaluation.measurements).undefer("*")
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
@@ -70,14 +77,14 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
 
 
 def _compare_pair(a: Evaluation, b: Evaluation) -> PairView:
-    """Return the published difference a minus b of two evaluations, and its 95 % interval."""
+    """Return the difference in LDS, a minus b, of two evaluations, with a 95 % interval, rounded for publication."""
     part: Literal["ranking", "public"] = "ranking" if "ranking" in a.parts.keys() & b.parts.keys() else "public"
     measured = [evaluation.parts[part] for evaluation in (a, b)]
     influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in measured]
-    comparison = compare_influences(measured[0].lds - measured[1].lds, *influences)
     split = a.version.manifest["split"] if part == "ranking" else "open"
+    comparison = compare_influences(lds_difference(measured[0].lds, measured[1].lds, split), *influences)
     numbers = round_for_publication(vars(comparison), split)
-    # The interval is computed from the rounded numbers, so that its ends reveal no further digit.
+    # The interval is computed from the rounded numbers, so that the interval reveals no further digit.
     middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
     numbers |= round_for_publication({"low": middle - half, "high": middle + half}, split)
     rho_a_N, rho_b_N = (np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8") for evaluation in (a, b))

@@ -109,4 +109,4 @@ def test_submissions_to_different_versions_cannot_be_compared(
     assert response.status_code == 409
     problem = response.json()
     assert problem["code"] == "compare.different"
-    assert problem["got"] == "versions version 1 and versions version 2"
+    assert problem["got"] == "versions version 1 (scorer version 1) and versions version 2 (scorer version 1)"
