@@ -1,8 +1,9 @@
 """Rank intervals of the entries of a leaderboard.
 
-Ranking a board compares every pair of its entries, which takes seconds for thousands of entries. A server therefore ranks without
-holding the write lock: a change of a board raises its revision, and the ranks that were computed for a revision are stored in a
-second, short transaction. Until then the board shows its earlier entries and ranks, except entries that may no longer be shown.
+Ranking a board compares every pair of entries, which takes seconds for thousands of entries. A server therefore ranks without
+holding the write lock: a change of a board raises the board revision, and the ranks that were computed for a revision are stored
+in a second, short transaction. Before that transaction, the board shows the earlier entries and ranks, except entries that have
+become private or were withdrawn.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ class NewResult(NamedTuple):
     evaluation_id: int
     lds: float
     influence: bytes
-    """psi, (M,), as little-endian float64."""
+    """psi of the M ranking subsets, as the bytes of an array of little-endian float64."""
 
 
 class Ranks(NamedTuple):
-    """The rank interval of every entry of a version, by evaluation id, at one revision of its board."""
+    """The rank interval of every entry of a version, by evaluation id, at one revision of the version's board."""
 
     revision: int
     intervals: dict[int, tuple[int, int]]
 
 
 def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
-    """Compute the rank intervals of a version's entries, which a new result may join.
+    """Return the rank intervals of a version's entries; a new result is ranked as if it were saved.
 
-    Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, they are returned.
+    Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
     """
     precedence = (Submission.pinned, Submission.created_at, Submission.id)
     columns = (*precedence, Submission.user_id, Submission.method, Submission.visibility)
@@ -55,13 +56,15 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
     if new is not None and new.submission.visibility != Visibility.PRIVATE:
         known = (getattr(new.submission, column.key) for column in columns)
         candidates.append((*known, new.evaluation_id, new.lds))
-    # Of each owner, method and visibility, the last row in order is the entry: pinned rows come last, then newer ones.
+    # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
     entries = {tuple(key): (evaluation_id, lds) for _, _, _, *key, evaluation_id, lds in sorted(candidates)}
     ids = [evaluation_id for evaluation_id, _ in entries.values()]
-    ranked = Evaluation.rank_low.is_not(None)
-    stored = session.execute(_rows(version, Evaluation.id, Evaluation.rank_low, Evaluation.rank_high).where(ranked))
-    intervals = {evaluation_id: (low, high) for evaluation_id, low, high in stored}
-    if intervals.keys() != set(ids):
+    stored = _rows(version, Evaluation.id, Evaluation.rank_low, Evaluation.rank_high)
+    found = session.execute(stored.where(Evaluation.rank_low.is_not(None)))
+    intervals = {evaluation_id: (low, high) for evaluation_id, low, high in found}
+    # The highest rank of the last entry was the number of entries, so it reveals that another entry has gone meanwhile.
+    ranked_entries = max((high for _, high in intervals.values()), default=0)
+    if intervals.keys() != set(ids) or ranked_entries != len(ids):
         influences = dict(session.execute(_rows(version, Evaluation.id, Measurement.influence)).all())
         if new is not None:
             influences[new.evaluation_id] = new.influence
@@ -71,7 +74,7 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
 
 
 def _rows(version: Version, *columns: Any) -> Select[Any]:
-    """Select columns of the submissions that may be entries of a version, with their evaluations and measurements."""
+    """Select columns of the joined submissions, evaluations and measurements that fulfil `can_be_listed`."""
     query = select(*columns).join(Evaluation, Evaluation.submission_id == Submission.id)
     return (
         query.select_from(Submission)
@@ -81,7 +84,7 @@ def _rows(version: Version, *columns: Any) -> Select[Any]:
 
 
 def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
-    """Store the rank intervals of all entries of a version; evaluations that are no entries lose theirs."""
+    """Store the rank intervals of all entries of a version; delete the rank intervals of evaluations that are no entries."""
     stored = select(Evaluation.id, Evaluation.rank_low, Evaluation.rank_high).where(Evaluation.version_id == version.id)
     changed = []
     for evaluation_id, *before in session.execute(stored):
@@ -94,7 +97,7 @@ def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
 
 
 def update_ranks(session: Session, version: Version) -> None:
-    """Rank a version's entries within the transaction of a change, for changes that are rare."""
+    """Rank a version's entries within the transaction of a rare change, such as the switch of a board."""
     note_change(session, version)
     store_ranks(session, version, compute_ranks(session, version))
 
@@ -107,20 +110,20 @@ def is_ranked(session: Session, version: Version) -> bool:
 
 
 def note_change(session: Session, version: Version) -> None:
-    """Raise the revision of a board whose entries may have changed; `Ranker.renew` must follow the commit."""
+    """Raise the revision of a board after a change that can affect entries; call `Ranker.renew` after the commit."""
     version.board_revision += 1
     session.flush()
 
 
 class Ranker:
-    """Ranks boards of one server after changes. Simultaneous calls for a board share a computation."""
+    """Ranks the boards of one server after changes. Simultaneous calls for one board rank the board only once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def renew(self, version_ids: Iterable[int]) -> None:
-        """Rank each board, unless it was ranked since its last change."""
+        """Rank each of these versions' boards that has changed since it was last ranked."""
         for version_id in version_ids:
             with self._locks[version_id]:
                 with self._database.read() as session:
@@ -132,7 +135,7 @@ class Ranker:
                     store_ranks(session, session.get_one(Version, version_id), ranks)
 
     def renew_all(self) -> None:
-        """Rank every board that was not ranked since its last change, for instance because the server was killed."""
+        """Rank every board that has changed since it was last ranked, for instance because the server was killed in between."""
         with self._database.read() as session:
             query = select(Version.id).where(Version.ranked_revision < Version.board_revision)
             outdated = session.scalars(query).all()
