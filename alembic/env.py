@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from alembic import context
 
+from app.db.integrity import missing_references
+from app.db.migration import MigrationError
 from app.db.sessions import Database
 from app.db.uploads import Upload
 
 
 def run() -> None:
-    """Run the migrations in one transaction."""
+    """Run the migrations in one transaction, and check the foreign keys at its end instead of after each statement."""
     url = context.config.get_main_option("sqlalchemy.url")
-    database = Database(str(url))
     # `writer` takes the write lock at once, so that two commands on a new data folder migrate one after the other.
-    with database.writer.connect() as connection:
-        context.configure(connection=connection, target_metadata=Upload.metadata, render_as_batch=True)
-        with context.begin_transaction():
-            context.run_migrations()
-    database.close()
+    with closing(Database(str(url))) as database, database.writer.connect() as connection:
+        # A migration that changes a column replaces the table, and rows of other tables refer to the old one. SQLite ignores
+        # this statement within a transaction, so it goes to the driver, which begins none.
+        connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        with connection.begin():
+            context.configure(connection=connection, target_metadata=Upload.metadata, render_as_batch=True)
+            before = context.get_context().get_current_heads()
+            with context.begin_transaction():
+                context.run_migrations()
+            migrated = context.get_context().get_current_heads() != before
+            if migrated and (missing := missing_references(connection)):
+                raise MigrationError(
+                    f"The database cannot be migrated, because rows are missing ({len(missing)} in total): {missing[0]}. "
+                    "The database was not changed. Restore a backup of the database, or delete the rows that "
+                    "PRAGMA foreign_key_check lists; then run: python -m app migrate"
+                )
 
 
 run()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class AppContext:
-    """The resources of a server, opened at its start and closed at its end. The database must have the newest schema.
+    """The resources of a server, opened when the server starts and closed when it ends. The database must have the newest schema.
 
     Attributes
     ----------
@@ -39,7 +39,9 @@ class AppContext:
         self.data_lock = data_lock.lock_data_folder(settings.data_dir)
         self.database = Database(settings.resolved_database_url, settings.busy_seconds)
         self.storage = Storage(settings.storage_dir, settings.spare_bytes)
-        self.sandbox = Sandbox(threads=max(1, usable_processors() // settings.scoring_processes))
+        self.sandbox = Sandbox(
+            threads=max(1, usable_processors() // settings.scoring_processes), processes=settings.scoring_processes
+        )
         self._evaluator = Evaluator(
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
         )
@@ -70,7 +72,8 @@ class AppContext:
         """Finish the running evaluations and close all resources."""
         if self.runner.stop():
             self.sandbox.stop()
-        # While jobs still run, the fork server ends with this process; ending it earlier would count as failed evaluations.
+        # If evaluations still run, the fork server is left running until this process ends: without the fork server, these
+        # evaluations would count as failed.
         self.database.close()
         self.data_lock.lock.release()
 

@@ -1,10 +1,10 @@
-"""The errors that only the service has.
+"""Errors that only the service raises, not the library.
 
 ::
 
     ProblemError          a request or a score file has a problem (defined in the library)
     └── LimitError        a limit is reached; the caller may try again later
-        ├── BusyError     the database is locked for long, or too many requests wait
+        ├── BusyError     the database is locked for too long, or too many requests wait
         ├── RateError     too many requests
         └── QuotaError    too many ranked submissions
     SandboxError          a scoring process ended without an answer; the evaluation is retried
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class LimitError(ProblemError):
-    """A limit is reached; the caller may try again after ``retry_after`` seconds, or never if that is None."""
+    """A limit is reached. The call can succeed after ``retry_after`` seconds; it can never succeed if ``retry_after`` is None."""
 
     retry_after: int | None = None
 
 
 class BusyError(LimitError):
-    """Other requests use the server or lock the database for longer than a request waits."""
+    """Other requests occupy the server, or lock the database, for longer than a request waits."""
 
     retry_after = 5
 
@@ -49,7 +49,7 @@ class RateError(LimitError):
 
 
 class QuotaError(LimitError):
-    """The caller has used up a quota. The quota resets at ``resets_at``; if that is None, it never resets."""
+    """The caller has used up a quota. The quota resets at ``resets_at``; if ``resets_at`` is None, the quota never resets."""
 
     def __init__(self, limit: str, resets_at: datetime | None, now: datetime) -> None:
         when = "This quota is for the whole version and does not reset."
@@ -64,7 +64,7 @@ class QuotaError(LimitError):
 
 
 def disk_full() -> ProblemError:
-    """Return the error of a server whose disk is full."""
+    """Return the error that reports a full disk of the server."""
     return ProblemError(
         "internal.full",
         "The server's disk is full.",
@@ -73,7 +73,7 @@ def disk_full() -> ProblemError:
 
 
 def body_too_large(limit: int) -> ProblemError:
-    """Return the error of a request that sends no file and has more than `limit` bytes."""
+    """Return the error that reports a request without a score file whose body has more than `limit` bytes."""
     return ProblemError(
         "request.too_large", f"The body of this call may have at most {limit} bytes.", "Send score files with PUT."
     )

@@ -1,4 +1,4 @@
-"""Settings, read from the environment once at the start. Unsafe values prevent the start."""
+"""The operator's settings, read from the environment once, at the start of the server. Unsafe values prevent the start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_KEY_LENGTH = 32
 
 
 class Settings(BaseSettings):
-    """The operator's settings. Each is an environment variable: ``LDSBOARD_`` and the name in capitals."""
+    """The operator's settings. The name of each environment variable is ``LDSBOARD_`` and the setting's name in capitals."""
 
     model_config = SettingsConfigDict(
         env_prefix="LDSBOARD_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -27,52 +27,52 @@ class Settings(BaseSettings):
     """Folder of the database, the uploaded files and the benchmarks."""
 
     database_url: str = ""
-    """SQLAlchemy URL; by default SQLite in the data folder."""
+    """SQLAlchemy URL of the database; by default, an SQLite file in the data folder."""
 
     storage_url: str = ""
-    """Folder of the uploaded files; by default in the data folder."""
+    """Folder of the uploaded files; by default, a folder in the data folder."""
 
     public_url: str = "http://localhost:8000"
-    """URL of the site for its users."""
+    """URL under which users open the site."""
 
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
-    """Largest score file accepted."""
+    """Maximum size of a score file in bytes."""
 
     part_bytes: int = Field(default=16 * 1024**2, ge=HEADER_LIMIT)
     """Size of an upload part in bytes."""
 
     upload_seconds: int = Field(default=24 * 60 * 60, gt=0)
-    """Time until a multipart upload expires."""
+    """Seconds from the start of a multipart upload until the upload expires."""
 
     spare_bytes: int = Field(default=64 * 1024**2, ge=0)
-    """Free bytes that uploads must leave on the disk."""
+    """Bytes of the disk that uploads must leave free."""
 
     ranked_per_day: int = Field(default=5, ge=0)
-    """Ranked submissions of one user to one benchmark in 24 hours."""
+    """Maximum number of ranked submissions of one user to one benchmark in 24 hours."""
 
     ranked_per_version: int = Field(default=30, ge=0)
-    """Ranked submissions of one user to one version."""
+    """Maximum number of ranked submissions of one user to one version."""
 
     bytes_per_user: int = Field(default=20 * 1024**3, ge=0)
-    """Bytes of score files that one user may store on the server; 0: no limit."""
+    """Maximum number of bytes of score files that one user stores on the server; 0: no limit."""
 
     uploads_per_user: int = Field(default=20, ge=0)
-    """Uploads that one user may have under way at the same time; 0: no limit."""
+    """Maximum number of uploads that one user has under way at the same time; 0: no limit."""
 
     retry_seconds: float = Field(default=2.0, ge=0)
-    """Wait before the first retry of an evaluation after a server error; each further wait is four times longer."""
+    """Seconds before the first retry of an evaluation after a server error; each further wait is four times as long."""
 
     busy_seconds: float = Field(default=30.0, gt=0)
-    """How long a request waits for a locked database before it fails."""
+    """Seconds that a request waits for a locked database before the request fails."""
 
     requests_per_minute: int = Field(default=1200, gt=0)
-    """Requests a minute allowed for one user, and for one address."""
+    """Maximum number of requests a minute from one user, and from one network address."""
 
     trusted_proxies: str = ""
-    """Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas."""
+    """Addresses or networks, separated by commas, of the proxies whose X-Forwarded-For header is trusted."""
 
     connections_per_address: int = Field(default=1024, gt=0)
-    """Connections that one address may hold open; proxies in TRUSTED_PROXIES may hold any number."""
+    """Maximum number of open connections from one network address. Proxies in TRUSTED_PROXIES have no such limit."""
 
     oidc_issuer: str = ""
     """URL of an OpenID Connect provider for signing in."""
@@ -84,22 +84,22 @@ class Settings(BaseSettings):
     """Client id of this site at the OpenID Connect provider."""
 
     oidc_client_secret: SecretStr = SecretStr("")
-    """Client secret for OIDC_CLIENT_ID."""
+    """Client secret that belongs to OIDC_CLIENT_ID."""
 
     github_client_id: str = ""
     """Client id of a GitHub OAuth app for signing in."""
 
     github_client_secret: SecretStr = SecretStr("")
-    """Client secret for GITHUB_CLIENT_ID."""
+    """Client secret that belongs to GITHUB_CLIENT_ID."""
 
     github_url: str = "https://github.com"
     """URL of GitHub, or of a GitHub Enterprise server."""
 
     session_key: SecretStr = SecretStr("")
-    """Key that signs the cookies, at least 32 characters; by default read from a file in the data folder."""
+    """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder."""
 
     scoring_processes: int = Field(default=1, ge=1, le=64)
-    """Score files evaluated at the same time."""
+    """Number of score files that are evaluated at the same time."""
 
     @field_validator("public_url")
     @classmethod
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_session_key(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value) < MIN_KEY_LENGTH:
-            raise ValueError(f"expected a session key of at least {MIN_KEY_LENGTH} random characters, got {len(value)}")
+            raise ValueError(f"SESSION_KEY needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}.")
         return value
 
     @field_validator("trusted_proxies")
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
         address = TypeAdapter(HttpUrl).validate_python(value) if value else None
         if address is not None and address.scheme != "https" and address.host not in ("localhost", "127.0.0.1"):
             raise ValueError(
-                "The URL of an identity provider must begin with https://, or sign-ins can be intercepted."
+                "The URL of an identity provider must begin with https://; otherwise sign-ins can be intercepted."
             )
         return value.rstrip("/")
 
@@ -151,7 +151,9 @@ class Settings(BaseSettings):
                 f"DATABASE_URL must name an SQLite file, as sqlite:///PATH; this {url.drivername}:// URL does not."
             )
         if "://" in self.storage_url:
-            raise ValueError(f"expected a folder as STORAGE_URL, got {self.storage_url.split(':')[0]}://…")
+            raise ValueError(
+                f"STORAGE_URL must be the path of a folder; this {self.storage_url.split(':')[0]}:// URL is not."
+            )
         return self
 
     def is_trusted_proxy(self, address: str) -> bool:

@@ -29,7 +29,7 @@ recipe = import_module("recipe")
 
 
 def gradients(model: torch.nn.Module, inputs_nd: torch.Tensor, labels_n: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of each example's margin by all parameters, (n, P)."""
+    """Return the gradients of the examples' margins with respect to all parameters, float32 (n, P)."""
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
 
     def margin(parameters: dict[str, torch.Tensor], x_d: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

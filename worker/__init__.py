@@ -1,1 +1,1 @@
-"""The trainer: creates ground truth by training a recipe on thousands of subsets. Imports ldsboard, never app."""
+"""The trainer: create ground truth by training a recipe on thousands of subsets. The trainer imports ldsboard, never app."""

@@ -37,7 +37,7 @@ ShardSize = Annotated[
     int | None, typer.Option(help="Models in a shard file, a multiple of --group. Default: about a hundred.")
 ]
 Shards = Annotated[
-    str, typer.Option(help="Train only the shards a-b (numbered from 0, both included). Run `gather` after all.")
+    str, typer.Option(help="Train only the shards a-b (from 0, b included). When all are trained, run `gather`.")
 ]
 Ray = Annotated[
     str,
@@ -52,9 +52,9 @@ Gpus = Annotated[
     typer.Option("--gpus-per-shard", min=0, help="With --ray: GPUs for each shard; 0: one CPU core for each shard."),
 ]
 Processes = Annotated[
-    int, typer.Option(min=0, help="Training processes of one thread; 0: one for each CPU core, or for each GPU.")
+    int, typer.Option(min=0, help="Number of one-thread training processes; 0: one for each CPU core or each GPU.")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda if this machine has a GPU.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: cuda if this machine has a GPU, else cpu.")]
 
 
 @app.command()
@@ -65,11 +65,11 @@ def train(
         typer.Option(help="Folder for shards and benchmark. Repeat the command to continue after an interruption."),
     ],
     *,
-    public: Annotated[int, typer.Option(help="Public subsets, for tuning.")] = DEFAULTS.public,
+    public: Annotated[int, typer.Option(help="Number of public subsets, for tuning.")] = DEFAULTS.public,
     ranking: Annotated[
-        int, typer.Option("--hidden", "--ranking", help="Subsets that decide ranks.")
+        int, typer.Option("--hidden", "--ranking", help="Number of subsets that decide ranks.")
     ] = DEFAULTS.ranking,
-    runs: Annotated[int, typer.Option(help="Runs: models trained on each subset.")] = DEFAULTS.runs,
+    runs: Annotated[int, typer.Option(help="Number of models trained on each subset.")] = DEFAULTS.runs,
     split: Annotated[
         str, typer.Option(help="protected: a secret seed draws the ranking subsets; open: all subsets are public.")
     ] = DEFAULTS.split,
@@ -94,7 +94,7 @@ def train(
     processes: Processes = 0,
     ray: Ray = "",
     gpus: Gpus = 0,
-    public_seed: Annotated[int, typer.Option(help="Root seed of everything public.")] = DEFAULTS.public_seed,
+    public_seed: Annotated[int, typer.Option(help="Root seed of public random numbers.")] = DEFAULTS.public_seed,
     hidden_seed: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +103,7 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train the models of a benchmark, then gather them into it. Ctrl-C finishes the running shards and stops."""
+    """Train the models of a benchmark, then write the benchmark. Ctrl-C finishes the running shards and stops."""
     recipe_module, kind = recipes.load(recipe), _device_kind(on, ray, gpus)
     if (out / CONFIGURATION).exists():
         started = Configuration.read(out).plan
@@ -142,14 +142,14 @@ def remake_benchmark(
     ray: Ray = "",
     gpus: Gpus = 0,
 ) -> None:
-    """Remake a benchmark from its manifest and hidden seed: the same bytes, given the same versions and processor."""
+    """Remake a benchmark from its manifest and hidden seed. The same versions and processor give the same bytes."""
     if out.resolve() == benchmark.resolve():
         raise ConfigurationError(f"--out is the folder {benchmark} of the benchmark itself. Choose another folder.")
     plan, seed, differences, kind = remake(benchmark, recipes.load, hidden, recipe)
     for difference in differences:
-        console.print(f"Results may differ in some bytes: {difference}.", soft_wrap=True)
+        console.print(f"The remake can differ in some bytes: {difference}.", soft_wrap=True)
     if seed is not None and seed.save(out) != seed:
-        raise ConfigurationError(f"{out} holds a different hidden seed from {benchmark}. Choose another folder.")
+        raise ConfigurationError(f"{out} holds a different hidden seed than {benchmark}. Choose another folder.")
     hidden_seed = f"{seed.seed:032x}" if seed else None
     train_shards = _shard_trainer(kind, processes, ray, gpus)
     _run(Campaign(out, recipes.load, train_shards, console, shard_size, shards, kind), plan, hidden_seed)
@@ -196,7 +196,7 @@ def _shard_trainer(kind: str, processes: int, ray: str, gpus: int) -> ShardTrain
 def _print_outliers(folder: Path) -> None:
     found = outliers(read_shards(folder / "shards", Configuration.read(folder).digest))
     if found:
-        console.print(f"{len(found)} outliers. Check them before you publish the benchmark:")
+        console.print(f"Outliers: {len(found)}. Check these models before you publish the benchmark:")
     for outlier in found:
         console.print(f"  {outlier}", soft_wrap=True)
 
@@ -213,7 +213,7 @@ def _run(campaign: Campaign, plan: Plan, hidden_seed: str | None) -> None:
         _print_outliers(out)
     if outcome.missing:
         return
-    if campaign.shards:  # several machines may get here at once, but only one may gather
+    if campaign.shards:  # several machines can get here at once, but only one of them is to gather
         console.print(f"All models are trained. Now run: python -m worker gather {out}", soft_wrap=True)
     elif outcome.attempted or not gathering.is_complete(out):
         gather(out)
@@ -253,7 +253,7 @@ def show_bench(
     group: Annotated[
         int | None, typer.Option(min=1, help="Models that train at once (K). Default: the recipe's GROUP.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each loop is timed, in turns.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each loop is timed; loops take turns.")] = 3,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -272,7 +272,7 @@ def show_bench(
 
 
 def main() -> None:
-    """Run the command line. Print expected errors as a message; exit with 2 if the user can fix them, else with 1."""
+    """Run the command line. Print an expected error as a message; exit with 2 if the user can fix the error, else with 1."""
     try:
         app(_fill_in_ray_address(sys.argv[1:]))
     except OutOfMemory as error:

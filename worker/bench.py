@@ -1,6 +1,6 @@
 """Time training with every engine and with a notebook's loop, in turns, in one process with one thread.
 
-Speed is measured in processor time on a CPU, since other processes distort it least, and in wall time on a GPU.
+On a CPU, speed is measured in processor time, which other processes distort least; on a GPU, in wall time.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs.
 """
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "notebook's loop"
 GROUPS_TIMED = {"batched": 6}
-"""Groups to train in one turn with an engine for which one group is too short to time."""
+"""Number of groups in one turn, for engines that train a single group too fast for a reliable time; other engines: 1."""
 
 PEAK_SIZE = 1024
-"""Side of the square matrices that measure the peak of a CPU; for a GPU, 8 times as large."""
+"""Number of rows of the square matrices whose product measures the peak speed of a CPU; 8 times as many for a GPU."""
 
 COUNTED_EXAMPLES = 8
-"""Number of examples for counting operations."""
+"""Number of examples whose training is used to count floating-point operations."""
 
 
 def train_like_a_notebook(
@@ -54,7 +54,7 @@ def train_like_a_notebook(
     """Train models one by one like a typical notebook: a DataLoader over a Subset, which loads single examples."""
     settings = recipe.SETTINGS
     for model, order_Em in zip(models, order_KEm, strict=True):
-        examples_m = order_Em[0].view(order_Em.shape[1], -1)[:, 0]  # without the augmentation of each visit
+        examples_m = order_Em[0].view(order_Em.shape[1], -1)[:, 0]  # the indices of the visits, without augmentation
         subset = Subset(TensorDataset(inputs_nd, labels_n), examples_m.tolist())
         loader = DataLoader(subset, batch_size=settings.batch_size, shuffle=True)
         epochs = len(order_Em)
@@ -80,7 +80,7 @@ RECIPES = ("digits-mlp", "fashion5k-mlp")
 
 @dataclass
 class Speed:
-    """Number of trained models, their wall and processor seconds, and the seconds of each step."""
+    """Number of trained models, wall time and processor time of their training, and time of each step; times in seconds."""
 
     models: float = 0
     wall: float = 0.0
@@ -90,12 +90,12 @@ class Speed:
 
     @property
     def per_second(self) -> float:
-        """Models per second of processor time on a CPU, of wall time on a GPU."""
+        """Number of models per second: on a CPU per second of processor time, on a GPU per second of wall time."""
         return self.models / (self.processor if self.kind == device.CPU else self.wall)
 
 
 class TimedRecipe:
-    """A recipe that calls `tick` at the start of each batch, for an engine without an optimizer."""
+    """A recipe whose batches call `tick`. It times the steps of an engine that has no optimizer."""
 
     def __init__(self, recipe: Recipe, tick: Callable[[], None]) -> None:
         self._recipe = recipe
@@ -113,18 +113,18 @@ class TimedRecipe:
 
 
 class Setup:
-    """Training loops to compare on the same models of one recipe.
+    """A recipe, its first models, and the training loops to compare on these models.
 
     Attributes
     ----------
     steps
-        How many first steps of each model to time, without margins; 0: whole training, with initialisation and margins.
+        Number of first steps of each model to time, without margins; 0: time whole trainings, with initialisation and margins.
     """
 
     def __init__(self, name: str, group: int | None = None, kind: str = device.CPU, steps: int | None = None) -> None:
         self.recipe = recipes.load(name)
         self.stackable = isinstance(self.recipe, Stackable)
-        # One convolutional model takes an hour on a CPU; comparing engines needs at least two models at once.
+        # Comparing engines needs at least two models at once. On a CPU, a convolutional model takes an hour: time only one step.
         self.group = group or max(self.recipe.GROUP, 2)
         self.steps = int(self.stackable and kind == device.CPU) if steps is None else steps
         plan = Plan(name, split="open", group=self.group, engine=self.recipe.ENGINE)
@@ -133,7 +133,7 @@ class Setup:
         self.loops = [*engines_for(self.recipe), NOTEBOOK]
 
     def train(self, loop: str, groups: int = 1) -> Speed:
-        """Time one loop on whole trainings of `groups` groups with margins, or on the first steps of one group."""
+        """Time one training loop on `groups` whole groups with margins, or on the first `steps` of one group."""
         K, ticks, trainer = self.group, list[float](), self.trainer
 
         def tick(*_: object) -> None:
@@ -141,7 +141,7 @@ class Setup:
             ticks.append(time.perf_counter())
 
         trainer.engine = LOOPS[loop]
-        # An optimizer's hook ticks after each step. The batched engine has no optimizer, so its batches tick.
+        # A hook of the optimizer ticks after each step. The batched engine has no optimizer, so a `TimedRecipe` ticks instead.
         trainer.recipe = TimedRecipe(self.recipe, tick) if loop == "batched" else self.recipe
         if self.steps:
             models, order_KEm = trainer.initialise_models(*trainer.seeds_and_subsets(range(K)))
@@ -164,7 +164,7 @@ class Setup:
         return Speed(share * K, wall, processor, np.diff(ticks).tolist(), self.kind)
 
     def operations(self) -> float:
-        """Return the floating-point operations of matrix products and convolutions in the training of one model."""
+        """Return how many floating-point operations the matrix products and convolutions take when one model trains."""
         (model, *_), order_KEm = self.trainer.initialise_models(*self.trainer.seeds_and_subsets([0]))
         order_Em = order_KEm[0]
         few_Em = order_Em[:1, :COUNTED_EXAMPLES]
@@ -174,7 +174,7 @@ class Setup:
 
 
 def compare(setup: Setup, rounds: int) -> dict[str, Speed]:
-    """Time all loops in turns, so that changes of the machine's load affect all of them."""
+    """Time all training loops in turns, so that changes of the machine's load affect all loops."""
     total = {loop: Speed(kind=setup.kind) for loop in setup.loops}
     if not setup.steps or setup.kind == device.GPU:
         for loop in total:
@@ -190,9 +190,9 @@ def compare(setup: Setup, rounds: int) -> dict[str, Speed]:
 
 
 def peak(kind: str = device.CPU) -> float:
-    """Return the operations per second of the fastest of ten large matrix products.
+    """Time ten large matrix products; return the operations per second of the fastest product.
 
-    The products are float32 on one thread of a CPU, bfloat16 on a GPU.
+    On a CPU, the products are float32 on one thread; on a GPU, they are bfloat16.
     """
     device.use_one_thread()
     size, dtype = (PEAK_SIZE, torch.float32) if kind == device.CPU else (8 * PEAK_SIZE, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Train the missing models of a training folder, with progress and log, until all are trained or Ctrl-C stops it."""
+"""Train the missing models of a training folder, with progress and log, until Ctrl-C or until no model is missing."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Outcome(NamedTuple):
     missing
         Numbers of the models that are still not trained.
     attempted
-        Number of models to train at the start: those of the selected shards that were missing.
+        Number of models in the selected shards that were missing at the start.
     interrupted
-        Whether Ctrl-C stopped it.
+        Whether Ctrl-C stopped the campaign.
     """
 
     missing: set[int]
@@ -59,9 +59,9 @@ class Campaign:
     train_shards
         Trains shards and yields reports.
     shard_size
-        Models in a shard, a multiple of the group; None: about a hundred.
+        Number of models in a shard, a multiple of the group size; None: about a hundred.
     shards
-        Shards to train, as ``a-b``, numbered from 0, both included; empty: all.
+        The selected shards as ``a-b``, numbered from 0, with shard b included; empty: all shards.
     kind
         Kind of device (`worker.device.KINDS`).
     """
@@ -82,13 +82,14 @@ class Campaign:
         ConfigurationError, ShardError
             The options contradict each other or the folder.
         OutOfMemory
-            Memory ran out, and other shards have or may have been trained with this group size.
+            Memory ran out, and a smaller group is impossible: the group holds one model, a shard is already written, or only
+            selected shards are trained.
         """
         while True:
             try:
                 return self._train(plan, hidden_seed)
             except OutOfMemory as error:
-                # With `shards`, other machines may train in this folder now, and their configuration must not change.
+                # With `shards`, other machines can be training in this folder, so the folder's configuration must not change.
                 if error.smaller_group is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
                     raise
                 text = f"{error} No shard is written yet: trying again with {error.smaller_group} models at once."
@@ -103,7 +104,7 @@ class Campaign:
         folder = self.folder / "shards"
         existing = read_shards(folder, configuration.digest)
         missing = missing_models(existing, len(plan.models))
-        # Existing shards may have another size, so train only the models that they lack; these form whole groups.
+        # Existing shards can have another size, so train only the models that no shard holds; these models form whole groups.
         ranges_to_train = [part for shard in selected for part in consecutive_ranges(missing.intersection(shard))]
         models = sum(map(len, ranges_to_train))
         if not ranges_to_train:

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from worker.plan import Plan
 
 AUTO = "auto"
-"""Value of ``--engine`` that requests the choice."""
+"""Value of ``--engine`` that requests the fastest engine."""
 
 GROUPS = {"sequential": (1,), "batched": (5, 10, 20, 50, 100), "vmapped": (2, 4, 8, 16, 32)}
 """Group sizes (K) to try with each engine."""
 
 STEPS = 4
-"""Steps that are timed, after the same number of warm-up steps."""
+"""Number of steps that are timed, after the same number of warm-up steps."""
 
 
 class Candidate(NamedTuple):
-    """An engine, its group size K, and the seconds of one step of one model; None if memory ran out."""
+    """An engine, a group size K, and the time of one step divided by K, in seconds. `seconds` is None if memory ran out."""
 
     engine: str
     group: int
@@ -41,9 +41,9 @@ class Candidate(NamedTuple):
 
 
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
-    """Time every engine that can train the recipe, with each of its group sizes or only with `group`.
+    """Time every engine that can train the recipe, with each group size in `GROUPS` or only with `group`.
 
-    The trial trains the first models of the public part, so it needs no hidden seed.
+    The trial trains the first models on public subsets, so no hidden seed is needed.
     """
     trainer = Trainer(replace(plan, split="open"), recipe, data, None, kind)
     for engine in engines_for(recipe):
@@ -76,7 +76,7 @@ def _time_step(trainer: Trainer, engine: str, K: int) -> float | None:
         models, order_KEm = trainer.initialise_models(seeds, examples)
         few_KEm = trainer.first_steps(order_KEm, STEPS)
         steps = sum(1 for _ in trainer.recipe.batches(few_KEm))
-        for _ in range(2):  # the first pass warms up
+        for _ in range(2):  # the first pass is the warm-up, the second is timed
             device.synchronize(trainer.torch_device)
             start = time.perf_counter()
             ENGINES[engine](trainer.recipe, models, trainer.inputs_nd, trainer.labels_n, few_KEm)

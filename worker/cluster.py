@@ -1,7 +1,7 @@
-"""Train shards as tasks on a Ray cluster, each with its own GPUs or CPU core. Only this module imports Ray, on demand.
+"""Train shards as tasks on a Ray cluster. Each task has its own GPUs or CPU core. Only this module imports Ray, on demand.
 
-A task returns its shard to the driver, which writes it. So nodes share no disk, and a shard file is complete or absent. If a
-node or process is lost, Ray trains its shard again elsewhere.
+A task returns its shard to the driver (the process that started the training), and the driver writes the file. So the nodes need
+no common disk, and a shard file is complete or absent. If a node or process is lost, Ray trains the lost shard again elsewhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RETRIES = 3
 
 
 class Trained(NamedTuple):
-    """A shard, the configuration of the node that trained it, and the names of node and GPU."""
+    """A shard, the configuration of the node that trained the shard, and the names of the node and of its GPUs."""
 
     shard: Shard
     configuration: Configuration
@@ -46,7 +46,7 @@ def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generat
     Parameters
     ----------
     shards
-        Ranges of model numbers. The next range is taken only when a GPU or core is free for it.
+        Ranges of model numbers, one for each shard. The next range is taken only when a GPU or core is free.
     address
         ``HOST:PORT`` of a running cluster, ``ray://…``, or ``local`` to start Ray on this machine until training ends.
     gpus
@@ -55,8 +55,8 @@ def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generat
     Raises
     ------
     ConfigurationError
-        Ray is not installed, no cluster answers, the cluster lacks the requested GPUs, or a node has another torch or
-        instruction set than this machine.
+        Ray is not installed, no cluster answers, the cluster lacks the requested GPUs, or the torch version or instruction set of
+        a node differs from that of this machine.
     OutOfMemory
         The models of a group need more memory than a node has.
     ProcessError
@@ -71,8 +71,8 @@ def train(job: Job, shards: Iterable[range], address: str, gpus: int) -> Generat
 
 def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Newer versions of Ray do this by default; set it so that older versions do not warn. A task without GPUs may then see its
-    # node's GPUs, but still trains on a CPU core.
+    # Zero is the default in newer versions of Ray; older versions warn if the variable is not set. With zero, a task without GPUs
+    # can see the GPUs of its node, but still trains on a CPU core.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray  # noqa: PLC0415  # importing and starting Ray takes seconds and a gigabyte
@@ -82,7 +82,7 @@ def _connect(address: str) -> Any:
         ) from error
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(device.THREADS))
     environment = {
-        # Nodes run this code, whatever version they have installed. Each node needs torch.
+        # Send this code to the nodes, because the version installed there can differ. Each node needs torch.
         "py_modules": [str(Path(str(package.__file__)).parent) for package in (ldsboard, worker)],
         "env_vars": one_thread | {name: os.environ[name] for name in device.PINS if name in os.environ},
     }
@@ -96,10 +96,10 @@ def _connect(address: str) -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Check that a process listens at the address: Ray itself would retry for minutes."""
+    """Raise ConfigurationError unless a process listens at the address. Ray itself would retry for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):
-        return  # "local" or "auto": Ray itself fails at once
+        return  # with "local" or "auto", Ray itself fails at once
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
@@ -111,7 +111,7 @@ def _train(ray: Any, job: Job, shards: Iterable[range], gpus: int) -> Generator[
     shared, waiting = ray.put(job), iter(shards)
     running: list[Any] = []
     while True:
-        free = _capacity(ray, gpus) - len(running)  # read each time: a cluster may grow
+        free = _capacity(ray, gpus) - len(running)  # read the capacity each time: a cluster can grow
         running += [task.remote(shared, numbers) for numbers in islice(waiting, free)]
         if not running:
             return
@@ -152,7 +152,7 @@ def _write_and_report(job: Job, result: MemoryExhausted | Trained) -> Generator[
 
 
 def train_shard(job: Job, numbers: range) -> MemoryExhausted | Trained:
-    """Train a shard in a Ray task."""
+    """Train a shard in a Ray task. Return the shard, or a report that memory ran out."""
     trainer = job.trainer()
     try:
         *_, shard = trainer.train_shard(numbers)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 THREADS = 1
-"""Threads of a training process. Several can be far slower on a busy machine and change bits; use several processes instead."""
+"""Threads of a training process. More threads can be far slower on a busy machine and change bits; use more processes instead."""
 
 
 CPU, GPU = "cpu", "cuda"
@@ -34,7 +34,7 @@ def best_kind() -> str:
 
 
 def kind_of(arithmetic: Mapping[str, Any]) -> str:
-    """Return the kind of device that an arithmetic describes, or the CPU if this machine has no such device."""
+    """Return the kind of device that a result of `arithmetic` describes, or the CPU if this machine has no GPU."""
     return best_kind() if "gpu" in arithmetic else CPU
 
 
@@ -46,10 +46,10 @@ def process_count(kind: str) -> int:
 
 
 def torch_device(kind: str) -> torch.device:
-    """Return the device of this process. The process's number selects one of several GPUs (see `worker.processes.run`)."""
+    """Return the device of this process. The name of the process selects one of several GPUs (see `worker.processes.run`)."""
     if kind == CPU:
         return torch.device(CPU)
-    # Compute in full float32, not TF32, unless a recipe asks for bfloat16; and deterministically.
+    # Compute deterministically, and in full float32 instead of TF32 unless a recipe asks for bfloat16.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     number = multiprocessing.current_process().name
@@ -78,8 +78,9 @@ def arithmetic(kind: str, *, has_convolutions: bool) -> dict[str, str | int]:
     """Describe everything that decides the bits of a sum: torch's build, instruction sets, threads and GPU.
 
     ``ATEN_CPU_CAPABILITY`` selects the instruction set of torch, ``MKL_CBWR`` that of MKL, and ``ONEDNN_MAX_CPU_ISA`` that of
-    oneDNN, which computes only convolutions here. MKL and oneDNN do not report their own choice, so without these variables the
-    result names the kind of processor instead. For a GPU it names the GPU and the versions of CUDA and cuDNN.
+    oneDNN, which computes only convolutions here. MKL and oneDNN do not report which instruction set they use, so without these
+    variables the description names the kind of processor instead. For a GPU, the description names the GPU and the versions of
+    CUDA and cuDNN.
     """
     found: dict[str, str | int] = {
         "torch": torch.__version__,
@@ -102,12 +103,12 @@ def versions() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Return the processor's name."""
+    """Return the name of the processor's model, or else of its architecture."""
     return _cpu_information().get("model name") or platform.processor() or platform.machine()
 
 
 def _processor_kind() -> str:
-    """Return the processor's vendor and widest instruction set, by which MKL and oneDNN choose their code."""
+    """Return the processor's vendor and widest instruction set; MKL and oneDNN choose their code by these two properties."""
     information = _cpu_information()
     flags = information.get("flags", "").split()
     widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), platform.machine())

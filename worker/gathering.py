@@ -1,4 +1,4 @@
-"""Gather a folder of shards into a benchmark: check that no model is missing, order the margins, add the kit.
+"""Gather the shards of a training folder into a benchmark: check that no model is missing, order the margins, add the kit.
 
 Legend: M subsets, R runs, N targets.
 """
@@ -55,12 +55,12 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     hidden = HiddenSeed.read(folder / HIDDEN) if plan.split == "protected" else None
     recipe = load(plan.recipe)
     trainer = Trainer(plan, recipe, data.load(recipe.DATASET), hidden, device.kind_of(configuration.arithmetic))
-    # Recipe, data and seeds must be those of the training; the machine may differ.
+    # Recipe, data and seeds must be the same as in training. A different machine is allowed.
     replace(trainer.configuration, plan=configuration.plan, arithmetic=configuration.arithmetic).save_or_check(folder)
     _check_finite(shards, folder)
     margins, accuracy = _assemble(shards, configuration.plan, plan)
     with TemporaryDirectory() as temporary:
-        kit = Path(temporary, "kit")  # a subfolder, since only the owner may read the temporary folder itself
+        kit = Path(temporary, "kit")  # a subfolder, since only the owner can read the temporary folder itself
         write_kit(kit, trainer)
         return write_bundle(
             folder,
@@ -77,7 +77,7 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a training folder already holds the benchmark with all planned models."""
+    """Return whether a training folder already holds the benchmark with all planned models."""
     manifest = folder / "public" / MANIFEST
     return manifest.exists() and "planned" not in Manifest.read(manifest).provenance
 
@@ -102,11 +102,13 @@ def _plan_to_gather(planned: Plan, shards: Sequence[Shard], folder: Path, *, par
     try:
         return replace(planned, public=public, ranking=ranking)
     except ConfigurationError as error:
-        raise ShardError(f"{found} The complete subsets before these are too few for a benchmark: {error}.") from error
+        raise ShardError(
+            f"{found} The subsets before the missing models are too few for a benchmark: {error}."
+        ) from error
 
 
 def _check_finite(shards: Sequence[Shard], folder: Path) -> None:
-    """Refuse models that diverged: margins that are not finite cannot be ranked."""
+    """Raise ShardError if models have diverged, because margins that are not finite cannot be ranked."""
     diverged = {shard.start + int(k) for shard in shards for k in np.flatnonzero(~np.isfinite(shard.margins).all(1))}
     if diverged:
         raise ShardError(
@@ -119,7 +121,7 @@ def _check_finite(shards: Sequence[Shard], folder: Path) -> None:
 def _assemble(
     shards: Sequence[Shard], planned: Plan, present: Plan
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float64]]]:
-    """Return margins (M, R, N) and accuracies (M, R) of every part, for the subsets that `present` contains."""
+    """Return the margins (M, R, N) and the accuracies (M, R) of each part, for the M subsets that the plan `present` contains."""
     margins = np.empty((len(planned.models), shards[0].margins.shape[1]), dtype=np.float32)
     accuracy = np.empty(len(planned.models))
     for shard in shards:

@@ -1,4 +1,4 @@
-"""Handle Ctrl-C: the first press finishes running shards and starts no others, the second stops at once."""
+"""Handle Ctrl-C. After the first press, only the running shards are finished; the second press stops the training at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Interruption:
-    """A context manager: the first SIGINT sets `requested` and calls `notify`, the second raises KeyboardInterrupt."""
+    """A context that handles SIGINT: the first sets `requested` and calls `notify`, the second raises KeyboardInterrupt."""
 
     def __init__(self, notify: Callable[[], None]) -> None:
         self.requested = False
@@ -32,7 +32,7 @@ class Interruption:
         self._notify()
 
     def until_requested(self, tasks: Iterable[T]) -> Iterator[T]:
-        """Yield tasks until a stop is requested."""
+        """Yield tasks until `requested` is set."""
         for task in tasks:
             if self.requested:
                 return

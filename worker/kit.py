@@ -68,7 +68,7 @@ def write_kit(folder: Path, trainer: Trainer) -> None:
     for i, model in enumerate(trainer.train_references(REFERENCES)):
         # The state includes the averages of batch normalisation. safetensors can only save contiguous tensors.
         state = {name: values.cpu().contiguous() for name, values in model.state_dict().items()}
-        # Not save_file, which lets only the owner read the file.
+        # Write the bytes here, because save_file lets only the owner read the file.
         (folder / f"reference-{i}.safetensors").write_bytes(save(state))
     data, streams = trainer.data, ["1 for its initialisation", "2 for the order of examples"]
     if isinstance(trainer.recipe, Augmenting):

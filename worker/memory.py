@@ -1,9 +1,9 @@
-"""Detect that memory ran out while a group of models trained, and choose a smaller group."""
+"""Recognise errors which mean that memory ran out while a group of models trained, and choose a smaller group."""
 
 from __future__ import annotations
 
 MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""Parts of the messages of torch, CUDA, cuBLAS and cuDNN, most of which raise a plain RuntimeError."""
+"""Texts by which error messages of torch, CUDA, cuBLAS and cuDNN are recognised; most of the errors are plain RuntimeErrors."""
 
 
 class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.OutOfMemoryError, without the suffix Error
@@ -12,7 +12,7 @@ class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.Out
     Attributes
     ----------
     group
-        Models that trained at once (K).
+        Number of models that trained at once (K).
     smaller_group
         The group size to try next; None if even one model needs too much memory.
     """
@@ -25,23 +25,26 @@ class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.Out
 
     @property
     def advice(self) -> str:
-        """What the user of the command line can do."""
+        """Advice to the user of the command line."""
         if self.smaller_group is None:
             return "Use fewer --processes, or a machine or device with more memory."
         return (
-            f"Either restart with --group {self.smaller_group} in another folder: this folder's shards were trained {self.group} "
-            "models at once, and another number gives other bytes. Or continue here with fewer --processes, or on a device with "
-            "more memory."
+            f"Either restart with --group {self.smaller_group} in another folder, because the shards in this folder were trained "
+            f"with {self.group} models at once, and another number gives other bytes. Or continue in this folder with fewer "
+            "--processes, or on a device with more memory."
         )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory ran out."""
+    """Return whether an error means that memory ran out."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
     )
 
 
 def next_smaller_group(group: int) -> int | None:
-    """Return the largest divisor of K that is at most K / 2, so that shards keep whole groups; None for K = 1."""
+    """Return the largest divisor of the group size K that is at most K / 2, or None for K = 1.
+
+    A shard that holds whole groups then also holds whole smaller groups.
+    """
     return next((fewer for fewer in range(group // 2, 0, -1) if group % fewer == 0), None)

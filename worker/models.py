@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Settings(Protocol):
-    """Hyper-parameters that every recipe has, in a frozen dataclass; a recipe may have more."""
+    """Hyper-parameters that every recipe has, in a frozen dataclass. A recipe can have more hyper-parameters."""
 
     @property
     def batch_size(self) -> int:
-        """Examples in a step."""
+        """Number of examples in a step."""
 
     @property
     def momentum(self) -> float:
@@ -30,7 +30,7 @@ class Settings(Protocol):
 
     @property
     def weight_decay(self) -> float:
-        """Strength of the decay of parameters; decoupled in the batched engine, as in the recipe `digits-mlp`."""
+        """Factor of weight decay. The batched engine uses decoupled weight decay, as in the recipe `digits-mlp`."""
 
 
 class Recipe(Protocol):
@@ -42,11 +42,11 @@ class Recipe(Protocol):
 
     @property
     def TITLE(self) -> str:
-        """One line for people."""
+        """Title of the benchmark in one line."""
 
     @property
     def DESCRIPTION(self) -> str:
-        """A few sentences for people."""
+        """Description of the benchmark in a few sentences."""
 
     @property
     def DATASET(self) -> str:
@@ -54,7 +54,7 @@ class Recipe(Protocol):
 
     @property
     def ALPHA(self) -> float:
-        """Fraction of the examples in each subset."""
+        """Fraction of the training examples that each subset holds."""
 
     @property
     def ENGINE(self) -> str:
@@ -69,10 +69,10 @@ class Recipe(Protocol):
         """Every hyper-parameter: a frozen dataclass with at least the fields of `Settings`."""
 
     def inputs(self, images: NDArray[np.uint8], /) -> torch.Tensor:
-        """Turn images into the model's inputs, float32, on the CPU."""
+        """Convert images to inputs of the model, float32 (n, d), on the CPU."""
 
     def build(self) -> nn.Module:
-        """Create a model."""
+        """Return a new model, whose parameters `initialise` draws."""
 
     def initialise(self, model: nn.Module, rng: np.random.Generator, /) -> None:
         """Draw every parameter of a model, in place."""
@@ -81,15 +81,15 @@ class Recipe(Protocol):
         """Draw the order in which each epoch visits the examples; int64 (E, m)."""
 
     def batches(self, order_Em: torch.Tensor, /) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield the indices and learning rate of every step. Leading axes of the order are kept."""
+        """Yield the example indices and learning rate of every step. The indices keep the leading axes of an order, such as K."""
 
     def train(
         self, model: nn.Module, inputs_nd: torch.Tensor, labels_n: torch.Tensor, order_Em: torch.Tensor, /
     ) -> None:
-        """Train a model in place. Every engine must give the same model, up to rounding."""
+        """Train a model in place. Every engine must give the same model as this function, up to rounding."""
 
     def output(self, logits_NC: torch.Tensor, labels_N: torch.Tensor, /) -> torch.Tensor:
-        """Return the margin of every target, (N,)."""
+        """Return the margin of every target, (N,), from logits (N, C) and labels (N,)."""
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class Augmenting(Protocol):
     """
 
     def visits(self, rng: np.random.Generator, order_Em: torch.Tensor, /) -> torch.Tensor:
-        """Draw the visits; int64 (E, m, 1 + a), the index of the example first."""
+        """Draw the visits for an order; int64 (E, m, 1 + a), with the index of the example first."""
 
 
 @runtime_checkable
@@ -117,16 +117,16 @@ class Stackable(Protocol):
         """Return the mean loss of one model over the examples of a step."""
 
     def optimizer(self, parameters: Iterable[torch.Tensor], /) -> torch.optim.Optimizer:
-        """Create the optimizer of one model. It must update each parameter elementwise, so that parameters can be stacked."""
+        """Create an optimizer. It must update each parameter elementwise, because parameters of several models are stacked."""
 
 
 def has_convolutions(model: nn.Module) -> bool:
-    """Tell whether a model has convolutions."""
+    """Return whether a model has convolutions."""
     return any("Conv" in type(layer).__name__ for layer in model.modules())
 
 
 class Model(NamedTuple):
-    """Identity of one model of a benchmark: its part, its subset and its run."""
+    """Identity of one model: the part of the benchmark, the number of the subset in this part, and the number of the run."""
 
     part: str  # "public" or "hidden"
     subset: int

@@ -1,4 +1,4 @@
-"""Find models whose accuracy is far from that of the others, as after a failed training."""
+"""Find models whose accuracy is far from the median accuracy, for example because training failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from worker.shards import Shard
 
 THRESHOLD = 5.0
-"""Distance in robust standard deviations. Of 2,000 normally distributed values, any is so far away once in 1,000 benchmarks."""
+"""Distance from the median, in robust standard deviations, beyond which a model is an outlier.
+
+Of benchmarks with 2,000 models and normally distributed accuracies, 1 in 1,000 has an outlier.
+"""
 
 NORMAL_MAD = 1.4826
 """Standard deviation of a normal distribution divided by its median absolute deviation."""
@@ -21,7 +24,7 @@ NORMAL_MAD = 1.4826
 
 @dataclass(frozen=True)
 class Outlier:
-    """A model, its accuracy, and the median accuracy. It names no examples of the subset."""
+    """A model, its accuracy, and the median accuracy of all models. An outlier does not reveal the examples of the subset."""
 
     number: int
     part: str
@@ -36,10 +39,10 @@ class Outlier:
 
 
 def outliers(shards: Iterable[Shard]) -> list[Outlier]:
-    """Return the models whose accuracy is further than `THRESHOLD` deviations from the median of all, in order.
+    """Return the models whose accuracy is further than `THRESHOLD` deviations from the median, in the order of their numbers.
 
-    The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), but at least 1 / N: if nearly all
-    models classify the same number of targets correctly, one target more or less makes no outlier.
+    The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), but at least 1 / N for N targets. So
+    if nearly all models classify the same number of targets correctly, a model with one target more or less is no outlier.
     """
     found = {
         shard.start + k: (shard.models[k], accuracy, shard.margins.shape[1])

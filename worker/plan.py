@@ -29,7 +29,7 @@ HIDDEN = Path("hidden", "hidden.json")
 
 
 class ConfigurationError(ValueError):
-    """The requested training is impossible, or impossible in this folder. The message says what to change."""
+    """The requested training is impossible, in any folder or in this folder. The message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Plan:
     runs
         Models trained on each subset.
     group
-        Models that train at once (K). A group holds consecutive models.
+        Number of models that train at once (K). These models have consecutive numbers.
     engine
         Name of the engine.
     public_seed
-        Root seed of everything public.
+        Root seed of the public subsets, of the models trained on public subsets, and of the reference models.
     """
 
     recipe: str
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def subsets(self) -> dict[str, int]:
-        """Number of subsets in each part of the benchmark."""
+        """Number of subsets in each part of the benchmark, ``public`` and ``hidden``."""
         if self.split == "open":
             return {"public": self.public + self.ranking}
         return {"public": self.public, "hidden": self.ranking}
@@ -89,19 +89,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class HiddenSeed:
-    """Root seed of the ranking subsets, and nonce of its commitment. Neither is ever printed."""
+    """Root seed of the ranking subsets, and nonce of the commitment to this seed. Seed and nonce are never printed."""
 
     seed: int = field(repr=False)
     nonce: bytes = field(repr=False)
 
     @property
     def commitment(self) -> str:
-        """The published commitment, in hex."""
+        """The commitment to the seed, in hex, which the benchmark publishes."""
         return commitment(self.seed, self.nonce)
 
     @classmethod
     def read_or_create(cls, folder: Path, given: str | None, public_seed: int) -> HiddenSeed:
-        """Read the seed of a training folder. In a new folder, save the given seed (in hex) or draw one.
+        """Return the hidden seed of a training folder. In a new folder, save the `given` seed (in hex) or a random seed first.
 
         Raises
         ------
@@ -121,11 +121,11 @@ class HiddenSeed:
                 "The hidden seed equals the public seed, which everyone knows. Choose another seed."
             )
         started = (folder / CONFIGURATION).exists() and Configuration.read(folder).commitment is not None
-        # Do not replace a lost seed: a new seed would fit no existing shard and block restoring the backup.
+        # Do not replace a lost seed: a new seed would fit no existing shard, and its file would block restoring the backup.
         found = cls.read(folder / HIDDEN) if started else cls(seed, secrets.token_bytes(16)).save(folder)
         if given is not None and found.seed != seed:
             raise ConfigurationError(
-                f"{folder / HIDDEN} holds a different hidden seed from the given one. Choose another folder."
+                f"{folder / HIDDEN} holds a different hidden seed from the given seed. Choose another folder."
             )
         return found
 
@@ -159,7 +159,7 @@ class HiddenSeed:
 
 
 def write_once(path: Path, members: dict[str, Any]) -> None:
-    """Write a JSON file unless it exists. Only its owner may read it. Of several concurrent writers, one writes all of it."""
+    """Write a JSON file that only its owner can read, unless the file exists. Of concurrent writers, one writes the file."""
     with atomic_write(path, keep_existing=True) as file:
         file.write((json.dumps(members, indent=2) + "\n").encode())
 
@@ -179,7 +179,7 @@ class Configuration:
     def of(
         cls, plan: Plan, recipe: Recipe, dataset: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
     ) -> Configuration:
-        """Return the configuration of a plan on a kind of device of this machine."""
+        """Return the configuration with which this machine runs a plan on one kind of device, such as ``cpu``."""
         return cls(
             plan,
             hidden.commitment if hidden else None,
@@ -191,7 +191,7 @@ class Configuration:
 
     @property
     def digest(self) -> str:
-        """Hash of the configuration, in hex, which every shard stores."""
+        """Sha256 of the configuration in hex, which every shard stores."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def save_or_check(self, folder: Path) -> None:
@@ -207,7 +207,7 @@ class Configuration:
         if saved != self:
             new, old = _flatten(asdict(self)), _flatten(asdict(saved))
             different = [
-                f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
+                f"{key}: {old.get(key)!r} in the folder, {new.get(key)!r} now"
                 for key in sorted(new.keys() | old.keys())
                 if new.get(key) != old.get(key)
             ]
@@ -233,8 +233,8 @@ class Configuration:
             return cls(**members | {"plan": Plan(**members["plan"])})
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigurationError(
-                f"{path} is not a valid configuration: {error}. Delete the file and train with the same options as before. "
-                "This writes the file again. Shards that were trained with other options are refused."
+                f"{path} is not a valid configuration: {error}. Delete the file and train with the same options as before: the "
+                "trainer then writes the file again, and refuses shards that were trained with other options."
             ) from error
 
 

@@ -27,11 +27,11 @@ R = TypeVar("R")
 PR_SET_PDEATHSIG = 1
 NO_TASK = object()
 POLL_SECONDS = 0.2
-"""Longest wait for a message. A signal that another thread receives does not end the wait, so it also bounds Ctrl-C's delay."""
+"""Longest wait for a message, in seconds. The reaction to Ctrl-C can take as long if another thread receives the signal."""
 
 
 class ProcessError(RuntimeError):
-    """A training process failed or was killed. Its finished shards are kept."""
+    """A training process failed or was killed. The finished shards are kept."""
 
 
 def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Generator[R]:
@@ -40,11 +40,11 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     Parameters
     ----------
     prepare
-        Called once in every process; returns the function that runs a task and yields reports. It is pickled.
+        Called once in every process; returns the function that runs a task and yields reports. `prepare` must be picklable.
     tasks
-        The next task is taken only when a process is free.
+        Tasks to run. The next task is taken only when a process is free.
     processes
-        Number of processes. The name of each process is its number, from 0, which selects its GPU.
+        Number of processes. The name of each process is a number, from 0; this number selects the GPU of the process.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
     remaining = iter(tasks)
     context = multiprocessing.get_context("spawn")
     running: dict[Any, Any] = {}
-    device.use_one_thread()  # set the variables before children inherit them
+    device.use_one_thread()  # sets environment variables, which the child processes inherit
     try:
         for number, task in enumerate(islice(remaining, processes)):
             parent_end, child_end = context.Pipe()
@@ -75,11 +75,12 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread, and permanently in processes started meanwhile, which inherit the signal mask.
+    """Block SIGINT in this thread for a block of code. Processes that start meanwhile inherit the signal mask permanently.
 
-    A terminal sends Ctrl-C to every process in the foreground, but only the parent handles it.
+    A terminal sends SIGINT to every process in the foreground when Ctrl-C is pressed, but only the parent must handle it.
     """
-    resource_tracker.ensure_running()  # else the first child would start it, which unblocks SIGINT
+    # Starting the resource tracker unblocks SIGINT. Start it now; otherwise starting the first child would start it.
+    resource_tracker.ensure_running()
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -138,5 +139,5 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-    if sys.platform == "linux":  # ends at once, even while a thread holds the interpreter lock
+    if sys.platform == "linux":  # the kernel ends this process at once, even while a thread holds the interpreter lock
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar or lines for people, and a log in JSON lines for programs."""
+"""Show the progress of a training as a bar or lines for people, and log it as JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Log:
 
     @classmethod
     def in_folder(cls, shards: Path) -> Log:
-        """Return this machine's log in a folder of shards. Only the owner may read it, since it includes hidden models."""
+        """Return this machine's log in a folder of shards. Only the owner can read a new folder: the log covers hidden models."""
         shards.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(shards / f"log-{platform.node() or 'here'}.jsonl")
 
     def write(self, event: str, **members: Any) -> None:
-        """Append an event with the current time."""
+        """Append a line with the current time, the event and its members."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **members})
         with self.path.open("a") as file:
             file.write(line + "\n")
@@ -47,18 +47,18 @@ class Log:
 
 @dataclass
 class Tally:
-    """Counts of a training.
+    """Counts of trained models, with their accuracies and the time since the start.
 
     Attributes
     ----------
     models
-        All models of the plan.
+        Number of models in the plan.
     before
-        Models that were trained before this command.
+        Number of models that were trained before this command.
     accuracy_sum
         Sum of the accuracies of all trained models.
     wanted, trained
-        Models that this command is to train, and has trained so far.
+        Number of models that this command is to train; number of models that this command has trained so far.
     start
         Monotonic time at the start, in seconds.
     """
@@ -72,23 +72,23 @@ class Tally:
 
     @classmethod
     def of(cls, models: int, shards: Sequence[Shard], wanted: int) -> Tally:
-        """Create the counts from the existing shards."""
+        """Create the counts at the start of a command, from the existing shards."""
         accuracy = {shard.start + k: value for shard in shards for k, value in enumerate(shard.accuracy)}
         return cls(models, len(accuracy), sum(accuracy.values()), wanted)
 
     def add(self, report: Progress) -> None:
-        """Add the models of a report."""
+        """Count the models of a report as trained."""
         self.trained += report.models
         self.accuracy_sum += report.accuracy_sum
 
     @property
     def done(self) -> int:
-        """Number of models trained so far."""
+        """Number of models trained so far, by this command and before."""
         return self.before + self.trained
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of trained models, and of all models."""
+        """Number of trained models and number of models in the plan, as the log names them."""
         return {"done": self.done, "models": self.models}
 
     @property
@@ -98,7 +98,7 @@ class Tally:
 
     @property
     def per_second(self) -> float:
-        """Models trained per second since the start."""
+        """Number of models that this command has trained per second."""
         return self.trained / (time.monotonic() - self.start)
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ def _bar(tally: Tally, console: Console) -> Iterator[Bar]:
 
 
 def show_progress(reports: Iterable[Progress | Finished], tally: Tally, console: Console, log: Log) -> None:
-    """Show reports as they arrive (models done, models/s, time left, mean accuracy), and log every shard.
+    """Show the progress when a report arrives (trained models, models/s, time left, mean accuracy), and log every shard.
 
     A terminal shows a bar. Other outputs, such as that of a batch job, get one line for each shard.
     """

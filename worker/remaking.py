@@ -1,4 +1,4 @@
-"""Remake a benchmark from its manifest and hidden seed: restore the plan, and list differences of the machine."""
+"""Prepare to remake a benchmark from its manifest and hidden seed: restore the plan, and find what differs from the original."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Remake(NamedTuple):
-    """The plan, hidden seed and kind of device to train with. `differences` lists reasons why bytes may differ."""
+    """The plan, hidden seed and kind of device to train with. `differences` lists reasons why the results can differ."""
 
     plan: Plan
     hidden: HiddenSeed | None
@@ -42,7 +42,7 @@ def remake(
     load
         Loads a recipe by name or path.
     hidden_file
-        The operator's ``hidden.json``; None: the one in the folder.
+        The operator's ``hidden.json``; None: ``hidden/hidden.json`` in the benchmark's folder.
     recipe_path
         Path of a recipe file; None: the recipe that the manifest names.
 
@@ -59,17 +59,17 @@ def remake(
     recipe = load(plan.recipe)
     if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
         raise ConfigurationError(
-            f"The recipe {plan.recipe} differs from the kit's recipe that {path} names. Use the version of LDSBoard that made it."
+            f"The recipe {plan.recipe} differs from the kit's recipe in {path}. Use the LDSBoard version that made the benchmark."
         )
     if json.loads(json.dumps(data.load(recipe.DATASET).for_manifest())) != manifest.dataset:
-        raise ConfigurationError(f"The data set {recipe.DATASET} differs from the one that {path} describes.")
+        raise ConfigurationError(f"The data set {recipe.DATASET} differs from the data set that {path} describes.")
     hidden = None
     if plan.split == "protected":
         file = hidden_file or benchmark / HIDDEN
         hidden = HiddenSeed.read(file)
         if hidden.commitment != manifest.commitment:
             raise ConfigurationError(
-                f"{file} does not match the commitment in {path}: it belongs to another benchmark."
+                f"{file} does not match the commitment in {path}: the file belongs to another benchmark."
             )
     kind = device.kind_of(manifest.provenance)
     now = device.arithmetic(kind, has_convolutions=has_convolutions(recipe.build()))
@@ -79,7 +79,9 @@ def remake(
 def _plan(manifest: Manifest, path: Path, recipe_path: str | None) -> Plan:
     provenance = manifest.provenance
     if manifest.public_seed is None:
-        raise BundleError(f"{path} has no public seed: its subsets were imported, not drawn.")
+        raise BundleError(
+            f"Cannot remake: {path} has no public seed, because the subsets were imported instead of drawn."
+        )
     try:
         return Plan(
             recipe=recipe_path or manifest.recipe["name"],
@@ -92,7 +94,7 @@ def _plan(manifest: Manifest, path: Path, recipe_path: str | None) -> Plan:
             public_seed=manifest.public_seed,
         )
     except KeyError as error:
-        raise BundleError(f"{path} lacks {error}, which describes the training.") from error
+        raise BundleError(f"Cannot remake: {path} lacks {error}, which describes the training.") from error
 
 
 def _differences(made: dict[str, Any], arithmetic: dict[str, Any]) -> list[str]:
@@ -101,10 +103,10 @@ def _differences(made: dict[str, Any], arithmetic: dict[str, Any]) -> list[str]:
         now = {"gpu": "none"} | now
     then = made | made.get("versions", {})
     differences = [
-        f"{name} {then[name]} then, {value} now" for name, value in now.items() if then.get(name, value) != value
+        f"{name} was {then[name]}, is {value} now" for name, value in now.items() if then.get(name, value) != value
     ]
     if planned := made.get("planned"):
         differences.append(
-            f"only some of the planned {planned['public']} and {planned['ranking']} subsets then, all now"
+            f"the original lacks some of the {planned['public']} + {planned['ranking']} planned subsets, the remake has all"
         )
     return differences

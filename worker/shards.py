@@ -1,7 +1,7 @@
 """Shards: files with the results of consecutive models. A shard file is always complete.
 
 Models are numbered in the order of `worker.models.list_models` and train in groups of K consecutive models. A shard holds whole
-groups. So a group holds the same models, and gives the same bytes, for every shard size.
+groups, so for every shard size, a group holds the same models and gives the same bytes.
 
 Legend: k models of a shard, M subsets, R runs, N targets.
 """
@@ -41,7 +41,7 @@ class Shard:
     accuracy, loss
         Fraction of targets classified correctly, and mean cross-entropy on the targets, float64 (k,).
     seconds
-        Processor time of the training.
+        Processor time of the training, in seconds.
     """
 
     start: int
@@ -61,12 +61,12 @@ class Shard:
 
     @classmethod
     def read(cls, path: Path, configuration: str) -> Shard:
-        """Read a shard.
+        """Read a shard that was trained with a configuration, given by its digest.
 
         Raises
         ------
         ShardError
-            The file is damaged, or has another configuration.
+            The file is damaged, or the shard was trained with another configuration.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -75,12 +75,12 @@ class Shard:
             shard = cls(**members | {name: members[name].item() for name in ("start", "stop", "seconds")})
         except NPZ_ERRORS as error:
             raise ShardError(
-                f"{path} is damaged ({str(error) or type(error).__name__}). Delete it and train again."
+                f"{path} is damaged ({str(error) or type(error).__name__}). Delete the file and train again."
             ) from error
         if found != configuration:
             raise ShardError(
                 f"{path} was trained with another configuration: expected {configuration}, got {found}. "
-                "Delete it, or choose another folder."
+                "Delete the file, or choose another folder."
             )
         return shard
 
@@ -91,7 +91,7 @@ def shard_name(start: int, stop: int) -> str:
 
 
 def split_into_shards(models: int, size: int, group: int) -> list[range]:
-    """Split the numbers of all models into shards of a size.
+    """Split the numbers of all models into ranges of `size` numbers, one for each shard; the last range can be shorter.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def missing_models(shards: Iterable[Shard], models: int) -> set[int]:
 
 
 def consecutive_ranges(numbers: set[int]) -> list[range]:
-    """Return the numbers as ranges of consecutive numbers, in order."""
+    """Return ranges of consecutive numbers that together contain exactly these numbers, in order."""
     starts = sorted(number for number in numbers if number - 1 not in numbers)
     stops = sorted(number + 1 for number in numbers if number + 1 not in numbers)
     return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]

@@ -1,9 +1,10 @@
 """Train models by number and compute their margins, in this process or in shards over several processes.
 
-Counter-based seeds (`ldsboard.subsets.generator`) draw the subset, initialisation and order of each model, so its result does
-not depend on where or when it trains.
+Counter-based seeds (`ldsboard.subsets.generator`) draw the subset, initialisation and order of each model, so the result of a
+model does not depend on where or when the model trains.
 
-Legend: K models of a group, n examples, m examples of a subset, N targets, C classes.
+Legend: K models of a group, n examples, d inputs, E epochs, m examples of a subset, N targets, C classes, a numbers that describe
+how an example is augmented.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ REFERENCE_SUBSET = 2**32 - 1
 
 
 class Margins(NamedTuple):
-    """Results of a group of models: margins, float32 (K, N); accuracy and cross-entropy on the targets, float64 (K,)."""
+    """Results of a group of models on the targets: margins, float32 (K, N); accuracy and cross-entropy, float64 (K,) each."""
 
     margins_KN: NDArray[np.float32]
     accuracy_K: NDArray[np.float64]
@@ -63,7 +64,7 @@ class Finished(NamedTuple):
     start, stop
         Number of the first model, and of the last model plus 1.
     accuracy, seconds
-        Mean accuracy, and processor time in seconds.
+        Mean accuracy of the models; processor time of their training, in seconds.
     where
         The machine of a cluster that trained the shard; empty for this machine.
     """
@@ -90,7 +91,7 @@ class Trainer:
     def __init__(
         self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
     ) -> None:
-        device.use_one_thread()  # also in the process that gathers: more threads would change bits
+        device.use_one_thread()  # the process that gathers needs one thread too: more threads would change bits
         self.torch_device = device.torch_device(kind)
         self.recipe = recipe
         self.augmenting = recipe if isinstance(recipe, Augmenting) else None
@@ -109,7 +110,7 @@ class Trainer:
         self.models = plan.models
 
     def train_group(self, numbers: Sequence[int]) -> Margins:
-        """Train the models with these numbers as one group."""
+        """Train the models with these numbers as one group; return their results."""
         return self.evaluate(self.train(*self.seeds_and_subsets(numbers)))
 
     def seeds_and_subsets(self, numbers: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[NDArray[np.integer]]]:
@@ -119,7 +120,7 @@ class Trainer:
         return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
-        """Train a group of models, each with its seed (root, subset, run) and its examples; all have equally many examples."""
+        """Train a group of models. Each has a seed (root, subset, run) and examples, whose number is equal for all models."""
         models, order_KEm = self.initialise_models(seeds, examples)
         self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
@@ -127,7 +128,7 @@ class Trainer:
     def initialise_models(
         self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]
     ) -> tuple[list[nn.Module], torch.Tensor]:
-        """Return initialised models and their orders, int64 (K, E, m), or visits (K, E, m, 1 + a), on the device."""
+        """Return initialised models, and their stacked orders (K, E, m) or visits (K, E, m, 1 + a), int64, on the device."""
         models = []
         for seed in seeds:
             model = self.recipe.build()
@@ -138,14 +139,14 @@ class Trainer:
         return models, order_KEm.to(self.torch_device)
 
     def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
-        """Draw the order of a model, int64 (E, m), or its visits (E, m, 1 + a) if the recipe augments examples."""
+        """Draw the order of a model's examples, int64 (E, m). If the recipe augments, draw visits, int64 (E, m, 1 + a)."""
         order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
         if self.augmenting is None:
             return order_Em
         return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
 
     def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the part of an order for the first steps of the first epoch."""
+        """Return the part of an order (or of visits) for the first steps of the first epoch."""
         return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
 
     def train_references(self, count: int) -> list[nn.Module]:
@@ -155,7 +156,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, models: Sequence[nn.Module]) -> Margins:
-        """Return margins, accuracy and loss of models on the targets."""
+        """Return the margins, accuracies and losses of trained models on the targets."""
         logits_KNC = torch.stack([model.eval()(self.target_inputs) for model in models])
         labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
         margins_KN = self.recipe.output(logits_KNC, labels_KN)
@@ -165,7 +166,7 @@ class Trainer:
         return Margins(margins_KN.float().cpu().numpy(), accuracy_K.cpu().numpy(), loss_K.cpu().numpy())
 
     def train_shard(self, numbers: range) -> Iterator[Margins | Shard]:
-        """Train a shard. Yield the results of every group, and at the end the shard."""
+        """Train the models with these numbers. Yield the results of each group, and at the end the shard of all results."""
         start, groups = time.process_time(), []
         for first in range(numbers.start, numbers.stop, self.plan.group):
             groups.append(self.train_group(range(first, min(first + self.plan.group, numbers.stop))))
@@ -179,7 +180,7 @@ class Trainer:
 class Job:
     """Everything that a training process needs; it is pickled for the process.
 
-    `load` loads the recipe by name, since a module cannot be pickled. The data set is pickled, since some take long to load.
+    `load` loads the recipe by name, since a module cannot be pickled. The data set is pickled, since some data sets load slowly.
     """
 
     plan: Plan
@@ -194,7 +195,7 @@ class Job:
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Return the function that trains and writes a shard, and yields a report for each group and for the shard."""
+        """Return a function that trains and writes the shard of some numbers, and yields a report on each group and the shard."""
         trainer = self.trainer()
 
         def work(numbers: range) -> Iterator[Report]:
@@ -232,7 +233,7 @@ def prepare_folder(
             "An open benchmark has no hidden seed: all of its subsets are public. Leave the hidden seed out."
         )
     if plan.split == "open" and (folder / HIDDEN).exists():
-        raise ConfigurationError(f"An open benchmark must not have {folder / HIDDEN}. Choose another folder.")
+        raise ConfigurationError(f"An open benchmark must not have the file {folder / HIDDEN}. Choose another folder.")
     data = datasets.load(recipe.DATASET)
     try:
         check_engine(plan.engine, recipe)
@@ -247,12 +248,12 @@ def prepare_folder(
 
 
 def _root_seeds(plan: Plan, hidden: HiddenSeed | None) -> dict[str, int]:
-    """Return the root seed of each part."""
+    """Return the root seed of each part of the benchmark."""
     return {"public": plan.public_seed} | ({"hidden": hidden.seed} if hidden else {})
 
 
 def _draw_masks(root_seeds: Mapping[str, int], plan: Plan, n: int, alpha: float) -> dict[str, NDArray[np.bool_]]:
-    """Draw the subsets of each part, bool (M, n)."""
+    """Draw the subsets of each part of the benchmark, bool (M, n)."""
     if not 0 < subset_size(alpha, n) < n:
         raise ConfigurationError(
             f"With ALPHA = {alpha}, each subset would hold all or none of the {n} examples. Choose another ALPHA."
@@ -265,13 +266,13 @@ def _check_subsets_differ(masks: Mapping[str, NDArray[np.bool_]]) -> None:
     every_Mn = np.concatenate(list(masks.values()))
     if repeated := count_duplicates(every_Mn):
         raise ConfigurationError(
-            f"expected {len(every_Mn)} different subsets of {every_Mn.shape[1]} examples, got {repeated} that repeat another. "
+            f"expected {len(every_Mn)} different subsets of {every_Mn.shape[1]} examples, got {repeated} repeated subsets. "
             "Choose fewer subsets or more examples."
         )
 
 
 def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:
-    """Train shards in `count` processes, and yield their reports.
+    """Train shards in `count` processes, and yield the reports of these processes.
 
     Raises
     ------

@@ -34,6 +34,10 @@ def downgrade() -> None:
         batch_op.add_column(sa.Column('failures', sa.Integer(), nullable=False, server_default='0'))
     with op.batch_alter_table('submission', schema=None) as batch_op:
         batch_op.alter_column('failures', server_default=None)
+    op.execute(
+        "UPDATE submission SET failures = coalesce("
+        "(SELECT max(failures) FROM evaluation WHERE evaluation.submission_id = submission.id), 0)"
+    )
     with op.batch_alter_table('evaluation', schema=None) as batch_op:
         for name in ('failures', 'not_before', 'claimed_at'):
             batch_op.drop_column(name)

@@ -1,4 +1,4 @@
-"""The audit log: actor, action, subject, time and network address. A database trigger refuses to change or delete rows."""
+"""The audit log: who did what to which subject, when, from which network address. A trigger refuses to change or delete rows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """The user who performs an action and their network address; or the operator, who works on the server's command line."""
+    """The user who performs an action, with the user's network address; or the operator, who uses the server's command line."""
 
     name: str
     address: str | None = None
 
 
 OPERATOR = Actor("(operator)")
-"""User names contain no parentheses, so no user has this name."""
+"""The operator as an actor. User names contain no parentheses, so no user has this name."""
 
 
 def record_action(session: Session, actor: Actor, action: Action, subject: str, **detail: Any) -> None:

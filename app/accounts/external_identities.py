@@ -1,4 +1,4 @@
-"""Accounts of users who sign in with an identity provider."""
+"""Accounts of users who sign in through an identity provider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 MAX_NAME_LENGTH = 40
-"""Maximum number of characters that a user name keeps of a login name."""
+"""Maximum number of characters of a login name that become part of the user name."""
 
 
 def find_or_add_user(session: Session, provider: str, subject: str, login: str) -> User:
@@ -25,9 +25,10 @@ def find_or_add_user(session: Session, provider: str, subject: str, login: str) 
     Parameters
     ----------
     provider, subject
-        Issuer, and the issuer's identifier of the user, which the issuer never reuses. These two alone select the account.
+        Issuer, and the issuer's identifier of the user, which the issuer never reuses. Issuer and identifier alone select the
+        account.
     login
-        Login name at the provider, from which the user name is derived. A changed login name keeps the account.
+        Login name at the provider, from which the user name is derived. A user whose login name changes keeps the account.
     """
     identity = session.get(Identity, (provider, subject))
     if identity is not None:

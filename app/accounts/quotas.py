@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class RemainingQuota(NamedTuple):
-    """A user's quotas of ranked submissions, and the numbers left of them.
+    """A user's quotas of ranked submissions, and how many ranked submissions are left.
 
     Attributes
     ----------
     per_day, per_version
-        Ranked submissions allowed to one benchmark in 24 hours, and to one version.
+        Number of ranked submissions allowed to one benchmark in 24 hours, and number allowed to one version.
     left_today, left_for_version
-        Ranked submissions left of each quota.
+        Number of ranked submissions left of ``per_day``, and number left of ``per_version``.
     resets_at
-        When the next ranked submission is possible, if ``left_today`` is 0; otherwise None.
+        Time of the next possible ranked submission if ``left_today`` is 0; otherwise None.
     """
 
     per_day: int
@@ -41,14 +41,14 @@ class RemainingQuota(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Bytes of a user's stored files and announced uploads, and the number of the user's uploads under way."""
+    """Number of bytes of a user's stored files and announced uploads, and number of the user's uploads under way."""
 
     bytes: int
     uploads: int
 
 
 def usage(session: Session, user_id: int) -> Usage:
-    """Return the storage and uploads of a user; a file shared by several of the user's submissions counts once."""
+    """Return the stored bytes and the uploads of a user. A file that several of the user's submissions share counts once."""
     own_files = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
     stored = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(own_files))) or 0
     # Announced duplicates are not counted; on arrival they match a stored file or are rejected.
@@ -67,11 +67,12 @@ class Quotas:
     Attributes
     ----------
     per_day, per_version
-        Ranked submissions to one benchmark in 24 hours, and to one version; a user may have their own values.
+        Number of ranked submissions to one benchmark in 24 hours, and number to one version. An operator can give a user other
+        values.
     bytes
-        Total size of the user's stored and announced score files; 0: no limit.
+        Total size of a user's stored and announced score files in bytes; 0: no limit.
     uploads
-        Uploads under way at the same time; 0: no limit.
+        Number of uploads under way at the same time; 0: no limit.
     """
 
     per_day: int
@@ -80,7 +81,7 @@ class Quotas:
     uploads: int = 0
 
     def remaining(self, session: Session, user_id: int, version: Version) -> RemainingQuota:
-        """Return the quotas of ranked submissions of a user, and the numbers left."""
+        """Return a user's quotas of ranked submissions, and how many are left for a version and its benchmark."""
         user = session.get_one(User, user_id)
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
@@ -103,12 +104,12 @@ class Quotas:
         return RemainingQuota(per_day, per_version, max(0, per_day - len(today)), left_for_version, resets_at)
 
     def check_ranked(self, session: Session, user_id: int, version: Version) -> None:
-        """Refuse a ranked submission that exceeds a quota.
+        """Raise an error if a ranked submission of a user to a version would exceed a quota.
 
         Raises
         ------
         QuotaError
-            No ranked submission is left for the version, or in 24 hours.
+            No ranked submission is left for the version, or for the benchmark in these 24 hours.
         """
         quota = self.remaining(session, user_id, version)
         if quota.left_for_version == 0:
@@ -123,8 +124,8 @@ class Quotas:
         if self.bytes and used + size > self.bytes:
             raise ProblemError(
                 "quota.bytes",
-                f"Your score files may have at most {self.bytes} bytes in all; {used} are stored or announced, "
-                f"and this file has {size}.",
+                f"Your score files may have at most {self.bytes} bytes in total; {used} bytes are stored or announced, "
+                f"and this file has {size} bytes.",
                 "Withdraw submissions that you no longer need, or cancel uploads; their bytes are free at once.",
             )
 

@@ -22,14 +22,14 @@ MAX_WAITING = 20
 """Maximum number of requests of one address that wait for a change at the same time."""
 
 IPV6_PREFIX = 64
-"""Network bits of an IPv6 address. Providers assign every household a /64 network, so the other bits are the caller's choice."""
+"""Length of an IPv6 network. Providers assign a /64 network to every household, so the caller chooses the other address bits."""
 
 
 class RateLimiter:
     """Limits the requests a minute of each user and each address in one server process, over a sliding window.
 
-    The previous clock minute counts in proportion to its overlap with the window, rounded down. One request more than the limit
-    may therefore pass when a clock minute begins.
+    The requests of the previous clock minute count in proportion to the overlap of that minute with the window, rounded down. One
+    request more than the limit can therefore pass when a clock minute begins.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -58,7 +58,7 @@ class RateLimiter:
 
 
 class WaitLimiter:
-    """Limits the waiting requests of each address in one server process. Only the event loop may use it: it has no lock."""
+    """Limits the waiting requests of each address in one server process. Use only in the event loop: this class has no lock."""
 
     def __init__(self, limit: int = MAX_WAITING) -> None:
         self._limit = limit
@@ -81,7 +81,7 @@ class WaitLimiter:
 
 
 def network_key(address: str) -> str:
-    """Return the key that requests of an address are counted under: an IPv6 address counts as its network."""
+    """Return the key under which requests of an address are counted: an IPv6 address's network, or any other address itself."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Bearer tokens of users. A token is shown once, when it is created; the database keeps only its hash."""
+"""Bearer tokens of users. A token is shown once, after its creation; the database keeps only the SHA-256 of the token."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ PREFIX = "ldsb_"
 UPLOAD_TOKEN_PREFIX = "ldsu_"  # noqa: S105 -- the public prefix of a secret
 """First characters of an upload token, which allows one multipart upload and nothing else."""
 
+MAX_DAYS = 365
+"""Longest lifetime in days that a user may choose for a token, on the account page and in the API."""
+
 
 def digest(token: str) -> str:
-    """Return the hash of a token for the database. A token has 256 random bits, so its hash needs no salt."""
+    """Return the SHA-256 of a token, which is stored instead of the token. A token has 256 random bits, so no salt is needed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -36,7 +39,7 @@ def create(
     scopes: Iterable[Scope] = tuple(Scope),
     expires_at: datetime | None = None,
 ) -> tuple[Token, str]:
-    """Create a token for a user; return its row and the token itself, which cannot be recovered later.
+    """Create a token for a user; return the row and the token itself, which cannot be recovered later.
 
     Raises
     ------
@@ -58,7 +61,10 @@ def create(
 
 
 def expiry_time(days: int | None, creator: Token | None = None) -> datetime | None:
-    """Return when a new token expires: after `days`, but not later than the token that creates it; None for never."""
+    """Return when a new token expires: after `days` days, or when the token `creator` expires if that is earlier.
+
+    The new token never expires if the result is None.
+    """
     ends = [now() + timedelta(days=days)] if days is not None else []
     if creator is not None and creator.expires_at is not None:
         ends.append(creator.expires_at)

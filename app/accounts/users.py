@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _HINT = "Ask the operator for a token (python -m app token create NAME) and send it as 'Authorization: Bearer ldsb_…'."
 
 ALIAS_PREFIX = "anonymous-"
-"""First characters of every alias; user names must not begin with them."""
+"""First characters of every alias; user names must not begin with these characters."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """The user who makes a request, and the scopes of their token."""
+    """The user who makes a request, and the scopes of the token in the request."""
 
     id: int
     name: str
@@ -37,13 +37,13 @@ class Account:
         if scope not in self.scopes:
             raise ProblemError(
                 "auth.scope",
-                f"This call needs the scope {scope}; the token has {', '.join(sorted(self.scopes)) or 'no scope'}.",
+                f"This call needs the scope {scope}; the token has {', '.join(sorted(self.scopes)) or 'none'}.",
                 "Use another token, or create one with this scope.",
             )
 
 
 def read_only_account(user: User) -> Account:
-    """Return an account that sees the submissions of a user and may change nothing: it has no token and no scope."""
+    """Return an account with which a request sees the submissions of a user, but changes nothing: no token, no scopes."""
     return Account(user.id, user.name, Role.USER, None, frozenset())
 
 
@@ -61,13 +61,14 @@ def add_user(
     Parameters
     ----------
     promote
-        Allow an existing user to become an admin. By default this is refused, because any stranger who signs in may
-        have taken the name.
+        Allow an existing user to become an admin. By default the promotion is refused, because a stranger who signs in can have
+        taken the name.
 
     Raises
     ------
     ValueError
-        The name is not a slug, or begins like an alias, or an existing user would become an admin without `promote`.
+        The name is not a valid user name, or the name begins like an alias, or an existing user would become an admin without
+        `promote`.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise ValueError(
@@ -109,12 +110,13 @@ def find_user(session: Session, name: str) -> User:
 
 
 def authenticate(session: Session, authorization: str | None) -> Account:
-    """Authenticate a request by its Authorization header; return the account of the token.
+    """Authenticate a request by its Authorization header; return the account of the bearer token.
 
     Raises
     ------
     ProblemError
-        ``auth.missing``, ``auth.invalid`` or ``auth.expired``.
+        ``auth.missing``: there is no header. ``auth.invalid``: the header holds no valid token. ``auth.expired``: the token has
+        expired.
     """
     if not authorization:
         raise ProblemError("auth.missing", "The request has no Authorization header.", _HINT)
@@ -123,7 +125,7 @@ def authenticate(session: Session, authorization: str | None) -> Account:
     if token is None and value.strip().startswith(UPLOAD_TOKEN_PREFIX):
         raise ProblemError(
             "auth.invalid",
-            "This is an upload token; it opens only the parts of its own upload.",
+            "The Authorization header holds an upload token, which is valid only for its own upload.",
             "Send a token that begins with ldsb_. Public pages and calls need no Authorization header.",
         )
     if scheme.lower() != "bearer" or token is None:

@@ -64,7 +64,7 @@ class NewToken(BaseModel, extra="forbid"):
     days: int | None = Field(
         default=None,
         ge=1,
-        le=3650,
+        le=tokens.MAX_DAYS,
         description="lifetime in days; by default the token expires together with the token that makes this call",
     )
 

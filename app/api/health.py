@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from app.web.dependencies import ReadSession, StorageDep
+from app.web.dependencies import ContextDep, ReadSession, StorageDep
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["health"])
@@ -19,8 +19,8 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz")
-def ready(storage: StorageDep, session: ReadSession) -> dict[str, str]:
-    """Check that the database has its tables and that the folder of uploaded files exists."""
+def ready(context: ContextDep, storage: StorageDep, session: ReadSession) -> dict[str, str]:
+    """Check that the database has its tables, that the folder of uploaded files exists, and that files can be scored."""
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
     except OperationalError:
@@ -30,5 +30,11 @@ def ready(storage: StorageDep, session: ReadSession) -> dict[str, str]:
     if not storage.folder.is_dir():
         raise ProblemError(
             "internal.unready", "The folder of uploaded files is missing.", "The operator should check STORAGE_URL."
+        )
+    if context.sandbox.is_restarting:
+        raise ProblemError(
+            "internal.unready",
+            "No file can be scored: a scoring process or the fork server does not respond and is being replaced.",
+            "Try again in 15 seconds; if this lasts longer, the operator should read the log of the server.",
         )
     return {"status": "ready"}

@@ -50,4 +50,6 @@ def view_submission(context: AppContext, submission_id: str, viewer: Account | N
     """Return a submission as `viewer` may see it."""
     with context.database.read() as session:
         submission = visibility.find_submission(session, submission_id, viewer)
-        return submission_views.submission_view(session, submission, viewer)
+        view = submission_views.submission_view(session, submission, viewer)
+    view.notice = submission_views.delay_notice(view.state, restarting=context.sandbox.is_restarting)
+    return view

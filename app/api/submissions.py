@@ -42,8 +42,8 @@ async def show_submission(
 ) -> SubmissionView:
     """Show a submission.
 
-    With `wait`, the response is sent when the submission's state or queue position changes, or after `wait` seconds. At most 20
-    requests per client address can wait at the same time; further requests are answered at once.
+    With `wait`, the response is sent when the submission's state, queue position or notice changes, or after `wait`
+    seconds. At most 20 requests per client address can wait at the same time; further requests are answered at once.
     """
     with context.wait_limiter.slot(client_address(request)) as may_wait:
         if wait == 0 or not may_wait:
@@ -52,7 +52,7 @@ async def show_submission(
         deadline = time.monotonic() + wait
         with context.database.changes.watch(submission_id) as changed:
             before = now = await run_in_threadpool(_read_progress, context, submission_id, authorization)
-            while now == before and now.state not in FINAL and (left := deadline - time.monotonic()) > 0:
+            while now == before and now[0].state not in FINAL and (left := deadline - time.monotonic()) > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), min(POLL_SECONDS, left))
                 changed.clear()
@@ -60,11 +60,14 @@ async def show_submission(
     return await run_in_threadpool(_view_for_current_viewer, context, submission_id, authorization)
 
 
-def _read_progress(context: AppContext, submission_id: str, authorization: str | None) -> submission_views.Progress:
-    """Return state and queue position of a submission, if the viewer may still see it."""
+def _read_progress(
+    context: AppContext, submission_id: str, authorization: str | None
+) -> tuple[submission_views.Progress, str | None]:
+    """Return the progress and the notice of a submission, if the viewer may still see the submission."""
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
-        return submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
+        progress = submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
+    return progress, submission_views.delay_notice(progress.state, restarting=context.sandbox.is_restarting)
 
 
 def _view_for_current_viewer(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:

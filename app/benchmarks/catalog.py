@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 VERSIONS = select(Version).join(Benchmark).options(contains_eager(Version.benchmark))
-"""Selects versions together with their benchmarks."""
+"""Query that selects versions together with their benchmarks."""
 
 
 def version_folder(root: Path, name: str, version: int) -> Path:
-    """Return the folder of a published version."""
+    """Return the folder of a published version below the folder of all benchmarks, `root`."""
     return root / name / str(version)
 
 
@@ -31,17 +31,17 @@ def has_kit(files: Iterable[str]) -> bool:
 
 
 def are_compatible(old: Version, new: Version) -> bool:
-    """Return whether a score file for one version can be scored against the other: same data, shape and output function."""
+    """Return whether two versions have the same data, shape and output function, so that one score file fits both versions."""
     same_data = old.manifest["dataset"].get("sha256") == new.manifest["dataset"].get("sha256")
     fields = ("n_train", "n_targets", "output_function")
     return same_data and all(old.manifest[field] == new.manifest[field] for field in fields)
 
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
-    """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if it does not exist."""
+    """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if there is no such version."""
     query = VERSIONS.where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
-    # A version higher than the current one is still being rescored and not visible.
+    # A version with a higher number than the current version is invisible, because its rescoring is not complete.
     version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
     if version is None:
         names = session.scalars(select(Benchmark.name).order_by(Benchmark.name)).all()

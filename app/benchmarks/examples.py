@@ -27,7 +27,7 @@ ExampleSet = Literal["train", "target"]
 
 
 class Examples:
-    """The examples of one version; caches opened arrays, so one instance serves one page.
+    """The training examples and targets of one version. An instance caches opened arrays, so use one instance for each page.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ class Examples:
 
     @cached_property
     def has_images(self) -> bool:
-        """Whether images are public and can be drawn, for training examples and targets."""
+        """Whether the images of training examples and targets are public and can be drawn."""
         names = ("train_images", "target_images")
         return all(self._has(name) and is_drawable(self._array(name)) for name in names)
 
     def label(self, part: ExampleSet, index: int) -> str | None:
-        """Return the class name of an example; ``label 7`` if the data set states no ``classes``; None without labels."""
+        """Return the class name of an example, or a text such as ``label 7`` if the class has no name; None without labels."""
         if not self._has(f"{part}_labels"):
             return None
         number = int(self._array(f"{part}_labels")[index])
@@ -69,7 +69,7 @@ class Examples:
                 "request.not_found",
                 f"{self.manifest['name']} has {count} {part} images, numbered from 0."
                 if self.has_images
-                else f"The images of {self.manifest['name']} may not be shown.",
+                else f"{self.manifest['name']} has no public images that can be drawn.",
                 "The page of a scored submission links to the images.",
             )
         pixels: NDArray[np.uint8] = self._array(f"{part}_images")[index]

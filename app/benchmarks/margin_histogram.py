@@ -19,15 +19,15 @@ TAIL_SHARE = 0.002
 """Share of the margins below the first edge, and share above the last edge; the outermost bins count these margins too."""
 
 SAMPLE_SIZE = 1_000_000
-"""Number of margins from which the edges are computed; the sample may have up to twice as many."""
+"""Number of margins from which the edges are computed. The sample can have up to twice as many."""
 
 
 @dataclass(frozen=True)
 class MarginHistogram:
     """Histogram with bins of equal width; the outermost bins also count the margins outside the edges.
 
-    ``positive`` is the share of margins above 0. For log-odds this is the share of models that give the correct class a
-    probability above 0.5.
+    ``positive`` is the share of margins above 0. If margins are log-odds, a margin above 0 means that the model gives the correct
+    class a probability above 0.5.
     """
 
     edges: tuple[float, ...]
@@ -38,7 +38,7 @@ class MarginHistogram:
 
 @lru_cache(maxsize=128)
 def margin_histogram(folder: Path) -> MarginHistogram:
-    """Return the histogram of the public margins of a published version, cached because a version never changes."""
+    """Return the histogram of the public margins of a published version. The result is cached, because versions never change."""
     margins_MRN = np.load(folder / "public" / "margins.npy", mmap_mode="r")
     sample = margins_MRN.reshape(-1)[:: max(1, margins_MRN.size // SAMPLE_SIZE)]
     low, high = map(float, np.quantile(sample, (TAIL_SHARE, 1 - TAIL_SHARE)))

@@ -33,7 +33,7 @@ def publish_benchmark(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Images to add, if the folder has none and you may redistribute them: an .npz file, or a folder of .npy files."
+            help="Images for a folder without images, if their licence allows it: an .npz file, or a folder of .npy files."
         ),
     ] = None,
 ) -> None:
@@ -78,15 +78,17 @@ def import_benchmark(
             help="Name of the output function; by default margin, or negative_loss with --losses.", show_default=False
         ),
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each subset, if every row is one run.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each subset, if each row is one run.")] = 1,
     completed: Annotated[
-        Path | None, typer.Option(help="Flags of the finished rows: _completed.npy of datamodels.")
+        Path | None, typer.Option(help="File that flags the finished rows: _completed.npy of a datamodels store.")
     ] = None,
     train_labels: Annotated[Path | None, typer.Option(help="Labels of the training examples.")] = None,
     target_labels: Annotated[Path | None, typer.Option(help="Labels of the targets.")] = None,
     ranking: Annotated[
         str | None,
-        typer.Option(help="Rows of the ranking subsets: A-B, without B; by default the last 80 %.", show_default=False),
+        typer.Option(
+            help="Ranking subsets as A-B: rows A to B - 1; by default the last 80 % of rows.", show_default=False
+        ),
     ] = None,
     title: Annotated[
         str | None, typer.Option(help="Title on the benchmark's page; by default the name.", show_default=False)
@@ -96,7 +98,7 @@ def import_benchmark(
     version: Annotated[
         int, typer.Option(min=1, help="Version of the benchmark; raise it to publish a correction.")
     ] = 1,
-    out: Annotated[Path | None, typer.Option(help="Keep the benchmark folder at this path.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the benchmark folder to this path.")] = None,
 ) -> None:
     """Publish existing ground truth as a practice board; see docs/how-to/import-ground-truth.md."""
     origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)

@@ -1,4 +1,4 @@
-"""Functions shared by the operator's commands: opening the database and the port, and ending with an error."""
+"""Functions that the operator's commands share: open the database, listen on a port, and end with an error message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.db.migration import upgrade
+from app.db.migration import MigrationError, upgrade
 from app.db.sessions import Database
 from app.leaderboard.ranking import Ranker
 from app.settings import Settings
@@ -25,13 +25,16 @@ def migrate_database() -> Settings:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The database holds hidden results at full precision, so only the server's own user may read the folder.
     settings.data_dir.chmod(0o700)
-    upgrade(settings.resolved_database_url)
+    try:
+        upgrade(settings.resolved_database_url)
+    except MigrationError as error:
+        raise fail(error) from None
     return settings
 
 
 @contextmanager
 def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Database]]:
-    """Migrate and open the database; an exception of one of the `expected` types ends the command with its message."""
+    """Migrate and open the database for a block. The command prints exceptions of the `expected` types as errors, and ends."""
     settings = migrate_database()
     database = Database(settings.resolved_database_url)
     try:
@@ -44,9 +47,9 @@ def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Databa
 
 @contextmanager
 def write_session() -> Iterator[Session]:
-    """Open a session for one transaction, then rank the boards that it changed.
+    """Open a session for one transaction, then rank the boards that the transaction changed.
 
-    On a ValueError, the transaction is rolled back, and the command ends with the error's message.
+    On a ValueError, the transaction is rolled back, and the command prints the error and ends.
     """
     with open_database(ValueError) as (_, database):
         with database.write() as session:
@@ -61,10 +64,10 @@ def fail(error: Exception | str) -> typer.Exit:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen on a port, before the server itself starts; port 0 selects a free port."""
+    """Return a socket that listens on a port, before the server itself starts. Port 0 selects a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Listen at once: another process can bind a port that is only bound. Early requests wait until the server starts.
+        # Listen at once: while nothing listens on a port, other processes can bind the same port. Early requests wait.
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise fail(

@@ -1,4 +1,4 @@
-"""The demo: train ground truth, publish, submit baselines and serve, with the same commands that users run."""
+"""``python -m app demo``: train and publish a benchmark, submit baselines and serve the site, with the commands of users."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ START_TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Demo:
-    """A server with the digits benchmark, the shipped practice board, and six baselines on their leaderboards."""
+    """The steps of the demo: a server with the digits benchmark, the shipped practice board, and baselines on leaderboards."""
 
     settings: Settings
     database: Database
@@ -49,7 +49,7 @@ class Demo:
         return f"http://localhost:{self.port}"
 
     def prepare(self) -> None:
-        """Train and publish the digits benchmark, and publish the practice board, unless they are published already."""
+        """Train and publish the digits benchmark, and publish the practice board; skip what is already published."""
         with self.database.read() as session:
             published = set(session.scalars(select(Benchmark.name)))
         if BENCHMARK not in published:
@@ -67,7 +67,7 @@ class Demo:
             publishing.publish(session, made)
 
     def token(self) -> str:
-        """Return a token of the demo's user, whose quotas are high; created once and kept in the data folder."""
+        """Return the token of the demo's user. The first call creates the user, with high quotas, and saves the token."""
         path = self.settings.data_dir / "demo-token"
         if not path.exists():
             with self.database.write() as session:
@@ -99,11 +99,11 @@ class Demo:
                     return
             time.sleep(0.05)
         raise RuntimeError(
-            f"No server answers at {self.address}. If the port is taken, choose another: --port 8001, or PORT=8001 with make."
+            f"No server answers at {self.address}. If the port is taken, choose another port with --port 8001 (make: PORT=8001)."
         )
 
     def submit_baselines(self, token: str, board: str, names: Sequence[str] = BASELINES) -> None:
-        """Compute the baselines that are not on a leaderboard yet, and submit them with the command line."""
+        """Compute the baselines that are not on a leaderboard yet, and submit them with ``ldsboard submit``."""
         environment = {
             "LDSBOARD_SERVER": self.address,
             "LDSBOARD_TOKEN": token,
@@ -124,7 +124,7 @@ class Demo:
             typer.echo(_run(*submit, **environment), nl=False)
 
     def rows(self, board: str = BENCHMARK) -> list[dict[str, Any]]:
-        """Return the rows of a leaderboard."""
+        """Return the rows of a leaderboard, as the API answers them."""
         answer = httpx.get(f"{self.address}/api/v1/benchmarks/{board}/leaderboard", trust_env=False).raise_for_status()
         return list(answer.json()["rows"])
 
@@ -148,12 +148,12 @@ class Demo:
         typer.echo("Press Ctrl-C to stop the server. The data folder is kept.")
 
     def write_table(self, readme: Path, board: str) -> None:
-        """Write a leaderboard into a file, between its two markers.
+        """Write a leaderboard as a Markdown table into a file, between the markers of this leaderboard.
 
         Raises
         ------
         ValueError
-            The file lacks the markers.
+            The file lacks a marker.
         """
         text = readme.read_text()
         start, end = markers(board)
@@ -165,7 +165,7 @@ class Demo:
 
 
 def markers(board: str) -> tuple[str, str]:
-    """Return the markers before and after a leaderboard in a file, as HTML comments."""
+    """Return the two HTML comments that mark the start and the end of a leaderboard in a file."""
     return f"<!-- leaderboard {board} -->", f"<!-- /leaderboard {board} -->"
 
 
@@ -185,7 +185,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _run(*arguments: str, **environment: str) -> str:
-    """Run Python with these arguments and return its standard output; its progress goes to the terminal."""
+    """Run Python with these arguments and return the standard output; standard error goes to the terminal."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
@@ -200,7 +200,7 @@ def demo(
         Path | None, typer.Option(help="Write the leaderboards into this file, then exit.", show_default=False)
     ] = None,
 ) -> None:
-    """Train a benchmark, publish it and a shipped one, submit six baselines, and serve the site until Ctrl-C."""
+    """Train and publish a benchmark, publish a shipped benchmark, submit six baselines, and serve the site until Ctrl-C."""
     listen("127.0.0.1", port).close()
     status = 0
     try:

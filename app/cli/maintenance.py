@@ -10,8 +10,10 @@ from app import data_lock
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.cli.common import open_database, write_session
-from app.management import consistency
+from app.db import integrity
+from app.management import consistency, damage
 from app.scoring import rescoring
+from app.settings import Settings
 from app.submissions.storage import Storage
 
 if TYPE_CHECKING:
@@ -42,15 +44,23 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Repair what can be repaired; stop the server first.")
     ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Do not look for damage inside score files, hidden subsets and the database."),
+    ] = False,
 ) -> None:
-    """Check that database rows and files agree; exit with status 1 if inconsistencies remain."""
+    """Check that database rows and files agree and are not damaged; exit with status 1 if a fault remains."""
+    if not quick:
+        _check_database(Settings().resolved_database_url)
     with open_database(RuntimeError) as (settings, database):
         storage = Storage(settings.storage_dir)
         if repair:
             with data_lock.lock_data_folder(settings.data_dir), database.write() as session:
-                remaining = _repair(session, consistency.inspect(session, storage, settings.benchmarks_dir))
+                remaining = _repair(
+                    session, consistency.inspect(session, storage, settings.benchmarks_dir, quick=quick)
+                )
         else:
-            remaining = find_inconsistencies(database, storage, settings.benchmarks_dir)
+            remaining = find_inconsistencies(database, storage, settings.benchmarks_dir, quick=quick)
     for message in remaining:
         typer.echo(message)
     if remaining:
@@ -58,8 +68,17 @@ def doctor(
     typer.echo("Rows and files agree.")
 
 
+def _check_database(url: str) -> None:
+    """End the command if the database is damaged: no other check would be reliable, and a migration could do more damage."""
+    if found := integrity.find_damage(url):
+        for message in found:
+            typer.echo(f"The database is damaged: {message}")
+        typer.echo("Stop the server, and restore the data folder from a backup (docs/how-to/operate.md).")
+        raise typer.Exit(1)
+
+
 def _repair(session: Session, findings: Iterable[Finding]) -> list[str]:
-    """Repair findings and print each repair; return the findings that cannot be repaired."""
+    """Repair findings and print each repair; return the messages of the findings that cannot be repaired."""
     remaining = []
     for finding in findings:
         if finding.repair is None:
@@ -71,16 +90,20 @@ def _repair(session: Session, findings: Iterable[Finding]) -> list[str]:
     return remaining
 
 
-def find_inconsistencies(database: Database, storage: Storage, benchmarks: Path) -> list[str]:
-    """Return the inconsistencies between rows and files; a server may run meanwhile.
+def find_inconsistencies(database: Database, storage: Storage, benchmarks: Path, *, quick: bool = False) -> list[str]:
+    """Return messages about inconsistencies between rows and files, and about damage. The server can run meanwhile.
 
     Findings are checked again under the write lock, because a file that is just being accepted or deleted looks inconsistent.
     """
     with database.read() as session:
-        damaged = [finding.message for finding in consistency.inspect_benchmarks(session, benchmarks)]
-        found = [finding.message for finding in consistency.inspect_submissions(session, storage)]
+        hashes = {} if quick else damage.stated_hashes(session, storage)
+    # Read all files without an open session: while a session is open, the write-ahead log of the database only grows.
+    altered = damage.find_altered(hashes)
+    with database.read() as session:
+        damaged = [finding.message for finding in consistency.inspect_benchmarks(session, benchmarks, quick=quick)]
+        found = [finding.message for finding in consistency.inspect_submissions(session, storage, altered)]
     if found:
         with database.write() as session:
-            confirmed = {finding.message for finding in consistency.inspect_submissions(session, storage)}
+            confirmed = {finding.message for finding in consistency.inspect_submissions(session, storage, altered)}
         found = [message for message in found if message in confirmed]
     return damaged + found

@@ -11,7 +11,7 @@ import typer
 from app.cli.common import fail, listen, migrate_database
 
 BACKLOG = 4096
-"""Connections that the kernel accepts before the server does; the kernel may allow fewer (net.core.somaxconn)."""
+"""Connections that can wait in the kernel until the server accepts them; net.core.somaxconn can set a lower limit."""
 
 
 def serve(
@@ -42,7 +42,7 @@ def serve(
     connections = Connections(settings.connections_per_address, raise_descriptor_limit(), settings.is_trusted_proxy)
     config = uvicorn.Config(
         create_app(context),
-        # h11, the alternative to httptools, accepts a chunked body that does not have the stated length.
+        # This protocol uses httptools, not h11: h11 accepts a chunked body that does not have the stated length.
         http=partial(GuardedProtocol, connections=connections),  # type: ignore[arg-type]  # called like the class
         ws="none",
         log_level="warning",

@@ -48,10 +48,10 @@ def create_token(
         list[Scope], typer.Option(help="What the token allows; repeat the option for several scopes.")
     ] = list(Scope),  # noqa: B006 -- never changed
     days: Annotated[
-        int | None, typer.Option(min=1, max=3650, help="Days until the token expires; by default it never does.")
+        int | None, typer.Option(min=1, max=3650, help="Days until the token expires; by default, it never expires.")
     ] = None,
 ) -> None:
-    """Create a token and print only the token to standard output; it cannot be shown again."""
+    """Create a token and print it, and nothing else, to standard output. The token cannot be shown again."""
     with write_session() as session:
         found, expires_at = users.find_user(session, name), tokens.expiry_time(days)
         created, value = tokens.create(session, found, name=label, scopes=scope, expires_at=expires_at)
@@ -73,7 +73,7 @@ def revoke_token(
     name: Annotated[str, typer.Argument(help="Name of the token's user.")],
     label: Annotated[str, typer.Argument(help="Name of the token, as `token list` shows it.")],
 ) -> None:
-    """Revoke a token; it is invalid at once."""
+    """Revoke a token. Requests with the token fail from now on."""
     with write_session() as session:
         tokens.revoke(session, users.find_user(session, name).id, name=label)
         audit.record_action(session, OPERATOR, Action.TOKEN_REVOKED, name, token=label)

@@ -20,14 +20,18 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token allows in addition to reading its user's data."""
+    """What a token allows in addition to reading the data of its user."""
 
     SUBMIT = "submit"
     MANAGE = "manage"  # edit and withdraw submissions, create and revoke tokens
 
 
 class User(Base):
-    """A user; ``served_at`` is the time when an evaluation of this user was last claimed, for turns in the queue."""
+    """A user.
+
+    The queue orders users by ``served_at``, the time when an evaluation of the user was last claimed. ``session_generation`` is
+    raised when the user signs out; sessions of earlier generations are over.
+    """
 
     __tablename__ = "user"
     __table_args__ = (one_of("role", Role),)
@@ -38,11 +42,12 @@ class User(Base):
     ranked_per_day: Mapped[int | None]
     ranked_per_version: Mapped[int | None]
     served_at: Mapped[datetime | None]
+    session_generation: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Identity(Base):
-    """The account that belongs to an identity at a provider; a provider never reuses a subject for another person."""
+    """An identity at a provider, and the user to whom it belongs. A provider never reuses a subject for another person."""
 
     __tablename__ = "identity"
 
@@ -54,7 +59,7 @@ class Identity(Base):
 
 
 class Token(Base):
-    """A bearer token; the database keeps only its SHA-256."""
+    """A bearer token of a user; the database keeps only the SHA-256 of the token."""
 
     __tablename__ = "token"
     __table_args__ = (UniqueConstraint("user_id", "name"),)
@@ -70,7 +75,7 @@ class Token(Base):
 
 
 class Audit(Base):
-    """An audited action on an account, a benchmark or a submission; a trigger refuses to change or delete rows."""
+    """An action on an account, a benchmark or a submission, in the audit log; a trigger refuses to change or delete rows."""
 
     __tablename__ = "audit"
 

@@ -1,4 +1,4 @@
-"""Base class, column types and constraints shared by all tables."""
+"""Base class, column types and functions that all tables share."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A timezone-aware datetime in UTC; SQLite itself stores no time zone."""
+    """Column type of timezone-aware datetimes in UTC; SQLite itself stores no time zone."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Convert to UTC and drop the time zone."""
+        """Convert a datetime to UTC, and drop the time zone for the database."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Add the time zone UTC."""
+        """Add the time zone UTC to a datetime from the database."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""Notifies requests that wait for a submission of each state change, after its commit."""
+"""Notification of waiting requests: an event is set after each commit that changes the state of a submission."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANGED_IDS = "ldsboard_changed"
 
 
 class Changes:
-    """The waiting requests of one server process, by submission; all methods are thread-safe."""
+    """The events of requests that wait for a submission in one server process. All methods are thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class Changes:
 
     @contextmanager
     def watch(self, submission_id: str) -> Iterator[asyncio.Event]:
-        """Yield an event of the running loop that is set after each later change of the submission."""
+        """Yield an asyncio event, bound to the running loop, that is set after each further change of the submission."""
         watcher = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting[submission_id].append(watcher)
@@ -39,7 +39,7 @@ class Changes:
                     del self._waiting[submission_id]
 
     def announce(self, submission_ids: Iterable[str]) -> None:
-        """Set the events of all requests that watch these submissions."""
+        """Set the events of all requests that wait for these submissions."""
         with self._lock:
             watchers = [watcher for changed in submission_ids for watcher in self._waiting.get(changed, ())]
         for loop, event in watchers:
@@ -48,5 +48,5 @@ class Changes:
 
 
 def note_change(session: Session, submission_id: str) -> None:
-    """Announce a change of a submission once the session has committed."""
+    """Let the session announce a change of a submission after its commit."""
     session.info.setdefault(CHANGED_IDS, set()).add(submission_id)

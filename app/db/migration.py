@@ -10,8 +10,18 @@ from alembic.config import Config
 SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
 
+class MigrationError(RuntimeError):
+    """A migration would leave rows that refer to missing rows; the database was not changed."""
+
+
 def upgrade(url: str) -> None:
-    """Apply all pending migrations to the database at `url`."""
+    """Apply all pending migrations to the database at `url`, or none of them if one fails.
+
+    Raises
+    ------
+    MigrationError
+        Rows of the migrated database refer to missing rows.
+    """
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))

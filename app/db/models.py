@@ -36,14 +36,14 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset(),
     State.WITHDRAWN: frozenset(),
 }
-"""The allowed transitions of each state."""
+"""The states to which a submission in each state can move."""
 
 FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, State.WITHDRAWN})
-"""States that the server does not leave on its own; users and operators may."""
+"""States in which the server leaves a submission until a user or an operator acts."""
 
 
 class Kind(StrEnum):
-    """Whether a submission is listed and counted."""
+    """Kind of a submission. Ranked submissions are listed and count towards the quota; practice submissions do neither."""
 
     RANKED = "ranked"
     PRACTICE = "practice"
@@ -58,7 +58,7 @@ class Visibility(StrEnum):
 
 
 class Benchmark(Base):
-    """A benchmark. Submissions go to its current version. The next version replaces that one when rescoring is complete."""
+    """A benchmark. Submissions go to the current version. When rescoring is complete, the next version becomes current."""
 
     __tablename__ = "benchmark"
 
@@ -70,10 +70,10 @@ class Benchmark(Base):
 
 
 class Version(Base):
-    """A published, immutable version of a benchmark; its arrays are in the data folder.
+    """A published, immutable version of a benchmark; the arrays of the version are in the data folder.
 
-    Its board shows the results of ``scorer_version`` only. Every change of the board's entries raises ``board_revision``; the
-    ranks of the entries belong to ``ranked_revision``.
+    The board of the version shows only results of ``scorer_version``. Every change of the board's entries raises
+    ``board_revision``; ``ranked_revision`` is the board revision for which the stored ranks were computed.
     """
 
     __tablename__ = "version"
@@ -91,7 +91,7 @@ class Version(Base):
 
 
 class File(Base):
-    """A stored score file, deduplicated by its SHA-256; ``references`` counts the submissions that refer to it."""
+    """A stored score file, deduplicated by its SHA-256; ``references`` counts the submissions that refer to the file."""
 
     __tablename__ = "file"
     __table_args__ = (CheckConstraint('"references" > 0', name="referenced"),)
@@ -102,10 +102,10 @@ class File(Base):
 
 
 class Submission(Base):
-    """A score file that a user sent for a version of a benchmark, with its metadata and state.
+    """A score file that a user sent for a version of a benchmark: metadata and state.
 
-    ``counted`` is false for an announced duplicate and for a submission withdrawn after a server error. Such a submission uses
-    no quota and is not an attempt.
+    ``counted`` is false for a submission whose file was announced as a duplicate, and for a submission that was withdrawn after a
+    server error. Such a submission uses no quota and is not an attempt.
     """
 
     __tablename__ = "submission"
@@ -153,7 +153,7 @@ class Submission(Base):
 
 
 class Alias(Base):
-    """The alias of a user on one benchmark: a number that anonymous submissions show instead of the name."""
+    """The alias of a user on one benchmark: a number that anonymous submissions show instead of the user's name."""
 
     __tablename__ = "alias"
     __table_args__ = (UniqueConstraint("benchmark_id", "number"),)
@@ -167,7 +167,7 @@ class Evaluation(Base):
     """The scoring of one submission against one version by one version of the scorer.
 
     An evaluation is a job in the queue until ``scored_at`` is set. ``claimed_at`` is set while a worker runs the evaluation.
-    After a server error the evaluation waits until ``not_before`` for its retry.
+    After a server error, the evaluation is not retried before ``not_before``.
     """
 
     __tablename__ = "evaluation"
@@ -191,15 +191,15 @@ class Evaluation(Base):
 
     @property
     def parts(self) -> dict[str, Measurement]:
-        """The measurements by part: ``public`` or ``ranking``."""
+        """The measurements of the evaluation, by the name of the subsets: ``public`` or ``ranking``."""
         return {measurement.part: measurement for measurement in self.measurements}
 
 
 class Measurement(Base):
     """The numbers of an evaluation on the ``public`` or the ``ranking`` subsets, at full precision.
 
-    ``influence`` and ``per_target`` are arrays of little-endian float64. These two arrays of the ranking subsets of a protected
-    benchmark never leave the server.
+    ``influence`` (psi) and ``per_target`` (rho) are arrays of little-endian float64. If the ranking subsets are hidden, the two
+    arrays for the ranking subsets never leave the server.
     """
 
     __tablename__ = "measurement"
@@ -226,8 +226,9 @@ class Attribution(Base):
     """The proponents, opponents and predictions of a score file for one of the targets shown on the submission's page.
 
     ``examples`` holds 2k indices of training examples, little-endian int32: the k with the highest scores (highest first), then
-    the k with the lowest scores (lowest first). ``scores`` holds the scores of these examples, and ``predictions`` the sums of
-    scores over the public subsets; both are little-endian float64. Evaluations older than this table have no rows in it.
+    the k with the lowest scores (lowest first). ``scores`` holds the scores of these training examples. ``predictions`` holds
+    the predictions for the public subsets. Both are arrays of little-endian float64. An evaluation that is older than this table
+    has no rows in this table.
     """
 
     __tablename__ = "attribution"
@@ -240,7 +241,7 @@ class Attribution(Base):
 
 
 class Event(Base):
-    """A change of a submission's state; rows are only added."""
+    """A change of a submission's state. Rows are added, and never changed or deleted."""
 
     __tablename__ = "event"
 
@@ -253,9 +254,9 @@ class Event(Base):
 
 
 class Idempotency(Base):
-    """An idempotency key of a user for a route, with the submission that the call created and the SHA-256 of its file.
+    """An idempotency key of a user for a route, with the id and the file's SHA-256 of the submission that the call created.
 
-    The file itself may have been deleted since.
+    The SHA-256 is kept even if the file is deleted.
     """
 
     __tablename__ = "idempotency"

@@ -12,7 +12,7 @@ from app.db.models import Submission
 
 
 class Upload(Base):
-    """A multipart upload: the announced file (``sha256``), and the SHA-256 of the upload token (``digest``)."""
+    """A multipart upload. ``sha256`` is the announced hash of the file; ``digest`` is the SHA-256 of the upload token."""
 
     __tablename__ = "upload"
     __table_args__ = (CheckConstraint("part_bytes > 0", name="part_bytes"),)
@@ -23,7 +23,7 @@ class Upload(Base):
     part_bytes: Mapped[int]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     stands_for: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
-    """The earlier submission of the same file, if the completed upload is a duplicate."""
+    """Id of the owner's earlier submission of the same file if the completed upload is a duplicate, otherwise None."""
     submission: Mapped[Submission] = relationship(foreign_keys=[submission_id])
     received: Mapped[list[UploadPart]] = relationship(viewonly=True)
 
@@ -49,7 +49,7 @@ class UploadPart(Base):
 
 
 class Provenance(Base):
-    """The stated provenance of a submission; a file that its owner sends again may have several commits."""
+    """A provenance of a submission, as the owner states it. A file that the owner sends several times can have several rows."""
 
     __tablename__ = "provenance"
     __table_args__ = (Index("ix_provenance_submission_id", "submission_id"),)

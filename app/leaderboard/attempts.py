@@ -1,4 +1,4 @@
-"""Attempts: the ranked submissions of each user to a version of a benchmark that count."""
+"""Numbers of attempts: for each user, the ranked submissions to a version that count towards the quota and have ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def count_attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return the number of attempts at a version by user id, over all methods, including rejected and withdrawn submissions.
+    """Return the number of attempts at a version by user id. All methods, and rejected and withdrawn submissions, are counted.
 
-    Attempts at earlier compatible versions count too, because their results also help to improve a file for this version.
+    Attempts at earlier compatible versions count too, because the results of such attempts also help to improve a file for this
+    version.
     """
     query = select(Submission.user_id, func.count()).where(*IS_ATTEMPT).group_by(Submission.user_id)
     query = query.where(Submission.version_id.in_(_counted_version_ids(version)))
@@ -24,9 +25,9 @@ def count_attempts(session: Session, version: Version) -> dict[int, int]:
 
 
 def count_user_attempts(session: Session, version: Version, user_id: int) -> int:
-    """Return the number of attempts of one user at a version, as `count_attempts` counts them."""
-    # The conditions filter the count instead of the rows. In WHERE, SQLite may choose the index on version, kind and state, and
-    # scan the whole board.
+    """Return the number of attempts of one user at a version, counted as in `count_attempts`."""
+    # The conditions filter the count instead of the rows. If they were in WHERE, SQLite could choose the index on version, kind
+    # and state, and would then scan the whole board.
     query = select(func.count().filter(*IS_ATTEMPT))
     query = query.where(Submission.user_id == user_id, Submission.version_id.in_(_counted_version_ids(version)))
     return session.scalar(query) or 0
@@ -41,6 +42,6 @@ IS_ATTEMPT = (
 
 
 def _counted_version_ids(version: Version) -> list[int]:
-    """Return the ids of the versions whose attempts count at `version`: itself and earlier compatible versions."""
+    """Return the ids of `version` and of the earlier compatible versions, whose attempts count as attempts at `version`."""
     earlier = [other for other in version.benchmark.versions if other.version <= version.version]
     return [other.id for other in earlier if are_compatible(other, version)]

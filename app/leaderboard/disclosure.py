@@ -1,4 +1,4 @@
-"""The numbers that may leave the server, and their rounding on benchmarks with hidden subsets."""
+"""The numbers that leave the server, and the rounding of numbers from hidden subsets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 DECIMALS = 4
-"""Decimals of published numbers from hidden subsets."""
+"""Decimals of published numbers from hidden subsets, except z and p-values."""
 
 DIGITS = 2
 """Significant digits of published z and p-values from hidden subsets."""
@@ -39,7 +39,7 @@ class RankingMeasurement(Protocol):
 
     @property
     def z_random(self) -> float:
-        """Distance of the LDS from that of random scores, in standard deviations."""
+        """Distance of the LDS from the mean LDS of random scores, in standard deviations of the LDS of random scores."""
 
 
 def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, float]:
@@ -61,8 +61,28 @@ def round_significant(value: float) -> float:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else value
 
 
+def benchmark_numbers(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a benchmark that are computed from its ranking subsets, rounded by `round_for_publication`.
+
+    The numbers are noise ceiling and its standard error (None if the ceiling is unknown), null band, and spectrum of the margins.
+    """
+    split, names = manifest["split"], ("ceiling", "ceiling_std_error", "attempts_spectrum")
+    known = {name: manifest[name] for name in names if manifest[name] is not None}
+    band = round_for_publication(manifest["null_band"], split)
+    return dict.fromkeys(names) | round_for_publication(known, split) | {"null_band": band}
+
+
+def lds_difference(a: float, b: float, split: str) -> float:
+    """Return the LDS of a minus the LDS of b on the ranking subsets, computed from the published values.
+
+    The differences of many entries from each other would otherwise reveal further digits of every LDS.
+    """
+    published_a, published_b = (round_for_publication({"lds": lds}, split)["lds"] for lds in (a, b))
+    return round_for_publication({"difference": published_a - published_b}, split)["difference"]
+
+
 def public_numbers(measurement: Measurement) -> Numbers:
-    """Return the numbers of the public part at full precision."""
+    """Return the result on the public subsets at full precision."""
     return Numbers(
         lds=measurement.lds,
         std_error=measurement.std_error,
@@ -75,13 +95,12 @@ def public_numbers(measurement: Measurement) -> Numbers:
 def ranking_numbers(
     measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
 ) -> RankingNumbers:
-    """Return the numbers of the ranking part, rounded by `round_for_publication`; `rank` is the rank interval."""
+    """Return the result on the ranking subsets, rounded by `round_for_publication`; `rank` is the rank interval."""
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
     numbers = round_for_publication({name: getattr(measurement, name) for name in names}, manifest["split"])
     ci = (numbers.pop("ci_low"), numbers.pop("ci_high"))
-    share = None
-    if manifest["ceiling"] is not None:
-        # The share is computed from the rounded LDS, so that it reveals no further digit.
-        exact = {"of_ceiling": numbers["lds"] / manifest["ceiling"]}
-        share = round_for_publication(exact, manifest["split"])["of_ceiling"]
+    share, ceiling = None, benchmark_numbers(manifest)["ceiling"]
+    if ceiling:
+        # The share is computed from the published LDS and ceiling, so that the share reveals no further digit.
+        share = round_for_publication({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])["of_ceiling"]
     return RankingNumbers(**numbers, ci=ci, rank=rank, of_ceiling=share)

@@ -1,4 +1,4 @@
-"""The entries of a leaderboard, in order."""
+"""The entries of a leaderboard: selection and order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A listed submission with its public identity, and its unrounded numbers; only `ranking_numbers` may publish the numbers."""
+    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `ranking_numbers`."""
 
     identity: visibility.PublicIdentity
     attempts: int | None
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
-    """Return SQL conditions for rows of `Submission`, `Evaluation` and `Measurement` that may be entries of a version."""
+    """Return the SQL conditions that a version's entries fulfil, for joined rows of submission, evaluation and measurement."""
     return (
         Evaluation.version_id == version.id,
         Evaluation.scorer_version == version.scorer_version,
@@ -54,12 +54,12 @@ def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
 def list_entries(session: Session, version: Version) -> list[Entry]:
     """Return the ranked entries of a version, best first.
 
-    For each owner and method, the entry is the pinned, or else the newest, scored submission. A new entry is listed as soon as
-    the board is ranked with it.
+    For each owner, method and visibility, the entry is the pinned submission, or the newest scored submission if none is pinned.
+    A new entry is listed as soon as the ranks of the board include this entry.
 
-    Anonymous entries are never replaced by the owner's public entry; that would reveal the owner. Entries with equal published
-    LDS are ordered by time of submission. Pages sort and search all entries of a board, so this reads columns instead of
-    objects; `leaderboard_view` reads the columns that only rows need.
+    A public submission never replaces an anonymous entry of the same owner, because the replacement would reveal the owner.
+    Entries with equal published LDS are ordered by time of submission. The query reads columns instead of objects, because pages
+    sort and search all entries of a board; `leaderboard_view` reads the columns that only the shown rows need.
     """
     query = (
         select(
@@ -67,7 +67,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
             Submission.visibility,
             Submission.method,
             Submission.title,
-            type_coerce(Submission.tags, Text),  # as text, because many are equal and each text is parsed once
+            type_coerce(Submission.tags, Text),  # as text: many tag lists are equal, and each text is parsed once
             User.name,
             Alias.number,
             # The following columns are the fields of an `Entry`, in order.
@@ -95,7 +95,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     newest = {}
     for user_id, visible_to, method, title, tags, name, number, *rest in session.execute(query):
         if visible_to == Visibility.ANONYMOUS:
-            # No attempts: an equal number at a public entry would reveal the owner.
+            # The number of attempts is left out: a public entry with the same number would reveal the owner.
             entry = Entry(visibility.anonymous_identity(number), None, *rest)
         else:
             identity = visibility.PublicIdentity(name, method, title, "", parse(tags), {}, None, None)
@@ -110,10 +110,10 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
 
 
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:
-    """Return the public entry of a submission's owner and method: the submission itself, or the entry that replaced it.
+    """Return the submission itself if it is listed, otherwise the public entry with the same owner and method.
 
-    For an anonymous, private or practice submission, this is always the submission itself. Another submission in place of an
-    anonymous one would reveal that both have the same owner.
+    Without such an entry, and for every anonymous, private or practice submission, the result is the submission itself. Another
+    submission in place of an anonymous submission would reveal that both have the same owner.
     """
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission

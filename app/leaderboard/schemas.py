@@ -15,20 +15,22 @@ class Numbers(BaseModel):
 
     lds: float
     std_error: float
-    ci: Interval = Field(description="95 % interval, for these targets and this recipe")
-    mean_p: float = Field(description="mean over targets of the two-sided p-value")
-    z_random: float = Field(description="distance from the LDS of random scores, in standard deviations")
+    ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
+    mean_p: float = Field(description="mean of the targets' two-sided p-values")
+    z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
 
 
 class RankingNumbers(BaseModel):
-    """The result on the ranking subsets; rounded if these are hidden."""
+    """The result on the ranking subsets, rounded if the ranking subsets are hidden."""
 
     lds: float
     std_error: float
-    ci: Interval = Field(description="95 % interval, for these targets and this recipe")
-    rank: tuple[int, int] | None = Field(description="rank interval: lowest and highest rank; null while not listed")
+    ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
+    rank: tuple[int, int] | None = Field(
+        description="rank interval: lowest and highest rank; null while the submission is not listed"
+    )
     of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
-    z_random: float = Field(description="distance from the LDS of random scores, in standard deviations")
+    z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
 
 
 class Best(BaseModel):
@@ -81,7 +83,7 @@ class Row(BaseModel):
     z_random: float
     attempts: int | None = Field(description="attempts of this owner; null for an anonymous entry")
     possible_gain: float | None = Field(
-        description="bound on the average gain in LDS from the results of earlier attempts; null for an anonymous entry"
+        description="upper bound on the average gain in LDS from using the results of attempts; null for an anonymous entry"
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from app.db.models import Submission, Version, Visibility
-from app.leaderboard.disclosure import ranking_numbers
+from app.leaderboard.disclosure import benchmark_numbers, ranking_numbers
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.schemas import BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
@@ -27,17 +27,17 @@ def leaderboard_view(
     limit: int | None = None,
     entries: Sequence[Entry] | None = None,
 ) -> LeaderboardView:
-    """Return rows of the leaderboard of a version: `limit` rows after the first `after`, by default all.
+    """Return the leaderboard of a version: skip `after` rows, then return at most `limit` rows, by default all.
 
     Parameters
     ----------
     entries
-        The result of `list_entries`, or a selection of it; None: read all entries.
+        Result of `list_entries`, or a selection of these entries. If None, all entries are read.
     """
     entries = list_entries(session, version) if entries is None else entries
     limit = len(entries) if limit is None else limit
     page = entries[after : after + limit]
-    manifest = version.manifest
+    manifest = version.manifest | benchmark_numbers(version.manifest)
     ids = [entry.id for entry in page]
     details = {row.id: row for row in session.execute(select(*ROW_COLUMNS).where(Submission.id.in_(ids)))}
     origins = provenance.newest_provenance(session, ids)
@@ -55,7 +55,7 @@ def leaderboard_view(
 
 
 ROW_COLUMNS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
-"""Columns that rows show and `Entry` does not hold."""
+"""Columns that the rows of a leaderboard need in addition to the fields of `Entry`."""
 
 
 def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str, Any] | None) -> Row:
@@ -80,8 +80,8 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str,
 
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
-    """Return a benchmark as a response model; `entries` is the result of `list_entries`, or None to read them."""
-    manifest = version.manifest
+    """Return a benchmark as a response model. `entries` is a result of `list_entries`; if None, the entries are read."""
+    manifest = version.manifest | benchmark_numbers(version.manifest)
     fields = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
     entries = list_entries(session, version) if entries is None else entries
     best = None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.benchmarks.catalog import version_folder
-from app.db.models import Evaluation, File, Kind, State, Submission, Version
+from app.db.models import FINAL, Evaluation, File, Kind, State, Submission, Version
 from app.leaderboard.ranking import is_ranked, update_ranks
+from app.management.damage import find_altered, is_altered, open_parts, stated_hashes, verify_benchmark
 from app.submissions import multipart
 from app.submissions.lifecycle import transition
 from ldsboard.bundle import Bundle
@@ -20,6 +21,7 @@ from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -32,43 +34,48 @@ LIVE = (State.QUEUED, State.SCORING, State.SCORED)
 
 @dataclass(frozen=True)
 class Finding:
-    """An inconsistency, and the function that repairs it; None if it cannot be repaired."""
+    """An inconsistency. ``repair`` is the function that repairs the inconsistency; None if no repair is possible."""
 
     message: str
     repair: Callable[[], object] | None = None
 
 
-def inspect(session: Session, storage: Storage, benchmarks: Path) -> Iterator[Finding]:
-    """Run all checks and yield the findings.
+def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool = False) -> Iterator[Finding]:
+    """Run all checks and yield the findings; `quick` leaves out the hashes of score files and of hidden subsets.
 
     To repair, call `Finding.repair` before taking the next finding, in a write session, while no server runs.
     """
-    yield from inspect_benchmarks(session, benchmarks)
-    yield from inspect_submissions(session, storage)
+    yield from inspect_benchmarks(session, benchmarks, quick=quick)
+    altered = set() if quick else find_altered(stated_hashes(session, storage))
+    yield from inspect_submissions(session, storage, altered)
 
 
-def inspect_submissions(session: Session, storage: Storage) -> Iterator[Finding]:
-    """Run all checks except `inspect_benchmarks`, which takes longer than all others."""
+def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
+    """Run all checks that read no whole file; `altered` holds the paths that `find_altered` returned."""
     yield from _find_wrong_reference_counts(session)
-    yield from _find_missing_files(session, storage)
+    yield from _find_lost_files(session, storage, altered)
+    yield from _find_damaged_parts(session, storage, altered)
     yield from _find_stray_files(session, storage)
     yield from _find_missing_evaluations(session)
     yield from _find_missing_ranks(session)
 
 
-def inspect_benchmarks(session: Session, root: Path) -> Iterator[Finding]:
-    """Verify the files of all published benchmarks by their hashes."""
+def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator[Finding]:
+    """Find published versions whose files are missing or damaged; `quick` leaves out the checks of `verify_benchmark`."""
     for version in session.scalars(select(Version).order_by(Version.id)):
         try:
-            Bundle.open(version_folder(root, version.benchmark.name, version.version))
+            bundle = Bundle.open(version_folder(root, version.benchmark.name, version.version))
+            if not quick:
+                verify_benchmark(bundle, version.manifest)
         except (ValueError, OSError) as error:
             yield Finding(
-                f"{version.benchmark.name} version {version.version} cannot be read: {error} Restore its folder from a backup."
+                f"{version.benchmark.name} version {version.version} cannot be read: {error} "
+                "Restore the folder of this version from a backup."
             )
 
 
 def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
-    """Compare the reference count of each file with the number of submissions that refer to the file."""
+    """Find files whose reference count differs from the number of submissions that refer to the file."""
     counted = Counter(session.scalars(select(Submission.file_sha256).where(Submission.file_sha256.is_not(None))))
     for file in session.scalars(select(File)).all():
         count = counted[file.sha256]
@@ -79,34 +86,53 @@ def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
             yield Finding(message, partial(setattr, file, "references", count))
 
 
-def _find_missing_files(session: Session, storage: Storage) -> Iterator[Finding]:
-    """Find submissions whose stored file is missing or has the wrong size."""
+def _find_lost_files(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
+    """Find submissions whose stored file is missing, has the wrong size, or is damaged."""
     query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
     for submission, file in session.execute(query.order_by(Submission.created_at)).all():
         path = storage.path(file.sha256)
-        if path.exists() and path.stat().st_size == file.size:
+        is_complete = path.exists() and path.stat().st_size == file.size
+        if is_complete and path not in altered:
             continue
-        name = f"the file of submission {submission.id}"
-        if submission.state == State.SCORED:
-            yield Finding(f"{name} is lost: its results stay, but it cannot be scored again")
+        name, fault = f"the file of submission {submission.id}", "damaged" if is_complete else "lost"
+        if submission.state in FINAL:
+            results = "the results stay, but " if submission.state == State.SCORED else ""
+            yield Finding(f"{name} is {fault}: {results}the submission cannot be scored again")
         else:
-            yield Finding(f"{name}, which is {submission.state}, is lost", partial(_mark_failed, session, submission))
+            repair = partial(_mark_failed, session, submission, fault)
+            yield Finding(f"{name} is {fault}, and the submission is {submission.state}", repair)
 
 
-def _mark_failed(session: Session, submission: Submission) -> None:
-    problem = Problem("internal.failed", "The stored file is lost.", "Send the file again; a lost file does not count.")
+def _mark_failed(session: Session, submission: Submission, fault: str) -> None:
+    problem = Problem(
+        "internal.failed",
+        f"The stored file is {fault}.",
+        "Send the file again; a failed submission does not count towards the quota.",
+    )
     if submission.state == State.QUEUED:
-        transition(session, submission.id, State.QUEUED, State.SCORING, detail="found by doctor")
-    transition(session, submission.id, State.SCORING, State.FAILED, detail="file lost", error=problem.as_dict())
+        transition(session, submission.id, State.QUEUED, State.SCORING, detail=f"doctor found a {fault} file")
+    transition(session, submission.id, State.SCORING, State.FAILED, detail=f"file {fault}", error=problem.as_dict())
+
+
+def _find_damaged_parts(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
+    """Find damaged upload parts. A part without a database row counts as missing, so that the client sends the part again."""
+    for part in open_parts(session):
+        path = storage.part_path(part.submission_id, part.number)
+        # A client may have replaced the part, and its hash, after `altered` was computed.
+        if path in altered and is_altered(path, part.sha256):
+            message = f"upload part {part.number} of the upload {part.submission_id} is damaged"
+            yield Finding(message, partial(session.delete, part))
 
 
 def _find_stray_files(session: Session, storage: Storage) -> Iterator[Finding]:
-    """Find stored files without a row, and stored parts of uploads that are completed, expired or unknown."""
+    """Find stored files without a database row, and stored upload parts of uploads that are completed, expired or unknown."""
     known = set(session.scalars(select(File.sha256)))
     for sha256 in sorted(set(storage.stored_hashes()) - known):
-        yield Finding(f"the stored file {sha256} has no row", partial(storage.delete, sha256))
+        yield Finding(f"the stored file {sha256} has no database row", partial(storage.delete, sha256))
     for upload in sorted(set(storage.upload_ids()) - multipart.open_upload_ids(session)):
-        yield Finding(f"parts of the ended upload {upload} are stored", partial(storage.delete_parts, upload))
+        yield Finding(
+            f"upload parts of the ended upload {upload} are still stored", partial(storage.delete_parts, upload)
+        )
 
 
 def _find_missing_evaluations(session: Session) -> Iterator[Finding]:
@@ -130,8 +156,8 @@ def _queue_evaluation(session: Session, submission: Submission) -> None:
 
 
 def _find_missing_ranks(session: Session) -> Iterator[Finding]:
-    """Find boards with entries that have no rank."""
+    """Find boards with entries that have no rank or an outdated rank."""
     for version in session.scalars(select(Version)).all():
         if not is_ranked(session, version):
-            message = f"{version.benchmark.name} version {version.version} has entries without a rank"
+            message = f"{version.benchmark.name} version {version.version} has entries without a current rank"
             yield Finding(message, partial(update_ranks, session, version))

@@ -22,23 +22,26 @@ if TYPE_CHECKING:
 
 
 def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
-    """Return the submission with this id if the account may change it: its owner and admins may.
+    """Return the submission with this id; raise an error unless the account is the owner or an admin.
 
     Raises
     ------
     ProblemError
-        ``submission.unknown``: no such submission is visible to the account. ``auth.owner``: it belongs to another user.
+        ``submission.unknown``: no such submission is visible to the account.
+        ``auth.owner``: the submission belongs to another user.
     """
     submission = visibility.find_submission(session, submission_id, account)
     if not visibility.owns(account, submission):
-        raise ProblemError("auth.owner", f"{submission.id} belongs to another user.", "Use the token of its owner.")
+        raise ProblemError(
+            "auth.owner", f"Submission {submission.id} belongs to another user.", "Use a token of the owner."
+        )
     return submission
 
 
 def edit_and_rank(
     database: Database, ranker: Ranker, submission_id: str, account: Account, actor: Actor, changes: dict[str, Any]
 ) -> None:
-    """Edit a submission of an account as `edit` does, record the edit, and rank the boards that it changed.
+    """Edit a submission as `edit` does, record the edit in the audit log, and rank the boards that the edit changes.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def edit_and_rank(
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
     """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``visibility`` or ``pinned``.
 
-    Pinning a submission unpins all others of the same owner, benchmark, method and visibility.
+    Pinning a submission unpins all other submissions of the same owner, benchmark, method and visibility.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     if changes.get("pinned") and (submission.kind != Kind.RANKED or submission.state != State.SCORED):
         raise ProblemError(
             "request.conflict",
-            f"Only a scored ranked submission can be pinned; this one is {submission.kind} and {submission.state}.",
+            f"Only a scored ranked submission can be pinned; this submission is {submission.kind} and {submission.state}.",
             "Pin a ranked submission that has been scored.",
         )
     new_visibility = Visibility(changes.get("visibility", submission.visibility))
@@ -94,5 +97,5 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
 
 
 def boards_of(submission: Submission) -> set[Version]:
-    """Return the versions that a submission has an evaluation for, finished or not."""
+    """Return the versions against which a submission has been evaluated or will be evaluated."""
     return {evaluation.version for evaluation in submission.evaluations}

@@ -1,4 +1,4 @@
-"""Images for a benchmark that ships without them: read from the operator's copy, and verified by SHA-256."""
+"""Images for a benchmark that is distributed without images: read from the operator's copy, and verified by SHA-256."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ImagesError(ValueError):
 
 
 def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Return the files ``train_images.npy`` and ``target_images.npy`` of a benchmark, as bytes.
+    """Find the images of a benchmark, and return the files ``train_images.npy`` and ``target_images.npy`` to add, by name.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
     Raises
     ------
     ImagesError
-        The benchmark already has images, or does not state their hashes; or the images are not at this path.
+        The benchmark already has images, or does not state the hashes of images; or `path` does not hold the images.
     """
     counts = {"train_images": manifest.n_train, "target_images": manifest.n_targets}
     if any(f"{name}.npy" in manifest.files for name in counts):
@@ -67,6 +67,7 @@ def _arrays(path: Path) -> Iterator[NDArray[np.generic]]:
                 yield np.load(file, allow_pickle=False)
         else:
             with np.load(path, allow_pickle=False) as archive:
-                yield from (np.asarray(archive[name]) for name in archive.files)  # files that are no arrays are bytes
+                # `archive` returns bytes for a member that is no array.
+                yield from (np.asarray(archive[name]) for name in archive.files)
     except (OSError, ValueError, BadZipFile, TypeError) as error:  # TypeError: the file is a single array
         raise ImagesError(f"{path} cannot be read: {error}. Give an .npz file, or a folder of .npy files.") from error

@@ -1,4 +1,4 @@
-"""Publishing of benchmarks: verify and copy a benchmark folder without a transaction, then publish it in a short transaction."""
+"""Publishing of benchmarks: verify and copy a benchmark folder, then publish the copy in a short transaction."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sqlalchemy import select
 from app import data_lock
 from app.benchmarks.catalog import has_kit, version_folder
 from app.db.models import Benchmark, Version
+from app.leaderboard.disclosure import benchmark_numbers
 from app.management.images import find_images
 from app.scoring import rescoring
 from ldsboard import GroundTruth
@@ -77,23 +78,24 @@ class PreparedVersion:
 
 @contextmanager
 def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
-    """Verify and copy a benchmark folder, and create its downloads; at the end of the block, delete an unpublished copy.
+    """Verify and copy a benchmark folder, and create the download archives; at the end of the block, delete an unpublished copy.
 
-    This reads and writes all arrays. No write transaction may be open meanwhile, because it would block all other writers.
+    Verifying and copying take long, because all arrays are read and written. Call this outside any write transaction, because an
+    open write transaction blocks all other writers.
 
     Parameters
     ----------
     root
         Folder of the published benchmarks.
     folder
-        Folder that the worker wrote; it is not changed.
+        Folder that the worker wrote; the folder is not changed.
     images
-        Path of the images that the folder lacks, see `find_images`; they are added to the copy and to its manifest.
+        Path of the images that the folder lacks, see `find_images`. The images are added to the copy and the copy's manifest.
 
     Raises
     ------
     PublishError, BundleError, ImagesError
-        The folder is not a valid benchmark, the images are not those of the benchmark, or another process is publishing.
+        The folder is not a valid benchmark, the images do not belong to the benchmark, or another process is publishing.
     """
     bundle = Bundle.open(folder)
     _check(bundle)
@@ -118,7 +120,7 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
 
 
 def publish(session: Session, prepared: PreparedVersion) -> Version:
-    """Publish a prepared version; `app.scoring.rescoring.introduce_version` decides when it becomes the current version.
+    """Publish a prepared version; `app.scoring.rescoring.introduce_version` makes it the current version, at once or later.
 
     Raises
     ------
@@ -149,7 +151,7 @@ def publish(session: Session, prepared: PreparedVersion) -> Version:
 
 
 def _check(bundle: Bundle) -> None:
-    """Reject a valid bundle that cannot be published: invalid name, split, subsets, ceiling or margins."""
+    """Raise PublishError if the name, split, subsets, ceiling or margins of a valid bundle forbid its publication."""
     manifest = bundle.manifest
     if not re.fullmatch(NAME_PATTERN, manifest.name) or manifest.version < 1:
         raise PublishError(
@@ -178,7 +180,7 @@ def _check(bundle: Bundle) -> None:
     if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(
             f"The noise ceiling is {manifest.ceiling} instead of a positive number: "
-            "margins of different runs do not correlate. Train longer."
+            "margins of different runs do not correlate. Train the models longer."
         )
     truth = GroundTruth(masks_Mn, margins_MRN)
     for rows in parts.values():
@@ -187,22 +189,22 @@ def _check(bundle: Bundle) -> None:
 
 
 def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
-    """Reject a manifest whose ceiling, null band or spectrum contradicts the arrays, and a kit without labels."""
+    """Raise PublishError if the manifest's ceiling, null band or spectrum contradicts the arrays, or if a kit lacks labels."""
     ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
     band = manifest.null_band
     stated = [manifest.ceiling, manifest.ceiling_std_error]
     stated += [band["unrelated"], band["shared"], manifest.attempts_spectrum]
     found = [ceiling and ceiling.value, ceiling and ceiling.std_error]
     found += [spectrum.unrelated, spectrum.shared, spectrum.attempts]
-    # None becomes nan as a float.
+    # A value of None becomes nan in a float array.
     if not np.allclose(np.array(stated, float), np.array(found, float), rtol=1e-6, atol=1e-9, equal_nan=True):
         raise PublishError(
-            f"The manifest states the ceiling, its error, null bands and spectrum {stated}, but the arrays give {found}. "
+            f"The manifest states the ceiling, its standard error, null bands and spectrum {stated}; the arrays give {found}. "
             "Write the folder again."
         )
     if has_kit(manifest.files) and not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
         raise PublishError(
-            f"The kit needs train_labels.npy and target_labels.npy, but the files are {sorted(manifest.files)}. "
+            f"The kit needs train_labels.npy and target_labels.npy, but the manifest lists {sorted(manifest.files)}. "
             "Write the folder again."
         )
 
@@ -224,10 +226,19 @@ def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Pa
     arrays = [public / name for name in PUBLIC_ARRAYS if name in manifest.files]
     _pack(downloads / "public.npz", public, arrays)
     kit = [public / name for name in sorted(manifest.files) if name.startswith("kit/")]
-    _pack(downloads / "kit.zip", public, [public / MANIFEST, *kit])
+    _pack(downloads / "kit.zip", public, kit, {MANIFEST: _published(manifest)})
 
 
-def _pack(archive: Path, root: Path, files: list[Path]) -> None:
+def _published(manifest: Manifest) -> str:
+    """Return the manifest as everybody may download it: numbers from hidden subsets are rounded."""
+    members = asdict(manifest)
+    return json.dumps(members | benchmark_numbers(members), indent=2) + "\n"
+
+
+def _pack(archive: Path, root: Path, files: list[Path], texts: Mapping[str, str] | None = None) -> None:
+    """Write a ZIP archive of texts, by their names in the archive, and of files below `root`."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, text in (texts or {}).items():
+            bundle.writestr(name, text)
         for path in files:
             bundle.write(path, path.relative_to(root).as_posix())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def recover_at_start(database: Database, storage: Storage) -> None:
-    """Requeue evaluations, expire uploads and delete files that a stopped server left unfinished."""
+    """Requeue the evaluations, expire the single uploads and delete the unused files of a stopped server; queue rescorings."""
     with database.write() as session:
         queue.requeue_abandoned(session)
         lifecycle.expire_single_uploads(session)
@@ -25,8 +25,8 @@ def recover_at_start(database: Database, storage: Storage) -> None:
 
 
 def expire_multipart_uploads(database: Database, storage: Storage) -> None:
-    """Expire uploads that were not completed in time, and delete the stored parts of all uploads that have ended."""
-    # Stored parts are listed before rows, because an upload that starts in between writes its row before its first part.
+    """Expire multipart uploads that were not completed in time, and delete the upload parts of all uploads that have ended."""
+    # Stored upload parts are listed before rows: an upload that starts in between has written its row before its first part.
     with_parts = storage.upload_ids()
     with database.write() as session:
         multipart.expire_overdue(session)
@@ -37,7 +37,7 @@ def expire_multipart_uploads(database: Database, storage: Storage) -> None:
 
 
 def recover_lost(database: Database, running: AbstractSet[int], streaming: AbstractSet[str]) -> None:
-    """Requeue claimed evaluations that no worker is running, and expire single uploads whose connection is closed.
+    """Requeue the claimed evaluations that no worker is running, and expire the single uploads whose connection is closed.
 
     Such evaluations and uploads remain if their end could not be saved, for instance because the database was locked.
 
@@ -50,6 +50,6 @@ def recover_lost(database: Database, running: AbstractSet[int], streaming: Abstr
     """
     with database.write() as session:
         session.connection()
-        # Ids are added to both sets only under this write lock, so no worker or connection owns any other row.
+        # Ids are added to `running` and `streaming` only under this write lock, so no worker or connection owns any other row.
         queue.requeue_abandoned(session, frozenset(running))
         lifecycle.expire_single_uploads(session, frozenset(streaming))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def withdraw_and_delete(
     database: Database, ranker: Ranker, storage: Storage, submission_id: str, account: Account, actor: Actor
 ) -> None:
-    """Withdraw a submission of an account, then delete its stored file if no other submission refers to the file.
+    """Withdraw a submission; then delete the stored file if no other submission refers to the file.
 
     Raises
     ------
@@ -51,17 +51,18 @@ def withdraw_and_delete(
 def withdraw(session: Session, submission: Submission) -> str | None:
     """Withdraw a submission: delete its results, release its file and keep its row. A counted attempt stays counted.
 
-    A multipart upload that is not completed is cancelled instead, and does not count.
+    If the submission is a multipart upload that is not completed, the upload is cancelled instead, and does not count.
 
     Returns
     -------
     str or None
-        SHA-256 of the stored file if no submission refers to the file any more.
+        SHA-256 of the stored file if no submission refers to the file any more, otherwise None.
 
     Raises
     ------
     ProblemError
-        ``submission.busy``: the submission is being received or scored. ``submission.gone``: it is withdrawn or expired already.
+        ``submission.busy``: the submission is being received or scored.
+        ``submission.gone``: the submission is already withdrawn or expired.
     """
     before = State(submission.state)
     if before is State.UPLOADING and session.get(Upload, submission.id) is not None:
@@ -72,7 +73,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
         raise ProblemError(
             "submission.busy" if busy else "submission.gone",
             f"The submission is {before}.",
-            "Try again when it is scored or rejected." if busy else "Nothing is left to withdraw.",
+            "Try again when the submission is scored or rejected." if busy else "Nothing is left to withdraw.",
         )
     counted = submission.counted and before is not State.FAILED  # a server error never counts
     if not transition(session, submission.id, before, State.WITHDRAWN, error=None, pinned=False, counted=counted):
@@ -85,6 +86,6 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
     session.expire(submission)
-    for version in versions:  # this submission may have been the last that a new board was waiting for
+    for version in versions:  # a new board may have waited for this submission only
         rescoring.update_board(session, version)
     return release_file(session, submission)

@@ -1,4 +1,4 @@
-"""Signing in and out, and the page of the signed-in user's account with its tokens, quotas and submissions."""
+"""Sign-in, sign-out, and the account page with the tokens, quotas and submissions of the signed-in user."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from app.db.base import now
 from app.db.models import TRANSITIONS, State, Submission, Visibility
 from app.pages.content.templates import render
 from app.results import submission_views
+from app.web import sessions
 from app.web.dependencies import ContextDep, ReadSession, SettingsDep, WriteSession
 from app.web.oauth import ProvidersDep
-from app.web.sessions import FormActor, FormUser, SignedInUser, sign_in
+from app.web.sessions import FormActor, FormUser, SignedInUser
 from ldsboard.problems import ProblemError
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 PAGE_SIZE = 25
-"""Number of the user's submissions on one page."""
+"""Number of submissions on one page of the account."""
 
 NAME_PREFIX = "browser-"
-"""Prefix of the names of the tokens that the submission form gets to start an upload."""
+"""Prefix of token names. The submission form gets tokens with this prefix, each to start an upload."""
 
 TOKEN_LIFETIME = timedelta(hours=1)
-"""Lifetime of the tokens of the submission form; a started upload continues with its own upload token."""
+"""Lifetime of a token for the submission form. An upload that has started continues with its upload token."""
 
 
 @router.get("/sign-in")
 def show_sign_in(settings: SettingsDep, providers: ProvidersDep) -> str:
-    """Show the sign-in providers, or explain how to get a token when none is configured."""
+    """Show the sign-in providers; if no provider is configured, explain how to get a token."""
     return render("sign_in.html", providers=providers.labels, public_url=settings.public_url)
 
 
@@ -54,21 +55,21 @@ async def begin_sign_in(request: Request, settings: SettingsDep, providers: Prov
 
 @router.get("/sign-in/{provider}/callback")
 async def finish_sign_in(request: Request, context: ContextDep, providers: ProvidersDep, provider: str) -> Response:
-    """Handle the redirect back from a sign-in provider: create the user if new, start the session."""
+    """Handle the redirect back from a sign-in provider: create a new user if necessary, and start the session."""
     profile = await providers.finish(provider, request)
 
     def find_or_add() -> User:
         with context.database.write() as session:
             return external_identities.find_or_add_user(session, *profile)
 
-    sign_in(request, await run_in_threadpool(find_or_add))
+    sessions.sign_in(request, await run_in_threadpool(find_or_add))
     return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
 
 
 @router.post("/sign-out")
-def sign_out(request: Request, _sender: FormUser) -> Response:
-    """End the session."""
-    request.session.clear()
+def sign_out(request: Request, sender: FormUser, session: WriteSession) -> Response:
+    """End all sessions of the user."""
+    sessions.sign_out(request, session, sender.id)
     return RedirectResponse("/", status.HTTP_303_SEE_OTHER)
 
 
@@ -95,7 +96,7 @@ def create_token(
     session: WriteSession,
     name: Annotated[str, Form(min_length=1, max_length=64)],
     scopes: Annotated[list[Scope], Form(min_length=1)],
-    days: Annotated[int, Form(ge=1, le=3650)] = 90,
+    days: Annotated[int, Form(ge=1, le=tokens.MAX_DAYS)] = 90,
 ) -> Response:
     """Create a token and show its value once."""
     try:
@@ -122,7 +123,7 @@ def create_submit_token(sender: FormUser, actor: FormActor, session: WriteSessio
 def revoke_token(
     sender: FormUser, actor: FormActor, session: WriteSession, token_id: Annotated[int, Path(ge=1, lt=2**63)]
 ) -> Response:
-    """Revoke a token immediately."""
+    """Revoke a token of the signed-in user, and redirect to the account page."""
     token = tokens.revoke(session, sender.id, token_id=token_id)
     audit.record_action(session, actor, Action.TOKEN_REVOKED, sender.name, token=token.name)
     return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
@@ -140,6 +141,7 @@ def _account_page(
         form=request.session["form"],
         tokens=tokens.list_tokens(session, account.id),
         scopes=list(Scope),
+        max_days=tokens.MAX_DAYS,
         submissions=submission_views.submission_views(session, newest.all(), account),
         count=count,
         after=after,

@@ -23,7 +23,7 @@ SHOWN_PROVENANCE = ("versions", "device", "instruction_set", "threads", "models"
 
 @router.get("/benchmarks/{name}/about")
 def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep) -> str:
-    """Show the description of a benchmark version, by default the current one."""
+    """Show the description of a benchmark version, by default the current version."""
     manifest = version.manifest
     folder = catalog.version_folder(settings.benchmarks_dir, version.benchmark.name, version.version)
     margins = margin_histogram(folder)
@@ -53,7 +53,7 @@ def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep)
 
 
 def _labelled_values(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield labels and values of a JSON object as text; labels of nested objects are prefixed by the name of their parent."""
+    """Yield each label and value of a JSON object as text. Labels within a nested object begin with the label of that object."""
     for name, value in values.items():
         label = f"{prefix}{name.replace('_', ' ')}"
         if isinstance(value, dict):
@@ -65,7 +65,7 @@ def _labelled_values(values: dict[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def _dataset_hashes(sha256: object) -> dict[str, Any]:
-    """Return the hashes of the data set by array name, from a manifest that has one per array or one for all."""
+    """Return the data set's hashes by array name. A manifest has a hash for each array, or one hash for ``all`` arrays."""
     if isinstance(sha256, dict):
         return sha256
     return {"all": sha256} if sha256 else {}
@@ -78,7 +78,11 @@ def _formatted(value: object) -> str:
 
 
 def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, float]:
-    """Return the models' accuracy on the targets: measured, or else its lower bound, the share of margins above 0."""
+    """Return the ``mean`` and ``lowest`` accuracy of the models on the targets, as measured during training.
+
+    If the accuracy was not measured, return a lower bound as ``positive``: the share of margins above 0. The result is empty if
+    the output function is not the margin.
+    """
     provenance = manifest["provenance"]
     measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}
     return measured or ({"positive": margins.positive} if manifest["output_function"] == "margin" else {})

@@ -74,7 +74,7 @@ def _requested_ids(request: Request) -> list[str]:
 
 
 def _choice_page(session: Session, chosen: list[SubmissionView], name: str, number: int | None) -> str:
-    """Return the form that selects submissions from the named benchmark, or else from that of the first chosen submission."""
+    """Return the form that selects submissions from a benchmark, by default the benchmark of the first chosen submission."""
     if chosen and not name:
         name, number = chosen[0].benchmark.name, chosen[0].benchmark.version
     rows = leaderboard_view(session, catalog.find_version(session, name, number)).rows if name else []

@@ -1,4 +1,4 @@
-"""The home page, the guide to the LDS, score files and the numbers on the pages, and the API documentation page."""
+"""The home page, the guide (about the LDS, score files, and numbers on the pages), and the page of the API documentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ router = Pages()
 
 @router.get("/")
 def show_home(settings: SettingsDep, session: ReadSession) -> str:
-    """List the benchmarks."""
+    """Show the home page, which lists the benchmarks."""
     views = [benchmark_view(session, version) for version in catalog.current_versions(session)]
     return render("home.html", benchmarks=views, public_url=settings.public_url)
 

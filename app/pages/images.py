@@ -1,4 +1,4 @@
-"""Images: training examples and targets as PNG, and badges of leaderboard entries, for use on other sites, as SVG."""
+"""Images: training examples and targets as PNG, and badges of leaderboard entries as SVG, for use on other sites."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show_image(
     index: Annotated[int, Path(ge=0, lt=2**31)],
     version: VersionNumber = None,
 ) -> Response:
-    """Return the image of an example. Versions never change, so browsers may cache images of an explicit version for a year."""
+    """Return the image of an example. If the address names a version, browsers cache the image for a year: it never changes."""
     examples = Examples(settings.benchmarks_dir, benchmark_version)
     cache_control = "public, max-age=31536000, immutable" if version is not None else "no-cache"
     image = png.encode(examples.image(part, index))
@@ -41,14 +41,17 @@ def show_image(
 
 @router.get("/submissions/{submission_id}/badge.svg")
 def show_badge(session: ReadSession, submission_id: str) -> Response:
-    """Draw the badge of an entry, or of the entry that now represents its method; the badge does not depend on the visitor."""
+    """Return the badge of a submission. If the submission is not listed, an entry with the same owner and method replaces it.
+
+    The badge does not depend on the visitor.
+    """
     submission = visibility.find_submission(session, submission_id, None)
     view = submission_view(session, entries.find_listed_or_same(session, submission))
     if view.hidden is None or view.hidden.rank is None:
         raise ProblemError(
             "submission.unknown",
             f"No leaderboard lists {submission_id[:40]!r}.",
-            "Only ranked submissions have a badge, once their method is on a leaderboard.",
+            "A ranked submission has a badge as soon as its method is on a leaderboard.",
         )
     name = view.method if view.method != visibility.WITHHELD else view.owner
     if len(name) > MAX_NAME_LENGTH:

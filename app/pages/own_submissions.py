@@ -1,4 +1,4 @@
-"""Editing, pinning and withdrawing one's own submissions on the account page."""
+"""The forms of the account page that edit, pin and withdraw a submission of the signed-in user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A router for pages: HTML, conditional and compressed responses, absent from the OpenAPI description."""
+"""A router for HTML pages. Responses are conditional and compressed, and the OpenAPI description omits the pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.web.public_route import PublicRoute
 
 
 class Pages(APIRouter):
-    """A router for related pages."""
+    """The router of one module of pages."""
 
     def __init__(self) -> None:
         super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=PublicRoute)

@@ -13,6 +13,7 @@ from app.web import sessions
 from app.web.dependencies import count_request
 from app.web.oauth import Providers
 from app.web.query_parameters import check_repeated_names
+from app.web.redirects import RelativeRedirects
 from app.web.security_headers import SecurityHeaders
 
 PAGE_MODULES = (home, leaderboard, benchmark, submit, submissions, compare, images, account, own_submissions)
@@ -32,3 +33,4 @@ def install(app: FastAPI, settings: Settings) -> None:
     sessions.install(app, settings)
     app.mount("/static", Assets(), name="static")
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RelativeRedirects)

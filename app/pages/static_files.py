@@ -1,4 +1,4 @@
-"""Static files of the pages, own and vendored; pages load each under an address that contains its hash."""
+"""Static files of the pages, written here or vendored. A page loads each file from an address with the file's content hash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VENDOR = "vendor"
 def integrities() -> dict[str, str]:
     """Return the subresource integrity of every static file, by its path under ``static/``.
 
-    Vendored files use the values recorded in ``vendor.json``, so that a browser rejects a file changed since then.
+    For vendored files, the values come from ``vendor.json``, so browsers reject a vendored file that was changed here.
     """
     packages = json.loads((FOLDER / VENDOR / "vendor.json").read_text())
     vendored = {f"{VENDOR}/{path}": str(value) for package in packages for path, value in package["files"].items()}
@@ -41,7 +41,7 @@ def integrity(content: bytes) -> str:
 
 
 def _content_hash(path: str) -> str:
-    """Return the 12 hexadecimal digits that a file's address carries; they change with its content."""
+    """Return the content hash in a file's address: 12 hexadecimal digits that change with the content of the file."""
     return sha384(integrities()[path].encode()).hexdigest()[:12]
 
 
@@ -67,10 +67,10 @@ def _compressed(path: str) -> bytes:
 
 
 class Assets(StaticFiles):
-    """Serves static files; an address with the current hash may be cached for a year, others are revalidated."""
+    """Serves static files. Browsers cache an address with the current content hash for a year, and revalidate other addresses."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return a file, compressed if the client accepts gzip: all files are text."""
+        """Return a file, compressed if the client accepts gzip. Every file is text, so compression always helps."""
         response = await super().get_response(path, scope)
         response.headers.add_vary_header("Accept-Encoding")
         request_headers = Headers(scope=scope)
@@ -80,7 +80,7 @@ class Assets(StaticFiles):
         headers = {
             name: value for name, value in response.headers.items() if name not in ("accept-ranges", "content-length")
         }
-        # A weak validator: the body has the same content but other bytes than the uncompressed file.
+        # Make the ETag weak, because the body has the same content as the uncompressed file but other bytes.
         return Response(body, headers=headers | {"etag": f"W/{headers['etag']}", "content-encoding": "gzip"})
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Assets(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """Return a file, or 304 if the client's copy is current, with its Cache-Control header."""
+        """Return a file, or status 304 if the client's copy is current. Both responses have a Cache-Control header."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         path = Path(full_path).relative_to(FOLDER.resolve()).as_posix()
         immutable = path in integrities() and scope["query_string"] == f"v={_content_hash(path)}".encode()

@@ -50,26 +50,33 @@ def show_state(
     submission_id: str,
     seen: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    """Answer a polling page: 204 while the state mark equals `seen`, else the new state, with the result once final."""
+    """Answer a page that polls: status 204 while the state mark equals `seen`, otherwise the HTML of the new state.
+
+    The HTML contains the result if the state is final.
+    """
     submission = visibility.find_submission(session, submission_id, visitor)
-    if seen == _state_mark(*submission_views.progress(session, submission)):
+    progress = submission_views.progress(session, submission)
+    notice = submission_views.delay_notice(progress.state, restarting=context.sandbox.is_restarting)
+    if seen == _state_mark(*progress, notice):
         return Response(status_code=204)
     (submission,) = visibility.find_submissions(session, [submission_id], visitor)
     page = _page_values(session, context, submission, visitor)
     return HTMLResponse(render("submission_live.html", **page, polled=True))
 
 
-def _state_mark(state: str, queue_position: int | None) -> str:
-    """Return a text that changes whenever the state or the queue position changes."""
-    return state if queue_position is None else f"{state}-{queue_position}"
+def _state_mark(state: str, queue_position: int | None, notice: str | None) -> str:
+    """Return a text that changes whenever the state, the queue position or the notice changes."""
+    mark = state if queue_position is None else f"{state}-{queue_position}"
+    return mark if notice is None else f"{mark}-delayed"
 
 
 def _page_values(
     session: Session, context: AppContext, submission: Submission, visitor: Account | None, target: int | None = None
 ) -> dict[str, Any]:
-    """Return the values for the templates of a submission."""
+    """Return the values that the templates of a submission's page need."""
     evaluations = current_evaluation.current_evaluations(session, [submission], arrays=True)
     (view,) = submission_views.submission_views(session, [submission], visitor, evaluations)
+    view.notice = submission_views.delay_notice(view.state, restarting=context.sandbox.is_restarting)
     evaluation = evaluations.get(submission.id)
     public_url = context.settings.public_url
     version = evaluation.version if evaluation else submission.version
@@ -79,7 +86,7 @@ def _page_values(
         "submission": view,
         "benchmark": benchmark,
         "final": State(view.state) in FINAL,
-        "mark": _state_mark(view.state, view.queue.position if view.queue else None),
+        "mark": _state_mark(view.state, view.queue.position if view.queue else None, view.notice),
         "usual_seconds": current_evaluation.mean_seconds(session) if submission.state == State.SCORING else None,
         "own": visibility.owns(visitor, submission),
         "public_url": public_url,

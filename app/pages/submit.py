@@ -1,4 +1,4 @@
-"""The page with the submission form, and with commands that submit a file without it."""
+"""The page with the submission form, and with commands that submit a file without the form."""
 
 from __future__ import annotations
 

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 def current_evaluations(
     session: Session, submissions: Sequence[Submission], *, arrays: bool = False
 ) -> dict[str, Evaluation]:
-    """Return the current evaluation of each submission, by submission id; submissions without one are left out.
+    """Return the current evaluation of each submission, by submission id; submissions without a result are left out.
 
-    The current evaluation is the finished evaluation against the current version of the benchmark, otherwise against the version
-    that the submission was sent to. For one version, an evaluation by the scorer version of the board is preferred to others.
+    The current evaluation is the finished evaluation against the current version of the benchmark. If there is no such
+    evaluation, the evaluation against the version that the submission was sent to is the current evaluation. Of several
+    evaluations against one version, the evaluation by the scorer version of the board is preferred.
 
     Parameters
     ----------
     arrays
-        Load psi and the per-target values, too.
+        Whether to load the arrays of psi and rho as well.
     """
     sent_to = {submission.id: submission.version for submission in submissions}
     query = select(Evaluation).where(Evaluation.submission_id.in_(sent_to), Evaluation.scored_at.is_not(None))
@@ -46,22 +47,22 @@ def current_evaluations(
 
 
 def scored_evaluations(session: Session, submissions: Sequence[Submission]) -> list[Evaluation]:
-    """Return the current evaluations of submissions with their arrays, in the order of the submissions.
+    """Return the current evaluation of each submission, with the arrays of psi and rho, in the order of the submissions.
 
     Raises
     ------
     ProblemError
-        ``submission.not_scored``.
+        ``submission.not_scored``: a submission has no result yet.
     """
     evaluations = current_evaluations(session, submissions, arrays=True)
     for submission in submissions:
         if submission.id not in evaluations:
-            detail = f"{submission.id} is {submission.state}."
-            raise ProblemError("submission.not_scored", detail, "Wait until its state is 'scored'.")
+            detail = f"Submission {submission.id} is {submission.state}."
+            raise ProblemError("submission.not_scored", detail, "Wait until the state of the submission is 'scored'.")
     return [evaluations[submission.id] for submission in submissions]
 
 
 def mean_seconds(session: Session) -> float | None:
-    """Return the mean duration of the last 20 evaluations in seconds; None before the first."""
+    """Return the mean duration of the last 20 evaluations in seconds; None before the first evaluation."""
     last = select(Evaluation.seconds).where(Evaluation.scored_at.is_not(None)).order_by(Evaluation.id.desc()).limit(20)
     return session.scalar(select(func.avg(last.subquery().c.seconds)))

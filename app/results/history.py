@@ -1,4 +1,4 @@
-"""History of a benchmark: its versions, changes of entries between versions, and when submissions last changed."""
+"""History of a benchmark: versions, changes of entries between versions, and the time of each submission's last change."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.benchmarks import catalog
 from app.db.accounts import Audit
 from app.db.models import Evaluation, Event, Submission
 from app.leaderboard import entries
+from app.leaderboard.disclosure import benchmark_numbers
 from app.leaderboard.views import leaderboard_view
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionSummary:
-    """A version as the page about the benchmark lists it.
+    """A version of a benchmark, as the list of versions on the benchmark's page shows it.
 
     ``compatible_with_previous`` is true if score files sent to the previous version can be scored against this version.
     """
@@ -42,7 +43,7 @@ class VersionSummary:
 
 @dataclass(frozen=True)
 class EntryChange:
-    """An entry that is listed on the boards of two versions: its row on the earlier and on the later board."""
+    """An entry that is listed on the boards of two versions: the entry's row on the earlier board, and on the later board."""
 
     before: Row
     after: Row
@@ -58,7 +59,7 @@ def version_summaries(session: Session, version: Version) -> list[VersionSummary
             published_at=after.created_at,
             subsets=sum(after.manifest["subsets"].values()),
             runs=after.manifest["runs"],
-            ceiling=after.manifest["ceiling"],
+            ceiling=benchmark_numbers(after.manifest)["ceiling"],
             entries=len(entries.list_entries(session, after)),
             compatible_with_previous=before is not None and catalog.are_compatible(before, after),
         )

@@ -13,12 +13,10 @@ from ldsboard.problems import PROBLEMS, Problem
 
 
 class Queue(BaseModel):
-    """The queue position of a queued submission."""
+    """The queue position of a queued submission, and the expected wait."""
 
     position: int
-    seconds: float | None = Field(
-        description="expected wait in seconds; null before the first evaluation of the server"
-    )
+    seconds: float | None = Field(description="expected wait in seconds; null before the server's first evaluation")
 
 
 class ProblemView(BaseModel):
@@ -30,12 +28,16 @@ class ProblemView(BaseModel):
     detail: str
     code: str
     hint: str
-    expected: str | None = Field(default=None, description="what was required; absent where there is no such pair")
-    got: str | None = Field(default=None, description="what was found instead")
+    expected: str | None = Field(
+        default=None, description="what the server expected; absent or null if the error compares no values"
+    )
+    got: str | None = Field(
+        default=None, description="what the server got instead; absent or null if the error compares no values"
+    )
 
     @classmethod
     def of(cls, problem: Problem, status: int | None = None) -> Self:
-        """Return the problem object of a problem; by default with the HTTP status of its code."""
+        """Return a problem as a problem object; the default of `status` is the HTTP status of the problem's code."""
         status = PROBLEMS[problem.code].status if status is None else status
         return cls(type=f"urn:ldsboard:problem:{problem.code}", status=status, **problem.as_dict())
 
@@ -60,14 +62,19 @@ class SubmissionView(BaseModel):
         description="attempts of this owner at this version; null if the owner is not visible to the caller"
     )
     queue: Queue | None
-    hidden: RankingNumbers | None = Field(description="result on the ranking subsets; null for a practice submission")
+    notice: str | None = Field(
+        default=None, description="why scoring is delayed at the moment; null if it is not, and in lists of submissions"
+    )
+    hidden: RankingNumbers | None = Field(
+        description="result on the ranking subsets; null before the first result, and for practice"
+    )
     public: Numbers | None
     warnings: list[str]
     error: ProblemView | None
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
     file_sha256: str | None = Field(
-        description="of the score file; null if not stored, or if the owner is not visible to the caller"
+        description="SHA-256 of the score file; null if no file is stored, or if the owner is not visible to the caller"
     )
     scorer_version: int | None = Field(
         description="version of the scorer that computed the result; null before the first result"
@@ -76,7 +83,7 @@ class SubmissionView(BaseModel):
 
 
 class ComparisonView(BaseModel):
-    """The difference in LDS of two submissions, a minus b, on the same subsets."""
+    """The difference in LDS of two submissions a and b, a minus b, on the same subsets."""
 
     a: str
     b: str
@@ -84,7 +91,7 @@ class ComparisonView(BaseModel):
     part: Literal["ranking", "public"]
     difference: float
     std_error: float
-    z: float | None = Field(description="null if the standard error is 0 and the difference is not")
+    z: float | None = Field(description="difference divided by its standard error; null if it is infinite")
     p_value: float
 
 
@@ -93,5 +100,5 @@ class PairView(ComparisonView):
 
     ci: Interval = Field(description="95 % interval of the difference")
     wins: tuple[int, int] = Field(
-        description="targets on which a, and on which b, has the higher rho on the public subsets"
+        description="numbers of targets whose rho on the public subsets is higher for a, and for b"
     )

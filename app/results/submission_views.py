@@ -31,23 +31,38 @@ if TYPE_CHECKING:
 
 API = "/api/v1"
 
+RESTARTING = (
+    "Scoring does not respond and is being restarted. The submission will be scored afterwards; no action is needed."
+)
+
+WITHHELD_ERROR = (
+    "Only the owner and admins may see the details of this error.",
+    "If the submission is yours, send your token or sign in to see the details.",
+)
+"""Detail and hint that are shown instead of those of an anonymous submission."""
+
 
 class Progress(NamedTuple):
-    """The state and queue position of a submission; waiting clients are notified when either changes."""
+    """The state and queue position of a submission; waiting clients are notified when the state or the position changes."""
 
     state: State
     position: int | None
-    """1-based queue position; None unless queued."""
+    """1-based queue position; None unless the submission is queued."""
 
 
 def progress(session: Session, submission: Submission) -> Progress:
-    """Return the state and queue position of a submission, with few and small queries, because clients poll."""
+    """Return the state and queue position of a submission. The queries are few and small, because clients poll."""
     state = State(submission.state)
     return Progress(state, queue.position(session, submission) if state is State.QUEUED else None)
 
 
+def delay_notice(state: str, *, restarting: bool) -> str | None:
+    """Return why scoring is delayed; None if it is not, or if a submission in this state does not wait for scoring."""
+    return RESTARTING if restarting and state in (State.QUEUED, State.SCORING) else None
+
+
 def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
-    """Return a submission with its result as a viewer may see it; by default, the viewer is not signed in."""
+    """Return the response model of a submission for a viewer; a `viewer` of None is a viewer who is not signed in."""
     (only,) = submission_views(session, [submission], viewer)
     return only
 
@@ -58,7 +73,7 @@ def submission_views(
     viewer: Account | None,
     evaluations: dict[str, Evaluation] | None = None,
 ) -> list[SubmissionView]:
-    """Return several submissions as `submission_view` does; only queued submissions need queries of their own.
+    """Return the response models of several submissions for a viewer; only queued submissions need separate queries.
 
     Parameters
     ----------
@@ -69,11 +84,11 @@ def submission_views(
     origins = provenance.newest_provenance(session, ids)
     if evaluations is None:
         evaluations = current_evaluations(session, submissions)
-    _aliases = _load_aliases(session, submissions, viewer)  # held: the session keeps only weak references
+    _aliases = _load_aliases(session, submissions, viewer)  # held, because the session keeps only weak references
     versions = {submission.version for submission in submissions}
     if len(versions | {evaluation.version for evaluation in evaluations.values()}) == len(ids) == 1:
         attempts: Callable[[Version, int], int] = partial(count_user_attempts, session)
-    else:  # one query for each version, not for each owner
+    else:  # one query for each version is faster than one query for each owner
         counts = cache(partial(count_attempts, session))
         attempts = lambda version, user_id: counts(version).get(user_id, 0)  # noqa: E731 -- the other branch is a partial
     return [
@@ -83,7 +98,7 @@ def submission_views(
 
 
 def _load_aliases(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[Alias]:
-    """Load the aliases of all anonymous submissions at once."""
+    """Return the aliases of all submissions whose owner the viewer may not know, loaded with one query."""
     anonymous = [submission for submission in submissions if not may_know_owner(viewer, submission)]
     keys = {(submission.version.benchmark_id, submission.user_id) for submission in anonymous}
     query = select(Alias).where(tuple_(Alias.benchmark_id, Alias.user_id).in_(keys))
@@ -121,7 +136,7 @@ def _view(
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
         warnings=shown.warnings if shown else [],
-        error=ProblemView.of(Problem.from_dict(submission.error)) if submission.error else None,
+        error=_visible_error(submission, viewer),
         cost=visible_cost(submission.cost, named=may_know_owner(viewer, submission)),
         scorer_version=None if evaluation is None else evaluation.scorer_version,
         links={
@@ -133,13 +148,25 @@ def _view(
     )
 
 
+def _visible_error(submission: Submission, viewer: Account | None) -> ProblemView | None:
+    """Return the stored error of a submission as a viewer may see it.
+
+    The texts of an error can quote the file, for instance the names of arrays, which can reveal the owner. A viewer who may not
+    know the owner therefore sees only the code with its title and status.
+    """
+    if not submission.error:
+        return None
+    problem = Problem.from_dict(submission.error)
+    return ProblemView.of(problem if may_know_owner(viewer, submission) else Problem(problem.code, *WITHHELD_ERROR))
+
+
 def public_per_target(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Return rho of every target on the public subsets, float64 (N,)."""
+    """Return rho of every target on the public subsets from a finished evaluation, float64 (N,)."""
     return np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8")
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:
-    """Return rho of every target on the public subsets as an ``.npz`` file with the array ``rho``, float64 (N,)."""
+    """Return the bytes of an ``.npz`` file with the array ``rho``: rho of every target on the public subsets, float64 (N,)."""
     buffer = io.BytesIO()
     np.savez(buffer, rho=public_per_target(*scored_evaluations(session, [submission])))
     return buffer.getvalue()

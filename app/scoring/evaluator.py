@@ -1,4 +1,4 @@
-"""The evaluator: claims evaluations, has them scored in a scoring process, and saves results, rejections and failures."""
+"""The evaluator: it claims an evaluation, has the file scored in a scoring process, and saves the result or the error."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ log = structlog.get_logger()
 
 @dataclass
 class Evaluator:
-    """Runs evaluations, one per call. Repeating an evaluation after a crash is safe, because its result is saved at most once.
+    """Runs one evaluation per call. A crashed evaluation can be repeated, because the result of an evaluation is saved only once.
 
     Attributes
     ----------
     retry_seconds
-        How long an evaluation waits after its first failure.
+        Seconds between the first failure of an evaluation and the retry.
     running
         Ids of the evaluations that are running in this process.
     """
@@ -57,13 +57,13 @@ class Evaluator:
         with self.database.write() as session:
             evaluation_id = queue.claim(session)
             if evaluation_id is not None:
-                self.running.add(evaluation_id)  # before the commit, or recovery could requeue the claimed evaluation
+                self.running.add(evaluation_id)  # before the commit; otherwise recovery could requeue this evaluation
         if evaluation_id is None:
             return False
         try:
             self.evaluate(evaluation_id)
         except Exception:
-            # Saving the failure failed too, for instance because the database was locked.
+            # `evaluate` saves failures itself, and raises only if saving fails, for instance because the database is locked.
             with self.database.write() as session:
                 queue.requeue(session, evaluation_id, "requeued: the outcome could not be saved")
             raise
@@ -72,7 +72,7 @@ class Evaluator:
         return True
 
     def evaluate(self, evaluation_id: int) -> None:
-        """Score one claimed evaluation and save its result, rejection or failure."""
+        """Score the file of a claimed evaluation; save the result, the rejection of the file, or the failure of the server."""
         with self.database.read() as session:
             evaluation = session.get_one(Evaluation, evaluation_id)
             submission, version = evaluation.submission, evaluation.version
@@ -90,7 +90,7 @@ class Evaluator:
             if is_first:
                 self._reject(submission.id, error.problem)
             else:
-                self._fail(evaluation, error)  # the file was scored before, so the server is at fault
+                self._fail(evaluation, error)  # an earlier evaluation scored this file, so the server is at fault
             return
         except Exception as error:  # noqa: BLE001 -- any other error is a server error: saved, logged and retried
             self._fail(evaluation, error)
@@ -99,7 +99,10 @@ class Evaluator:
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
 
     def _rank_with(self, evaluation: Evaluation, scored: dict[str, PartResult]) -> Ranks:
-        """Rank the board with a new result before the result is saved, so that both are saved in one short transaction."""
+        """Return the ranks of the board including a new result that is not saved yet.
+
+        The result and the ranks can then be saved together in one short transaction.
+        """
         found = scored["ranking"]
         new = NewResult(
             evaluation.submission, evaluation.id, found.numbers["lds"], found.influence.astype("<f8").tobytes()
@@ -114,8 +117,8 @@ class Evaluator:
                 return
             orphan = release_file(session, session.get_one(Submission, submission_id))
         if orphan is not None:
-            # After the commit, so that a kill in between cannot delete a file that a row still refers to; in a transaction, so
-            # that no other submission can start to refer to the same content meanwhile.
+            # The file is deleted after the commit: if the process is killed in between, no row refers to a deleted file. The
+            # write session excludes that another submission starts to refer to the file during the deletion.
             with self.database.write() as session:
                 delete_unreferenced(session, self.storage, [orphan])
         log.info("submission.rejected", submission=submission_id, code=problem.code)
@@ -124,7 +127,7 @@ class Evaluator:
         problem = Problem(
             "internal.failed",
             f"The evaluation failed with {type(error).__name__}.",
-            "Send the file again later; a failed evaluation does not count.",
+            "Send the file again later; a failed submission does not count towards the quota.",
         )
         with self.database.write() as session:
             evaluation = _held(session, claimed)
@@ -141,9 +144,9 @@ class Evaluator:
 
 
 def _held(session: Session, claimed: Evaluation) -> Evaluation | None:
-    """Return an evaluation as it is now; None if it was scored, withdrawn or requeued since it was claimed.
+    """Return the current row of a claimed evaluation; None if the evaluation was scored, withdrawn or requeued since the claim.
 
-    SQLite reuses row ids, so submission id and claim time are compared too.
+    SQLite reuses row ids, so the submission id and the claim time are compared too.
     """
     query = select(Evaluation).where(
         Evaluation.id == claimed.id,

@@ -1,8 +1,8 @@
 """The queue of evaluations: claiming, requeueing and retrying.
 
-Users take turns for the first evaluation of their submissions: `claim` picks the user who was served least recently, then that
-user's ranked submissions before practice submissions, then the oldest. Rescorings (evaluations of scored submissions against a
-new version or by a new scorer) come after all first evaluations.
+Users take turns with the first evaluations of their submissions. `claim` picks the user who was served least recently, and takes
+this user's ranked submissions before practice submissions, the oldest first. Rescorings (evaluations of scored submissions
+against a new version or by a new scorer) come after all first evaluations.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 MAX_FAILURES = 4
-"""How many times an evaluation is tried when the server fails to score it."""
+"""Number of server failures after which an evaluation is not tried again."""
 
 LAST_SERVED = func.coalesce(User.served_at, User.created_at)
-"""When a user was last served. A user who was never served counts as served when the account was created, and so comes after
-users who already wait."""
+"""SQL expression: the time when a user was last served. A user who was never served counts as served when the account was
+created; a new user therefore comes after the users who already wait."""
 
 ABANDONED = "requeued: no worker was running it"
-"""Detail of the event that requeues an abandoned evaluation."""
+"""Detail of the event that records the requeueing of a claimed evaluation without a worker."""
 
 RETRY_WAIT_FACTOR = 4
-"""Factor by which the wait before a retry grows with each failure."""
+"""Factor by which each failure of an evaluation lengthens the wait before the next retry."""
 
 
 def claim(session: Session) -> int | None:
@@ -66,14 +66,14 @@ def claim(session: Session) -> int | None:
 
 
 def requeue(session: Session, evaluation_id: int, detail: str) -> None:
-    """Requeue a claimed evaluation; `detail` goes into the event of its submission."""
+    """Requeue a claimed evaluation, and record `detail` in the event of the submission."""
     evaluation = session.get_one(Evaluation, evaluation_id)
     evaluation.claimed_at = None
     transition(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
 
 
 def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
-    """Count a failure and release the claim; return whether the evaluation will be retried.
+    """Count a failure of a claimed evaluation and release the claim; return whether the evaluation will be retried.
 
     The first retry waits `first_wait` seconds; each further retry waits `RETRY_WAIT_FACTOR` times longer.
     """
@@ -89,7 +89,7 @@ def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
     Parameters
     ----------
     running
-        Ids of the evaluations that a worker is running.
+        Ids of the evaluations that the workers of this server are running.
     """
     abandoned = select(Evaluation.id).where(
         Evaluation.scored_at.is_(None), Evaluation.claimed_at.is_not(None), Evaluation.id.not_in(running)
@@ -105,8 +105,8 @@ def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
 def position(session: Session, submission: Submission) -> int:
     """Return the 1-based queue position of a queued submission, counting running evaluations.
 
-    The position follows the order of `claim`, in which every user has a turn before any user has the next; submissions that
-    arrive later can change the position.
+    The position follows the order of `claim`: every user has one turn before any user has a second turn. Submissions that arrive
+    later can therefore change the position.
     """
     own_id = session.scalar(select(func.min(Evaluation.id)).where(Evaluation.submission_id == submission.id)) or 0
     up_to_own = and_(Submission.kind == submission.kind, Evaluation.id <= own_id)

@@ -1,8 +1,8 @@
 """Rescoring: moving a whole board to a new version of a benchmark, or to a new scorer.
 
 All scored submissions are evaluated again from their stored files. The board switches only when all these evaluations are done,
-so that it never mixes versions or scorers. Two versions are compatible if they have the same examples, targets and output
-function; entries of an incompatible version stay on the old board.
+so that the board never mixes versions or scorers. Two versions are compatible if they have the same examples, targets and output
+function. If the new version is not compatible with the old version, the entries stay on the board of the old version.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ log = structlog.get_logger()
 
 
 def introduce_version(session: Session, version: Version) -> None:
-    """Make a new version the current one.
+    """Make a new version the current version of the benchmark, at once or after rescoring.
 
-    If the version is compatible with the current one, the board switches when the ranked submissions are scored against the new
-    version; otherwise it switches at once.
+    If the new version is compatible with the current version, the board switches when all ranked submissions have been scored
+    against the new version; otherwise the board switches at once.
     """
     benchmark = version.benchmark
     current = next((known for known in benchmark.versions if known.version == benchmark.current_version), version)
@@ -45,14 +45,16 @@ def introduce_version(session: Session, version: Version) -> None:
 
 
 def queue_rescorings(session: Session) -> int:
-    """Queue rescorings for all results of an outdated scorer version; return the number of rescorings in the queue.
+    """Queue a rescoring for every result of an outdated scorer version; return the number of rescorings in the queue.
 
-    Queued first evaluations are changed to the current scorer version. Rescorings whose retries were used up are tried again.
+    Queued first evaluations are changed to the current scorer version. Rescorings that have used up their retries are tried
+    again.
     """
     first = select(Evaluation).join(Submission, Submission.id == Evaluation.submission_id)
     first = first.where(Submission.state == State.QUEUED, Evaluation.scored_at.is_(None))
     for evaluation in session.scalars(first):
-        evaluation.scorer_version = result.SCORER_VERSION  # not scored yet, so it needs no second evaluation
+        # The evaluation has no result yet, so the submission needs no second evaluation.
+        evaluation.scorer_version = result.SCORER_VERSION
     for benchmark in session.scalars(select(Benchmark)):
         for version in benchmark.versions:
             if version.scorer_version != result.SCORER_VERSION:
@@ -67,9 +69,10 @@ def queue_rescorings(session: Session) -> int:
 
 
 def update_board(session: Session, version: Version) -> None:
-    """Switch the board to a version, or to the current scorer, if no rescoring is pending; note the change of its entries.
+    """Note that the entries of a version have changed, and switch the board if no rescoring is pending.
 
-    A board that switches is ranked in the same transaction, so that it changes as a whole.
+    The board switches to the current scorer, and to `version` if `version` is the next version of the benchmark. A board that
+    switches is ranked in the same transaction, so that visitors see either the old or the new board.
     """
     note_change(session, version)
     if _count_pending_rescorings(session, version):
@@ -87,7 +90,7 @@ def update_board(session: Session, version: Version) -> None:
 
 
 def queue_newer_versions(session: Session, version: Version, submission_ids: list[str]) -> None:
-    """Queue submissions for compatible versions that replaced, or will replace, `version`."""
+    """Queue evaluations of these submissions against the compatible versions that replaced, or will replace, `version`."""
     benchmark = version.benchmark
     for other in benchmark.versions:
         shown = other.version in (benchmark.current_version, benchmark.next_version)
@@ -96,7 +99,7 @@ def queue_newer_versions(session: Session, version: Version, submission_ids: lis
 
 
 def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> list[str]:
-    """Return the ids of submissions that were scored against a version, the oldest first; of all kinds by default."""
+    """Return the ids of the submissions of these kinds (by default all) that were scored against a version, oldest first."""
     query = (
         select(Submission.id)
         .join(Evaluation, Evaluation.submission_id == Submission.id)
@@ -113,7 +116,7 @@ def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> 
 
 
 def _queue_evaluations(session: Session, version: Version, submission_ids: Iterable[str]) -> None:
-    """Queue an evaluation by the current scorer for each submission that has none against `version` yet."""
+    """Queue an evaluation against `version` by the current scorer for each submission that has no such evaluation yet."""
     made_for = {"version_id": version.id, "scorer_version": result.SCORER_VERSION}
     existing = set(session.scalars(select(Evaluation.submission_id).filter_by(**made_for)))
     session.add_all(Evaluation(submission_id=new, **made_for) for new in submission_ids if new not in existing)
@@ -121,7 +124,7 @@ def _queue_evaluations(session: Session, version: Version, submission_ids: Itera
 
 
 def _pending_rescorings(version: Version) -> Select[Evaluation]:
-    """Select the unfinished evaluations by the current scorer whose submissions already have a result."""
+    """Select the unfinished evaluations against a version by the current scorer whose submissions already have a result."""
     return (
         select(Evaluation)
         .join(Submission, Submission.id == Evaluation.submission_id)

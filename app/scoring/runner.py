@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RECHECK_SECONDS = 5.0
-"""How often an idle thread looks for jobs without having been notified."""
+"""Seconds after which an idle thread looks for jobs without having been notified."""
 
 CHORE_SECONDS = 5.0
-"""Pause between two runs of the chore."""
+"""Seconds between two calls of the chore, the periodic function of a `Runner`."""
 
 STOP_SECONDS = 5.0
-"""How long the shutdown of the server waits for running jobs."""
+"""Seconds that the shutdown of the server waits for running jobs."""
 
 log = structlog.get_logger()
 
@@ -29,11 +29,11 @@ class Runner:
     Parameters
     ----------
     work
-        Claims and runs the next job; returns False if the queue is empty.
+        Function that claims and runs the next job, and returns False if the queue is empty.
     threads
-        How many jobs run at the same time.
+        Number of jobs that run at the same time.
     chore
-        Function that a separate thread calls at the start and then every few seconds.
+        Function that a separate thread calls at the start, and again after each pause of `CHORE_SECONDS`.
     """
 
     def __init__(self, work: Callable[[], bool], threads: int, chore: Callable[[], None] = lambda: None) -> None:
@@ -52,16 +52,16 @@ class Runner:
             thread.start()
 
     def notify(self) -> None:
-        """Wake idle threads because a job was queued."""
+        """Wake all idle threads; call this after a job was queued."""
         with self._wake:
             self._notifications += 1
             self._wake.notify_all()
 
     def stop(self) -> bool:
-        """Finish the running jobs and end the threads; return whether all threads ended in time.
+        """Wait for the running jobs and end the threads; return whether all threads ended within `STOP_SECONDS`.
 
-        A job that takes longer than `STOP_SECONDS` ends with the process. Its row stays in the database, and the next start of
-        the server requeues it.
+        A job that takes longer ends with the process. The row of this job stays in the database, and the next start of the server
+        requeues the job.
         """
         with self._wake:
             self._stopping = True
@@ -82,7 +82,8 @@ class Runner:
             with self._wake:
                 if not self._stopping and self._notifications == seen:
                     self._wake.wait(RECHECK_SECONDS)
-        # All threads end together: the fork server dies with the thread that started it, and other threads may still need it.
+        # All threads end together, because the fork server dies with the thread that started the fork server, and other threads
+        # may still need the fork server.
         with self._wake:
             self._running -= 1
             self._wake.notify_all()

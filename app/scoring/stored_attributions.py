@@ -1,6 +1,6 @@
 """Attributions of single targets: saved when a file is scored, loaded for the submission's page.
 
-Legend: M public subsets, N targets, k examples at each end.
+Legend: M public subsets, N targets, k proponents and k opponents per target.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class TargetAttribution(NamedTuple):
     Attributes
     ----------
     proponents
-        (training example, score) of the k highest scores, the highest first.
+        (index of the training example, score) for each of the k highest scores, the highest first.
     opponents
-        (training example, score) of the k lowest scores, the lowest first.
+        (index of the training example, score) for each of the k lowest scores, the lowest first.
     predictions_M
-        Sums of scores over the public subsets, float64.
+        Predictions for the public subsets, float64 (M,).
     """
 
     proponents: list[tuple[int, float]]
@@ -58,9 +58,9 @@ def save(session: Session, evaluation_id: int, found: Attributions) -> None:
 
 
 def load(session: Session, evaluation: Evaluation) -> dict[int, TargetAttribution]:
-    """Return the saved attributions of an evaluation by target, in ascending order.
+    """Return the saved attributions of an evaluation by target, with ascending targets.
 
-    The result is empty for evaluations that were made before attributions were saved.
+    The result is empty for evaluations that are older than the table of attributions.
     """
     query = select(Attribution).where(Attribution.evaluation_id == evaluation.id).order_by(Attribution.target)
     return {row.target: _unpack(row) for row in session.scalars(query)}
@@ -75,5 +75,8 @@ def _unpack(row: Attribution) -> TargetAttribution:
 
 
 def typical_target(rho_N: NDArray[np.float64], among: Iterable[int]) -> int | None:
-    """Return the target in `among` whose rho is closest to the mean over all targets; the first of equally close targets."""
+    """Return the target in `among` whose rho is closest to the mean rho of all targets; None if `among` is empty.
+
+    Of several equally close targets, the first is returned.
+    """
     return min(among, key=lambda target: abs(rho_N[target] - rho_N.mean()), default=None)

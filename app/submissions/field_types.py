@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app.submissions.visibility import WITHHELD
 
-# All characters with the Unicode property Bidi_Control: they display text in another order than it is stored.
+# All characters with the Unicode property Bidi_Control, which can show text in another order than the stored order.
 _BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _LINE = rf"^[^\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}]*$"
 _LINES = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_BIDI}]*$"

@@ -1,4 +1,4 @@
-"""The metadata of a submission: one set of fields for query parameters, JSON bodies and the service."""
+"""The metadata of a submission: the fields that query parameters, JSON bodies and the service share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from app.submissions.field_types import Commit, Description, Device, Link, Metho
 class ReportedCost(BaseModel, extra="forbid"):
     """The cost of computing the scores, as the owner reports it."""
 
-    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="reported cost: computing time")
-    device: Device | None = Field(default=None, description="reported cost: the device")
-    models: int | None = Field(default=None, ge=0, lt=2**31, description="reported cost: models trained")
+    seconds: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="reported cost: computing time in seconds"
+    )
+    device: Device | None = Field(default=None, description="reported cost: name of the device")
+    models: int | None = Field(default=None, ge=0, lt=2**31, description="reported cost: number of trained models")
 
 
 class ReportedProvenance(BaseModel, extra="forbid"):
@@ -23,18 +25,20 @@ class ReportedProvenance(BaseModel, extra="forbid"):
 
     repository: Repository | None = Field(default=None, description="repository that the file comes from")
     commit: Commit | None = Field(default=None, description="commit that the file comes from")
-    url: Link | None = Field(default=None, description="page with more about the file's origin")
+    url: Link | None = Field(default=None, description="page that describes the origin of the file")
 
 
 class CommonFields(BaseModel, extra="forbid"):
     """The fields that have the same form in query parameters and in a JSON body."""
 
-    method: Method = Field(description="name of the method")
-    kind: Kind = Field(default=Kind.RANKED, description="ranked: listed and counted; practice: public subsets only")
-    visibility: Visibility = Field(
-        default=Visibility.PUBLIC, description="who sees the submission, from its creation on"
+    method: Method = Field(description="name of the attribution method")
+    kind: Kind = Field(
+        default=Kind.RANKED, description="ranked: listed, counted in the quota; practice: public subsets only"
     )
-    title: Title = Field(default="", description="free text; by default the method")
+    visibility: Visibility = Field(
+        default=Visibility.PUBLIC, description="who may see the submission, from its creation on"
+    )
+    title: Title = Field(default="", description="free text; by default the name of the method")
     description: Description = Field(default="", description="free text of several lines")
     tags: Tags = Field(default=[], description="at most 8 tags")
 
@@ -46,7 +50,7 @@ class SubmissionFields(CommonFields):
     provenance: ReportedProvenance | None = None
 
     def columns(self) -> dict[str, Any]:
-        """Return the values that a row of the submissions table takes from these fields."""
+        """Return the values of the columns of the submissions table that are set from these fields."""
         values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
         return values | {"title": self.title or self.method, "cost": stated(self.cost)}
 
@@ -55,12 +59,15 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
     """The metadata of a submission as query parameters; the fields of cost and provenance are not nested."""
 
     sha256: Sha256 | None = Field(
-        default=None, description="SHA-256 of the file; a duplicate of your own file uses no quota"
+        default=None, description="SHA-256 of the file; a file that you have already sent uses no quota"
     )
     dry_run: bool = Field(default=False, description="only check the file; nothing is saved or counted")
 
     def request(self, benchmark: str, size: int | None) -> SubmissionRequest:
-        """Return the same metadata with the benchmark and the size of the file, in the form of a JSON body."""
+        """Return the equivalent JSON body: this metadata, with cost and provenance nested, and the benchmark and file size.
+
+        The size is in bytes; None if unknown.
+        """
         values = self.model_dump(exclude={"dry_run"}) | {"benchmark": benchmark, "size": size}
         for name, model in (("cost", ReportedCost), ("provenance", ReportedProvenance)):
             values[name] = {field: values.pop(field) for field in model.model_fields}
@@ -68,12 +75,12 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
 
 
 def stated(reported: BaseModel | None) -> dict[str, Any] | None:
-    """Return the fields of a reported cost or provenance that the owner stated; None if the owner stated none."""
+    """Return the fields of a reported cost or provenance that the owner stated; None if the owner stated no field."""
     return (reported.model_dump(exclude_none=True) or None) if reported else None
 
 
 class SubmissionRequest(SubmissionFields):
-    """A score file that is about to be sent: its metadata and benchmark, and its ``size`` (bytes) and ``sha256`` if stated."""
+    """A score file that will be sent: metadata, benchmark, and ``size`` in bytes and ``sha256``, both None if not stated."""
 
     benchmark: str
     size: int | None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival) -> None:
-    """Move a received file to its final path, and let a submission refer to it."""
+    """Move a received file to its final path, and let a submission refer to the file."""
     file = session.get(File, arrival.sha256)
     if file is None:
         session.add(File(sha256=arrival.sha256, size=arrival.size, references=1))
@@ -42,7 +42,7 @@ def release_file(session: Session, submission: Submission) -> str | None:
 
 
 def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str]) -> None:
-    """Delete the stored files with these SHA-256 hashes that no submission refers to."""
+    """Delete those stored files with these SHA-256 hashes to which no submission refers."""
     for sha256 in hashes:
         if session.get(File, sha256) is None:
             storage.delete(sha256)

@@ -1,4 +1,4 @@
-"""Idempotency keys: a call repeated with its key returns the submission that the first call created."""
+"""Idempotency keys: a call that repeats an earlier call's key returns the submission that the earlier call created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from app.submissions.fields import SubmissionRequest
 
 UNSUCCESSFUL = frozenset({State.EXPIRED, State.WITHDRAWN, State.FAILED})
-"""If the submission of a key is in one of these states, a repeated call creates a new submission under the same key."""
+"""If the submission stored for a key is in one of these states, a repeated call creates a new submission for the key."""
 
 
 class Key(NamedTuple):
@@ -25,7 +25,7 @@ class Key(NamedTuple):
 
 
 def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -> Submission | None:
-    """Return the submission that an earlier call with this key created; None if there is none, or its state is `UNSUCCESSFUL`.
+    """Return the submission that an earlier call with this key created, unless the state is in `UNSUCCESSFUL`; otherwise None.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -
 
 
 def store_key(session: Session, key: Key | None, submission: Submission) -> None:
-    """Store which submission a call with this key created, and the hash of its file if known; replace an earlier submission."""
+    """Store the submission that a call with this key created, and the file's hash if known; replace what the key stood for."""
     if key is not None:
         session.merge(Idempotency(**key._asdict(), submission_id=submission.id, sha256=submission.file_sha256))
 
@@ -56,14 +56,14 @@ def store_key(session: Session, key: Key | None, submission: Submission) -> None
 def check_same_file(session: Session, key: Key | None, sha256: str) -> None:
     """Raise ``request.conflict`` if a file sent with a used idempotency key differs from the first file sent with that key.
 
-    While the first file is still arriving, its hash is None and any file passes.
+    While the first file is still arriving, the stored hash is None and any file passes.
     """
     if key is not None and session.get_one(Idempotency, key).sha256 not in (None, sha256):
         raise key_conflict("another file of the same size")
 
 
 def key_conflict(got: str) -> ProblemError:
-    """Return the error for a key that an earlier, different call used; `got` describes the current call."""
+    """Return the error for a key that a different call has used; `got` describes the present call."""
     return ProblemError(
         "request.conflict",
         f"The Idempotency-Key was first used for another benchmark, method, kind, visibility or file; this call has {got}.",

@@ -46,7 +46,7 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
     """Check the quotas for a submission; return whether the submission counts towards the quotas.
 
-    An announced duplicate does not count; `accept` counts it if it turns out not to be a duplicate when the file arrives.
+    A submission announced as a duplicate does not count. `accept` counts the submission if the received file is no duplicate.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def check_quotas(session: Session, user_id: int, version: Version, request: Subm
 
 
 def reserve(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> Submission:
-    """Create a submission before its file arrives; check its owner's quotas, and count the submission towards them.
+    """Create a submission before its file arrives; raise an error if a quota of the owner is used up.
 
     Raises
     ------
@@ -88,14 +88,15 @@ def reserve(session: Session, user_id: int, version: Version, request: Submissio
 def accept(session: Session, storage: Storage, submission_id: str, arrival: Arrival, quotas: Quotas) -> str:
     """Accept a complete file and queue its evaluation; return the id of the resulting submission.
 
-    For a duplicate, that is the id of the owner's earlier submission; the new submission expires and does not count.
+    For a duplicate, the result is the id of the owner's earlier submission; the new submission expires, and uses no quota.
 
     Raises
     ------
     ProblemError
         ``upload.interrupted``: the submission has expired. ``scores.truncated``: a compressed file is too short.
-        ``quota.exceeded``: the file was announced as a duplicate, and its earlier submission was withdrawn meanwhile.
-        ``quota.bytes``: the same, or a compressed file, whose size was unknown before, is too large.
+        ``quota.exceeded``: the file was announced as a duplicate of a submission that was withdrawn meanwhile, and the quota is
+        used up. ``quota.bytes``: the file is too large for the quota of stored bytes. This happens only if the file was
+        announced as such a duplicate, or was compressed and of unknown size.
     """
     submission = session.get_one(Submission, submission_id)
     duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, arrival.sha256)
@@ -124,7 +125,7 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
 def transition(
     session: Session, submission_id: str, before: State, after: State, *, detail: str | None = None, **values: Any
 ) -> bool:
-    """Move a submission from state `before` to `after` and set `values`; return False if its state is no longer `before`."""
+    """Move a submission from state `before` to `after` and set `values`; return False if the state is no longer `before`."""
     if after not in TRANSITIONS[before]:
         raise ValueError(f"A submission cannot move from {before} to {after}.")
     moved = session.execute(
@@ -141,12 +142,12 @@ def transition(
 
 
 def expire(session: Session, submission_id: str, detail: str) -> bool:
-    """Expire a submission whose file has not arrived; return False if its state is no longer `State.UPLOADING`."""
+    """Expire a submission whose file has not arrived; return False if the state is no longer `State.UPLOADING`."""
     return transition(session, submission_id, State.UPLOADING, State.EXPIRED, detail=detail)
 
 
 def expire_single_uploads(session: Session, streaming: Collection[str] = ()) -> None:
-    """Expire submissions whose single upload was interrupted; the files of the ids in `streaming` are still arriving."""
+    """Expire all submissions that wait for a single upload, except those in `streaming`, whose file is still arriving."""
     interrupted = select(Submission.id).where(
         Submission.state == State.UPLOADING,
         Submission.id.not_in(select(Upload.submission_id)),

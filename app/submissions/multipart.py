@@ -31,13 +31,13 @@ API = "/api/v1"
 
 
 def open_upload(session: Session, submission: Submission, sha256: str, part_bytes: int, lifetime: timedelta) -> str:
-    """Open a multipart upload for a submission; return its upload token, of which only the hash is stored."""
+    """Open a multipart upload for a submission; return the upload token, of which only the hash is stored."""
     upload = Upload(submission=submission, sha256=sha256, part_bytes=part_bytes, expires_at=now() + lifetime)
     return renew_token(session, upload)
 
 
 def renew_token(session: Session, upload: Upload) -> str:
-    """Replace the upload token, which the caller may never have received; return the new token."""
+    """Give an upload a new upload token, because the caller can have lost the earlier upload token; return the new one."""
     upload_token = UPLOAD_TOKEN_PREFIX + secrets.token_urlsafe(32)
     upload.digest = digest(upload_token)
     session.add(upload)
@@ -48,13 +48,13 @@ def renew_token(session: Session, upload: Upload) -> str:
 def authorize(session: Session, submission_id: str, authorization: str | None) -> tuple[Upload, Account | None]:
     """Authorize access to an upload: return (upload, account) for the owner's token, (upload, None) for the upload token.
 
-    Once the file has arrived, an upload token gives access to a submission that visitors may see, but not to a private one.
+    Once the file has arrived, an upload token gives no access to a private submission.
 
     Raises
     ------
     ProblemError
-        ``auth.missing``, ``auth.invalid``, ``auth.scope``, ``submission.unknown`` for an upload of another user, or
-        ``upload.expired`` for an upload token that has expired.
+        ``submission.unknown``: the upload does not exist or belongs to another user. ``upload.expired``: the upload token has
+        expired. ``auth.scope``: the token lacks the scope `Scope.SUBMIT`. Also the errors of `app.accounts.users.authenticate`.
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
@@ -76,53 +76,53 @@ def _unknown(submission_id: str) -> ProblemError:
     return ProblemError(
         "submission.unknown",
         f"You have no multipart upload {submission_id[:40]!r}.",
-        "Start one with POST /api/v1/submissions. A completed private submission needs its owner's token.",
+        "POST /api/v1/submissions starts an upload. After the file has arrived, a private submission needs a token of the owner.",
     )
 
 
 def check_open(upload: Upload) -> None:
-    """Raise ``upload.expired`` if an upload has expired, and ``request.conflict`` if its file has arrived."""
+    """Raise ``upload.expired`` if an upload has expired, and ``request.conflict`` if the file of the upload has arrived."""
     state = upload.submission.state
     if state == State.EXPIRED or (state == State.UPLOADING and upload.expires_at <= now()):
         raise _expired(upload)
     if state != State.UPLOADING:
         raise ProblemError(
-            "request.conflict", f"The submission is {state}: its file has arrived.", "No further upload part is needed."
+            "request.conflict", f"The submission is {state}, so the file has arrived.", "Send no further upload part."
         )
 
 
 def _expired(upload: Upload) -> ProblemError:
     return ProblemError(
         "upload.expired",
-        f"The upload was cancelled, or not completed before {upload.expires_at:%Y-%m-%d %H:%M:%S} UTC.",
-        "Start again with POST /api/v1/submissions; the expired upload does not count.",
+        f"The upload was cancelled, or was not completed before {upload.expires_at:%Y-%m-%d %H:%M:%S} UTC.",
+        "Start a new upload with POST /api/v1/submissions; the expired upload does not count towards the quota.",
     )
 
 
 def check_part(upload: Upload, number: int) -> None:
-    """Raise ``upload.part`` if an upload has no part with this number."""
+    """Raise ``upload.part`` if an upload has no upload part with this number."""
     if number >= upload.part_count:
         raise ProblemError.mismatch(
             "upload.part",
-            expected=f"a part from 0 to {upload.part_count - 1}",
-            got=f"part {number}",
-            hint="Send the parts that the start of the upload listed.",
+            expected=f"an upload part from 0 to {upload.part_count - 1}",
+            got=f"upload part {number}",
+            hint="Send the upload parts that the response to the start of the upload lists.",
         )
 
 
 def check_part_size(upload: Upload, number: int, size: int) -> None:
-    """Raise ``upload.part`` if the size of a part, in bytes, is not the expected one."""
+    """Raise ``upload.part`` if an upload part of `size` bytes does not have the expected size."""
     if size != (expected := upload.part_size(number)):
         raise ProblemError.mismatch(
             "upload.part",
-            expected=f"{expected} bytes in part {number}",
+            expected=f"{expected} bytes in upload part {number}",
             got=f"{size} bytes",
-            hint="A part holds 'size' bytes of the file, from 'offset' on.",
+            hint="Send the 'size' bytes of the file that begin at 'offset'.",
         )
 
 
 def receive_part(session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival) -> PartView:
-    """Store a received upload part; replace an earlier part with this number."""
+    """Store a received upload part; replace an earlier upload part with the same number."""
     check_open(upload)
     part = UploadPart(submission_id=upload.submission_id, number=number, sha256=arrival.sha256, received_at=now())
     session.merge(part)
@@ -132,32 +132,35 @@ def receive_part(session: Session, storage: Storage, upload: Upload, number: int
 
 
 def result_id(upload: Upload) -> str | None:
-    """Return the id of the submission that resulted from an upload: for a duplicate, the earlier one. None while incomplete."""
+    """Return the id of the submission that resulted from an upload; None if the upload is not completed.
+
+    For a duplicate, the result is the id of the owner's earlier submission.
+    """
     if upload.stands_for is not None:
         return upload.stands_for
     return None if upload.submission.state in (State.UPLOADING, State.EXPIRED) else upload.submission_id
 
 
 def check_complete(upload: Upload) -> None:
-    """Raise ``upload.incomplete``, naming the missing parts, if not all parts have arrived."""
+    """Raise ``upload.incomplete``, with the numbers of the missing upload parts, unless all upload parts have arrived."""
     missing = sorted(set(range(upload.part_count)) - {part.number for part in upload.received})
     if missing:
         named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
         raise ProblemError(
             "upload.incomplete",
             f"{len(missing)} of {upload.part_count} parts are missing: {named}.",
-            "Send the missing parts; GET …/parts lists them.",
+            "Send the missing upload parts; GET …/parts lists all upload parts.",
         )
 
 
 def check_sha256(upload: Upload, sha256: str) -> None:
-    """Raise ``upload.hash`` if the SHA-256 of the joined parts is not the announced one."""
+    """Raise ``upload.hash`` if the SHA-256 of the joined upload parts is not the announced SHA-256."""
     if sha256 != upload.sha256:
         raise ProblemError.mismatch(
             "upload.hash",
             expected=f"a file with sha256 {upload.sha256}",
-            got=f"parts that join to a file with sha256 {sha256}",
-            hint="Send the differing parts again (GET …/parts shows the sha256 of each), or start again.",
+            got=f"upload parts of a file with sha256 {sha256}",
+            hint="Send the wrong upload parts again (GET …/parts shows the sha256 of each upload part), or start a new upload.",
         )
 
 
@@ -172,13 +175,13 @@ def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival,
 
 
 def cancel(session: Session, upload_id: str, detail: str) -> None:
-    """Expire an upload that is not completed, and delete the rows of its parts; `detail` states the reason."""
+    """Expire an upload that is not completed, and delete the rows of its upload parts; `detail` states the reason."""
     if lifecycle.expire(session, upload_id, detail):
         session.execute(delete(UploadPart).where(UploadPart.submission_id == upload_id))
 
 
 def expire_overdue(session: Session) -> None:
-    """Expire all uploads that were not completed in time."""
+    """Expire all multipart uploads that were not completed in time."""
     for upload_id in session.scalars(_select_open_ids().where(Upload.expires_at <= now())).all():
         cancel(session, upload_id, "not completed in time")
 
@@ -193,7 +196,7 @@ def _select_open_ids() -> Select[str]:
 
 
 def upload_view(upload: Upload) -> UploadView:
-    """Return an upload and its parts as a response model, for callers authorized to send parts."""
+    """Return the response model of an upload and its upload parts, for callers who may send upload parts."""
     hashes = {part.number: part.sha256 for part in upload.received}
     address = f"{API}/submissions/{upload.submission_id}"
     return UploadView(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def find_duplicate(
     session: Session, user_id: int, version: Version, described: Submission | SubmissionRequest, sha256: str
 ) -> Submission | None:
-    """Return the user's queued, running or scored submission of the same file, method and kind to the same version, if any.
+    """Return the user's queued, running or scored submission of the same file, method and kind to a version; None if none exists.
 
     Only the user's own submissions are searched, so that nobody can find out which files other users have sent.
     """
@@ -51,12 +51,12 @@ def copy_provenance(session: Session, source: str, target: str) -> None:
 
 
 def newest_provenance(session: Session, submission_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the newest provenance of each submission, by id; submissions without provenance are left out."""
+    """Return the newest provenance of each submission, by submission id; submissions without provenance are left out."""
     query = select(Provenance).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
     return {row.submission_id: as_dict(row) for row in session.scalars(query)}
 
 
 def as_dict(row: Provenance) -> dict[str, Any]:
-    """Return the fields of a row that are not None."""
+    """Return the repository, commit and URL of a provenance, by name, without those that are None."""
     fields = {"repository": row.repository, "commit": row.commit, "url": row.url}
     return {name: value for name, value in fields.items() if value is not None}

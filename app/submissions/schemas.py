@@ -18,18 +18,18 @@ class BenchmarkName(BaseModel):
 
 
 class PartView(BaseModel):
-    """An upload part: ``size`` bytes of the file from ``offset``, and the address to send them to."""
+    """An upload part: the ``size`` bytes of the file that begin at ``offset``; the client sends these bytes to ``url``."""
 
     number: int
     offset: int
     size: int
     url: str
     received: bool
-    sha256: str | None = Field(description="of the received bytes; null before the part is received")
+    sha256: str | None = Field(description="SHA-256 of the received bytes; null before they are received")
 
 
 class UploadView(BaseModel):
-    """A multipart upload: the announced file, and the parts with their state."""
+    """A multipart upload: the announced file, and the state of each upload part."""
 
     id: str
     state: StateName

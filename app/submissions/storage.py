@@ -1,7 +1,7 @@
 """Storage of score files in a folder; the path of each file is derived from the SHA-256 of its content.
 
-Its subfolder ``arriving`` holds incomplete data: files being received, under random names, and the upload parts of each
-multipart upload, in a folder named by the id of the upload. Only upload parts are kept when the server restarts.
+The subfolder ``arriving`` holds incomplete data: files that are being received, under random names; and the upload parts of each
+multipart upload, in a folder named by the id of the upload. When the server restarts, only the upload parts are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 20
 
 SYNC_BYTES = 1 << 25
-"""Received bytes after which a file is synchronised to the disk in the background."""
+"""Number of received bytes after which a file is synchronised to the disk in the background."""
 
 
 class Storage:
@@ -35,9 +35,9 @@ class Storage:
     Parameters
     ----------
     folder
-        Folder of the files; it is created if it does not exist.
+        Folder of the files; a missing folder is created.
     spare
-        Bytes of the disk that uploads must leave free, for the database among others.
+        Bytes of the disk that uploads must leave free, for instance for the database.
     """
 
     def __init__(self, folder: Path, spare: int = 0) -> None:
@@ -55,7 +55,7 @@ class Storage:
         return self._arriving / upload / str(number)
 
     def check_free_space(self, size: int) -> None:
-        """Raise ``internal.full`` if storing `size` more bytes would leave less than the spare bytes of the disk free."""
+        """Raise ``internal.full`` if the disk would have fewer free bytes than `spare` after storing `size` more bytes."""
         if shutil.disk_usage(self.folder).free < size + self._spare:
             raise disk_full()
 
@@ -64,7 +64,7 @@ class Storage:
         return Arrival(self._arriving / random_id())
 
     def join(self, upload: str, parts: int) -> Iterator[bytes]:
-        """Yield the bytes of all parts of an upload in order, in chunks of at most `READ_BYTES`."""
+        """Yield the bytes of all upload parts of an upload in order, in chunks of at most `READ_BYTES`."""
         for number in range(parts):
             with self.part_path(upload, number).open("rb") as file:
                 while chunk := file.read(READ_BYTES):
@@ -77,11 +77,11 @@ class Storage:
                 path.unlink()
 
     def upload_ids(self) -> list[str]:
-        """Return the ids of the uploads with a folder of parts."""
+        """Return the ids of the uploads that have a folder of upload parts."""
         return [path.name for path in self._arriving.iterdir() if path.is_dir()]
 
     def delete_parts(self, upload: str) -> None:
-        """Delete all parts of an upload."""
+        """Delete all stored upload parts of an upload."""
         shutil.rmtree(self._arriving / upload, ignore_errors=True)
 
     def stored_hashes(self) -> list[str]:
@@ -94,16 +94,16 @@ class Storage:
 
 
 class Arrival:
-    """A file being received, hashed while bytes are written; its context manager deletes the file at the end unless kept.
+    """A file that is being received and hashed. At the end of the ``with`` block, the file is deleted unless `keep` was called.
 
     Attributes
     ----------
     path
-        Path of the file; complete only after `flush`.
+        Path of the file; the file is complete only after `flush`.
     size
-        Bytes received so far.
+        Number of bytes received so far.
     start
-        The first bytes of the file, at most `HEADER_LIMIT`.
+        The first bytes of the file, at most `HEADER_LIMIT` bytes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,19 +124,19 @@ class Arrival:
         self._wait_for_sync()
         try:
             with _disk_errors():
-                self._file.close()  # writes the rest of its buffer, so the disk may be full
+                self._file.close()  # writes the rest of the buffer, so a full disk is possible
         finally:
             self.path.unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
-        """Write and hash the next bytes."""
+        """Append the next bytes to the file and to the hash."""
         with _disk_errors():
             self._file.write(chunk)
         self._digest.update(chunk)
         self.size += len(chunk)
         self._unsynced_bytes += len(chunk)
         if self._unsynced_bytes >= SYNC_BYTES and not self._sync_thread.is_alive():
-            # Synchronise while further bytes arrive, so that `flush` has less to wait for.
+            # The file is synchronised while further bytes arrive, so that `flush` is faster.
             self._unsynced_bytes = 0
             self._sync_thread = threading.Thread(target=self._sync_in_background, name="synchronising")
             self._sync_thread.start()
@@ -147,7 +147,7 @@ class Arrival:
         try:
             os.fdatasync(self._file.fileno())
         except OSError as error:
-            self._sync_error = error  # the kernel reports a write error once, so `flush` must raise this one
+            self._sync_error = error  # the kernel reports a write error only once, so `flush` must raise it
 
     def _wait_for_sync(self) -> None:
         if self._sync_thread.ident is not None:
@@ -178,7 +178,7 @@ class Arrival:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Raise ``internal.full`` for the operating system's errors of a full disk or an exceeded disk quota."""
+    """Raise ``internal.full`` when the operating system reports a full disk or an exceeded disk quota."""
     try:
         yield
     except OSError as error:

@@ -2,7 +2,7 @@
 
 Everybody may see public and anonymous submissions. An anonymous submission is shown under its owner's alias, which is specific
 to the benchmark, and all fields that could reveal the owner are withheld. Only the owner and admins may see a private
-submission; for everybody else it does not exist.
+submission; for everybody else, a private submission does not exist.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from app.accounts.users import Account
 
 WITHHELD = "withheld"
-"""The method and title shown for an anonymous submission."""
+"""Text that is shown instead of the method and the title of an anonymous submission."""
 
 
 class PublicIdentity(NamedTuple):
-    """The identifying fields of a submission, as far as a viewer may see them."""
+    """The fields of a submission that can identify the owner, with the values that a viewer may see."""
 
     owner: str
     method: str
@@ -43,12 +43,12 @@ class PublicIdentity(NamedTuple):
 
 
 def owns(viewer: Account | None, submission: Submission) -> bool:
-    """Return whether a viewer has the owner's rights on a submission: its owner and admins have."""
+    """Return whether a viewer has the owner's rights on a submission. The owner and admins have these rights."""
     return viewer is not None and (viewer.id == submission.user_id or viewer.role is Role.ADMIN)
 
 
 def may_know_owner(viewer: Account | None, submission: Submission) -> bool:
-    """Return whether a viewer who may see a submission may also see who owns it."""
+    """Return whether a viewer who may see a submission may also see who owns the submission."""
     return submission.visibility != Visibility.ANONYMOUS or owns(viewer, submission)
 
 
@@ -60,7 +60,7 @@ def find_submission(
     Parameters
     ----------
     options
-        What to load together with the submission, such as `FOR_VIEW`.
+        SQLAlchemy options that load related rows together with the submission, such as `FOR_VIEW`.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def find_submission(
         raise ProblemError(
             "submission.unknown",
             f"No submission {submission_id[:40]!r} is visible to you.",
-            "Use the id or the Location from the answer to the upload; a private submission needs its owner's token.",
+            "Use the id or the Location from the response to the upload; a private submission needs a token of the owner.",
         )
     return submission
 
@@ -80,18 +80,18 @@ def find_submission(
 def find_submissions(session: Session, submission_ids: Sequence[str], viewer: Account | None) -> list[Submission]:
     """Return the submissions with these ids, in this order, with few queries; raise the errors of `find_submission`."""
     query = select(Submission).where(Submission.id.in_(submission_ids)).options(*FOR_VIEW)
-    _loaded = session.scalars(query).all()  # held: the session keeps only weak references
+    _loaded = session.scalars(query).all()  # held, because the session keeps only weak references
     return [find_submission(session, submission_id, viewer) for submission_id in submission_ids]
 
 
 FOR_VIEW = (joinedload(Submission.user), joinedload(Submission.version).joinedload(Version.benchmark))
-"""Related rows that a view of a submission needs."""
+"""SQLAlchemy options that load the related rows that every response model of a submission needs."""
 
 
 def visible_identity(
     session: Session, submission: Submission, viewer: Account | None, origin: dict[str, Any] | None
 ) -> PublicIdentity:
-    """Return the identifying fields that the viewer of a submission may see; `origin` is the provenance of its file."""
+    """Return the identifying fields of a submission as a viewer may see them; `origin` is the provenance of the file."""
     if not may_know_owner(viewer, submission):
         return anonymous_identity(session.get_one(Alias, (submission.version.benchmark_id, submission.user_id)).number)
     texts = (submission.title, submission.description, submission.tags, submission.urls)
@@ -99,17 +99,17 @@ def visible_identity(
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
-    """Return a reported cost for display. Unless `named`, the device is left out: it is free text that may reveal the owner."""
+    """Return a reported cost for display. Unless `named`, the device is left out, as a free text that can reveal the owner."""
     return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
 
 
 def anonymous_identity(number: int) -> PublicIdentity:
-    """Return the fields of an anonymous submission that everybody may see; `number` is that of its owner's alias."""
+    """Return the identifying fields that everybody may see of an anonymous submission; `number` is the owner's alias number."""
     return PublicIdentity(f"{ALIAS_PREFIX}{number}", WITHHELD, WITHHELD, "", [], {}, None, None)
 
 
 def set_visibility(session: Session, submission: Submission, visibility: Visibility) -> None:
-    """Set the visibility of a submission; create its owner's alias on the benchmark for the first anonymous submission."""
+    """Set the visibility of a submission. The owner's first anonymous submission to a benchmark creates the owner's alias."""
     submission.visibility = visibility
     key = (submission.version.benchmark_id, submission.user_id)
     if visibility is Visibility.ANONYMOUS and session.get(Alias, key) is None:

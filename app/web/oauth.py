@@ -111,6 +111,10 @@ class Providers:
         claims = token.get("userinfo") or {}
         if not claims.get("sub"):
             raise _failed(ValueError("no subject"))
+        # authlib checks the audience only if it is not empty.
+        audience = claims.get("aud")
+        if client.client_id not in (audience if isinstance(audience, list) else [audience]):
+            raise _failed(ValueError("the ID token was issued to another client"))
         login = claims.get("preferred_username") or claims.get("nickname") or claims.get("name") or "user"
         return Profile(self._addresses[name], str(claims["sub"]), str(login))
 

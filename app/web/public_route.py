@@ -36,7 +36,8 @@ class PublicRoute(APIRoute):
             await count_request(request, state.context)
             await check_client_version(request)
             packed = caching.accepts_gzip(request.headers)
-            key = (request.url.path, request.scope["query_string"], packed)
+            # Pages of waiting submissions say whether scoring is being restarted, which changes without a commit.
+            key = (request.url.path, request.scope["query_string"], packed, state.context.sandbox.is_restarting)
 
             async def make() -> Response:
                 response = await handle(request)

@@ -1,4 +1,8 @@
-"""Sessions of browsers: a signed cookie identifies the signed-in user on pages. The API does not accept it."""
+"""Sessions of browsers: a signed cookie identifies the signed-in user on pages. The API does not accept it.
+
+The cookie holds the session generation of the user. Signing out raises the generation in the database, so that every copy of the
+cookie is worthless from then on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, Request
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 from starlette.middleware.sessions import SessionMiddleware
 
 from app.accounts.audit import Actor
@@ -61,7 +67,14 @@ def _session_key(settings: Settings) -> str:
 def sign_in(request: Request, user: User) -> None:
     """Start a new session for a user, with the CSRF token of its forms; discard all data of an earlier session."""
     request.session.clear()
-    request.session.update(user=user.id, form=secrets.token_urlsafe(16))
+    request.session.update(user=user.id, generation=user.session_generation, form=secrets.token_urlsafe(16))
+
+
+def sign_out(request: Request, session: Session, user_id: int) -> None:
+    """End all sessions of a user, in this browser and in all others."""
+    raised = {User.session_generation: User.session_generation + 1}
+    session.execute(update(User).where(User.id == user_id).values(raised))
+    request.session.clear()
 
 
 def _signed_in_user(request: Request, context: ContextDep) -> Account | None:
@@ -70,8 +83,10 @@ def _signed_in_user(request: Request, context: ContextDep) -> Account | None:
         return None
     with context.database.read() as session:
         user = session.get(User, user_id)
+    if user is None or request.session.get("generation") != user.session_generation:
+        return None
     # No scopes: a cookie grants reading only. Forms that change something also need the CSRF token of the session.
-    return None if user is None else Account(user.id, user.name, Role(user.role), None, frozenset())
+    return Account(user.id, user.name, Role(user.role), None, frozenset())
 
 
 SignedInUser = Annotated[Account | None, Depends(_signed_in_user)]

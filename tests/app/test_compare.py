@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from app.db.models import Submission
-from app.results.comparison import compare_all
+from app.results.comparison import compare_all, compare_with_first
 from app.results.current_evaluation import scored_evaluations
 from ldsboard import compare
+from ldsboard.core.comparison import compare_influences
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
 
 if TYPE_CHECKING:
+    from ldsboard.core.result import Result
     from tests.app.benchmarks import Example
     from tests.app.service import Service
 
@@ -30,10 +33,15 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
+def _published_difference(a: Result, b: Result) -> float:
+    return round(round(a.lds, 4) - round(b.lds, 4), 4)
+
+
 def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, toy: Example) -> None:
     scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
     a, b = (service.submit_and_score(token, "toy", npy(array)) for array in scores)
-    expected = compare(*(toy.offline(array)["ranking"] for array in scores))
+    results = [toy.offline(array)["ranking"] for array in scores]
+    expected = compare_influences(_published_difference(*results), *(result.influence for result in results))
     forward, backward = _compare(service, a, b), _compare(service, b, a)
     assert forward == {
         "a": a["id"],
@@ -47,6 +55,29 @@ def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, t
     }
     assert (backward["difference"], backward["z"]) == (-forward["difference"], -forward["z"])
     assert (backward["std_error"], backward["p_value"]) == (forward["std_error"], forward["p_value"])
+
+
+def test_difference_on_hidden_subsets_is_the_difference_of_the_published_values(service: Service, toy: Example) -> None:
+    """Differences of unrounded numbers, of one entry from many others, would reveal further digits of all entries."""
+    token = service.token("differing")
+    first = toy.offline(toy.scores(0.5))["ranking"]
+    # An entry for which the two ways to compute the difference disagree.
+    others = {noise: toy.offline(toy.scores(noise))["ranking"] for noise in np.linspace(0.6, 1.6, 21)}
+    noise, other = next(
+        (noise, other)
+        for noise, other in others.items()
+        if round(first.lds - other.lds, 4) != _published_difference(first, other)
+    )
+    a, b = (service.submit_and_score(token, "toy", npy(toy.scores(each))) for each in (0.5, noise))
+    view = _compare(service, a, b)
+    assert view["difference"] == round(a["hidden"]["lds"] - b["hidden"]["lds"], 4)
+    test = compare_influences(view["difference"], first.influence, other.influence)
+    assert (view["z"], view["p_value"]) == (_two_digits(test.z), _two_digits(test.p_value))
+    with service.database.read() as session:
+        submissions = [session.get_one(Submission, view["id"]) for view in (a, b)]
+        ids = [evaluation.id for evaluation in scored_evaluations(session, submissions)]
+        (gap,) = compare_with_first(session, ids)
+    assert gap.difference == view["difference"]
 
 
 def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(

@@ -60,7 +60,7 @@ def test_unreferenced_file_is_deleted_with_its_row(harness: ServiceHarness, scor
         session.execute(update(Submission).values(file_sha256=None))
     assert _findings(harness, repair=True)[:2] == [
         f"no submission refers to file {sha256}",
-        f"the stored file {sha256} has no row",
+        f"the stored file {sha256} has no database row",
     ]
     assert harness.files() == 0
     assert _findings(harness) == []
@@ -74,8 +74,8 @@ def test_stray_files_and_parts_are_deleted(harness: ServiceHarness, scored: str)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"part")
     assert _findings(harness, repair=True) == [
-        f"the stored file {'ab' * 32} has no row",
-        "parts of the ended upload nobody are stored",
+        f"the stored file {'ab' * 32} has no database row",
+        "upload parts of the ended upload nobody are still stored",
     ]
     assert not stray.exists()
     assert not part.exists()
@@ -91,8 +91,8 @@ def test_queued_submission_with_a_lost_file_fails_and_a_scored_one_stays(
         path = harness.storage.path(_sha256(harness, submission_id))
         path.unlink() if damage == "gone" else path.write_bytes(b"short")
     assert _findings(harness, repair=True) == [
-        f"the file of submission {scored} is lost: its results stay, but it cannot be scored again",
-        f"the file of submission {waiting}, which is queued, is lost",
+        f"the file of submission {scored} is lost: the results stay, but the submission cannot be scored again",
+        f"the file of submission {waiting} is lost, and the submission is queued",
     ]
     assert harness.state(waiting) == State.FAILED
     assert harness.state(scored) == State.SCORED
@@ -111,7 +111,7 @@ def test_queued_submission_without_an_evaluation_gets_one(harness: ServiceHarnes
 def test_missing_ranks_and_measurements_are_found(harness: ServiceHarness, scored: str) -> None:
     with harness.database.write() as session:
         session.execute(update(Evaluation).values(rank_low=None, rank_high=None))
-    assert _findings(harness, repair=True) == ["toy version 1 has entries without a rank"]
+    assert _findings(harness, repair=True) == ["toy version 1 has entries without a current rank"]
     assert _findings(harness) == []
     with harness.database.write() as session:
         session.execute(delete(Measurement))
@@ -168,6 +168,6 @@ def test_file_accepted_during_the_check_is_not_reported(harness: ServiceHarness,
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"stray")
     assert find_inconsistencies(harness.database, storage, harness.benchmarks) == [
-        f"the stored file {'ab' * 32} has no row"
+        f"the stored file {'ab' * 32} has no database row"
     ]
     assert harness.files() == 2

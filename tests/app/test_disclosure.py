@@ -6,12 +6,12 @@ import io
 import json
 import re
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from app.leaderboard.disclosure import round_for_publication
+from app.leaderboard.disclosure import benchmark_numbers, lds_difference, round_for_publication
 from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
 from tests.app.service import npy
 
@@ -71,6 +71,8 @@ def test_no_response_contains_hidden_data(service: Service, tmp_path_factory: py
         *(f"{service.url}/submissions/{ids[0]}?target={target}" for target in range(7)),
         f"{service.url}/submissions/{ids[0]}/state",
         f"{service.url}/compare?a={ids[0]}&b={ids[1]}",
+        *(f"{service.url}/{page}" for page in ("", "benchmarks/secret", "benchmarks/secret/about")),
+        f"{service.url}/benchmarks/secret/feed.atom",
     ]
     answers = {path: _contents(service.client.get(path)) for path in paths}
     answers["the log"] = service.log.read_bytes()
@@ -80,6 +82,9 @@ def test_no_response_contains_hidden_data(service: Service, tmp_path_factory: py
 
     offline = [example.offline(scores)["ranking"] for scores in sent]
     whole = [repr(number) for result in offline for number in (result.lds, result.std_error, result.mean_p)]
+    manifest = example.bundle.manifest
+    whole += [repr(number) for number in (manifest.ceiling, manifest.ceiling_std_error, manifest.attempts_spectrum)]
+    whole += [repr(manifest.null_band["shared"])]
     secrets = _secrets(example, whole)
     secrets += [values.tobytes() for result in offline for values in (result.influence, result.per_target)]
     for path, content in answers.items():
@@ -107,6 +112,26 @@ def test_hidden_numbers_are_rounded_before_they_are_published() -> None:
         "difference": -0.0001,
         "mean_p": 0.99,
     }
+
+
+def test_numbers_of_a_benchmark_are_rounded_before_they_are_published() -> None:
+    exact: dict[str, Any] = {"ceiling": 0.91234567, "ceiling_std_error": 0.01234567, "attempts_spectrum": 0.45678912}
+    exact |= {"null_band": {"unrelated": 0.03333333, "shared": 0.06666666}}
+    assert benchmark_numbers(exact | {"split": "open", "name": "toy"}) == exact
+    assert benchmark_numbers(exact | {"split": "protected", "name": "toy"}) == {
+        "ceiling": 0.9123,
+        "ceiling_std_error": 0.0123,
+        "attempts_spectrum": 0.4568,
+        "null_band": {"unrelated": 0.0333, "shared": 0.0667},
+    }
+    unknown = exact | {"split": "open", "ceiling": None, "ceiling_std_error": None}
+    assert (benchmark_numbers(unknown)["ceiling"], benchmark_numbers(unknown)["ceiling_std_error"]) == (None, None)
+
+
+def test_difference_is_computed_from_published_values() -> None:
+    assert lds_difference(0.12344, 0.12336, "protected") == 0
+    assert lds_difference(0.12346, 0.12344, "protected") == 0.0001
+    assert lds_difference(0.12346, 0.12344, "open") == 0.12346 - 0.12344
 
 
 def test_log_has_one_line_per_event_and_no_tokens(service: Service, token: str, toy: Example) -> None:

@@ -17,6 +17,7 @@ from app.db.models import FINAL, State, Submission
 from app.db.sessions import Database
 from app.pages.submissions import show_state
 from app.results import submission_views
+from app.scoring.sandbox.client import Sandbox
 from app.submissions import lifecycle
 from tests.app.event_loop import run_in_loop
 from tests.app.service import PATIENCE_SECONDS, Service, npy, until
@@ -90,7 +91,10 @@ async def _show(
     harness: ServiceHarness, submission_id: str, seconds: float, waits: WaitLimiter | None = None
 ) -> SubmissionView:
     """Request a submission with long polling from the address 192.0.2.1."""
-    context = cast("AppContext", SimpleNamespace(database=harness.database, wait_limiter=waits or WaitLimiter()))
+    context = cast(
+        "AppContext",
+        SimpleNamespace(database=harness.database, sandbox=harness.sandbox, wait_limiter=waits or WaitLimiter()),
+    )
     request = Request({"type": "http", "headers": [], "client": ("192.0.2.1", 1)})
     return await show_submission(request, context, None, submission_id, wait=seconds)
 
@@ -187,6 +191,15 @@ def test_changed_queue_position_ends_the_wait(harness: ServiceHarness, toy: Exam
     assert shown.queue.position == 1
 
 
+@pytest.mark.usefixtures("fast_polling")
+def test_restart_of_scoring_ends_the_wait(
+    harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    shown, _ = _wait(harness, submission_id, lambda: monkeypatch.setattr(Sandbox, "is_restarting", True))
+    assert (shown.state, shown.notice) == ("queued", submission_views.RESTARTING)
+
+
 def test_long_polls_return_each_state_of_an_evaluation_once(service: Service, token: str, toy: Example) -> None:
     sent = service.submit(token, "toy", npy(toy.scores(seed=77)), kind="practice").json()
     states = [sent["state"]]
@@ -223,7 +236,8 @@ def test_request_above_the_wait_limit_is_answered_at_once(harness: ServiceHarnes
 def test_unchanged_state_fragment_costs_one_query(harness: ServiceHarness) -> None:
     submission_id = harness.reserve(1)
     with _transactions(harness.database) as seen, harness.database.read() as session:
-        answer = show_state(session, cast("AppContext", None), None, submission_id, seen="uploading")
+        context = cast("AppContext", SimpleNamespace(sandbox=harness.sandbox))
+        answer = show_state(session, context, None, submission_id, seen="uploading")
     assert answer.status_code == 204
     assert [len(statements) for statements in seen.started] == [1]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from app.benchmarks import catalog
+from app.leaderboard.disclosure import benchmark_numbers
 from app.management.publishing import PublishError
 from ldsboard import ProblemError
 from ldsboard.manifest import BundleError
@@ -193,7 +194,10 @@ def test_downloads_contain_exactly_the_verified_public_files(service: Service, e
     with zipfile.ZipFile(io.BytesIO(kit.content)) as archive:
         assert archive.testzip() is None
         contents = {name: archive.read(name) for name in archive.namelist()}
-    assert contents == {name: (public / name).read_bytes() for name in ("benchmark.json", "kit/recipe.py")}
+    assert contents.keys() == {"benchmark.json", "kit/recipe.py"}
+    assert contents["kit/recipe.py"] == (public / "kit/recipe.py").read_bytes()
+    stated, packed = json.loads((public / "benchmark.json").read_text()), json.loads(contents["benchmark.json"])
+    assert packed == stated | benchmark_numbers(stated)
 
 
 PUBLISH_SLOWLY = """

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from app.accounts import tokens, users
+from app.db.accounts import Role
 from ldsboard import GroundTruth, ProblemError
 from tests.app.service import npy, until
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.service import Service
+
+
+def test_error_texts_of_an_anonymous_submission_are_shown_only_to_its_owner_and_admins(
+    service: Service, toy: Example
+) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, scores=toy.scores(), by_grace_of_example_lab=np.zeros(1))
+    owner = service.token("grace")
+    with service.database.write() as session:
+        _, admin = tokens.create(session, users.add_user(session, "overseer", role=Role.ADMIN))
+    sent = service.submit(owner, "toy", buffer.getvalue(), kind="practice", visibility="anonymous").json()["id"]
+    rejected = service.wait_until_final(sent)
+    assert (rejected["state"], rejected["error"]["code"]) == ("rejected", "scores.several")
+    for token in (owner, admin):
+        view = service.client.get(f"/submissions/{sent}", headers={"Authorization": f"Bearer {token}"}).json()
+        assert "by_grace_of_example_lab" in view["error"]["got"]
+    other = {"Authorization": f"Bearer {service.token('somebody')}"}
+    pages = [f"{service.url}/submissions/{sent}", f"{service.url}/submissions/{sent}/state"]
+    shown = [service.client.get(f"/submissions/{sent}", headers=headers) for headers in ({}, other)]
+    assert shown[0].json()["error"] == {
+        "type": "urn:ldsboard:problem:scores.several",
+        "title": "The file does not hold exactly one array",
+        "status": 422,
+        "code": "scores.several",
+        "detail": "Only the owner and admins may see the details of this error.",
+        "hint": "If the submission is yours, send your token or sign in to see the details.",
+        "expected": None,
+        "got": None,
+    }
+    for response in (*shown, *map(service.client.get, pages)):
+        assert response.status_code == 200
+        assert "The file does not hold exactly one array" in response.text
+        assert "grace" not in response.text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

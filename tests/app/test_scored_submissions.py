@@ -60,7 +60,7 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "lds": round(hidden.lds, 4),
         "std_error": round(hidden.std_error, 4),
         "ci": [round(low, 4), round(high, 4)],
-        "of_ceiling": round(round(hidden.lds, 4) / ceiling, 4),
+        "of_ceiling": round(round(hidden.lds, 4) / round(ceiling, 4), 4),
         "z_random": float(f"{hidden.z_random:.2g}"),
     }
     measured = service.measurements(view["id"])
@@ -151,7 +151,7 @@ def test_queued_submissions_show_their_queue_position(service: Service, token: s
     assert all(service.wait_until_final(view["id"])["state"] == "scored" for view in views)
 
 
-def test_benchmark_list_shows_sizes_split_and_ceiling(service: Service, toy: Example) -> None:
+def test_benchmark_list_shows_sizes_split_and_ceiling(service: Service, toy: Example, open_toy: Example) -> None:
     listed = {view["name"]: view for view in service.client.get("/benchmarks").json()}
     assert {"toy", "open-toy"} <= set(listed)
     view = service.client.get("/benchmarks/toy").json()
@@ -160,5 +160,8 @@ def test_benchmark_list_shows_sizes_split_and_ceiling(service: Service, toy: Exa
     assert (view["n_train"], view["n_targets"], view["runs"]) == (60, 7, 2)
     assert view["subsets"] == {"public": 40, "ranking": 120}
     assert (view["split"], listed["open-toy"]["split"]) == ("protected", "open")
-    assert (view["ceiling"], view["null_band"]) == (manifest.ceiling, manifest.null_band)
+    band = {name: round(width, 4) for name, width in manifest.null_band.items()}
+    assert (view["ceiling"], view["null_band"]) == (round(manifest.ceiling or 0, 4), band)
+    exact = open_toy.bundle.manifest
+    assert (listed["open-toy"]["ceiling"], listed["open-toy"]["null_band"]) == (exact.ceiling, exact.null_band)
     assert (view["version"], view["versions"]) == (1, [1])

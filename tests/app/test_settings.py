@@ -63,5 +63,5 @@ def test_unsafe_values_are_rejected(name: str, value: Any) -> None:
 def test_server_with_unsafe_settings_reports_the_reason_and_exits(service: Service) -> None:
     ended = service.run("serve", environment=service.environment | {"LDSBOARD_STORAGE_URL": "s3://bucket"})
     assert ended.returncode == 2
-    assert "expected a folder as STORAGE_URL, got s3://" in ended.stderr
+    assert "STORAGE_URL must be the path of a folder; this s3:// URL is not." in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -102,7 +102,7 @@ def test_token_allows_only_its_scopes(service: Service, toy: Example) -> None:
 def test_created_token_expires_no_later_than_its_creator(service: Service) -> None:
     soon = now() + timedelta(days=1)
     manager = _token(service, "fred", *Scope, name="short", expires_at=soon)
-    longer = _create(service, manager, "longer", days=3650).json()
+    longer = _create(service, manager, "longer", days=tokens.MAX_DAYS).json()
     assert longer["expires_at"] == soon.isoformat().replace("+00:00", "Z")
     with service.database.write() as session:
         session.execute(update(Token).where(Token.name == "short").values(expires_at=now() - timedelta(seconds=1)))
@@ -124,6 +124,7 @@ def test_revoking_a_token_of_another_user_is_not_found(service: Service) -> None
         {"name": "x", "scopes": []},
         {"name": "x", "scopes": ["everything"]},
         {"name": "x", "scopes": ["submit"], "days": 0},
+        {"name": "x", "scopes": ["submit"], "days": tokens.MAX_DAYS + 1},
         {"name": "x", "scopes": ["submit"], "role": "admin"},
     ],
 )
@@ -173,7 +174,9 @@ def test_long_poll_is_rejected_after_its_token_was_revoked(harness: ServiceHarne
         user = users.find_user(session, "alice")
         _, value = tokens.create(session, user, name="watching")
         viewer = users.authenticate(session, f"Bearer {value}")
-    context = cast("AppContext", SimpleNamespace(database=harness.database, wait_limiter=WaitLimiter()))
+    context = cast(
+        "AppContext", SimpleNamespace(database=harness.database, sandbox=harness.sandbox, wait_limiter=WaitLimiter())
+    )
     request = Request({"type": "http", "headers": [(b"authorization", f"Bearer {value}".encode())]})
     shown = run_in_loop(show_submission(request, context, viewer, submission_id, wait=0.2))
     assert shown.state == "uploading"

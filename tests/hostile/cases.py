@@ -247,7 +247,7 @@ ENCODED = {
         lambda: gzip.compress(HEADER) + gzip.compress(bytes(MIB)) * 3072, "upload.too_large", "body", "gzip"
     ),
     "a header and 3 GiB in zstd": Case(lambda: zstd(HEADER, 3072), "upload.too_large", "body", "zstd"),
-    "a header and 100 MiB in zstd": Case(lambda: zstd(HEADER, 100), "scores.truncated", "body", "zstd"),
+    "a header and 100 MiB in zstd": Case(lambda: zstd(HEADER, 100), "upload.too_large", "body", "zstd"),
     "less than the header says": Case(lambda: gzip.compress(PLAIN[:-1]), "scores.truncated", "body", "gzip"),
     "gzip cut short": Case(lambda: GZIP[:-20_000], "scores.truncated", "body", "gzip"),
     "gzip in gzip": Case(lambda: gzip.compress(GZIP), "scores.unreadable", encoding="gzip"),

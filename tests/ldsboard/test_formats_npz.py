@@ -226,3 +226,17 @@ def test_directory_reads_are_limited_to_one_piece(tmp_path: Path) -> None:
     with path.open("rb") as file:
         bounded = npz._BoundedFile(file.fileno(), closefd=False)
         assert len(bounded.read()) == len(bounded.read(10**6)) == npz.CHUNK_BYTES
+
+
+@pytest.mark.parametrize("method", [STORED, DEFLATED])
+def test_largest_file_size_bounds_the_size_of_an_archive_and_little_more(method: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method, compresslevel=1) as archive:
+        archive.writestr("scores.npy", npy_bytes(LARGE))
+    content = buffer.getvalue()
+    largest = read_header(content[:HEADER_LIMIT], None).largest_file_size
+    assert len(content) <= largest <= len(npy_bytes(LARGE)) * 1.01 + 2 * HEADER_LIMIT
+
+
+def test_largest_file_size_of_an_npy_file_is_its_size() -> None:
+    assert read_header(CONTENT, None).largest_file_size == len(CONTENT)

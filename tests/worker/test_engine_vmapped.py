@@ -90,5 +90,5 @@ def test_vmapped_engine_rejects_recipe_without_loss(monkeypatch: pytest.MonkeyPa
     training = trainer("vmapped", monkeypatch)
     assert not isinstance(digits_mlp, Stackable)
     training.recipe = digits_mlp
-    with pytest.raises(TypeError, match="with altered, loss and optimizer; digits-mlp lacks them"):
+    with pytest.raises(TypeError, match="functions altered, loss and optimizer, which the recipe digits-mlp lacks"):
         ENGINES["vmapped"](digits_mlp, [], training.inputs_nd, training.labels_n, torch.zeros(1, 1, 1))

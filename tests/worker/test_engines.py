@@ -91,5 +91,5 @@ def test_batched_engine_trains_perceptrons_of_any_depth(trainer: Trainer) -> Non
     ],
 )
 def test_batched_engine_rejects_other_models(trainer: Trainer, model: nn.Module) -> None:
-    with pytest.raises(TypeError, match="Train it with the sequential engine"):
+    with pytest.raises(TypeError, match="Train this model with the sequential engine"):
         ENGINES["batched"](digits_mlp, [model], trainer.inputs_nd, trainer.labels_n, torch.zeros(1, 1, 50).long())

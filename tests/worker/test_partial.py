@@ -56,7 +56,7 @@ def test_partial_benchmark_omits_models_after_gap_and_can_be_completed(tmp_path:
     assert not is_complete(folder)
     again = remake(folder, recipes.load)
     assert again.plan == PLAN  # the original plan, so that the same models train together
-    assert again.differences == ["only some of the planned 8 and 8 subsets then, all now"]
+    assert again.differences == ["the original lacks some of the 8 + 8 planned subsets, the remake has all"]
     trained(folder, range(8, 12))
     manifest = gather(folder, recipes.load, partial=True)
     assert is_complete(folder)

@@ -52,7 +52,7 @@ def test_configuration_digest_depends_on_every_setting(trainer: Trainer) -> None
 
 
 def test_folder_rejects_other_configuration_and_names_difference(job: Job) -> None:
-    with pytest.raises(ConfigurationError, match=r"plan\.group: 4 there, 2 now"):
+    with pytest.raises(ConfigurationError, match=r"plan\.group: 4 in the folder, 2 now"):
         prepare_folder(replace(TINY, group=2), job.folder, recipes.load, HIDDEN_SEED)
 
 
@@ -114,7 +114,8 @@ def test_unsuitable_engine_is_rejected_before_folder_is_created(tmp_path: Path, 
         **vars(recipes.load("digits-mlp")) | {"build": lambda: nn.Sequential(nn.Linear(64, 10), nn.Tanh())}
     )
     with pytest.raises(
-        ConfigurationError, match=f"The {engine} engine requires .* Train it with the sequential engine"
+        ConfigurationError,
+        match=f"The {engine} engine requires .* Train this (model|recipe) with the sequential engine",
     ):
         prepare_folder(replace(TINY, engine=engine), tmp_path, lambda _: curved, HIDDEN_SEED)
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +123,7 @@ def test_unsuitable_engine_is_rejected_before_folder_is_created(tmp_path: Path, 
 
 def test_open_benchmark_is_rejected_in_folder_with_hidden_seed(tmp_path: Path) -> None:
     HiddenSeed.read_or_create(tmp_path, None, public_seed=1)
-    with pytest.raises(ConfigurationError, match=r"open benchmark must not have .*hidden\.json"):
+    with pytest.raises(ConfigurationError, match=r"open benchmark must not have the file .*hidden\.json"):
         prepare_folder(replace(TINY, split="open"), tmp_path, recipes.load)
     assert not (tmp_path / CONFIGURATION).exists()
 
@@ -147,7 +148,7 @@ def test_damaged_configuration_is_rejected_and_named(job: Job, content: str) -> 
 def test_repeated_subsets_are_rejected_before_training(tmp_path: Path) -> None:
     few = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1 / 1200})
     with pytest.raises(
-        ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d that repeat"
+        ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d repeated subsets"
     ):
         prepare_folder(replace(TINY, public=40, ranking=60), tmp_path / "few", lambda _: few, HIDDEN_SEED)
     none = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1.0})

@@ -131,7 +131,7 @@ def test_remake_rejects_changed_recipe_or_data_set(original: Path, published: Pa
     with pytest.raises(ConfigurationError, match="The recipe digits-mlp differs from the kit's recipe"):
         remake(original, lambda _: import_file(changed))
     rewrite(published, lambda members: members["dataset"]["sha256"].update(train_images="0" * 64))
-    with pytest.raises(ConfigurationError, match="The data set digits differs from the one that"):
+    with pytest.raises(ConfigurationError, match="The data set digits differs from the data set that"):
         remake(published, recipes.load)
 
 
@@ -146,5 +146,5 @@ def test_remake_reports_differences_of_machine(original: Path, published: Path) 
     shutil.copytree(original / "hidden", published / "hidden")
     rewrite(published, lambda members: members["provenance"].update(instruction_set="ANOTHER"))
     (difference,) = remake(published, recipes.load).differences
-    assert difference.startswith("instruction_set ANOTHER then, ")
+    assert difference.startswith("instruction_set was ANOTHER, is ")
     assert remake(published, recipes.load).plan == replace(TINY)

@@ -29,7 +29,7 @@ def test_folder_rejects_other_instruction_set_and_names_it(trained: Path, monkey
     before = sorted(path.name for path in (trained / "shards").iterdir())
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", OTHER)  # torch reads this variable at import
     run = run_in_subprocess("train", "digits-mlp", "--out", trained, *OPTIONS)
-    assert_rejected(run, f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' there, ")
+    assert_rejected(run, f"arithmetic.instruction_set: '{torch.backends.cpu.get_cpu_capability()}' in the folder, ")
     assert f"{OTHER.upper()}' now" in run.stderr
     assert sorted(path.name for path in (trained / "shards").iterdir()) == before
 

@@ -39,7 +39,7 @@ def test_read_all_rejects_damaged_shard(tmp_path: Path) -> None:
     shard(0, 4).write(tmp_path, "abc")
     path = tmp_path / "models-000000-000004.npz"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ShardError, match=r"is damaged .*Delete it"):
+    with pytest.raises(ShardError, match=r"is damaged .*Delete the file"):
         read_shards(tmp_path, "abc")
 
 
@@ -54,7 +54,7 @@ def npz_with_members(**members: object) -> bytes:
 )
 def test_read_all_rejects_file_that_is_no_shard_and_names_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "models-000000-000004.npz").write_bytes(content)
-    with pytest.raises(ShardError, match=r"models-000000-000004.npz is damaged .*Delete it"):
+    with pytest.raises(ShardError, match=r"models-000000-000004.npz is damaged .*Delete the file"):
         read_shards(tmp_path, "abc")
 
 

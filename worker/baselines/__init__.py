@@ -1,6 +1,6 @@
 """Baselines: attribution methods that use only the public part of a benchmark.
 
-Each baseline is a function from `Material` and one setting to scores: float32 (n, N), positive if the presence of a training
-example raises the margin of a target. `registry` lists the baselines with their frozen settings;
-docs/explanation/baselines.md describes how the settings were chosen.
+Each baseline is a function that takes `Material` and a setting, and returns scores, float32 (n, N). A score is positive if the
+presence of the training example is expected to raise the margin of the target. `registry` lists the baselines and, for each, the
+frozen setting, which is used for every benchmark. docs/explanation/baselines.md describes how the frozen settings were chosen.
 """

@@ -15,6 +15,6 @@ SEED = 0
 
 
 def random(material: Material, seed: int = SEED) -> NDArray[np.float32]:
-    """Draw every score from a normal distribution; float32 (n, N)."""
+    """Return scores drawn from the standard normal distribution, float32 (n, N)."""
     shape = (len(material.train.labels), len(material.target.labels))
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)

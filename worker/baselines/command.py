@@ -28,13 +28,13 @@ def baseline(
     ],
     out: Annotated[Path, typer.Option(help="Score file to write.")] = Path("scores.npy"),
     tuning: Annotated[
-        bool, typer.Option("--tune", help="Do not write scores; score every setting on the public subsets.")
+        bool, typer.Option("--tune", help="Write no score file; print the LDS of every setting on public subsets.")
     ] = False,
 ) -> None:
-    """Compute the scores of a baseline from the kit and the public subsets, and print its cost as one line of JSON."""
+    """Compute a baseline's score file from the kit and the public subsets, and print the cost as one line of JSON."""
     if name not in BASELINES:
         raise typer.BadParameter(f"expected one of {', '.join(BASELINES)}, got {name!r}", param_hint="NAME")
-    if not out.parent.is_dir():  # check before an hour of computation
+    if not out.parent.is_dir():  # check the folder before an hour of computation
         raise typer.BadParameter(f"The folder {out.parent} does not exist.", param_hint="--out")
     device.use_one_thread()
     folder = Path(benchmark)

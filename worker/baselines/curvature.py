@@ -1,6 +1,6 @@
 """Influence functions with EK-FAC curvature.
 
-Legend: n training examples, N targets, C classes; of one linear layer: o outputs, i inputs and a constant 1 for the bias.
+Legend: n training examples, N targets, C classes; of one linear layer: o outputs, i inputs including a constant 1 for the bias.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ DAMPING = 0.5
 
 
 class Eigenbasis(NamedTuple):
-    """Curvature of one layer: ``(outputs_oo x inputs_ii) diag(values_oi) (outputs_oo x inputs_ii)'``, x: Kronecker product."""
+    """Curvature of a layer: ``(outputs_oo x inputs_ii) diag(values_oi) (outputs_oo x inputs_ii)'``; x is a Kronecker product."""
 
     outputs_oo: torch.Tensor
     inputs_ii: torch.Tensor
     values_oi: torch.Tensor
 
     def coordinates(self, gradients: Outer) -> Outer:
-        """Return the coordinates of each example's gradient in this basis, again as outer products of slopes and inputs."""
+        """Return the gradients in the coordinates of this basis, again as outer products of slopes and inputs."""
         return Outer(gradients.slopes_no @ self.outputs_oo, gradients.inputs_ni @ self.inputs_ii)
 
     def products(self, train: Outer, target: Outer, damping: float) -> torch.Tensor:
-        """Return ``train' (curvature + damping I)^-1 target`` for n examples and N targets, (n, N)."""
+        """Return ``train' (curvature + damping I)^-1 target`` for the gradients of n examples and N targets, (n, N)."""
         train, target = self.coordinates(train), self.coordinates(target)
         products_nN = torch.zeros(len(train.slopes_no), len(target.slopes_no), dtype=train.slopes_no.dtype)
-        # Loop over outputs, since all outputs at once would need n x o x i numbers.
+        # Loop over outputs, since a computation for all outputs at once would need n x o x i numbers.
         for slope_n, target_slope_N, values_i in zip(
             train.slopes_no.T, target.slopes_no.T, self.values_oi, strict=True
         ):
@@ -49,7 +49,7 @@ class Eigenbasis(NamedTuple):
 
 
 def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
-    """Compute influence functions with EK-FAC, averaged over the models; float32 (n, N).
+    """Return influence functions that EK-FAC approximates, averaged over the reference models, float32 (n, N).
 
     The score is ``-grad margin(target)' (G + lambda I)^-1 grad loss(example)``. G is the Gauss-Newton matrix of the mean loss,
     approximated by EK-FAC (George et al. 2018, "Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis";
@@ -89,7 +89,7 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
 
 def _run_forward(model: nn.Module, examples: Examples) -> Pass:
-    """Run a model forward; raise BundleError if it has parameters outside linear layers."""
+    """Return the forward pass of a model; raise BundleError if `layers.run_forward` does not support the model."""
     forward = layers.run_forward(model, examples)
     if forward is None:
         raise BundleError(
@@ -100,9 +100,9 @@ def _run_forward(model: nn.Module, examples: Examples) -> Pass:
 
 
 def eigenbases(train: Pass) -> list[Eigenbasis]:
-    """Return the curvature of every layer, as an expectation over labels with the probabilities that the model predicts.
+    """Return the curvature of every layer, as an expectation over labels that are distributed as the model predicts.
 
-    The expectation over labels sums over all C classes instead of sampling, so it is exact and deterministic.
+    The expectation is a sum over all C classes instead of a sample of labels, so the result is exact and deterministic.
     """
     log_p_nC = train.logits_nC.log_softmax(dim=1)
     p_nC = log_p_nC.detach().exp()

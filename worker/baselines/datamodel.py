@@ -18,19 +18,19 @@ RIDGE = 30.0
 
 
 def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32]:
-    """Score by ridge regression of each target's mean margin on the public masks; float32 (n, N).
+    """Return the coefficients of a ridge regression of each target's margin, averaged over runs, on the masks; float32 (n, N).
 
-    Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", but with a squared penalty instead of an
-    absolute one, which has a closed form for all targets. It solves one system of size M; the main cost is training the models.
+    Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", use an absolute penalty. With the squared penalty
+    here, the coefficients of all targets have a closed form, with one system of size M. The main cost is training the models.
     """
     return ridge(material.masks_Mn, material.margins_MRN.mean(axis=1, dtype=np.float64), strength)
 
 
 def ridge(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], strength: float) -> NDArray[np.float32]:
-    """Return the coefficients (n, N) that minimise squared error + strength x squared coefficients, with an intercept.
+    """Return the coefficients that minimise squared error + strength x squared coefficients, float32 (n, N).
 
-    The coefficients are ``X' (X X' + strength I)^-1 Y`` with X and Y centred. This equals the solution of the normal equations
-    but needs a system of size M instead of n, and M is smaller.
+    The model has an intercept, so X and Y are centred. The coefficients are ``X' (X X' + strength I)^-1 Y``. The normal equations
+    have the same solution, but they are a system of size n, and M is smaller than n.
     """
     X_Mn = masks_Mn - masks_Mn.mean(axis=0)
     Y_MN = margins_MN - margins_MN.mean(axis=0)

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 SKETCH_SIZE = 2**14
-"""Size of a count sketch, which replaces the gradient of an example if the model has more parameters than this."""
+"""Size S of a count sketch. If a model has more than S parameters, sketches replace the gradients of examples."""
 
 CHUNK_NUMBERS = 2**26
-"""Numbers in the gradients of one chunk of examples. Memory is a few times this, in addition to the result."""
+"""Number of values in the gradients of one chunk of examples. Memory is needed for a few times as many values, and the result."""
 
 
 class Outer(NamedTuple):
-    """Gradients of n examples with respect to the parameters of one layer, each the outer product of slopes and inputs."""
+    """Gradients of n examples with respect to a layer's parameters; each gradient is the outer product of slopes and inputs."""
 
     slopes_no: torch.Tensor
     inputs_ni: torch.Tensor
@@ -47,7 +47,8 @@ class Gradients:
     def products(self, other: Gradients) -> torch.Tensor:
         """Return the inner products with the gradients of m other examples, (n, m).
 
-        The inner product of two outer products is the product of two inner products. The result is their sum over layers.
+        In each layer, the inner product of two outer products is the product of two inner products. The result is the sum of
+        these products over layers.
         """
         return sum(
             (
@@ -66,13 +67,14 @@ def loss(logits_nC: torch.Tensor, labels_n: torch.Tensor) -> torch.Tensor:
 def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradients:
     """Return the gradient of a function of logits and labels with respect to all parameters, for each example.
 
-    For models that `layers.run_forward` supports, the gradients are outer products of each layer. For other models they come from
-    `per_example`, stored as outer products with the number 1.
+    For models that `layers.run_forward` supports, the gradients are outer products in each layer. For other models `per_example`
+    computes the gradients, and the result stores each gradient as an outer product with the number 1.
 
     Parameters
     ----------
     model
-        Any module that neither changes state nor couples examples; batch normalisation must be in evaluation mode.
+        Any module whose output for an example depends neither on other examples nor on a changing state. Batch normalisation must
+        therefore be in evaluation mode.
     function
         Maps logits (n, C) and labels (n,) to values (n,), such as `loss` or a recipe's ``output``.
     examples
@@ -87,7 +89,7 @@ def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradi
 
 
 def per_example(model: nn.Module, function: Function, examples: Examples) -> torch.Tensor:
-    """Return the gradients as rows, (n, P), or for P > `SKETCH_SIZE` their count sketches, (n, SKETCH_SIZE).
+    """Return the gradients as rows, (n, P). If P > `SKETCH_SIZE`, return count sketches of the gradients, (n, SKETCH_SIZE).
 
     A count sketch (Charikar et al. 2002; Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning") adds every
     number, with a random sign, to one of S = SKETCH_SIZE sums chosen at random. The inner product of two sketches is an unbiased

@@ -1,10 +1,10 @@
-"""A forward pass through a model of linear layers that keeps the inputs and outputs of each layer.
+"""Run a model of linear layers forward, and keep the inputs and outputs of each layer.
 
 In such a model, the gradient of one example with respect to the parameters of a layer is the outer product of two vectors: the
-gradient with respect to the layer's outputs (the *slopes*), and the layer's inputs. So no array needs as many numbers as the
+gradient with respect to the layer's outputs (the *slopes*), and the layer's inputs. So an example needs fewer numbers than the
 model has parameters.
 
-Legend: n examples, C classes; of one linear layer: o outputs, i inputs and a constant 1 for the bias.
+Legend: n examples, C classes; of one linear layer: o outputs, i inputs including a constant 1 for the bias.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Pass(NamedTuple):
     outputs: list[torch.Tensor]
 
     def backward(self, values_n: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return, for each layer, the gradient (n, o) of each example's value with respect to the outputs."""
+        """Return for each layer the slopes (n, o): the gradient of each example's value with respect to the layer's outputs."""
         return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
 
 
 def run_forward(model: nn.Module, examples: Examples) -> Pass | None:
     """Run a model forward, keeping the inputs and outputs of its linear layers.
 
-    Return None if the model has parameters outside linear layers with biases, or uses a layer more than once for an example:
-    then the outer products are not the whole gradient.
+    Return None if the model has parameters outside linear layers with biases, or uses a layer more than once for an example.
+    For such a model, the outer products are not the whole gradient.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
     covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)

@@ -1,4 +1,4 @@
-"""The data of a baseline: the public arrays and the kit of a benchmark. This module never opens the hidden part.
+"""The data that a baseline uses: the public arrays and the kit of a benchmark. This module never opens the hidden part.
 
 Legend: M subsets, R runs, n training examples, N targets, d inputs.
 """
@@ -58,9 +58,10 @@ class Material:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Verify the hashes in ``folder/public`` and load it. This runs the kit's ``recipe.py``.
+        """Load the public part of a benchmark from ``folder/public`` after verifying the hashes of its files.
 
-        If the benchmark ships no images, they come from the user's copy of the data set, as in training.
+        Loading runs the kit's ``recipe.py``. If the benchmark ships no images, the images are read from the user's copy of the
+        data set, as in training.
 
         Raises
         ------
@@ -93,7 +94,7 @@ class Material:
 
 
 def _images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:
-    """Return the images of training examples and targets from the benchmark, or from the data set after checking hashes."""
+    """Return the images of training examples and targets. A benchmark without images takes them from the verified data set."""
     if {"train_images.npy", "target_images.npy"} <= set(bundle.manifest.files):
         return {part: bundle.array(f"{part}_images") for part in ("train", "target")}
     dataset = data.load(recipe.DATASET).verified(bundle.manifest.dataset["sha256"])

@@ -1,7 +1,7 @@
 """The list of baselines, with the settings that were tried in tuning.
 
-Settings do not depend on the scale of models or data, so one frozen setting serves every benchmark.
-docs/explanation/baselines.md has the results of the trials.
+Settings do not depend on the scale of models or data, so one frozen setting of each baseline serves every benchmark.
+docs/explanation/baselines.md has the results of tuning.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method, the number of trained models that it uses, the settings tried in tuning, and the frozen setting."""
+    """A method, the number of trained models that the method uses, the settings tried in tuning, and the frozen setting."""
 
     score: Callable[[Material, Any], NDArray[np.float32]]
     models: Callable[[Material], int]

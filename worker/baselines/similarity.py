@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def similarity(material: Material, setting: None = None) -> NDArray[np.float32]:  # noqa: ARG001 -- this method has no setting
-    """Score by the cosine of inputs, with positive sign for equal labels, negative for different ones; float32 (n, N).
+    """Return the cosine of a training example's input and a target's input, negated if the labels differ; float32 (n, N).
 
-    A similar example with the same label raises the margin; a similar example with another label lowers it.
+    A similar example with the same label is expected to raise the margin, a similar example with another label to lower it.
     """
     train, target = material.train, material.target
     cosine_nN = functional.normalize(train.inputs.flatten(1)) @ functional.normalize(target.inputs.flatten(1)).T

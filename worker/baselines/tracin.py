@@ -1,4 +1,4 @@
-"""Gradient dot product: the effect of one training step on an example on the margin of a target."""
+"""Gradient dot product: how much one training step on an example changes the margin of a target."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ MODEL = 0
 
 
 def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
-    """Score by ``-grad loss(example) . grad margin(target)``, over all parameters; float32 (n, N).
+    """Return ``-grad loss(example) . grad margin(target)``, an inner product over all parameters; float32 (n, N).
 
-    A step of gradient descent on an example moves the parameters along the negative gradient of its loss. The score is the
-    first-order change of the target's margin, divided by the learning rate, which does not affect ranks. This is
-    TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with one checkpoint,
-    the end of training.
+    A step of gradient descent on an example moves the parameters along the negative gradient of the example's loss. The score is
+    the resulting first-order change of the target's margin, divided by the learning rate. This division does not affect ranks.
+    The method is TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with
+    one checkpoint, the end of training.
 
-    This needs one gradient for each example and target, and their inner products (exact or sketched: see `gradients`).
+    The method needs one gradient for each example and target, and the inner products of gradients (exact or sketched: see
+    `gradients`). `model` is the index of the reference model.
     """
     reference = material.models[model]
     train = gradients(reference, loss, material.train)

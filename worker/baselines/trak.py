@@ -23,16 +23,16 @@ CHUNK = 256
 
 
 def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
-    """Score by TRAK (Park et al. 2023, "TRAK: Attributing Model Behavior at Scale", equation 17); float32 (n, N).
+    """Return the scores of TRAK (Park et al. 2023, "TRAK: Attributing Model Behavior at Scale", equation 17); float32 (n, N).
 
-    With Phi (n, P) the gradients of the training examples' margins, phi (N, P) those of the targets, and q = 1 - p the
-    probability that the model gives to other classes than the label::
+    Let Phi (n, P) be the gradients of the training examples' margins, and phi (N, P) the gradients of the targets' margins. Let
+    q (n,) be the probabilities that a model gives to classes other than the label of each training example. Then::
 
         scores = mean over models of (Phi (Phi' Phi + damping I)^-1 phi') * (mean over models of q)
 
-    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here damping makes it invertible, and
-    only large gradients are sketched (see `gradients`). The code computes the equal ``(Phi Phi' + damping I)^-1 Phi phi'``, which
-    needs a system of size n only.
+    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here damping makes the matrix invertible,
+    and only large gradients are sketched (see `gradients`). The code computes ``(Phi Phi' + damping I)^-1 Phi phi'``, which is
+    equal to the product above but needs only a system of size n.
 
     Parameters
     ----------

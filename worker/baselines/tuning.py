@@ -1,4 +1,4 @@
-"""Tune a baseline: score each of its settings on public subsets that it was not fitted to.
+"""Tune a baseline: score each of its settings on public subsets to which the baseline was not fitted.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 FOLDS = 5
 NORMAL_95 = 1.96
 FITTED = "datamodel"
-"""The method that is fitted to the public margins, so it needs cross-validation."""
+"""The baseline that needs cross-validation, because its scores are fitted to the public margins."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting and its LDS on public subsets, with a 95 % interval; or, for folds, the mean LDS and its normal interval."""
+    """A setting, the resulting LDS on public subsets, the 95 % interval of the LDS, and the distance from chance.
+
+    After cross-validation, `lds` is the mean over folds, and `interval` assumes a normal distribution.
+    """
 
     setting: Any
     lds: float
@@ -37,7 +40,7 @@ class Trial:
 
 
 def tune(name: str, material: Material) -> Iterator[Trial]:
-    """Score every setting of a baseline on the public subsets, with 5-fold cross-validation for `FITTED`."""
+    """Score every setting of a baseline on the public subsets, with 5-fold cross-validation if the baseline is `FITTED`."""
     for setting in BASELINES[name].settings:
         if name == FITTED:
             folds = [_fold(name, material, setting, fold) for fold in range(FOLDS)]
@@ -53,7 +56,7 @@ def tune(name: str, material: Material) -> Iterator[Trial]:
 
 
 def _fold(name: str, material: Material, setting: Any, fold: int) -> Result:
-    """Fit without every fifth subset, and score on those subsets."""
+    """Fit a baseline without every fifth subset (`fold`, `fold` + 5, …), and return the result on these left-out subsets."""
     held_out = np.arange(len(material.masks_Mn)) % FOLDS == fold
     fitted = replace(material, masks_Mn=material.masks_Mn[~held_out], margins_MRN=material.margins_MRN[~held_out])
     truth = GroundTruth(material.masks_Mn[held_out], material.margins_MRN[held_out])

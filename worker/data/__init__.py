@@ -1,4 +1,4 @@
-"""Data sets by name, one file each. Recipes refer to these names; no data set depends on a model."""
+"""Data sets by name. Recipes refer to these names; no data set depends on a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
 
 
 def load(name: str) -> Dataset:
-    """Return the data set of this name, or the one in an ``.npz`` file with this path, relative to the working folder.
+    """Return the data set with this name. A name that ends in ``.npz`` is the path of a file with a user's data set.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009): colour photographs, 32 x 32 pixels, ten classes.
 
-``LDSBOARD_CIFAR10`` may name the archive ``cifar-10-python.tar.gz``, its folder ``cifar-10-batches-py``, or an ``.npz`` file with
-only these examples (x_train, y_train, train_index, x_test, y_test, test_index). If the variable is not set, the official archive
-is downloaded. The photographs have no licence, so no benchmark ships them.
+The variable ``LDSBOARD_CIFAR10`` can name the archive ``cifar-10-python.tar.gz``, its folder ``cifar-10-batches-py``, or an
+``.npz`` file of the examples used here (x_train, y_train, train_index, x_test, y_test, test_index). If the variable is not set,
+the official archive is downloaded. The photographs have no licence, so no benchmark ships them.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ READ_ERRORS = (
 
 
 def cifar10_5k() -> Dataset:
-    """Load the first 1,000 photographs of each of the five training batches, and of the test batch; uint8, 32 x 32 x 3.
+    """Load 1,000 photographs of each of the five training batches and, as targets, 1,000 of the test batch; uint8, 32 x 32 x 3.
 
     Raises
     ------
     DataError
-        CIFAR-10 is unavailable, or its arrays differ from the published ones.
+        CIFAR-10 is unavailable, or its arrays differ from the published arrays.
     """
     return read(find()).verified(DIGESTS)
 
 
 def find(url: str = URL) -> Path:
-    """Return the path in ``LDSBOARD_CIFAR10``, or that of the downloaded archive.
+    """Return the path in ``LDSBOARD_CIFAR10`` or, if the variable is not set, the path of the downloaded archive.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def find(url: str = URL) -> Path:
 
 
 def read(path: Path) -> Dataset:
-    """Read the examples from the archive, its folder, or an ``.npz`` file.
+    """Read the examples of `cifar10_5k` from the archive, from its unpacked folder, or from an ``.npz`` file.
 
     Raises
     ------
@@ -148,7 +148,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     names that create an array; every other name is refused before it is looked up.
     """
 
-    # Every pickled array names the function _reconstruct, which is private and has moved within NumPy.
+    # Every pickled array names the function _reconstruct. Take this function from an array: it is private and has moved in NumPy.
     ALLOWED: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DataError(ValueError):
-    """A data set is unavailable or differs from the expected one. The message says what to do."""
+    """A data set is unavailable or differs from the expected data set. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training examples and targets of a data set, and its description.
+    """Training examples and targets, with a description of the data set.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class Dataset:
     about
         Name, source and split, for the manifest.
     licence
-        Licence of benchmarks with this data set.
+        Licence of a benchmark with this data set.
     ships_images
-        Whether benchmarks may contain the images; otherwise they contain only the row numbers.
+        Whether a benchmark contains the images. Otherwise the benchmark contains only the row numbers.
     classes
-        Names of the labels 0, 1, …; empty if they have none.
+        Names of the labels 0, 1, …; empty if the labels have no names.
     """
 
     train: Part
@@ -57,12 +57,12 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """Training examples and targets by name: ``train`` and ``target``."""
+        """The training examples as ``train``, and the targets as ``target``."""
         return {"train": self.train, "target": self.target}
 
     @property
     def digests(self) -> dict[str, str]:
-        """Sha256 of every decoded array, in hex."""
+        """Sha256 of every decoded array in hex, by array name, such as ``train_images``."""
         return {
             f"{name}_{array}": sha256(np.ascontiguousarray(getattr(part, array)).tobytes()).hexdigest()
             for name, part in self.parts.items()
@@ -74,11 +74,11 @@ class Dataset:
         return self.about | {"sha256": self.digests}
 
     def for_manifest(self) -> dict[str, Any]:
-        """Return the entry in the manifest: the description and the class names, which do not affect models."""
+        """Return the data set's entry in the manifest: the description, and the class names, which do not affect models."""
         return self.describe() | ({"classes": list(self.classes)} if self.classes else {})
 
     def verified(self, expected: Mapping[str, str]) -> Self:
-        """Check the digests of the arrays and return the data set, so that every source gives the same bytes.
+        """Return this data set if its digests are as expected: every source must give the same bytes.
 
         Raises
         ------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT = httpx.Timeout(30, connect=10)
-"""Seconds without data after which a download fails; its total time is not limited."""
+"""Seconds without data after which a download fails. The total time of a download is not limited."""
 
 
 def folder() -> Path:
@@ -30,7 +30,7 @@ def fetch(url: str, sha256: str) -> Path:
     Raises
     ------
     DataError
-        The download fails, and nothing is kept; or the file has another sha256.
+        The download fails, or the file has another sha256. A failed download leaves no file.
     """
     path = folder() / url.rpartition("/")[2]
     if path.exists():
@@ -58,5 +58,5 @@ def fetch(url: str, sha256: str) -> Path:
 def _check(found: str, origin: Path | str, sha256: str) -> None:
     if found != sha256:
         raise DataError(
-            f"expected {origin} with sha256 {sha256}, got {found}. The file is damaged, or not the published one."
+            f"expected {origin} with sha256 {sha256}, got {found}. The file is damaged, or it is not the published file."
         )

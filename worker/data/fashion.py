@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): pictures of clothes, 28 x 28 grey pixels, ten classes; MIT licence.
 
 The source is the folder in ``LDSBOARD_FASHION_MNIST`` with the four official files. If the variable is not set, the source is the
-benchmark that the project ships, which holds the same examples. Only the decoded arrays are verified, since mirrors may compress
+benchmark that the project ships, which holds the same examples. Only the decoded arrays are verified, since mirrors can compress
 the files differently.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "LDSBOARD_FASHION_MNIST"
 SHIPPED = Path(__file__).parents[2] / "benchmarks" / "fashion5k-mlp" / "public"
-"""Folder with the arrays of the benchmark in this checkout."""
+"""Folder with the public arrays of the shipped benchmark in this checkout."""
 
 DIGESTS = {
     "train_images": "29c8d9f398a29fc328af7ba681dfc3bd86ec4075b43ba2ff985128028b9b3f00",
@@ -54,7 +54,7 @@ def fashion5k() -> Dataset:
     Raises
     ------
     DataError
-        The files are missing or damaged, or their arrays differ from the published ones.
+        The files are missing or damaged, or their arrays differ from the published arrays.
     """
     given = os.environ.get(VARIABLE)
     return (read(Path(given)) if given else read_shipped()).verified(DIGESTS)
@@ -111,7 +111,7 @@ def _dataset(train: Part, target: Part) -> Dataset:
 
 
 def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the first items of an idx file of unsigned bytes, gzipped if its name ends in ``.gz``; uint8 (count, *shape).
+    """Return the first `count` items of an idx file of unsigned bytes, uint8 (count, *shape). A ``.gz`` file is decompressed.
 
     The header is two zero bytes, the type, the number of dimensions, and each dimension as 4 bytes, big-endian.
 
@@ -129,7 +129,7 @@ def read_idx(path: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8
         raise DataError(f"Cannot read the idx file {path}: {error}. Download the file again.") from error
     if (header[:4], header[8:]) != (kind, sizes) or len(content) < count * prod(shape):
         raise DataError(
-            f"The idx file {path} does not hold {count} items of {shape} unsigned bytes. Download the file again."
+            f"The idx file {path} does not hold {count} items of shape {shape}, unsigned bytes. Download the file again."
         )
     return np.frombuffer(content, np.uint8).reshape(count, *shape)
 

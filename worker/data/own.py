@@ -1,7 +1,8 @@
 """A user's data set in an ``.npz`` file.
 
-The file holds train_images and target_images, uint8, (n, ...) and (N, ...); train_labels and target_labels, integers from 0,
-(n,) and (N,); and optionally the texts name, source and licence. Without a licence, benchmarks do not contain the images.
+The file holds the images train_images (n, ...) and target_images (N, ...), uint8, and the labels train_labels (n,) and
+target_labels (N,), integers from 0. It can hold the texts name, source and licence. Without a licence, a benchmark with this data
+set does not contain the images. Legend: n training examples, N targets.
 """
 
 from __future__ import annotations

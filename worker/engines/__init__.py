@@ -1,4 +1,4 @@
-"""Engines train a group of models. All give the same models, up to rounding, but differ in speed.
+"""Engines train a group of models. All engines give the same models, up to rounding, but differ in speed.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs, a numbers that describe how an example is
 augmented.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Trains a group of initialised models in place, each on its examples in its order."""
+    """Trains a group of initialised models in place. Each model has an order in which it visits the examples of its subset."""
 
     def __call__(
         self,
@@ -34,7 +34,7 @@ class Engine(Protocol):
         order_KEm: torch.Tensor,
         /,
     ) -> None:
-        """Train the models; `order_KEm` holds indices of examples, int64 (K, E, m), or visits, int64 (K, E, m, 1 + a)."""
+        """Train the models. `order_KEm` holds indices of examples, int64 (K, E, m), or visits, int64 (K, E, m, 1 + a)."""
 
 
 ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}

@@ -2,12 +2,13 @@
 
 Steps are written by hand, since for models of this size autograd and an optimizer cost more than the arithmetic:
 
-- Logits have the classes first, (K, C, B): softmax along a middle axis is 16 times as fast as along a last axis of length 10.
+- Logits have the classes before the examples, (K, C, B): softmax along a middle axis is 16 times as fast as along a last axis of
+  length 10.
 - The product that computes a gradient also accumulates the momentum.
-- All parameters share one buffer, weights first, and all velocities share another, so the update is one pass over memory.
+- All parameters share one buffer, weights first, and all velocities share another buffer, so the update is one pass over memory.
 - Each step reuses the buffers of the step before, which are still in the cache.
 
-Matrix products then take four fifths of the time.
+With these four measures, matrix products take four fifths of the time.
 
 The loss of each model is the mean over its own batch: a mean over the group would divide the learning rate by K.
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Layer(NamedTuple):
-    """One stacked linear layer: views into the buffers of a `Stack`."""
+    """One linear layer of all K models: views into the buffers of a `Stack`."""
 
     weight_Koi: torch.Tensor
     bias_Ko1: torch.Tensor
@@ -39,7 +40,10 @@ class Layer(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Buffers for steps with one batch size: inputs of every layer, their gradients except in the first layer, and logits."""
+    """Buffers for steps with one batch size.
+
+    These are the inputs of every layer, the gradients of the inputs of every layer but the first, and the logits.
+    """
 
     inputs_KBi: list[torch.Tensor]
     gradients_KBi: list[torch.Tensor]
@@ -49,8 +53,9 @@ class Buffers(NamedTuple):
 class Stack:
     """The stacked layers of a group, in three buffers: parameters, velocities, and gradients of biases.
 
-    A step turns a parameter into ``(1 - rate * decay) * parameter - rate * velocity``. With `velocities` holding
-    ``-velocity / decay``, that is one interpolation, ``parameter + rate * decay * (velocities - parameter)``.
+    A step turns a parameter into ``(1 - rate * decay) * parameter - rate * velocity``. `velocities` holds ``-velocity / decay``,
+    so a step is one interpolation, ``parameter + rate * decay * (velocities - parameter)``. Without decay, `velocities` holds
+    ``-velocity``.
     """
 
     def __init__(self, models: Sequence[nn.Module], momentum: float, decay: float) -> None:
@@ -92,12 +97,12 @@ class Stack:
         return Buffers([empty(K, B, i) for i in widths], [empty(K, B, i) for i in widths[1:]], empty(K, C, B))
 
     def step(self, inputs_nd: torch.Tensor, examples_KB: torch.Tensor, labels_KB: torch.Tensor, rate: float) -> None:
-        """Take one step on these examples."""
+        """Update all parameters by one step on these examples."""
         K, B = examples_KB.shape
         buffers = self._buffers(B)
         torch.index_select(inputs_nd, 0, examples_KB.flatten(), out=buffers.inputs_KBi[0].view(K * B, -1))
         self._forward(buffers)
-        # Logit gradient of the summed loss: softmax - one hot. `_accumulate` applies the factor 1 / B of the mean.
+        # Gradient of the summed loss with respect to the logits: softmax - one-hot labels. `_accumulate` multiplies by 1 / B.
         error_KCB = torch.softmax(buffers.logits_KCB, 1)
         error_KCB.scatter_add_(1, labels_KB.unsqueeze(1), self._minus_one.expand(K, 1, B))
         self._accumulate(buffers, error_KCB, 1 / B)
@@ -122,7 +127,7 @@ class Stack:
             if depth:
                 gradients_KBi = torch.bmm(error_KoB.mT, layer.weight_Koi, out=buffers.gradients_KBi[depth - 1])
                 torch.ops.aten.threshold_backward.grad_input(gradients_KBi, inputs_KBi, 0, grad_input=gradients_KBi)
-                error_KoB = gradients_KBi.mT  # zero where the output of ReLU is zero
+                error_KoB = gradients_KBi.mT  # the call above set gradients to zero where the output of ReLU is zero
         self.bias_velocities.mul_(self._momentum).add_(self.bias_gradients, alpha=share)
 
     def copy_back(self) -> None:
@@ -134,12 +139,12 @@ class Stack:
 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
-    """Return the layers of a multilayer perceptron.
+    """Return the linear layers of a multilayer perceptron: an `nn.Sequential` of linear layers with ReLU between them.
 
     Raises
     ------
     TypeError
-        The model is not a multilayer perceptron.
+        The model is not such a perceptron, or a linear layer has no bias.
     """
     kinds = [type(module) for module in model.children()]
     layers = [module for module in model.children() if isinstance(module, nn.Linear) and module.bias is not None]
@@ -147,7 +152,7 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
     if not isinstance(model, nn.Sequential) or kinds != expected or not layers:
         raise TypeError(
             "The batched engine requires an nn.Sequential of Linear layers with bias and ReLU between them, "
-            f"got {' '.join(str(model).split())}. Train it with the sequential engine."
+            f"got {' '.join(str(model).split())}. Train this model with the sequential engine."
         )
     return layers
 
@@ -165,7 +170,7 @@ def train_batched(
     Raises
     ------
     TypeError
-        A model is not a sequence of linear layers with ReLU between them.
+        A model is not a multilayer perceptron (see `linear_layers`).
     """
     stack = Stack(models, recipe.SETTINGS.momentum, recipe.SETTINGS.weight_decay)
     visits_2KEm = torch.stack([order_KEm, labels_n[order_KEm]])  # example indices and labels

@@ -1,4 +1,4 @@
-"""The sequential engine: train one model after the other with the recipe's own loop. The reference for other engines."""
+"""The sequential engine: train one model after the other with the recipe's own loop. Other engines must match it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The vmapped engine: train K models at once by mapping the recipe's forward pass and loss over stacked parameters.
 
 `torch.vmap` turns the convolutions of K models into one grouped convolution, and linear layers into batched products. Batch
-normalisation averages over each model's own batch, and its running averages are stacked like the parameters, so they change as
-in separate training. The optimizer is the recipe's. Stochastic gradient descent updates each parameter independently of the
+normalisation averages over each model's own batch. The running averages are stacked like the parameters, so these averages change
+as in separate training. The recipe creates the optimizer. Stochastic gradient descent updates each parameter independently of the
 others, so stacking does not change the updates.
 
 The loss of each model is the mean over its own batch. The engine adds up the losses, so each gradient depends on one model only.
@@ -35,12 +35,12 @@ def require_stackable(recipe: Recipe) -> Stackable:
     Raises
     ------
     TypeError
-        The recipe has no `altered`, `loss` and `optimizer`.
+        The recipe lacks `altered`, `loss` or `optimizer`.
     """
     if not isinstance(recipe, Stackable):
         raise TypeError(
-            f"The vmapped engine requires a recipe with altered, loss and optimizer; {recipe.NAME} lacks them. "
-            "Train it with the sequential engine."
+            f"The vmapped engine requires the functions altered, loss and optimizer, which the recipe {recipe.NAME} lacks. "
+            "Train this recipe with the sequential engine."
         )
     return recipe
 
@@ -57,7 +57,7 @@ def train_vmapped(
     Raises
     ------
     TypeError
-        The recipe has no `altered`, `loss` and `optimizer`.
+        The recipe lacks `altered`, `loss` or `optimizer`.
     """
     parts = require_stackable(recipe)
     skeleton = deepcopy(models[0]).train().to("meta")

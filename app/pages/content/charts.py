@@ -18,7 +18,7 @@ BINS = 40
 
 @dataclass(frozen=True)
 class Bin:
-    """A histogram bin: the number of values in [``low``, ``high``), or [``low``, ``high``] for the last bin."""
+    """A histogram bin: the number of values in [``low``, ``high``); the last bin also counts values equal to ``high``."""
 
     low: float
     high: float
@@ -26,7 +26,7 @@ class Bin:
 
 
 def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
-    """Return the histogram of correlations, float64 (N,), without the empty bins at both ends."""
+    """Return the bins of a histogram of `rho_N`, float64 (N,), without the empty bins at both ends."""
     counts, edges = np.histogram(rho_N, bins=BINS, range=(-1.0, 1.0))
     filled = np.flatnonzero(counts)
     edges = edges.round(2)
@@ -45,7 +45,7 @@ class ClassMean(NamedTuple):
 def class_means(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[ClassMean]:
     """Return the mean correlation of each class, highest first.
 
-    The list is empty where it would add nothing: without labels, with a single class, or with one target in each class.
+    The list is empty if there are no labels, only a single class, or only one target in each class.
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ def class_means(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> lis
 
 
 MAX_POINTS = 1000
-"""Maximum number of points in a scatter plot; of more targets, an evenly spaced selection is drawn."""
+"""Maximum number of points in a scatter plot. If there are more targets, an evenly spaced selection is drawn."""
 
 MAX_CLEAREST = 5
-"""Maximum number of targets listed for each submission as those where it leads most."""
+"""Maximum number of targets that are listed for each submission: those on which the submission leads most."""
 
 
 class Pair(NamedTuple):
-    """The correlations of one target in two submissions."""
+    """A target, and the correlations of this target in the submissions `a` and `b`."""
 
     target: int
     a: float
@@ -90,7 +90,7 @@ class Versus(NamedTuple):
 
 
 def versus(rho_a_N: NDArray[np.float64], rho_b_N: NDArray[np.float64]) -> Versus:
-    """Compare the correlations of two submissions on the same targets, float64 (N,) each."""
+    """Compare two submissions target by target. Each array holds the correlations of one submission, float64 (N,)."""
     N = rho_a_N.size
     difference_N = rho_a_N - rho_b_N
 

@@ -32,7 +32,10 @@ def latex(text: str) -> str:
 
 
 def _cited_name(submission: SubmissionView, name: str = "") -> str:
-    """Return the name of a submission in a citation: its alias if anonymous, else `name`, else its method."""
+    """Return the name of a submission in a citation: `name`, or the method if `name` is empty.
+
+    If the method is withheld because the submission is anonymous, return a name with the alias instead.
+    """
     is_withheld = submission.visibility == "anonymous" and submission.method == WITHHELD
     return f"entry of {submission.owner}" if is_withheld else name or submission.method
 
@@ -68,7 +71,7 @@ def bibtex(
 
 
 def reproduction(benchmark: BenchmarkView, current: int, server: str) -> str:
-    """Return shell commands that compute the public LDS of a score file, ``scores.npy``, offline."""
+    """Return shell commands that download the public part of a benchmark and compute the public LDS of ``scores.npy``."""
     if benchmark.split == "protected" and benchmark.version == current:
         return (
             f"export LDSBOARD_SERVER={server}\n"

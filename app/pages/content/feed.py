@@ -1,4 +1,4 @@
-"""New entries of a leaderboard as an Atom feed (RFC 4287)."""
+"""The Atom feed (RFC 4287) of new entries on a leaderboard."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def atom(
 ) -> bytes:
     """Return the feed of a benchmark as XML, encoded in UTF-8.
 
-    The id of a feed entry depends only on the submission id, so that it stays the same when the site moves.
+    The id of a feed entry depends only on the submission id, so the id stays the same when the site moves.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def atom(
     changed
         When each entry last changed, by submission id.
     published_at
-        When the benchmark version was published: the time of the last update if there are no entries.
+        When the benchmark version was published. If there are no entries, the feed states this time as the last update.
     public_url
         The public address of the site.
     """

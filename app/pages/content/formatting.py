@@ -9,27 +9,27 @@ from app.leaderboard.schemas import Interval
 from ldsboard.core.result import CHANCE
 
 UNIT_THRESHOLD = 999.5
-"""Sizes from this value use the next larger unit, because rounding would give four digits."""
+"""From this value on, a size is written in the next larger unit, because rounding would give four digits."""
 
 STATES = {
     "uploading": "The file is being uploaded.",
-    "queued": "Waiting to be scored.",
+    "queued": "The submission is waiting to be scored.",
     "scoring": "Scoring is running.",
     "rejected": "The file could not be scored and was deleted.",
     "failed": "A server error occurred; this submission does not count as an attempt.",
     "expired": "The upload was not completed. Nothing was kept.",
-    "withdrawn": "Its owner withdrew it.",
+    "withdrawn": "The owner withdrew the submission.",
 }
 
 VISIBLE_TO = {
-    "public": ("everybody", "Under your name."),
+    "public": ("everybody", "Shown under your name."),
     "anonymous": (
         "everybody, without your name",
         "Listed under an alias. Your name, the method, title, description, tags and provenance are hidden.",
     ),
     "private": (
         "only you",
-        "Not listed, and only you can open its page. A ranked submission still counts as an attempt.",
+        "Not listed, and only you can open the submission's page. A ranked submission still counts as an attempt.",
     ),
 }
 """For each visibility: who sees the submission, and what it means for the owner."""
@@ -42,7 +42,7 @@ SMALLEST_P = 1e-4
 
 
 def number(value: float) -> str:
-    """Format a correlation or a difference of correlations, with a real minus sign."""
+    """Format a correlation or a difference of correlations, with four decimals and a minus sign instead of a hyphen."""
     return f"{value:.4f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
@@ -75,7 +75,7 @@ def coordinate(value: float) -> str:
 
 
 def rank(interval: tuple[int, int]) -> str:
-    """Format a rank interval: one number, or lowest and highest rank."""
+    """Format a rank interval as one rank, or as the lowest and the highest rank if these differ."""
     low, high = interval
     return str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
 
@@ -88,7 +88,7 @@ def share(value: float | None) -> str:
 
 
 def date(time: datetime) -> str:
-    """Format the date of a time."""
+    """Format a time as a date, YYYY-MM-DD."""
     return f"{time:%Y-%m-%d}"
 
 
@@ -111,14 +111,14 @@ def count(value: int, singular: str, plural: str = "") -> str:
 
 
 def chance_note(z: float) -> str | None:
-    """Return a note on an LDS whose distance from chance, `z` standard deviations, is small or negative, else None."""
+    """Return a note if an LDS is close to or below chance, else None. `z`: distance from chance in standard deviations."""
     if abs(z) < CHANCE:
         return "not distinguishable from random"
     return "sign flipped?" if z < 0 else None
 
 
 def cost(reported: dict[str, Any] | None) -> str:
-    """Format the cost that the owner reported."""
+    """Format the cost that the owner reported: computing time, number of models and device."""
     if not reported:
         return "not reported"
     return ", ".join(
@@ -127,7 +127,7 @@ def cost(reported: dict[str, Any] | None) -> str:
 
 
 def reported_time(reported: dict[str, Any] | None) -> str:
-    """Format the computing time that the owner reported, or a dash."""
+    """Format the computing time that the owner reported, or return a dash if no time was reported."""
     return _duration(reported["seconds"]) if reported and "seconds" in reported else "–"  # noqa: RUF001 -- the dash of empty cells is meant
 
 

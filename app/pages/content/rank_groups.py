@@ -1,4 +1,4 @@
-"""Conclusions from rank intervals: the best entry, how certain that is, and groups of entries whose rank intervals overlap."""
+"""Conclusions from rank intervals: the best entry, the entries that are not significantly worse, and rank groups."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from app.leaderboard.schemas import Row
 
 
 class Verdict(NamedTuple):
-    """The first two entries of a board, and how the first compares with the others.
+    """The first two entries of a board, and how the first entry compares with the others.
 
     Attributes
     ----------
     tied
-        Number of other entries that the first is not significantly better than.
+        Number of other entries that are not significantly worse than the first entry.
     beats_second
-        Whether the first is significantly better than the second. Ranks account for testing all pairs.
+        Whether the first entry is significantly better than the second. Rank intervals account for testing all pairs.
     """
 
     first: Row
@@ -31,7 +31,7 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     if not rows:
         return None
     first, second = rows[0], rows[1] if len(rows) > 1 else None
-    # Only the first entry scores higher than the second, so only it can be significantly better.
+    # If an entry is significantly better than the second, that entry is the first, and the second rank interval starts after 1.
     beats_second = second is not None and second.rank[0] > 1
     return Verdict(first, second, first.rank[1] - 1, beats_second)
 
@@ -39,7 +39,8 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
 def rivals(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries of an unfiltered board to compare with the first entry.
 
-    These are the second entry and, if its rank interval overlaps that of the first, the best entry whose interval does not.
+    The result holds the second entry. If the rank intervals of the first two entries overlap, the result also holds the best
+    entry whose rank interval does not overlap the first entry's.
     """
     second, reach = entries[1:2], entries[0].rank_high or 0 if entries else 0
     below = next(([entry] for entry in entries[2:] if (entry.rank_low or 0) > reach), [])
@@ -47,7 +48,7 @@ def rivals(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def groups(entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the rank group of each entry by id, counted from 1; neighbours whose rank intervals overlap share a group."""
+    """Return the rank group of each entry by entry id. Groups are numbered from 1, from the best entries down."""
     group_of: dict[str, int] = {}
     group, reach = 0, 0
     for entry in entries:

@@ -22,11 +22,11 @@ DEFAULT_ORDER: dict[Column, Order] = {
     "attempts": "asc",
     "date": "desc",
 }
-"""Order in which a column is first sorted; selecting the column again reverses it."""
+"""Order in which each column is sorted when it is selected; selecting the column again reverses the order."""
 
 
 class LeaderboardQuery(BaseModel, frozen=True):
-    """The query parameters of a leaderboard page; `version` is None if the query string has none."""
+    """The query parameters of a leaderboard page; `version` is None if the query string names no version."""
 
     sort: Column = "rank"
     order: Order | None = None
@@ -37,12 +37,12 @@ class LeaderboardQuery(BaseModel, frozen=True):
 
     @property
     def direction(self) -> Order:
-        """The order, by default the `DEFAULT_ORDER` of the sorted column."""
+        """The requested order; by default, the sorted column's entry in `DEFAULT_ORDER`."""
         return self.order or DEFAULT_ORDER[self.sort]
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a search or a tag may exclude entries."""
+        """Whether the query has a search or a tag, which can exclude entries."""
         return bool(self.q.strip() or self.tag)
 
     @property
@@ -68,13 +68,13 @@ class LeaderboardQuery(BaseModel, frozen=True):
         return [entry for _, entry in known] + unknown
 
     def _matches(self, entry: Entry) -> bool:
-        """Return whether an entry has the tag and all words of the search, in fields that visitors may see."""
+        """Return whether an entry has the tag and all words of the search, in fields that visitors can see."""
         shown = entry.identity
         text = "\n".join((shown.method, shown.title, shown.owner, *shown.tags)).casefold()
         return (not self.tag or self.tag in shown.tags) and all(word in text for word in self.q.casefold().split())
 
     def url(self, **changes: object) -> str:
-        """Return the query string with some parameters changed; `after` is reset to 0, the first page, unless it is given."""
+        """Return the query string with these changes. Unless the changes name `after`, select the first page (`after` = 0)."""
         values = self.model_dump() | {"after": 0} | changes
         if values["order"] == DEFAULT_ORDER[values["sort"]]:
             values["order"] = None
@@ -83,7 +83,7 @@ class LeaderboardQuery(BaseModel, frozen=True):
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     def sort_url(self, column: Column) -> str:
-        """Return the query string that sorts by a column, in reverse if the page is sorted by it already."""
+        """Return the query string that sorts by a column. If the page is already sorted by the column, reverse the order."""
         reversed_order: Order = "asc" if self.direction == "desc" else "desc"
         return self.url(sort=column, order=reversed_order if column == self.sort else None)
 
@@ -93,4 +93,4 @@ SORT_KEYS: dict[Column, Callable[[Entry], float | None]] = {
     "attempts": lambda entry: entry.attempts,
     "date": lambda entry: entry.created_at.timestamp(),
 }
-"""Sort keys of columns; columns without a key follow the order of the board."""
+"""Sort keys of columns. Sorting by a column without a key keeps the order of the board."""

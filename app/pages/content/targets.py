@@ -22,12 +22,15 @@ MAX_EXTREMES = 3
 """Maximum number of best targets, and of worst targets, that the page lists."""
 
 MAX_POINTS = 1000
-"""Maximum number of points in a scatter plot; of more public subsets, the first are drawn."""
+"""Maximum number of points in a scatter plot. If there are more public subsets, only the first are drawn."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A training example with its score, or a target with its correlation; `label` and `image` (an address) may be None."""
+    """A training example with its score as `value`, or a target with its correlation as `value`.
+
+    `label` is None if the benchmark has no labels. `image` is the address of the image, or None if there are no images.
+    """
 
     index: int
     label: str | None
@@ -36,7 +39,10 @@ class Card:
 
 
 class Chosen(NamedTuple):
-    """A target in detail; points and examples are empty if the evaluation saved none for it."""
+    """The target that the page shows in detail.
+
+    If the evaluation saved no attributions of the target, `subsets` is 0 and the lists are empty.
+    """
 
     card: Card
     points: list[tuple[float, float]]
@@ -50,7 +56,7 @@ class Chosen(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The targets on a submission's page; ``saved`` are those with saved predictions and extreme scores."""
+    """The targets on a submission's page. `saved` lists the targets whose attributions the evaluation saved."""
 
     saved: list[Card]
     best: list[Card]
@@ -59,7 +65,7 @@ class Targets(NamedTuple):
 
 
 def card(examples: Examples, part: ExampleSet, index: int, value: float) -> Card:
-    """Return the card of an example with its score or correlation."""
+    """Return the card of a training example with its score, or of a target with its correlation, as `value`."""
     manifest = examples.manifest
     image = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
     return Card(index, examples.label(part, index), image if examples.has_images else None, value)

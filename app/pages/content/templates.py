@@ -1,4 +1,4 @@
-"""Rendering of templates, with their filters and global names. Templates get views and plain values, never database rows."""
+"""Render templates, with filters and global names. Templates get views and plain values, never database rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Attributions for display: proponents, opponents and predictions of some targets of a score file.
 
-They are computed from public subsets alone.
+Attributions depend on the scores and the public subsets only.
 
 Legend: M public subsets, n training examples, N targets, t shown targets, k proponents and k opponents per target.
 """
@@ -21,10 +21,10 @@ FIXED_TARGETS = 12
 """Number of evenly spaced targets that are shown for every file, so that files can be compared."""
 
 EXTREME_TARGETS = 3
-"""Number of best predicted targets, and number of worst predicted targets, that are shown as well."""
+"""Number of targets with the highest rho, and number of targets with the lowest rho, that are shown as well."""
 
 EXAMPLES = 8
-"""Number of proponents, and number of opponents, of each target."""
+"""Number of proponents, and number of opponents, that are shown for each target."""
 
 
 class Attributions(NamedTuple):
@@ -33,15 +33,17 @@ class Attributions(NamedTuple):
     Attributes
     ----------
     targets_t
-        int64 (t,), ascending.
+        Indices of the shown targets, int64 (t,), ascending.
     proponents_tk
-        int64 (t, k): training examples with the highest scores, the highest first; of equal scores the lower index first.
+        Indices of the training examples with the highest scores, int64 (t, k), the highest score first; training examples with
+        equal scores are in ascending order.
     opponents_tk
-        int64 (t, k): training examples with the lowest scores, the lowest first; of equal scores the lower index first.
+        Indices of the training examples with the lowest scores, int64 (t, k), the lowest score first; training examples with
+        equal scores are in ascending order.
     proponent_scores_tk, opponent_scores_tk
-        float64 (t, k): the scores of these examples, as in the file.
+        Scores of these training examples in the file, float64 (t, k).
     predictions_tM
-        float64 (t, M): sums of scores over the public subsets.
+        Predictions for the public subsets, float64 (t, M).
     """
 
     targets_t: NDArray[np.int64]
@@ -53,16 +55,16 @@ class Attributions(NamedTuple):
 
     @classmethod
     def of(cls, scores_nN: ScoreArray, truth: GroundTruth, public: slice, rho_N: NDArray[np.float64]) -> Self:
-        """Compute the attributions of a file, reading one target at a time.
+        """Return the attributions of a file. To save memory, the scores are read one target at a time.
 
         Parameters
         ----------
         scores_nN
             The scores of the file, (n, N).
         public
-            The public subsets of `truth`.
+            Rows of the public subsets in `truth`.
         rho_N
-            The file's rho of each target on the public subsets, (N,).
+            rho of each target on the public subsets, float64 (N,).
         """
         targets_t = shown_targets(rho_N)
         high, high_scores, low, low_scores = [], [], [], []
@@ -79,7 +81,7 @@ class Attributions(NamedTuple):
 
 
 def shown_targets(rho_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the targets to show, ascending: the fixed targets, and the file's best and worst predicted targets."""
+    """Return the indices of the targets to show, int64 (t,), ascending: fixed targets, and targets with an extreme rho."""
     N = rho_N.size
     fixed = np.linspace(0, N - 1, min(FIXED_TARGETS, N)).round().astype(np.int64)
     best, worst = (np.argsort(values_N, kind="stable")[:EXTREME_TARGETS] for values_N in (-rho_N, rho_N))

@@ -1,4 +1,4 @@
-"""The service's side of scoring: it runs the fork server and sends it requests."""
+"""The service's side of scoring: it starts the fork server, sends requests to the fork server, and reads the answers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import structlog
 
 from app.errors import SandboxError
+from app.scoring.sandbox import heartbeat
 from app.scoring.sandbox.attributions import Attributions
 from app.scoring.sandbox.limits import OUT_OF_MEMORY
 from ldsboard.problems import Problem, ProblemError
@@ -30,80 +32,122 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRACE_SECONDS = 5.0
-"""Seconds that the fork server has to exit after its socket is closed, and to report a child's exit status."""
+"""Seconds that the service waits for the exit of the fork server after closing the socket, and for a child's exit status."""
 
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
-"""Environment variables that scoring processes inherit: no settings and no credentials."""
+"""Environment variables that scoring processes inherit. Settings and credentials are not among them."""
 
 EXIT_REASONS = {OUT_OF_MEMORY: "out of memory", -signal.SIGXCPU: "CPU time limit exceeded"}
 
 ROOT = Path(__file__).resolve().parents[3]
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True)
 class PartResult:
-    """The result of one part of the subsets: scalars, psi (M,) and rho (N,), float64."""
+    """The result of one file on the public subsets, or on the ranking subsets. Legend: M of these subsets, N targets."""
 
     numbers: dict[str, Any]
+    """Scalars of the result, as `app.scoring.sandbox.scoring_process.numbers` returns them."""
     influence: NDArray[np.float64]
-    """psi, (M,)."""
+    """psi of each subset, float64 (M,)."""
     per_target: NDArray[np.float64]
-    """rho, (N,)."""
+    """rho of each target, float64 (N,)."""
     attributions: Attributions | None = None
-    """For the public part only."""
+    """Attributions of the file in the result on the public subsets; None in the result on the ranking subsets."""
+
+
+@dataclass(eq=False)
+class _ForkServer:
+    """A fork server as the service sees it."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    watched: socket.socket
+    """A second descriptor of `control`, which the watching thread reads and closes."""
+    heartbeats: heartbeat.Receiver
+    """Receives the heartbeats from `watched`."""
+
+    def is_lost(self) -> bool:
+        """Wait until the fork server ends or sends no heartbeats; return whether it sends none."""
+        with self.watched:
+            try:
+                self.heartbeats.receive()
+            except heartbeat.HeartbeatError:
+                return True
+            except (EOFError, OSError):
+                return False
+        return False
 
 
 class Sandbox:
     """Scores each file in its own process, forked from a fork server that holds the ground truth.
 
-    Several threads may use a sandbox at the same time. A fork server that has died is replaced. The kernel kills the fork server
-    when the thread that started it ends, so only threads that live as long as the service may call `start` and `score`.
+    Several threads can use a sandbox at the same time. A fork server that has died is replaced. A fork server that sends no
+    heartbeats is killed and replaced, and a scoring process that sends no heartbeats is killed. Call `start` and `score` only
+    from threads that live as long as the service: these methods may start a fork server, and the kernel kills a fork server when
+    the thread that started it ends.
 
     Parameters
     ----------
     threads
-        Number of threads for scoring one file.
+        Number of threads that score one file.
+    processes
+        Number of files that are scored at the same time.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, processes: int = 1) -> None:
         self._threads = threads
+        self._processes = processes
         self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._server: _ForkServer | None = None
+        self._scoring: set[heartbeat.Receiver] = set()
+        """The receivers of all running scoring processes."""
 
     @property
     def pid(self) -> int | None:
-        """Process id of the fork server; None if it is not running."""
-        return self._process.pid if self._process else None
+        """Process id of the fork server; None if no fork server is running."""
+        return self._server.process.pid if self._server else None
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether no file can be scored now, because the heartbeats of the fork server, or of all scoring processes, are late."""
+        server = self._server
+        late_processes = sum(receiver.late for receiver in list(self._scoring))
+        return (server is not None and server.heartbeats.late) or late_processes >= self._processes
 
     def start(self) -> None:
-        """Start the fork server, so that its imports are done before the first file arrives."""
+        """Start the fork server unless it is running, so that the imports are done before the first file arrives."""
         with self._lock:
-            if self._control is None:
+            if self._server is None:
                 self._start()
 
     def stop(self) -> int | None:
-        """End the fork server and all its scoring processes; return its exit status, or None if it was not running."""
+        """End the fork server and all scoring processes; return the fork server's exit status, or None if it was not running."""
         with self._lock:
-            if self._process is None or self._control is None:
+            if self._server is None:
                 return None
-            self._control.close()
+            process, control = self._server.process, self._server.control
+            # Closing `control` alone would not end the fork server, because the watching thread has another descriptor.
+            with control, suppress(OSError):
+                control.shutdown(socket.SHUT_RDWR)
             try:
-                code = self._process.wait(GRACE_SECONDS)
+                code = process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                code = self._process.wait()
-            self._process = self._control = None
+                process.kill()
+                code = process.wait()
+            self._server = None
             return code
 
     def preload(self, benchmark: Path) -> None:
-        """Ask a running fork server to preload the ground truth in a folder. Does not wait."""
+        """Ask a running fork server to load the ground truth in a folder, without waiting for an answer."""
         with self._lock, suppress(OSError):  # a dead or busy fork server loads the ground truth with the first file
-            if self._control is not None:
-                _send(self._control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
+            if self._server is not None:
+                _send(self._server.control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
 
     def score(self, benchmark: Path, scores: Path, parts: list[str]) -> dict[str, PartResult]:
-        """Score a file.
+        """Score a file in a new scoring process; return a result for each name in `parts`.
 
         Parameters
         ----------
@@ -112,70 +156,118 @@ class Sandbox:
         scores
             The score file.
         parts
-            Parts of the subsets to score against; ``"public"`` must be among them.
+            Names of the subsets to score against: ``"public"``, and ``"ranking"`` for a ranked submission.
 
         Raises
         ------
         ProblemError
             The file cannot be scored.
         SandboxError
-            The process ended without an answer.
+            The scoring process ended without an answer, or sent no heartbeats and was killed.
         """
         request = {"benchmark": str(benchmark.absolute()), "scores": str(scores.absolute()), "parts": parts}
         child, status = self._request(request | {"threads": self._threads})
+        receiver = heartbeat.Receiver(child.fileno())
         with child, status:
             try:
-                answer = json.loads(child.recv_bytes())
+                # Until the scoring process exists, the fork server may load ground truth, and its own heartbeats are watched.
+                pid = _receive_number(status)
+                self._scoring.add(receiver)
+                answer = json.loads(receiver.receive())
                 if "problem" not in answer:
-                    return _unpack(answer["parts"], child.recv_bytes())
+                    return _unpack(answer["parts"], receiver.receive())
+            except heartbeat.HeartbeatError as error:
+                _kill(pid, status)
+                raise SandboxError("The scoring process sent no heartbeats and was killed.") from error
             except (EOFError, OSError) as error:
                 raise SandboxError(f"The scoring process ended without an answer ({_exit_reason(status)}).") from error
+            finally:
+                self._scoring.discard(receiver)
         raise ProblemError.of(Problem.from_dict(answer["problem"]))
 
     def _request(self, request: dict[str, Any]) -> tuple[Connection, Connection]:
-        """Send a request; start a fork server first if none is running or the last one has died."""
+        """Send a request as `_send` does; first start a fork server if none is running or the last fork server has died."""
         with self._lock:
-            if self._control is not None:
-                # Only these errors mean that the fork server is dead. After others, such as a lack of descriptors in this
-                # process, it still serves other threads.
+            if self._server is not None:
+                # Only these errors mean that the fork server is dead. After other errors, such as a lack of descriptors in
+                # this process, the fork server still serves other threads.
                 with suppress(BrokenPipeError, ConnectionResetError):
-                    return _send(self._control, request)
+                    return _send(self._server.control, request)
                 self.stop()
-            return _send(self._start(), request)
+            return _send(self._start().control, request)
 
-    def _start(self) -> socket.socket:
+    def _start(self) -> _ForkServer:
+        """Start a fork server, and a thread that watches the fork server."""
+        server = self._launch()
+        threading.Thread(target=self._watch, args=[server], name="fork-server-watch", daemon=True).start()
+        return server
+
+    def _watch(self, server: _ForkServer) -> None:
+        """Replace the fork server, and its replacements, while they send no heartbeats; return when a fork server ends."""
+        # This thread lives as long as each replacement that it starts; otherwise the kernel would kill the replacement.
+        while server.is_lost():
+            log.error("fork_server.silent", about="no heartbeats: killed and replaced", pid=server.process.pid)
+            server.process.kill()  # before the lock is taken, because a thread with the lock may wait for this fork server
+            with self._lock:
+                if self._server is not server:
+                    return
+                self.stop()
+                server = self._launch(late=True)
+
+    def _launch(self, *, late: bool = False) -> _ForkServer:
         own_end, server_end = socket.socketpair()
         environment = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         with server_end:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "app.scoring.sandbox", str(server_end.fileno()), str(os.getpid())],
                 pass_fds=[server_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # a process that forks must have one thread
                 cwd=ROOT,
             )
-        self._control = own_end
-        return own_end
+        watched = own_end.dup()
+        heartbeats = heartbeat.Receiver(watched.fileno(), starting=True, late=late)
+        self._server = _ForkServer(process, own_end, watched, heartbeats)
+        return self._server
 
 
 def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tuple[Connection, Connection]:
-    """Send a request; return the connections for the child's answer and for its exit status."""
+    """Send a request; return the connections for the child's answer and for the child's exit status."""
     child, child_end = Pipe()
     status, status_end = Pipe(duplex=False)
     with child_end, status_end:
         child.send_bytes(json.dumps(request).encode())
         descriptors = array("i", [child_end.fileno(), status_end.fileno()])
-        # Not socket.send_fds, which ignores the flags before Python 3.12.
+        # socket.send_fds is not used, because it ignores the flags before Python 3.12.
         control.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)], flags)
     return child, status
 
 
-def _exit_reason(exit_status: Connection) -> str:
-    """Return a text that says how a child ended. The exit status is unknown if the fork server died too."""
-    received = os.read(exit_status.fileno(), 16) if exit_status.poll(GRACE_SECONDS) else b""
+def _receive_number(status: Connection) -> int:
+    """Wait for the next number in a status pipe: the process id of a child, then its exit status."""
+    received = os.read(status.fileno(), heartbeat.NUMBER.size)
     if not received:
+        raise EOFError
+    (number,) = heartbeat.NUMBER.unpack(received)
+    return int(number)
+
+
+def _kill(pid: int, status: Connection) -> None:
+    """Kill a child, stopped or not, unless its exit status is there: another process may then have the process id."""
+    if not status.poll(0):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _exit_reason(status: Connection) -> str:
+    """Return a text that says how a child ended. The exit status is unknown if the fork server died as well."""
+    try:
+        code = _receive_number(status) if status.poll(GRACE_SECONDS) else None
+    except EOFError:
+        code = None
+    if code is None:
         return "exit status unknown"
-    return EXIT_REASONS.get(status := int(received), f"exit status {status}")
+    return EXIT_REASONS.get(code, f"exit status {code}")
 
 
 def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, PartResult]:

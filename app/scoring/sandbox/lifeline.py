@@ -1,4 +1,4 @@
-"""Binding a process to its parent. Standard library only, because it is imported before any slow import."""
+"""Bind a process to its parent. This module uses the standard library only, because it is imported before any slow import."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when the thread that started it ends, even if this process is stopped."""
+    """On Linux, let the kernel kill this process, stopped or not, when the parent's thread that started the process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent ended before the request
+        if os.getppid() != parent:  # the parent ended before the call of prctl
             os._exit(1)

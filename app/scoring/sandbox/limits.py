@@ -1,8 +1,9 @@
 """Resource limits of a scoring process, enforced by the kernel.
 
 The limits are set in the forked child, so they hold for one file, and usage does not add up over files. Hard limits that the
-operator has set are kept. A file's shape and size are checked against the benchmark before its data is read, so that no accepted
-file needs more than the limits allow: a process that reaches a limit is a server error and is retried, not a fault of the file.
+operator has set are kept. A file's shape and size are checked against the benchmark before the file's data is read. No accepted
+file therefore needs more than the limits allow. If a process reaches a limit, the cause is a server error, not the file: the
+evaluation is retried.
 """
 
 from __future__ import annotations
@@ -18,28 +19,31 @@ OUT_OF_MEMORY = 12
 """Exit status of a scoring process that could not allocate memory."""
 
 OPEN_FILES = 32
-"""Descriptors: standard streams, socket to the service, score file and its mapping, and a few that libraries open briefly."""
+"""Maximum number of open descriptors: the standard streams, the socket to the service, the score file and its mapping, and a few
+that libraries open briefly."""
 
 WRITTEN_BYTES = 2**24
-"""How much a scoring process may append to the log, the only file that it writes."""
+"""Maximum number of bytes that a scoring process can append to the log, the only file that the process writes."""
 
 EXTRA_PROCESSES = 1024
-"""Processes and threads that may be started beyond those that the user already has.
+"""Number of processes and threads that can be started in addition to those that the operating system's user already has.
 
-The kernel counts all processes and threads of the user, other servers included, and does not limit root. The bound stops a fork
-bomb; it is far above the needs of scoring, because scoring fails when other processes of the user use it up."""
+The kernel counts all processes and threads of the user, other servers included, and does not limit root. The limit stops a fork
+bomb. The limit is far above the needs of scoring, because scoring fails when other processes of the user use up the limit."""
 
 SCORING_BYTES = 2**28
-"""Address space that scoring needs beside the file; 70 MiB were measured."""
+"""Bytes of address space for scoring, in addition to the file. Scoring used 70 MiB in a measurement."""
 
 THREAD_BYTES = 2**28
-"""Address space of one thread: its stack, and the reservations of malloc and the BLAS; 100 MiB were measured."""
+"""Bytes of address space for one thread: the stack, and the reservations of malloc and the BLAS. A thread used 100 MiB in a
+measurement."""
 
 RESULT_BYTES = 2**8
-"""Memory of the result and the answer, per subset and per target."""
+"""Bytes of memory for the result and the answer, for each subset and for each target."""
 
 CPU_SECONDS, PRODUCTS_PER_SECOND = 60, 10**8
-"""CPU time limit: a constant, plus time for all products at this rate. A current processor does 7e9 a second, with ranking."""
+"""The CPU time limit is the sum of a constant, in seconds, and the time for all M n N products at this rate. A current processor
+computes 7e9 products a second, including the ranking."""
 
 
 def limit_process() -> None:
@@ -55,10 +59,10 @@ def limit_process() -> None:
 
 
 def limit_work(M: int, n: int, N: int, data_bytes: int, threads: int) -> None:
-    """Limit memory and CPU time to the needs of scoring ``data_bytes`` of an (n, N) file against M subsets.
+    """Limit memory and CPU time to what scoring an (n, N) file, with `data_bytes` bytes of scores, against M subsets needs.
 
-    The address space limit includes the memory that the process already maps (the shared ground truth too), and twice the size of
-    the file: once mapped, once decompressed or copied.
+    The limit of the address space includes the memory that the process already maps, such as the shared ground truth, and twice
+    `data_bytes`: once for the mapped file, and once for the decompressed or copied scores.
     """
     # The kernel sends SIGXCPU at the soft limit, and kills the process at the hard limit.
     _lower(resource.RLIMIT_CPU, CPU_SECONDS + M * n * N // PRODUCTS_PER_SECOND, hard_margin=1)

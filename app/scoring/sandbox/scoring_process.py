@@ -1,8 +1,8 @@
 """The scoring process: it reads one untrusted score file, holds no credentials and cannot reach the database.
 
-The fork server forks it, so it shares the ground truth in the fork server's memory. It answers the service through one socket:
-JSON, followed by an ``.npz`` if the file was scored. It exits after its answer, and dies when the fork server ends or the service
-closes the socket.
+The fork server forks the scoring process, so the scoring process shares the ground truth in the fork server's memory. Through a
+socket, the scoring process sends heartbeats and then one answer to the service: JSON, followed by an ``.npz`` if the file was
+scored. The scoring process exits after the answer, and dies when the fork server ends or the service closes the socket.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from app.scoring.sandbox import limits
 from app.scoring.sandbox.attributions import Attributions
+from app.scoring.sandbox.heartbeat import beating, send
 from app.scoring.sandbox.lifeline import die_with_parent
 from app.scoring.sandbox.truths import load_ground_truth
 from ldsboard import ProblemError
@@ -70,7 +71,8 @@ def isolate(service: Connection, parent: int) -> None:
     os.closerange(service.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     limits.limit_process()
     if sys.platform == "linux":
-        # When the service closes the socket, the kernel sends SIGIO. Its default action ends this process, even in a computation.
+        # When the service closes the socket, the kernel sends SIGIO. The default action of SIGIO ends this process, even in a
+        # computation.
         fcntl.fcntl(service, fcntl.F_SETOWN, os.getpid())
         _set_async_flag(service, os.O_ASYNC)
     if service.poll(0):  # the service sends nothing after the request, so a readable socket means that it is closed
@@ -82,23 +84,28 @@ def _set_async_flag(service: Connection, flag: int) -> None:
 
 
 def answer(request: dict[str, Any], service: Connection) -> None:
-    """Score the file, then send the result or the problem of the file."""
-    truth, parts = load_ground_truth(request["benchmark"])  # outside the try: its errors are not problems of the file
+    """Score the file that a request names, and send the result, or the problem of the file, to the service."""
     arrays = b""
-    try:
-        scores_nN = open_checked(request["scores"], truth, request["threads"])
-        found, arrays = score(scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"])
-    except ProblemError as error:
-        found = {"problem": error.problem.as_dict()}
+    with beating(service.fileno()):
+        truth, parts = load_ground_truth(
+            request["benchmark"]
+        )  # outside the try: errors here are not problems of the file
+        try:
+            scores_nN = open_checked(request["scores"], truth, request["threads"])
+            found, arrays = score(
+                scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"]
+            )
+        except ProblemError as error:
+            found = {"problem": error.problem.as_dict()}
     # Sending a long answer blocks until the service reads, and each read would send SIGIO.
     _set_async_flag(service, 0)
-    service.send_bytes(json.dumps(found).encode())
+    send(service.fileno(), json.dumps(found).encode())
     if arrays:
-        service.send_bytes(arrays)
+        send(service.fileno(), arrays)
 
 
 def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
-    """Check a file's shape against the ground truth, limit memory and CPU time by its header, and open it."""
+    """Open a file, after checking its shape against the ground truth, and limiting memory and CPU time by its header."""
     header = file_header(path)
     check_shape(header.shape, truth.n_train, truth.n_targets)  # before any data is decompressed
     limits.limit_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)
@@ -108,14 +115,15 @@ def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
 def score(
     scores_nN: ScoreArray, truth: GroundTruth, parts: dict[str, slice], threads: int
 ) -> tuple[dict[str, Any], bytes]:
-    """Score one file.
+    """Score one file against the subsets whose rows `parts` gives by name; return the two messages of the answer.
 
     Returns
     -------
     dict
-        The scalars of each requested part of the subsets.
+        ``parts``: for each name in `parts`, the `numbers` of the result.
     bytes
-        An ``.npz`` with the arrays ``PART.influence`` and ``PART.per_target`` of each part, and ``attributions.NAME``.
+        An ``.npz`` with the arrays ``NAME.influence`` and ``NAME.per_target`` for each NAME in `parts`, and the array
+        ``attributions.FIELD`` for each FIELD of `Attributions`.
     """
     results = truth.score(scores_nN, splits=parts, threads=threads)
     shown = Attributions.of(scores_nN, truth, parts["public"], results["public"].per_target)
@@ -128,6 +136,6 @@ def score(
 
 
 def numbers(result: Result) -> dict[str, Any]:
-    """Return the scalars of a result."""
+    """Return the scalars of a result by name: `NUMBERS`, and the ends of the 95 % interval, ``ci_low`` and ``ci_high``."""
     low, high = result.confidence_interval
     return {name: getattr(result, name) for name in NUMBERS} | {"ci_low": low, "ci_high": high}

@@ -1,8 +1,8 @@
-"""Ground truth in memory: the fork server loads and ranks it, and the scoring processes share it."""
+"""Ground truth in memory: the fork server loads the ground truth and ranks the margins; the scoring processes share both."""
 
 from __future__ import annotations
 
-import encodings.cp437  # noqa: F401 -- zipfile needs it to decode names; imported here so that no child imports it
+import encodings.cp437  # noqa: F401 -- zipfile decodes names with it; no child needs to import it
 import mmap  # noqa: F401 -- numpy imports it when it maps its first file
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +13,12 @@ from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
 
 MAX_GROUND_TRUTHS = 4
-"""Number of benchmark versions kept in memory; the least recently used is dropped first."""
+"""Number of benchmark versions kept in memory; the least recently used version is dropped first."""
 
 
 @lru_cache(maxsize=MAX_GROUND_TRUTHS)
 def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
-    """Return the ground truth of a published benchmark, with ranked margins, and the slice of subsets of each part."""
+    """Return the ground truth in a benchmark folder, with ranked margins, and the rows of the public and the ranking subsets."""
     masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
     truth = GroundTruth(masks_Mn, margins_MRN)
     truth.rank(parts)
@@ -28,5 +28,5 @@ def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
 def preload_imports() -> None:
     """Score random arrays, so that modules that are imported on first use are loaded before any fork."""
     rng = np.random.default_rng(0)
-    truth = GroundTruth(rng.random((100, 1000)) < 0.5, rng.random((100, 100)))  # noqa: PLR2004 -- large enough for threads
+    truth = GroundTruth(rng.random((100, 1000)) < 0.5, rng.random((100, 100)))  # noqa: PLR2004 -- arrays large enough for several threads
     truth.score(rng.random((1000, 100)), threads=1)

@@ -63,10 +63,11 @@ class Provider:
         }
 
     def id_token(self, nonce: str) -> str:
-        """Return a signed ID token of the current user."""
+        """Return a signed ID token of the current user, without the claims that are None."""
         claims = {"iss": self.address, "aud": CLIENT, "iat": int(time.time()), "exp": int(time.time()) + 60}
         claims |= {"nonce": nonce} | self.current | self.false_claims
-        return jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)
+        stated = {name: value for name, value in claims.items() if value is not None}
+        return jwt.encode({"alg": "RS256", "kid": "one"}, stated, self.key)
 
 
 def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -- one branch for each call of a provider

@@ -10,7 +10,7 @@ from scipy import stats
 
 from app.pages.content import formatting
 from app.pages.content.charts import versus
-from ldsboard import compare
+from ldsboard.core.comparison import compare_influences
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def test_three_submissions_are_compared_in_pairs(site: Site, toy: Example) -> No
     assert [row[0].split()[0] for row in scores[1:]] == ["good", "middling", "flipped"]
     assert len(pairs) == 1 + 3
     for row, (a, b) in zip(pairs[1:], combinations(offline, 2), strict=True):
-        found = compare(a["ranking"], b["ranking"])
-        # Numbers of hidden subsets have four digits, and interval ends are computed from the rounded numbers.
-        difference, half = round(found.difference, 4), stats.t.ppf(0.975, 119) * round(found.std_error, 4)
+        # Numbers of hidden subsets have four digits, and differences and interval ends are computed from the rounded numbers.
+        difference = round(round(a["ranking"].lds, 4) - round(b["ranking"].lds, 4), 4)
+        found = compare_influences(difference, a["ranking"].influence, b["ranking"].influence)
+        half = stats.t.ppf(0.975, 119) * round(found.std_error, 4)
         low, high = round(difference - half, 4), round(difference + half, 4)
         assert row[2] == f"{formatting.number(found.difference)} [{formatting.number(low)}, {formatting.number(high)}]"
         assert row[3:6] == [

@@ -271,7 +271,7 @@ def test_badge_shows_lds_and_rank_of_the_leaderboard(site: Site) -> None:
     for method in ("practice", "spoiled"):
         refused = site.browser.get(f"/submissions/{site.ids[method]}/badge.svg")
         assert refused.status_code == 404
-        assert "once their method is on a leaderboard" in refused.text
+        assert "as soon as its method is on a leaderboard" in refused.text
 
 
 def test_badge_is_escaped() -> None:

@@ -118,7 +118,7 @@ def test_comparison_across_benchmarks_is_rejected_with_a_reason(site: Site, open
     other = site.service.submit_and_score(token, open_toy.name, npy(open_toy.scores()), kind="practice")["id"]
     response = site.browser.get("/compare", params={"a": site.ids["good"], "b": other})
     assert response.status_code == 409
-    assert "toy version 1 and open-toy version 1" in response.text
+    assert "toy version 1 (scorer version 1) and open-toy version 1 (scorer version 1)" in response.text
 
 
 def test_pages_answer_head(site: Site) -> None:

@@ -17,7 +17,7 @@ from app.db.accounts import Audit, User
 from app.settings import Settings
 from app.web import sessions
 from tests.app.pages.markup import Markup
-from tests.app.pages.provider import Provider
+from tests.app.pages.provider import CLIENT, Provider
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -117,6 +117,12 @@ def test_provider_names_become_valid_user_names(sign_in_service: Service, provid
     "lies",
     [
         {"aud": "somebody else"},
+        {"aud": "somebody else", "azp": CLIENT},
+        {"aud": ["somebody else"], "azp": CLIENT},
+        {"aud": []},
+        {"aud": ""},
+        {"aud": None},
+        {"aud": [None]},
         {"iss": "https://example.org"},
         {"nonce": "of another session"},
         {"exp": int(time.time()) - 3600},
@@ -133,6 +139,15 @@ def test_invalid_id_token_claims_are_rejected(
         assert refused.status_code == 502
         assert "Signing in failed" in refused.text
         assert browser.get("/account").url.path == "/sign-in"
+
+
+@pytest.mark.parametrize("audience", [[CLIENT], ["another", CLIENT]])
+def test_id_token_for_several_audiences_is_accepted(
+    sign_in_service: Service, provider: Provider, audience: list[str]
+) -> None:
+    provider.false_claims = {"aud": audience, "azp": CLIENT}
+    with _signed_in(sign_in_service):
+        pass
 
 
 def test_id_token_with_a_foreign_signature_is_rejected(sign_in_service: Service, provider: Provider) -> None:
@@ -191,6 +206,39 @@ def test_session_cookie_does_not_authenticate_api_calls(sign_in_service: Service
     with _signed_in(sign_in_service) as browser:
         assert browser.get("/api/v1/users/me").status_code == 401
         assert browser.post("/api/v1/tokens", json={"name": "x", "scopes": ["submit"]}).status_code == 401
+
+
+def test_sign_out_ends_every_copy_of_the_session(sign_in_service: Service, provider: Provider) -> None:
+    with _signed_in(sign_in_service) as browser, _browser(sign_in_service) as thief:
+        thief.cookies.update(browser.cookies)
+        csrf_token = _csrf_token(browser)
+        assert thief.get("/account").url.path == "/account"
+        provider.sign_in("71", "bystander")
+        with _signed_in(sign_in_service) as bystander:
+            assert browser.post("/sign-out", data={"form": csrf_token}).url.path == "/"
+            assert bystander.get("/account").url.path == "/account"
+        assert thief.get("/account").url.path == "/sign-in"
+        for answer in (
+            _create(thief, csrf_token, name="stolen"),
+            thief.post("/account/submit-token", data={"form": csrf_token}),
+            thief.post("/sign-out", data={"form": csrf_token}),
+        ):
+            assert answer.status_code == 403
+    provider.sign_in("1", "ada")
+    with _signed_in(sign_in_service) as browser:
+        assert "stolen" not in browser.get("/account").text
+
+
+def test_token_of_the_account_page_lives_at_most_a_year(sign_in_service: Service) -> None:
+    with _signed_in(sign_in_service) as browser:
+        csrf_token = _csrf_token(browser)
+        assert _create(browser, csrf_token, name="eternal", days="366").status_code == 422
+        assert _create(browser, csrf_token, name="yearly", days="365", scopes="manage").status_code == 200
+        page = browser.get("/account").text
+        assert "eternal" not in page
+        assert "yearly" in page
+        (days,) = [field for field in Markup(page).all("input") if field.get("name") == "days"]
+        assert days["max"] == "365"
 
 
 def test_session_cookie_is_httponly_and_samesite(sign_in_service: Service) -> None:

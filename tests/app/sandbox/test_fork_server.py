@@ -65,7 +65,7 @@ def test_fork_server_does_not_import_database_or_settings() -> None:
     names = ended.stdout.split()
     assert "ldsboard.groundtruth" in names
     own_modules = {name for name in names if name.startswith("app.")}
-    sandbox = ("", ".attributions", ".scoring_process", ".fork_server", ".lifeline", ".limits", ".truths")
+    sandbox = ("", ".attributions", ".fork_server", ".heartbeat", ".lifeline", ".limits", ".scoring_process", ".truths")
     assert own_modules == {"app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 

@@ -250,7 +250,7 @@ def test_form_can_be_used_with_keyboard_only(visitor: Visitor, board: Board, cal
 def test_commands_replace_form_without_javascript(visitor: Visitor) -> None:
     page = visitor.open("/benchmarks/large/submit", javascript=False)
     assert page.locator("form#sending").is_hidden()
-    assert page.get_by_text("The commands below do the same").is_visible()
+    assert page.get_by_text("The commands below submit a file without JavaScript").is_visible()
     assert page.locator("[data-way=curl]").is_visible()
     page.get_by_text("GitHub Actions", exact=True).click()
     assert page.locator("[data-way=actions]").is_visible()

@@ -1,0 +1,61 @@
+"""Integrity checks of the database file: its structure, its foreign keys and its values.
+
+SQLite stores no checksums of its pages, so a changed value that is still valid is not found.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import MetaData, make_url, select
+from sqlalchemy.exc import DatabaseError
+
+from app.db.sessions import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+
+def find_damage(url: str) -> list[str]:
+    """Return descriptions of the damage to the database at `url`; the list is empty if the file is intact or does not exist."""
+    path = make_url(url).database
+    if path is None or not Path(path).exists():
+        return []
+    with closing(Database(url)) as database:
+        try:
+            with database.read() as session:
+                connection = session.connection()
+                return _broken_pages(connection) or [*missing_references(connection), *_unreadable_values(connection)]
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            return [f"SQLite cannot read the file: {getattr(error, 'orig', error)}"]
+
+
+def missing_references(connection: Connection) -> list[str]:
+    """Return descriptions of the rows whose foreign key refers to a row that does not exist."""
+    violations = connection.exec_driver_sql("PRAGMA foreign_key_check")
+    return [
+        f"row {row} of table {table} refers to a missing row of table {other}" for table, row, other, _ in violations
+    ]
+
+
+def _broken_pages(connection: Connection) -> list[str]:
+    """Return what SQLite's own check reports, at most 100 lines."""
+    lines = [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars()]
+    return [] if lines == ["ok"] else lines
+
+
+def _unreadable_values(connection: Connection) -> Iterator[str]:
+    """Read every row, and describe the tables that hold a value which is not of the type of its column, such as JSON."""
+    metadata = MetaData()
+    metadata.reflect(connection)
+    for table in metadata.sorted_tables:
+        try:
+            for _ in connection.execute(select(table)):
+                pass
+        except ValueError as error:
+            yield f"table {table.name} holds a value that cannot be read: {error}"

@@ -1,0 +1,76 @@
+"""Damage checks: compare the bytes of stored files, upload parts and published benchmarks with their hashes."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from app.db.models import File
+from app.db.uploads import UploadPart
+from app.submissions import multipart
+from ldsboard.bundle import sha256
+from ldsboard.manifest import MANIFEST, BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from sqlalchemy.orm import Session
+
+    from app.submissions.storage import Storage
+    from ldsboard.bundle import Bundle
+
+
+def stated_hashes(session: Session, storage: Storage) -> dict[Path, str]:
+    """Return the SHA-256 that the database states for each stored file and each upload part of an open upload, by path."""
+    hashes = {storage.path(stated): stated for stated in session.scalars(select(File.sha256))}
+    return hashes | {storage.part_path(part.submission_id, part.number): part.sha256 for part in open_parts(session)}
+
+
+def open_parts(session: Session) -> list[UploadPart]:
+    """Return the received upload parts of the uploads that are neither completed nor expired."""
+    uploads = multipart.open_upload_ids(session)
+    parts = session.scalars(select(UploadPart).order_by(UploadPart.submission_id, UploadPart.number))
+    return [part for part in parts if part.submission_id in uploads]
+
+
+def find_altered(hashes: Mapping[Path, str]) -> set[Path]:
+    """Return the paths of the files whose bytes do not have the stated SHA-256; missing files are left out."""
+    return {path for path, stated in hashes.items() if is_altered(path, stated)}
+
+
+def is_altered(path: Path, stated: str) -> bool:
+    """Return whether a file exists and its bytes do not have the stated SHA-256."""
+    try:
+        return sha256(path) != stated
+    except FileNotFoundError:  # a running server may delete the file meanwhile
+        return False
+
+
+def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any]) -> None:
+    """Verify what `Bundle.open` does not read: the hidden part, the downloads, and the manifest that the database holds.
+
+    Raises
+    ------
+    BundleError
+        The hidden part or a download is missing or damaged, or the manifests in the folder and the database differ.
+    """
+    if json.loads(json.dumps(asdict(bundle.manifest))) != manifest:
+        raise BundleError(f"{bundle.folder / 'public' / MANIFEST} differs from the manifest in the database.")
+    if bundle.manifest.split == "protected":
+        bundle.hidden()
+    for name in ("public.npz", "kit.zip"):
+        path = bundle.folder / "downloads" / name
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+            raise BundleError(f"{path} cannot be read: {error}.") from error
+        if damaged is not None:
+            raise BundleError(f"{path} is damaged: its file {damaged} has another checksum.")

@@ -1,0 +1,131 @@
+"""Messages to the service. An empty message is a heartbeat: it shows that the fork server or a scoring process is not stopped.
+
+A message is its length in four bytes, followed by its content. This module uses the standard library only, because it is
+imported before any slow import.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BEAT_SECONDS = 1.0
+"""Seconds between two heartbeats."""
+
+LATE_BEATS = 5
+"""Number of missing heartbeats after which a process counts as late. A busy machine delays heartbeats, too."""
+
+LOST_BEATS = 10
+"""Number of missing heartbeats after which a process is killed."""
+
+START_BEATS = 60
+"""Number of missing heartbeats after which a process that has never sent a heartbeat is killed. A slow disk delays the start."""
+
+LENGTH = struct.Struct("!I")
+"""Format of the length of a message."""
+
+NUMBER = struct.Struct("!i")
+"""Format of the two numbers in a status pipe: the process id of a scoring process, and its exit status."""
+
+READ_BYTES = 2**20
+"""Largest number of bytes that are read at once."""
+
+
+class HeartbeatError(Exception):
+    """So many heartbeats of a process are missing that the process will not continue by itself."""
+
+
+def send(descriptor: int, message: bytes) -> None:
+    """Write a message; an empty message is a heartbeat."""
+    rest = memoryview(LENGTH.pack(len(message)) + message)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def beat(descriptor: int) -> None:
+    """Send a heartbeat, unless the receiver has closed the connection."""
+    with suppress(OSError):
+        send(descriptor, b"")
+
+
+@contextmanager
+def beating(descriptor: int) -> Iterator[None]:
+    """Send heartbeats from a thread until the block ends, also while the block runs long computations in compiled code."""
+    ended = threading.Event()
+
+    def keep_beating() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            beat(descriptor)
+
+    thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class Receiver:
+    """Receives the messages and heartbeats of one process. Every received byte counts as a heartbeat.
+
+    Missing heartbeats are counted, and no time is measured: a service that was itself stopped for a while misses one heartbeat.
+
+    Parameters
+    ----------
+    descriptor
+        The descriptor to read; the caller closes the descriptor.
+    starting
+        Whether the process is starting, so that its first heartbeat may take `START_BEATS` beats.
+    late
+        Whether the process counts as late until its first heartbeat.
+    """
+
+    def __init__(self, descriptor: int, *, starting: bool = False, late: bool = False) -> None:
+        self._descriptor = descriptor
+        self._readable = select.poll()  # select.select accepts only descriptors below 1024
+        self._readable.register(descriptor, select.POLLIN)
+        self._starting = starting
+        self.late = late
+        """Whether `LATE_BEATS` heartbeats are missing."""
+
+    def receive(self) -> bytes:
+        """Wait for the next message that is not empty.
+
+        Raises
+        ------
+        EOFError, OSError
+            The process has closed the connection.
+        HeartbeatError
+            The process sends no heartbeats.
+        """
+        length = 0
+        while length == 0:
+            (length,) = LENGTH.unpack(self._read(LENGTH.size))
+        return self._read(length)
+
+    def _read(self, size: int) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            self._wait()
+            piece = os.read(self._descriptor, min(size - len(received), READ_BYTES))
+            if not piece:
+                raise EOFError
+            received += piece
+        return bytes(received)
+
+    def _wait(self) -> None:
+        """Wait until the descriptor is readable."""
+        for missing in range(1, (START_BEATS if self._starting else LOST_BEATS) + 1):
+            if self._readable.poll(BEAT_SECONDS * 1000):
+                self._starting = self.late = False
+                return
+            self.late = self.late or missing >= LATE_BEATS
+        raise HeartbeatError

@@ -1,0 +1,187 @@
+"""Migrations keep the rows of a filled database, in both directions.
+
+``migrations/NNNN.sql`` holds rows for every table of revision NNNN, written by the models of that time. A new migration needs a
+new file: the rows of the previous file, with values for the new tables and columns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from typer.testing import CliRunner
+
+from app.__main__ import cli
+from app.db.base import Base
+from app.db.migration import SCRIPTS, MigrationError, upgrade
+
+ROWS = Path(__file__).parent / "migrations"
+
+REVISIONS = [script.revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions()][::-1]
+HEAD = REVISIONS[-1]
+
+PIN_REVISION = "0008"
+"""The downgrade of this revision removes all pins, because an earlier schema allows fewer pins."""
+
+Table = dict[str, list[str]]
+"""The values of each column, in the order of the rows' ids, as SQL literals."""
+
+
+class FilledDatabase:
+    """A database file, migrated to a revision and filled with the rows of that revision."""
+
+    def __init__(self, path: Path, revision: str) -> None:
+        self.path, self.url = path, f"sqlite:///{path}"
+        self.migrate(revision)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.executescript((ROWS / f"{revision}.sql").read_text(encoding="utf-8"))
+
+    def migrate(self, revision: str, *, down: bool = False) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(SCRIPTS))
+        config.set_main_option("sqlalchemy.url", self.url)
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        """Execute a statement without foreign keys; return its rows."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+    def tables(self) -> dict[str, Table]:
+        """Return the columns of all tables."""
+        names = [str(name) for (name,) in self.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: self._columns(name) for name in names if name != "alembic_version"}
+
+    def _columns(self, table: str) -> Table:
+        names = [str(row[1]) for row in self.execute(f'PRAGMA table_info("{table}")')]
+        quoted = ", ".join(f'quote("{name}")' for name in names)
+        rows = self.execute(f'SELECT {quoted} FROM "{table}" ORDER BY rowid')  # noqa: S608 -- names of the schema
+        return {name: [str(row[index]) for row in rows] for index, name in enumerate(names)}
+
+    def revision(self) -> str:
+        """Return the revision of the database, or an empty string without one."""
+        return "".join(str(row[0]) for row in self.execute("SELECT version_num FROM alembic_version"))
+
+    def assert_sound(self) -> None:
+        assert self.execute("PRAGMA foreign_key_check") == []
+        assert self.execute("PRAGMA integrity_check") == [("ok",)]
+
+
+def _common(first: dict[str, Table], second: dict[str, Table], *without: tuple[str, str]) -> dict[str, Table]:
+    """Return the tables and columns of `first` that `second` has too."""
+    return {
+        table: {
+            name: values for name, values in columns.items() if name in second[table] and (table, name) not in without
+        }
+        for table, columns in first.items()
+        if table in second
+    }
+
+
+def _assert_rows_kept(before: dict[str, Table], after: dict[str, Table], *without: tuple[str, str]) -> None:
+    assert _common(after, before, *without) == _common(before, after, *without)
+
+
+@pytest.fixture
+def filled(tmp_path: Path, revision: str) -> FilledDatabase:
+    return FilledDatabase(tmp_path / "filled.sqlite3", revision)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_file_of_a_revision_fills_every_table_and_column(filled: FilledDatabase, revision: str) -> None:
+    assert filled.revision() == revision
+    for table, columns in filled.tables().items():
+        for column, values in columns.items():
+            assert Counter(values).keys() - {"NULL"}, f"{ROWS / revision}.sql has no value for {table}.{column}"
+    filled.assert_sound()
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_rows_survive_a_step_up(filled: FilledDatabase, revision: str) -> None:
+    before = filled.tables()
+    filled.migrate("+1")
+    assert filled.revision() == REVISIONS[REVISIONS.index(revision) + 1]
+    after = filled.tables()
+    assert after.keys() >= before.keys()
+    _assert_rows_kept(before, after)
+    filled.assert_sound()
+
+
+@pytest.mark.parametrize("revision", REVISIONS[1:])
+def test_rows_survive_a_step_down(filled: FilledDatabase, revision: str) -> None:
+    before = filled.tables()
+    filled.migrate("-1", down=True)
+    assert filled.revision() == REVISIONS[REVISIONS.index(revision) - 1]
+    pins = [("submission", "pinned")] if revision == PIN_REVISION else []
+    _assert_rows_kept(before, filled.tables(), *pins)
+    filled.assert_sound()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_rows_survive_the_way_to_the_newest_schema_and_back(filled: FilledDatabase, revision: str) -> None:
+    before = filled.tables()
+    upgrade(filled.url)
+    newest = filled.tables()
+    assert newest.keys() == Base.metadata.tables.keys()
+    _assert_rows_kept(before, newest)
+    filled.assert_sound()
+    engine = create_engine(filled.url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    if revision == HEAD:
+        return
+    filled.migrate(revision, down=True)
+    after = filled.tables()
+    assert {table: columns.keys() for table, columns in after.items()} == {
+        table: columns.keys() for table, columns in before.items()
+    }
+    pins = [("submission", "pinned")] if revision < PIN_REVISION else []
+    _assert_rows_kept(before, after, *pins)
+    filled.assert_sound()
+
+
+@pytest.mark.parametrize("revision", [REVISIONS[0], HEAD])
+def test_filled_database_can_be_emptied(filled: FilledDatabase) -> None:
+    filled.migrate("base", down=True)
+    assert (filled.revision(), filled.tables()) == ("", {})
+
+
+DANGLING = "UPDATE token SET user_id = 99 WHERE id = 3"
+MESSAGE = "row 3 of table token refers to a missing row of table user"
+
+
+@pytest.mark.parametrize("revision", ["0002"])
+def test_migration_that_breaks_a_foreign_key_changes_nothing(filled: FilledDatabase, revision: str) -> None:
+    filled.execute(DANGLING)
+    before = filled.tables()
+    with pytest.raises(MigrationError, match=MESSAGE):
+        upgrade(filled.url)
+    assert (filled.revision(), filled.tables()) == (revision, before)
+
+
+@pytest.mark.parametrize("revision", [HEAD])
+def test_broken_foreign_key_does_not_stop_a_command_without_a_migration(filled: FilledDatabase, revision: str) -> None:
+    filled.execute(DANGLING)
+    upgrade(filled.url)
+    assert filled.revision() == revision
+
+
+@pytest.mark.parametrize("revision", ["0009"])
+def test_command_prints_why_a_migration_was_rejected(filled: FilledDatabase, revision: str, tmp_path: Path) -> None:
+    filled.execute(DANGLING)
+    settings = {"LDSBOARD_DATA_DIR": str(tmp_path / "data"), "LDSBOARD_DATABASE_URL": filled.url}
+    result = CliRunner().invoke(cli, ["migrate"], env=settings, catch_exceptions=False)
+    assert (result.exit_code, filled.revision()) == (2, revision)
+    assert MESSAGE in result.stderr
+    assert "python -m app migrate" in result.stderr
