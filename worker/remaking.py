@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Remake(NamedTuple):
-    """The plan, hidden seed and kind of device to train with. `differences` lists reasons why the results can differ."""
+    """The plan, hidden seed and kind of device to train with.
+
+    `differences` lists reasons why the new results can differ from the results in the benchmark.
+    """
 
     plan: Plan
     hidden: HiddenSeed | None

@@ -61,7 +61,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     Raises
     ------
     ProblemError
-        ``submission.busy``: the submission is being received or scored.
+        ``submission.busy``: the file of a single upload is arriving, or the file is being scored.
         ``submission.gone``: the submission is already withdrawn or expired.
     """
     before = State(submission.state)

@@ -110,7 +110,7 @@ class Providers:
             raise _failed(error) from error
         claims = token.get("userinfo") or {}
         if not claims.get("sub"):
-            raise _failed(ValueError("no subject"))
+            raise _failed(ValueError("the ID token has no subject, the identifier of the user"))
         # authlib checks the audience only if it is not empty.
         audience = claims.get("aud")
         if client.client_id not in (audience if isinstance(audience, list) else [audience]):

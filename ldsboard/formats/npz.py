@@ -70,7 +70,7 @@ class Member:
 
 @dataclass(frozen=True)
 class MemberHeader(Header):
-    """The header of an ``.npy`` member of an archive; ``offset`` is relative to the start of the member."""
+    """The header of an ``.npy`` member of an archive; ``offset`` is the position of the array in the inflated member."""
 
     member: Member
 

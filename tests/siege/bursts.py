@@ -50,8 +50,8 @@ def resources(service: Service) -> tuple[int, int, int]:
 def run(service: Service, report: Report) -> None:
     """Send all bursts, and check answers, health checks and left-over resources."""
     paths = addresses(service)
-    for path in paths.values():
-        burst(service.port, [Request(path)] * 60)  # starts every thread and database connection that the server keeps
+    burst(service.port, edits(service, "warm"))  # starts every thread and database connection that the server keeps
+    until(lambda: resources(service)[1] == 0, "a server without connections")
     _, _, descriptors = resources(service)
     for size, health_seconds in SIZES.items():
         report.section(f"{size} simultaneous requests")
@@ -64,7 +64,7 @@ def run(service: Service, report: Report) -> None:
         report.check("healthz meanwhile, slowest", probe.worst, health_seconds)
     report.section(f"{WRITERS} simultaneous writers")
     with Probe.probing(service.port, "/healthz") as probe:
-        answers_to_writers = burst(service.port, edits(service))
+        answers_to_writers = burst(service.port, edits(service, "edited"))
     report.check("PATCH: all answered with 200", _slowest(answers_to_writers, OK), WRITE_SECONDS)
     report.check("healthz meanwhile, slowest", probe.worst, 0.5)
     with service.database.read() as session:
@@ -81,16 +81,16 @@ def _slowest(answers: list[Answer], status: int | None = None) -> float:
     )
 
 
-def edits(service: Service) -> list[Request]:
-    """Return requests of many owners, each of which edits and pins another submission."""
+def edits(service: Service, title: str) -> list[Request]:
+    """Return requests of many owners, each of which pins another submission and gives it a title."""
     requests = []
     with service.database.write() as session:
         query = (
             select(Submission, User).join(User, User.id == Submission.user_id).order_by(Submission.id).limit(WRITERS)
         )
         for number, (submission, owner) in enumerate(session.execute(query).all()):
-            _, token = tokens.create(session, owner, name=f"siege-{number}")
+            _, token = tokens.create(session, owner, name=f"siege-{title}-{number}")
             headers = (f"Authorization: Bearer {token}", "Content-Type: application/json")
-            body = json.dumps({"title": f"edited {number}", "pinned": True}).encode()
+            body = json.dumps({"title": f"{title} {number}", "pinned": True}).encode()
             requests.append(Request(f"/api/v1/submissions/{submission.id}", "PATCH", headers, body))
     return requests
