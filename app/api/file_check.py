@@ -13,7 +13,7 @@ from app.context import AppContext
 from app.submissions.lifecycle import check_header
 from app.submissions.schemas import BenchmarkName
 from app.web.dependencies import ContextDep
-from app.web.request_body import check_limit, read_body
+from app.web.request_body import check_limit, is_compressed, read_body
 from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 
@@ -43,7 +43,7 @@ async def check_file(
     The call needs no token, and saves and counts nothing. Only scoring checks that all scores are finite.
     """
     check_limit(size, context.settings.max_upload_bytes)
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if is_compressed(request):
         raise ProblemError("upload.encoding", "This call takes no compressed body.", "Send the bytes uncompressed.")
     start = await read_body(request, HEADER_LIMIT)
     if len(start) != min(size, HEADER_LIMIT):
