@@ -142,7 +142,7 @@ def remake_benchmark(
     ray: Ray = "",
     gpus: Gpus = 0,
 ) -> None:
-    """Remake a benchmark from its manifest and hidden seed. The same versions and processor give the same bytes."""
+    """Train a benchmark again from its manifest and hidden seed. Equal software and processors give equal bytes."""
     if out.resolve() == benchmark.resolve():
         raise ConfigurationError(f"--out is the folder {benchmark} of the benchmark itself. Choose another folder.")
     plan, seed, differences, kind = remake(benchmark, recipes.load, hidden, recipe)
@@ -187,9 +187,7 @@ def _shard_trainer(kind: str, processes: int, ray: str, gpus: int) -> ShardTrain
     if ray:
         return partial(cluster.train, address=ray, gpus=gpus)
     if gpus:
-        raise ConfigurationError(
-            f"--gpus-per-shard {gpus} needs --ray. Without Ray, each GPU has one training process."
-        )
+        raise ConfigurationError(f"--gpus-per-shard {gpus} needs --ray. Add --ray, or leave --gpus-per-shard out.")
     return partial(train_in_processes, count=processes or device.process_count(kind))
 
 
@@ -236,8 +234,9 @@ def gather(
         manifest = gathering.gather(folder, recipes.load, partial=partial)
     made = manifest.provenance
     console.print(
-        f"{manifest.name} version {manifest.version} is in {folder}: {made['models']} models, {made['seconds']} s of "
-        f"processor time, accuracy {made['accuracy_mean']}, ceiling {manifest.ceiling:.3f} ± {manifest.ceiling_std_error:.3f}",
+        f"{manifest.name} version {manifest.version} is in {folder}. Models: {made['models']}; "
+        f"processor time: {made['seconds']} s; mean accuracy: {made['accuracy_mean']}; "
+        f"noise ceiling: {manifest.ceiling:.3f} ± {manifest.ceiling_std_error:.3f}.",
         soft_wrap=True,
     )
 

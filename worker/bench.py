@@ -95,7 +95,7 @@ class Speed:
 
 
 class TimedRecipe:
-    """A recipe whose batches call `tick`. It times the steps of an engine that has no optimizer."""
+    """A recipe that calls `tick` between its batches, to time the steps of an engine without an optimizer."""
 
     def __init__(self, recipe: Recipe, tick: Callable[[], None]) -> None:
         self._recipe = recipe
@@ -113,7 +113,7 @@ class TimedRecipe:
 
 
 class Setup:
-    """A recipe, its first models, and the training loops to compare on these models.
+    """A recipe, and the training loops to compare on the first models of this recipe.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class Setup:
         self.loops = [*engines_for(self.recipe), NOTEBOOK]
 
     def train(self, loop: str, groups: int = 1) -> Speed:
-        """Time one training loop on `groups` whole groups with margins, or on the first `steps` of one group."""
+        """Time one training loop: the first `steps` of one group, or, if `steps` is 0, `groups` whole groups with margins."""
         K, ticks, trainer = self.group, list[float](), self.trainer
 
         def tick(*_: object) -> None:
@@ -174,7 +174,7 @@ class Setup:
 
 
 def compare(setup: Setup, rounds: int) -> dict[str, Speed]:
-    """Time all training loops in turns, so that changes of the machine's load affect all loops."""
+    """Return the speed of every training loop over all rounds. Loops take turns, so that changes of the load affect them all."""
     total = {loop: Speed(kind=setup.kind) for loop in setup.loops}
     if not setup.steps or setup.kind == device.GPU:
         for loop in total:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ldsboard.counts import count
 from worker import device
 from worker.interruption import Interruption
 from worker.memory import OutOfMemory
@@ -92,7 +93,9 @@ class Campaign:
                 # With `shards`, other machines can be training in this folder, so the folder's configuration must not change.
                 if error.smaller_group is None or self.shards or any((self.folder / "shards").glob("models-*.npz")):
                     raise
-                text = f"{error} No shard is written yet: trying again with {error.smaller_group} models at once."
+                text = (
+                    f"{error} No shard is written yet: trying again with {count(error.smaller_group, 'model')} at once."
+                )
                 self.console.print(text, soft_wrap=True)
                 (self.folder / CONFIGURATION).unlink()
                 plan = replace(plan, group=error.smaller_group)
@@ -127,10 +130,10 @@ def _default_shard_size(group: int) -> int:
     return group * max(1, round(100 / group))
 
 
-def _parse_shard_range(text: str, count: int) -> slice:
+def _parse_shard_range(text: str, shards: int) -> slice:
     if not text:
         return slice(None)
     first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < count):
-        raise ConfigurationError(f"expected shards as a-b with a <= b < {count}, got {text!r}")
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < shards):
+        raise ConfigurationError(f"expected shards as a-b with a <= b < {shards}, got {text!r}")
     return slice(int(first), int(last) + 1)

@@ -29,19 +29,21 @@ STEPS = 4
 
 
 class Candidate(NamedTuple):
-    """An engine, a group size K, and the time of one step divided by K, in seconds. `seconds` is None if memory ran out."""
+    """An engine, a group size K, and the seconds of one step divided by K. `seconds` is None if memory ran out."""
 
     engine: str
     group: int
     seconds: float | None
 
     def __str__(self) -> str:
-        took = "not enough memory" if self.seconds is None else f"{self.seconds * 1000:.2f} ms a step"
+        took = (
+            "not enough memory" if self.seconds is None else f"{self.seconds * 1000:.2f} ms for one step of one model"
+        )
         return f"{self.engine}, K = {self.group}: {took}"
 
 
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
-    """Time every engine that can train the recipe, with each group size in `GROUPS` or only with `group`.
+    """Time every engine that can train the recipe, with each group size in `GROUPS` or only with `group`; yield the candidates.
 
     The trial trains the first models on public subsets, so no hidden seed is needed.
     """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ldsboard
 import worker
+from ldsboard.counts import count
 from worker import device
 from worker.memory import OutOfMemory, is_out_of_memory
 from worker.plan import ConfigurationError
@@ -124,7 +125,7 @@ def _capacity(ray: Any, gpus: int) -> int:
     unit, need = ("GPU", gpus) if gpus else ("CPU", 1)
     found = int(ray.cluster_resources().get(unit, 0))
     if found < need:
-        raise ConfigurationError(f"expected a Ray cluster with at least {need} {unit}, got {found}")
+        raise ConfigurationError(f"expected a Ray cluster with at least {count(need, unit)}, got {found}")
     return found // need
 
 

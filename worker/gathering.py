@@ -77,7 +77,7 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether a training folder already holds the benchmark with all planned models."""
+    """Return whether a training folder already holds the benchmark, with all models of the plan."""
     manifest = folder / "public" / MANIFEST
     return manifest.exists() and "planned" not in Manifest.read(manifest).provenance
 
@@ -92,7 +92,9 @@ def _plan_to_gather(planned: Plan, shards: Sequence[Shard], folder: Path, *, par
         f"missing: {format_ranges(missing)}."
     )
     if not partial:
-        raise ShardError(f"{found} Train them with the same options, or gather the complete subsets with --partial.")
+        raise ShardError(
+            f"{found} Train the missing models with the same options, or gather the complete subsets with --partial."
+        )
     complete = planned.subsets
     for number in sorted(missing, reverse=True):
         complete[planned.models[number].part] = planned.models[number].subset
@@ -113,8 +115,8 @@ def _check_finite(shards: Sequence[Shard], folder: Path) -> None:
     if diverged:
         raise ShardError(
             f"Models {format_ranges(diverged)} in {folder / 'shards'} diverged: their margins are not finite. Lower the learning "
-            "rate in the recipe and train in another folder. If faulty memory or a faulty disk is the cause, delete their shards "
-            "and train again."
+            "rate in the recipe and train in another folder. If faulty memory or a faulty disk is the cause, delete the shards "
+            "of these models and train again."
         )
 
 

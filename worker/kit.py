@@ -60,7 +60,7 @@ a public subset, {streams}; reference model i has subset {reference} and run i.
 
 
 def write_kit(folder: Path, trainer: Trainer) -> None:
-    """Train the reference models and write a kit into a new folder, with the permissions of the umask."""
+    """Train the reference models and write a kit into a new folder. The umask determines the permissions of its files."""
     folder.mkdir()
     shutil.copyfile(recipe_file(trainer.recipe), folder / "recipe.py")
     for name, part in trainer.data.parts.items():

@@ -25,7 +25,7 @@ class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.Out
 
     @property
     def advice(self) -> str:
-        """Advice to the user of the command line."""
+        """What the user of the command line can do when memory ran out."""
         if self.smaller_group is None:
             return "Use fewer --processes, or a machine or device with more memory."
         return (

@@ -72,7 +72,9 @@ class Plan:
         fewest = {"version": 1, "public": 4, "ranking": 4, "runs": 2, "group": 1, "public_seed": 0}
         for option, least in fewest.items():
             if (got := getattr(self, option)) < least:
-                raise ConfigurationError(f"expected {option.replace('_', '-')} of at least {least}, got {got}")
+                raise ConfigurationError(
+                    f"expected a value of at least {least} for {option.replace('_', '-')}, got {got}"
+                )
 
     @property
     def subsets(self) -> dict[str, int]:
@@ -233,8 +235,8 @@ class Configuration:
             return cls(**members | {"plan": Plan(**members["plan"])})
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigurationError(
-                f"{path} is not a valid configuration: {error}. Delete the file and train with the same options as before: the "
-                "trainer then writes the file again, and refuses shards that were trained with other options."
+                f"{path} is not a valid configuration: {error}. Delete the file and train with the same options as before. The "
+                "trainer then writes the file again. It refuses shards that were trained with other options."
             ) from error
 
 

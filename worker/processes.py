@@ -27,7 +27,7 @@ R = TypeVar("R")
 PR_SET_PDEATHSIG = 1
 NO_TASK = object()
 POLL_SECONDS = 0.2
-"""Longest wait for a message, in seconds. The reaction to Ctrl-C can take as long if another thread receives the signal."""
+"""Longest wait for a message, in seconds. If another thread receives the signal of Ctrl-C, the reaction can take this long."""
 
 
 class ProcessError(RuntimeError):
@@ -89,7 +89,10 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 def _receive(pipe: Any, running: dict[Any, Any], remaining: Iterator[Any]) -> Iterator[Any]:
-    """Receive one message from a process: a report, a request for the next task ("idle"), or the text of an error."""
+    """Receive one message from a process, and handle it.
+
+    Yield a report; answer "idle" with the next task, or end the process if no task remains; raise ProcessError for an error.
+    """
     try:
         kind, content = pipe.recv()
         if kind == "idle" and (task := next(remaining, NO_TASK)) is not NO_TASK:

@@ -34,7 +34,10 @@ class Log:
 
     @classmethod
     def in_folder(cls, shards: Path) -> Log:
-        """Return this machine's log in a folder of shards. Only the owner can read a new folder: the log covers hidden models."""
+        """Return this machine's log in a folder of shards; create the folder if it is missing.
+
+        Only its owner can read the created folder, because the log reports on models of hidden subsets.
+        """
         shards.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(shards / f"log-{platform.node() or 'here'}.jsonl")
 
@@ -88,7 +91,7 @@ class Tally:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of trained models and number of models in the plan, as the log names them."""
+        """Number of trained models as ``done``, and number of models in the plan as ``models``: members of every log line."""
         return {"done": self.done, "models": self.models}
 
     @property
@@ -103,7 +106,7 @@ class Tally:
 
     def __str__(self) -> str:
         left = timedelta(seconds=round((self.wanted - self.trained) / self.per_second))
-        return f"{self.per_second:.3g} models/s  {left} left  accuracy {self.accuracy:.3f}"
+        return f"{self.per_second:.3g} models/s, {left} left, mean accuracy {self.accuracy:.3f}"
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def show_progress(reports: Iterable[Progress | Finished], tally: Tally, console:
                     log.write("shard", **report._asdict(), **tally.counts, per_second=round(tally.per_second, 3))
                     if not console.is_terminal:
                         name = shard_name(report.start, report.stop)
-                        console.print(f"{name}: {tally.done} of {tally.models} models  {tally}", soft_wrap=True)
+                        console.print(f"{name}: {tally.done} of {tally.models} models, {tally}", soft_wrap=True)
                 else:
                     tally.add(report)
                     bar.update(bar.task_ids[0], completed=tally.done, figures=str(tally))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Remake(NamedTuple):
-    """The plan, hidden seed and kind of device to train with.
+    """What is needed to train a benchmark again: the plan, the hidden seed and the kind of device.
 
     `differences` lists reasons why the new results can differ from the results in the benchmark.
     """
@@ -36,7 +36,9 @@ class Remake(NamedTuple):
 def remake(
     benchmark: Path, load: Callable[[str], Recipe], hidden_file: Path | None = None, recipe_path: str | None = None
 ) -> Remake:
-    """Restore the plan of a benchmark from ``public/benchmark.json`` and the hidden seed.
+    """Return what is needed to train a benchmark again: the plan in ``public/benchmark.json``, and the hidden seed.
+
+    Check that the recipe, the data set and the hidden seed are those of the benchmark.
 
     Parameters
     ----------
@@ -62,7 +64,8 @@ def remake(
     recipe = load(plan.recipe)
     if sha256(recipe_file(recipe).read_bytes()).hexdigest() != manifest.files.get("kit/recipe.py"):
         raise ConfigurationError(
-            f"The recipe {plan.recipe} differs from the kit's recipe in {path}. Use the LDSBoard version that made the benchmark."
+            f"The recipe {plan.recipe} differs from the kit's recipe, whose sha256 is in {path}. "
+            "Use the LDSBoard version that made the benchmark."
         )
     if json.loads(json.dumps(data.load(recipe.DATASET).for_manifest())) != manifest.dataset:
         raise ConfigurationError(f"The data set {recipe.DATASET} differs from the data set that {path} describes.")

@@ -53,7 +53,7 @@ class Shard:
     seconds: float
 
     def write(self, folder: Path, configuration: str) -> None:
-        """Write the shard atomically: the file is complete or absent."""
+        """Write the shard into a folder, atomically, with the digest of its configuration; the file is complete or absent."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / shard_name(self.start, self.stop)
         with atomic_write(path) as file:
@@ -61,7 +61,7 @@ class Shard:
 
     @classmethod
     def read(cls, path: Path, configuration: str) -> Shard:
-        """Read a shard that was trained with a configuration, given by its digest.
+        """Read a shard, and check that it was trained with the configuration that has the digest `configuration`.
 
         Raises
         ------
@@ -75,11 +75,11 @@ class Shard:
             shard = cls(**members | {name: members[name].item() for name in ("start", "stop", "seconds")})
         except NPZ_ERRORS as error:
             raise ShardError(
-                f"{path} is damaged ({str(error) or type(error).__name__}). Delete the file and train again."
+                f"{path} is damaged ({str(error) or type(error).__name__}). Delete the file and repeat the training command."
             ) from error
         if found != configuration:
             raise ShardError(
-                f"{path} was trained with another configuration: expected {configuration}, got {found}. "
+                f"{path} was trained with another configuration: expected the digest {configuration}, got {found}. "
                 "Delete the file, or choose another folder."
             )
         return shard
@@ -106,7 +106,7 @@ def split_into_shards(models: int, size: int, group: int) -> list[range]:
 
 
 def read_shards(folder: Path, configuration: str) -> list[Shard]:
-    """Read all shards in a folder, ordered by their first model."""
+    """Read and check all shards in a folder, as `Shard.read` does. They are ordered by their first model."""
     return [Shard.read(path, configuration) for path in sorted(folder.glob("models-*.npz"))]
 
 

@@ -120,7 +120,7 @@ class Trainer:
         return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
-        """Train a group of models. Each has a seed (root, subset, run) and examples, whose number is equal for all models."""
+        """Train and return a group of models, one for each seed (root, subset, run). Each has the same number of examples."""
         models, order_KEm = self.initialise_models(seeds, examples)
         self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
@@ -146,7 +146,7 @@ class Trainer:
         return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
 
     def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the part of an order (or of visits) for the first steps of the first epoch."""
+        """Return the part of the orders (or visits) of a group that the first steps of the first epoch use."""
         return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
 
     def train_references(self, count: int) -> list[nn.Module]:
@@ -195,7 +195,7 @@ class Job:
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Return a function that trains and writes the shard of some numbers, and yields a report on each group and the shard."""
+        """Return a function that trains the models with given numbers, writes their shard, and yields reports on both."""
         trainer = self.trainer()
 
         def work(numbers: range) -> Iterator[Report]:
@@ -217,7 +217,7 @@ class Job:
 def prepare_folder(
     plan: Plan, folder: Path, load: Callable[[str], Recipe], hidden_seed: str | None = None, kind: str = device.CPU
 ) -> tuple[Job, Configuration]:
-    """Start or continue a training folder: read or create its hidden seed, and write or check its configuration.
+    """Save the hidden seed and the configuration in a training folder, or check those saved; return the job and configuration.
 
     Raises
     ------
@@ -262,12 +262,12 @@ def _draw_masks(root_seeds: Mapping[str, int], plan: Plan, n: int, alpha: float)
 
 
 def _check_subsets_differ(masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Refuse repeated subsets before training, since a benchmark must not contain them."""
+    """Raise ConfigurationError if a subset is repeated, since a benchmark must not contain repeated subsets."""
     every_Mn = np.concatenate(list(masks.values()))
     if repeated := count_duplicates(every_Mn):
         raise ConfigurationError(
-            f"expected {len(every_Mn)} different subsets of {every_Mn.shape[1]} examples, got {repeated} repeated subsets. "
-            "Choose fewer subsets or more examples."
+            f"expected {len(every_Mn)} different subsets of the {every_Mn.shape[1]} training examples, "
+            f"got {repeated} repeated subsets. Choose fewer subsets or more training examples."
         )
 
 

@@ -70,7 +70,7 @@ def test_train_of_some_shards_reports_missing_models(worker: Callable[..., tuple
         (["train", "digits-mlp", "--out", "OUT", "--shard-size", "15"], "multiple of 20, the number of models"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "3"], "expected shards as a-b with a <= b < 20, got '3'"),
         (["train", "digits-mlp", "--out", "OUT", "--shards", "9-20"], "got '9-20'"),
-        (["train", "digits-mlp", "--out", "OUT", "--group", "0"], "group of at least 1, got 0"),
+        (["train", "digits-mlp", "--out", "OUT", "--group", "0"], "at least 1 for group, got 0"),
         (["train", "digits-mlp", "--out", "OUT", "--gpus-per-shard", "1"], "--gpus-per-shard 1 needs --ray"),
         (["train", "digits-mlp", "--out", "OUT", "--split", "half"], "'protected' or 'open', got 'half'"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from functools import partial
 from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +59,14 @@ def test_fetch_keeps_nothing_of_failed_download(address: str, name: str, digest:
     assert list(downloads.folder().iterdir()) == []
 
 
-def test_fetch_rejects_damaged_cached_file(address: str) -> None:
+def test_command_in_the_error_about_a_damaged_cached_file_repairs_the_cache(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "my 'own' cache"))
     downloads.fetch(f"{address}/pictures.gz", DIGEST).write_bytes(CONTENT[:-1])
-    with pytest.raises(DataError, match=r"expected .*cache/datasets/pictures.gz with sha256"):
+    with pytest.raises(DataError, match=r"Expected .*/datasets/pictures.gz with sha256") as damaged:
         downloads.fetch(f"{address}/pictures.gz", DIGEST)
+    command = re.search(r"\((rm .*)\) and run the command again", str(damaged.value))
+    assert command is not None
+    subprocess.run(command[1], shell=True, check=True)  # noqa: S602 -- as a user pastes the command
+    assert downloads.fetch(f"{address}/pictures.gz", DIGEST).read_bytes() == CONTENT

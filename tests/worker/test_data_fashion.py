@@ -99,7 +99,8 @@ def test_missing_or_damaged_shipped_array_is_named(tmp_path: Path, content: byte
     if content is not None:
         damaged.write_bytes(content)
     with pytest.raises(
-        DataError, match=r"target_images.npy of Fashion-MNIST in .*Check the file out again, or set LDSBOARD"
+        DataError,
+        match=r"target_images.npy of Fashion-MNIST in .*Restore the file from the repository, or set LDSBOARD",
     ):
         fashion.read_shipped(tmp_path)
 

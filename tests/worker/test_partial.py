@@ -67,7 +67,7 @@ def test_partial_benchmark_omits_models_after_gap_and_can_be_completed(tmp_path:
 
 def test_gather_rejects_too_few_complete_subsets(tmp_path: Path) -> None:
     folder = trained(tmp_path, range(4), range(16, 32))
-    with pytest.raises(ShardError, match="too few for a benchmark: expected public of at least 4, got 2"):
+    with pytest.raises(ShardError, match="too few for a benchmark: expected a value of at least 4 for public, got 2"):
         gather(folder, recipes.load, partial=True)
     assert not (folder / "public").exists()
 

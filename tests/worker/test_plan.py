@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     ("option", "message"),
     [
         ({"split": "closed"}, "'protected' or 'open', got 'closed'"),
-        ({"public": 3}, "public of at least 4, got 3"),
-        ({"runs": 1}, "runs of at least 2, got 1"),
-        ({"public_seed": -1}, "public-seed of at least 0, got -1"),
+        ({"public": 3}, "at least 4 for public, got 3"),
+        ({"runs": 1}, "at least 2 for runs, got 1"),
+        ({"public_seed": -1}, "at least 0 for public-seed, got -1"),
         ({"engine": "warp"}, "batched, sequential, vmapped, got 'warp'"),
     ],
 )
@@ -103,7 +103,7 @@ def test_open_benchmark_rejects_hidden_seed(tmp_path: Path) -> None:
 
 def test_folder_is_not_created_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDSBOARD_FASHION_MNIST", str(tmp_path / "absent"))
-    with pytest.raises(DataError, match="Check LDSBOARD_FASHION_MNIST"):
+    with pytest.raises(DataError, match="Check the folder in LDSBOARD_FASHION_MNIST"):
         prepare_folder(replace(TINY, recipe="fashion5k-mlp"), tmp_path / "out", recipes.load, HIDDEN_SEED)
     assert list(tmp_path.iterdir()) == []
 
@@ -148,7 +148,8 @@ def test_damaged_configuration_is_rejected_and_named(job: Job, content: str) -> 
 def test_repeated_subsets_are_rejected_before_training(tmp_path: Path) -> None:
     few = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1 / 1200})
     with pytest.raises(
-        ConfigurationError, match=r"expected 100 different subsets of 1200 examples, got \d repeated subsets"
+        ConfigurationError,
+        match=r"expected 100 different subsets of the 1200 training examples, got \d repeated subsets",
     ):
         prepare_folder(replace(TINY, public=40, ranking=60), tmp_path / "few", lambda _: few, HIDDEN_SEED)
     none = SimpleNamespace(**vars(recipes.load("digits-mlp")) | {"ALPHA": 1.0})

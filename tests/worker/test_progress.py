@@ -40,7 +40,7 @@ def displayed(tmp_path: Path, *, terminal: bool) -> str:
 def test_terminal_shows_count_speed_time_left_and_accuracy(tmp_path: Path) -> None:
     last = displayed(tmp_path, terminal=True).splitlines()[-2]  # the last line restores the cursor
     assert "20/20" in last
-    assert "models/s  0:00:00 left  accuracy 0.930" in last  # (7.2 + 11.4) / 20, including models of earlier runs
+    assert "models/s, 0:00:00 left, mean accuracy 0.930" in last  # (7.2 + 11.4) / 20, including models of earlier runs
 
 
 def test_time_left_counts_only_models_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:

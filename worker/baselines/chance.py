@@ -1,4 +1,4 @@
-"""Random scores: the reference for a method without information."""
+"""Random scores: the baseline that uses no information."""
 
 from __future__ import annotations
 

@@ -55,5 +55,6 @@ def baseline(
 def _print_trials(name: str, material: Material) -> None:
     for trial in tune(name, material):
         low, high = trial.interval
-        frozen = " <- frozen" if trial.setting == BASELINES[name].frozen else ""
-        print(f"{name} {trial.setting}: {trial.lds:.4f} [{low:.4f}, {high:.4f}] z {trial.z_random:.1f}{frozen}")  # noqa: T201
+        frozen = " (frozen setting)" if trial.setting == BASELINES[name].frozen else ""
+        found = f"LDS {trial.lds:.4f}, 95 % interval {low:.4f} to {high:.4f}, {trial.z_random:.1f} sd from chance"
+        print(f"{name} {trial.setting}: {found}{frozen}")  # noqa: T201

@@ -25,18 +25,25 @@ DAMPING = 0.5
 
 
 class Eigenbasis(NamedTuple):
-    """Curvature of a layer: ``(outputs_oo x inputs_ii) diag(values_oi) (outputs_oo x inputs_ii)'``; x is a Kronecker product."""
+    """Eigenvectors and eigenvalues of the curvature of one layer, as EK-FAC approximates them.
+
+    The curvature is ``Q diag(values_oi) Q'``. The eigenvectors are the columns of Q, the Kronecker product of `outputs_oo` and
+    `inputs_ii`.
+    """
 
     outputs_oo: torch.Tensor
     inputs_ii: torch.Tensor
     values_oi: torch.Tensor
 
     def coordinates(self, gradients: Outer) -> Outer:
-        """Return the gradients in the coordinates of this basis, again as outer products of slopes and inputs."""
+        """Return the coordinates of gradients along the eigenvectors, again as outer products of slopes and inputs."""
         return Outer(gradients.slopes_no @ self.outputs_oo, gradients.inputs_ni @ self.inputs_ii)
 
     def products(self, train: Outer, target: Outer, damping: float) -> torch.Tensor:
-        """Return ``train' (curvature + damping I)^-1 target`` for the gradients of n examples and N targets, (n, N)."""
+        """Return ``train' (curvature + damping I)^-1 target`` for every pair of a training example and a target, (n, N).
+
+        `train` and `target` hold the layer's gradients of the n training examples and of the N targets.
+        """
         train, target = self.coordinates(train), self.coordinates(target)
         products_nN = torch.zeros(len(train.slopes_no), len(target.slopes_no), dtype=train.slopes_no.dtype)
         # Loop over outputs, since a computation for all outputs at once would need n x o x i numbers.
@@ -49,13 +56,13 @@ class Eigenbasis(NamedTuple):
 
 
 def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
-    """Return influence functions that EK-FAC approximates, averaged over the reference models, float32 (n, N).
+    """Return the scores of influence functions with EK-FAC, averaged over the reference models, float32 (n, N).
 
     The score is ``-grad margin(target)' (G + lambda I)^-1 grad loss(example)``. G is the Gauss-Newton matrix of the mean loss,
     approximated by EK-FAC (George et al. 2018, "Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis";
-    Grosse et al. 2023, "Studying Large Language Model Generalization with Influence Functions", section 2.2). Each layer has a
-    separate block. The eigenvectors of a block come from its Kronecker factors, and its eigenvalues are the exact second moments
-    of the gradients along these eigenvectors.
+    Grosse et al. 2023, "Studying Large Language Model Generalization with Influence Functions", section 2.2). G has one block for
+    each layer and is zero elsewhere. The eigenvectors of a block come from its Kronecker factors. The eigenvalues are the exact
+    second moments of the gradients along these eigenvectors.
 
     Parameters
     ----------
@@ -100,9 +107,10 @@ def _run_forward(model: nn.Module, examples: Examples) -> Pass:
 
 
 def eigenbases(train: Pass) -> list[Eigenbasis]:
-    """Return the curvature of every layer, as an expectation over labels that are distributed as the model predicts.
+    """Return, for every layer, the eigenvectors and eigenvalues of its curvature on the training examples.
 
-    The expectation is a sum over all C classes instead of a sample of labels, so the result is exact and deterministic.
+    The curvature is an expectation over labels with the probabilities that the model predicts. It is computed as a sum over all
+    C classes instead of from sampled labels, so the result is deterministic.
     """
     log_p_nC = train.logits_nC.log_softmax(dim=1)
     p_nC = log_p_nC.detach().exp()

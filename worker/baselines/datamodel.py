@@ -21,7 +21,7 @@ def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32
     """Return the coefficients of a ridge regression of each target's margin, averaged over runs, on the masks; float32 (n, N).
 
     Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", use an absolute penalty. With the squared penalty
-    here, the coefficients of all targets have a closed form, with one system of size M. The main cost is training the models.
+    here, one linear system of size M gives the coefficients of all targets. The main cost is training the models.
     """
     return ridge(material.masks_Mn, material.margins_MRN.mean(axis=1, dtype=np.float64), strength)
 
@@ -29,8 +29,9 @@ def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32
 def ridge(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], strength: float) -> NDArray[np.float32]:
     """Return the coefficients that minimise squared error + strength x squared coefficients, float32 (n, N).
 
-    The model has an intercept, so X and Y are centred. The coefficients are ``X' (X X' + strength I)^-1 Y``. The normal equations
-    have the same solution, but they are a system of size n, and M is smaller than n.
+    The coefficients are ``X' (X X' + strength I)^-1 Y``. X holds the masks and Y the margins. Their means over subsets are
+    subtracted, because the regression has an intercept. The normal equations have the same solution, but they are a system of
+    size n, and M is usually smaller than n.
     """
     X_Mn = masks_Mn - masks_Mn.mean(axis=0)
     Y_MN = margins_MN - margins_MN.mean(axis=0)

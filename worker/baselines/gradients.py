@@ -28,7 +28,7 @@ SKETCH_SIZE = 2**14
 """Size S of a count sketch. If a model has more than S parameters, sketches replace the gradients of examples."""
 
 CHUNK_NUMBERS = 2**26
-"""Number of values in the gradients of one chunk of examples. Memory is needed for a few times as many values, and the result."""
+"""Number of values in the gradients of one chunk of examples. A chunk takes the memory of a few times as many values."""
 
 
 class Outer(NamedTuple):
@@ -92,10 +92,11 @@ def per_example(model: nn.Module, function: Function, examples: Examples) -> tor
     """Return the gradients as rows, (n, P). If P > `SKETCH_SIZE`, return count sketches of the gradients, (n, SKETCH_SIZE).
 
     A count sketch (Charikar et al. 2002; Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning") adds every
-    number, with a random sign, to one of S = SKETCH_SIZE sums chosen at random. The inner product of two sketches is an unbiased
-    estimate of the inner product of the gradients, with a standard deviation of at most ``sqrt(2 / S)``, 1.1 %, of the product of
-    their lengths. TRAK's dense projection of the same size is as accurate, but costs n x P x S products instead of n x P
-    additions. Signs and sums are drawn from a fixed seed, so they are the same for every model and every set of examples.
+    value of a gradient, with a random sign, to one of S = SKETCH_SIZE sums chosen at random. The inner product of two sketches is
+    an unbiased estimate of the inner product of the gradients. The standard deviation is at most ``sqrt(2 / S)``, 1.1 %, of the
+    product of the gradients' lengths. TRAK's dense projection of the same size is as accurate, but costs n x P x S products
+    instead of n x P additions. Signs and sums are drawn from a fixed seed, so they are the same for every model and every set of
+    examples.
     """
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     P = sum(parameter.numel() for parameter in parameters.values())

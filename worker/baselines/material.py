@@ -74,7 +74,7 @@ class Material:
         kit = folder / "public" / "kit"
         files = sorted(kit.glob("reference-*.safetensors"))
         if not files:
-            raise BundleError(f"There are no reference models in {kit}. Use a benchmark that has a kit.")
+            raise BundleError(f"There are no reference models in {kit}. Use a benchmark whose kit has them.")
         recipe = cast("Recipe", recipes.load_module(kit / "recipe.py", "ldsboard_kit_recipe"))
         images = _images(bundle, recipe)
 

@@ -16,15 +16,16 @@ MODEL = 0
 
 
 def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
-    """Return ``-grad loss(example) . grad margin(target)``, an inner product over all parameters; float32 (n, N).
+    """Return the scores ``-grad loss(example) . grad margin(target)``, float32 (n, N).
 
-    A step of gradient descent on an example moves the parameters along the negative gradient of the example's loss. The score is
-    the resulting first-order change of the target's margin, divided by the learning rate. This division does not affect ranks.
+    The gradients are those of one reference model, number `model`, with respect to all parameters. A step of gradient descent on
+    an example moves the parameters along the negative gradient of the example's loss. The score is the resulting first-order
+    change of the target's margin, divided by the learning rate. This division does not affect ranks.
     The method is TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with
     one checkpoint, the end of training.
 
     The method needs one gradient for each example and target, and the inner products of gradients (exact or sketched: see
-    `gradients`). `model` is the index of the reference model.
+    `gradients`).
     """
     reference = material.models[model]
     train = gradients(reference, loss, material.train)

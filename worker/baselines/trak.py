@@ -25,10 +25,13 @@ CHUNK = 256
 def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     """Return the scores of TRAK (Park et al. 2023, "TRAK: Attributing Model Behavior at Scale", equation 17); float32 (n, N).
 
-    Let Phi (n, P) be the gradients of the training examples' margins, and phi (N, P) the gradients of the targets' margins. Let
-    q (n,) be the probabilities that a model gives to classes other than the label of each training example. Then::
+    The formula is::
 
         scores = mean over models of (Phi (Phi' Phi + damping I)^-1 phi') * (mean over models of q)
+
+    - Phi (n, P): gradients of the training examples' margins.
+    - phi (N, P): gradients of the targets' margins.
+    - q (n, 1): for each training example, the probability that a model gives to all classes but the correct one.
 
     The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here damping makes the matrix invertible,
     and only large gradients are sketched (see `gradients`). The code computes ``(Phi Phi' + damping I)^-1 Phi phi'``, which is
@@ -39,7 +42,8 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     material
         Public part of the benchmark.
     damping
-        Multiple of the mean squared length of the rows of Phi, so that one number suits models and data of any scale.
+        Damping of the formula divided by the mean squared length of the rows of Phi, so that one value suits models and data of
+        any scale.
 
     Notes
     -----

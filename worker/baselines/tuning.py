@@ -28,7 +28,7 @@ FITTED = "datamodel"
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting, the resulting LDS on public subsets, the 95 % interval of the LDS, and the distance from chance.
+    """A setting, its LDS on public subsets, the 95 % interval of this LDS, and its distance from chance in standard deviations.
 
     After cross-validation, `lds` is the mean over folds, and `interval` assumes a normal distribution.
     """
@@ -40,7 +40,7 @@ class Trial:
 
 
 def tune(name: str, material: Material) -> Iterator[Trial]:
-    """Score every setting of a baseline on the public subsets, with 5-fold cross-validation if the baseline is `FITTED`."""
+    """Yield a trial of every setting of a baseline, on the public subsets; the baseline `FITTED` gets 5-fold cross-validation."""
     for setting in BASELINES[name].settings:
         if name == FITTED:
             folds = [_fold(name, material, setting, fold) for fold in range(FOLDS)]
@@ -56,7 +56,7 @@ def tune(name: str, material: Material) -> Iterator[Trial]:
 
 
 def _fold(name: str, material: Material, setting: Any, fold: int) -> Result:
-    """Fit a baseline without every fifth subset (`fold`, `fold` + 5, …), and return the result on these left-out subsets."""
+    """Fit a baseline without the subsets `fold`, `fold` + 5, …, and return the result on these left-out subsets."""
     held_out = np.arange(len(material.masks_Mn)) % FOLDS == fold
     fitted = replace(material, masks_Mn=material.masks_Mn[~held_out], margins_MRN=material.margins_MRN[~held_out])
     truth = GroundTruth(material.masks_Mn[held_out], material.margins_MRN[held_out])

@@ -102,7 +102,7 @@ def read(path: Path) -> Dataset:
             with tarfile.open(path, "r:gz") as archive:
                 train, target = _from_batches(lambda name: _member(archive, f"{FOLDER}/{name}"))
     except READ_ERRORS as error:
-        raise DataError(f"Cannot read CIFAR-10 at {path}: {error}. Check {VARIABLE}.") from error
+        raise DataError(f"Cannot read CIFAR-10 at {path}: {error}. Check the path in {VARIABLE}.") from error
     about = {
         "name": "CIFAR-10",
         "source": "https://www.cs.toronto.edu/~kriz/cifar.html (Krizhevsky 2009)",
@@ -129,7 +129,10 @@ def _from_batches(content: Callable[[str], bytes]) -> tuple[Part, Part]:
 
 
 def _batch(content: bytes, start: int) -> Part:
-    """Read the first examples of a batch, whose rows hold the 1,024 red, then 1,024 green, then 1,024 blue pixels."""
+    """Return the first 1,000 examples of a batch file; `start` is the number of its first row in the source.
+
+    A row of the file holds 1,024 red, then 1,024 green, then 1,024 blue pixels.
+    """
     members = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     pixels: NDArray[np.uint8] = members["data"][:PER_BATCH].reshape(PER_BATCH, 3, 32, 32).transpose(0, 2, 3, 1)
     return Part(np.ascontiguousarray(pixels), np.array(members["labels"][:PER_BATCH]), start + np.arange(PER_BATCH))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from typing import TYPE_CHECKING
 
 import httpx
@@ -56,7 +57,10 @@ def fetch(url: str, sha256: str) -> Path:
 
 
 def _check(found: str, origin: Path | str, sha256: str) -> None:
-    if found != sha256:
-        raise DataError(
-            f"expected {origin} with sha256 {sha256}, got {found}. The file is damaged, or it is not the published file."
-        )
+    """Raise an error unless `found`, the sha256 of a cached file or of the download from a URL, equals `sha256`."""
+    if found == sha256:
+        return
+    advice = "Nothing was kept. Run the command again; if the error stays, the publisher has changed the file."
+    if not isinstance(origin, str):
+        advice = f"The file is damaged. Delete the file (rm {shlex.quote(str(origin))}) and run the command again."
+    raise DataError(f"Expected {origin} with sha256 {sha256}, got {found}. {advice}")

@@ -75,7 +75,7 @@ def read_shipped(folder: Path = SHIPPED) -> Dataset:
         except NPZ_ERRORS as error:
             raise DataError(
                 f"Cannot read {name}.npy of Fashion-MNIST in {folder}: {error}. "
-                f"Check the file out again, or set {VARIABLE} to a folder with the four official files."
+                f"Restore the file from the repository, or set {VARIABLE} to a folder with the four official files."
             ) from error
 
     def part(name: str, count: int) -> Part:
@@ -138,5 +138,7 @@ def _find_file(path: Path) -> Path:
     compressed = path.with_name(f"{path.name}.gz")
     found = [candidate for candidate in (compressed, path) if candidate.exists()]
     if not found:
-        raise DataError(f"{path.parent} holds neither {compressed.name} nor {path.name}. Check {VARIABLE}.")
+        raise DataError(
+            f"{path.parent} holds neither {compressed.name} nor {path.name}. Check the folder in {VARIABLE}."
+        )
     return found[0]

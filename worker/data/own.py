@@ -50,8 +50,8 @@ def _part(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Part:
         raise DataError(f"expected the arrays {name}_images and {name}_labels, got {', '.join(arrays)}") from error
     if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or not labels.size:
         raise DataError(
-            f"expected {name}_images uint8 (n, ...) and {name}_labels integers (n,), got {images.dtype} {images.shape} and "
-            f"{labels.dtype} {labels.shape}. Store other numbers as bytes: values.astype('float32').view('uint8')."
+            f"expected {name}_images uint8 (n, ...) and {name}_labels integers (n,), n > 0, got {images.dtype} {images.shape} "
+            f"and {labels.dtype} {labels.shape}. Store images of another type as bytes: values.astype('float32').view('uint8')."
         )
     if labels.min() < 0:
         raise DataError(f"expected {name}_labels from 0, got {labels.min()}. Number the classes 0, 1, 2, ...")

@@ -4,7 +4,7 @@ Steps are written by hand, since for models of this size autograd and an optimiz
 
 - Logits have the classes before the examples, (K, C, B): softmax along a middle axis is 16 times as fast as along a last axis of
   length 10.
-- The product that computes a gradient also accumulates the momentum.
+- The matrix product that computes a gradient also adds it to the velocity.
 - All parameters share one buffer, weights first, and all velocities share another buffer, so the update is one pass over memory.
 - Each step reuses the buffers of the step before, which are still in the cache.
 
@@ -53,9 +53,9 @@ class Buffers(NamedTuple):
 class Stack:
     """The stacked layers of a group, in three buffers: parameters, velocities, and gradients of biases.
 
-    A step turns a parameter into ``(1 - rate * decay) * parameter - rate * velocity``. `velocities` holds ``-velocity / decay``,
-    so a step is one interpolation, ``parameter + rate * decay * (velocities - parameter)``. Without decay, `velocities` holds
-    ``-velocity``.
+    A step with learning rate ``rate`` and weight decay ``decay`` changes a parameter p with velocity v to
+    ``(1 - rate * decay) * p - rate * v``. The buffer `velocities` holds scaled velocities, ``s = -v / decay``, so that a step is
+    one interpolation, ``p + rate * decay * (s - p)``. If decay is 0, the buffer holds ``s = -v``, and a step is ``p + rate * s``.
     """
 
     def __init__(self, models: Sequence[nn.Module], momentum: float, decay: float) -> None:
@@ -118,7 +118,10 @@ class Stack:
         torch.baddbmm(last.bias_Ko1, last.weight_Koi, buffers.inputs_KBi[-1].mT, out=buffers.logits_KCB)
 
     def _accumulate(self, buffers: Buffers, error_KoB: torch.Tensor, mean: float) -> None:
-        """Backpropagate: set each velocity to momentum x velocity + gradient of the mean loss."""
+        """Backpropagate the errors, and update each velocity to momentum x velocity + gradient of the mean loss.
+
+        `error_KoB` is the gradient of the summed loss with respect to the logits; `mean` is 1 / B.
+        """
         share = -mean / (self._decay or 1)
         for depth in reversed(range(len(self.layers))):
             layer, inputs_KBi = self.layers[depth], buffers.inputs_KBi[depth]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def require_stackable(recipe: Recipe) -> Stackable:
-    """Return the recipe as a `Stackable`, which exposes the parts of its training loop.
+    """Check that a recipe has the functions of `Stackable`, and return the recipe.
 
     Raises
     ------
