@@ -29,6 +29,7 @@ import numpy as np
 from ldsboard.arrays.margins import mean_over_runs
 from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
 from ldsboard.core.ceiling import margin_spectrum, noise_ceiling
+from ldsboard.counts import count
 from ldsboard.drafts import atomic_folder, atomic_write
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from ldsboard.subsets import commitment, draw_masks
@@ -183,12 +184,11 @@ def write_bundle(
         Parent of ``public/`` and ``hidden/``. An earlier benchmark is replaced, unless it is protected and the new one is open.
     description
         The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
-        split (``protected`` or ``open``), ranking (rows of an open benchmark, None on a protected one) and provenance.
+        split (``protected`` or ``open``), ranking (as in `Manifest`) and provenance.
     masks_Mn, margins_MRN
         The public subsets, bool (M, n), and their margins, float32 (M, R, N). On an open benchmark, all subsets are public.
     labels, images
-        Arrays under the keys ``train`` and ``target``; either key can be absent. The images are published, so that their licence
-        must allow it.
+        Arrays under the keys ``train`` and ``target``; either key can be absent. The licence of images must allow publication.
     kit
         Folder to copy to ``public/kit``.
     hidden
@@ -214,7 +214,7 @@ def write_bundle(
         start = len(masks_Mn)
         all_masks_Mn, ranking_MRN = np.concatenate([masks_Mn, hidden.masks_Mn]), hidden.margins_MRN
     if duplicates := count_duplicates(all_masks_Mn):
-        raise BundleError(f"The subsets must differ, but {duplicates} repeat others. Draw the subsets again.")
+        raise BundleError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw the subsets again.")
     if hidden is None and (folder / "hidden").exists():
         raise BundleError(
             f"{folder / 'hidden'} holds the hidden part of a protected benchmark. Choose another folder for an open benchmark."
@@ -290,7 +290,7 @@ def _verified_arrays(
     margins_MRN = np.load(folder / "margins.npy")
     shape = (len(masks_Mn), manifest.runs, manifest.n_targets)
     if margins_MRN.shape != shape:
-        raise BundleError(f"expected margins of shape {shape} in {folder.parent}, got {margins_MRN.shape}")
+        raise BundleError(f"{folder} has margins of shape {margins_MRN.shape}, not {shape}. Fetch the benchmark again.")
     return masks_Mn, margins_MRN
 
 

@@ -63,7 +63,8 @@ def score(scores: Scores, benchmark: BenchmarkName, *, server: Server = None, as
         print_json(numbers)
     else:
         output.print(
-            f"Public LDS {format_interval(numbers)}, mean p {result.mean_p:.3g}, {result.z_random:.1f} sd from chance"
+            f"Public LDS {format_interval(numbers)}, mean p-value {result.mean_p:.3g}, "
+            f"{result.z_random:.1f} standard deviations from random scores"
         )
         print_warnings(result.warnings)
 

@@ -40,13 +40,13 @@ VERSION_HEADER = "LDSBoard-Client"
 """Name of the request header that states the version of this client."""
 
 ATTEMPTS, PART_ATTEMPTS = 4, 8
-"""Largest number of attempts at a call, and at sending an upload part, which costs less to repeat than a whole upload."""
+"""Largest numbers of attempts, for most calls and for upload parts. Repeating a part costs less than a whole new upload."""
 
 PAUSE_SECONDS = 0.5
 """The pause before retry k is random, between 0.5 and 1 times ``PAUSE_SECONDS * min(2**k, 64)`` seconds."""
 
 MAX_RETRY_AFTER_SECONDS, MAX_RETRY_AFTER = 60.0, 366 * 24 * 3600.0
-"""Two limits for the header ``Retry-After``: the longest time that is waited for, and the longest time that is reported."""
+"""In seconds: the longest ``Retry-After`` after which a call is retried, and the largest `RefusedError.retry_after`."""
 
 SERVER_ERROR, TOO_MANY_REQUESTS = 500, 429
 RETRIED_STATUSES = frozenset({SERVER_ERROR, 502, 503, 504})
@@ -144,7 +144,7 @@ class Client:
         return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
-        """Return a submission, as soon as the state changes, or after `wait` seconds."""
+        """Return a submission. The server answers when the state of the submission changes, or after `wait` seconds."""
         return self._json("GET", f"/submissions/{_segment(submission_id)}", params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:
@@ -214,7 +214,7 @@ class Client:
     def _call(
         self, method: str, url: str, attempts: int = ATTEMPTS, content: Content | None = None, **options: Any
     ) -> httpx.Response:
-        """Send a request, and repeat it after connection errors and after responses that allow a retry.
+        """Send a request, repeat it after connection errors and after responses that allow a retry, and return the response.
 
         The server can receive a request twice. A request that creates something therefore carries an idempotency key.
         """

@@ -97,7 +97,7 @@ class Manifest:
             members = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleError(f"Cannot read the benchmark manifest {path}: {error}") from error
-        hint = "Write the manifest again with this version of LDSBoard."
+        hint = "Use the version of LDSBoard that wrote this file, or create the benchmark again with the installed version."
         if not isinstance(members, dict):
             raise BundleError(f"{path} is not a JSON object. {hint}")
         if difference := members.keys() ^ _VALIDATORS:

@@ -106,7 +106,11 @@ def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: 
 def _send_and_clean_up(
     client: Client, pending: PendingUpload, advance: Advance, upload: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Send the file with the upload token. Delete the record once the server has the file, or has refused it for good."""
+    """Send the file of an upload with the upload token, and return the submission.
+
+    The record `pending` is deleted from the cache once the server has the file, or has refused the file for good. `upload` is the
+    upload as the server describes it; with None, the server is asked.
+    """
     try:
         with Client(pending.server, pending.capability) as sender:
             submission = _send(sender, pending, upload or sender.upload(pending.id), advance)

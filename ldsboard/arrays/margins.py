@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.arrays.scores import beyond_float64
+from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -113,6 +114,6 @@ def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
     if constant.size:
         raise _invalid(
             "margins that differ between subsets",
-            f"{constant.size} constant target(s): {', '.join(map(str, constant[:10]))}",
+            f"{count(constant.size, 'constant target')}: {', '.join(map(str, constant[:10]))}",
             "Leave out these targets: margins that are equal for all subsets cannot be ranked.",
         )

@@ -146,9 +146,9 @@ def _unpack(bits: NDArray[Any], n: int | None) -> NDArray[np.bool_]:
     unpacked = np.unpackbits(bits, axis=1, bitorder="little")
     if unpacked[:, n:].any():
         raise _invalid(
-            "zero padding bits",
-            "ones in the bits after the last training example",
-            "Pack the masks with bitorder='little'.",
+            "zeros in the unused last bits of each row of packed masks",
+            "ones",
+            f"Pack the masks with bitorder='little', and check that there are {n} training examples.",
         )
     return unpacked[:, :n].astype(np.bool_)
 

@@ -67,6 +67,6 @@ def check_gates(client: Client, submission: dict[str, Any], min_lds: float | Non
         if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004
             fail(
                 GATE,
-                f"The submission is worse than {no_regress_from} by {-difference['difference']:.4f} "
-                f"(p {difference['p_value']:.2g})",
+                f"The LDS is significantly worse than that of {no_regress_from}, by {-difference['difference']:.4f} "
+                f"(p-value {difference['p_value']:.2g}).",
             )

@@ -21,6 +21,8 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
         print_json(submission)
         return
     output.print(f"{submission['id']}  {submission['method']}  {submission['kind']}  {submission['state']}")
+    if notice := submission.get("notice"):  # absent in the responses of older servers
+        output.print(notice, markup=False)
     if hidden := submission["hidden"]:
         of_ceiling = f", {format_share(hidden)} of the ceiling" if format_share(hidden) else ""
         rank = ", rank {}-{}".format(*hidden["rank"]) if hidden["rank"] else ""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ldsboard.core.ranking import rank_rows, spearman
 from ldsboard.core.significance import unit_rows
+from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class NoiseCeiling:
 
 @dataclass(frozen=True)
 class MarginSpectrum:
-    """The null band of a benchmark, and the number that bounds the gain from repeated attempts.
+    """The null band of a benchmark and a bound on the gain from repeated attempts, both from a correlation matrix C.
 
     C is the N x N matrix of the rank correlations between the margins of every two targets.
 
@@ -90,7 +91,7 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
         raise ProblemError.mismatch(
             "margins.invalid",
             expected="at least 2 runs of at least 4 subsets, as margins of shape (M, R, N)",
-            got=f"{R} run(s) of {M} subsets",
+            got=f"{count(R, 'run')} of {count(M, 'subset')}",
             hint="Train at least 2 models on every subset, each with another initialisation and order of examples.",
         )
     value, unreliable = _ceiling(margins_MRN)
@@ -111,7 +112,7 @@ def _ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
 
 
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
-    """Compute the `MarginSpectrum` from the margins averaged over runs, float64 (M, N)."""
+    """Return the null band and the bound on the gain from attempts, from the mean margins over runs, float64 (M, N)."""
     M, N = margins_MN.shape
     unit_NM = unit_rows(rank_rows(np.ascontiguousarray(margins_MN.T))).astype(np.float64)
     mean_correlation = float(np.sum(unit_NM.sum(axis=0) ** 2)) / N**2

@@ -74,7 +74,7 @@ def compare(a: Result, b: Result) -> Comparison:
         raise ProblemError.mismatch(
             "compare.different",
             expected="two results on the same subsets and margins",
-            got=f"ground truths {a.fingerprint[:12]} and {b.fingerprint[:12]}",
+            got=f"results with the fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}",
             hint="Score both files against the same subsets of the same version of a benchmark.",
         )
     return compare_influences(a.lds - b.lds, a.influence, b.influence)

@@ -44,8 +44,8 @@ class GridBlock(NamedTuple):
     rounded_b
         Whether rounding changed any score of the column, bool (b,).
     typical_b
-        Typical magnitude of the scores of the column in grid steps, float64 (b,). If most of the scores other than 0 were
-        coarsely rounded, it is the median magnitude of these scores, but at least half a step; otherwise it is infinite.
+        Typical magnitude of the scores of the column in grid steps, float64 (b,): the median magnitude of the scores other
+        than 0, but at least half a step. It is infinite unless most of the scores other than 0 were coarsely rounded.
     exponent_b
         The grid step of the column is ``2**-exponent``; integers (b,).
     """
@@ -113,7 +113,8 @@ def coarse_limit(n: int) -> float:
     """Return the magnitude, in grid steps, below which a rounded score counts as coarsely rounded.
 
     Sums over random halves of n scores of magnitude s have a standard deviation of about ``s sqrt(n) / 2``. The rounding errors
-    in such a sum add up to at most ``n / 4`` steps. At the returned magnitude, this is a thousandth of the standard deviation.
+    in such a sum add up to at most ``n / 4`` steps. At the returned magnitude, the sum of these errors is at most a
+    thousandth of the standard deviation.
     """
     return 500 * math.sqrt(n)
 

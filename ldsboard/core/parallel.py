@@ -47,7 +47,7 @@ def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: i
 
 @contextmanager
 def _one_thread_per_product() -> Iterator[None]:
-    """Limit the BLAS of the process to one thread within the block, unless another block has set this limit already."""
+    """Limit the BLAS of the process to one thread in a ``with`` statement; do nothing if this limit is set already."""
     if not _blas_lock.acquire(blocking=False):
         yield
         return

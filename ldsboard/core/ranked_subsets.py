@@ -36,7 +36,7 @@ class RankedSubsets:
     Attributes
     ----------
     rows
-        The rows.
+        The rows of the masks, as a slice.
     margins
         Ranks of the margins, one row for each target.
     chance
@@ -77,7 +77,7 @@ class RankedSubsets:
         return int(self.margins.ranks_bM.shape[1])
 
     def score_block(self, predictions_bM: NDArray[np.float64], grid: GridBlock, first: int) -> TargetBlock:
-        """Score a block of b neighbouring targets.
+        """Score a block of b neighbouring targets, and return the results.
 
         Parameters
         ----------

@@ -36,8 +36,8 @@ class Ranking:
     tied_t
         Indices of the t rows with ties, increasing.
     first_tM, last_tM
-        Where a group of equal values begins and ends, for the t rows with ties, intp (t, M). Column p has the first and the last
-        sorted position of the group to which the element at sorted position p belongs.
+        For each sorted position p (the column), the first and the last sorted position of the group of equal values that
+        contains p; only for the t rows with ties, intp (t, M).
     squares_b
         Sum of the squared ranks of each list, integers as float64 (b,); 0 for a constant list.
     """
@@ -62,7 +62,7 @@ class Ranking:
         )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return for each element twice the sum of the values at strictly higher ranks, plus the sum of those at equal ranks.
+        """Return ``2 * H + E`` for each element: H and E are the sums of the values at strictly higher and at equal ranks.
 
         Each row of `values_bM`, int64 (b, M), must sum to 0; the result has the same shape and type. Let P[i] be the sum of the
         first i values in sorted order. For a group of equal ranks from sorted position i to k, the result is
@@ -169,11 +169,18 @@ def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
 
     Notes
     -----
-    The influence function is that of Croux and Dehon [1]_, with average ranks for ties. The variances of ranks with ties are not
-    constant, so that the influences on these variances are subtracted. With S_fg the sum of ``f_i * g_i``, and W_fg the
-    `Ranking.upper_sums` of the ranks g in the ranking f, the influence of element i is
-    ``IF_i = c_i / d - (rho / 2) * (vf_i / S_ff + vg_i / S_gg)``, where ``d = sqrt(S_ff * S_gg)`` and
-    ``c_i = M * (f_i * g_i + W_fg_i + W_gf_i) - 3 * S_fg``; ``vf / S_ff`` is `Ranking.variance_influence` of f.
+    The influence function is that of Croux and Dehon [1]_, extended to ties, which share their average rank. For one row of each
+    ranking, the influence of element i is::
+
+        influence[i] = c[i] / d - rho / 2 * (V_f[i] + V_g[i])
+        c[i] = M * (f[i] * g[i] + W_fg[i] + W_gf[i]) - 3 * S_fg
+
+    - f[i], g[i]: centred rank of element i in each list.
+    - S_fg: sum of ``f[i] * g[i]`` over all elements; likewise S_ff and S_gg.
+    - d: ``sqrt(S_ff * S_gg)``.
+    - rho: ``S_fg / d``.
+    - W_fg: `Ranking.upper_sums` of the values g in the ranking f; likewise W_gf.
+    - V_f: `Ranking.variance_influence` of f, 0 for a list without ties; likewise V_g.
 
     References
     ----------

@@ -55,9 +55,10 @@ class Result:
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
-        Largest ratio, over targets, of the possible rounding error of a prediction to the standard deviation of the predictions
-        for the target. If most scores of a target were coarsely rounded, the error is also divided by the standard deviation
-        expected for sums of scores of the median magnitude, and the larger ratio counts.
+        Largest ratio, over targets, of an error to a spread. The error is the largest that rounding the scores can cause in a
+        prediction. The spread is the standard deviation of the predictions for the target. If most scores of the target were
+        coarsely rounded, a second spread is computed: the one expected for sums of scores that all have the median magnitude.
+        The smaller spread counts.
     grid_loss_target : int
         Index of the target with this ratio; -1 if the ratio is 0.
     z_random : float
@@ -139,7 +140,7 @@ class TargetBlock:
 
     @classmethod
     def empty(cls, columns: slice, M: int) -> TargetBlock:
-        """Return a block for the targets in `columns` and M subsets, to which `add` adds results."""
+        """Return a block without results, for the targets in `columns` and M subsets; `add` stores the results of a tile."""
         b = columns.stop - columns.start
         constant_b, units_M = np.zeros(b, dtype=np.bool_), np.zeros(M, dtype=np.int64)
         unit_bM = np.empty((b, M), dtype=np.float32)
@@ -170,7 +171,7 @@ class TargetBlock:
 
 @dataclass(frozen=True)
 class TargetSums:
-    """The results of all blocks, per target and per subset as in `TargetBlock`, and the spread of the LDS of random scores."""
+    """The results of all blocks together, with the attributes of `TargetBlock`, and the spread of the LDS of random scores."""
 
     rho_N: NDArray[np.float64]
     squared_influence_N: NDArray[np.float64]
@@ -181,7 +182,7 @@ class TargetSums:
 
     @classmethod
     def empty(cls, margins: significance.MarginRanks) -> TargetSums:
-        """Return sums to which `add` adds the blocks."""
+        """Return empty sums, to which `add` adds the results of each block."""
         N, M = margins.unit_NM.shape
         constant_N, units_M = np.zeros(N, dtype=np.bool_), np.zeros(M, dtype=np.int64)
         return cls(np.zeros(N), np.zeros(N), constant_N, np.zeros(N), units_M, significance.ChanceSpread(margins))
@@ -196,7 +197,7 @@ class TargetSums:
         self.chance.add(block.unit_bM, block.columns)
 
     def result(self, duplicate_subsets: int, fingerprint: str) -> Result:
-        """Compute the `Result` after the last block. Both parameters are attributes of the result."""
+        """Return the `Result`, computed from the sums after the last block; both parameters become attributes of the result."""
         M, N = self.influence_units_M.size, self.rho_N.size
         chance = self.chance.value()
         lds = math.fsum(self.rho_N) / N

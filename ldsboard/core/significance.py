@@ -50,7 +50,7 @@ def new_targets_error(
     """Return the standard error of the LDS over draws of both subsets and targets.
 
     The squared error is the variance over subsets plus the variance over targets, minus the variance that both contain (a two-way
-    decomposition). It is never below the larger of the first two variances.
+    decomposition). The squared error is never below the larger of the first two variances.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class ChanceSpread:
             self._sums[columns] = predictions_bM
 
     def value(self) -> float:
-        """Return the standard deviation of the LDS, after the last block."""
+        """Return the standard deviation of the LDS under random matching; all blocks must have been added."""
         N, M = self._margins.unit_NM.shape
         if self._margins.gram_NN is None:
             norm = float(np.linalg.norm(self._sums))

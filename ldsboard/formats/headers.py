@@ -70,7 +70,7 @@ class Header:
             "scores.truncated",
             expected=f"{expected} for {self.dtype} {self.shape}",
             got=got,
-            hint="Write the complete file again, and send it unchanged.",
+            hint="Save the scores again. If the file is a copy, copy the file again.",
         )
 
 

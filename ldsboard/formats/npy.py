@@ -70,4 +70,4 @@ def _item_type(descr: object) -> np.dtype[np.floating]:
         )
     if isinstance(descr, str) and descr[1:] in ("f2", "f4", "f8") and descr[0] in "<>=":
         return np.dtype(descr)
-    raise unsupported_type(f"type {descr[:60]!r}" if isinstance(descr, str) else f"a {type(descr).__name__} of types")
+    raise unsupported_type(f"type {descr[:60]!r}" if isinstance(descr, str) else "a structured or unknown type")

@@ -88,7 +88,7 @@ class MemberHeader(Header):
         if size < smallest:
             raise self.truncated(f"an archive of at least {smallest} bytes", f"{size} bytes")
         if inflated > MAX_INFLATION * size:
-            raise self.truncated(f"{self.file_size} bytes", f"{size} bytes, which cannot inflate to so many")
+            raise self.truncated(f"{self.file_size} bytes", f"{size}, which inflate to at most {MAX_INFLATION * size}")
 
 
 def parse(start: bytes) -> MemberHeader:
@@ -226,5 +226,5 @@ def _damaged(got: str) -> ProblemError:
     return ProblemError(
         "scores.damaged",
         f"The archive cannot be read: {got[:120]}.",
-        "Write the complete file again, and send it unchanged.",
+        "Save the scores again. If the file is a copy, copy the file again.",
     )

@@ -1,6 +1,6 @@
-"""Turn existing ground truth into an open benchmark.
+"""Write ground truth that was read from the files of another project as an open benchmark, and summarize the import.
 
-Other people can have the imported files. No subset can therefore be hidden, and the benchmark gets a practice board.
+Other people may have the same files, so that none of the subsets can be hidden. The leaderboard is therefore a practice board.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.arrays.margins import check_margins_differ, mean_over_runs
 from ldsboard.bundle import sha256, write_bundle
+from ldsboard.counts import count
 from ldsboard.importing.origins import ImportedArrays, Origin, name_files_in_errors
 from ldsboard.importing.tables import TableError
 
@@ -57,13 +58,14 @@ def output_function(origin: Origin, requested: str | None) -> str:
     Raises
     ------
     TableError
-        A ValueError: the name is malformed, or contradicts whether the margins are losses.
+        A ValueError: the name is malformed, or is ``margin`` for losses, or ``loss`` for margins that are not losses.
     """
     name = requested if requested is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
         raise TableError(
-            f"Invalid output function {name!r} for {origin.margins}: use lower-case letters, digits and '_', such as {MARGIN} "
-            f"or, with --losses, {NEGATIVE_LOSS}. 'loss' is refused without --losses, and '{MARGIN}' is refused with --losses."
+            f"Invalid output function {name!r} for {origin.margins}: use lower-case letters, digits and '_'. "
+            f"If the file holds losses, give --losses and a name other than '{MARGIN}', such as {NEGATIVE_LOSS}. "
+            f"Otherwise give a name other than 'loss', such as {MARGIN}."
         )
     return name
 
@@ -88,7 +90,8 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     Raises
     ------
     TableError
-        A ValueError: the margins of some targets are equal for all public or all ranking subsets; the message names the targets.
+        A ValueError: the margins of some targets are equal for all public or all ranking subsets, or several runs have fewer than
+        4 ranking subsets; the message names the file of the margins.
     BundleError
         A ValueError: `folder` holds the hidden part of a protected benchmark, or two subsets are equal.
     """
@@ -115,9 +118,10 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
             "subset_sizes": {"smallest": int(sizes_M.min()), "largest": int(sizes_M.max())},
         },
     }
-    return write_bundle(
-        folder, about | description, masks_Mn=found.masks_Mn, margins_MRN=found.margins_MRN, labels=found.labels
-    )
+    with name_files_in_errors(origin.margins):
+        return write_bundle(
+            folder, about | description, masks_Mn=found.masks_Mn, margins_MRN=found.margins_MRN, labels=found.labels
+        )
 
 
 def summary(manifest: Manifest) -> str:
@@ -127,7 +131,10 @@ def summary(manifest: Manifest) -> str:
     each = f"{sizes['smallest']:,}" + (f" to {sizes['largest']:,}" if sizes["largest"] > sizes["smallest"] else "")
     lines = [
         f"{manifest.n_train:,} training examples; {each} in each subset.",
-        f"{manifest.n_targets:,} targets, output function {manifest.output_function}, {manifest.runs} run(s) of each subset.",
+        (
+            f"{manifest.n_targets:,} targets, output function {manifest.output_function}, "
+            f"{count(manifest.runs, 'run')} of each subset."
+        ),
         f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1}).",
         f"Noise ceiling {manifest.ceiling:.3f}."
         if manifest.ceiling

@@ -14,6 +14,7 @@ import numpy as np
 
 from ldsboard.arrays.margins import read_margins
 from ldsboard.arrays.masks import pack_masks, read_masks
+from ldsboard.counts import count
 from ldsboard.importing.tables import TableError, read_array, read_table
 from ldsboard.problems import ProblemError
 
@@ -120,11 +121,11 @@ def read_origin(origin: Origin) -> ImportedArrays:
         margins_PRN = read_margins(values, *masks_Pn.shape)
     _check_trained(origin, masks_Pn)
     masks_Mn, margins_MRN = _gather_runs(origin, masks_Pn, margins_PRN)
-    for part, count in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
-        if part in labels and len(labels[part]) != count:
+    for part, examples in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
+        if part in labels and len(labels[part]) != examples:
             path = origin.files[f"{part}_labels"]
             raise TableError(
-                f"Expected one label for each of {count} {part} examples in {path}, got {len(labels[part])} labels."
+                f"--{part}-labels: expected {examples} labels in {path}, one for each example, got {len(labels[part])}."
             )
     if np.abs(margins_MRN).max() > np.finfo(np.float32).max:
         raise TableError(
@@ -151,14 +152,18 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
             array = np.squeeze(read_array(path))
             if array.ndim != 1 or array.dtype.kind not in "iu":
                 raise TableError(
-                    f"Expected one integer for each {part} example in {path}, got {array.dtype} of shape {array.shape}."
+                    f"--{part}-labels: expected one integer for each example in {path}, got {array.dtype} of shape {array.shape}."
                 )
             labels[part] = array
     return labels
 
 
 def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: int) -> NDArray[np.bool_]:
-    """Read the masks, bool (P, n), with all rows in the order of the file; `rows` is the number of rows of the margins."""
+    """Read the masks, bool (P, n), one for each row of the file.
+
+    n is `origin.n_train`, or else the number of `train_labels`. `rows` is the number of rows of the margins; it is needed for
+    bits that were packed without an axis.
+    """
     n = len(train_labels) if origin.n_train is None and train_labels is not None else origin.n_train
     table = read_table(origin.masks)
     if origin.packed is not None:
@@ -187,17 +192,17 @@ def _unpack(origin: Origin, order: BitOrder, bits: NDArray[Any], n: int | None, 
     flat = bits.shape == (whole,)  # numpy.packbits was called without an axis
     if bits.dtype != np.uint8 or not (flat or (bits.ndim == 2 and bits.shape[1] == width)):  # noqa: PLR2004
         raise TableError(
-            f"Expected packed bits of {n} training examples in {origin.masks}, uint8 (M, {width}), "
-            f"or ({whole},) for {rows} subsets packed without an axis; got {bits.dtype} {bits.shape}. Check --n-train; "
-            "omit --packed if the masks are not packed."
+            f"Expected packed bits of {n} training examples in {origin.masks}: uint8 of shape (M, {width}), or of shape "
+            f"({whole},) if numpy.packbits packed {rows} subsets without an axis. Got {bits.dtype} of shape {bits.shape}. "
+            "Check --n-train; omit --packed if the masks are not packed."
         )
     unpacked = np.unpackbits(bits, axis=-1, bitorder=order.value)
     used = rows * n if flat else n
     if unpacked[..., used:].any():
         other = BitOrder.LITTLE if order is BitOrder.BIG else BitOrder.BIG
         raise TableError(
-            f"The padding bits in {origin.masks} are not zero: the bit order is wrong, or --n-train is not {n}. "
-            f"Give --packed {other}."
+            f"The unused last bits in {origin.masks} must be 0, but some are 1. If the bit order is not {order}, give "
+            f"--packed {other}. If there are not {n} training examples, give the correct --n-train."
         )
     return unpacked[..., :used].reshape(-1, n).astype(np.bool_)
 
@@ -208,8 +213,8 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
     rows = (len(done_P), len(masks_Pn), len(values)) if done_P.ndim == 1 and values.ndim else ()
     if len(set(rows)) != 1 or not ((done_P == 0) | (done_P == 1)).all():
         raise TableError(
-            f"Expected one 0 or 1 in {path} for each row of {origin.masks} and {origin.margins}, got {done_P.dtype} of shape "
-            f"{done_P.shape} for {len(masks_Pn)} and {len(values)} rows."
+            f"--completed: expected one 0 or 1 in {path} for each row of the masks and margins. Got {done_P.dtype} of shape "
+            f"{done_P.shape}, but {origin.masks} has {len(masks_Pn)} rows, and {origin.margins} has {len(values)}."
         )
     if not done_P.any():
         raise TableError(f"{path} marks none of its {len(done_P)} rows as completed.")
@@ -220,7 +225,7 @@ def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_]) -> None:
     empty = np.flatnonzero(~masks_Pn.any(axis=1))
     if empty.size:
         raise TableError(
-            f"{empty.size} of {len(masks_Pn)} rows in {origin.masks} hold no training example; the first is row {empty[0]}. "
+            f"{origin.masks} has {count(empty.size, 'row')} without a training example; the first is row {empty[0]}. "
             "If these models were not trained, leave out their rows. For a datamodels store, add --completed _completed.npy."
         )
 
@@ -228,7 +233,15 @@ def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_]) -> None:
 def _gather_runs(
     origin: Origin, masks_Pn: NDArray[np.bool_], margins_PRN: NDArray[np.floating]
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
-    """Return subsets, (M, n), in the order of their first rows, and margins, (M, R, N); rows with equal masks are runs."""
+    """Gather rows with equal masks as the runs of one subset; return the subsets, bool (M, n), and the margins, (M, R, N).
+
+    The subsets are in the order of their first rows. With `origin.completed`, a subset with fewer than R runs is left out.
+
+    Raises
+    ------
+    TableError
+        A ValueError: the number of rows of some subset contradicts `origin.runs`.
+    """
     rows_of: dict[bytes, list[int]] = {}
     for row, bits in enumerate(pack_masks(masks_Pn)):
         rows_of.setdefault(bits.tobytes(), []).append(row)
@@ -243,7 +256,7 @@ def _gather_runs(
             else "Leave out the repeated rows in both files."
         )
         raise TableError(
-            f"{len(masks_Pn) - len(rows_of)} rows in {origin.masks} repeat an earlier row, such as rows {first} and {second}. "
+            f"{origin.masks} has {count(len(masks_Pn) - len(rows_of), 'repeated row')}, such as rows {first} and {second}. "
             f"{advice}"
         )
     # As in TRAK's own evaluation, a subset is left out unless all of its models were completed.
@@ -252,6 +265,6 @@ def _gather_runs(
     if margins_PRN.shape[1] > 1 or not acceptable:
         raise TableError(
             f"Expected {origin.runs} rows in {origin.margins} for every subset in {origin.masks}, "
-            f"got {counts[0]} to {counts[-1]} rows of {margins_PRN.shape[1]} run(s) each. Check --runs."
+            f"got {counts[0]} to {counts[-1]} rows of {count(margins_PRN.shape[1], 'run')} each. Check --runs."
         )
     return masks_Pn[[rows[0] for rows in complete]], margins_PRN[np.array(complete), 0]

@@ -51,7 +51,7 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     table = _stack_equal_rows(_read_numbered(path)) if path.is_dir() else _read_file(path)
     kinds = {row.dtype.kind for row in table} if isinstance(table, list) else {table.dtype.kind}
     if not kinds or not kinds <= set("biuf") or (isinstance(table, np.ndarray) and not table.ndim):
-        raise TableError(f"{path} does not hold rows of numbers.")
+        raise TableError(f"{path} does not hold rows of numbers. Save them with numpy.save as .npy, or as JSON lists.")
     return table
 
 
@@ -60,7 +60,7 @@ def read_array(path: Path) -> NDArray[Any]:
     table = read_table(path)
     if isinstance(table, list):
         lengths = sorted({row.size for row in table})
-        raise TableError(f"Expected rows of one length in {path}, got lengths from {lengths[0]} to {lengths[-1]}.")
+        raise TableError(f"Expected rows of equal length in {path}, got lengths from {lengths[0]} to {lengths[-1]}.")
     return table
 
 
@@ -132,7 +132,7 @@ def _read_numbered(folder: Path) -> list[NDArray[Any]]:
     if absent:
         raise TableError(
             f"{folder} has no {INDICES} for subset {', '.join(map(str, absent[:10]))}. Dattri's retrain_lds writes one "
-            f"folder for each subset, from {folder / '0' / INDICES} on. Put the folders of all its jobs together."
+            f"folder for each subset, beginning with {folder / '0'}. Copy the folders of all retrain_lds jobs into {folder}."
         )
     return [np.array(found[i].read_text(encoding="utf-8").split(), dtype=np.int64) for i in range(len(found))]
 

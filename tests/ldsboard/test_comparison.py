@@ -60,7 +60,7 @@ def test_compare_rejects_results_of_different_ground_truths(make_problem: MakePr
     scores, masks, margins = make_problem()
     truth = GroundTruth(masks, margins)
     parts = truth.score(scores, splits={"a": slice(0, 20), "b": slice(20, 40)})
-    with pytest.raises(ProblemError, match=r"the same subsets and margins.*got ground truths") as caught:
+    with pytest.raises(ProblemError, match=r"the same subsets and margins.*got results with the") as caught:
         compare(parts["a"], parts["b"])
     assert caught.value.problem.code == "compare.different"
     with pytest.raises(ValueError, match="cannot be compared"):

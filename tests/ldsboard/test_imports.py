@@ -88,9 +88,15 @@ def test_import_rejects_target_that_is_constant_in_a_split(
     margins_MN = MARGINS.copy()
     margins_MN[rows, target] = 1.25
     np.save(origin.margins, margins_MN)
-    with pytest.raises(TableError, match=rf"val_margins\.npy: .*got 1 constant target\(s\): {target}\."):
+    with pytest.raises(TableError, match=rf"val_margins\.npy: .*got 1 constant target: {target}\."):
         write_import(tmp_path / "made", origin, read_origin(origin), ABOUT)
     assert not (tmp_path / "made").exists()
+
+
+def test_import_names_the_file_if_the_noise_ceiling_cannot_be_estimated(origin: Origin, tmp_path: Path) -> None:
+    np.save(origin.margins, np.repeat(MARGINS[:, None], 2, axis=1))
+    with pytest.raises(TableError, match=r"val_margins\.npy: .*got 2 runs of 3 subsets\."):
+        write_import(tmp_path / "made", origin, read_origin(origin), ABOUT | {"ranking": (10, 13)})
 
 
 def test_import_does_not_overwrite_protected_benchmark(origin: Origin, tmp_path: Path) -> None:
@@ -127,7 +133,7 @@ def test_summary_shows_everything_a_wrong_option_would_change(origin: Origin, tm
     sizes = MASKS.sum(axis=1)
     assert text.splitlines() == [
         f"20 training examples; {sizes.min()} to {sizes.max()} in each subset.",
-        "3 targets, output function margin, 1 run(s) of each subset.",
+        "3 targets, output function margin, 1 run of each subset.",
         "10 public subsets and 25 ranking subsets (rows 10 to 34).",
         "Noise ceiling unknown: it needs at least two runs of each subset.",
         "Some margins changed when they were rounded to float32.",

@@ -113,7 +113,7 @@ def test_read_masks_rejects_other_inputs(masks: Any, n: int | None, words: str) 
         (pack_masks(MASKS), 9, r"uint8 \(M, 2\) for n = 9, got uint8 \(3, 1\)"),
         (pack_masks(MASKS).astype(np.int16), 5, r"got int16 \(3, 1\)"),
         (pack_masks(MASKS)[0], 5, r"got uint8 \(1,\)"),
-        (np.packbits(MASKS, axis=1), 5, "zero padding bits.*bitorder='little'"),
+        (np.packbits(MASKS, axis=1), 5, "zeros in the unused last bits.*bitorder='little'.*5 training examples"),
     ],
 )
 def test_read_masks_rejects_packed_masks_that_do_not_fit(packed: Any, n: int | None, words: str) -> None:

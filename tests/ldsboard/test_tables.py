@@ -72,7 +72,7 @@ def test_read_array_reads_rows_of_equal_length(name: str, write: Callable[..., N
 def test_read_table_reads_rows_of_different_lengths(name: str, write: Callable[..., None], tmp_path: Path) -> None:
     write(tmp_path / name, RAGGED)
     assert [row.tolist() for row in read_table(tmp_path / name)] == RAGGED
-    with pytest.raises(TableError, match=r"rows of one length in .*got lengths from 0 to 3"):
+    with pytest.raises(TableError, match=r"rows of equal length in .*got lengths from 0 to 3"):
         read_array(tmp_path / name)
 
 
@@ -146,7 +146,7 @@ def test_read_table_names_malformed_line(tmp_path: Path) -> None:
 def test_read_table_names_missing_subset_of_retrain_folder(tmp_path: Path) -> None:
     _retrain_lds(tmp_path / "retrain", EQUAL_LENGTHS * 3)
     (tmp_path / "retrain/4/indices.txt").unlink()
-    with pytest.raises(TableError, match=r"no indices\.txt for subset 4\. .*Put the folders of all its jobs together"):
+    with pytest.raises(TableError, match=r"no indices\.txt for subset 4\. .*Copy the folders of all retrain_lds jobs"):
         read_table(tmp_path / "retrain")
     with pytest.raises(TableError, match="for subset 0"):
         read_table(tmp_path)

@@ -1,0 +1,35 @@
+"""A user's shell and score file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.client.shell import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+
+@pytest.fixture
+def shell(
+    service: Service, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    monkeypatch.setenv("LDSBOARD_SERVER", service.url)
+    monkeypatch.setenv("LDSBOARD_TOKEN", token)
+    monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
+    return Shell(monkeypatch, capsys)
+
+
+@pytest.fixture
+def scores(toy: Example, tmp_path: Path) -> Path:
+    path = tmp_path / "scores.npy"
+    np.save(path, toy.scores())
+    return path
