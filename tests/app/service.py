@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120.0
+MODULE = "app"
+"""The module that `Service.start` runs; a test can replace it by a module that changes the server first."""
 Seen = TypeVar("Seen")
 
 
@@ -50,6 +54,22 @@ def until(observe: Callable[[], Seen | None], what: str) -> Seen:
     raise AssertionError(f"expected {what} within {PATIENCE_SECONDS:g} s")
 
 
+def read_response(connection: socket.socket) -> bytes:
+    """Return all bytes that the server sends until it closes the connection; stop sending after one complete response.
+
+    A server waits some seconds for the rest of a rejected body, unless the client stops sending.
+    """
+    with connection, connection.makefile("rb") as incoming:
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and (line := incoming.readline()):
+            head += line
+        length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head, re.IGNORECASE)
+        body = incoming.read(int(length[1]) if length else -1)
+        with suppress(OSError):  # the server may have closed the connection already
+            connection.shutdown(socket.SHUT_WR)
+        return head + body + incoming.read()
+
+
 def npy(array: NDArray[Any]) -> bytes:
     """Return an array as the content of an .npy file."""
     buffer = io.BytesIO()
@@ -57,15 +77,22 @@ def npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-UNLIMITED = 10**6
-"""Requests per minute. All tests send from one address, so with a real limit earlier tests could exhaust it."""
+UNLIMITED = {
+    "requests_per_minute": 10**6,
+    "practice_per_day": 0,
+    "uploads_per_day": 0,
+    "edits_per_day": 0,
+    "tokens_per_day": 0,
+    "tokens_per_user": 0,
+}
+"""Settings without limits. Many tests send from one address and with the same users, so earlier tests could reach real limits."""
 
 
 class Service:
     """A server process, its data folder, and an HTTP client for it."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.settings = Settings(data_dir=folder / "data", **{"requests_per_minute": UNLIMITED} | settings)
+        self.settings = Settings(data_dir=folder / "data", **UNLIMITED | settings)
         self.settings.data_dir.mkdir(parents=True)
         self.log = folder / "server.log"
         self._held = ExitStack()
@@ -102,7 +129,7 @@ class Service:
 
     def start(self) -> None:
         """Start the server and wait until it is ready."""
-        command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", MODULE, "serve", "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         until(self._ready, f"a ready server; its log is {self.log}")

@@ -11,7 +11,7 @@ import pytest
 
 from ldsboard import GroundTruth, ProblemError
 from ldsboard.problems import PROBLEMS
-from tests.app.service import PATIENCE_SECONDS, npy, until
+from tests.app.service import PATIENCE_SECONDS, npy, read_response, until
 from tests.conftest import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_large_file_is_rejected_by_its_content_length(service: Service, token: s
             f"Authorization: Bearer {token}\r\nContent-Length: {MAX_UPLOAD_BYTES + 1}\r\nConnection: close\r\n\r\n"
         )
         connection.sendall(request.encode())
-        answer = connection.makefile("rb").read()
+        answer = read_response(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"upload.too_large"' in answer
 

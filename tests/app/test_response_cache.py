@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, Response
 
 from app.web import response_cache
 from app.web.response_cache import ResponseCache
+from tests.app.event_loop import run_in_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def test_response_is_made_once_for_each_key_and_revision() -> None:
         source.revision += 1
         assert [await source.get("/a"), await source.get("/a")] == [b"3", b"3"]
 
-    asyncio.run(run())
+    run_in_loop(run())
 
 
 def test_simultaneous_requests_share_one_response() -> None:
@@ -51,7 +52,7 @@ def test_simultaneous_requests_share_one_response() -> None:
         source = Source()
         assert await asyncio.gather(*(source.get() for _ in range(50))) == [b"1"] * 50
 
-    asyncio.run(run())
+    run_in_loop(run())
 
 
 def test_request_after_a_change_does_not_get_a_response_that_was_begun_before() -> None:
@@ -63,7 +64,7 @@ def test_request_after_a_change_does_not_get_a_response_that_was_begun_before() 
         late = await source.get()
         assert (await early, late, await source.get()) == (b"1", b"2", b"2")
 
-    asyncio.run(run())
+    run_in_loop(run())
 
 
 def test_headers_of_a_kept_response_can_be_changed_by_its_receivers() -> None:
@@ -73,7 +74,7 @@ def test_headers_of_a_kept_response_can_be_changed_by_its_receivers() -> None:
         first.headers["x-number"] = "changed"
         assert (await source.cache.respond("/", source.make)).headers["x-number"] == "1"
 
-    asyncio.run(run())
+    run_in_loop(run())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_response_that_may_not_be_shared_is_made_for_every_request(
         answers = await asyncio.gather(*(cache.respond("/", respond) for _ in range(3)))
         assert len({id(answer) for answer in answers}) == len(made) == 3
 
-    asyncio.run(run())
+    run_in_loop(run())
 
 
 def test_waiting_requests_survive_a_failed_or_cancelled_first_request() -> None:
@@ -120,8 +121,8 @@ def test_waiting_requests_survive_a_failed_or_cancelled_first_request() -> None:
             await first
         assert bytes((await second).body) == b"1"
 
-    asyncio.run(run(ValueError("the first request failed")))
-    asyncio.run(run(asyncio.CancelledError()))
+    run_in_loop(run(ValueError("the first request failed")))
+    run_in_loop(run(asyncio.CancelledError()))
 
 
 def test_least_recently_used_responses_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,4 +134,4 @@ def test_least_recently_used_responses_are_dropped(monkeypatch: pytest.MonkeyPat
             await source.get(key)
         assert [await source.get("/a"), await source.get("/c"), await source.get("/b")] == [b"1", b"3", b"4"]
 
-    asyncio.run(run())
+    run_in_loop(run())

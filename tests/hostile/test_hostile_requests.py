@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from app.db.models import State, Submission
 from ldsboard.formats.score_files import HEADER_LIMIT
-from tests.app.service import PATIENCE_SECONDS, until
+from tests.app.service import PATIENCE_SECONDS, read_response, until
 
 if TYPE_CHECKING:
     from tests.hostile.conftest import Board
@@ -26,12 +26,6 @@ def start_request(board: Board, *lines: str, content: bytes = b"", token: bool =
     connection = socket.create_connection(("localhost", board.service.port), PATIENCE_SECONDS)
     connection.sendall("\r\n".join(head).encode("latin1") + content)
     return connection
-
-
-def read_response(connection: socket.socket) -> bytes:
-    """Return all bytes until the server closes the connection."""
-    with connection, connection.makefile("rb") as incoming:
-        return incoming.read()
 
 
 LENGTHS = {

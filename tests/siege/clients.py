@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from tests.app.event_loop import run_in_loop
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from multiprocessing.connection import Connection
@@ -44,7 +46,7 @@ class Request(NamedTuple):
 
 def burst(port: int, requests: Iterable[Request], source: str = HOST) -> list[Answer]:
     """Open a connection for every request, then send all requests at the same moment and read all responses."""
-    return asyncio.run(_burst(port, [request.encode() for request in requests], source))
+    return run_in_loop(_burst(port, [request.encode() for request in requests], source))
 
 
 async def _burst(port: int, requests: list[bytes], source: str) -> list[Answer]:
