@@ -141,7 +141,17 @@ screenshots: setup ## save a screenshot of every page of the demo in screenshots
 readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice board into the README
 	$(BIN)/python -m app demo --all --table README.md
 
+# uv is needed only here, so that it is not a dependency of the project. Hashes of all files of a version are written, so that the
+# image can be built on x86-64 and on ARM.
+lock: ## renew docker/server-requirements.txt from constraints.txt, with the hashes of the packages
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install --quiet $(PIP_ARGS) 'uv==0.13.9' && \
+	"$$folder/bin/uv" pip compile pyproject.toml --group server --constraint constraints.txt --no-config --quiet --generate-hashes \
+	  --python-version 3.11 --python-platform x86_64-unknown-linux-gnu --no-header --no-annotate --output-file "$$folder/locked" && \
+	{ echo '# What the server image installs, with the hashes of all files of each version. Renew with: make lock'; \
+	  cat "$$folder/locked"; } > docker/server-requirements.txt
+
 clean: ## remove the environment and all caches; keep the data in .ldsboard
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
 
-.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench siege chaos screenshots readme clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench siege chaos screenshots readme lock clean

@@ -4,10 +4,11 @@ FROM python:3.11-slim-bookworm
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LDSBOARD_DATA_DIR=/data
 
 WORKDIR /srv/ldsboard
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE docker/server-requirements.txt ./
 COPY ldsboard ldsboard
-RUN python -m pip install --no-cache-dir "pip==26.3" \
-    && python -m pip install --no-cache-dir -c constraints.txt . --group server \
+# Only wheels: pip would build a source archive with packages that have no hashes.
+RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: -r server-requirements.txt \
+    && python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
     && useradd --create-home --uid 10001 ldsboard \
     && install --directory --owner ldsboard --mode 0700 /data
 COPY alembic alembic
