@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app import data_lock
+from app.accounts.daily_quotas import DailyQuotas
 from app.accounts.quotas import Quotas
 from app.accounts.rate_limits import RateLimiter, WaitLimiter
 from app.benchmarks.catalog import current_versions, version_folder
 from app.db.sessions import Database
 from app.management import recovery
+from app.management.retention import Periods, Retention
 from app.scoring.evaluator import Evaluator
 from app.scoring.runner import Runner
 from app.scoring.sandbox.client import Sandbox
@@ -46,9 +48,20 @@ class AppContext:
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
         )
         self.ranker = self._evaluator.ranker
+        self._retention = Retention(self.database, self.storage, Periods.of(settings))
         self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
         self.quotas = Quotas(
-            settings.ranked_per_day, settings.ranked_per_version, settings.bytes_per_user, settings.uploads_per_user
+            settings.ranked_per_day,
+            settings.ranked_per_version,
+            settings.bytes_per_user,
+            settings.uploads_per_user,
+            settings.tokens_per_user,
+            DailyQuotas(
+                practice=settings.practice_per_day,
+                uploads=settings.uploads_per_day,
+                edits=settings.edits_per_day,
+                tokens=settings.tokens_per_day,
+            ),
         )
         self.rate_limiter = RateLimiter(settings.requests_per_minute)
         self.wait_limiter = WaitLimiter()
@@ -81,3 +94,4 @@ class AppContext:
         recovery.expire_multipart_uploads(self.database, self.storage)
         recovery.recover_lost(self.database, self._evaluator.running, self.streaming)
         self.ranker.renew_all()
+        self._retention.sweep_if_due()

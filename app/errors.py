@@ -6,8 +6,9 @@
     └── LimitError        a limit is reached; the caller may try again later
         ├── BusyError     the database is locked for too long, or too many requests wait
         ├── RateError     too many requests
-        └── QuotaError    too many ranked submissions
+        └── QuotaError    too many submissions, uploads, edits or new tokens
     SandboxError          a scoring process ended without an answer; the evaluation is retried
+    DamagedFileError      a stored score file does not have its SHA-256; the evaluation is retried
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class LimitError(ProblemError):
-    """A limit is reached. The call can succeed after ``retry_after`` seconds; it can never succeed if ``retry_after`` is None."""
+    """A limit is reached. A repeated call can succeed after ``retry_after`` seconds, or never if ``retry_after`` is None."""
 
     retry_after: int | None = None
 
 
 class BusyError(LimitError):
-    """Other requests occupy the server, or lock the database, for longer than a request waits."""
+    """The server is too busy for a request: too many others are in progress, or the database is locked for too long."""
 
     retry_after = 5
 
@@ -45,21 +47,23 @@ class RateError(LimitError):
 
     def __init__(self, limit: str, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__("rate.exceeded", f"At most {limit} are allowed.", f"Try again in {retry_after} seconds.")
+        super().__init__(
+            "rate.exceeded", f"At most {limit} are allowed.", f"Try again in {count(retry_after, 'second')}."
+        )
 
 
 class QuotaError(LimitError):
     """The caller has used up a quota. The quota resets at ``resets_at``; if ``resets_at`` is None, the quota never resets."""
 
-    def __init__(self, limit: str, resets_at: datetime | None, now: datetime) -> None:
+    def __init__(self, limit: str, resets_at: datetime | None, now: datetime, advice: str) -> None:
         when = "This quota is for the whole version and does not reset."
         if resets_at is not None:
             when = f"The quota resets at {resets_at:%Y-%m-%d %H:%M:%S} UTC."
             self.retry_after = max(1, math.ceil((resets_at - now).total_seconds()))
         super().__init__(
             "quota.exceeded",
-            f"At most {limit} are allowed.",
-            f"{when} Practice submissions (kind=practice) are not counted.",
+            f"The quota is {limit}.",
+            f"{when} {advice}",
         )
 
 
@@ -73,14 +77,14 @@ def disk_full() -> ProblemError:
 
 
 def body_too_large(limit: int) -> ProblemError:
-    """Return the error that reports a request without a score file whose body has more than `limit` bytes."""
+    """Return the error for a body of more than `limit` bytes in a call that takes no score file."""
     return ProblemError(
         "request.too_large", f"The body of this call may have at most {limit} bytes.", "Send score files with PUT."
     )
 
 
 def body_too_slow(seconds: float) -> ProblemError:
-    """Return the error of a request whose body did not arrive within `seconds`."""
+    """Return the error for a request body that did not arrive within `seconds`."""
     return ProblemError(
         "upload.interrupted", f"The body did not arrive within {seconds:.0f} seconds.", "Send the request again."
     )
@@ -88,3 +92,7 @@ def body_too_slow(seconds: float) -> ProblemError:
 
 class SandboxError(RuntimeError):
     """A scoring process ended without an answer."""
+
+
+class DamagedFileError(RuntimeError):
+    """The bytes of a stored score file do not have the SHA-256 under which the file was stored."""

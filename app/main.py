@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import accounts, benchmarks, editing, file_check, health, multipart_upload, single_upload, submissions
+from app.api import (
+    accounts,
+    benchmarks,
+    description,
+    editing,
+    file_check,
+    health,
+    moderation,
+    multipart_upload,
+    own_data,
+    single_upload,
+    submissions,
+)
 from app.pages import site
 from app.web import problem_responses
 from app.web.admission import Admission
@@ -26,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """Create the application, which starts the context's background work when it starts, and closes the context when it ends."""
+    """Return the web application. The start of the application starts `context`; the end of the application closes `context`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +55,7 @@ def create_app(context: AppContext) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,  # app.api.description serves the description with the checks of all calls
     )
     app.state.admission = Admission()
     app.state.open_bodies = OpenBodies(context.settings.uploads_per_user)
@@ -53,7 +65,18 @@ def create_app(context: AppContext) -> FastAPI:
         dependencies=[Depends(count_request), Depends(check_client_version), Depends(check_query_names)],
         responses=problem_responses.ERROR_RESPONSES,
     )
-    for module in (benchmarks, file_check, single_upload, multipart_upload, submissions, editing, accounts):
+    for module in (
+        benchmarks,
+        file_check,
+        single_upload,
+        multipart_upload,
+        submissions,
+        editing,
+        accounts,
+        own_data,
+        moderation,
+        description,
+    ):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(health.router)

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     public_url: str = "http://localhost:8000"
     """URL under which users open the site."""
 
+    contact: str = Field(default="the operator of this server", min_length=1, max_length=200, pattern=r"^[^\r\n]*$")
+    """To whom users write about a hidden submission or a ban, for instance an e-mail address."""
+
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
     """Maximum size of a score file in bytes."""
 
@@ -59,8 +62,33 @@ class Settings(BaseSettings):
     uploads_per_user: int = Field(default=20, ge=0)
     """Maximum number of uploads that one user has under way at the same time; 0: no limit."""
 
+    practice_per_day: int = Field(default=500, ge=0)
+    """Maximum number of practice submissions of one user in 24 hours, to all benchmarks together; 0: no limit."""
+
+    uploads_per_day: int = Field(default=1000, ge=0)
+    """Maximum number of uploads that one user begins in 24 hours, whether or not their files arrive; 0: no limit."""
+
+    edits_per_day: int = Field(default=1000, ge=0)
+    """Maximum number of edits of submissions by one user in 24 hours; 0: no limit."""
+
+    tokens_per_day: int = Field(default=200, ge=0)
+    """Maximum number of tokens that one user creates in 24 hours, including tokens of the submission form; 0: no limit."""
+
+    tokens_per_user: int = Field(default=100, ge=0)
+    """Maximum number of tokens of one user, including expired tokens; 0: no limit. The operator can create more tokens."""
+
+    event_days: int = Field(default=90, ge=7)
+    """Days for which events are kept, and submissions without a result that count for nothing, since their last event."""
+
+    practice_days: int = Field(default=180, ge=7)
+    """Days for which practice submissions are kept, and the attributions of private submissions. The newest practice submission
+    of each user, version, method and repository is kept for ever, and so is every counted ranked submission."""
+
+    audit_days: int = Field(default=400, ge=366)
+    """Days for which rows of the audit log are kept. A database trigger refuses to delete rows that are younger than 365 days."""
+
     retry_seconds: float = Field(default=2.0, ge=0)
-    """Seconds before the first retry of an evaluation after a server error; each further wait is four times as long."""
+    """Seconds before the first retry of an evaluation after a server error; each further wait is four times the wait before."""
 
     busy_seconds: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a locked database before the request fails."""
@@ -111,7 +139,9 @@ class Settings(BaseSettings):
     @classmethod
     def _check_session_key(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value) < MIN_KEY_LENGTH:
-            raise ValueError(f"SESSION_KEY needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}.")
+            raise ValueError(
+                f"LDSBOARD_SESSION_KEY needs at least {MIN_KEY_LENGTH} random characters, but has {len(value)}."
+            )
         return value
 
     @field_validator("trusted_proxies")
@@ -136,8 +166,8 @@ class Settings(BaseSettings):
         oidc = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret.get_secret_value())
         github = (self.github_client_id, self.github_client_secret.get_secret_value())
         for name, parts in (
-            ("OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET", oidc),
-            ("GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", github),
+            ("LDSBOARD_OIDC_ISSUER, LDSBOARD_OIDC_CLIENT_ID and LDSBOARD_OIDC_CLIENT_SECRET", oidc),
+            ("LDSBOARD_GITHUB_CLIENT_ID and LDSBOARD_GITHUB_CLIENT_SECRET", github),
         ):
             if any(parts) and not all(parts):
                 raise ValueError(f"Set {name} together; only some of them are set.")
@@ -148,11 +178,11 @@ class Settings(BaseSettings):
         url = make_url(self.resolved_database_url)
         if url.drivername != "sqlite" or url.database in (None, "", ":memory:"):
             raise ValueError(
-                f"DATABASE_URL must name an SQLite file, as sqlite:///PATH; this {url.drivername}:// URL does not."
+                f"LDSBOARD_DATABASE_URL must name an SQLite file, as sqlite:///PATH; this {url.drivername}:// URL does not."
             )
         if "://" in self.storage_url:
             raise ValueError(
-                f"STORAGE_URL must be the path of a folder; this {self.storage_url.split(':')[0]}:// URL is not."
+                f"LDSBOARD_STORAGE_URL must be the path of a folder; this {self.storage_url.split(':')[0]}:// URL is not."
             )
         return self
 
@@ -163,13 +193,13 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        """URL of the database: `database_url`, or the default if it is not set."""
+        """URL of the database: `database_url`, or the default if `database_url` is empty."""
         default = URL.create("sqlite", database=str(self.data_dir.absolute() / "ldsboard.sqlite3"))
         return self.database_url or default.render_as_string(hide_password=False)
 
     @property
     def storage_dir(self) -> Path:
-        """Folder of the uploaded files: `storage_url`, or the default if it is not set."""
+        """Folder of the uploaded files: `storage_url`, or the default if `storage_url` is empty."""
         return Path(self.storage_url) if self.storage_url else self.data_dir / "files"
 
     @property

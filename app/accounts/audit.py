@@ -1,4 +1,7 @@
-"""The audit log: who did what to which subject, when, from which network address. A trigger refuses to change or delete rows."""
+"""The audit log: who did what to which subject, when, from which network address.
+
+Triggers refuse to change rows, and to delete rows that are younger than 365 days. `app.management.retention` deletes older rows.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,25 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+MAX_ADDRESS_LENGTH = 64
+"""Maximum number of characters of a network address in the audit log."""
+
+
 class Action(StrEnum):
     """The actions that the audit log records."""
 
     USER_CHANGED = "user.changed"
+    USER_BANNED = "user.banned"
+    USER_UNBANNED = "user.unbanned"
+    USER_DELETED = "user.deleted"
     TOKEN_CREATED = "token.created"  # noqa: S105 -- the name of an action
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 -- the name of an action
     BENCHMARK_PUBLISHED = "benchmark.published"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"
     SUBMISSION_EDITED = "submission.edited"
     SUBMISSION_RESCORED = "submission.rescored"
+    SUBMISSION_SUSPENDED = "submission.suspended"
+    SUBMISSION_REINSTATED = "submission.reinstated"
 
 
 @dataclass(frozen=True)
@@ -37,5 +49,10 @@ OPERATOR = Actor("(operator)")
 
 
 def record_action(session: Session, actor: Actor, action: Action, subject: str, **detail: Any) -> None:
-    """Record an action in the audit log, in the transaction that performs the action."""
-    session.add(Audit(actor=actor.name, address=actor.address, action=action, subject=subject, detail=detail or None))
+    """Record an action in the audit log, in the transaction that performs the action.
+
+    Nobody can delete the row for a year, so `detail` must be small: it names the fields that a user changes, not their values.
+    """
+    # A proxy states the address of a client, and can state a text of any length.
+    address = actor.address and actor.address[:MAX_ADDRESS_LENGTH]
+    session.add(Audit(actor=actor.name, address=address, action=action, subject=subject, detail=detail or None))

@@ -1,23 +1,28 @@
-"""Quotas of a user: ranked submissions, stored bytes and uploads under way."""
+"""Quotas of a user: ranked submissions, stored bytes, uploads under way and tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select
 
-from app.db.accounts import User
+from app.accounts.daily_quotas import DAY, NEVER_COUNTED, Daily, DailyQuotas
+from app.db.accounts import Token, User
 from app.db.base import now
 from app.db.models import File, Kind, State, Submission, Version
 from app.errors import QuotaError
+from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.orm import Session
+
+
+PRACTICE = "Practice submissions (kind=practice) have a quota of their own."
+"""Advice to a user who has used up a quota of ranked submissions."""
 
 
 class RemainingQuota(NamedTuple):
@@ -60,6 +65,11 @@ def usage(session: Session, user_id: int) -> Usage:
     return Usage(stored + announced, uploads)
 
 
+def count_tokens(session: Session, user_id: int) -> int:
+    """Return the number of tokens of a user, including the expired tokens."""
+    return session.scalar(select(func.count()).where(Token.user_id == user_id)) or 0
+
+
 @dataclass(frozen=True)
 class Quotas:
     """Default quotas of every user.
@@ -73,34 +83,39 @@ class Quotas:
         Total size of a user's stored and announced score files in bytes; 0: no limit.
     uploads
         Number of uploads under way at the same time; 0: no limit.
+    tokens
+        Number of tokens of a user; 0: no limit.
+    daily
+        Quotas of practice submissions, uploads, edits and new tokens in 24 hours.
     """
 
     per_day: int
     per_version: int
     bytes: int = 0
     uploads: int = 0
+    tokens: int = 0
+    daily: DailyQuotas = field(default_factory=DailyQuotas)
 
     def remaining(self, session: Session, user_id: int, version: Version) -> RemainingQuota:
         """Return a user's quotas of ranked submissions, and how many are left for a version and its benchmark."""
         user = session.get_one(User, user_id)
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
-        # Server errors and uploads that never arrived do not count.
         is_attempt = (
             Submission.user_id == user_id,
             Submission.kind == Kind.RANKED,
             Submission.counted,
-            Submission.state.not_in([State.EXPIRED, State.FAILED]),
+            Submission.state.not_in(NEVER_COUNTED),
         )
         to_version = select(func.count()).where(*is_attempt, Submission.version_id == version.id)
         left_for_version = max(0, per_version - (session.scalar(to_version) or 0))
-        moment, day = now(), timedelta(days=1)
+        moment = now()
         to_benchmark = select(Submission.created_at).join(Version).where(Version.benchmark_id == version.benchmark_id)
-        recent = to_benchmark.where(*is_attempt, Submission.created_at > moment - day).order_by(Submission.created_at)
+        recent = to_benchmark.where(*is_attempt, Submission.created_at > moment - DAY).order_by(Submission.created_at)
         today = session.scalars(recent).all()
         resets_at = None
         if len(today) >= per_day:
-            resets_at = (today[-per_day] if per_day else moment) + day
+            resets_at = (today[-per_day] if per_day else moment) + DAY
         return RemainingQuota(per_day, per_version, max(0, per_day - len(today)), left_for_version, resets_at)
 
     def check_ranked(self, session: Session, user_id: int, version: Version) -> None:
@@ -113,10 +128,11 @@ class Quotas:
         """
         quota = self.remaining(session, user_id, version)
         if quota.left_for_version == 0:
-            raise QuotaError(f"{quota.per_version} ranked submissions to one version", None, now())
+            limit = f"{count(quota.per_version, 'ranked submission')} to one version"
+            raise QuotaError(limit, None, now(), PRACTICE)
         if quota.left_today == 0:
-            limit = f"{quota.per_day} ranked submissions to one benchmark in 24 hours"
-            raise QuotaError(limit, quota.resets_at, now())
+            limit = f"{count(quota.per_day, 'ranked submission')} to one benchmark in 24 hours"
+            raise QuotaError(limit, quota.resets_at, now(), PRACTICE)
 
     def check_bytes(self, session: Session, user_id: int, size: int) -> None:
         """Raise ``quota.bytes`` if `size` more bytes would exceed the user's quota of stored bytes."""
@@ -137,4 +153,15 @@ class Quotas:
                 "quota.uploads",
                 f"{uploads} of your uploads are under way, and {self.uploads} are allowed at a time.",
                 "Complete or cancel a multipart upload (DELETE /api/v1/submissions/ID), or wait until another upload ends.",
+            )
+
+    def check_tokens(self, session: Session, user_id: int) -> None:
+        """Raise ``quota.tokens`` or ``quota.exceeded`` if the user may not create another token now."""
+        self.daily.check(session, user_id, Daily.TOKENS)
+        tokens = count_tokens(session, user_id)
+        if self.tokens and tokens >= self.tokens:
+            raise ProblemError(
+                "quota.tokens",
+                f"The quota is {count(self.tokens, 'token')}, and you have {tokens}, including expired tokens.",
+                "Revoke a token that you no longer need, on the page /account or with DELETE /api/v1/tokens/ID.",
             )

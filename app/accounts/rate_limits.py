@@ -22,14 +22,15 @@ MAX_WAITING = 20
 """Maximum number of requests of one address that wait for a change at the same time."""
 
 IPV6_PREFIX = 64
-"""Length of an IPv6 network. Providers assign a /64 network to every household, so the caller chooses the other address bits."""
+"""Number of leading bits of an IPv6 address that name the network. All addresses of a network count as one address, because
+providers assign a whole /64 network to every household."""
 
 
 class RateLimiter:
     """Limits the requests a minute of each user and each address in one server process, over a sliding window.
 
-    The requests of the previous clock minute count in proportion to the overlap of that minute with the window, rounded down. One
-    request more than the limit can therefore pass when a clock minute begins.
+    The window is the last 60 seconds. The requests of the previous clock minute are multiplied by the share of that minute that
+    lies in the window, and rounded down. When a clock minute begins, one request more than the limit can therefore pass.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -66,7 +67,7 @@ class WaitLimiter:
 
     @contextmanager
     def slot(self, address: str) -> Iterator[bool]:
-        """Count a request as waiting for the length of the block; yield False, without counting, if the limit is reached."""
+        """Yield True and count a waiting request during the block; yield False, without counting, if the limit is reached."""
         key = network_key(address)
         if self._waiting[key] >= self._limit:
             yield False
@@ -81,7 +82,7 @@ class WaitLimiter:
 
 
 def network_key(address: str) -> str:
-    """Return the key under which requests of an address are counted: an IPv6 address's network, or any other address itself."""
+    """Return the key under which requests are counted: the network of an IPv6 address; any other address itself."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
+from app.accounts.standing import check_standing
 from app.db.accounts import Scope, Token, User
 from app.db.base import now
 from ldsboard.problems import ProblemError
@@ -44,8 +45,9 @@ def create(
     Raises
     ------
     ProblemError
-        ``request.conflict``: the user already has a token of that name.
+        ``request.conflict``: the user already has a token of that name. Also the errors of `check_standing`.
     """
+    check_standing(user)
     name = name or f"token-{secrets.token_hex(8)}"
     if session.scalar(select(Token).where(Token.user_id == user.id, Token.name == name)) is not None:
         raise ProblemError(
@@ -61,14 +63,28 @@ def create(
 
 
 def expiry_time(days: int | None, creator: Token | None = None) -> datetime | None:
-    """Return when a new token expires: after `days` days, or when the token `creator` expires if that is earlier.
+    """Return when a new token expires: after `days` days, but not later than the token that creates it, `creator`.
 
-    The new token never expires if the result is None.
+    The result is None, for a token that never expires, if neither `days` nor `creator` sets a limit.
     """
     ends = [now() + timedelta(days=days)] if days is not None else []
     if creator is not None and creator.expires_at is not None:
         ends.append(creator.expires_at)
     return min(ends, default=None)
+
+
+def find_token(session: Session, token_id: int | None) -> Token:
+    """Return the token of a running call.
+
+    Raises
+    ------
+    ProblemError
+        ``auth.invalid``: the token was revoked after the call began.
+    """
+    token = session.get(Token, token_id) if token_id is not None else None
+    if token is None:
+        raise ProblemError("auth.invalid", "The token was revoked during this call.", "Send another token.")
+    return token
 
 
 def list_tokens(session: Session, user_id: int) -> Sequence[Token]:
@@ -77,7 +93,7 @@ def list_tokens(session: Session, user_id: int) -> Sequence[Token]:
 
 
 def delete_expired(session: Session, user_id: int, prefix: str) -> None:
-    """Delete the expired tokens of a user whose names begin with `prefix`."""
+    """Delete those expired tokens of a user that have a name beginning with `prefix`."""
     has_prefix = Token.name.startswith(prefix, autoescape=True)
     session.execute(delete(Token).where(Token.user_id == user_id, has_prefix, Token.expires_at <= now()))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from app.accounts.deleted_accounts import PLACEHOLDER_PREFIX, is_retired
+from app.accounts.standing import check_standing
 from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
 from app.db.accounts import Role, Scope, Token, User
 from app.db.base import now
@@ -43,7 +45,7 @@ class Account:
 
 
 def read_only_account(user: User) -> Account:
-    """Return an account with which a request sees the submissions of a user, but changes nothing: no token, no scopes."""
+    """Return an account without token and scopes, with which code can see the submissions of a user but change nothing."""
     return Account(user.id, user.name, Role.USER, None, frozenset())
 
 
@@ -67,8 +69,8 @@ def add_user(
     Raises
     ------
     ValueError
-        The name is not a valid user name, or the name begins like an alias, or an existing user would become an admin without
-        `promote`.
+        The name is not a valid user name, or begins like an alias or a placeholder, or belonged to a deleted account, or an
+        existing user would become an admin without `promote`.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise ValueError(
@@ -79,13 +81,20 @@ def add_user(
         raise ValueError(
             f"{name!r} is not a user name: names that begin with {ALIAS_PREFIX} are aliases. Choose another name."
         )
+    if name.startswith(PLACEHOLDER_PREFIX):
+        raise ValueError(
+            f"{name!r} is not a user name: names that begin with {PLACEHOLDER_PREFIX} stand for deleted accounts. "
+            "Choose another name."
+        )
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
+        if is_retired(session, name):
+            raise ValueError(f"The name {name!r} belonged to an account that was deleted. Choose another name.")
         user = User(name=name, role=Role.USER)
         session.add(user)
     elif role is Role.ADMIN and user.role != role and not promote:
         raise ValueError(
-            f"User {name} exists since {user.created_at:%Y-%m-%d} and may be a stranger who signed in. "
+            f"User {name} has existed since {user.created_at:%Y-%m-%d} and may be a stranger who signed in. "
             "Choose another name for the admin, or add --promote if you know this user."
         )
     user.role = user.role if role is None else role
@@ -104,6 +113,8 @@ def find_user(session: Session, name: str) -> User:
         No user has this name.
     """
     user = session.scalar(select(User).where(User.name == name))
+    if is_retired(session, name) or (user is not None and user.deleted_at is not None):
+        raise ValueError(f"There is no user {name!r}: the account was deleted.")
     if user is None:
         raise ValueError(f"There is no user {name!r}. Add the user first: python -m app user add {name}")
     return user
@@ -116,7 +127,7 @@ def authenticate(session: Session, authorization: str | None) -> Account:
     ------
     ProblemError
         ``auth.missing``: there is no header. ``auth.invalid``: the header holds no valid token. ``auth.expired``: the token has
-        expired.
+        expired. ``auth.banned``: an admin has banned the user.
     """
     if not authorization:
         raise ProblemError("auth.missing", "The request has no Authorization header.", _HINT)
@@ -132,5 +143,6 @@ def authenticate(session: Session, authorization: str | None) -> Account:
         raise ProblemError("auth.invalid", "The Authorization header holds no bearer token of this server.", _HINT)
     if token.expires_at is not None and token.expires_at <= now():
         raise ProblemError("auth.expired", f"The token expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC.", _HINT)
+    check_standing(token.user)
     scopes = frozenset(Scope(scope) for scope in token.scopes)
     return Account(token.user.id, token.user.name, Role(token.user.role), token.id, scopes)

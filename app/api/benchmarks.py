@@ -100,9 +100,9 @@ def _csv(view: LeaderboardView) -> str:
 
 
 FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""Beginning of a text that a spreadsheet may run as a formula, full-width signs included (OWASP, CSV injection).
+"""Pattern of the first characters of a text that a spreadsheet may run as a formula (OWASP, CSV injection).
 
-Some spreadsheets ignore leading spaces."""
+Full-width signs match too, and so do leading spaces, which some spreadsheets ignore."""
 
 
 def _escape_formula(value: object) -> object:

@@ -70,7 +70,8 @@ def edit_submission(
     A pinned submission is the leaderboard entry of its method, in place of the newest submission.
     """
     wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    editing.edit_and_rank(context.database, context.ranker, submission_id, caller, actor, wanted)
+    quotas = context.quotas.daily
+    editing.edit_and_rank(context.database, context.ranker, quotas, submission_id, caller, actor, wanted)
     return view_submission(context, submission_id, caller)
 
 

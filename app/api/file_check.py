@@ -38,20 +38,22 @@ async def check_file(
     name: str,
     size: Annotated[int, Query(ge=0, lt=2**63, description="bytes of the whole file")],
 ) -> FileCheckView:
-    """Check size, format, type and shape of a score file; the raw body is the first 64 KiB of the file, or a smaller file.
+    """Check size, format, type and shape of a score file. The raw body is the first 64 KiB of the file, or all of a smaller file.
 
     The call needs no token, and saves and counts nothing. Only scoring checks that all scores are finite.
     """
     check_limit(size, context.settings.max_upload_bytes)
     if is_compressed(request):
-        raise ProblemError("upload.encoding", "This call takes no compressed body.", "Send the bytes uncompressed.")
+        raise ProblemError(
+            "upload.encoding", "The body of this call must not be compressed.", "Send the bytes uncompressed."
+        )
     start = await read_body(request, HEADER_LIMIT)
     if len(start) != min(size, HEADER_LIMIT):
         raise ProblemError.mismatch(
             "request.invalid",
             expected=f"the first {min(size, HEADER_LIMIT)} bytes of a file of {size} bytes",
             got=f"{len(start)} bytes",
-            hint=f"Send the first {HEADER_LIMIT} bytes, for instance with head -c {HEADER_LIMIT} scores.npy.",
+            hint=f"Send the first {HEADER_LIMIT} bytes, or all of a smaller file: head -c {HEADER_LIMIT} scores.npy.",
         )
     return await run_in_threadpool(_check, context, name, start, size)
 

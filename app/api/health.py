@@ -29,12 +29,14 @@ def ready(context: ContextDep, storage: StorageDep, session: ReadSession) -> dic
         ) from None
     if not storage.folder.is_dir():
         raise ProblemError(
-            "internal.unready", "The folder of uploaded files is missing.", "The operator should check STORAGE_URL."
+            "internal.unready",
+            "The folder of uploaded files is missing.",
+            "The operator should check LDSBOARD_STORAGE_URL.",
         )
     if context.sandbox.is_restarting:
         raise ProblemError(
             "internal.unready",
             "No file can be scored: a scoring process or the fork server does not respond and is being replaced.",
-            "Try again in 15 seconds; if this lasts longer, the operator should read the log of the server.",
+            "Try again in 15 seconds; if the problem lasts longer, the operator should read the log of the server.",
         )
     return {"status": "ready"}

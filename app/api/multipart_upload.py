@@ -31,7 +31,7 @@ from app.web.request_body import Body, check_limit, content_length, is_compresse
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
-WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None}
+WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None, "suspension": None}
 WITHHELD_TEXTS: dict[str, Any] = {"title": WITHHELD, "description": "", "tags": [], "urls": {}}
 WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None}
 
@@ -154,7 +154,7 @@ async def send_part(
 
 
 def _admit_part(context: AppContext, submission_id: str, number: int, authorization: str | None) -> Upload:
-    """Check everything that can be checked before the first byte of a part; return the upload."""
+    """Check access, upload state, part number and disk space before a part arrives; return the upload of the part."""
     with context.database.read() as session:
         upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)
@@ -178,7 +178,7 @@ def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: A
             context.storage.delete_parts(admitted.submission_id)
             raise
     with context.database.write() as session:
-        upload = session.get_one(Upload, admitted.submission_id)
+        upload = multipart.find_upload(session, admitted.submission_id)
         return multipart.receive_part(session, context.storage, upload, number, arrival)
 
 
@@ -214,7 +214,7 @@ def _complete(context: AppContext, upload: Upload) -> str:
         except FileNotFoundError:
             # The parts are deleted already: a simultaneous call completed the upload, or the upload expired.
             with context.database.read() as session:
-                upload = session.get_one(Upload, submission_id)
+                upload = multipart.find_upload(session, submission_id)
                 if (finished_id := multipart.result_id(upload)) is None:
                     multipart.check_open(upload)
                     raise
@@ -222,7 +222,7 @@ def _complete(context: AppContext, upload: Upload) -> str:
         arrival.flush()
         multipart.check_sha256(upload, arrival.sha256)
         with accept_file(context, arrival) as session:
-            upload = session.get_one(Upload, submission_id)
+            upload = multipart.find_upload(session, submission_id)
             accepted_id = multipart.finish(session, storage, upload, arrival, context.quotas)
     storage.delete_parts(submission_id)
     return accepted_id

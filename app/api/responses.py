@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def accept_file(context: AppContext, arrival: Arrival) -> Iterator[Session]:
-    """Open the write session in which a received file is accepted; after its commit, notify the runner.
+    """Yield a write session in which the caller accepts a received file; after the commit, start the evaluation of the file.
 
-    If the transaction fails, the stored file is deleted unless another submission refers to it.
+    If the transaction fails, the stored file is deleted unless another submission refers to the file.
     """
     try:
         with context.database.write() as session:

@@ -80,7 +80,7 @@ def _largest_size(version: Version, start: bytes) -> int:
 
 
 async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
-    """Run all checks that need no ground truth. The received bytes are deleted afterwards."""
+    """Receive the file, run all checks that need no ground truth, and return the response. The caller deletes the file."""
     version = await run_in_threadpool(upload.find_version)
     body.largest_size = partial(_largest_size, version)
     await body.receive(HEADER_LIMIT)
@@ -90,7 +90,7 @@ async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
 
 
 async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> str:
-    """Receive the rest of the file of a reserved submission; return the id of the resulting submission."""
+    """Receive the rest of a file and accept the file, see `_Upload.accept`; expire the reserved submission after an error."""
     try:
         await body.receive()
         return await run_in_threadpool(upload.accept, submission_id)
@@ -114,13 +114,13 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Return the version that the file is sent to, if the disk has room for the file."""
+        """Return the version that the file is sent to; raise an error if it is unknown or the disk is full."""
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
             return catalog.find_version(session, self.wanted.benchmark)
 
     def check_whole_file(self, version: Version) -> DryRunView:
-        """Run the checks of a dry run on the received file, and return their answer."""
+        """Check header and values of the received file; return the response to a dry run."""
         wanted, arrival = self.wanted, self.arrival
         arrival.flush()
         lifecycle.check_header(version, arrival.start, arrival.size)
@@ -134,9 +134,9 @@ class _Upload:
         )
 
     def check(self) -> Version:
-        """Check everything that can be checked before the first byte, and return the version that the file is sent to.
+        """Check disk space, idempotency key and quotas before the file arrives; return the version that the file is sent to.
 
-        Quotas are counted after the header arrived.
+        This check only refuses requests early. `reserve` checks the quotas again and creates the submission that counts.
         """
         version = self.find_version()
         with self.context.database.read() as session:
@@ -153,7 +153,7 @@ class _Upload:
         str
             The id of the submission.
         bool
-            Whether an earlier call with the same idempotency key created it.
+            Whether an earlier call with the same idempotency key created the submission.
         """
         with self.context.database.write() as session:
             version = catalog.find_version(session, self.wanted.benchmark)
@@ -174,7 +174,13 @@ class _Upload:
             idempotency.check_same_file(session, self.key, self.arrival.sha256)
 
     def accept(self, submission_id: str) -> str:
-        """Accept the received file; return the id of the resulting submission."""
+        """Accept the received file as `lifecycle.accept` does; return the id of the resulting submission.
+
+        Raises
+        ------
+        ProblemError
+            ``upload.hash``: the file does not have the announced SHA-256. Also the errors of `lifecycle.accept`.
+        """
         stated, arrival, context = self.wanted.sha256, self.arrival, self.context
         arrival.flush()
         if stated not in (None, arrival.sha256):

@@ -25,7 +25,7 @@ from app.web.public_route import PublicRoute
 router = APIRouter(tags=["submissions"], route_class=PublicRoute)
 
 POLL_SECONDS = 2.0
-"""How often a waiting request checks the queue position. A change of state wakes the request; a change of position does not."""
+"""Seconds between two checks of the queue position. A change of state wakes a waiting request; a change of position does not."""
 
 MAX_WAIT_SECONDS = 60
 
@@ -63,7 +63,7 @@ async def show_submission(
 def _read_progress(
     context: AppContext, submission_id: str, authorization: str | None
 ) -> tuple[submission_views.Progress, str | None]:
-    """Return the progress and the notice of a submission, if the viewer may still see the submission."""
+    """Return progress and delay notice of a submission; raise an error if the viewer may no longer see the submission."""
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
         progress = submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
@@ -71,14 +71,14 @@ def _read_progress(
 
 
 def _view_for_current_viewer(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:
-    """Return a submission, if the viewer may still see it."""
+    """Return a submission; raise an error if the viewer may no longer see the submission."""
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
     return view_submission(context, submission_id, viewer)
 
 
 def _current_viewer(session: Session, authorization: str | None) -> Account | None:
-    """Authenticate a waiting viewer again, because the token may have expired meanwhile."""
+    """Authenticate a viewer again, because the token may have expired; return the account, or None without a token."""
     return authenticate(session, authorization) if authorization else None
 
 

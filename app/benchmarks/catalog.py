@@ -38,7 +38,7 @@ def are_compatible(old: Version, new: Version) -> bool:
 
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
-    """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if there is no such version."""
+    """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if there is none."""
     query = VERSIONS.where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
     # A version with a higher number than the current version is invisible, because its rescoring is not complete.
@@ -49,8 +49,8 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
         raise ProblemError(
             "benchmark.unknown",
             f"This server has no benchmark {got}.",
-            "GET /api/v1/benchmarks lists all benchmarks.",
-            f"one of: {', '.join(names) or '(no benchmark is published yet)'}",
+            "GET /api/v1/benchmarks lists all benchmarks and their versions.",
+            f"a published version of one of these benchmarks: {', '.join(names) or '(none is published yet)'}",
             got,
         )
     return version

@@ -67,7 +67,7 @@ class Examples:
         if not self.has_images or index >= count:
             raise ProblemError(
                 "request.not_found",
-                f"{self.manifest['name']} has {count} {part} images, numbered from 0."
+                f"{self.manifest['name']} has no {part} image {index}; its {part} images have numbers 0 to {count - 1}."
                 if self.has_images
                 else f"{self.manifest['name']} has no public images that can be drawn.",
                 "The page of a scored submission links to the images.",

@@ -19,7 +19,7 @@ TAIL_SHARE = 0.002
 """Share of the margins below the first edge, and share above the last edge; the outermost bins count these margins too."""
 
 SAMPLE_SIZE = 1_000_000
-"""Number of margins from which the edges are computed. The sample can have up to twice as many."""
+"""The edges are computed from a sample of at least this many margins, or from all margins if there are fewer."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from app.cli.common import open_database
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import publishing
+from ldsboard.counts import count
 from ldsboard.importing import benchmarks
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
 
@@ -120,4 +121,4 @@ def list_benchmarks() -> None:
     with open_database() as (_, database), database.read() as session:
         for version in catalog.current_versions(session):
             name, split, entries = version.benchmark.name, version.manifest["split"], list_entries(session, version)
-            typer.echo(f"{name} version {version.version}, {split}, {len(entries)} entries")
+            typer.echo(f"{name} version {version.version}, {split}, {count(len(entries), 'entry', 'entries')}")

@@ -34,7 +34,7 @@ def migrate_database() -> Settings:
 
 @contextmanager
 def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Database]]:
-    """Migrate and open the database for a block. The command prints exceptions of the `expected` types as errors, and ends."""
+    """Yield the settings and the migrated database. An exception of an `expected` type is printed, and ends the command."""
     settings = migrate_database()
     database = Database(settings.resolved_database_url)
     try:
@@ -47,7 +47,7 @@ def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Databa
 
 @contextmanager
 def write_session() -> Iterator[Session]:
-    """Open a session for one transaction, then rank the boards that the transaction changed.
+    """Yield a session for one transaction; after the commit, rank the boards that the transaction changed.
 
     On a ValueError, the transaction is rolled back, and the command prints the error and ends.
     """

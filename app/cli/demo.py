@@ -1,4 +1,4 @@
-"""``python -m app demo``: train and publish a benchmark, submit baselines and serve the site, with the commands of users."""
+"""``python -m app demo``: train and publish a benchmark, serve the site, and submit baselines with ``ldsboard submit``."""
 
 from __future__ import annotations
 
@@ -35,9 +35,17 @@ OWNER = "baselines"
 START_TIMEOUT_SECONDS = 60.0
 
 
+class ServerStartError(Exception):
+    """The server of the demo printed an error and ended before it was ready; ``status`` is the server's exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"The server ended with status {status}.")
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Demo:
-    """The steps of the demo: a server with the digits benchmark, the shipped practice board, and baselines on leaderboards."""
+    """The steps of the demo: train and publish the benchmarks, run the server, submit baselines and show the leaderboards."""
 
     settings: Settings
     database: Database
@@ -81,7 +89,13 @@ class Demo:
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the server in a separate process, and stop it at the end of the block."""
+        """Start the server in a separate process; yield the process once the server is ready, and stop it after the block.
+
+        Raises
+        ------
+        ServerStartError
+            The server ended before it was ready.
+        """
         command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
@@ -93,17 +107,17 @@ class Demo:
 
     def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline and server.poll() is None:
+        while time.monotonic() < deadline:
+            if (status := server.poll()) is not None:
+                raise ServerStartError(status)
             with suppress(httpx.TransportError):
                 if httpx.get(f"{self.address}/readyz", trust_env=False).is_success:
                     return
             time.sleep(0.05)
-        raise RuntimeError(
-            f"No server answers at {self.address}. If the port is taken, choose another port with --port 8001 (make: PORT=8001)."
-        )
+        raise RuntimeError(f"The server does not answer at {self.address} within {START_TIMEOUT_SECONDS:.0f} seconds.")
 
     def submit_baselines(self, token: str, board: str, names: Sequence[str] = BASELINES) -> None:
-        """Compute the baselines that are not on a leaderboard yet, and submit them with ``ldsboard submit``."""
+        """Compute the baselines that the leaderboard of `board` lacks, and submit them with ``ldsboard submit``."""
         environment = {
             "LDSBOARD_SERVER": self.address,
             "LDSBOARD_TOKEN": token,
@@ -124,7 +138,7 @@ class Demo:
             typer.echo(_run(*submit, **environment), nl=False)
 
     def rows(self, board: str = BENCHMARK) -> list[dict[str, Any]]:
-        """Return the rows of a leaderboard, as the API answers them."""
+        """Return the rows of a leaderboard, as the API returns them."""
         answer = httpx.get(f"{self.address}/api/v1/benchmarks/{board}/leaderboard", trust_env=False).raise_for_status()
         return list(answer.json()["rows"])
 
@@ -216,6 +230,8 @@ def demo(
                 if table is None:
                     steps.greet(token)
                     status = server.wait()
+    except ServerStartError as error:
+        status = error.status  # the server has printed the reason
     except subprocess.CalledProcessError as error:
         raise fail(f"A step of the demo failed: {' '.join(error.cmd[1:])}") from None
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The operator's maintenance commands: ``python -m app rescore`` and ``python -m app doctor``."""
+"""The operator's maintenance commands: ``python -m app rescore``, ``python -m app prune`` and ``python -m app doctor``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from app.accounts.audit import OPERATOR, Action
 from app.cli.common import open_database, write_session
 from app.db import integrity
 from app.management import consistency, damage
+from app.management.retention import Deleted, Periods, sweep
 from app.scoring import rescoring
 from app.settings import Settings
 from app.submissions.storage import Storage
+from ldsboard.counts import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,10 +34,23 @@ def rescore() -> None:
         waiting = rescoring.queue_rescorings(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
     typer.echo(
-        f"{waiting} rescorings are queued. The server runs them now or at its next start; "
+        f"Queued: {count(waiting, 'rescoring')}. The server runs rescorings now or at its next start; "
         "a board changes when all of its rescorings are done."
         if waiting
         else "Every board shows the results of the current scorer version."
+    )
+
+
+def prune() -> None:
+    """Delete what is older than the settings allow, as the server does every hour. The server can run meanwhile."""
+    with open_database() as (settings, database):
+        storage, periods = Storage(settings.storage_dir), Periods.of(settings)
+        deleted = Deleted(0, 0, 0, 0)
+        while any(batch := sweep(database, storage, periods)):
+            deleted = Deleted(*(sum(numbers) for numbers in zip(deleted, batch, strict=True)))
+    typer.echo(
+        f"Deleted: {count(deleted.events, 'event')}, {count(deleted.submissions, 'submission')}, the attributions of "
+        f"{count(deleted.attributions, 'evaluation')}, and {count(deleted.audit_rows, 'row')} of the audit log."
     )
 
 
@@ -65,7 +80,7 @@ def doctor(
         typer.echo(message)
     if remaining:
         raise typer.Exit(1)
-    typer.echo("Rows and files agree.")
+    typer.echo("Database rows and files agree.")
 
 
 def _check_database(url: str) -> None:

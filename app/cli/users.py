@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.accounts import audit, tokens, users
 from app.accounts.audit import OPERATOR, Action
-from app.cli.common import write_session
+from app.cli.common import open_database, write_session
 from app.db.accounts import Role, Scope
+from app.leaderboard.ranking import Ranker
+from app.management import account_deletion, moderation
+from app.results.account_export import export_account
+from app.settings import Settings
+from app.submissions.storage import Storage
+from ldsboard.counts import count
 
 user = typer.Typer(help="Manage users.", no_args_is_help=True)
 token = typer.Typer(help="Manage API tokens.", no_args_is_help=True)
@@ -35,6 +42,60 @@ def add_user(
         quotas = {"ranked_per_day": found.ranked_per_day, "ranked_per_version": found.ranked_per_version}
         audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, role=found.role, **quotas)
     typer.echo(f"User {name} is saved. Create a token: python -m app token create {name}")
+
+
+@user.command("ban")
+def ban_user(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why; one line, which the user reads.")],
+) -> None:
+    """Refuse sign-in and all tokens of a user. Public submissions stay public; queued submissions wait."""
+    with write_session() as session:
+        moderation.ban(session, name, reason, Settings().contact, OPERATOR)
+    typer.echo(f"User {name} is banned. To lift the ban: python -m app user unban {name}")
+
+
+@user.command("unban")
+def unban_user(name: Annotated[str, typer.Argument(help="Name of the user.")]) -> None:
+    """Lift the ban of a user."""
+    with write_session() as session:
+        moderation.lift_ban(session, name, OPERATOR)
+    typer.echo(f"User {name} is not banned.")
+
+
+@user.command("export")
+def export_user(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    file: Annotated[Path, typer.Argument(help="JSON file to write.")],
+) -> None:
+    """Write everything that the server stores about a user to a new JSON file."""
+    with open_database(ValueError, OSError) as (_, database):
+        with database.read() as session:
+            user_id = users.find_user(session, name).id
+        with file.open("x", encoding="utf-8") as output:
+            output.writelines(export_account(database, user_id))
+    typer.echo(f"Wrote {file}.")
+
+
+@user.command("delete")
+def delete_user(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Delete the account of a user. Public and anonymous results stay, under a placeholder name."""
+    with open_database(ValueError) as (settings, database):
+        with database.read() as session:
+            user_id = users.find_user(session, name).id
+            extent = account_deletion.extent(session, user_id)
+        kept, erased = count(extent.kept, "submission"), count(extent.erased, "submission")
+        question = f"Delete user {name}? Under a placeholder name stay: {kept}. Deleted with their files: {erased}."
+        if not yes:
+            typer.confirm(question, abort=True)
+        storage = Storage(settings.storage_dir)
+        placeholder = account_deletion.delete_account(database, Ranker(database), storage, user_id, OPERATOR)
+    typer.echo(f"User {name} is deleted. Its public results are shown under the name {placeholder}.")
 
 
 @token.command("create")

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.base import Base, now, one_of
@@ -30,7 +30,9 @@ class User(Base):
     """A user.
 
     The queue orders users by ``served_at``, the time when an evaluation of the user was last claimed. ``session_generation`` is
-    raised when the user signs out; sessions of earlier generations are over.
+    raised when the user signs out; sessions of earlier generations are over. ``ban`` holds
+    ``reason``, ``contact`` and ``at`` while the user is banned. The row of a deleted account has a placeholder as its name, and
+    the SHA-256 of the former name in ``retired_name``.
     """
 
     __tablename__ = "user"
@@ -43,11 +45,17 @@ class User(Base):
     ranked_per_version: Mapped[int | None]
     served_at: Mapped[datetime | None]
     session_generation: Mapped[int] = mapped_column(default=0, server_default="0")
+    ban: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    deleted_at: Mapped[datetime | None]
+    retired_name: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Identity(Base):
-    """An identity at a provider, and the user to whom it belongs. A provider never reuses a subject for another person."""
+    """An identity at a provider, and the user to whom it belongs. A provider never reuses a subject for another person.
+
+    After the deletion of the account, ``subject`` holds a hash, see `app.accounts.deleted_accounts`.
+    """
 
     __tablename__ = "identity"
 
@@ -75,9 +83,13 @@ class Token(Base):
 
 
 class Audit(Base):
-    """An action on an account, a benchmark or a submission, in the audit log; a trigger refuses to change or delete rows."""
+    """An action on an account, a benchmark or a submission, in the audit log.
+
+    Triggers refuse to change rows, and to delete rows that are younger than 365 days.
+    """
 
     __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_actor", "actor", "action", "at"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(default=now)

@@ -48,5 +48,5 @@ class Changes:
 
 
 def note_change(session: Session, submission_id: str) -> None:
-    """Let the session announce a change of a submission after its commit."""
+    """Note in a session that a submission has changed; `Database.write` announces the change after the commit."""
     session.info.setdefault(CHANGED_IDS, set()).add(submission_id)

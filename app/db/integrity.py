@@ -44,13 +44,13 @@ def missing_references(connection: Connection) -> list[str]:
 
 
 def _broken_pages(connection: Connection) -> list[str]:
-    """Return what SQLite's own check reports, at most 100 lines."""
+    """Return the faults that SQLite's integrity check finds, at most 100; the list is empty if there are none."""
     lines = [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars()]
     return [] if lines == ["ok"] else lines
 
 
 def _unreadable_values(connection: Connection) -> Iterator[str]:
-    """Read every row, and describe the tables that hold a value which is not of the type of its column, such as JSON."""
+    """Read every row; yield a message for each table with a value that its column type cannot read, such as invalid JSON."""
     metadata = MetaData()
     metadata.reflect(connection)
     for table in metadata.sorted_tables:

@@ -58,7 +58,7 @@ class Visibility(StrEnum):
 
 
 class Benchmark(Base):
-    """A benchmark. Submissions go to the current version. When rescoring is complete, the next version becomes current."""
+    """A benchmark. Submissions go to the current version. The next version, if any, becomes current after rescoring."""
 
     __tablename__ = "benchmark"
 
@@ -105,7 +105,8 @@ class Submission(Base):
     """A score file that a user sent for a version of a benchmark: metadata and state.
 
     ``counted`` is false for a submission whose file was announced as a duplicate, and for a submission that was withdrawn after a
-    server error. Such a submission uses no quota and is not an attempt.
+    server error. Such a submission uses no quota and is not an attempt. ``suspension`` holds ``reason``, ``contact`` and ``at``
+    while an admin hides the submission from everybody except its owner and the admins.
     """
 
     __tablename__ = "submission"
@@ -116,6 +117,7 @@ class Submission(Base):
         CheckConstraint("(state = 'rejected' OR state = 'failed') = (error IS NOT NULL)", name="error"),
         Index("ix_submission_board", "version_id", "kind", "state"),
         Index("ix_submission_quota", "user_id", "version_id", "created_at"),
+        Index("ix_submission_recent", "user_id", "created_at"),
         Index("ix_submission_waiting", "state", "user_id"),
         Index(
             "ix_submission_pinned",
@@ -144,8 +146,9 @@ class Submission(Base):
     counted: Mapped[bool] = mapped_column(default=True, server_default=true())
     cost: Mapped[dict[str, Any] | None]
     size: Mapped[int]
-    file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"))
+    file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"), index=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    suspension: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
     version: Mapped[Version] = relationship()
@@ -241,7 +244,7 @@ class Attribution(Base):
 
 
 class Event(Base):
-    """A change of a submission's state. Rows are added, and never changed or deleted."""
+    """A change of a submission's state. Rows are added, and never changed; retention deletes old rows."""
 
     __tablename__ = "event"
 
@@ -254,9 +257,9 @@ class Event(Base):
 
 
 class Idempotency(Base):
-    """An idempotency key of a user for a route, with the id and the file's SHA-256 of the submission that the call created.
+    """An idempotency key of a user for a route, and the submission that the call with this key created.
 
-    The SHA-256 is kept even if the file is deleted.
+    ``sha256`` is the SHA-256 of the submission's file if known; it is kept even if the file is deleted.
     """
 
     __tablename__ = "idempotency"
@@ -264,5 +267,5 @@ class Idempotency(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
     route: Mapped[str] = mapped_column(String(200), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"))
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
     sha256: Mapped[str | None] = mapped_column(String(64))

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import PoolProxiedConnection
 
-POOL_SIZE, MAX_OVERFLOW = 16, 64
-"""Numbers of database connections that stay open, and of further connections under load. The sum is larger than the number of
-worker threads (40) plus the number of requests that hold a session between two calls of threads (`app.web.admission`, 24), plus
-the evaluators; therefore no thread waits for a connection."""
+POOL_SIZE, MAX_OVERFLOW = 16, 128
+"""Number of database connections that stay open, and maximum number of further connections under load: 144 in total.
+
+At most 40 worker threads, 24 requests between two calls of threads (`app.web.admission`) and 64 evaluators hold a connection.
+Therefore no thread waits for a connection."""
 
 
 class Database:

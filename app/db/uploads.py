@@ -22,7 +22,7 @@ class Upload(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     part_bytes: Mapped[int]
     expires_at: Mapped[datetime] = mapped_column(index=True)
-    stands_for: Mapped[str | None] = mapped_column(ForeignKey("submission.id"))
+    stands_for: Mapped[str | None] = mapped_column(ForeignKey("submission.id"), index=True)
     """Id of the owner's earlier submission of the same file if the completed upload is a duplicate, otherwise None."""
     submission: Mapped[Submission] = relationship(foreign_keys=[submission_id])
     received: Mapped[list[UploadPart]] = relationship(viewonly=True)
@@ -49,7 +49,7 @@ class UploadPart(Base):
 
 
 class Provenance(Base):
-    """A provenance of a submission, as the owner states it. A file that the owner sends several times can have several rows."""
+    """A provenance of a submission, as the owner states it. An owner who sends the file again can add another provenance."""
 
     __tablename__ = "provenance"
     __table_args__ = (Index("ix_provenance_submission_id", "submission_id"),)

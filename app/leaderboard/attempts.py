@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def count_attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return the number of attempts at a version by user id. All methods, and rejected and withdrawn submissions, are counted.
+    """Return the number of attempts at a version of each user, by user id.
 
-    Attempts at earlier compatible versions count too, because the results of such attempts also help to improve a file for this
-    version.
+    An attempt can be scored, rejected or withdrawn, with any method. Attempts at earlier compatible versions are included,
+    because the results of these attempts also help to improve a file for this version.
     """
     query = select(Submission.user_id, func.count()).where(*IS_ATTEMPT).group_by(Submission.user_id)
     query = query.where(Submission.version_id.in_(_counted_version_ids(version)))

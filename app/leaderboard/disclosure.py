@@ -19,7 +19,7 @@ DIGITS = 2
 
 
 class RankingMeasurement(Protocol):
-    """The unrounded numbers of a submission on the ranking subsets: a database row, or an entry of a leaderboard."""
+    """Interface of a database row and a leaderboard entry: the unrounded numbers of a submission on the ranking subsets."""
 
     @property
     def lds(self) -> float:
@@ -56,6 +56,11 @@ def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, fl
     }
 
 
+def round_lds(value: float, split: str) -> float:
+    """Round an LDS, a difference or a share of LDS, or a noise ceiling as `round_for_publication` does."""
+    return value if split == "open" else round(value, DECIMALS)
+
+
 def round_significant(value: float) -> float:
     """Round to `DIGITS` significant digits; infinities and nan are returned unchanged."""
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else value
@@ -64,7 +69,8 @@ def round_significant(value: float) -> float:
 def benchmark_numbers(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of a benchmark that are computed from its ranking subsets, rounded by `round_for_publication`.
 
-    The numbers are noise ceiling and its standard error (None if the ceiling is unknown), null band, and spectrum of the margins.
+    The numbers are ``ceiling`` and ``ceiling_std_error`` (None if the ceiling is unknown), ``null_band`` and
+    ``attempts_spectrum``, see `ldsboard.manifest.Manifest`.
     """
     split, names = manifest["split"], ("ceiling", "ceiling_std_error", "attempts_spectrum")
     known = {name: manifest[name] for name in names if manifest[name] is not None}
@@ -75,10 +81,9 @@ def benchmark_numbers(manifest: dict[str, Any]) -> dict[str, Any]:
 def lds_difference(a: float, b: float, split: str) -> float:
     """Return the LDS of a minus the LDS of b on the ranking subsets, computed from the published values.
 
-    The differences of many entries from each other would otherwise reveal further digits of every LDS.
+    Differences of unrounded values between many entries would reveal further digits of every LDS.
     """
-    published_a, published_b = (round_for_publication({"lds": lds}, split)["lds"] for lds in (a, b))
-    return round_for_publication({"difference": published_a - published_b}, split)["difference"]
+    return round_lds(round_lds(a, split) - round_lds(b, split), split)
 
 
 def public_numbers(measurement: Measurement) -> Numbers:
@@ -96,11 +101,16 @@ def ranking_numbers(
     measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
 ) -> RankingNumbers:
     """Return the result on the ranking subsets, rounded by `round_for_publication`; `rank` is the rank interval."""
+    return RankingNumbers(**ranking_fields(measurement, manifest), rank=rank)
+
+
+def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of `RankingNumbers` other than the rank interval, rounded by `round_for_publication`."""
     names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
-    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, manifest["split"])
+    split, ceiling, share = manifest["split"], manifest["ceiling"], None
+    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, split)
     ci = (numbers.pop("ci_low"), numbers.pop("ci_high"))
-    share, ceiling = None, benchmark_numbers(manifest)["ceiling"]
-    if ceiling:
+    if ceiling and (published_ceiling := round_lds(ceiling, split)):
         # The share is computed from the published LDS and ceiling, so that the share reveals no further digit.
-        share = round_for_publication({"of_ceiling": numbers["lds"] / ceiling}, manifest["split"])["of_ceiling"]
-    return RankingNumbers(**numbers, ci=ci, rank=rank, of_ceiling=share)
+        share = round_lds(numbers["lds"] / published_ceiling, split)
+    return {**numbers, "ci": ci, "of_ceiling": share}

@@ -6,12 +6,12 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Text, and_, select, type_coerce
+from sqlalchemy import Text, and_, null, select, type_coerce
 
 from app.db.accounts import User
 from app.db.models import Alias, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.leaderboard.attempts import count_attempts
-from app.leaderboard.disclosure import round_for_publication
+from app.leaderboard.disclosure import round_lds
 from app.submissions import visibility
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
         Submission.kind == Kind.RANKED,
         Submission.state == State.SCORED,
         Submission.visibility != Visibility.PRIVATE,
+        Submission.suspension.is_(null()),
     )
 
 
@@ -102,9 +103,10 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
             entry = Entry(identity, attempts[user_id], *rest)
         newest[user_id, method, visible_to] = entry
 
+    split = version.manifest["split"]
+
     def sort_key(entry: Entry) -> tuple[float, object, str]:
-        lds = round_for_publication({"lds": entry.lds}, version.manifest["split"])["lds"]
-        return (-lds, entry.created_at, entry.id)
+        return (-round_lds(entry.lds, split), entry.created_at, entry.id)
 
     return sorted(newest.values(), key=sort_key)
 
@@ -126,6 +128,7 @@ def find_listed_or_same(session: Session, submission: Submission) -> Submission:
             Submission.user_id == submission.user_id,
             Submission.method == submission.method,
             Submission.visibility == Visibility.PUBLIC,
+            Submission.suspension.is_(null()),
             Version.benchmark_id == benchmark.id,
             Version.version <= benchmark.current_version,
             Evaluation.rank_low.is_not(None),

@@ -3,7 +3,7 @@
 Ranking a board compares every pair of entries, which takes seconds for thousands of entries. A server therefore ranks without
 holding the write lock: a change of a board raises the board revision, and the ranks that were computed for a revision are stored
 in a second, short transaction. Before that transaction, the board shows the earlier entries and ranks, except entries that have
-become private or were withdrawn.
+become private, were suspended or were withdrawn.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sqlalchemy import select, update
 
-from app.db.models import Evaluation, Measurement, Submission, Version, Visibility
+from app.db.models import Evaluation, Measurement, Submission, Version
 from app.leaderboard.entries import can_be_listed
+from app.submissions.visibility import is_restricted
 from ldsboard.core.comparison import rank_intervals
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
     precedence = (Submission.pinned, Submission.created_at, Submission.id)
     columns = (*precedence, Submission.user_id, Submission.method, Submission.visibility)
     candidates = [tuple(row) for row in session.execute(_rows(version, *columns, Evaluation.id, Measurement.lds))]
-    if new is not None and new.submission.visibility != Visibility.PRIVATE:
+    if new is not None and not is_restricted(new.submission):
         known = (getattr(new.submission, column.key) for column in columns)
         candidates.append((*known, new.evaluation_id, new.lds))
     # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
@@ -97,7 +98,7 @@ def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
 
 
 def update_ranks(session: Session, version: Version) -> None:
-    """Rank a version's entries within the transaction of a rare change, such as the switch of a board."""
+    """Rank a version's entries and store the ranks in the open transaction; use only for rare changes, such as a new version."""
     note_change(session, version)
     store_ranks(session, version, compute_ranks(session, version))
 
@@ -110,7 +111,7 @@ def is_ranked(session: Session, version: Version) -> bool:
 
 
 def note_change(session: Session, version: Version) -> None:
-    """Raise the revision of a board after a change that can affect entries; call `Ranker.renew` after the commit."""
+    """Raise a board's revision after a change that can affect entries; the caller calls `Ranker.renew` after the commit."""
     version.board_revision += 1
     session.flush()
 

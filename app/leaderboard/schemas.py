@@ -43,7 +43,7 @@ class Best(BaseModel):
 
 
 class BenchmarkView(BaseModel):
-    """A benchmark in its current version."""
+    """A version of a benchmark, with the number of entries and the best entry of the leaderboard."""
 
     name: str
     version: int

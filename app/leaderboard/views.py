@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from app.db.models import Submission, Version, Visibility
-from app.leaderboard.disclosure import benchmark_numbers, ranking_numbers
+from app.db.uploads import Provenance
+from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, ranking_numbers
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.schemas import BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
@@ -39,8 +40,9 @@ def leaderboard_view(
     page = entries[after : after + limit]
     manifest = version.manifest | benchmark_numbers(version.manifest)
     ids = [entry.id for entry in page]
-    details = {row.id: row for row in session.execute(select(*ROW_COLUMNS).where(Submission.id.in_(ids)))}
-    origins = provenance.newest_provenance(session, ids)
+    query = select(*ROW_COLUMNS).outerjoin(Provenance, Provenance.submission_id == Submission.id)
+    # Of several rows of one submission, the last has the newest provenance.
+    details = {row.id: row for row in session.execute(query.where(Submission.id.in_(ids)).order_by(Provenance.id))}
     name = version.benchmark.name
     next_page = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
@@ -49,29 +51,39 @@ def leaderboard_view(
         ceiling=manifest["ceiling"],
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
-        rows=[_row(entry, manifest, details[entry.id], origins.get(entry.id)) for entry in page],
+        rows=[_row(entry, manifest, details[entry.id]) for entry in page],
         next=next_page if after + limit < len(entries) else None,
     )
 
 
-ROW_COLUMNS = (Submission.id, Submission.visibility, Submission.urls, Submission.cost)
+ROW_COLUMNS = (
+    Submission.id,
+    Submission.visibility,
+    Submission.urls,
+    Submission.cost,
+    Provenance.repository,
+    Provenance.commit,
+    Provenance.url,
+)
 """Columns that the rows of a leaderboard need in addition to the fields of `Entry`."""
 
 
-def _row(entry: Entry, manifest: dict[str, Any], details: Any, origin: dict[str, Any] | None) -> Row:
+def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     if entry.rank_low is None or entry.rank_high is None:
         raise LookupError(f"The listed entry {entry.id} has no rank.")
-    numbers = ranking_numbers(entry, manifest, (entry.rank_low, entry.rank_high))
+    numbers = ranking_fields(entry, manifest)
     gain = None
     if entry.attempts is not None:
         spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
-        gain = round(attempt_gain(numbers.lds, entry.attempts, spectrum, M), 4)
+        gain = round(attempt_gain(numbers["lds"], entry.attempts, spectrum, M), 4)
     named = details.visibility != Visibility.ANONYMOUS
+    origin = provenance.as_dict(details) or None
     identity = entry.identity._replace(urls=details.urls, provenance=origin) if named else entry.identity
     return Row(
         id=entry.id,
         **identity._asdict(),
-        **numbers.model_dump(),
+        **numbers,
+        rank=(entry.rank_low, entry.rank_high),
         attempts=entry.attempts,
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),

@@ -14,10 +14,10 @@ from app.db.models import FINAL, Evaluation, File, Kind, State, Submission, Vers
 from app.leaderboard.ranking import is_ranked, update_ranks
 from app.management.damage import find_altered, is_altered, open_parts, stated_hashes, verify_benchmark
 from app.submissions import multipart
+from app.submissions.files import unusable_file
 from app.submissions.lifecycle import transition
 from ldsboard.bundle import Bundle
 from ldsboard.core import result
-from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool
 
 
 def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
-    """Run all checks that read no whole file; `altered` holds the paths that `find_altered` returned."""
+    """Find inconsistencies of submissions, files, upload parts and ranks; `altered` is the result of `find_altered`."""
     yield from _find_wrong_reference_counts(session)
     yield from _find_lost_files(session, storage, altered)
     yield from _find_damaged_parts(session, storage, altered)
@@ -104,18 +104,14 @@ def _find_lost_files(session: Session, storage: Storage, altered: AbstractSet[Pa
 
 
 def _mark_failed(session: Session, submission: Submission, fault: str) -> None:
-    problem = Problem(
-        "internal.failed",
-        f"The stored file is {fault}.",
-        "Send the file again; a failed submission does not count towards the quota.",
-    )
+    problem = unusable_file(fault)
     if submission.state == State.QUEUED:
         transition(session, submission.id, State.QUEUED, State.SCORING, detail=f"doctor found a {fault} file")
     transition(session, submission.id, State.SCORING, State.FAILED, detail=f"file {fault}", error=problem.as_dict())
 
 
 def _find_damaged_parts(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
-    """Find damaged upload parts. A part without a database row counts as missing, so that the client sends the part again."""
+    """Find damaged upload parts. The repair deletes the database row of a part, so that the client sends the part again."""
     for part in open_parts(session):
         path = storage.part_path(part.submission_id, part.number)
         # A client may have replaced the part, and its hash, after `altered` was computed.

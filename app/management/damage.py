@@ -73,4 +73,4 @@ def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any]) -> None:
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
             raise BundleError(f"{path} cannot be read: {error}.") from error
         if damaged is not None:
-            raise BundleError(f"{path} is damaged: its file {damaged} has another checksum.")
+            raise BundleError(f"{path} is damaged: the checksum of {damaged} in this archive is wrong.")

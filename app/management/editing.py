@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from app.accounts.audit import Action, record_action
+from app.accounts.daily_quotas import Daily
+from app.accounts.standing import check_standing
+from app.db.accounts import User
 from app.db.models import Kind, State, Submission, Version, Visibility
 from app.leaderboard.ranking import note_change
 from app.submissions import visibility
@@ -16,20 +19,22 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.accounts.audit import Actor
+    from app.accounts.daily_quotas import DailyQuotas
     from app.accounts.users import Account
     from app.db.sessions import Database
     from app.leaderboard.ranking import Ranker
 
 
 def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
-    """Return the submission with this id; raise an error unless the account is the owner or an admin.
+    """Return the submission with this id; raise an error unless the account is the owner or an admin, and may act.
 
     Raises
     ------
     ProblemError
         ``submission.unknown``: no such submission is visible to the account.
-        ``auth.owner``: the submission belongs to another user.
+        ``auth.owner``: the submission belongs to another user. Also the errors of `check_standing`.
     """
+    check_standing(session.get_one(User, account.id))  # may have changed since the authentication
     submission = visibility.find_submission(session, submission_id, account)
     if not visibility.owns(account, submission):
         raise ProblemError(
@@ -39,19 +44,26 @@ def find_owned(session: Session, submission_id: str, account: Account) -> Submis
 
 
 def edit_and_rank(
-    database: Database, ranker: Ranker, submission_id: str, account: Account, actor: Actor, changes: dict[str, Any]
+    database: Database,
+    ranker: Ranker,
+    quotas: DailyQuotas,
+    submission_id: str,
+    account: Account,
+    actor: Actor,
+    changes: dict[str, Any],
 ) -> None:
     """Edit a submission as `edit` does, record the edit in the audit log, and rank the boards that the edit changes.
 
     Raises
     ------
     ProblemError
-        See `find_owned` and `edit`.
+        ``quota.exceeded``: the account has used up its daily quota of edits. Also the errors of `find_owned` and `edit`.
     """
     with database.write() as session:
         submission = find_owned(session, submission_id, account)
+        quotas.check(session, account.id, Daily.EDITS)
         edit(session, submission, changes)
-        record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, **changes)
+        record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, fields=sorted(changes))
         boards = [version.id for version in boards_of(submission)]
     ranker.renew(boards)
 
@@ -70,7 +82,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     if changes.get("pinned") and (submission.kind != Kind.RANKED or submission.state != State.SCORED):
         raise ProblemError(
             "request.conflict",
-            f"Only a scored ranked submission can be pinned; this submission is {submission.kind} and {submission.state}.",
+            f"Only a scored ranked submission can be pinned. This one has kind {submission.kind} and state {submission.state}.",
             "Pin a ranked submission that has been scored.",
         )
     new_visibility = Visibility(changes.get("visibility", submission.visibility))

@@ -25,6 +25,7 @@ from ldsboard import GroundTruth
 from ldsboard.arrays.masks import count_duplicates
 from ldsboard.bundle import Bundle
 from ldsboard.core import result
+from ldsboard.counts import count
 from ldsboard.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ PUBLIC_ARRAYS = (
 
 NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
 """Pattern of benchmark names, which are parts of URLs and file paths."""
+
+_REWRITE = "Write the benchmark folder again with python -m worker gather or python -m app benchmark import."
 
 
 class PublishError(ValueError):
@@ -120,7 +123,9 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
 
 
 def publish(session: Session, prepared: PreparedVersion) -> Version:
-    """Publish a prepared version; `app.scoring.rescoring.introduce_version` makes it the current version, at once or later.
+    """Save a prepared version in the database, move the copy to its final path, and return the version's row.
+
+    `app.scoring.rescoring.introduce_version` makes the version current, at once or after rescoring.
 
     Raises
     ------
@@ -136,7 +141,8 @@ def publish(session: Session, prepared: PreparedVersion) -> Version:
     elif any(other.version == manifest.version for other in benchmark.versions):
         raise PublishError(
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
-            "Write the folder again with a higher version: worker train and app benchmark import have the option --version."
+            "Write a benchmark folder with a higher version: python -m worker train and python -m app benchmark import have the "
+            "option --version."
         )
     version = Version(
         benchmark=benchmark, version=manifest.version, manifest=asdict(manifest), scorer_version=result.SCORER_VERSION
@@ -155,27 +161,26 @@ def _check(bundle: Bundle) -> None:
     manifest = bundle.manifest
     if not re.fullmatch(NAME_PATTERN, manifest.name) or manifest.version < 1:
         raise PublishError(
-            f"{manifest.name!r} version {manifest.version} cannot be published. Write the folder again, with a name of at most "
-            "64 lower-case letters, digits and single dashes, and a version of at least 1."
+            f"{manifest.name!r} version {manifest.version} cannot be published: a name consists of at most 64 lower-case "
+            "letters, digits and single dashes, and a version is at least 1. Write a benchmark folder with a valid name and "
+            "version: change NAME in the recipe and train, or run python -m app benchmark import NAME --version VERSION."
         )
     if (manifest.split, manifest.ranking is None) not in {("protected", True), ("open", False)}:
         raise PublishError(
-            f"The split is {manifest.split!r} and the ranking rows are {manifest.ranking}. Write the folder again: an open split "
-            "needs ranking rows, and a protected split must not have any."
+            f"The split is {manifest.split!r} and the ranking rows are {manifest.ranking}. A benchmark is either 'open' with "
+            f"ranking rows, or 'protected' without ranking rows. {_REWRITE}"
         )
     masks_Mn, margins_MRN, parts = bundle.scored_arrays()
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
     if counts != manifest.subsets:
-        raise PublishError(
-            f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. Write the folder again."
-        )
+        raise PublishError(f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_REWRITE}")
     if counts["ranking"] < MIN_RANKING_SUBSETS or counts["public"] < MIN_PUBLIC_SUBSETS:
         raise PublishError(
             f"Expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. "
             "Train models on more subsets."
         )
     if duplicates := count_duplicates(masks_Mn):
-        raise PublishError(f"{duplicates} subset(s) repeat another subset. Draw different subsets.")
+        raise PublishError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw different subsets.")
     needs_ceiling = manifest.runs > 1 or manifest.split == "protected"
     if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(
@@ -198,14 +203,14 @@ def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
     found += [spectrum.unrelated, spectrum.shared, spectrum.attempts]
     # A value of None becomes nan in a float array.
     if not np.allclose(np.array(stated, float), np.array(found, float), rtol=1e-6, atol=1e-9, equal_nan=True):
-        raise PublishError(
-            f"The manifest states the ceiling, its standard error, null bands and spectrum {stated}; the arrays give {found}. "
-            "Write the folder again."
-        )
+        names = ("ceiling", "ceiling_std_error", "null_band.unrelated", "null_band.shared", "attempts_spectrum")
+        pairs = zip(names, stated, found, strict=True)
+        numbers = "; ".join(f"{name}: manifest {before}, arrays {computed}" for name, before, computed in pairs)
+        raise PublishError(f"The manifest must state the numbers that the arrays give. {numbers}. {_REWRITE}")
     if has_kit(manifest.files) and not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
         raise PublishError(
-            f"The kit needs train_labels.npy and target_labels.npy, but the manifest lists {sorted(manifest.files)}. "
-            "Write the folder again."
+            "The kit needs train_labels.npy and target_labels.npy, but the manifest lists only "
+            f"{', '.join(sorted(manifest.files))}. {_REWRITE}"
         )
 
 

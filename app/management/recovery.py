@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.accounts import deleted_accounts
 from app.scoring import queue, rescoring
 from app.submissions import files, lifecycle, multipart
 
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 
 
 def recover_at_start(database: Database, storage: Storage) -> None:
-    """Requeue the evaluations, expire the single uploads and delete the unused files of a stopped server; queue rescorings."""
+    """Requeue the evaluations, expire the single uploads and delete the unused files of a stopped server; queue rescorings.
+
+    Also delete the hashes of identities that may create a new account.
+    """
     with database.write() as session:
         queue.requeue_abandoned(session)
         lifecycle.expire_single_uploads(session)
         rescoring.queue_rescorings(session)
+        deleted_accounts.forget_identities(session)
         files.delete_unreferenced(session, storage, storage.stored_hashes())
     storage.delete_incomplete()
 

@@ -72,7 +72,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
         busy = before in (State.UPLOADING, State.SCORING)
         raise ProblemError(
             "submission.busy" if busy else "submission.gone",
-            f"The submission is {before}.",
+            f"The state of the submission is {before}.",
             "Try again when the submission is scored or rejected." if busy else "Nothing is left to withdraw.",
         )
     counted = submission.counted and before is not State.FAILED  # a server error never counts

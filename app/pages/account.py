@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit, external_identities, quotas, tokens
 from app.accounts.audit import Action
+from app.accounts.daily_quotas import Daily
 from app.accounts.users import Account
 from app.benchmarks import catalog
 from app.context import AppContext
@@ -34,10 +35,10 @@ PAGE_SIZE = 25
 """Number of submissions on one page of the account."""
 
 NAME_PREFIX = "browser-"
-"""Prefix of token names. The submission form gets tokens with this prefix, each to start an upload."""
+"""Prefix of the names of the tokens that the submission form gets; the form uses a new token for each upload that it starts."""
 
 TOKEN_LIFETIME = timedelta(hours=1)
-"""Lifetime of a token for the submission form. An upload that has started continues with its upload token."""
+"""Lifetime of a token for the submission form. An upload may last longer, because once started it uses its upload token."""
 
 
 @router.get("/sign-in")
@@ -100,18 +101,20 @@ def create_token(
 ) -> Response:
     """Create a token and show its value once."""
     try:
+        context.quotas.check_tokens(session, sender.id)
         user = session.get_one(User, sender.id)
-        _, value = tokens.create(session, user, name=name, scopes=scopes, expires_at=tokens.expiry_time(days))
+        token, value = tokens.create(session, user, name=name, scopes=scopes, expires_at=tokens.expiry_time(days))
     except ProblemError as error:
         return _account_page(request, context, sender, session, problem=error.problem)
-    audit.record_action(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=scopes)
+    audit.record_action(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=token.scopes)
     return _account_page(request, context, sender, session, created=value)
 
 
 @router.post("/account/submit-token")
-def create_submit_token(sender: FormUser, actor: FormActor, session: WriteSession) -> JSONResponse:
-    """Create a token for the submission form, because the API does not accept the session cookie."""
+def create_submit_token(context: ContextDep, sender: FormUser, actor: FormActor, session: WriteSession) -> JSONResponse:
+    """Return a new token for the submission form, as JSON. The form needs a token, because the API rejects the session cookie."""
     tokens.delete_expired(session, sender.id, NAME_PREFIX)
+    context.quotas.check_tokens(session, sender.id)
     name, expires_at = f"{NAME_PREFIX}{secrets.token_hex(4)}", now() + TOKEN_LIFETIME
     user = session.get_one(User, sender.id)
     _, value = tokens.create(session, user, name=name, scopes=[Scope.SUBMIT], expires_at=expires_at)
@@ -152,6 +155,7 @@ def _account_page(
             (version.benchmark.name, context.quotas.remaining(session, account.id, version))
             for version in catalog.current_versions(session)
         ],
+        practice=context.quotas.daily.use(session, account.id, Daily.PRACTICE),
         usage=quotas.usage(session, account.id),
         max_bytes=context.quotas.bytes,
         public_url=context.settings.public_url,

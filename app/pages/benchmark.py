@@ -78,10 +78,11 @@ def _formatted(value: object) -> str:
 
 
 def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, float]:
-    """Return the ``mean`` and ``lowest`` accuracy of the models on the targets, as measured during training.
+    """Return the accuracy of the models on the targets, by name.
 
-    If the accuracy was not measured, return a lower bound as ``positive``: the share of margins above 0. The result is empty if
-    the output function is not the margin.
+    ``mean`` and ``lowest`` were measured during training. If the training measured no accuracy, the result holds a lower bound of
+    the accuracy instead: ``positive``, the share of margins above 0. This bound exists only for the output function ``margin``;
+    for other output functions, the result is then empty.
     """
     provenance = manifest["provenance"]
     measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}

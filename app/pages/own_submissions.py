@@ -41,7 +41,8 @@ def edit_own(
         "tags": None if tags is None else tags.split(),
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    editing.edit_and_rank(context.database, context.ranker, submission_id, sender, actor, given)
+    quotas = context.quotas.daily
+    editing.edit_and_rank(context.database, context.ranker, quotas, submission_id, sender, actor, given)
     return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
 
 

@@ -1,4 +1,4 @@
-"""A router for HTML pages. Responses are conditional and compressed, and the OpenAPI description omits the pages."""
+"""A router for HTML pages. Public pages have an ETag and are compressed; the OpenAPI description omits all pages."""
 
 from __future__ import annotations
 

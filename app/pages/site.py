@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from fastapi import Depends, FastAPI
 
-from app.pages import account, benchmark, compare, home, images, leaderboard, own_submissions, submissions, submit
+from app.pages import (
+    account,
+    benchmark,
+    compare,
+    home,
+    images,
+    leaderboard,
+    own_data,
+    own_submissions,
+    submissions,
+    submit,
+)
 from app.pages.content.templates import render
 from app.pages.static_files import Assets
 from app.results.schemas import ProblemView
@@ -16,12 +27,12 @@ from app.web.query_parameters import check_repeated_names
 from app.web.redirects import RelativeRedirects
 from app.web.security_headers import SecurityHeaders
 
-PAGE_MODULES = (home, leaderboard, benchmark, submit, submissions, compare, images, account, own_submissions)
+PAGE_MODULES = (home, leaderboard, benchmark, submit, submissions, compare, images, account, own_submissions, own_data)
 """The modules that define pages, each with a ``router``."""
 
 
 def problem_page(problem: ProblemView, path: str) -> str:
-    """Return the HTML page of a problem that a request for a path caused."""
+    """Return the HTML page that shows a problem; `path` is the path of the request that caused the problem."""
     return render("problem.html", problem=problem, path=path)
 
 

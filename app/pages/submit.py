@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from app.accounts.daily_quotas import Daily
 from app.db.models import Visibility
 from app.leaderboard.views import benchmark_view
 from app.pages.content.templates import render
@@ -32,6 +33,7 @@ def show_submit(
         visitor=visitor,
         form=request.session.get("form"),
         quota=None if visitor is None else context.quotas.remaining(session, visitor.id, version),
+        practice=None if visitor is None else context.quotas.daily.use(session, visitor.id, Daily.PRACTICE),
         can_sign_in=bool(providers.labels),
         visibilities=list(Visibility),
         public_url=context.settings.public_url,

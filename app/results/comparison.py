@@ -43,7 +43,12 @@ def compare(session: Session, a: Submission, b: Submission) -> PairView:
 
 
 def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
-    """Compare every pair of scored submissions, in the order of `evaluations`, a result of `scored_evaluations`.
+    """Return the comparison of every pair of evaluations: the first with the second, the first with the third, and so on.
+
+    Parameters
+    ----------
+    evaluations
+        A result of `scored_evaluations`.
 
     Raises
     ------

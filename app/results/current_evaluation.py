@@ -57,7 +57,7 @@ def scored_evaluations(session: Session, submissions: Sequence[Submission]) -> l
     evaluations = current_evaluations(session, submissions, arrays=True)
     for submission in submissions:
         if submission.id not in evaluations:
-            detail = f"Submission {submission.id} is {submission.state}."
+            detail = f"The state of submission {submission.id} is {submission.state}."
             raise ProblemError("submission.not_scored", detail, "Wait until the state of the submission is 'scored'.")
     return [evaluations[submission.id] for submission in submissions]
 

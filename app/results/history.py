@@ -74,7 +74,7 @@ def previous_version(version: Version) -> Version | None:
 
 
 def entry_changes(session: Session, before: Version, after: Version) -> list[EntryChange]:
-    """Return the entries that are listed on the boards of both versions, in the order of the later board."""
+    """Return, for each entry on the boards of both versions, the rows on both boards; in the order of the later board."""
     earlier = {row.id: row for row in leaderboard_view(session, before).rows}
     return [EntryChange(earlier[row.id], row) for row in leaderboard_view(session, after).rows if row.id in earlier]
 

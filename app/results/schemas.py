@@ -42,6 +42,14 @@ class ProblemView(BaseModel):
         return cls(type=f"urn:ldsboard:problem:{problem.code}", status=status, **problem.as_dict())
 
 
+class SuspensionView(BaseModel):
+    """Why an admin hides a submission from everybody except its owner and the admins."""
+
+    reason: str
+    contact: str = Field(description="to whom the owner can write to answer")
+    at: datetime
+
+
 class SubmissionView(BaseModel):
     """A submission with its state and result."""
 
@@ -71,6 +79,9 @@ class SubmissionView(BaseModel):
     public: Numbers | None
     warnings: list[str]
     error: ProblemView | None
+    suspension: SuspensionView | None = Field(
+        description="why an admin hides the submission from everybody except its owner and the admins; null if no admin hides it"
+    )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
     file_sha256: str | None = Field(

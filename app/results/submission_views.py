@@ -13,7 +13,7 @@ from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
-from app.results.schemas import ProblemView, Queue, SubmissionView
+from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
@@ -39,7 +39,7 @@ WITHHELD_ERROR = (
     "Only the owner and admins may see the details of this error.",
     "If the submission is yours, send your token or sign in to see the details.",
 )
-"""Detail and hint that are shown instead of those of an anonymous submission."""
+"""Texts that replace detail and hint of an error for viewers who may not know the owner of the submission."""
 
 
 class Progress(NamedTuple):
@@ -47,17 +47,18 @@ class Progress(NamedTuple):
 
     state: State
     position: int | None
-    """1-based queue position; None unless the submission is queued."""
+    """1-based queue position; None unless the submission is queued and its owner is not banned."""
 
 
 def progress(session: Session, submission: Submission) -> Progress:
     """Return the state and queue position of a submission. The queries are few and small, because clients poll."""
     state = State(submission.state)
-    return Progress(state, queue.position(session, submission) if state is State.QUEUED else None)
+    waits = state is State.QUEUED and submission.user.ban is None
+    return Progress(state, queue.position(session, submission) if waits else None)
 
 
 def delay_notice(state: str, *, restarting: bool) -> str | None:
-    """Return why scoring is delayed; None if it is not, or if a submission in this state does not wait for scoring."""
+    """Return a notice if scoring is delayed and a submission in this state waits for scoring; otherwise return None."""
     return RESTARTING if restarting and state in (State.QUEUED, State.SCORING) else None
 
 
@@ -137,6 +138,7 @@ def _view(
         public=public_numbers(public) if public else None,
         warnings=shown.warnings if shown else [],
         error=_visible_error(submission, viewer),
+        suspension=SuspensionView.model_validate(submission.suspension) if submission.suspension else None,
         cost=visible_cost(submission.cost, named=may_know_owner(viewer, submission)),
         scorer_version=None if evaluation is None else evaluation.scorer_version,
         links={

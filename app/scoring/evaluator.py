@@ -12,9 +12,10 @@ from sqlalchemy import select
 from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version
+from app.errors import DamagedFileError
 from app.leaderboard.ranking import NewResult, Ranker, Ranks, compute_ranks, store_ranks
 from app.scoring import queue, rescoring, stored_attributions
-from app.submissions.files import delete_unreferenced, release_file
+from app.submissions.files import delete_unreferenced, release_file, unusable_file
 from app.submissions.lifecycle import transition
 from ldsboard.problems import Problem, ProblemError
 
@@ -74,7 +75,9 @@ class Evaluator:
     def evaluate(self, evaluation_id: int) -> None:
         """Score the file of a claimed evaluation; save the result, the rejection of the file, or the failure of the server."""
         with self.database.read() as session:
-            evaluation = session.get_one(Evaluation, evaluation_id)
+            evaluation = session.get(Evaluation, evaluation_id)
+            if evaluation is None:
+                return  # the owner's account was deleted after the claim
             submission, version = evaluation.submission, evaluation.version
             is_first = submission.state != State.SCORED
             folder = version_folder(self.benchmarks, version.benchmark.name, version.version)
@@ -82,7 +85,7 @@ class Evaluator:
             parts = ["public", "ranking"] if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
         try:
-            scored = self.sandbox.score(folder, scores, parts)
+            scored = self.sandbox.score(folder, scores, parts, submission.file_sha256)
             ranks = self._rank_with(evaluation, scored) if is_first and submission.kind == Kind.RANKED else None
             with self.database.write() as session:
                 _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
@@ -124,11 +127,14 @@ class Evaluator:
         log.info("submission.rejected", submission=submission_id, code=problem.code)
 
     def _fail(self, claimed: Evaluation, error: Exception) -> None:
-        problem = Problem(
-            "internal.failed",
-            f"The evaluation failed with {type(error).__name__}.",
-            "Send the file again later; a failed submission does not count towards the quota.",
-        )
+        if isinstance(error, DamagedFileError):
+            problem = unusable_file("damaged")
+        else:
+            problem = Problem(
+                "internal.failed",
+                f"The evaluation failed with {type(error).__name__}.",
+                "Send the file again later; a failed submission does not count towards the quota.",
+            )
         with self.database.write() as session:
             evaluation = _held(session, claimed)
             if evaluation is None:

@@ -2,7 +2,8 @@
 
 Users take turns with the first evaluations of their submissions. `claim` picks the user who was served least recently, and takes
 this user's ranked submissions before practice submissions, the oldest first. Rescorings (evaluations of scored submissions
-against a new version or by a new scorer) come after all first evaluations.
+against a new version or by a new scorer) come after all first evaluations. The first evaluations of a banned user wait until the
+ban is lifted; rescorings do not wait, because a whole board waits for them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, null, or_, select
 
 from app.db.accounts import User
 from app.db.base import now
@@ -50,6 +51,7 @@ def claim(session: Session) -> int | None:
             Evaluation.scorer_version == result.SCORER_VERSION,
             or_(Evaluation.not_before.is_(None), Evaluation.not_before <= now()),
             Submission.state.in_([State.QUEUED, State.SCORED]),
+            or_(Submission.state == State.SCORED, User.ban.is_(null())),
         )
         .order_by(
             Submission.state == State.SCORED, LAST_SERVED, User.id, Submission.kind == Kind.PRACTICE, Evaluation.id
@@ -66,8 +68,10 @@ def claim(session: Session) -> int | None:
 
 
 def requeue(session: Session, evaluation_id: int, detail: str) -> None:
-    """Requeue a claimed evaluation, and record `detail` in the event of the submission."""
-    evaluation = session.get_one(Evaluation, evaluation_id)
+    """Requeue a claimed evaluation, unless it was deleted meanwhile; record `detail` in the event of the submission."""
+    evaluation = session.get(Evaluation, evaluation_id)
+    if evaluation is None:
+        return
     evaluation.claimed_at = None
     transition(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
 
@@ -103,7 +107,7 @@ def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
 
 
 def position(session: Session, submission: Submission) -> int:
-    """Return the 1-based queue position of a queued submission, counting running evaluations.
+    """Return the 1-based queue position of a queued submission of a user who is not banned, counting running evaluations.
 
     The position follows the order of `claim`: every user has one turn before any user has a second turn. Submissions that arrive
     later can therefore change the position.
@@ -118,7 +122,7 @@ def position(session: Session, submission: Submission) -> int:
     waiting = (
         select(User.id, LAST_SERVED, func.count())
         .join(Submission, Submission.user_id == User.id)
-        .where(Submission.state == State.QUEUED)
+        .where(Submission.state == State.QUEUED, User.ban.is_(null()))
         .group_by(User.id)
         .order_by(LAST_SERVED, User.id)
     )

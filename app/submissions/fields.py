@@ -80,7 +80,10 @@ def stated(reported: BaseModel | None) -> dict[str, Any] | None:
 
 
 class SubmissionRequest(SubmissionFields):
-    """A score file that will be sent: metadata, benchmark, and ``size`` in bytes and ``sha256``, both None if not stated."""
+    """The announcement of a score file: the metadata and benchmark of the submission, and the size and SHA-256 of the file.
+
+    ``size`` is in bytes. ``size`` and ``sha256`` are None if not stated.
+    """
 
     benchmark: str
     size: int | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.db.models import File, Submission
+from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,8 +42,17 @@ def release_file(session: Session, submission: Submission) -> str | None:
     return file.sha256
 
 
+def unusable_file(fault: str) -> Problem:
+    """Return the problem of a submission that cannot be scored because its stored file is ``lost`` or ``damaged``."""
+    return Problem(
+        "internal.failed",
+        f"The stored file is {fault}.",
+        "Send the file again; a failed submission does not count towards the quota.",
+    )
+
+
 def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str]) -> None:
-    """Delete those stored files with these SHA-256 hashes to which no submission refers."""
+    """Delete each stored file whose SHA-256 is in `hashes`, if no submission refers to the file."""
     for sha256 in hashes:
         if session.get(File, sha256) is None:
             storage.delete(sha256)

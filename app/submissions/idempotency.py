@@ -43,12 +43,17 @@ def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -
     # The size of a compressed file is unknown until the file has arrived.
     size = submission.size if request.size is None else request.size
     if (earlier, submission.size) != (repeated, size):
-        raise key_conflict(f"{', '.join(repeated)}, {size} bytes")
+        length = "unknown size" if size is None else f"size {size} bytes"
+        names = f"benchmark {request.benchmark!r}, method {request.method!r}"
+        raise key_conflict(f"{names}, kind '{request.kind}', visibility '{request.visibility}' and {length}")
     return submission
 
 
 def store_key(session: Session, key: Key | None, submission: Submission) -> None:
-    """Store the submission that a call with this key created, and the file's hash if known; replace what the key stood for."""
+    """Store the submission that a call with this key created, and the SHA-256 of the submission's file if the file has arrived.
+
+    A submission that was stored for the key before is replaced.
+    """
     if key is not None:
         session.merge(Idempotency(**key._asdict(), submission_id=submission.id, sha256=submission.file_sha256))
 
@@ -58,7 +63,8 @@ def check_same_file(session: Session, key: Key | None, sha256: str) -> None:
 
     While the first file is still arriving, the stored hash is None and any file passes.
     """
-    if key is not None and session.get_one(Idempotency, key).sha256 not in (None, sha256):
+    stored = None if key is None else session.get(Idempotency, key)
+    if stored is not None and stored.sha256 not in (None, sha256):
         raise key_conflict("another file of the same size")
 
 
@@ -66,6 +72,6 @@ def key_conflict(got: str) -> ProblemError:
     """Return the error for a key that a different call has used; `got` describes the present call."""
     return ProblemError(
         "request.conflict",
-        f"The Idempotency-Key was first used for another benchmark, method, kind, visibility or file; this call has {got}.",
+        f"The Idempotency-Key belongs to a call with another benchmark, method, kind, visibility or file. This call has {got}.",
         "Use a new Idempotency-Key for a new submission.",
     )

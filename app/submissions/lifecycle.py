@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from app.accounts.daily_quotas import Daily
+from app.accounts.standing import check_standing
+from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version
 from app.db.uploads import Upload
@@ -54,12 +57,20 @@ def check_quotas(session: Session, user_id: int, version: Version, request: Subm
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
     """
     quotas.check_uploads(session, user_id)
+    quotas.daily.check(session, user_id, Daily.UPLOADS)
     if request.sha256 and provenance.find_duplicate(session, user_id, version, request, request.sha256) is not None:
         return False
-    if request.kind is Kind.RANKED:
-        quotas.check_ranked(session, user_id, version)
+    _check_kind(session, user_id, version, request.kind, quotas)
     quotas.check_bytes(session, user_id, request.size or 0)
     return True
+
+
+def _check_kind(session: Session, user_id: int, version: Version, kind: str, quotas: Quotas) -> None:
+    """Raise QuotaError if the user may not send another submission of this kind now."""
+    if kind == Kind.RANKED:
+        quotas.check_ranked(session, user_id, version)
+    else:
+        quotas.daily.check(session, user_id, Daily.PRACTICE)
 
 
 def reserve(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> Submission:
@@ -68,8 +79,9 @@ def reserve(session: Session, user_id: int, version: Version, request: Submissio
     Raises
     ------
     ProblemError
-        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
+        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``. Also the errors of `check_standing`.
     """
+    check_standing(session.get_one(User, user_id))  # may have changed since the authentication
     submission = Submission(
         counted=check_quotas(session, user_id, version, request, quotas),
         user_id=user_id,
@@ -93,16 +105,22 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
     Raises
     ------
     ProblemError
-        ``upload.interrupted``: the submission has expired. ``scores.truncated``: a compressed file is too short.
+        ``upload.interrupted``: the submission has expired or was deleted. ``scores.truncated``: a compressed file is too short.
         ``quota.exceeded``: the file was announced as a duplicate of a submission that was withdrawn meanwhile, and the quota is
         used up. ``quota.bytes``: the file is too large for the quota of stored bytes. This happens only if the file was
-        announced as such a duplicate, or was compressed and of unknown size.
+        announced as such a duplicate, or was compressed and of unknown size. Also the errors of `check_standing`.
     """
-    submission = session.get_one(Submission, submission_id)
+    submission = session.get(Submission, submission_id)
+    if submission is None:
+        raise ProblemError(
+            "upload.interrupted",
+            "The account was deleted before the file was complete.",
+            "Nothing was stored or counted.",
+        )
+    check_standing(submission.user)
     duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, arrival.sha256)
     if duplicate is None and not submission.counted:
-        if submission.kind == Kind.RANKED:
-            quotas.check_ranked(session, submission.user_id, submission.version)
+        _check_kind(session, submission.user_id, submission.version, submission.kind, quotas)
         submission.counted = True
     after = State.QUEUED if duplicate is None else State.EXPIRED
     detail = None if duplicate is None else f"duplicate of {duplicate.id}"

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from app.accounts import users
+from app.accounts.standing import check_standing
 from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
 from app.db.accounts import Scope
 from app.db.base import now
-from app.db.models import State, Submission, Visibility
+from app.db.models import State, Submission
 from app.db.uploads import Upload, UploadPart
 from app.submissions import lifecycle
 from app.submissions.schemas import PartView, UploadView
+from app.submissions.visibility import is_restricted
+from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -48,21 +51,23 @@ def renew_token(session: Session, upload: Upload) -> str:
 def authorize(session: Session, submission_id: str, authorization: str | None) -> tuple[Upload, Account | None]:
     """Authorize access to an upload: return (upload, account) for the owner's token, (upload, None) for the upload token.
 
-    Once the file has arrived, an upload token gives no access to a private submission.
+    Once the file has arrived, an upload token gives no access to a restricted submission.
 
     Raises
     ------
     ProblemError
         ``submission.unknown``: the upload does not exist or belongs to another user. ``upload.expired``: the upload token has
-        expired. ``auth.scope``: the token lacks the scope `Scope.SUBMIT`. Also the errors of `app.accounts.users.authenticate`.
+        expired. ``auth.scope``: the token lacks the scope `Scope.SUBMIT`. ``auth.banned``: an admin has banned the owner. Also
+        the errors of `app.accounts.users.authenticate`.
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
     if upload is not None and upload.digest == digest(value.strip()):
         if upload.expires_at <= now():
             raise _expired(upload)
+        check_standing(upload.submission.user)
         resulting = result_id(upload)
-        if resulting is not None and session.get_one(Submission, resulting).visibility == Visibility.PRIVATE:
+        if resulting is not None and is_restricted(session.get_one(Submission, resulting)):
             raise _unknown(submission_id)
         return upload, None
     account = users.authenticate(session, authorization)
@@ -72,11 +77,20 @@ def authorize(session: Session, submission_id: str, authorization: str | None) -
     return upload, account
 
 
+def find_upload(session: Session, submission_id: str) -> Upload:
+    """Return the multipart upload with this id; raise ``submission.unknown`` if it was deleted with the owner's account."""
+    upload = session.get(Upload, submission_id)
+    if upload is None:
+        raise _unknown(submission_id)
+    return upload
+
+
 def _unknown(submission_id: str) -> ProblemError:
     return ProblemError(
         "submission.unknown",
         f"You have no multipart upload {submission_id[:40]!r}.",
-        "POST /api/v1/submissions starts an upload. After the file has arrived, a private submission needs a token of the owner.",
+        "Use the id from the response to POST /api/v1/submissions. Send the upload token or a token of the owner; after the file"
+        " of a private submission has arrived, only a token of the owner is accepted.",
     )
 
 
@@ -117,7 +131,7 @@ def check_part_size(upload: Upload, number: int, size: int) -> None:
             "upload.part",
             expected=f"{expected} bytes in upload part {number}",
             got=f"{size} bytes",
-            hint="Send the 'size' bytes of the file that begin at 'offset'.",
+            hint="GET …/parts lists 'offset' and 'size' of each upload part: send 'size' bytes of the file from 'offset' on.",
         )
 
 
@@ -148,7 +162,7 @@ def check_complete(upload: Upload) -> None:
         named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
         raise ProblemError(
             "upload.incomplete",
-            f"{len(missing)} of {upload.part_count} parts are missing: {named}.",
+            f"The upload lacks {len(missing)} of {count(upload.part_count, 'part')}: {named}.",
             "Send the missing upload parts; GET …/parts lists all upload parts.",
         )
 

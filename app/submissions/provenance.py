@@ -10,6 +10,7 @@ from app.db.models import State, Submission
 from app.db.uploads import Provenance
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
     from sqlalchemy.orm import Session
 
     from app.db.models import Version
@@ -52,11 +53,12 @@ def copy_provenance(session: Session, source: str, target: str) -> None:
 
 def newest_provenance(session: Session, submission_ids: list[str]) -> dict[str, dict[str, Any]]:
     """Return the newest provenance of each submission, by submission id; submissions without provenance are left out."""
-    query = select(Provenance).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
-    return {row.submission_id: as_dict(row) for row in session.scalars(query)}
+    columns = (Provenance.submission_id, Provenance.repository, Provenance.commit, Provenance.url)
+    query = select(*columns).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
+    return {row.submission_id: as_dict(row) for row in session.execute(query)}
 
 
-def as_dict(row: Provenance) -> dict[str, Any]:
+def as_dict(row: Provenance | Row[*tuple[Any, ...]]) -> dict[str, Any]:
     """Return the repository, commit and URL of a provenance, by name, without those that are None."""
     fields = {"repository": row.repository, "commit": row.commit, "url": row.url}
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,8 +1,8 @@
 """Access control: who may see a submission, and under which name.
 
 Everybody may see public and anonymous submissions. An anonymous submission is shown under its owner's alias, which is specific
-to the benchmark, and all fields that could reveal the owner are withheld. Only the owner and admins may see a private
-submission; for everybody else, a private submission does not exist.
+to the benchmark, and all fields that could reveal the owner are withheld. Only the owner and admins may see a restricted
+submission, which is private or suspended by an admin; for everybody else, a restricted submission does not exist.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ def owns(viewer: Account | None, submission: Submission) -> bool:
     return viewer is not None and (viewer.id == submission.user_id or viewer.role is Role.ADMIN)
 
 
+def is_restricted(submission: Submission) -> bool:
+    """Return whether only the owner and admins may see a submission: it is private, or an admin has suspended it."""
+    return submission.visibility == Visibility.PRIVATE or submission.suspension is not None
+
+
 def may_know_owner(viewer: Account | None, submission: Submission) -> bool:
     """Return whether a viewer who may see a submission may also see who owns the submission."""
     return submission.visibility != Visibility.ANONYMOUS or owns(viewer, submission)
@@ -68,7 +73,7 @@ def find_submission(
         ``submission.unknown``: there is no such submission, or the viewer may not see it.
     """
     submission = session.get(Submission, submission_id, options=options)
-    if submission is None or (submission.visibility == Visibility.PRIVATE and not owns(viewer, submission)):
+    if submission is None or (is_restricted(submission) and not owns(viewer, submission)):
         raise ProblemError(
             "submission.unknown",
             f"No submission {submission_id[:40]!r} is visible to you.",
@@ -99,7 +104,7 @@ def visible_identity(
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
-    """Return a reported cost for display. Unless `named`, the device is left out, as a free text that can reveal the owner."""
+    """Return a reported cost for display, without the device unless `named`: the text of the device can reveal the owner."""
     return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
 
 

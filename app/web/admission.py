@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 READERS = 8
-"""Requests that hold a read session. More would not be faster, because Python runs one thread at a time."""
+"""Maximum number of requests that hold a read session. More would not be faster, because Python runs one thread at a time."""
 
 WRITERS = 16
-"""Requests that may wait for the write lock in a thread, or for a board to be ranked after their change."""
+"""Maximum number of requests that write, wait for the write lock, or wait for a board to be ranked after their change."""
 
 WAIT_SECONDS = 8.0
-"""How long a request waits for its turn."""
+"""Seconds that a request waits for its turn before it is rejected."""
 
 
 class Admission:

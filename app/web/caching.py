@@ -15,8 +15,8 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-GZIP_LEVEL = 6
-"""A page of 100 entries takes 2 ms at this level; level 9 takes twice as long for 1 % less."""
+GZIP_LEVEL = 3
+"""The JSON of a leaderboard of 500 entries, 229 kB, takes 2 ms at this level; level 6 takes 4 ms for 15 % less."""
 
 MIN_COMPRESSED_BYTES = 500
 """Shorter bodies are not compressed, because compression would save next to nothing."""
@@ -27,14 +27,18 @@ OK, NOT_MODIFIED = 200, 304
 
 
 def mark_personal(response: Response) -> Response:
-    """State that a response depends on the identity of the viewer."""
+    """State in the Vary header that a response depends on the identity of the viewer; return the response."""
     response.headers.add_vary_header("Cookie")
     response.headers.add_vary_header("Authorization")
     return response
 
 
 async def finish(response: Response, *, packed: bool) -> Response:
-    """Give a public response an ETag, and compress it if `packed` is set and compression saves bytes."""
+    """Give a public response an ETag, and compress its body if `packed` is set; return the response.
+
+    Short bodies, and media types that compress badly, are not compressed. Files, streams and responses with another status than
+    200 get no ETag either.
+    """
     mark_personal(response)
     if isinstance(response, FileResponse | StreamingResponse) or response.status_code != OK:
         return response
@@ -57,7 +61,7 @@ def _finish(response: Response, *, packed: bool) -> None:
 
 
 def validate(request: Request, response: Response) -> Response:
-    """Return 304 if the client already has a public response, and else the response."""
+    """Return a public response, or status 304 if the request's If-None-Match header shows that the client has this response."""
     tags = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
     if response.headers.get("ETag") not in tags:
         return response

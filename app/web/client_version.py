@@ -14,12 +14,12 @@ OLDEST = (0, 1, 0)
 
 
 async def check_client_version(request: Request) -> None:
-    """Reject a client that names a version before `OLDEST`; other clients send no such header.
+    """Reject a request whose version header names a version before `OLDEST`; requests without the header pass.
 
     Raises
     ------
     ProblemError
-        ``client.outdated``, or ``request.invalid``: the header is no version.
+        ``client.outdated``: the version is too old. ``request.invalid``: the header does not hold a version.
     """
     stated = request.headers.get(VERSION_HEADER)
     if stated is None:

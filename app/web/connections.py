@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SWEEP_SECONDS = 1.0
-"""How often all connections are compared with their deadlines."""
+"""Seconds between two checks of all connections against their deadlines."""
 
 HEAD_SECONDS = 20.0
 """Time for the head of a request to arrive: from its first byte, or from the start of a new connection."""
@@ -27,17 +27,19 @@ MAX_HEAD_BYTES = 64 * 1024
 """Largest head of a request."""
 
 WRITE_SECONDS = 30.0
-"""How long a client may leave a full send buffer unread. A slow client reads 48 KiB in this time, so 1.6 KiB/s suffice."""
+"""Seconds that a client has to read 48 KiB from a full send buffer. A client that reads 1.6 KiB/s is fast enough."""
 
 CLOSE_SECONDS = 10.0
 """How long a closed connection waits for the client to read the rest of a response."""
 
 DRAIN_SECONDS = 15.0
 DRAIN_BYTES = 64 << 20
-"""How long, and how many bytes, the rest of a rejected body is received and dropped, so that the client reads the response."""
+"""Limits for receiving and dropping the rest of a rejected body: `DRAIN_SECONDS` of time, and `DRAIN_BYTES` bytes.
+
+The client can read the response meanwhile; a connection that was closed at once would be reset."""
 
 MAX_DESCRIPTORS = 65_536
-RESERVED_DESCRIPTORS = 256
+RESERVED_DESCRIPTORS = 512
 """File descriptors that connections never take: for the database, score files, scoring processes and Python itself."""
 
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -58,14 +60,15 @@ def raise_descriptor_limit() -> int:
 class Connections:
     """The open connections of one server, by the address of the client.
 
-    A connection beyond a limit is accepted, and the connection of the same address that has been silent for longest is closed.
+    A connection beyond a limit is accepted, and one connection is closed: of those without a running request, the connection that
+    has been silent for longest.
 
     Parameters
     ----------
     per_address
-        Maximum number of connections of one address.
+        Maximum number of connections of one address. Beyond this limit, a connection of this address is closed.
     total
-        Maximum number of all connections. Above it, the address with the most connections loses one.
+        Maximum number of all connections. Beyond this limit, a connection of the address with the most connections is closed.
     is_exempt
         Returns whether an address is a trusted proxy, which may open any number of connections up to `total`.
     """
@@ -82,7 +85,7 @@ class Connections:
         return self._count
 
     def add(self, connection: GuardedProtocol) -> None:
-        """Register a new connection, and close another one if there are too many."""
+        """Register a new connection; if a limit is exceeded, close one connection."""
         group = self._by_address.setdefault(connection.address, {})
         group[connection] = None
         self._count += 1
@@ -115,7 +118,7 @@ class Connections:
 
 
 def _longest_silent(group: dict[GuardedProtocol, None]) -> GuardedProtocol:
-    """Return the connection that has been silent for longest; connections with a running request come last."""
+    """Return the connection that has been silent for longest, if possible one without a running request."""
     return next((connection for connection in group if not connection.is_busy), next(iter(group)))
 
 
@@ -164,7 +167,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes within the limits for heads and for dropped bodies."""
+        """Parse received bytes. Close the connection if a head exceeds `MAX_HEAD_BYTES`, or a dropped body `DRAIN_BYTES`."""
         self._registry.touch(self)
         if self._draining_since is not None:
             self._drained_bytes += len(data)
@@ -200,13 +203,13 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Drain the rest of the body if the response was sent before the end of the request."""
+        """Begin to drain the rest of the body if the response was sent before the end of the request."""
         super().on_response_complete()
         if self._message_is_open:
             self.drain()
 
     def drain(self) -> None:
-        """Receive and drop the rest of the body."""
+        """Begin to receive and drop the rest of the body."""
         if self._draining_since is None:
             self._draining_since, self._drained_bytes = self.loop.time(), 0
             self.flow.resume_reading()

@@ -16,7 +16,7 @@ GZIP_WINDOW = 31
 """zlib's ``wbits`` for the largest window (15) with a gzip header (+16)."""
 
 MAX_EMPTY_MEMBERS = 100
-"""Number of empty gzip members that a body may have. Each member copies all bytes after it, so many members would be slow."""
+"""Maximum number of empty gzip members in a body. Decoding a member copies all bytes after it, so many members would be slow."""
 
 ZSTD_WINDOW_BYTES = 1 << 23
 """Largest window that RFC 9659 allows: 8 MiB of memory."""

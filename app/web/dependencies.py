@@ -14,13 +14,14 @@ from app.accounts.audit import Actor
 from app.accounts.users import Account, authenticate
 from app.benchmarks.catalog import find_version
 from app.context import AppContext
-from app.db.accounts import Scope
+from app.db.accounts import Role, Scope
 from app.db.models import Version
 from app.settings import Settings
 from app.submissions.storage import Storage
+from ldsboard.problems import ProblemError
 
 COUNTED = "ldsboard.counted"
-"""Key in the scope of a request that the rate limit has counted."""
+"""Key in the scope of a request; its value is True once the rate limit has counted the request."""
 
 
 def _context(request: Request) -> AppContext:
@@ -67,7 +68,7 @@ async def _write_turn(request: Request) -> AsyncIterator[None]:
 
 _ReadTurn = Annotated[None, Depends(_read_turn, scope="function")]
 WriteTurn = Annotated[None, Depends(_write_turn, scope="function")]
-"""The turn of a call that writes in sessions of its own."""
+"""A turn to write, for calls that open their own write sessions instead of using `WriteSession`."""
 
 
 def _read_session(context: ContextDep, _turn: _ReadTurn) -> Iterator[Session]:
@@ -94,7 +95,7 @@ def _authorization(request: Request, _documented: _Documented) -> str | None:
 
 
 Authorization = Annotated[str | None, Depends(_authorization)]
-"""The Authorization header of a call to a multipart upload: its upload token, or a token of its owner."""
+"""The Authorization header of a call to a multipart upload: the upload token, or a token of the upload's owner."""
 
 
 def _account(request: Request, context: ContextDep, _documented: _Documented) -> Account:
@@ -129,6 +130,18 @@ SubmittingUser = Annotated[Account, Depends(_submitting_user)]
 ManagingUser = Annotated[Account, Depends(_managing_user)]
 
 
+def _admin(caller: ManagingUser) -> Account:
+    if caller.role is not Role.ADMIN:
+        raise ProblemError(
+            "auth.role", "This call is for admins, and the token belongs to another user.", "Use a token of an admin."
+        )
+    return caller
+
+
+AdminUser = Annotated[Account, Depends(_admin)]
+"""An admin whose token has the scope `Scope.MANAGE`."""
+
+
 def _actor(request: Request, caller: CurrentUser) -> Actor:
     return Actor(caller.name, client_address(request))
 
@@ -149,7 +162,9 @@ def _current_version(session: ReadSession, name: str) -> Version:
 
 
 VersionDep = Annotated[Version, Depends(_version)]
-"""The version of the benchmark ``name`` in the path that the query parameter ``version`` selects, by default the current one."""
+"""A version of a benchmark: the path names the benchmark (``name``), the query parameter ``version`` selects the version.
+
+The default is the current version."""
 
 CurrentVersionDep = Annotated[Version, Depends(_current_version)]
 """The current version of the benchmark ``name`` in the path."""

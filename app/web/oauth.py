@@ -83,7 +83,7 @@ class Providers:
         return self._oauth.create_client(name)
 
     async def begin(self, name: str, request: Request, redirect_uri: str) -> RedirectResponse:
-        """Redirect the browser to a provider, which redirects it back to `redirect_uri`."""
+        """Return a redirect of the browser to a provider; the provider redirects the browser back to `redirect_uri`."""
         client = self._client(name)
         try:
             answer: RedirectResponse = await client.authorize_redirect(request, redirect_uri)
@@ -122,7 +122,7 @@ class Providers:
 def _failed(error: Exception) -> ProblemError:
     return ProblemError(
         "auth.sign_in",
-        f"The provider answered with {type(error).__name__}: {error}"[:200],
+        f"Signing in failed with {type(error).__name__}: {error}"[:200],
         "Try again at /sign-in. If signing in keeps failing, the operator should check the settings of the provider.",
     )
 

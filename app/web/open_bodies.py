@@ -11,20 +11,22 @@ from app.errors import BusyError
 from ldsboard.problems import ProblemError
 
 MAX_BODIES = 1000
-"""Bodies that may arrive at the same time, of all users together."""
+"""Maximum number of bodies that arrive at the same time, of all users together."""
 
 COMPRESSED = 8
-"""Compressed bodies that arrive at the same time; the others wait unread. A zstd decoder may need 8 MiB of memory."""
+"""Maximum number of compressed bodies that are read at the same time, because a zstd decoder may need 8 MiB of memory."""
 
 INFLATE_WAIT_SECONDS = 60.0
-"""How long a compressed body waits, unread, until another one has been decompressed."""
+"""Seconds that a compressed body beyond `COMPRESSED` waits, unread, for its turn; then the request is rejected."""
 
 BUFFER_BYTES = 8 << 20
-"""Memory for bytes that were received and not yet written, of all bodies together; each body has two buffers."""
+"""Bytes of memory that all bodies share for their buffers. Each body has two buffers of bytes that are not written yet.
+
+More than 64 bodies need more memory, because each buffer may hold `MIN_PIECE_BYTES`."""
 
 MIN_PIECE_BYTES, MAX_PIECE_BYTES = 64 * 1024, 4 << 20
-"""Limits of the bytes that a body collects before they are written. Passing small pieces to another thread would take longer than
-writing them."""
+"""Smallest and largest number of bytes that a body collects before another thread writes the bytes. Passing smaller pieces to the
+thread would take longer than writing."""
 
 
 class OpenBodies:
@@ -38,7 +40,7 @@ class OpenBodies:
     Attributes
     ----------
     decompressing
-        The turn to decompress a piece: at most one thread does, so that other requests keep a processor.
+        Semaphore to hold while a piece is decompressed: only one thread decompresses, so that other requests keep a processor.
     """
 
     def __init__(self, per_user: int) -> None:
@@ -59,14 +61,14 @@ class OpenBodies:
         Raises
         ------
         ProblemError
-            ``quota.uploads``: too many bodies of this user are arriving. ``internal.busy``: too many of all users, or a
-            compressed body had no turn within `INFLATE_WAIT_SECONDS`.
+            ``quota.uploads``: too many bodies of this user are arriving. ``internal.busy``: too many bodies of all users are
+            arriving, or a compressed body got no turn within `INFLATE_WAIT_SECONDS`.
         """
         if self._per_user and self._open[user_id] >= self._per_user:
             raise ProblemError(
                 "quota.uploads",
-                f"{self._open[user_id]} of your files are arriving, and {self._per_user} are allowed at a time.",
-                "Wait until one of them has arrived.",
+                f"Your files that are arriving now: {self._open[user_id]}. Allowed at the same time: {self._per_user}.",
+                "Wait until one of these files has arrived.",
             )
         if self._open.total() >= MAX_BODIES:
             raise BusyError("Too many files are arriving.")

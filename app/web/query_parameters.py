@@ -48,7 +48,7 @@ async def check_repeated_names(request: Request) -> None:
 
 
 def _parameters(dependant: Dependant) -> dict[str, bool]:
-    """Return, by name, whether each query parameter of a route may be repeated: a list may."""
+    """Return, for the name of each query parameter of a route, whether the parameter may be repeated, because it is a list."""
     found: dict[str, bool] = {}
     for field in dependant.query_params:
         annotation = field.field_info.annotation

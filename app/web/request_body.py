@@ -18,7 +18,7 @@ from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import ProblemError
 
 IDLE_TIMEOUT_SECONDS, MIN_PROGRESS_BYTES = 60.0, 64 * 1024
-"""An upload that sends fewer bytes than this in this time is cancelled."""
+"""An upload is cancelled if fewer than `MIN_PROGRESS_BYTES` bytes arrive within `IDLE_TIMEOUT_SECONDS`."""
 
 
 def content_length(request: Request, limit: int) -> int:
@@ -35,7 +35,7 @@ def content_length(request: Request, limit: int) -> int:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the whole body of a request that sends no file, or only the beginning of one.
+    """Return the body of a request that sends JSON, or only the beginning of a file; reject a body above `limit` unread.
 
     The framework would read a body of any size before it checks the token.
 
@@ -72,7 +72,7 @@ def check_limit(size: int, limit: int, got: str = "") -> None:
             "upload.too_large",
             expected=f"at most {limit} bytes",
             got=got or f"{size} bytes",
-            hint="Send float32 or float16 scores.",
+            hint="Send only the score file, with float32 or float16 scores.",
         )
 
 
@@ -96,8 +96,8 @@ class Body:
     encoded
         Whether the body is compressed.
     largest_size
-        Returns the largest size of a file from its first bytes, or raises a ProblemError. A compressed body may not inflate to
-        more. If unset, only `limit` applies.
+        Function that returns, from the first bytes of a decompressed file, the largest size that the file may have, or raises a
+        ProblemError. If it is None, only `limit` applies.
     """
 
     def __init__(self, request: Request, arrival: Arrival, length: int, limit: int, open_bodies: OpenBodies) -> None:

@@ -176,7 +176,7 @@ class Chaos:
         """Check that after ``doctor --repair`` no unreferenced file and no process is left."""
         service.run("doctor", "--repair")
         agreed = service.run("doctor")
-        if agreed.stdout != "Rows and files agree.\n":
+        if agreed.stdout != "Database rows and files agree.\n":
             self.outcome.errors.append(agreed.stdout + agreed.stderr)
         if len(service.files()) != self.files:
             self.outcome.errors.append(f"{len(service.files())} files of {self.files}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from app import data_lock
 from app.__main__ import cli
 from app.cli import demo as steps
+from app.cli.common import listen
 from app.cli.demo import BENCHMARK, PRACTICE, markers
 from app.settings import Settings
 from tests.app.benchmarks import write_benchmark
@@ -134,3 +137,35 @@ def test_demo_reports_readme_without_marks_and_failed_step(
     failed = _demo(port)
     assert failed.exit_code == 2
     assert "A step of the demo failed: -c import sys" in failed.stderr
+
+
+def test_demo_prints_one_error_if_its_data_folder_is_taken(
+    trainer: FakeTrainer, tmp_path: Path, port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    with data_lock.lock_data_folder(tmp_path / "data"):
+        refused = _demo(port)
+    errors = (refused.stderr + capfd.readouterr().err).splitlines()
+    assert refused.exit_code == 2
+    (message,) = [line for line in errors if "rror" in line or "server" in line]
+    assert message.startswith(f"Error: Another server uses the data folder {tmp_path / 'data'}. ")
+    assert trainer.commands == ["worker train"]
+
+
+def test_demo_prints_one_error_if_its_port_is_taken_while_models_train(
+    trainer: FakeTrainer, port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as ending:
+        prepare = steps.Demo.prepare
+
+        def prepare_and_take_port(demo: steps.Demo) -> None:
+            prepare(demo)
+            ending.enter_context(listen("127.0.0.1", port))
+
+        monkeypatch.setattr(steps.Demo, "prepare", prepare_and_take_port)
+        refused = _demo(port)
+    errors = (refused.stderr + capfd.readouterr().err).splitlines()
+    assert refused.exit_code == 2
+    (message,) = [line for line in errors if "rror" in line or "server" in line]
+    assert message.startswith(f"Error: Cannot listen on 127.0.0.1:{port}: ")
+    assert trainer.commands == ["worker train"]

@@ -1,17 +1,20 @@
-"""Fixtures of several modules: the service without a server, and a server with small upload parts."""
+"""Fixtures of several modules: the service without a server, a server with small upload parts, and servers with other limits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.web import connections as connections_module
+from app.web.connections import Connections
 from ldsboard.formats.score_files import HEADER_LIMIT
+from tests.app.guarded_server import GuardedServer
 from tests.app.harness import ServiceHarness
 from tests.app.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from app.db.sessions import Database
@@ -34,3 +37,21 @@ def harness(database: Database, tmp_path: Path, toy: Example) -> Iterator[Servic
     opened = ServiceHarness(database, tmp_path, toy)
     yield opened
     opened.sandbox.stop()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., GuardedServer]]:
+    """Return a function that starts a server whose constants have other values."""
+    monkeypatch.setattr(connections_module, "SWEEP_SECONDS", 0.02)
+    started = []
+
+    def start(*, per_address: int = 100, total: int = 1000, exempt: str = "", **constants: Any) -> GuardedServer:
+        for name, value in constants.items():
+            monkeypatch.setattr(connections_module, name, value)
+        server = GuardedServer(Connections(per_address, total, lambda address: address == exempt))
+        started.append(server.running())
+        return started[-1].__enter__()
+
+    yield start
+    for server in started:
+        server.__exit__(None, None, None)

@@ -44,7 +44,7 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_guide_commands_run_and_their_files_are_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 21
+    assert len(printed) == len(BLOCKS) == 22
     for place in (1, 11):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}
@@ -80,7 +80,7 @@ def test_guide_error_codes_match_the_service() -> None:
             assert code in PROBLEMS
             assert str(PROBLEMS[code].status) in statuses
     of_files = {code for code in PROBLEMS if code.startswith("scores.")}  # the guide names them together
-    of_pages = {"auth.form", "auth.sign_in"}
+    of_pages = {"auth.form", "auth.sign_in", "auth.deleted"}
     of_library = {"masks.invalid", "margins.invalid", "upload.changed"}
     assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(PROBLEMS) - of_files - of_pages - of_library
 

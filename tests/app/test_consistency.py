@@ -131,7 +131,7 @@ def test_doctor_repairs_only_while_no_server_runs(tmp_path: Path, toy: Example) 
         service.publish(toy.folder)
         service.submit_and_score(service.token("ann"), "toy", npy(toy.scores()))
         agreed = run_in_process(service, "doctor")
-        assert (agreed.exit_code, agreed.stdout) == (0, "Rows and files agree.\n")
+        assert (agreed.exit_code, agreed.stdout) == (0, "Database rows and files agree.\n")
         with service.database.write() as session:
             session.execute(update(File).values(references=2))
             sha256 = session.scalars(select(File.sha256)).one()
@@ -143,7 +143,7 @@ def test_doctor_repairs_only_while_no_server_runs(tmp_path: Path, toy: Example) 
         assert "Another server uses the data folder" in refused.stderr
         service.stop()
         repaired = run_in_process(service, "doctor", "--repair")
-        assert (repaired.exit_code, repaired.stdout) == (0, f"{what}: repaired\nRows and files agree.\n")
+        assert (repaired.exit_code, repaired.stdout) == (0, f"{what}: repaired\nDatabase rows and files agree.\n")
         assert run_in_process(service, "doctor").exit_code == 0
 
 

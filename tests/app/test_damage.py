@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 from app.__main__ import cli
 from app.cli.maintenance import find_inconsistencies
 from app.db.integrity import find_damage
-from app.db.models import State, Submission
+from app.db.models import Evaluation, Measurement, State, Submission
 from app.db.uploads import Upload, UploadPart
 from app.management.consistency import inspect, inspect_submissions
+from app.scoring.queue import MAX_FAILURES
 from app.submissions import multipart
+from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
 from tests.app.test_filled_migrations import HEAD, FilledDatabase
 
@@ -109,6 +111,35 @@ def test_flipped_bit_in_a_stored_file_is_found(harness: ServiceHarness, toy: Exa
     ]
 
 
+@pytest.mark.parametrize("share", [0, 0.5], ids=["header", "scores"])
+def test_damaged_queued_file_gets_no_result(harness: ServiceHarness, toy: Example, share: float) -> None:
+    queued = harness.accept(npy(toy.scores()))
+    _flip_bit(_stored_file(harness, queued), share)
+    for state in (*[State.QUEUED] * (MAX_FAILURES - 1), State.FAILED):
+        assert harness.evaluator.evaluate_next()
+        assert harness.state(queued) == state
+    with harness.database.read() as session:
+        error = session.get_one(Submission, queued).error
+    assert error is not None
+    assert (error["code"], error["detail"]) == ("internal.failed", "The stored file is damaged.")
+    assert harness.count(Measurement) == 0
+
+
+def test_rescoring_of_a_damaged_file_keeps_the_earlier_results(
+    harness: ServiceHarness, toy: Example, tmp_path: Path
+) -> None:
+    scored = harness.accept(npy(toy.scores()))
+    assert harness.evaluator.evaluate_next()
+    _flip_bit(_stored_file(harness, scored))
+    harness.publish(write_benchmark(tmp_path / "new", version=2).folder)
+    while harness.evaluator.evaluate_next():
+        pass
+    assert (harness.state(scored), harness.count(Measurement)) == (State.SCORED, 2)
+    assert harness.leaderboard() == (1, 1, {scored})
+    with harness.database.read() as session:
+        assert session.scalars(select(Evaluation.failures).order_by(Evaluation.id)).all() == [0, MAX_FAILURES]
+
+
 def test_damaged_file_is_replaced_when_its_owner_sends_it_again(harness: ServiceHarness, toy: Example) -> None:
     content = npy(toy.scores())
     queued = harness.accept(content)
@@ -179,7 +210,7 @@ def test_every_zeroed_page_of_a_table_or_an_index_is_found(filled: FilledDatabas
 
 
 def test_flipped_bit_in_an_index_is_found(filled: FilledDatabase) -> None:
-    ((root,),) = filled.execute("SELECT rootpage FROM sqlite_master WHERE type = 'index' AND tbl_name = 'user'")
+    ((root,),) = filled.execute("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_user_1'")
     content = bytearray(filled.path.read_bytes())
     content[content.index(b"alice", (int(str(root)) - 1) * PAGE_BYTES)] ^= 1
     filled.path.write_bytes(content)
@@ -225,7 +256,7 @@ def test_doctor_reports_damaged_files_unless_it_is_quick(harness: ServiceHarness
     assert "masks.npy was altered" in found.stdout
     assert f"the file of submission {submission_id} is damaged" in found.stdout
     quick = _doctor(harness, "--quick")
-    assert (quick.exit_code, quick.stdout) == (0, "Rows and files agree.\n")
+    assert (quick.exit_code, quick.stdout) == (0, "Database rows and files agree.\n")
     quickly_repaired = _doctor(harness, "--quick", "--repair")
     assert (quickly_repaired.exit_code, harness.state(submission_id)) == (0, State.QUEUED)
     repaired = _doctor(harness, "--repair")

@@ -64,9 +64,20 @@ def test_edit_changes_only_the_given_fields(service: Service, example: Example) 
     with service.database.read() as session:
         rows = session.scalars(select(Audit).where(Audit.subject == sent).order_by(Audit.id)).all()
     assert [(row.action, row.actor, row.detail) for row in rows][1:] == [
-        ("submission.edited", "editor", {"title": "Second"}),
-        ("submission.edited", "editor", {"tags": []}),
+        ("submission.edited", "editor", {"fields": ["title"]}),
+        ("submission.edited", "editor", {"fields": ["tags"]}),
     ]
+
+
+def test_audit_log_names_the_fields_of_an_edit_and_no_value(service: Service, example: Example) -> None:
+    token = service.token("wordy")
+    sent = service.submit_and_score(token, "own", npy(example.scores(0.5)), kind="practice")["id"]
+    link = "https://example.org/" + "x" * 280
+    changes = {"title": "ü" * 200, "description": "ü" * 2000, "tags": ["x" * 32] * 8, "urls": {"paper": link}}
+    assert _edit(service, token, sent, **changes).status_code == 200
+    with service.database.read() as session:
+        (row,) = session.scalars(select(Audit).where(Audit.subject == sent)).all()
+    assert row.detail == {"fields": ["description", "tags", "title", "urls"]}
 
 
 @pytest.mark.parametrize(

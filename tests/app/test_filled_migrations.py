@@ -157,6 +157,14 @@ def test_filled_database_can_be_emptied(filled: FilledDatabase) -> None:
     assert (filled.revision(), filled.tables()) == ("", {})
 
 
+@pytest.mark.parametrize("revision", ["0013"])
+def test_suspended_submission_becomes_private_in_the_schema_without_suspensions(filled: FilledDatabase) -> None:
+    chosen = "WHERE id = '00000000000000a1'"
+    filled.execute(f"UPDATE submission SET suspension = '{{}}' {chosen}")  # noqa: S608 -- a literal
+    filled.migrate("0012", down=True)
+    assert filled.execute(f"SELECT visibility, pinned FROM submission {chosen}") == [("private", 0)]  # noqa: S608 -- a literal
+
+
 DANGLING = "UPDATE token SET user_id = 99 WHERE id = 3"
 MESSAGE = "row 3 of table token refers to a missing row of table user"
 

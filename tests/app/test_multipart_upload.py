@@ -56,7 +56,7 @@ def test_received_parts_are_listed_and_missing_parts_block_completion(service: S
     assert upload.put_part(1).status_code == 200
     response = upload.complete()
     assert (response.status_code, response.json()["code"]) == (409, "upload.incomplete")
-    assert "parts are missing: 0, 2" in response.json()["detail"]
+    assert "lacks 2 of 3 parts: 0, 2." in response.json()["detail"]
     upload.put_part(0)
     upload.put_part(2)
     assert upload.complete().status_code == 202

@@ -31,7 +31,7 @@ def test_bodies_of_one_user_are_limited() -> None:
         async with AsyncExitStack() as arriving:
             for _ in range(2):
                 await arriving.enter_async_context(bodies.slot(1, compressed=False))
-            with pytest.raises(ProblemError, match="2 of your files are arriving"):
+            with pytest.raises(ProblemError, match="Your files that are arriving now: 2"):
                 async with bodies.slot(1, compressed=False):
                     pass
             await arriving.enter_async_context(bodies.slot(2, compressed=False))

@@ -100,11 +100,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a name that is a path": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(name="../toy")),
-        "with a name of at most 64",
+        "a name consists of at most 64",
     ),
     "version zero": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(version=0)),
-        "a version of at least 1",
+        "a version is at least 1",
     ),
     "an unknown split": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(split="secret")),
@@ -119,11 +119,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "repeated subsets": (
         lambda folder: _change_array(folder, "public", "masks.npy", _repeat_first),
-        "1 subset(s) repeat another subset",
+        "Found 1 repetition",
     ),
     "a constant target": (
         lambda folder: _change_array(folder, "hidden", "margins.npy", _constant_target),
-        "1 constant target(s): 3",
+        "got 1 constant target: 3",
     ),
     "no ceiling": (
         lambda folder: _rewrite(folder / "public/benchmark.json", lambda members: members.update(ceiling=0.0)),

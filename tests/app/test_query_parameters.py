@@ -43,6 +43,10 @@ def test_every_call_rejects_unknown_and_repeated_parameters(service: Service) ->
                 assert _rejected_names(client.request(method, path, params={name: ["1", "2"]})) == repr(name)
 
 
+def test_openapi_description_rejects_query_parameters(service: Service) -> None:
+    assert _rejected_names(service.client.get("/openapi.json", params={"x": "1"})) == "'x'"
+
+
 @pytest.mark.parametrize(
     ("query", "got", "hint"),
     [

@@ -22,6 +22,9 @@ def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.storage_dir == Path(".ldsboard/files")
     assert settings.benchmarks_dir == Path(".ldsboard/benchmarks")
     assert (settings.ranked_per_day, settings.ranked_per_version, settings.uploads_per_user) == (5, 30, 20)
+    assert (settings.practice_per_day, settings.uploads_per_day, settings.edits_per_day) == (500, 1000, 1000)
+    assert (settings.tokens_per_day, settings.tokens_per_user) == (200, 100)
+    assert (settings.event_days, settings.practice_days, settings.audit_days) == (90, 180, 400)
 
 
 def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +54,14 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
         ("ranked_per_version", -1),
         ("bytes_per_user", -1),
         ("uploads_per_user", -1),
+        ("practice_per_day", -1),
+        ("uploads_per_day", -1),
+        ("edits_per_day", -1),
+        ("tokens_per_day", -1),
+        ("tokens_per_user", -1),
+        ("event_days", 6),
+        ("practice_days", 6),
+        ("audit_days", 365),
         ("scoring_processes", 0),
         ("scoring_processes", 65),
     ],
@@ -63,5 +74,5 @@ def test_unsafe_values_are_rejected(name: str, value: Any) -> None:
 def test_server_with_unsafe_settings_reports_the_reason_and_exits(service: Service) -> None:
     ended = service.run("serve", environment=service.environment | {"LDSBOARD_STORAGE_URL": "s3://bucket"})
     assert ended.returncode == 2
-    assert "STORAGE_URL must be the path of a folder; this s3:// URL is not." in ended.stderr
+    assert "LDSBOARD_STORAGE_URL must be the path of a folder; this s3:// URL is not." in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -42,7 +42,7 @@ def limited_service(
 def usage(service: Service, token: str) -> dict[str, Any]:
     answer = service.client.get("/users/me", headers={"Authorization": f"Bearer {token}"})
     shown: dict[str, Any] = answer.json()["usage"]
-    return shown
+    return {name: shown[name] for name in ("bytes", "bytes_limit", "uploads", "uploads_limit")}
 
 
 def practise(service: Service, token: str, content: bytes, method: str) -> Any:

@@ -111,6 +111,14 @@ def test_created_token_expires_no_later_than_its_creator(service: Service) -> No
     assert refused.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_token_without_days_expires_within_a_year_even_if_its_creator_never_expires(service: Service) -> None:
+    manager = _token(service, "greta", *Scope)
+    made = _create(service, manager, "default").json()
+    longest = _create(service, manager, "longest", days=tokens.MAX_DAYS).json()
+    assert made["expires_at"] is not None
+    assert made["expires_at"][:10] == longest["expires_at"][:10]
+
+
 def test_revoking_a_token_of_another_user_is_not_found(service: Service) -> None:
     theirs = _create(service, service.token("gil"), "theirs").json()["id"]
     refused = service.client.delete(f"/tokens/{theirs}", headers=_bearer(service.token("hugo")))
@@ -133,11 +141,21 @@ def test_invalid_token_request_is_rejected(service: Service, token: str, wanted:
     assert (refused.status_code, refused.json()["code"]) == (422, "request.invalid")
 
 
-@pytest.mark.parametrize("change", [update(Audit).values(actor="nobody"), delete(Audit)])
-def test_audit_rows_cannot_be_changed_or_deleted(database: Database, change: Any) -> None:
+@pytest.mark.parametrize(
+    ("change", "days", "message"),
+    [
+        (update(Audit).values(actor="nobody"), 0, "the audit log only grows"),
+        (update(Audit).values(at=now() - timedelta(days=1000)), 1000, "the audit log only grows"),
+        (delete(Audit), 0, "the audit log keeps every row for 365 days"),
+        (delete(Audit), 364.9, "the audit log keeps every row for 365 days"),
+    ],
+)
+def test_audit_rows_cannot_be_changed_or_deleted_for_a_year(
+    database: Database, change: Any, days: float, message: str
+) -> None:
     with database.write() as session:
-        session.add(Audit(actor="ann", action="token.created", subject="ann"))
-    with pytest.raises(IntegrityError, match="the audit log only grows"), database.write() as session:
+        session.add(Audit(at=now() - timedelta(days=days), actor="ann", action="token.created", subject="ann"))
+    with pytest.raises(IntegrityError, match=message), database.write() as session:
         session.execute(change)
 
 
@@ -185,4 +203,15 @@ def test_long_poll_is_rejected_after_its_token_was_revoked(harness: ServiceHarne
     # The token was valid when the call began.
     with pytest.raises(ProblemError) as refused:
         run_in_loop(show_submission(request, context, viewer, submission_id, wait=PATIENCE_SECONDS))
+    assert refused.value.problem.code == "auth.invalid"
+
+
+def test_token_that_was_revoked_during_its_call_is_invalid(harness: ServiceHarness) -> None:
+    harness.reserve(1)
+    with harness.database.write() as session:
+        tokens.create(session, users.find_user(session, "alice"), name="short")
+        revoked = tokens.revoke(session, users.find_user(session, "alice").id, name="short")
+        session.flush()
+        with pytest.raises(ProblemError) as refused:
+            tokens.find_token(session, revoked.id)
     assert refused.value.problem.code == "auth.invalid"

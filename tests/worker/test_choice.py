@@ -51,6 +51,11 @@ def test_fastest_has_least_time_per_step_of_one_model() -> None:
     assert fastest([*tried, Candidate("sequential", 1, 0.01)]) == Candidate("sequential", 1, 0.01)
 
 
+def test_candidate_states_its_time_per_step_of_one_model() -> None:
+    assert str(Candidate("batched", 5, 0.0301)) == "batched, K = 5: 30.10 ms for one step of one model"
+    assert str(Candidate("batched", 20, None)) == "batched, K = 20: not enough memory"
+
+
 def test_candidates_try_only_given_group_size() -> None:
     assert {each.group for each in candidates(TINY, digits_mlp, digits(), device.CPU, group=3)} == {3}
 

@@ -71,7 +71,17 @@ def bibtex(
 
 
 def reproduction(benchmark: BenchmarkView, current: int, server: str) -> str:
-    """Return shell commands that download the public part of a benchmark and compute the public LDS of ``scores.npy``."""
+    """Return shell commands that download the public part of a benchmark and compute the public LDS of ``scores.npy``.
+
+    Parameters
+    ----------
+    benchmark
+        The benchmark version.
+    current
+        Number of the benchmark's current version.
+    server
+        Address of the server.
+    """
     if benchmark.split == "protected" and benchmark.version == current:
         return (
             f"export LDSBOARD_SERVER={server}\n"

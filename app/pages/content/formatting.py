@@ -7,6 +7,7 @@ from typing import Any
 
 from app.leaderboard.schemas import Interval
 from ldsboard.core.result import CHANCE
+from ldsboard.counts import count
 
 UNIT_THRESHOLD = 999.5
 """From this value on, a size is written in the next larger unit, because rounding would give four digits."""
@@ -103,11 +104,6 @@ def size(count_of_bytes: int) -> str:
     while value >= UNIT_THRESHOLD and len(units) > 1:
         value, units = value / 1000, units[1:]
     return f"{value:.3g} {units[0]}"
-
-
-def count(value: int, singular: str, plural: str = "") -> str:
-    """Format a number with its noun in the singular or plural."""
-    return f"{value:,} {singular if value == 1 else plural or singular + 's'}"
 
 
 def chance_note(z: float) -> str | None:

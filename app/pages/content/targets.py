@@ -27,9 +27,16 @@ MAX_POINTS = 1000
 
 @dataclass(frozen=True)
 class Card:
-    """A training example with its score as `value`, or a target with its correlation as `value`.
+    """A training example or a target, as the page shows it.
 
-    `label` is None if the benchmark has no labels. `image` is the address of the image, or None if there are no images.
+    Attributes
+    ----------
+    label
+        None if the benchmark has no labels.
+    image
+        Address of the image; None if the benchmark has no images.
+    value
+        Score of a training example, or correlation of a target.
     """
 
     index: int
@@ -51,7 +58,7 @@ class Chosen(NamedTuple):
     opponents: list[Card]
 
     def count_same_label(self, cards: list[Card]) -> int:
-        """Return how many of the examples have the label of the target."""
+        """Return how many of the training examples in `cards` have the label of the chosen target."""
         return sum(card.label == self.card.label for card in cards)
 
 
@@ -65,7 +72,17 @@ class Targets(NamedTuple):
 
 
 def card(examples: Examples, part: ExampleSet, index: int, value: float) -> Card:
-    """Return the card of a training example with its score, or of a target with its correlation, as `value`."""
+    """Return the card of a training example or of a target.
+
+    Parameters
+    ----------
+    part
+        ``train`` for a training example, ``target`` for a target.
+    index
+        Index of the training example, or of the target.
+    value
+        Score of the training example, or correlation of the target.
+    """
     manifest = examples.manifest
     image = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
     return Card(index, examples.label(part, index), image if examples.has_images else None, value)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from app.errors import SandboxError
+from app.errors import DamagedFileError, SandboxError
 from app.scoring.sandbox import heartbeat
 from app.scoring.sandbox.attributions import Attributions
 from app.scoring.sandbox.limits import OUT_OF_MEMORY
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRACE_SECONDS = 5.0
-"""Seconds that the service waits for the exit of the fork server after closing the socket, and for a child's exit status."""
+"""Seconds that the service waits for a fork server to end after the socket was closed, and for the exit status of a child."""
 
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 """Environment variables that scoring processes inherit. Settings and credentials are not among them."""
@@ -65,12 +65,12 @@ class _ForkServer:
     process: subprocess.Popen[bytes]
     control: socket.socket
     watched: socket.socket
-    """A second descriptor of `control`, which the watching thread reads and closes."""
+    """A duplicate of the descriptor of `control`. The watching thread reads and closes only this duplicate."""
     heartbeats: heartbeat.Receiver
     """Receives the heartbeats from `watched`."""
 
     def is_lost(self) -> bool:
-        """Wait until the fork server ends or sends no heartbeats; return whether it sends none."""
+        """Wait until the fork server ends or sends no heartbeats; return True if it still runs but sends no heartbeats."""
         with self.watched:
             try:
                 self.heartbeats.receive()
@@ -112,7 +112,7 @@ class Sandbox:
 
     @property
     def is_restarting(self) -> bool:
-        """Whether no file can be scored now, because the heartbeats of the fork server, or of all scoring processes, are late."""
+        """Whether no file can be scored now: the heartbeats of the fork server, or of all scoring processes, are late."""
         server = self._server
         late_processes = sum(receiver.late for receiver in list(self._scoring))
         return (server is not None and server.heartbeats.late) or late_processes >= self._processes
@@ -146,7 +146,9 @@ class Sandbox:
             if self._server is not None:
                 _send(self._server.control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
 
-    def score(self, benchmark: Path, scores: Path, parts: list[str]) -> dict[str, PartResult]:
+    def score(
+        self, benchmark: Path, scores: Path, parts: list[str], sha256: str | None = None
+    ) -> dict[str, PartResult]:
         """Score a file in a new scoring process; return a result for each name in `parts`.
 
         Parameters
@@ -157,16 +159,20 @@ class Sandbox:
             The score file.
         parts
             Names of the subsets to score against: ``"public"``, and ``"ranking"`` for a ranked submission.
+        sha256
+            The SHA-256 that the score file must have; None: any.
 
         Raises
         ------
         ProblemError
             The file cannot be scored.
+        DamagedFileError
+            The score file does not have this SHA-256, and was not scored.
         SandboxError
             The scoring process ended without an answer, or sent no heartbeats and was killed.
         """
         request = {"benchmark": str(benchmark.absolute()), "scores": str(scores.absolute()), "parts": parts}
-        child, status = self._request(request | {"threads": self._threads})
+        child, status = self._request(request | {"threads": self._threads, "sha256": sha256})
         receiver = heartbeat.Receiver(child.fileno())
         with child, status:
             try:
@@ -174,7 +180,7 @@ class Sandbox:
                 pid = _receive_number(status)
                 self._scoring.add(receiver)
                 answer = json.loads(receiver.receive())
-                if "problem" not in answer:
+                if "parts" in answer:
                     return _unpack(answer["parts"], receiver.receive())
             except heartbeat.HeartbeatError as error:
                 _kill(pid, status)
@@ -183,10 +189,15 @@ class Sandbox:
                 raise SandboxError(f"The scoring process ended without an answer ({_exit_reason(status)}).") from error
             finally:
                 self._scoring.discard(receiver)
+        if "damaged" in answer:
+            raise DamagedFileError(answer["damaged"])
         raise ProblemError.of(Problem.from_dict(answer["problem"]))
 
     def _request(self, request: dict[str, Any]) -> tuple[Connection, Connection]:
-        """Send a request as `_send` does; first start a fork server if none is running or the last fork server has died."""
+        """Send a request to a running fork server, and return the connections that `_send` returns.
+
+        If no fork server was started, or the fork server has died, start a fork server first.
+        """
         with self._lock:
             if self._server is not None:
                 # Only these errors mean that the fork server is dead. After other errors, such as a lack of descriptors in
@@ -203,7 +214,10 @@ class Sandbox:
         return server
 
     def _watch(self, server: _ForkServer) -> None:
-        """Replace the fork server, and its replacements, while they send no heartbeats; return when a fork server ends."""
+        """Watch a fork server: if it sends no heartbeats, kill and replace it, then watch the replacement.
+
+        Return when the watched fork server ends, or when another thread has replaced it.
+        """
         # This thread lives as long as each replacement that it starts; otherwise the kernel would kill the replacement.
         while server.is_lost():
             log.error("fork_server.silent", about="no heartbeats: killed and replaced", pid=server.process.pid)
@@ -244,7 +258,7 @@ def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tu
 
 
 def _receive_number(status: Connection) -> int:
-    """Wait for the next number in a status pipe: the process id of a child, then its exit status."""
+    """Wait for the next number in a status pipe, and return it: first the process id of a child, then its exit status."""
     received = os.read(status.fileno(), heartbeat.NUMBER.size)
     if not received:
         raise EOFError
@@ -253,7 +267,10 @@ def _receive_number(status: Connection) -> int:
 
 
 def _kill(pid: int, status: Connection) -> None:
-    """Kill a child, stopped or not, unless its exit status is there: another process may then have the process id."""
+    """Kill a child, even a suspended child.
+
+    Do nothing if the exit status of the child has arrived: another process may have the process id by then.
+    """
     if not status.poll(0):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -32,7 +32,7 @@ LENGTH = struct.Struct("!I")
 """Format of the length of a message."""
 
 NUMBER = struct.Struct("!i")
-"""Format of the two numbers in a status pipe: the process id of a scoring process, and its exit status."""
+"""Format of each number in a status pipe: first the process id of a scoring process, then its exit status."""
 
 READ_BYTES = 2**20
 """Largest number of bytes that are read at once."""
@@ -76,7 +76,8 @@ def beating(descriptor: int) -> Iterator[None]:
 class Receiver:
     """Receives the messages and heartbeats of one process. Every received byte counts as a heartbeat.
 
-    Missing heartbeats are counted, and no time is measured: a service that was itself stopped for a while misses one heartbeat.
+    The receiver counts missing heartbeats and measures no time. If the service itself was suspended for a while, the receiver
+    therefore counts only one missing heartbeat.
 
     Parameters
     ----------

@@ -11,7 +11,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """On Linux, let the kernel kill this process, stopped or not, when the parent's thread that started the process ends."""
+    """On Linux, make the kernel kill this process, even if it is suspended, when the thread that started the process ends.
+
+    Parameters
+    ----------
+    parent
+        Process id of the parent. If this parent has already ended, the process exits at once.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent ended before the call of prctl

@@ -42,8 +42,10 @@ RESULT_BYTES = 2**8
 """Bytes of memory for the result and the answer, for each subset and for each target."""
 
 CPU_SECONDS, PRODUCTS_PER_SECOND = 60, 10**8
-"""The CPU time limit is the sum of a constant, in seconds, and the time for all M n N products at this rate. A current processor
-computes 7e9 products a second, including the ranking."""
+"""Constants of the CPU time limit in seconds: CPU_SECONDS + M n N / PRODUCTS_PER_SECOND.
+
+M is the number of subsets, n of training examples, N of targets. A current processor computes 7e9 products a second, including
+the ranking."""
 
 
 def limit_process() -> None:

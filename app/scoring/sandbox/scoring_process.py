@@ -15,10 +15,12 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from app.errors import DamagedFileError
 from app.scoring.sandbox import limits
 from app.scoring.sandbox.attributions import Attributions
 from app.scoring.sandbox.heartbeat import beating, send
@@ -26,6 +28,7 @@ from app.scoring.sandbox.lifeline import die_with_parent
 from app.scoring.sandbox.truths import load_ground_truth
 from ldsboard import ProblemError
 from ldsboard.arrays.scores import check_shape
+from ldsboard.bundle import sha256
 from ldsboard.formats.score_files import file_header, open_scores
 
 if TYPE_CHECKING:
@@ -84,19 +87,23 @@ def _set_async_flag(service: Connection, flag: int) -> None:
 
 
 def answer(request: dict[str, Any], service: Connection) -> None:
-    """Score the file that a request names, and send the result, or the problem of the file, to the service."""
+    """Score the file that a request names, and send the result, or the problem or damage of the file, to the service."""
     arrays = b""
     with beating(service.fileno()):
         truth, parts = load_ground_truth(
             request["benchmark"]
         )  # outside the try: errors here are not problems of the file
         try:
+            # The hash comes first: damage in the header would otherwise look like a problem of the owner's file.
+            check_hash(Path(request["scores"]), request["sha256"])
             scores_nN = open_checked(request["scores"], truth, request["threads"])
             found, arrays = score(
                 scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"]
             )
         except ProblemError as error:
             found = {"problem": error.problem.as_dict()}
+        except DamagedFileError as error:
+            found = {"damaged": str(error)}
     # Sending a long answer blocks until the service reads, and each read would send SIGIO.
     _set_async_flag(service, 0)
     send(service.fileno(), json.dumps(found).encode())
@@ -104,8 +111,17 @@ def answer(request: dict[str, Any], service: Connection) -> None:
         send(service.fileno(), arrays)
 
 
+def check_hash(path: Path, expected: str | None) -> None:
+    """Raise a DamagedFileError if a SHA-256 is expected and a file has another one."""
+    if expected is not None and (got := sha256(path)) != expected:
+        raise DamagedFileError(f"{path} has the sha256 {got}")
+
+
 def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
-    """Open a file, after checking its shape against the ground truth, and limiting memory and CPU time by its header."""
+    """Return the scores of a file, (n, N), after checking the shape in its header against the ground truth.
+
+    Before the scores are read, also limit the memory and CPU time of this process to what a file of this shape and size needs.
+    """
     header = file_header(path)
     check_shape(header.shape, truth.n_train, truth.n_targets)  # before any data is decompressed
     limits.limit_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)

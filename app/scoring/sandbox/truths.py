@@ -18,7 +18,10 @@ MAX_GROUND_TRUTHS = 4
 
 @lru_cache(maxsize=MAX_GROUND_TRUTHS)
 def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
-    """Return the ground truth in a benchmark folder, with ranked margins, and the rows of the public and the ranking subsets."""
+    """Return the ground truth in a benchmark folder, and the rows of each part: ``public`` and ``ranking`` subsets.
+
+    The margins of the ground truth are ranked already, within each part.
+    """
     masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
     truth = GroundTruth(masks_Mn, margins_MRN)
     truth.rank(parts)

@@ -39,8 +39,6 @@ def test_class_means_are_shown_only_if_classes_group_targets() -> None:
         (formatting.chance_note(2.99), "not distinguishable from random"),
         (formatting.chance_note(-3.0), "sign flipped?"),
         (formatting.chance_note(3.0), None),
-        (formatting.count(1, "entry", "entries"), "1 entry"),
-        (formatting.count(1200, "target"), "1,200 targets"),
         (formatting.cost(None), "not reported"),
         (formatting.cost({"seconds": 90.0}), "90 s"),
         (formatting.cost({"seconds": 600, "models": 1}), "10 min, 1 model"),

@@ -47,7 +47,7 @@ def test_visibility_change_is_applied_and_audited(owner: SignedInUser, sign_in_s
         assert re.search(rf"curl -H .*LDSBOARD_TOKEN.* {sign_in_service.url}/api/v1/submissions/{path}\n?", text)
     other = owner.send(toy, "seen-too", 0.6)
     assert "/api/v1/compare" not in owner.client.get(f"/compare?a={sent}&b={other}").text
-    assert _audit_rows(sign_in_service, sent) == [("submission.edited", {"visibility": "private"})]
+    assert _audit_rows(sign_in_service, sent) == [("submission.edited", {"fields": ["visibility"]})]
 
 
 def test_description_and_tags_are_saved_and_checked(

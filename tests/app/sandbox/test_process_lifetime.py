@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def test_scoring_process_ends_when_its_connection_is_closed(sandbox: Sandbox, toy: Example, scores: Path) -> None:
     pipe = scores.with_name("stuck")
     os.mkfifo(pipe)
-    request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1}
+    request = {"benchmark": str(toy.folder), "scores": str(pipe), "parts": PARTS, "threads": 1, "sha256": None}
     early, early_status = sandbox._request(request)
     end = until(lambda: open_for_writing(pipe), "a scoring process that reads")  # its setup is complete
     early.close()

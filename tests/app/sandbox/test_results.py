@@ -85,7 +85,7 @@ def test_invalid_ground_truth_is_not_reported_as_a_file_problem(
     monkeypatch.setattr(scoring_process, "load_ground_truth", fail)
     local, remote = Pipe()
     with local, remote:
-        request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": PARTS, "threads": 1}
+        request = {"benchmark": str(toy.folder), "scores": str(scores), "parts": PARTS, "threads": 1, "sha256": None}
         with pytest.raises(ProblemError, match="equal ones"):
             scoring_process.answer(request, remote)
         assert not local.poll(0)  # no answer was sent for the file

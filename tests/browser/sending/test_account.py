@@ -37,3 +37,7 @@ def test_account_pages_fit_and_have_no_serious_accessibility_violation(
     page.get_by_role("button", name="Withdraw it").click()
     page.wait_for_url("**/account#submissions")
     assert board.service.row(sent["id"]).state == "withdrawn"
+    page.get_by_role("link", name="Delete your account…").click()
+    page.get_by_role("heading", name=f"Delete the account {owner}?").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert serious_violations(page) == []

@@ -1,0 +1,91 @@
+"""What remains of deleted accounts: a placeholder name, and hashes that keep names and sign-ins from being used again at once.
+
+The name of a deleted account is never given to another user, who could otherwise pass for the former owner. The identity of a
+deleted account creates a new account only after `WAIT`, so that the deletion of an account does not renew its quotas.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from hashlib import sha256
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, null, select
+
+from app.accounts.standing import check_standing
+from app.db.accounts import Identity, Role, Token, User
+from app.db.base import now
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+PLACEHOLDER_PREFIX = "deleted-"
+"""First characters of the placeholder names of deleted accounts; user names must not begin with these characters."""
+
+HASH_PREFIX = "deleted sha256:"
+"""First characters of the hashed subject of a deleted account's identity."""
+
+WAIT = timedelta(days=90)
+"""Time after a deletion in which the same identity cannot create a new account."""
+
+
+def retire(session: Session, user: User) -> None:
+    """Turn the account of a user into a placeholder: delete its tokens, end its sessions, and hash its name and identities."""
+    session.execute(delete(Token).where(Token.user_id == user.id))
+    for identity in session.scalars(select(Identity).where(Identity.user_id == user.id)).all():
+        identity.subject = _hashed_subject(identity.provider, identity.subject)
+    user.retired_name = _digest(user.name)
+    user.name = _placeholder(session, user.id)
+    user.role, user.ranked_per_day, user.ranked_per_version = Role.USER, None, None
+    user.session_generation += 1
+    user.deleted_at = now()
+    session.flush()
+
+
+def is_retired(session: Session, name: str) -> bool:
+    """Return whether a name belonged to a deleted account."""
+    return session.scalar(select(User.id).where(User.retired_name == _digest(name))) is not None
+
+
+def check_identity(session: Session, provider: str, subject: str) -> None:
+    """Raise an error if an identity belongs to a deleted account and cannot create a new account.
+
+    Raises
+    ------
+    ProblemError
+        ``auth.deleted``: the account was deleted less than `WAIT` ago. ``auth.banned``: the deleted account was banned.
+    """
+    identity = session.get(Identity, (provider, _hashed_subject(provider, subject)))
+    if identity is None or identity.user.deleted_at is None:
+        return
+    if identity.user.ban is not None:
+        check_standing(identity.user)
+    if (free_at := identity.user.deleted_at + WAIT) > now():
+        raise ProblemError(
+            "auth.deleted",
+            f"The account of this sign-in was deleted on {identity.user.deleted_at:%Y-%m-%d}.",
+            f"Sign in again on {free_at:%Y-%m-%d} or later to create a new account.",
+        )
+
+
+def forget_identities(session: Session) -> None:
+    """Delete the hashed identities that may create a new account."""
+    ended = select(User.id).where(User.deleted_at <= now() - WAIT, User.ban.is_(null()))
+    session.execute(delete(Identity).where(Identity.user_id.in_(ended)))
+
+
+def _placeholder(session: Session, user_id: int) -> str:
+    """Return an unused placeholder name. Accounts that are older than the prefix may have such a name."""
+    name = f"{PLACEHOLDER_PREFIX}{user_id}"
+    taken = session.scalar(select(User.id).where(User.name == name)) is not None
+    return f"{name}-{token_hex(4)}" if taken else name
+
+
+def _hashed_subject(provider: str, subject: str) -> str:
+    return HASH_PREFIX + _digest(f"{provider}\n{subject}")
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""API calls for the data of a user's own account: export and deletion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from app.management import account_deletion
+from app.results.account_export import export_account
+from app.web.dependencies import ActorDep, ContextDep, ManagingUser, WriteTurn
+
+router = APIRouter(tags=["account"])
+
+
+@router.get("/users/me/export", responses={200: {"content": {"application/json": {}}}}, response_model=None)
+def export_own_account(caller: ManagingUser, context: ContextDep) -> StreamingResponse:
+    """Download everything that the server stores about you, as one JSON object.
+
+    The object has the members `account`, `identities`, `tokens` (without their secret values), `aliases`, `submissions` and
+    `audit`. Score files are not included: `file_sha256` is the SHA-256 of a stored file.
+    """
+    headers = {
+        "Content-Disposition": f'attachment; filename="ldsboard-{caller.name}.json"',
+        "Cache-Control": "no-store",
+    }
+    return StreamingResponse(
+        export_account(context.database, caller.id), media_type="application/json", headers=headers
+    )
+
+
+@router.delete("/users/me", status_code=204)
+def delete_own_account(
+    caller: ManagingUser,
+    actor: ActorDep,
+    context: ContextDep,
+    _turn: WriteTurn,
+    confirm: Annotated[str, Query(description="your user name, so that no account is deleted by mistake")],
+) -> None:
+    """Delete your account. This cannot be undone.
+
+    Your tokens and sessions end at once. Public and anonymous scored ranked submissions stay on the leaderboards, under a
+    placeholder name and without texts, links and provenance. Everything else is deleted.
+    """
+    account_deletion.check_confirmation(confirm, caller.name)
+    account_deletion.delete_account(context.database, context.ranker, context.storage, caller.id, actor)

@@ -1,0 +1,168 @@
+"""Deletion of an account: what others rely on stays under a placeholder name, and everything else goes.
+
+Kept submissions are public and anonymous scored ranked submissions, without their texts, links and provenance. The other attempts
+of the user become withdrawn submissions without content, so that the number of attempts beside kept entries does not change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import and_, delete, func, not_, null, select, update
+
+from app.accounts import deleted_accounts
+from app.accounts.audit import Action, record_action
+from app.accounts.standing import check_standing
+from app.db.accounts import User
+from app.db.changes import note_change
+from app.db.models import FINAL, Evaluation, Idempotency, Kind, State, Submission, Version, Visibility
+from app.db.uploads import Provenance, Upload, UploadPart
+from app.leaderboard.attempts import IS_ATTEMPT
+from app.management.removal import delete_submissions
+from app.management.withdrawal import withdraw
+from app.scoring import rescoring
+from app.submissions.files import delete_unreferenced
+from app.submissions.visibility import visible_cost
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Delete, Update
+    from sqlalchemy.orm import Session
+
+    from app.accounts.audit import Actor
+    from app.db.sessions import Database
+    from app.leaderboard.ranking import Ranker
+    from app.submissions.storage import Storage
+
+IS_KEPT = and_(
+    Submission.kind == Kind.RANKED,
+    Submission.state == State.SCORED,
+    Submission.visibility != Visibility.PRIVATE,
+    Submission.suspension.is_(null()),
+)
+"""SQL condition under which a submission stays when the account of its owner is deleted."""
+
+BATCH = 500
+"""Number of submissions that are deleted at once, which limits the memory that a deletion takes."""
+
+ERASED_METHOD = "deleted"
+"""Method of a submission of which only the attempt remains."""
+
+
+class Extent(NamedTuple):
+    """Numbers of a user's submissions that would stay, and that would go, with the deletion of the account."""
+
+    kept: int
+    erased: int
+
+
+def extent(session: Session, user_id: int) -> Extent:
+    """Return how many submissions of a user the deletion of the account would keep and erase."""
+    count = select(func.count().filter(IS_KEPT), func.count().filter(not_(IS_KEPT)))
+    return Extent(*session.execute(count.where(Submission.user_id == user_id)).one())
+
+
+def check_confirmation(confirm: str, name: str) -> None:
+    """Raise ``request.invalid`` unless the caller confirmed a deletion with the name of the account."""
+    if confirm != name:
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"confirm: the name of the account, {name}",
+            got=repr(confirm[:80]),
+            hint=f"Nothing was deleted. To delete the account, send confirm={name}.",
+        )
+
+
+def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id: int, actor: Actor) -> str:
+    """Delete the account of a user in one transaction, then delete its files; return the placeholder name.
+
+    If the process is killed before the files are deleted, recovery deletes the files later.
+
+    Raises
+    ------
+    ProblemError
+        ``auth.deleted``: the account is already deleted.
+    """
+    with database.write() as session:
+        user = session.get_one(User, user_id)
+        if user.deleted_at is not None:
+            check_standing(user)
+        former_name, own = user.name, Submission.user_id == user_id
+        versions = _boards_of_erased(session, own)
+        uploads = _delete_uploads_and_keys(session, own)
+        unreferenced = _withdraw_attempts(session, own) + _delete_others(session, own)
+        _remove_texts(session, own)
+        deleted_accounts.retire(session, user)
+        for version in versions:  # a new board may have waited for these submissions only
+            rescoring.update_board(session, version)
+        actor = replace(actor, name=user.name) if actor.name == former_name else actor
+        record_action(session, actor, Action.USER_DELETED, user.name)
+        placeholder, version_ids = user.name, [version.id for version in versions]
+    ranker.renew(version_ids)
+    for upload in uploads:
+        storage.delete_parts(upload)
+    with database.write() as session:
+        delete_unreferenced(session, storage, unreferenced)
+    return placeholder
+
+
+def _boards_of_erased(session: Session, own: ColumnElement[bool]) -> Sequence[Version]:
+    """Return the versions against which submissions that are not kept have been or will be evaluated."""
+    erased = select(Submission.id).where(own, not_(IS_KEPT))
+    evaluated = select(Evaluation.version_id).where(Evaluation.submission_id.in_(erased))
+    return session.scalars(select(Version).where(Version.id.in_(evaluated)).order_by(Version.id)).all()
+
+
+def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list[str]:
+    """Delete all uploads, provenances and idempotency keys; return the ids of the uploads that may have stored upload parts."""
+    unfinished = session.scalars(select(Submission.id).where(own, Submission.state == State.UPLOADING)).all()
+    all_ids = select(Submission.id).where(own)
+    for table in (UploadPart, Upload, Provenance, Idempotency):
+        _change(session, delete(table).where(table.submission_id.in_(all_ids)))
+    return list(unfinished)
+
+
+def _withdraw_attempts(session: Session, own: ColumnElement[bool]) -> list[str]:
+    """Withdraw the attempts that are not kept, and remove their content; return the SHA-256 of files without references.
+
+    The quotas of ranked submissions limit the number of attempts.
+    """
+    released = []
+    for attempt in session.scalars(select(Submission).where(own, *IS_ATTEMPT, not_(IS_KEPT))).all():
+        if attempt.state != State.WITHDRAWN:
+            released.append(withdraw(session, attempt))
+        attempt.method, attempt.size, attempt.cost = ERASED_METHOD, 0, None
+        attempt.visibility, attempt.suspension = Visibility.PRIVATE, None
+    session.flush()
+    return [sha256 for sha256 in released if sha256 is not None]
+
+
+def _delete_others(session: Session, own: ColumnElement[bool]) -> list[str]:
+    """Delete the submissions that are neither kept nor attempts; return the SHA-256 of files without references."""
+    others = select(Submission.id, Submission.state).where(own, not_(IS_KEPT), not_(and_(*IS_ATTEMPT)))
+    rows = session.execute(others).all()
+    for submission_id, state in rows:
+        if state not in FINAL:
+            note_change(session, submission_id)  # so that waiting requests end
+    ids = [submission_id for submission_id, _ in rows]
+    released = []
+    for start in range(0, len(ids), BATCH):
+        released += delete_submissions(session, ids[start : start + BATCH])
+    return released
+
+
+def _remove_texts(session: Session, own: ColumnElement[bool]) -> None:
+    """Remove the texts and links of the submissions that remain, except the method."""
+    texts = {"title": Submission.method, "description": "", "tags": [], "urls": {}}
+    _change(session, update(Submission).where(own).values(texts))
+    for submission in session.scalars(select(Submission).where(own, IS_KEPT)):
+        submission.cost = visible_cost(submission.cost, named=False)
+
+
+def _change(session: Session, statement: Delete | Update) -> None:
+    """Execute a statement without loading the rows that it changes; forget the state of loaded rows."""
+    session.execute(statement.execution_options(synchronize_session=False))
+    session.expire_all()

@@ -1,0 +1,171 @@
+"""Retention: delete the rows that are older than the operator's settings allow, and that nobody relies on.
+
+Kept for ever are every counted ranked submission with its numbers and psi; and, of each user, version, method and repository, the
+newest scored practice submission, because CI compares with it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import structlog
+from sqlalchemy import and_, delete, exists, func, not_, or_, select
+
+from app.db.accounts import Audit
+from app.db.base import now
+from app.db.models import Attribution, Evaluation, Event, Kind, State, Submission, Visibility
+from app.db.uploads import Provenance
+from app.management.removal import delete_submissions
+from app.submissions.files import delete_unreferenced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.orm import Session
+
+    from app.db.sessions import Database
+    from app.settings import Settings
+    from app.submissions.storage import Storage
+
+BATCH = 100
+"""Maximum number of rows of each kind that one transaction deletes, so that other writers do not wait for long."""
+
+PAUSE_SECONDS = 3600.0
+"""Seconds that a server waits after a sweep that found nothing to delete."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Periods:
+    """How long rows are kept.
+
+    Attributes
+    ----------
+    events
+        Period of events; and, since their last event, of submissions that have no result and do not count as attempts.
+    practice
+        Period of practice submissions, since they were last sent; and of the attributions of private submissions.
+    audit
+        Period of the audit log.
+    """
+
+    events: timedelta
+    practice: timedelta
+    audit: timedelta
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the periods that the operator's settings state."""
+        days = (settings.event_days, settings.practice_days, settings.audit_days)
+        return cls(*(timedelta(days=number) for number in days))
+
+
+class Deleted(NamedTuple):
+    """Numbers of rows that a sweep deleted; ``attributions`` counts the evaluations whose attributions were deleted."""
+
+    events: int
+    submissions: int
+    attributions: int
+    audit_rows: int
+
+
+class Retention:
+    """Sweeps the database of one server process.
+
+    Each call of `sweep_if_due` deletes one batch at most. After a call that deleted nothing, the following calls do nothing for
+    `PAUSE_SECONDS`.
+    """
+
+    def __init__(self, database: Database, storage: Storage, periods: Periods) -> None:
+        self._database = database
+        self._storage = storage
+        self._periods = periods
+        self._due = time.monotonic()
+
+    def sweep_if_due(self) -> None:
+        """Sweep, unless the last sweep found nothing or failed less than `PAUSE_SECONDS` ago."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + PAUSE_SECONDS
+        deleted = sweep(self._database, self._storage, self._periods)
+        if any(deleted):
+            self._due = time.monotonic()
+            log.info("retention.deleted", **deleted._asdict())
+
+
+def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
+    """Delete at most `BATCH` rows of each kind that are older than their period; return what was deleted."""
+    moment = now()
+    events = select(Event.id).where(Event.at < moment - periods.events)
+    audit_rows = select(Audit.id).where(Audit.at < moment - periods.audit)
+    submissions = select(Submission.id).where(
+        or_(_has_ended(moment - periods.events), _is_unneeded_practice(moment - periods.practice))
+    )
+    attributions = _unlisted_evaluations(moment - periods.practice)
+    queries: tuple[Select[Any], ...] = (events, submissions, attributions, audit_rows)
+    with database.read() as session:
+        # Reading takes the most time, and does not block other writers.
+        found = [session.scalars(query.limit(BATCH)).all() for query in queries]
+    if not any(found):
+        return Deleted(0, 0, 0, 0)
+    event_ids, submission_ids, evaluation_ids, audit_ids = found
+    with database.write() as session:
+        session.execute(delete(Event).where(Event.id.in_(event_ids)))
+        session.execute(delete(Audit).where(Audit.id.in_(audit_ids)))
+        session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation_ids)))
+        # A user may have sent or withdrawn a file meanwhile, so the conditions are checked again.
+        unneeded = _still(session, submissions, submission_ids)
+        orphans = delete_submissions(session, unneeded)
+    if orphans:
+        with database.write() as session:
+            delete_unreferenced(session, storage, orphans)
+    return Deleted(len(event_ids), len(unneeded), len(evaluation_ids), len(audit_ids))
+
+
+def _still(session: Session, query: Select[str], ids: Sequence[str]) -> Sequence[str]:
+    """Return those ids that the query still selects."""
+    return session.scalars(query.where(Submission.id.in_(ids))).all() if ids else []
+
+
+def _has_ended(before: datetime) -> ColumnElement[bool]:
+    """Return the condition that a submission has no result, counts for nothing, and has had no event since `before`."""
+    counts = and_(Submission.kind == Kind.RANKED, Submission.counted)
+    return and_(
+        Submission.created_at < before,
+        not_(exists().where(Event.submission_id == Submission.id)),
+        or_(
+            Submission.state.in_([State.EXPIRED, State.FAILED]),
+            and_(Submission.state.in_([State.REJECTED, State.WITHDRAWN]), not_(counts)),
+        ),
+    )
+
+
+def _is_unneeded_practice(before: datetime) -> ColumnElement[bool]:
+    """Return the condition that a scored practice submission was last sent before `before`, and is not the newest of any group.
+
+    A group has one user, version, method and repository. A file that was sent several times has several provenances, so its
+    submission can belong to several groups.
+    """
+    is_scored_practice = and_(Submission.kind == Kind.PRACTICE, Submission.state == State.SCORED)
+    sent_at = func.coalesce(Provenance.at, Submission.created_at)
+    group = (Submission.user_id, Submission.version_id, Submission.method, Provenance.repository)
+    place = func.row_number().over(partition_by=group, order_by=(sent_at.desc(), Submission.id.desc()))
+    sent = select(Submission.id, sent_at.label("sent_at"), place.label("place"))
+    sent_files = sent.outerjoin(Provenance).where(is_scored_practice).subquery()
+    needed = select(sent_files.c.id).where(or_(sent_files.c.place == 1, sent_files.c.sent_at >= before))
+    # A board with a pending rescoring must not lose it without being told.
+    has_rescoring = exists().where(Evaluation.submission_id == Submission.id, Evaluation.scored_at.is_(None))
+    return and_(is_scored_practice, Submission.id.not_in(needed), not_(has_rescoring))
+
+
+def _unlisted_evaluations(before: datetime) -> Select[int]:
+    """Select the evaluations with attributions of the practice and private submissions that were created before `before`."""
+    is_unlisted = or_(Submission.kind == Kind.PRACTICE, Submission.visibility == Visibility.PRIVATE)
+    has_attributions = exists().where(Attribution.evaluation_id == Evaluation.id)
+    return select(Evaluation.id).join(Submission).where(is_unlisted, Submission.created_at < before, has_attributions)

@@ -1,0 +1,152 @@
+"""Export of everything that the service stores about a user, as one JSON object in pieces of bounded size.
+
+Results are those of `submission_views`, so that numbers from hidden subsets are rounded as everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, inspect, or_, select
+from sqlalchemy.orm import joinedload
+
+from app.accounts.audit import OPERATOR
+from app.accounts.users import read_only_account
+from app.db.accounts import Audit, Identity, Token, User
+from app.db.models import Alias, Benchmark, Event, Idempotency, Submission, Version
+from app.db.uploads import Provenance, Upload
+from app.results.submission_views import submission_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from app.accounts.users import Account
+    from app.db.base import Base
+    from app.db.sessions import Database
+
+BATCH = 100
+"""Number of submissions or audit rows that are read from the database at once."""
+
+OTHERS = "(another user)"
+"""Text that stands for another user in the audit log."""
+
+WITHHELD_COLUMNS = {"id", "user_id", "submission_id", "digest", "session_generation", "served_at", "retired_name"}
+"""Columns that the export leaves out: hashes of tokens, and values without a meaning outside the database."""
+
+
+def export_account(database: Database, user_id: int) -> Iterator[str]:
+    """Yield the JSON text of the export in pieces. No database session is open between two pieces."""
+    with database.read() as session:
+        user = session.get_one(User, user_id)
+        account = read_only_account(user)
+        text = json.dumps(_account_parts(session, user), default=_timestamp, ensure_ascii=False)
+        submission_ids = session.scalars(
+            select(Submission.id).where(Submission.user_id == user_id).order_by(Submission.created_at, Submission.id)
+        ).all()
+        audit_ids = session.scalars(select(Audit.id).where(_concerns(user)).order_by(Audit.id)).all()
+    yield text.removesuffix("}")
+    yield from _list(database, account, "submissions", submission_ids, _submissions)
+    yield from _list(database, account, "audit", audit_ids, _audit_rows)
+    yield "}\n"
+
+
+def _list(
+    database: Database,
+    account: Account,
+    name: str,
+    ids: Sequence[Any],
+    read: Callable[[Session, Sequence[Any], Account], list[dict[str, Any]]],
+) -> Iterator[str]:
+    """Yield the text of a member of the JSON object: a list of what `read` returns for the rows with these ids."""
+    yield f', "{name}": ['
+    separator = ""
+    for start in range(0, len(ids), BATCH):
+        with database.read() as session:
+            rows = read(session, ids[start : start + BATCH], account)
+        for row in rows:
+            yield separator + json.dumps(row, default=_timestamp, ensure_ascii=False)
+            separator = ",\n"
+    yield "]"
+
+
+def _account_parts(session: Session, user: User) -> dict[str, Any]:
+    """Return what is stored about a user, except submissions and audit rows."""
+    aliases = select(Benchmark.name, Alias.number).join(Alias).where(Alias.user_id == user.id).order_by(Benchmark.name)
+    return {
+        "account": _values(user),
+        "identities": [_values(row) for row in session.scalars(select(Identity).where(Identity.user_id == user.id))],
+        "tokens": [_values(row) for row in session.scalars(select(Token).where(Token.user_id == user.id))],
+        "aliases": [{"benchmark": name, "number": number} for name, number in session.execute(aliases)],
+    }
+
+
+def _submissions(session: Session, ids: Sequence[str], account: Account) -> list[dict[str, Any]]:
+    """Return submissions as their owner sees them, each with its events, provenances, idempotency keys and upload."""
+    with_benchmark = joinedload(Submission.version).joinedload(Version.benchmark)
+    query = select(Submission).where(Submission.id.in_(ids)).order_by(Submission.created_at, Submission.id)
+    rows = session.scalars(query.options(with_benchmark)).all()
+    events: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    # The detail of an event is left out: it can quote an error of the server.
+    for event in session.scalars(select(Event).where(Event.submission_id.in_(ids)).order_by(Event.id)):
+        events[event.submission_id].append({"at": event.at, "before": event.before, "after": event.after})
+    provenances = _by_submission(session, Provenance, ids)
+    keys, uploads = _by_submission(session, Idempotency, ids), _by_submission(session, Upload, ids)
+    return [
+        view.model_dump(mode="json")
+        | {
+            "size": row.size,
+            "counted": row.counted,
+            "events": events[row.id],
+            "provenances": provenances[row.id],
+            "idempotency_keys": keys[row.id],
+            "uploads": uploads[row.id],
+        }
+        for row, view in zip(rows, submission_views(session, rows, account), strict=True)
+    ]
+
+
+def _by_submission(
+    session: Session, table: type[Provenance | Idempotency | Upload], ids: Sequence[str]
+) -> defaultdict[str, list[dict[str, Any]]]:
+    """Return the values of the rows of a table by submission id."""
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    row: Any  # mypy infers the common base class of the tables, which has no submission_id
+    for row in session.scalars(select(table).where(table.submission_id.in_(ids))):
+        found[row.submission_id].append(_values(row))
+    return found
+
+
+def _concerns(user: User) -> Any:
+    """Return the SQL condition of the audit rows about a user or by a user. Names and submission ids can be equal."""
+    is_about_submission = Audit.action.startswith("submission.")
+    own_ids = select(Submission.id).where(Submission.user_id == user.id)
+    return or_(
+        Audit.actor == user.name,
+        and_(Audit.subject == user.name, or_(Audit.action.startswith("user."), Audit.action.startswith("token."))),
+        and_(Audit.subject.in_(own_ids), is_about_submission),
+    )
+
+
+def _audit_rows(session: Session, ids: Sequence[int], account: Account) -> list[dict[str, Any]]:
+    """Return audit rows. Name and address of another user who acted, such as an admin, are left out."""
+    rows = session.scalars(select(Audit).where(Audit.id.in_(ids)).order_by(Audit.id))
+    return [
+        _values(row) | ({} if row.actor in (account.name, OPERATOR.name) else {"actor": OTHERS, "address": None})
+        for row in rows
+    ]
+
+
+def _timestamp(value: datetime) -> str:
+    """Return a time as text; all other values are JSON already."""
+    return value.isoformat()
+
+
+def _values(row: Base) -> dict[str, Any]:
+    """Return the values of a row by column, without `WITHHELD_COLUMNS`."""
+    columns = inspect(type(row)).column_attrs.keys()
+    return {name: getattr(row, name) for name in columns if name not in WITHHELD_COLUMNS}

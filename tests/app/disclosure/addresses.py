@@ -1,0 +1,98 @@
+"""The addresses of the matrix: for each route that answers GET, the paths and query strings that are requested."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations, product
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from app.db.models import Visibility
+from tests.app.disclosure.board import NAME
+from tests.app.roles import identifying_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.app.disclosure.board import Board
+
+VERSIONS = ("", "?version=1", "?version=2", "?version=3")
+COLUMNS = ("rank", "lds", "ceiling", "cost", "attempts", "date")
+SORTS = [f"?sort={column}&order={order}" for column, order in product(COLUMNS, ("asc", "desc"))]
+API = "/api/v1"
+BOARD = f"/benchmarks/{NAME}"
+
+
+def _once(path: str) -> Callable[[Board], Iterable[str]]:
+    return lambda _: [path]
+
+
+def _versions(path: str) -> Callable[[Board], Iterable[str]]:
+    return lambda _: [f"{path}{query}" for query in VERSIONS]
+
+
+def _each(path: str, *queries: str) -> Callable[[Board], Iterable[str]]:
+    """Return the addresses of a route for every submission, with each query string."""
+    return lambda board: [f"{path.format(each)}{query}" for each, query in product(board.ids, queries or ("",))]
+
+
+def _searches(_: Board) -> list[str]:
+    texts = [text for visibility in Visibility for text in identifying_texts(visibility)]
+    return [f"{BOARD}?{name}={quote(text)}" for name, text in product(("q", "tag"), texts)]
+
+
+ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
+    "/": _once("/"),
+    "/guide": _once("/guide"),
+    "/docs": _once("/docs"),
+    "/healthz": _once("/healthz"),
+    "/readyz": _once("/readyz"),
+    "/static": _once("/static/style.css"),
+    "/sign-in": _once("/sign-in"),
+    "/sign-in/{provider}": _once("/sign-in/github"),
+    "/sign-in/{provider}/callback": _once("/sign-in/github/callback?state=x&code=x"),
+    "/account": lambda _: ["/account", "/account?after=1"],
+    "/account/delete": _once("/account/delete"),
+    "/account/submissions/{submission_id}/withdraw": _each("/account/submissions/{}/withdraw"),
+    "/benchmarks/{name}": lambda board: [
+        *(f"{BOARD}{query}" for query in (*VERSIONS, *SORTS, "?after=1")),
+        *_searches(board),
+    ],
+    "/benchmarks/{name}/about": _versions(f"{BOARD}/about"),
+    "/benchmarks/{name}/submit": _once(f"{BOARD}/submit"),
+    "/benchmarks/{name}/feed.atom": _once(f"{BOARD}/feed.atom"),
+    "/benchmarks/{name}/images/{part}/{index}.png": lambda _: [
+        f"{BOARD}/images/{part}/0.png{query}" for part, query in product(("train", "target"), VERSIONS)
+    ],
+    "/submissions/{submission_id}": lambda board: [
+        *(f"/submissions/{each}" for each in board.ids),
+        *(f"/submissions/{each}?target={target}" for each, target in product(board.scored_ids, (0, 6))),
+    ],
+    "/submissions/{submission_id}/state": _each("/submissions/{}/state"),
+    "/submissions/{submission_id}/badge.svg": _each("/submissions/{}/badge.svg"),
+    "/compare": lambda board: [
+        *(f"/compare?a={a}&b={b}" for a, b in combinations(board.scored_ids, 2)),
+        f"/compare?{'&'.join(f'id={each}' for each in board.scored_ids)}",
+        f"/compare?benchmark={NAME}&choose=true",
+        *(f"/compare?id={each}&choose=true" for each in board.scored_ids),
+    ],
+    f"{API}/openapi.json": _once(f"{API}/openapi.json"),
+    f"{API}/benchmarks": _once(f"{API}/benchmarks"),
+    f"{API}/benchmarks/{{name}}": _versions(f"{API}{BOARD}"),
+    f"{API}/benchmarks/{{name}}/public.npz": _versions(f"{API}{BOARD}/public.npz"),
+    f"{API}/benchmarks/{{name}}/kit.zip": _versions(f"{API}{BOARD}/kit.zip"),
+    f"{API}/benchmarks/{{name}}/leaderboard": lambda _: [
+        f"{API}{BOARD}/leaderboard{query}"
+        for query in (*VERSIONS, "?format=csv", "?format=csv&version=1", "?after=1&limit=1", "?format=xml")
+    ],
+    f"{API}/submissions/{{submission_id}}": _each(f"{API}/submissions/{{}}", "", "?wait=0.01"),
+    f"{API}/submissions/{{submission_id}}/per-target.npz": _each(f"{API}/submissions/{{}}/per-target.npz"),
+    f"{API}/submissions/{{submission_id}}/parts": _each(f"{API}/submissions/{{}}/parts"),
+    f"{API}/compare": lambda board: [f"{API}/compare?a={a}&b={b}" for a, b in permutations(board.scored_ids, 2)],
+    f"{API}/users/me": _once(f"{API}/users/me"),
+    f"{API}/users/me/submissions": lambda _: [
+        f"{API}/users/me/submissions{query}" for query in ("", "?after=1&limit=2")
+    ],
+    f"{API}/users/me/export": _once(f"{API}/users/me/export"),
+    f"{API}/tokens": _once(f"{API}/tokens"),
+}
+"""The requested addresses by route. `test_matrix.py` fails if a route is missing here."""
