@@ -11,6 +11,7 @@ KEPT_DAYS = 365
 
 INDEXES = {
     'ix_audit_actor': ('audit', ['actor', 'action', 'at']),
+    'ix_audit_subject': ('audit', ['subject']),
     'ix_submission_recent': ('submission', ['user_id', 'created_at']),
     'ix_submission_file_sha256': ('submission', ['file_sha256']),
     'ix_idempotency_submission_id': ('idempotency', ['submission_id']),

@@ -89,7 +89,7 @@ class Audit(Base):
     """
 
     __tablename__ = "audit"
-    __table_args__ = (Index("ix_audit_actor", "actor", "action", "at"),)
+    __table_args__ = (Index("ix_audit_actor", "actor", "action", "at"), Index("ix_audit_subject", "subject"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(default=now)
