@@ -77,7 +77,7 @@ def test_ceiling_error_equals_spread_over_draws(rng: np.random.Generator) -> Non
 
 @pytest.mark.parametrize(("M", "R"), [(20, 1), (3, 2)])
 def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, rng: np.random.Generator) -> None:
-    with pytest.raises(ProblemError, match=rf"at least 2 runs.*got {R} run\(s\) of {M} subsets") as caught:
+    with pytest.raises(ProblemError, match=rf"at least 2 runs.*got {R} runs? of {M} subsets\.") as caught:
         noise_ceiling(rng.normal(size=(M, R, 2)))
     assert caught.value.problem.code == "margins.invalid"
 

@@ -132,7 +132,7 @@ def test_rewrite_replaces_public_folder_but_rejects_open_benchmark_over_hidden_f
 def test_write_rejects_repeated_subsets(where: str, tmp_path: Path) -> None:
     masks, other = MASKS.copy(), HIDDEN.masks_Mn
     masks[5] = masks[2] if where == "within" else other[0]
-    with pytest.raises(BundleError, match="The subsets must differ, but 1 repeat"):
+    with pytest.raises(BundleError, match=r"The subsets must differ\. Found 1 repetition"):
         write_bundle(tmp_path, DESCRIPTION, masks_Mn=masks, margins_MRN=MARGINS, labels=LABELS, hidden=HIDDEN)
     assert not (tmp_path / "public").exists()
 
