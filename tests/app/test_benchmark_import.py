@@ -142,7 +142,7 @@ def test_packed_masks_are_read_in_the_given_bit_order(service: Service, tmp_path
     options = ["--masks", str(tmp_path / "bits.npy"), "--margins", str(tmp_path / "margins.npy"), "--n-train", str(n)]
     refused = run_in_process(service, "benchmark", "import", "bits", *options, "--packed", "little")
     assert refused.exit_code == 2
-    assert "Give --packed big." in refused.stderr
+    assert "give --packed big." in refused.stderr
     assert service.client.get("/benchmarks/bits").status_code == 404
     assert run_in_process(service, "benchmark", "import", "bits", *options, "--packed", "big").exit_code == 0
     archive = service.client.get("/benchmarks/bits/public.npz")

@@ -150,7 +150,7 @@ def test_waiting_in_the_queue_costs_few_queries_per_check(
     assert shown.state == "scoring"
     *looks, view = seen.started
     assert len(looks) == 3
-    assert max(map(len, looks)) <= 5 < len(view)
+    assert max(map(len, looks)) <= 6 < len(view)
 
 
 @pytest.mark.usefixtures("no_polling")

@@ -37,7 +37,7 @@ def test_gather_completes_trained_folder_and_train_reports_it(
     code, output = worker("gather", trained)
     assert code == 0
     assert "digits-mlp version 1 is in" in output
-    assert "20 models" in output
+    assert "Models: 20;" in output
     code, output = worker("train", "digits-mlp", "--out", trained, "--public", "4", "--hidden", "6")
     assert output.endswith("is complete.")  # with the folder's own group size
     before = (trained / "public" / "benchmark.json").stat().st_mtime_ns

@@ -52,8 +52,8 @@ def test_time_left_counts_only_models_of_this_run(monkeypatch: pytest.MonkeyPatc
 
 def test_batch_job_prints_one_line_per_shard(tmp_path: Path) -> None:
     first, second = displayed(tmp_path, terminal=False).splitlines()
-    assert first.startswith("models-000008-000016.npz: 16 of 20 models  ")
-    assert second.startswith("models-000016-000020.npz: 20 of 20 models  ")
+    assert first.startswith("models-000008-000016.npz: 16 of 20 models, ")
+    assert second.startswith("models-000016-000020.npz: 20 of 20 models, ")
 
 
 def test_log_has_one_line_per_shard_and_survives_restart(tmp_path: Path) -> None:

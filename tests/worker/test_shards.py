@@ -31,7 +31,7 @@ def test_read_all_returns_written_shard(tmp_path: Path) -> None:
 
 def test_read_all_rejects_shard_of_other_configuration(tmp_path: Path) -> None:
     shard(0, 4).write(tmp_path, "abc")
-    with pytest.raises(ShardError, match="another configuration: expected def, got abc"):
+    with pytest.raises(ShardError, match="another configuration: expected the digest def, got abc"):
         read_shards(tmp_path, "def")
 
 

@@ -66,7 +66,7 @@ def test_fork_server_does_not_import_database_or_settings() -> None:
     assert "ldsboard.groundtruth" in names
     own_modules = {name for name in names if name.startswith("app.")}
     sandbox = ("", ".attributions", ".fork_server", ".heartbeat", ".lifeline", ".limits", ".scoring_process", ".truths")
-    assert own_modules == {"app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
+    assert own_modules == {"app.errors", "app.scoring"} | {f"app.scoring.sandbox{name}" for name in sandbox}
     assert not {"sqlalchemy", "fastapi", "pydantic", "torch"} & set(names)
 
 
