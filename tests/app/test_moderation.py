@@ -19,6 +19,8 @@ from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from tests.app.benchmarks import Example
@@ -64,15 +66,17 @@ def _audited(service: Service, subject: str) -> list[tuple[str, str, Any]]:
 
 
 def test_suspension_hides_an_entry_and_its_effect_on_ranks_until_it_is_lifted(
-    service: Service, example: Example, admin: dict[str, str]
+    service: Service, admin: dict[str, str], tmp_path: Path
 ) -> None:
+    example = write_benchmark(tmp_path, "suspensions")
+    service.publish(example.folder)
     owner = service.token("suspended")
-    best = service.submit_and_score(owner, "moderated", npy(example.scores(0.01)), method="best")["id"]
-    second = service.submit_and_score(service.token("next"), "moderated", npy(example.scores(1.0)), method="b")["id"]
-    assert _ranks(service) == {best: [1, 1], second: [2, 2]}
+    best = service.submit_and_score(owner, "suspensions", npy(example.scores(0.01)), method="best")["id"]
+    second = service.submit_and_score(service.token("next"), "suspensions", npy(example.scores(1.0)), method="b")["id"]
+    assert _ranks(service, "suspensions") == {best: [1, 1], second: [2, 2]}
     assert _suspend(service, admin, best).json()["suspension"]["reason"] == REASON
-    assert _ranks(service) == {second: [1, 1]}
-    assert service.client.get("/benchmarks/moderated").json()["entries"] == 1
+    assert _ranks(service, "suspensions") == {second: [1, 1]}
+    assert service.client.get("/benchmarks/suspensions").json()["entries"] == 1
     refused = service.client.get(f"/submissions/{best}")
     assert (refused.status_code, refused.json()["code"]) == (404, "submission.unknown")
     shown = service.client.get(f"/submissions/{best}", headers=_bearer(owner)).json()
@@ -81,7 +85,7 @@ def test_suspension_hides_an_entry_and_its_effect_on_ranks_until_it_is_lifted(
     assert shown["hidden"]["rank"] is None
     assert shown["attempts"] == 1
     assert service.client.delete(f"/submissions/{best}/suspension", headers=admin).status_code == 204
-    assert _ranks(service) == {best: [1, 1], second: [2, 2]}
+    assert _ranks(service, "suspensions") == {best: [1, 1], second: [2, 2]}
     assert service.client.get(f"/submissions/{best}").json()["suspension"] is None
     assert _audited(service, best) == [
         ("submission.suspended", "moderator", {"reason": REASON}),
@@ -216,7 +220,7 @@ def test_admins_and_unknown_users_cannot_be_banned(service: Service, admin: dict
     assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
     assert "python -m app user add moderator --role user" in refused.json()["hint"]
     assert service.client.get("/users/me", headers=admin).status_code == 200
-    for call in (_ban(service, admin, "nobody"), service.client.delete("/users/nobody/ban", headers=admin)):
+    for call in (_ban(service, admin, "unknown-user"), service.client.delete("/users/unknown-user/ban", headers=admin)):
         assert (call.status_code, call.json()["code"]) == (404, "user.unknown")
     for call in (
         _suspend(service, admin, "0" * 16),
@@ -251,7 +255,7 @@ def test_operator_commands_moderate_while_the_server_runs(service: Service, exam
         "submission.suspended",
         "submission.reinstated",
     ]
-    for arguments in (["submission", "suspend", "none"], ["user", "ban", "nobody"]):
+    for arguments in (["submission", "suspend", "none"], ["user", "ban", "unknown-user"]):
         unknown = run_in_process(service, *arguments, "--reason", REASON)
         assert unknown.exit_code == 2
         assert "There is no" in unknown.stderr
