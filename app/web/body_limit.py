@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -17,6 +18,9 @@ LIMIT_BYTES = 64 * 1024
 BODY_SECONDS = 20.0
 """Time for a whole body to arrive."""
 
+FILES = re.compile(r"/api/v1/(benchmarks/[^/]+/submissions|submissions/[^/]+/parts/[^/]+)")
+"""Paths of the PUT requests whose body is a score file or an upload part."""
+
 
 class _RefusedError(Exception):
     """The body exceeds a limit."""
@@ -25,7 +29,7 @@ class _RefusedError(Exception):
 class BodyLimit:
     """Middleware that rejects bodies above `LIMIT_BYTES`, and bodies that do not arrive within `BODY_SECONDS`.
 
-    PUT requests are exempt, because the upload endpoints set other limits.
+    The two calls that send files (`FILES`) are exempt, because they set other limits.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,7 +37,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        if scope["type"] != "http" or scope["method"] == "PUT":
+        if scope["type"] != "http" or (scope["method"] == "PUT" and FILES.fullmatch(scope["path"])):
             await self.app(scope, receive, send)
             return
         received_bytes, complete, responded = 0, False, False

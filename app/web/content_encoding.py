@@ -15,8 +15,13 @@ PIECE_BYTES = 1 << 17
 GZIP_WINDOW = 31
 """zlib's ``wbits`` for the largest window (15) with a gzip header (+16)."""
 
-MAX_EMPTY_MEMBERS = 100
-"""Maximum number of empty gzip members in a body. Decoding a member copies all bytes after it, so many members would be slow."""
+MAX_SMALL_MEMBERS, SMALL_MEMBER_BYTES = 100, 4096
+"""Maximum number of gzip members of a body with less content than `SMALL_MEMBER_BYTES`.
+
+Every member costs time, and a body of many small members would cost as much time as a body that is much longer."""
+
+SLICE_BYTES = 16 * 1024
+"""Number of bytes that zlib is given at a time, because zlib copies the rest of these bytes at the end of every member."""
 
 ZSTD_WINDOW_BYTES = 1 << 23
 """Largest window that RFC 9659 allows: 8 MiB of memory."""
@@ -49,22 +54,28 @@ class _Gzip:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._member = zlib.decompressobj(GZIP_WINDOW)
-        self._member_is_empty = True
-        self._empty_members = 0
+        self._member_bytes = 0
+        self._small_members = 0
 
     def __call__(self, chunk: bytes) -> None:
+        for start in range(0, len(chunk), SLICE_BYTES):
+            self._decompress(chunk[start : start + SLICE_BYTES])
+
+    def _decompress(self, chunk: bytes) -> None:
         while True:
             if self._member.eof:
-                self._empty_members += self._member_is_empty
-                if self._empty_members > MAX_EMPTY_MEMBERS:
-                    raise _unreadable(f"a gzip file with more than {MAX_EMPTY_MEMBERS} empty members")
-                self._member, self._member_is_empty = zlib.decompressobj(GZIP_WINDOW), True
+                self._small_members += self._member_bytes < SMALL_MEMBER_BYTES
+                if self._small_members > MAX_SMALL_MEMBERS:
+                    raise _unreadable(
+                        f"a gzip file with more than {MAX_SMALL_MEMBERS} members of less than {SMALL_MEMBER_BYTES} bytes"
+                    )
+                self._member, self._member_bytes = zlib.decompressobj(GZIP_WINDOW), 0
             try:
                 piece = self._member.decompress(chunk, PIECE_BYTES)
             except zlib.error as error:
                 raise _unreadable(f"a body that cannot be decompressed: {error}") from None
             if piece:
-                self._member_is_empty = False
+                self._member_bytes += len(piece)
                 self._write(piece)
             chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             # After a full piece, zlib may hold more output even though it has read all input.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -14,17 +14,13 @@ if TYPE_CHECKING:
 OK = 200
 
 MAX_BYTES = 64 << 20
-"""Total size of the kept bodies; the responses that were not used for longest are dropped first."""
+"""Total size of the kept responses and their keys; the responses that were not used for longest are dropped first."""
+
+OVERHEAD_BYTES = 2048
+"""Memory of a kept response in addition to its body and key: headers and Python objects."""
 
 MAX_BODY_BYTES = 4 << 20
 """Largest body that is kept."""
-
-
-class _Kept(NamedTuple):
-    """A response, and the revision of the database that it was made from."""
-
-    revision: int
-    response: Response
 
 
 class ResponseCache:
@@ -42,7 +38,8 @@ class ResponseCache:
 
     def __init__(self, revision: Callable[[], int]) -> None:
         self._revision = revision
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._kept_revision: int | None = None
+        self._kept: OrderedDict[Hashable, Response] = OrderedDict()
         self._bytes = 0
         self._making: dict[tuple[Hashable, int], asyncio.Future[Response | None]] = {}
 
@@ -52,10 +49,12 @@ class ResponseCache:
         Only complete responses of status 200 without ``Cache-Control: no-store`` are kept or shared with simultaneous requests.
         """
         revision = self._revision()
-        kept = self._kept.get(key)
-        if kept is not None and kept.revision == revision:
+        if revision != self._kept_revision:
+            self._kept.clear()
+            self._bytes, self._kept_revision = 0, revision
+        if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
-            return _copy(kept.response)
+            return _copy(kept)
         if (making := self._making.get((key, revision))) is not None:
             response = await making
             return await make() if response is None else _copy(response)
@@ -69,16 +68,19 @@ class ResponseCache:
             made.set_result(shared)
         if shared is None:
             return response
-        self._keep(key, _Kept(revision, shared))
+        if revision == self._kept_revision:
+            self._keep(key, shared)
         return _copy(shared)
 
-    def _keep(self, key: Hashable, new: _Kept) -> None:
-        old = self._kept.pop(key, None)
-        self._bytes += len(new.response.body) - (len(old.response.body) if old is not None else 0)
-        self._kept[key] = new
+    def _keep(self, key: Hashable, response: Response) -> None:
+        self._kept[key] = response
+        self._bytes += _size(key, response)
         while self._bytes > MAX_BYTES:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= len(dropped.response.body)
+            self._bytes -= _size(*self._kept.popitem(last=False))
+
+
+def _size(key: Hashable, response: Response) -> int:
+    return len(repr(key)) + len(response.body) + OVERHEAD_BYTES
 
 
 def _may_keep(response: Response) -> bool:

@@ -21,6 +21,20 @@ def test_large_body_is_rejected_before_authentication(service: Service) -> None:
     _refused(service, b" " * (LIMIT_BYTES + 1))
 
 
+def test_every_call_with_a_json_body_has_the_limit(service: Service) -> None:
+    calls = [
+        (method.upper(), path.removeprefix("/api/v1"))
+        for path, operations in service.client.get("/openapi.json").json()["paths"].items()
+        for method, operation in operations.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    ]
+    assert ("PUT", "/users/{name}/ban") in calls
+    json = {"Content-Type": "application/json"}
+    for method, path in calls:
+        refused = service.client.request(method, path, content=b" " * (LIMIT_BYTES + 1), headers=json)
+        assert refused.json()["code"] in {"request.too_large", "auth.missing"}, path
+
+
 def test_endless_body_is_rejected_at_the_limit(service: Service) -> None:
     sent = 0
 

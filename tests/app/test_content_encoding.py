@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import zstandard
 
-from app.web.content_encoding import PIECE_BYTES, make_decoder
+from app.web.content_encoding import PIECE_BYTES, SLICE_BYTES, SMALL_MEMBER_BYTES, make_decoder
 from ldsboard import ProblemError
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
@@ -165,8 +166,35 @@ def test_zstd_window_above_the_memory_limit_is_rejected() -> None:
         make_decoder("zstd", lambda _: None)(frame)
 
 
-def test_too_many_empty_gzip_members_are_rejected() -> None:
+@pytest.mark.parametrize("content", [b"", b"a", bytes(SMALL_MEMBER_BYTES - 1)])
+def test_too_many_small_gzip_members_are_rejected(content: bytes) -> None:
     take = make_decoder("gzip", lambda _: None)
-    take(gzip.compress(b"") * 100)
-    with pytest.raises(ProblemError, match="more than 100 empty members"):
-        take(gzip.compress(b"") * 10)
+    take(gzip.compress(content) * 100)
+    with pytest.raises(ProblemError, match="more than 100 members of less than 4096 bytes"):
+        take(gzip.compress(content) * 10)
+
+
+def test_many_large_gzip_members_are_inflated() -> None:
+    lengths: list[int] = []
+    make_decoder("gzip", lambda piece: lengths.append(len(piece)))(gzip.compress(bytes(SMALL_MEMBER_BYTES)) * 200)
+    assert sum(lengths) == 200 * SMALL_MEMBER_BYTES
+
+
+def test_zlib_copies_little_at_the_end_of_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    make = zlib.decompressobj
+
+    class Counting:
+        def __init__(self, window: int) -> None:
+            self._member = make(window)
+
+        def decompress(self, chunk: bytes, limit: int) -> bytes:
+            given.append(len(chunk))
+            return self._member.decompress(chunk, limit)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._member, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    make_decoder("gzip", lambda _: None)(gzip.compress(bytes(SMALL_MEMBER_BYTES)) * 2000)
+    assert max(given) <= SLICE_BYTES

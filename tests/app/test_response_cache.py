@@ -126,12 +126,37 @@ def test_waiting_requests_survive_a_failed_or_cancelled_first_request() -> None:
 
 
 def test_least_recently_used_responses_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_cache, "MAX_BYTES", 2)
+    monkeypatch.setattr(response_cache, "OVERHEAD_BYTES", 0)
+    monkeypatch.setattr(response_cache, "MAX_BYTES", 2 * len("'/a'" + "1"))
 
     async def run() -> None:
         source = Source()
         for key in ("/a", "/b", "/a", "/c"):
             await source.get(key)
         assert [await source.get("/a"), await source.get("/c"), await source.get("/b")] == [b"1", b"3", b"4"]
+
+    run_in_loop(run())
+
+
+def test_long_keys_count_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response_cache, "MAX_BYTES", 10_000)
+
+    async def run() -> None:
+        source = Source()
+        for number in range(5):
+            await source.get("/?" + str(number) * 4000)
+        assert await source.get("/?" + "4" * 4000) == b"5"
+        assert await source.get("/?" + "0" * 4000) == b"6"
+
+    run_in_loop(run())
+
+
+def test_responses_of_an_earlier_revision_are_dropped() -> None:
+    async def run() -> None:
+        source = Source()
+        await source.get("/a")
+        source.revision += 1
+        await source.get("/b")
+        assert list(source.cache._kept) == ["/b"]
 
     run_in_loop(run())
