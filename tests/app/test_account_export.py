@@ -179,6 +179,6 @@ def test_operator_command_writes_a_new_file(service: Service, tmp_path: Path) ->
     assert json.loads(path.read_text(encoding="utf-8"))["account"]["name"] == "asked"
     again = run_in_process(service, "user", "export", "asked", str(path))
     assert (again.exit_code, "exists" in again.stderr) == (2, True)
-    assert run_in_process(service, "user", "export", "nobody", str(tmp_path / "x")).exit_code == 2
+    assert run_in_process(service, "user", "export", "unknown-user", str(tmp_path / "x")).exit_code == 2
     with service.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(User).where(User.name == "nobody")) == 0
+        assert session.scalar(select(func.count()).select_from(User).where(User.name == "unknown-user")) == 0

@@ -199,7 +199,7 @@ def test_invalid_query_parameter_is_rejected(service: Service, token: str, query
 
 
 def test_exhausted_quota_is_rejected_with_retry_after(service: Service, toy: Example) -> None:
-    nobody = service.token("nobody", ranked_per_day=0)
+    nobody = service.token("without-quota", ranked_per_day=0)
     response = service.submit(nobody, "toy", npy(toy.scores()))
     problem = _problem(response, 429, "quota.exceeded")
     assert 0 < int(response.headers["Retry-After"]) <= 24 * 60 * 60
