@@ -20,7 +20,7 @@ from ldsboard.drafts import sync_folder
 from ldsboard.formats.score_files import HEADER_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 READ_BYTES = 1 << 20
@@ -61,7 +61,7 @@ class Storage:
 
     def receive(self) -> Arrival:
         """Return a new, empty file to write received bytes to; use it as a context manager."""
-        return Arrival(self._arriving / random_id())
+        return Arrival(self._arriving / random_id(), self.check_free_space)
 
     def join(self, upload: str, parts: int) -> Iterator[bytes]:
         """Yield the bytes of all upload parts of an upload in order, in chunks of at most `READ_BYTES`."""
@@ -96,6 +96,11 @@ class Storage:
 class Arrival:
     """A file that is being received and hashed. At the end of the ``with`` block, the file is deleted unless `keep` was called.
 
+    Parameters
+    ----------
+    check_free_space
+        `Storage.check_free_space`, to call before each write: other files take space while this file arrives.
+
     Attributes
     ----------
     path
@@ -106,8 +111,9 @@ class Arrival:
         The first bytes of the file, at most `HEADER_LIMIT` bytes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check_free_space: Callable[[int], None]) -> None:
         self.path = path
+        self._check_free_space = check_free_space
         self._digest = hashlib.sha256()
         with _disk_errors():
             self._file = path.open("xb")
@@ -129,7 +135,8 @@ class Arrival:
             self.path.unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
-        """Append the next bytes to the file and to the hash."""
+        """Append the next bytes to the file and to the hash; raise ``internal.full`` as `Storage.check_free_space` does."""
+        self._check_free_space(len(chunk))
         with _disk_errors():
             self._file.write(chunk)
         self._digest.update(chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.errors import BusyError
 from ldsboard.problems import ProblemError
@@ -16,8 +16,11 @@ MAX_BODIES = 1000
 COMPRESSED = 8
 """Maximum number of compressed bodies that are read at the same time, because a zstd decoder may need 8 MiB of memory."""
 
+COMPRESSED_PER_USER = 2
+"""Maximum number of compressed bodies of one user that are read at the same time, so that no user takes all turns."""
+
 INFLATE_WAIT_SECONDS = 60.0
-"""Seconds that a compressed body beyond `COMPRESSED` waits, unread, for its turn; then the request is rejected."""
+"""Seconds that a compressed body beyond these two limits waits, unread, for its turn; then the request is rejected."""
 
 BUFFER_BYTES = 8 << 20
 """Bytes of memory that all bodies share for their buffers. Each body has two buffers of bytes that are not written yet.
@@ -47,6 +50,7 @@ class OpenBodies:
         self._per_user = per_user
         self._open: Counter[int] = Counter()
         self._compressed = asyncio.Semaphore(COMPRESSED)
+        self._compressed_of_user: dict[int, asyncio.Semaphore] = {}
         self.decompressing = asyncio.Semaphore(1)
 
     @property
@@ -74,23 +78,23 @@ class OpenBodies:
             raise BusyError("Too many files are arriving.")
         self._open[user_id] += 1
         try:
-            async with self._turn(compressed=compressed):
+            async with AsyncExitStack() as turn:
+                if compressed:
+                    await self._wait_for_turn(user_id, turn)
                 yield
         finally:
             self._open[user_id] -= 1
-            self._open += Counter()  # drops users without bodies
+            if not self._open[user_id]:
+                del self._open[user_id]
+                self._compressed_of_user.pop(user_id, None)
 
-    @asynccontextmanager
-    async def _turn(self, *, compressed: bool) -> AsyncIterator[None]:
-        if not compressed:
-            yield
-            return
+    async def _wait_for_turn(self, user_id: int, turn: AsyncExitStack) -> None:
+        of_user = self._compressed_of_user.setdefault(user_id, asyncio.Semaphore(COMPRESSED_PER_USER))
         try:
             async with asyncio.timeout(INFLATE_WAIT_SECONDS):
-                await self._compressed.acquire()
+                await turn.enter_async_context(
+                    of_user
+                )  # first, so that the queue of all users has few bodies of this user
+                await turn.enter_async_context(self._compressed)
         except TimeoutError:
             raise BusyError("Too many compressed files are arriving. Send the file uncompressed, or wait.") from None
-        try:
-            yield
-        finally:
-            self._compressed.release()

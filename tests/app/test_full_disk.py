@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -78,6 +79,26 @@ def test_part_and_completion_are_rejected_when_the_disk_is_full(service: Service
         assert (answer.status_code, answer.json()["code"]) == (507, "internal.full")
     assert upload.received_parts() == [0]
     assert service.files() == files == {"0"}
+
+
+def test_files_that_arrive_together_leave_the_spare_bytes_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = 1 << 20
+
+    def disk_usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(
+            free=5 * piece - sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        )
+
+    monkeypatch.setattr("app.submissions.storage.shutil.disk_usage", disk_usage)
+    storage = Storage(tmp_path, spare=2 * piece)
+    with storage.receive() as first, storage.receive() as second:
+        for arrival in (first, second):
+            storage.check_free_space(2 * piece)  # there is space for each file, but not for both
+            arrival.write(bytes(piece))
+        first.write(bytes(piece))
+        with pytest.raises(ProblemError) as refused:
+            second.write(bytes(piece))
+    assert refused.value.problem.code == "internal.full"
 
 
 @pytest.mark.parametrize("size", [10, 1 << 20], ids=["seen at the end", "seen at once"])

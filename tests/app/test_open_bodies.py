@@ -95,6 +95,31 @@ def test_compressed_body_without_a_turn_is_rejected(monkeypatch: pytest.MonkeyPa
     run_in_loop(run())
 
 
+def test_compressed_bodies_of_one_user_leave_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_bodies, "INFLATE_WAIT_SECONDS", 1.0)
+    turns = []
+
+    async def run() -> None:
+        bodies, may_end = OpenBodies(per_user=0), asyncio.Event()
+
+        async def send() -> None:
+            async with bodies.slot(1, compressed=True):
+                turns.append(1)
+                await may_end.wait()
+
+        sending = [asyncio.ensure_future(send()) for _ in range(open_bodies.COMPRESSED)]
+        await asyncio.sleep(0)
+        try:
+            async with bodies.slot(2, compressed=True):
+                turns.append(2)
+        finally:
+            may_end.set()
+            await asyncio.gather(*sending)
+
+    run_in_loop(run())
+    assert turns == [1, 1, 2, *[1] * (open_bodies.COMPRESSED - 2)]
+
+
 def test_buffers_of_all_bodies_have_a_bound() -> None:
     async def run() -> None:
         bodies = OpenBodies(per_user=0)

@@ -136,7 +136,11 @@ def run(folder: Path, report: Report, entries: int) -> None:
             before, after = rate(earlier, path), rate(now, path)
             report.check(f"{name}: {after:.0f} now, {before:.1f} before", after / before, FACTOR, "x", at_least=True)
         for name, path in PAGES.items():
-            before, after = first_view(folder / "earlier", earlier, path), first_view(folder / "now", now, path)
+            pairs = [
+                (first_view(folder / "earlier", earlier, path, 2), first_view(folder / "now", now, path, 2))
+                for _ in range(6)  # in turn, because other work on the machine changes from second to second
+            ]
+            before, after = (min(times) for times in zip(*pairs, strict=True))
             report.check(f"{name}: first view after a change, ms", 1000 * after, 1000 * before, "ms")
     report.section(f"First and repeated views of {MANY_ENTRIES} entries, milliseconds")
     with server(folder / "many", MANY_ENTRIES) as service, client(service.url) as now:
