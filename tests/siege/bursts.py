@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from sqlalchemy import select
@@ -11,6 +11,7 @@ from sqlalchemy import select
 from app.accounts import tokens
 from app.db.accounts import User
 from app.db.models import Submission
+from app.db.sessions import POOL_SIZE
 from tests.app.service import until
 from tests.siege.clients import OK, Answer, Probe, Request, burst
 
@@ -23,6 +24,12 @@ SIZES = {300: 0.5, 1000: 1.5}
 
 WRITERS = 100
 ANSWER_SECONDS, WRITE_SECONDS = 10.0, 15.0
+
+CONNECTIONS = POOL_SIZE + 1
+"""Database connections that may stay open: those that the pool keeps, and one that watches for changes."""
+
+THREADS = 64
+"""Threads that a server may keep: 40 for requests, and those of scoring and of the event loop."""
 
 
 def addresses(service: Service) -> dict[str, str]:
@@ -40,19 +47,33 @@ def addresses(service: Service) -> dict[str, str]:
     }
 
 
-def resources(service: Service) -> tuple[int, int, int]:
-    """Return the numbers of threads, TCP connections and descriptors of a server."""
+class Resources(NamedTuple):
+    """What a server holds: threads, TCP connections, database connections, and descriptors of other files than the database.
+
+    SQLite keeps descriptors of the database file for later connections; the log file has one descriptor for each connection.
+    """
+
+    threads: int
+    tcp: int
+    database: int
+    descriptors: int
+
+
+def resources(service: Service) -> Resources:
+    """Return what a server holds."""
     process = psutil.Process(service.process.pid)
-    connections = [found for found in process.net_connections("tcp") if found.status != psutil.CONN_LISTEN]
-    return process.num_threads(), len(connections), process.num_fds()
+    tcp = [found for found in process.net_connections("tcp") if found.status != psutil.CONN_LISTEN]
+    database = [found.path for found in process.open_files() if ".sqlite3" in found.path]
+    connections = sum(path.endswith("-wal") for path in database)
+    return Resources(process.num_threads(), len(tcp), connections, process.num_fds() - len(database))
 
 
 def run(service: Service, report: Report) -> None:
     """Send all bursts, and check answers, health checks and left-over resources."""
     paths = addresses(service)
-    burst(service.port, edits(service, "warm"))  # starts every thread and database connection that the server keeps
-    until(lambda: resources(service)[1] == 0, "a server without connections")
-    _, _, descriptors = resources(service)
+    burst(service.port, edits(service, "warm"))  # starts what the server keeps
+    until(lambda: resources(service).tcp == 0, "a server without connections")
+    before = resources(service)
     for size, health_seconds in SIZES.items():
         report.section(f"{size} simultaneous requests")
         with Probe.probing(service.port, "/healthz") as probe:
@@ -70,8 +91,11 @@ def run(service: Service, report: Report) -> None:
     with service.database.read() as session:
         kept = sum(title.startswith("edited ") for title in session.scalars(select(Submission.title)))
     report.check("edits that are saved", kept, WRITERS, "rows", at_least=True)
-    until(lambda: resources(service)[1] == 0, "a server without connections")
-    report.check("descriptors left over", resources(service)[2] - descriptors, 0, "")
+    until(lambda: resources(service).tcp == 0, "a server without connections")
+    after = resources(service)
+    report.check("descriptors left over", after.descriptors - before.descriptors, 0, "")
+    report.check("threads", after.threads, THREADS, "")
+    report.check("database connections", after.database, CONNECTIONS, "")
 
 
 def _slowest(answers: list[Answer], status: int | None = None) -> float:
