@@ -1,6 +1,7 @@
 """The audit log: who did what to which subject, when, from which network address.
 
-Triggers refuse to change rows, and to delete rows that are younger than 365 days. `app.management.retention` deletes older rows.
+Triggers of the database refuse every change of a row, and the deletion of a row that is younger than 365 days.
+`app.management.retention` deletes the rows that are older than the operator's settings allow.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ OPERATOR = Actor("(operator)")
 def record_action(session: Session, actor: Actor, action: Action, subject: str, **detail: Any) -> None:
     """Record an action in the audit log, in the transaction that performs the action.
 
-    Nobody can delete the row for a year, so `detail` must be small: it names the fields that a user changes, not their values.
+    `detail` must be small, because the database refuses to change the row at any time, and to delete the row for a year. The
+    detail of an edit therefore holds the names of the edited fields, without the values.
     """
     # A proxy states the address of a client, and can state a text of any length.
     address = actor.address and actor.address[:MAX_ADDRESS_LENGTH]

@@ -62,7 +62,7 @@ class DailyUse(NamedTuple):
     left
         Number left of ``limit``; None if there is no limit.
     resets_at
-        Time at which the next one is possible if ``left`` is 0; otherwise None.
+        Time from which the user may again do what the quota limits, if ``left`` is 0; otherwise None.
     """
 
     limit: int | None
@@ -111,7 +111,7 @@ class DailyQuotas:
 
 
 def _times(user: User, what: Daily) -> Select[datetime]:
-    """Select the times of all actions of a user that a daily quota counts."""
+    """Return a query for the times, of any age, of those actions of a user that count towards a daily quota."""
     sent = select(Submission.created_at).where(Submission.user_id == user.id)
     # Submissions keep no time of their edits, and a revoked token has no row. The audit log has a row for both.
     done = select(Audit.at).where(Audit.actor == user.name)

@@ -19,6 +19,7 @@ from app.db.base import now
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
 PLACEHOLDER_PREFIX = "deleted-"
@@ -50,7 +51,7 @@ def is_retired(session: Session, name: str) -> bool:
 
 
 def check_identity(session: Session, provider: str, subject: str) -> None:
-    """Raise an error if an identity belongs to a deleted account and cannot create a new account.
+    """Raise an error if an identity belongs to a deleted account and cannot create a new account; otherwise forget its hash.
 
     Raises
     ------
@@ -68,16 +69,28 @@ def check_identity(session: Session, provider: str, subject: str) -> None:
             f"The account of this sign-in was deleted on {identity.user.deleted_at:%Y-%m-%d}.",
             f"Sign in again on {free_at:%Y-%m-%d} or later to create a new account.",
         )
+    session.delete(identity)  # otherwise the new account could not be deleted, because its hash would be the same
+    session.flush()
 
 
 def forget_identities(session: Session) -> None:
-    """Delete the hashed identities that may create a new account."""
-    ended = select(User.id).where(User.deleted_at <= now() - WAIT, User.ban.is_(null()))
-    session.execute(delete(Identity).where(Identity.user_id.in_(ended)))
+    """Delete the hashed identities of the accounts that were deleted at least `WAIT` ago, except those of banned users.
+
+    These identities may create new accounts again, so `check_identity` no longer needs their hashes.
+    """
+    session.execute(delete(Identity).where(Identity.user_id.in_(forgettable_users())))
+
+
+def forgettable_users() -> Select[int]:
+    """Select the ids of the users whose hashed identities `forget_identities` deletes."""
+    return select(User.id).distinct().join(Identity).where(User.deleted_at <= now() - WAIT, User.ban.is_(null()))
 
 
 def _placeholder(session: Session, user_id: int) -> str:
-    """Return an unused placeholder name. Accounts that are older than the prefix may have such a name."""
+    """Return a placeholder name that no user has: ``deleted-`` and the user's id, with a random suffix if a user has that name.
+
+    The name can be in use because the prefix was not always reserved: an older account may have a user name with this prefix.
+    """
     name = f"{PLACEHOLDER_PREFIX}{user_id}"
     taken = session.scalar(select(User.id).where(User.name == name)) is not None
     return f"{name}-{token_hex(4)}" if taken else name

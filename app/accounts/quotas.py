@@ -156,7 +156,15 @@ class Quotas:
             )
 
     def check_tokens(self, session: Session, user_id: int) -> None:
-        """Raise ``quota.tokens`` or ``quota.exceeded`` if the user may not create another token now."""
+        """Raise an error if a quota does not let the user create another token now.
+
+        Raises
+        ------
+        QuotaError
+            Nothing is left of the daily quota of new tokens.
+        ProblemError
+            ``quota.tokens``: the user has as many tokens as the quota allows, expired tokens included.
+        """
         self.daily.check(session, user_id, Daily.TOKENS)
         tokens = count_tokens(session, user_id)
         if self.tokens and tokens >= self.tokens:

@@ -27,10 +27,11 @@ providers assign a whole /64 network to every household."""
 
 
 class RateLimiter:
-    """Limits the requests a minute of each user and each address in one server process, over a sliding window.
+    """Limits how many requests of each user and of each address one server process accepts in the last 60 seconds.
 
-    The window is the last 60 seconds. The requests of the previous clock minute are multiplied by the share of that minute that
-    lies in the window, and rounded down. When a clock minute begins, one request more than the limit can therefore pass.
+    The number of requests in the last 60 seconds is estimated from two counts, of the current and of the previous clock minute.
+    The count of the previous clock minute is multiplied by the share of that minute that lies in the last 60 seconds. The
+    product is rounded down, so one request more than the limit can pass at the beginning of a clock minute.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -82,7 +83,11 @@ class WaitLimiter:
 
 
 def network_key(address: str) -> str:
-    """Return the key under which requests are counted: the network of an IPv6 address; any other address itself."""
+    """Return the key under which the requests of an address are counted.
+
+    The key of an IPv6 address is the network of the address, for the reason given at `IPV6_PREFIX`. The key of any other address
+    is the address.
+    """
     try:
         parsed = ip_address(address)
     except ValueError:

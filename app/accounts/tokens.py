@@ -63,9 +63,14 @@ def create(
 
 
 def expiry_time(days: int | None, creator: Token | None = None) -> datetime | None:
-    """Return when a new token expires: after `days` days, but not later than the token that creates it, `creator`.
+    """Return when a new token expires; None if the new token never expires.
 
-    The result is None, for a token that never expires, if neither `days` nor `creator` sets a limit.
+    Parameters
+    ----------
+    days
+        Lifetime of the new token in days; None: no limit.
+    creator
+        The token with which the user creates the new token, if any. The new token never expires later than `creator`.
     """
     ends = [now() + timedelta(days=days)] if days is not None else []
     if creator is not None and creator.expires_at is not None:
@@ -74,7 +79,7 @@ def expiry_time(days: int | None, creator: Token | None = None) -> datetime | No
 
 
 def find_token(session: Session, token_id: int | None) -> Token:
-    """Return the token of a running call.
+    """Return the token with which the caller of the current API call was authenticated.
 
     Raises
     ------

@@ -45,7 +45,10 @@ class Account:
 
 
 def read_only_account(user: User) -> Account:
-    """Return an account without token and scopes, with which code can see the submissions of a user but change nothing."""
+    """Return an account that sees the submissions of a user as the user does, and that has no token and no scopes.
+
+    The role is never admin, even if the user is an admin.
+    """
     return Account(user.id, user.name, Role.USER, None, frozenset())
 
 
@@ -63,14 +66,14 @@ def add_user(
     Parameters
     ----------
     promote
-        Allow an existing user to become an admin. By default the promotion is refused, because a stranger who signs in can have
-        taken the name.
+        Allow an existing user to become an admin. By default the promotion is refused, because a stranger may have got this name
+        by signing in.
 
     Raises
     ------
     ValueError
-        The name is not a valid user name, or begins like an alias or a placeholder, or belonged to a deleted account, or an
-        existing user would become an admin without `promote`.
+        The name is not a valid user name, begins like an alias or a placeholder name, or belonged to a deleted account.
+        Also if an existing user would become an admin and `promote` is False.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise ValueError(

@@ -79,8 +79,9 @@ def edit_submission(
 def withdraw_submission(
     caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str
 ) -> None:
-    """Withdraw one of your submissions. The results and the file are deleted; the submission still counts as an attempt.
+    """Withdraw one of your submissions: delete the results and the file.
 
-    A multipart upload that is not completed is cancelled: the parts are deleted, and the upload does not count towards the quota.
+    A ranked submission that counted as an attempt still counts. If a multipart upload is not completed, this call cancels the
+    upload and deletes the upload parts; the submission then uses no quota of ranked or practice submissions.
     """
     withdraw_and_delete(context.database, context.ranker, context.storage, submission_id, caller, actor)

@@ -40,8 +40,14 @@ def delete_own_account(
 ) -> None:
     """Delete your account. This cannot be undone.
 
-    Your tokens and sessions end at once. Public and anonymous scored ranked submissions stay on the leaderboards, under a
-    placeholder name and without texts, links and provenance. Everything else is deleted.
+    Your tokens and sessions end at once. A placeholder name replaces your user name.
+
+    A scored ranked submission is kept with its method, result and file if the submission is public or anonymous, and not
+    suspended. Its title, description, tags, links, provenance and device are removed. Any other submission that counts as an
+    attempt becomes a withdrawn submission without content. All other submissions are deleted.
+
+    The audit log keeps your earlier actions until its retention ends. Hashes of your user name and sign-ins are kept, so that
+    nobody can take the name and the deletion does not renew quotas.
     """
     account_deletion.check_confirmation(confirm, caller.name)
     account_deletion.delete_account(context.database, context.ranker, context.storage, caller.id, actor)

@@ -90,7 +90,10 @@ async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
 
 
 async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> str:
-    """Receive the rest of a file and accept the file, see `_Upload.accept`; expire the reserved submission after an error."""
+    """Receive the rest of the file and call `_Upload.accept`; return the id of the accepted submission.
+
+    After any error, the reserved submission expires.
+    """
     try:
         await body.receive()
         return await run_in_threadpool(upload.accept, submission_id)
@@ -105,7 +108,11 @@ async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> 
 
 @dataclass(frozen=True)
 class _Upload:
-    """A single upload: its sender, the wanted submission, the file as far as received, and the idempotency key if any."""
+    """The steps of a single upload that use the database or the disk.
+
+    ``user_id`` is the sender. ``wanted`` describes the submission that the request asks for. ``arrival`` is the file, which may
+    still be arriving. ``key`` is None if the request has no idempotency key.
+    """
 
     context: AppContext
     user_id: int
@@ -114,7 +121,13 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Return the version that the file is sent to; raise an error if it is unknown or the disk is full."""
+        """Return the current version of the benchmark that the request names.
+
+        Raises
+        ------
+        ProblemError
+            ``benchmark.unknown``: the server has no such benchmark. ``internal.full``: the disk has no space for the file.
+        """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
             return catalog.find_version(session, self.wanted.benchmark)
@@ -134,9 +147,11 @@ class _Upload:
         )
 
     def check(self) -> Version:
-        """Check disk space, idempotency key and quotas before the file arrives; return the version that the file is sent to.
+        """Check disk space, idempotency key and quotas before the file arrives; return the version from `find_version`.
 
-        This check only refuses requests early. `reserve` checks the quotas again and creates the submission that counts.
+        The early check spares a client from sending a file that the server would refuse. `reserve` checks key and quotas again,
+        because other requests of the user may change both meanwhile. If an earlier call with the same key created a submission,
+        only `reserve` checks the quotas, and only if the earlier submission must be replaced.
         """
         version = self.find_version()
         with self.context.database.read() as session:
@@ -168,13 +183,16 @@ class _Upload:
         return submission.id, False
 
     def check_same_file(self) -> None:
-        """Check that the received file equals the file that the first call with the idempotency key sent."""
+        """Raise ``request.conflict`` if the earlier call with the same idempotency key sent a different file."""
         self.arrival.flush()
         with self.context.database.read() as session:
             idempotency.check_same_file(session, self.key, self.arrival.sha256)
 
     def accept(self, submission_id: str) -> str:
-        """Accept the received file as `lifecycle.accept` does; return the id of the resulting submission.
+        """Store the received file, queue its evaluation, and return the id of the submission.
+
+        If the file is a duplicate, nothing is queued: the returned id is that of the owner's earlier submission, and the reserved
+        submission expires.
 
         Raises
         ------

@@ -84,7 +84,10 @@ def _current_viewer(session: Session, authorization: str | None) -> Account | No
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)
 def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
-    """Download rho, Spearman's correlation on the public subsets, of every target as an .npz file."""
+    """Download an .npz file with one array, `rho`, of type float64 and shape (N,): one number for each of the N targets.
+
+    The number of a target is Spearman's rank correlation of predictions and margins over the public subsets.
+    """
     submission = visibility.find_submission(session, submission_id, viewer)
     return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")
 

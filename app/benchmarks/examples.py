@@ -27,7 +27,10 @@ ExampleSet = Literal["train", "target"]
 
 
 class Examples:
-    """The training examples and targets of one version. An instance caches opened arrays, so use one instance for each page.
+    """The training examples and targets of one version.
+
+    Arrays are opened when they are first needed, and stay open as long as the instance exists. To build a page, create one
+    instance, and use that instance for all examples on the page.
 
     Parameters
     ----------

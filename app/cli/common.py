@@ -64,7 +64,11 @@ def fail(error: Exception | str) -> typer.Exit:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on a port, before the server itself starts. Port 0 selects a free port."""
+    """Return a socket that already listens on a port. Port 0 selects a free port.
+
+    The socket reserves the port while the server starts, so that no other process can bind the same port. If the port cannot be
+    used, the command prints an error and ends.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # Listen at once: while nothing listens on a port, other processes can bind the same port. Early requests wait.

@@ -95,6 +95,8 @@ class Demo:
         ------
         ServerStartError
             The server ended before it was ready.
+        RuntimeError
+            The server is not ready after `START_TIMEOUT_SECONDS`.
         """
         command = [sys.executable, "-m", "app", "serve", "--port", str(self.port)]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)

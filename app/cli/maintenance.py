@@ -50,7 +50,8 @@ def prune() -> None:
             deleted = Deleted(*(sum(numbers) for numbers in zip(deleted, batch, strict=True)))
     typer.echo(
         f"Deleted: {count(deleted.events, 'event')}, {count(deleted.submissions, 'submission')}, the attributions of "
-        f"{count(deleted.attributions, 'evaluation')}, and {count(deleted.audit_rows, 'row')} of the audit log."
+        f"{count(deleted.attributions, 'evaluation')}, {count(deleted.audit_rows, 'row')} of the audit log, and the hashed "
+        f"identities of {count(deleted.identities, 'deleted account')}."
     )
 
 

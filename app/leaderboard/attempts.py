@@ -1,4 +1,4 @@
-"""Numbers of attempts: for each user, the ranked submissions to a version that count towards the quota and have ended."""
+"""Counts of finished attempts: ranked submissions that count towards the quota and are scored, rejected or withdrawn."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def count_attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return the number of attempts at a version of each user, by user id.
+    """Return how many finished attempts each user has made at a version, by user id; users without attempts are left out.
 
-    An attempt can be scored, rejected or withdrawn, with any method. Attempts at earlier compatible versions are included,
-    because the results of these attempts also help to improve a file for this version.
+    All methods of a user are counted together. Attempts at earlier compatible versions are included: a user can send the same
+    score file to this version, and has learned from the earlier results how to improve the file.
     """
     query = select(Submission.user_id, func.count()).where(*IS_ATTEMPT).group_by(Submission.user_id)
     query = query.where(Submission.version_id.in_(_counted_version_ids(version)))

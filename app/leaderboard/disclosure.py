@@ -19,7 +19,10 @@ DIGITS = 2
 
 
 class RankingMeasurement(Protocol):
-    """Interface of a database row and a leaderboard entry: the unrounded numbers of a submission on the ranking subsets."""
+    """The unrounded numbers of a submission on the ranking subsets.
+
+    Both the database row (`Measurement`) and the leaderboard entry (`Entry`) have these attributes.
+    """
 
     @property
     def lds(self) -> float:

@@ -40,7 +40,11 @@ class Entry(NamedTuple):
 
 
 def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
-    """Return the SQL conditions that a version's entries fulfil, for joined rows of submission, evaluation and measurement."""
+    """Return the SQL conditions under which a result may appear on the board of a version.
+
+    The submission must be ranked, scored, not private and not suspended; the result must be on the ranking subsets and from the
+    scorer version of the board. The conditions apply to a join of `Submission`, `Evaluation` and `Measurement`.
+    """
     return (
         Evaluation.version_id == version.id,
         Evaluation.scorer_version == version.scorer_version,
@@ -56,11 +60,11 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     """Return the ranked entries of a version, best first.
 
     For each owner, method and visibility, the entry is the pinned submission, or the newest scored submission if none is pinned.
-    A new entry is listed as soon as the ranks of the board include this entry.
-
     A public submission never replaces an anonymous entry of the same owner, because the replacement would reveal the owner.
-    Entries with equal published LDS are ordered by time of submission. The query reads columns instead of objects, because pages
-    sort and search all entries of a board; `leaderboard_view` reads the columns that only the shown rows need.
+    Only submissions with a stored rank are listed. Entries with equal published LDS are ordered by time of submission.
+
+    Pages sort and search all entries of a board. For speed, the query therefore reads only the columns that an `Entry` needs, and
+    creates no database objects. `leaderboard_view` reads further columns for the rows that are shown.
     """
     query = (
         select(
@@ -112,10 +116,13 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
 
 
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:
-    """Return the submission itself if it is listed, otherwise the public entry with the same owner and method.
+    """Return the public entry of the same owner, benchmark and method, or the submission itself.
 
-    Without such an entry, and for every anonymous, private or practice submission, the result is the submission itself. Another
-    submission in place of an anonymous submission would reveal that both have the same owner.
+    If the submission is listed, or if there is no such entry, the submission itself is returned. Of entries on several versions,
+    the entry on the newest version is returned.
+
+    An anonymous, private or practice submission is always returned itself. For an anonymous submission, any other answer would
+    reveal that two submissions have the same owner.
     """
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission

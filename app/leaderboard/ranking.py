@@ -1,9 +1,14 @@
 """Rank intervals of the entries of a leaderboard.
 
 Ranking a board compares every pair of entries, which takes seconds for thousands of entries. A server therefore ranks without
-holding the write lock: a change of a board raises the board revision, and the ranks that were computed for a revision are stored
-in a second, short transaction. Before that transaction, the board shows the earlier entries and ranks, except entries that have
-become private, were suspended or were withdrawn.
+holding the write lock, in three steps:
+
+1. The transaction that changes a board raises the revision of the board (`note_change`).
+2. The ranks for this revision are computed without the write lock (`compute_ranks`).
+3. A short transaction stores the ranks and the revision for which they were computed (`store_ranks`).
+
+Until step 3, the board shows the earlier entries and ranks. Entries that are made private, suspended or withdrawn
+disappear at once.
 """
 
 from __future__ import annotations
@@ -75,7 +80,7 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
 
 
 def _rows(version: Version, *columns: Any) -> Select[Any]:
-    """Select columns of the joined submissions, evaluations and measurements that fulfil `can_be_listed`."""
+    """Return a query for columns of the submissions, evaluations and measurements that fulfil `can_be_listed`."""
     query = select(*columns).join(Evaluation, Evaluation.submission_id == Submission.id)
     return (
         query.select_from(Submission)
@@ -98,7 +103,11 @@ def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
 
 
 def update_ranks(session: Session, version: Version) -> None:
-    """Rank a version's entries and store the ranks in the open transaction; use only for rare changes, such as a new version."""
+    """Rank the entries of a version, and store the ranks in the open transaction.
+
+    Use this function only for rare changes, such as a new version: the transaction holds the write lock during the ranking,
+    which can take seconds.
+    """
     note_change(session, version)
     store_ranks(session, version, compute_ranks(session, version))
 
@@ -124,7 +133,7 @@ class Ranker:
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def renew(self, version_ids: Iterable[int]) -> None:
-        """Rank each of these versions' boards that has changed since it was last ranked."""
+        """Rank the boards of these versions and store the ranks; boards without changes since the last ranking are left out."""
         for version_id in version_ids:
             with self._locks[version_id]:
                 with self._database.read() as session:
@@ -136,7 +145,10 @@ class Ranker:
                     store_ranks(session, session.get_one(Version, version_id), ranks)
 
     def renew_all(self) -> None:
-        """Rank every board that has changed since it was last ranked, for instance because the server was killed in between."""
+        """Rank all boards that have changed since the last ranking.
+
+        A board can be left with outdated ranks, for example if the server is killed after a change and before the ranking.
+        """
         with self._database.read() as session:
             query = select(Version.id).where(Version.ranked_revision < Version.board_revision)
             outdated = session.scalars(query).all()

@@ -1,7 +1,13 @@
 """Deletion of an account: what others rely on stays under a placeholder name, and everything else goes.
 
-Kept submissions are public and anonymous scored ranked submissions, without their texts, links and provenance. The other attempts
-of the user become withdrawn submissions without content, so that the number of attempts beside kept entries does not change.
+The deletion treats the submissions of the user in three ways:
+
+- Ranked submissions that are scored, public or anonymous, and not suspended are kept with their method, but without their other
+  texts, links and provenance.
+- The other attempts become withdrawn submissions without content. The number of attempts that a board shows beside a kept entry
+  therefore does not change. Anonymous attempts that were rejected or withdrawn before stay visible without content: if these
+  disappeared when the name of the owner changes, everybody could guess the owner.
+- All other submissions are deleted.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from app.management.withdrawal import withdraw
 from app.scoring import rescoring
 from app.submissions.files import delete_unreferenced
 from app.submissions.visibility import visible_cost
-from ldsboard.problems import ProblemError
+from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,16 +57,22 @@ BATCH = 500
 ERASED_METHOD = "deleted"
 """Method of a submission of which only the attempt remains."""
 
+ERASED_ERROR = ("The details of this error were deleted with the account of the owner.", "Nothing is left to do.")
+"""Texts that replace detail and hint of an error of such a submission."""
+
 
 class Extent(NamedTuple):
-    """Numbers of a user's submissions that would stay, and that would go, with the deletion of the account."""
+    """How many submissions of a user the deletion of the account keeps, and how many it does not keep.
+
+    ``erased`` includes the attempts of which only a withdrawn submission without content remains.
+    """
 
     kept: int
     erased: int
 
 
 def extent(session: Session, user_id: int) -> Extent:
-    """Return how many submissions of a user the deletion of the account would keep and erase."""
+    """Return how many submissions of a user would be kept, and how many erased, if the account were deleted now."""
     count = select(func.count().filter(IS_KEPT), func.count().filter(not_(IS_KEPT)))
     return Extent(*session.execute(count.where(Submission.user_id == user_id)).one())
 
@@ -77,14 +89,17 @@ def check_confirmation(confirm: str, name: str) -> None:
 
 
 def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id: int, actor: Actor) -> str:
-    """Delete the account of a user in one transaction, then delete its files; return the placeholder name.
+    """Delete the account of a user, and return the placeholder name.
 
-    If the process is killed before the files are deleted, recovery deletes the files later.
+    One transaction changes the database. After the commit, the changed boards are ranked, and the user's upload parts and the
+    score files to which no submission refers any more are deleted. If the process is killed before the files are deleted,
+    recovery deletes the files later.
 
     Raises
     ------
     ProblemError
-        ``auth.deleted``: the account is already deleted.
+        ``auth.deleted``: the account is already deleted, and the user is not banned.
+        ``auth.banned``: the account is already deleted, and the user is banned.
     """
     with database.write() as session:
         user = session.get_one(User, user_id)
@@ -110,14 +125,20 @@ def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id
 
 
 def _boards_of_erased(session: Session, own: ColumnElement[bool]) -> Sequence[Version]:
-    """Return the versions against which submissions that are not kept have been or will be evaluated."""
+    """Return the versions that have an evaluation, finished or not, of a submission that the deletion does not keep."""
     erased = select(Submission.id).where(own, not_(IS_KEPT))
     evaluated = select(Evaluation.version_id).where(Evaluation.submission_id.in_(erased))
     return session.scalars(select(Version).where(Version.id.in_(evaluated)).order_by(Version.id)).all()
 
 
 def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Delete all uploads, provenances and idempotency keys; return the ids of the uploads that may have stored upload parts."""
+    """Delete the database rows of the user's uploads, upload parts, provenances and idempotency keys.
+
+    Returns
+    -------
+    list of str
+        Ids of the unfinished uploads. Upload parts of these uploads may still be stored as files.
+    """
     unfinished = session.scalars(select(Submission.id).where(own, Submission.state == State.UPLOADING)).all()
     all_ids = select(Submission.id).where(own)
     for table in (UploadPart, Upload, Provenance, Idempotency):
@@ -126,16 +147,25 @@ def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list
 
 
 def _withdraw_attempts(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Withdraw the attempts that are not kept, and remove their content; return the SHA-256 of files without references.
+    """Withdraw the attempts that are not kept, and remove their content; see the module for anonymous attempts.
 
-    The quotas of ranked submissions limit the number of attempts.
+    The attempts are loaded all at once, because the quotas of ranked submissions limit the number of attempts.
+
+    Returns
+    -------
+    list of str
+        SHA-256 of each stored file to which no submission refers any more.
     """
     released = []
     for attempt in session.scalars(select(Submission).where(own, *IS_ATTEMPT, not_(IS_KEPT))).all():
+        attempt.method, attempt.size = ERASED_METHOD, 0
+        if attempt.visibility == Visibility.ANONYMOUS and attempt.suspension is None:  # rejected or withdrawn
+            attempt.cost = visible_cost(attempt.cost, named=False)
+            attempt.error = Problem(attempt.error["code"], *ERASED_ERROR).as_dict() if attempt.error else None
+            continue
         if attempt.state != State.WITHDRAWN:
             released.append(withdraw(session, attempt))
-        attempt.method, attempt.size, attempt.cost = ERASED_METHOD, 0, None
-        attempt.visibility, attempt.suspension = Visibility.PRIVATE, None
+        attempt.visibility, attempt.suspension, attempt.cost = Visibility.PRIVATE, None, None
     session.flush()
     return [sha256 for sha256 in released if sha256 is not None]
 
@@ -155,7 +185,10 @@ def _delete_others(session: Session, own: ColumnElement[bool]) -> list[str]:
 
 
 def _remove_texts(session: Session, own: ColumnElement[bool]) -> None:
-    """Remove the texts and links of the submissions that remain, except the method."""
+    """Remove descriptions, tags and links from the submissions that remain, and replace the title by the name of the method.
+
+    The reported cost of a kept submission loses the device, whose text could reveal the owner.
+    """
     texts = {"title": Submission.method, "description": "", "tags": [], "urls": {}}
     _change(session, update(Submission).where(own).values(texts))
     for submission in session.scalars(select(Submission).where(own, IS_KEPT)):
@@ -163,6 +196,9 @@ def _remove_texts(session: Session, own: ColumnElement[bool]) -> None:
 
 
 def _change(session: Session, statement: Delete | Update) -> None:
-    """Execute a statement without loading the rows that it changes; forget the state of loaded rows."""
+    """Execute a statement in the database without loading the rows that it changes.
+
+    Objects that were loaded before are read again when they are next used, because the statement may have changed their rows.
+    """
     session.execute(statement.execution_options(synchronize_session=False))
     session.expire_all()

@@ -41,9 +41,13 @@ class Finding:
 
 
 def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool = False) -> Iterator[Finding]:
-    """Run all checks and yield the findings; `quick` leaves out the hashes of score files and of hidden subsets.
+    """Run all checks and yield the findings.
 
-    To repair, call `Finding.repair` before taking the next finding, in a write session, while no server runs.
+    With `quick`, missing files are still found, but the hashes of score files and upload parts and the checks of
+    `verify_benchmark` are left out.
+
+    To repair, call `Finding.repair` in a write session while no server runs. Repair each finding before taking the next finding,
+    because later checks rely on the earlier repairs.
     """
     yield from inspect_benchmarks(session, benchmarks, quick=quick)
     altered = set() if quick else find_altered(stated_hashes(session, storage))

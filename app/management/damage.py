@@ -54,7 +54,10 @@ def is_altered(path: Path, stated: str) -> bool:
 
 
 def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any]) -> None:
-    """Verify what `Bundle.open` does not read: the hidden part, the downloads, and the manifest that the database holds.
+    """Verify the parts of a published benchmark that `Bundle.open` does not check.
+
+    These parts are the hidden part, the archives for download, and the manifest in the database (`manifest`). The manifest in
+    the database must equal the manifest in the folder.
 
     Raises
     ------

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 
 def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
-    """Return the submission with this id; raise an error unless the account is the owner or an admin, and may act.
+    """Return the submission with this id, if the account may change the submission, as its owner or as an admin.
 
     Raises
     ------
     ProblemError
+        ``auth.banned``: an admin has banned the user.
+        ``auth.deleted``: the account was deleted.
         ``submission.unknown``: no such submission is visible to the account.
-        ``auth.owner``: the submission belongs to another user. Also the errors of `check_standing`.
+        ``auth.owner``: the submission belongs to another user, and the account is no admin.
     """
     check_standing(session.get_one(User, account.id))  # may have changed since the authentication
     submission = visibility.find_submission(session, submission_id, account)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import structlog
 from sqlalchemy import and_, delete, exists, func, not_, or_, select
 
+from app.accounts import deleted_accounts
 from app.db.accounts import Audit
 from app.db.base import now
 from app.db.models import Attribution, Evaluation, Event, Kind, State, Submission, Visibility
@@ -67,12 +68,17 @@ class Periods:
 
 
 class Deleted(NamedTuple):
-    """Numbers of rows that a sweep deleted; ``attributions`` counts the evaluations whose attributions were deleted."""
+    """Numbers of rows that a sweep deleted.
+
+    ``attributions`` counts the evaluations whose attributions were deleted, and ``identities`` the deleted accounts whose hashed
+    identities were deleted.
+    """
 
     events: int
     submissions: int
     attributions: int
     audit_rows: int
+    identities: int = 0
 
 
 class Retention:
@@ -100,7 +106,10 @@ class Retention:
 
 
 def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
-    """Delete at most `BATCH` rows of each kind that are older than their period; return what was deleted."""
+    """Delete at most `BATCH` rows of each kind that are older than their period; return what was deleted.
+
+    The hashed identities of deleted accounts are deleted all at once, because they are few.
+    """
     moment = now()
     events = select(Event.id).where(Event.at < moment - periods.events)
     audit_rows = select(Audit.id).where(Audit.at < moment - periods.audit)
@@ -108,24 +117,27 @@ def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
         or_(_has_ended(moment - periods.events), _is_unneeded_practice(moment - periods.practice))
     )
     attributions = _unlisted_evaluations(moment - periods.practice)
+    users = deleted_accounts.forgettable_users()
     queries: tuple[Select[Any], ...] = (events, submissions, attributions, audit_rows)
     with database.read() as session:
         # Reading takes the most time, and does not block other writers.
         found = [session.scalars(query.limit(BATCH)).all() for query in queries]
+        found.append(session.scalars(users).all())
     if not any(found):
         return Deleted(0, 0, 0, 0)
-    event_ids, submission_ids, evaluation_ids, audit_ids = found
+    event_ids, submission_ids, evaluation_ids, audit_ids, user_ids = found
     with database.write() as session:
         session.execute(delete(Event).where(Event.id.in_(event_ids)))
         session.execute(delete(Audit).where(Audit.id.in_(audit_ids)))
         session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation_ids)))
+        deleted_accounts.forget_identities(session)
         # A user may have sent or withdrawn a file meanwhile, so the conditions are checked again.
         unneeded = _still(session, submissions, submission_ids)
         orphans = delete_submissions(session, unneeded)
     if orphans:
         with database.write() as session:
             delete_unreferenced(session, storage, orphans)
-    return Deleted(len(event_ids), len(unneeded), len(evaluation_ids), len(audit_ids))
+    return Deleted(len(event_ids), len(unneeded), len(evaluation_ids), len(audit_ids), len(user_ids))
 
 
 def _still(session: Session, query: Select[str], ids: Sequence[str]) -> Sequence[str]:

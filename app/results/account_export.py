@@ -35,6 +35,9 @@ BATCH = 100
 OTHERS = "(another user)"
 """Text that stands for another user in the audit log."""
 
+OTHER_SUBMISSION = "(another or a deleted submission)"
+"""Text that stands for a submission in the audit log that is not, or no longer, a submission of the user."""
+
 WITHHELD_COLUMNS = {"id", "user_id", "submission_id", "digest", "session_generation", "served_at", "retired_name"}
 """Columns that the export leaves out: hashes of tokens, and values without a meaning outside the database."""
 
@@ -133,12 +136,30 @@ def _concerns(user: User) -> Any:
 
 
 def _audit_rows(session: Session, ids: Sequence[int], account: Account) -> list[dict[str, Any]]:
-    """Return audit rows. Name and address of another user who acted, such as an admin, are left out."""
-    rows = session.scalars(select(Audit).where(Audit.id.in_(ids)).order_by(Audit.id))
+    """Return audit rows.
+
+    Name and address of another user who acted, such as an admin, are left out; likewise subject and detail of a row about another
+    user or about a submission of another user, such as a ban by the user as an admin.
+    """
+    rows = session.scalars(select(Audit).where(Audit.id.in_(ids)).order_by(Audit.id)).all()
+    own_ids = select(Submission.id).where(
+        Submission.user_id == account.id, Submission.id.in_([row.subject for row in rows])
+    )
+    own = set(session.scalars(own_ids))
     return [
-        _values(row) | ({} if row.actor in (account.name, OPERATOR.name) else {"actor": OTHERS, "address": None})
+        _values(row)
+        | ({} if row.actor in (account.name, OPERATOR.name) else {"actor": OTHERS, "address": None})
+        | _masked_subject(row, account, own)
         for row in rows
     ]
+
+
+def _masked_subject(row: Audit, account: Account, own: set[str]) -> dict[str, Any]:
+    """Return the values that replace subject and detail of an audit row; `own` are the ids of submissions of the user."""
+    is_about_submission = row.action.startswith("submission.")
+    if row.subject in own if is_about_submission else row.subject == account.name:
+        return {}
+    return {"subject": OTHER_SUBMISSION if is_about_submission else OTHERS, "detail": None}
 
 
 def _timestamp(value: datetime) -> str:

@@ -70,9 +70,11 @@ def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
 
 
 def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
-    """Return the comparison of the first evaluation with each other evaluation, loading all evaluations with few queries.
+    """Compare the first evaluation with each of the others; return the comparisons in the order of the other ids.
 
-    The evaluations must be finished evaluations against one version.
+    All evaluations are loaded together, with few queries. The evaluations must be finished, against the same version and by the
+    same scorer version, because other results cannot be compared. Unlike `compare_all`, this function does not check the
+    versions.
     """
     arrays = selectinload(Evaluation.measurements).undefer("*")
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)

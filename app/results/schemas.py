@@ -37,7 +37,7 @@ class ProblemView(BaseModel):
 
     @classmethod
     def of(cls, problem: Problem, status: int | None = None) -> Self:
-        """Return a problem as a problem object; the default of `status` is the HTTP status of the problem's code."""
+        """Return the response model of a problem. If `status` is None, the HTTP status is the status of the problem's code."""
         status = PROBLEMS[problem.code].status if status is None else status
         return cls(type=f"urn:ldsboard:problem:{problem.code}", status=status, **problem.as_dict())
 

@@ -47,14 +47,13 @@ class Progress(NamedTuple):
 
     state: State
     position: int | None
-    """1-based queue position; None unless the submission is queued and its owner is not banned."""
+    """1-based queue position; None unless the submission is queued."""
 
 
 def progress(session: Session, submission: Submission) -> Progress:
     """Return the state and queue position of a submission. The queries are few and small, because clients poll."""
     state = State(submission.state)
-    waits = state is State.QUEUED and submission.user.ban is None
-    return Progress(state, queue.position(session, submission) if waits else None)
+    return Progress(state, queue.position(session, submission) if state is State.QUEUED else None)
 
 
 def delay_notice(state: str, *, restarting: bool) -> str | None:
@@ -74,12 +73,17 @@ def submission_views(
     viewer: Account | None,
     evaluations: dict[str, Evaluation] | None = None,
 ) -> list[SubmissionView]:
-    """Return the response models of several submissions for a viewer; only queued submissions need separate queries.
+    """Return the response models of several submissions for a viewer, in the order of the submissions.
+
+    The data of all submissions are loaded together. Separate queries are needed only for the queue position of each queued
+    submission, and for the attempts of each version.
 
     Parameters
     ----------
+    viewer
+        The viewer; None: a viewer who is not signed in.
     evaluations
-        The result of `current_evaluations` for the submissions, if it is known.
+        The result of `current_evaluations` for the submissions; None: call `current_evaluations`.
     """
     ids = [submission.id for submission in submissions]
     origins = provenance.newest_provenance(session, ids)
@@ -99,7 +103,10 @@ def submission_views(
 
 
 def _load_aliases(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[Alias]:
-    """Return the aliases of all submissions whose owner the viewer may not know, loaded with one query."""
+    """Load, with one query, the aliases of those owners of `submissions` whom the viewer may not know; return the aliases.
+
+    While the caller holds the list, `visible_identity` finds each alias in the session and sends no query.
+    """
     anonymous = [submission for submission in submissions if not may_know_owner(viewer, submission)]
     keys = {(submission.version.benchmark_id, submission.user_id) for submission in anonymous}
     query = select(Alias).where(tuple_(Alias.benchmark_id, Alias.user_id).in_(keys))

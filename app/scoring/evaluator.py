@@ -33,7 +33,10 @@ log = structlog.get_logger()
 
 @dataclass
 class Evaluator:
-    """Runs one evaluation per call. A crashed evaluation can be repeated, because the result of an evaluation is saved only once.
+    """Claims and runs evaluations: one evaluation for each call of `evaluate_next`.
+
+    An evaluation that was interrupted by a crash can run again without harm: a result is saved only while the evaluation has no
+    result and the claim of the run is still valid.
 
     Attributes
     ----------
@@ -91,7 +94,7 @@ class Evaluator:
                 _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
         except ProblemError as error:
             if is_first:
-                self._reject(submission.id, error.problem)
+                self._reject(evaluation, error.problem)
             else:
                 self._fail(evaluation, error)  # an earlier evaluation scored this file, so the server is at fault
             return
@@ -113,8 +116,11 @@ class Evaluator:
         with self.database.read() as session:
             return compute_ranks(session, session.get_one(Version, evaluation.version_id), new)
 
-    def _reject(self, submission_id: str, problem: Problem) -> None:
+    def _reject(self, claimed: Evaluation, problem: Problem) -> None:
+        submission_id = claimed.submission_id
         with self.database.write() as session:
+            if _held(session, claimed) is None:
+                return
             error = problem.as_dict()
             if not transition(session, submission_id, State.SCORING, State.REJECTED, detail=problem.code, error=error):
                 return

@@ -68,7 +68,11 @@ def claim(session: Session) -> int | None:
 
 
 def requeue(session: Session, evaluation_id: int, detail: str) -> None:
-    """Requeue a claimed evaluation, unless it was deleted meanwhile; record `detail` in the event of the submission."""
+    """Requeue a claimed evaluation; do nothing if the evaluation was deleted meanwhile.
+
+    If the submission is in the state `State.SCORING`, the submission is queued again, and the event of this transition records
+    `detail`. Rescorings change no state and record no event.
+    """
     evaluation = session.get(Evaluation, evaluation_id)
     if evaluation is None:
         return
@@ -107,7 +111,10 @@ def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
 
 
 def position(session: Session, submission: Submission) -> int:
-    """Return the 1-based queue position of a queued submission of a user who is not banned, counting running evaluations.
+    """Return the 1-based queue position of a queued submission.
+
+    Running first evaluations count as being ahead of the submission; rescorings and the submissions of banned users do not count.
+    A ban of the owner does not change the position, because the ban of an anonymous owner must not be seen.
 
     The position follows the order of `claim`: every user has one turn before any user has a second turn. Submissions that arrive
     later can therefore change the position.
@@ -122,7 +129,7 @@ def position(session: Session, submission: Submission) -> int:
     waiting = (
         select(User.id, LAST_SERVED, func.count())
         .join(Submission, Submission.user_id == User.id)
-        .where(Submission.state == State.QUEUED, User.ban.is_(null()))
+        .where(Submission.state == State.QUEUED, or_(User.ban.is_(null()), User.id == submission.user_id))
         .group_by(User.id)
         .order_by(LAST_SERVED, User.id)
     )

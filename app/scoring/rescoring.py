@@ -45,10 +45,11 @@ def introduce_version(session: Session, version: Version) -> None:
 
 
 def queue_rescorings(session: Session) -> int:
-    """Queue a rescoring for every result of an outdated scorer version; return the number of rescorings in the queue.
+    """Queue all missing rescorings of all benchmarks; return the number of unfinished rescorings.
 
-    Queued first evaluations are changed to the current scorer version. Rescorings that have used up their retries are tried
-    again.
+    Results are rescored if their board still belongs to another scorer version, or if the benchmark has a next version that is
+    compatible with the current version. Queued first evaluations have no result yet, and are changed to the current scorer
+    version. Unfinished rescorings get all retries again. Boards without unfinished rescorings switch, see `update_board`.
     """
     first = select(Evaluation).join(Submission, Submission.id == Evaluation.submission_id)
     first = first.where(Submission.state == State.QUEUED, Evaluation.scored_at.is_(None))
@@ -69,10 +70,11 @@ def queue_rescorings(session: Session) -> int:
 
 
 def update_board(session: Session, version: Version) -> None:
-    """Note that the entries of a version have changed, and switch the board if no rescoring is pending.
+    """Raise the board revision of a version whose entries may have changed; switch the board if no rescoring is unfinished.
 
-    The board switches to the current scorer, and to `version` if `version` is the next version of the benchmark. A board that
-    switches is ranked in the same transaction, so that visitors see either the old or the new board.
+    Switching means two things. The board of `version` shows the results of the current scorer. If `version` is the next version
+    of the benchmark, `version` becomes the current version. A board that switches is ranked in the same transaction, so that
+    visitors see either the old or the new board.
     """
     note_change(session, version)
     if _count_pending_rescorings(session, version):
@@ -124,7 +126,10 @@ def _queue_evaluations(session: Session, version: Version, submission_ids: Itera
 
 
 def _pending_rescorings(version: Version) -> Select[Evaluation]:
-    """Select the unfinished evaluations against a version by the current scorer whose submissions already have a result."""
+    """Return a query for the unfinished rescorings against a version.
+
+    These are the evaluations by the current scorer that have no result, of submissions that were scored before.
+    """
     return (
         select(Evaluation)
         .join(Submission, Submission.id == Evaluation.submission_id)

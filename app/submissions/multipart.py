@@ -136,7 +136,14 @@ def check_part_size(upload: Upload, number: int, size: int) -> None:
 
 
 def receive_part(session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival) -> PartView:
-    """Store a received upload part; replace an earlier upload part with the same number."""
+    """Store a received upload part; replace an earlier upload part with the same number.
+
+    Raises
+    ------
+    ProblemError
+        The errors of `check_standing` and `check_open`.
+    """
+    check_standing(upload.submission.user)  # may have changed while the bytes arrived
     check_open(upload)
     part = UploadPart(submission_id=upload.submission_id, number=number, sha256=arrival.sha256, received_at=now())
     session.merge(part)

@@ -119,6 +119,24 @@ def test_audit_rows_name_no_other_user(harness: ServiceHarness) -> None:
     ]
 
 
+def test_audit_rows_of_a_former_admin_name_no_other_user(harness: ServiceHarness) -> None:
+    own, other = harness.reserve(1, user="zora"), harness.reserve(1, user="bob")
+    zora, reason = Actor("zora", "192.0.2.7"), "The same person as bob."
+    with harness.database.write() as session:
+        record_action(session, zora, Action.USER_BANNED, "bob", reason=reason)
+        record_action(session, zora, Action.SUBMISSION_SUSPENDED, other, reason=reason)
+        record_action(session, zora, Action.SUBMISSION_EDITED, own, fields=["title"])
+        record_action(session, zora, Action.TOKEN_CREATED, "zora", token="laptop")
+    rows = _export(harness.database)["audit"]
+    assert [(row["actor"], row["subject"], row["detail"]) for row in rows] == [
+        ("zora", account_export.OTHERS, None),
+        ("zora", account_export.OTHER_SUBMISSION, None),
+        ("zora", own, {"fields": ["title"]}),
+        ("zora", "zora", {"token": "laptop"}),
+    ]
+    assert "bob" not in json.dumps(rows)
+
+
 def test_submission_rows_of_the_audit_log_are_those_of_own_submissions(harness: ServiceHarness) -> None:
     own, other = harness.reserve(1, user="zora"), harness.reserve(1, user="bob")
     with harness.database.write() as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from app.management import moderation
 from app.management.editing import find_owned
 from app.results.submission_views import progress
 from app.scoring import queue
-from app.submissions import lifecycle
+from app.submissions import lifecycle, multipart
 from ldsboard import ProblemError
 from ldsboard.core import result
 from tests.app.service import npy
@@ -45,6 +46,23 @@ def test_work_that_began_before_the_ban_is_refused(harness: ServiceHarness, toy:
     assert harness.files() == 0
 
 
+def test_part_that_arrives_after_the_ban_is_not_stored(harness: ServiceHarness, toy: Example) -> None:
+    content = npy(toy.scores())
+    submission_id = harness.reserve(len(content), user="ann")
+    with harness.database.write() as session:
+        submission = session.get_one(Submission, submission_id)
+        multipart.open_upload(session, submission, "0" * 64, len(content), timedelta(hours=1))
+        moderation.ban(session, "ann", REASON, "the operator", OPERATOR)
+    with harness.storage.receive() as arrival:
+        arrival.write(content)
+        arrival.flush()
+        with harness.database.write() as session:
+            upload = multipart.find_upload(session, submission_id)
+            with pytest.raises(ProblemError, match=REASON):
+                multipart.receive_part(session, harness.storage, upload, 0, arrival)
+    assert harness.files() == 0
+
+
 def test_queued_submissions_of_a_banned_user_wait_and_delay_nobody(harness: ServiceHarness, toy: Example) -> None:
     ids = [harness.accept(npy(toy.scores(seed=seed)), user=user) for seed, user in enumerate(("ann", "ben"))]
 
@@ -55,7 +73,7 @@ def test_queued_submissions_of_a_banned_user_wait_and_delay_nobody(harness: Serv
     assert positions() == [1, 2]
     with harness.database.write() as session:
         moderation.ban(session, "ann", REASON, "the operator", OPERATOR)
-    assert positions() == [None, 1]
+    assert positions() == [1, 1]  # nobody sees from the position that the owner is banned
     with harness.database.write() as session:
         claimed = queue.claim(session)
         assert session.get_one(Evaluation, claimed).submission_id == ids[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.db.models import Event, Measurement, State, Submission
+from app.scoring import queue
 from app.scoring.queue import MAX_FAILURES
+from ldsboard import ProblemError
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -42,6 +44,29 @@ def test_unclaimed_invalid_file_is_not_rejected(harness: ServiceHarness, toy: Ex
     assert (harness.state(submission_id), harness.files()) == (State.QUEUED, 1)
     assert harness.evaluator.evaluate_next()
     assert (harness.state(submission_id), harness.files()) == (State.REJECTED, 0)
+
+
+@pytest.mark.parametrize("outcome", ["result", "rejected", "failed"])
+def test_run_saves_nothing_after_its_evaluation_was_claimed_again(
+    harness: ServiceHarness, toy: Example, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    submission_id = harness.accept(npy(toy.scores()))
+    score = harness.sandbox.score
+
+    def score_and_claim_again(*arguments: Any) -> Any:
+        result = score(*arguments)
+        with harness.database.write() as session:
+            queue.requeue(session, 1, "requeued")
+            assert queue.claim(session) == 1
+        if outcome == "rejected":
+            raise ProblemError("scores.nonfinite", "A score is NaN.", "Remove the NaN.")
+        if outcome == "failed":
+            raise RuntimeError
+        return result
+
+    monkeypatch.setattr(harness.sandbox, "score", score_and_claim_again)
+    assert harness.evaluator.evaluate_next()
+    assert (harness.state(submission_id), harness.files(), harness.count(Measurement)) == (State.SCORING, 1, 0)
 
 
 def test_failed_evaluation_is_retried_then_marked_failed(harness: ServiceHarness, toy: Example) -> None:

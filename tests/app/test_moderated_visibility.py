@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from app.accounts.audit import OPERATOR
 from app.db.accounts import User
-from app.db.models import State, Visibility
+from app.db.models import Kind, State, Submission, Visibility
 from app.leaderboard.ranking import Ranker
 from app.management import moderation
 from app.management.account_deletion import delete_account
 from app.submissions.storage import Storage
-from tests.app.roles import Roles, create_roles, identifying_texts, provenance_texts
+from tests.app.roles import ERROR, Roles, create_roles, identifying_texts, provenance_texts
 from tests.app.service import Service
 from tests.app.test_visibility import MANY, ONE, PAIR, ROLES, UNKNOWN_ID
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REASON = "A copy of another entry."
+WITHOUT_RESULT = (State.REJECTED, State.WITHDRAWN)
 
 
 def _roles(folder: pytest.TempPathFactory, name: str) -> Iterator[Roles]:
@@ -48,6 +49,9 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
         database, storage = roles.service.database, Storage(roles.service.settings.storage_dir)
         with database.read() as session:
             owners = session.scalars(select(User.id).where(User.name.startswith("owner-"))).all()
+        with database.write() as session:
+            for state in WITHOUT_RESULT:  # attempts are ranked
+                session.get_one(Submission, roles.ids[Visibility.ANONYMOUS, state]).kind = Kind.RANKED
         for owner in owners:
             delete_account(database, Ranker(database), storage, owner, OPERATOR)
         yield roles
@@ -120,6 +124,21 @@ def test_no_route_shows_texts_of_deleted_accounts_to_any_role(left: Roles, path:
         assert shown.status_code == (200 if not is_gone else shown.status_code if role == "admin" else 404)
         assert [text for text in hidden if text in shown.text] == []
         if visibility is Visibility.ANONYMOUS and path == "/api/v1/submissions/{submission_id}" and role != "admin":
+            assert shown.json()["owner"] == "anonymous-1"
+
+
+@pytest.mark.parametrize("state", WITHOUT_RESULT)
+def test_anonymous_attempt_without_a_result_stays_visible_after_the_deletion_of_the_account(
+    left: Roles, state: State
+) -> None:
+    path = f"/api/v1/submissions/{left.ids[Visibility.ANONYMOUS, state]}"
+    for role in ("visitor", "other", "admin"):
+        shown = left.get(path, role)
+        assert (shown.status_code, shown.json()["state"]) == (200, state)
+        hidden = [*identifying_texts(Visibility.ANONYMOUS), ERROR["detail"]]
+        assert [text for text in hidden if text in shown.text] == []
+        assert (shown.json()["error"] or {}).get("code") == (ERROR["code"] if state is State.REJECTED else None)
+        if role != "admin":
             assert shown.json()["owner"] == "anonymous-1"
 
 

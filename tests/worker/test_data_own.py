@@ -49,7 +49,10 @@ def test_images_without_licence_do_not_ship(tmp_path: Path) -> None:
             r"uint8 \(n, ...\) and train_labels integers \(n,\), n > 0, got float64 \(6, 2\)",
         ),
         ({"train_labels": np.zeros(6)}, r"got uint8 \(6, 2, 2\) and float64 \(6,\)"),
-        ({"target_labels": np.zeros(3, int)}, r"target_labels integers \(n,\), n > 0, got uint8 \(2, 2, 2\) and int64 \(3,\)"),
+        (
+            {"target_labels": np.zeros(3, int)},
+            r"target_labels integers \(n,\), n > 0, got uint8 \(2, 2, 2\) and int64 \(3,\)",
+        ),
         ({"target_labels": np.array([1, -1])}, "target_labels from 0, got -1"),
         ({"train_labels": np.array([None] * 6)}, "Object arrays cannot be loaded"),
     ],

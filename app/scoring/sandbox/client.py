@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class PartResult:
-    """The result of one file on the public subsets, or on the ranking subsets. Legend: M of these subsets, N targets."""
+    """The result of one file, either on the public or on the ranking subsets. Legend: M subsets of that kind, N targets."""
 
     numbers: dict[str, Any]
     """Scalars of the result, as `app.scoring.sandbox.scoring_process.numbers` returns them."""
@@ -70,7 +70,7 @@ class _ForkServer:
     """Receives the heartbeats from `watched`."""
 
     def is_lost(self) -> bool:
-        """Wait until the fork server ends or sends no heartbeats; return True if it still runs but sends no heartbeats."""
+        """Wait until the fork server ends (return False) or runs on without sending heartbeats (return True)."""
         with self.watched:
             try:
                 self.heartbeats.receive()
@@ -112,7 +112,10 @@ class Sandbox:
 
     @property
     def is_restarting(self) -> bool:
-        """Whether no file can be scored now: the heartbeats of the fork server, or of all scoring processes, are late."""
+        """Whether no file can be scored now, because processes are late (see `heartbeat.Receiver.late`).
+
+        That is so if the fork server is late, or if `processes` scoring processes are late at the same time.
+        """
         server = self._server
         late_processes = sum(receiver.late for receiver in list(self._scoring))
         return (server is not None and server.heartbeats.late) or late_processes >= self._processes

@@ -39,7 +39,7 @@ READ_BYTES = 2**20
 
 
 class HeartbeatError(Exception):
-    """So many heartbeats of a process are missing that the process will not continue by itself."""
+    """A process has missed `LOST_BEATS` heartbeats in a row, or `START_BEATS` heartbeats while the process was starting."""
 
 
 def send(descriptor: int, message: bytes) -> None:
