@@ -174,7 +174,7 @@ class Client:
         return self._json("POST", f"/submissions/{_segment(upload_id)}/complete")
 
     def wait(self, submission_id: str, timeout: float) -> dict[str, Any]:
-        """Wait until a submission reaches a final state, for at most `timeout` seconds, and return the submission."""
+        """Return a submission once its state is final, or in its current state after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         submission: dict[str, Any] = {}
         while True:
@@ -273,7 +273,7 @@ def _pause(state: RetryCallState) -> float:
 
 
 def _segment(text: str) -> str:
-    """Percent-encode a name or an id as one path segment; a text of dots only becomes ``-``."""
+    """Percent-encode a name or an id as one path segment; return ``-`` for an empty text or for dots alone."""
     return quote(text, safe="") if text.strip(".") else "-"
 
 

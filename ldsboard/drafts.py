@@ -61,7 +61,10 @@ def atomic_write(path: Path, *, mode: int = OWNER, keep_existing: bool = False) 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Create a draft folder, and rename it to `path` at the end of the block; an error in the block leaves `path` unchanged."""
+    """Yield a new draft folder, and rename the draft to `path` at the end of the block.
+
+    An earlier folder at `path` is replaced. An error in the block removes the draft and leaves `path` unchanged.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     earlier = draft.with_suffix(".earlier")
     draft.mkdir(parents=True)

@@ -45,8 +45,8 @@ ALL = {"all": slice(None)}
 class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
-    The margins are ranked once, by the first call of `score` or `rank`. In addition to the margins, an object holds about
-    ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes more once the margins are ranked.
+    The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
+    margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes more once the margins are ranked.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class GroundTruth:
         Raises
         ------
         BundleError
-            A ValueError: the benchmark was not pulled, or its files were altered.
+            The benchmark was not pulled, or the pulled files were altered.
         """
         bundle = Bundle.open(pulled(name, server))
         return cls(bundle.masks_Mn, bundle.margins_MRN)
@@ -248,7 +248,7 @@ class GroundTruth:
         return ceiling.noise_ceiling(self.margins_MRN[rows])
 
     def margin_spectrum(self, rows: slice = slice(None)) -> ceiling.MarginSpectrum:
-        """Compute the null band, which contains the LDS of random scores, and the bound on the gain from repeated attempts.
+        """Compute the null band of random scores, and the number from which `attempt_gain` computes its bound.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class GroundTruth:
         return ceiling.margin_spectrum(self.margins_MN[rows])
 
     def fingerprint(self, rows: slice = slice(None)) -> str:
-        """Return the sha256 of the subsets and margins in `rows`, which is ``fingerprint`` in the `Result` for these rows.
+        """Return the sha256 of the subsets and margins in `rows`; `score` stores the same value in `Result.fingerprint`.
 
         Parameters
         ----------
@@ -273,7 +273,8 @@ class GroundTruth:
         Raises
         ------
         ProblemError
-            A ValueError: there are fewer than 2 rows, or the margins of a target are equal for all rows.
+            ``masks.invalid``: there are fewer than 2 rows.
+            ``margins.invalid``: the margins of a target are equal for all rows.
         """
         check_rankable(self.margins_MN[rows])
         return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])

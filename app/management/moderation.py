@@ -23,7 +23,9 @@ MAX_REASON_LENGTH = 500
 
 
 def suspend(session: Session, submission_id: str, reason: str, contact: str, actor: Actor) -> None:
-    """Hide a submission from everybody except its owner and the admins; call `Ranker.renew_all` after the commit.
+    """Hide a submission from everybody except its owner and the admins.
+
+    Call `Ranker.renew_all` after the commit, so that the other entries are ranked without the submission.
 
     Parameters
     ----------
@@ -44,7 +46,9 @@ def suspend(session: Session, submission_id: str, reason: str, contact: str, act
 
 
 def reinstate(session: Session, submission_id: str, actor: Actor) -> None:
-    """Lift the suspension of a submission, if any; call `Ranker.renew_all` after the commit.
+    """Lift the suspension of a submission, if any.
+
+    Call `Ranker.renew_all` after the commit, so that the submission is ranked again.
 
     Raises
     ------
@@ -86,7 +90,13 @@ def lift_ban(session: Session, name: str, actor: Actor) -> None:
 
 
 def _notice(reason: str, contact: str) -> dict[str, str]:
-    """Return what the owner of a suspended submission, or a banned user, is told."""
+    """Return the notice that a suspension or a ban shows to the user: the reason, the contact and the current time.
+
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``: the reason is empty, too long or not one line.
+    """
     if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
         raise ProblemError.mismatch(
             "request.invalid",

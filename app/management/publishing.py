@@ -81,7 +81,9 @@ class PreparedVersion:
 
 @contextmanager
 def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
-    """Verify and copy a benchmark folder, and create the download archives; at the end of the block, delete an unpublished copy.
+    """Verify and copy a benchmark folder, and yield the copy, with its download archives, as a prepared version.
+
+    If the ``with`` block does not publish the copy, the copy is deleted at the end of the block.
 
     Verifying and copying take long, because all arrays are read and written. Call this outside any write transaction, because an
     open write transaction blocks all other writers.
@@ -97,8 +99,14 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
 
     Raises
     ------
-    PublishError, BundleError, ImagesError
-        The folder is not a valid benchmark, the images do not belong to the benchmark, or another process is publishing.
+    BundleError
+        The folder is incomplete, altered or inconsistent.
+    PublishError
+        The benchmark is not fit to be published, or another process is publishing.
+    ProblemError
+        The subsets cannot be ranked, for instance because a target has equal margins for all subsets.
+    ImagesError
+        The images do not belong to the benchmark.
     """
     bundle = Bundle.open(folder)
     _check(bundle)
@@ -125,7 +133,8 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
 def publish(session: Session, prepared: PreparedVersion) -> Version:
     """Save a prepared version in the database, move the copy to its final path, and return the version's row.
 
-    `app.scoring.rescoring.introduce_version` makes the version current, at once or after rescoring.
+    The version becomes the current version of the benchmark, at once or after rescoring: this function calls
+    `app.scoring.rescoring.introduce_version`.
 
     Raises
     ------
@@ -157,7 +166,18 @@ def publish(session: Session, prepared: PreparedVersion) -> Version:
 
 
 def _check(bundle: Bundle) -> None:
-    """Raise PublishError if the name, split, subsets, ceiling or margins of a valid bundle forbid its publication."""
+    """Check that a benchmark whose public part is verified may be published.
+
+    Raises
+    ------
+    BundleError
+        The hidden part is missing or damaged.
+    PublishError
+        The name, version, split, subsets or noise ceiling is not allowed; or a number in the manifest contradicts the arrays, or
+        the kit lacks labels, see `_check_numbers`.
+    ProblemError
+        The subsets cannot be ranked, for instance because a target has equal margins for all subsets.
+    """
     manifest = bundle.manifest
     if not re.fullmatch(NAME_PATTERN, manifest.name) or manifest.version < 1:
         raise PublishError(

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def recover_at_start(database: Database, storage: Storage) -> None:
-    """Requeue the evaluations, expire the single uploads and delete the unused files of a stopped server; queue rescorings.
+    """Clean up what the stopped server left unfinished, and queue the missing rescorings.
 
-    Also delete the hashes of identities that may create a new account.
+    The evaluations that the stopped server had claimed are requeued. The single uploads that it was receiving expire. Incomplete
+    files, and stored files to which no submission refers, are deleted. Also deleted are the hashed identities of accounts that
+    were deleted long ago, see `app.accounts.deleted_accounts.forget_identities`.
     """
     with database.write() as session:
         queue.requeue_abandoned(session)

@@ -1,7 +1,7 @@
 """Retention: delete the rows that are older than the operator's settings allow, and that nobody relies on.
 
-Kept for ever are every counted ranked submission with its numbers and psi; and, of each user, version, method and repository, the
-newest scored practice submission, because CI compares with it.
+Two kinds of submissions are kept for ever. Every attempt is kept, with its numbers and psi. Of the scored practice submissions
+with the same user, version, method and repository, the newest is kept, because CI compares new submissions with the newest.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ class Periods:
     Attributes
     ----------
     events
-        Period of events; and, since their last event, of submissions that have no result and do not count as attempts.
+        How long events are kept. A submission without a result that is not an attempt is kept as long as its last event.
     practice
-        Period of practice submissions, since they were last sent; and of the attributions of private submissions.
+        How long a scored practice submission is kept after its file was last sent. The attributions of practice submissions and
+        of private submissions are kept for the same time after the submission was created.
     audit
-        Period of the audit log.
+        How long rows of the audit log are kept.
     """
 
     events: timedelta
@@ -141,12 +142,15 @@ def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
 
 
 def _still(session: Session, query: Select[str], ids: Sequence[str]) -> Sequence[str]:
-    """Return those ids that the query still selects."""
+    """Return those submission ids in `ids` that `query` selects now, because rows may have changed since `ids` were read."""
     return session.scalars(query.where(Submission.id.in_(ids))).all() if ids else []
 
 
 def _has_ended(before: datetime) -> ColumnElement[bool]:
-    """Return the condition that a submission has no result, counts for nothing, and has had no event since `before`."""
+    """Return the SQL condition that a submission has no result, is not an attempt, and was created before `before`.
+
+    The submission must also have no event. A sweep deletes old events, so a submission without events has not changed recently.
+    """
     counts = and_(Submission.kind == Kind.RANKED, Submission.counted)
     return and_(
         Submission.created_at < before,
@@ -159,10 +163,11 @@ def _has_ended(before: datetime) -> ColumnElement[bool]:
 
 
 def _is_unneeded_practice(before: datetime) -> ColumnElement[bool]:
-    """Return the condition that a scored practice submission was last sent before `before`, and is not the newest of any group.
+    """Return the SQL condition that a scored practice submission is old, and is not the newest of any group.
 
-    A group has one user, version, method and repository. A file that was sent several times has several provenances, so its
-    submission can belong to several groups.
+    Old means that the file was last sent before `before`. A group holds the submissions with the same user, version, method and
+    repository. A file that was sent several times can have several repositories, so a submission can belong to several groups.
+    A submission that waits for rescoring does not meet the condition.
     """
     is_scored_practice = and_(Submission.kind == Kind.PRACTICE, Submission.state == State.SCORED)
     sent_at = func.coalesce(Provenance.at, Submission.created_at)
@@ -177,7 +182,10 @@ def _is_unneeded_practice(before: datetime) -> ColumnElement[bool]:
 
 
 def _unlisted_evaluations(before: datetime) -> Select[int]:
-    """Select the evaluations with attributions of the practice and private submissions that were created before `before`."""
+    """Select the ids of evaluations that have attributions and belong to an old practice submission or old private submission.
+
+    Old means that the submission was created before `before`.
+    """
     is_unlisted = or_(Submission.kind == Kind.PRACTICE, Submission.visibility == Visibility.PRIVATE)
     has_attributions = exists().where(Attribution.evaluation_id == Evaluation.id)
     return select(Evaluation.id).join(Submission).where(is_unlisted, Submission.created_at < before, has_attributions)

@@ -78,11 +78,11 @@ def _formatted(value: object) -> str:
 
 
 def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, float]:
-    """Return the accuracy of the models on the targets, by name.
+    """Return how accurately the models of the public subsets classify the targets, as shares by name.
 
-    ``mean`` and ``lowest`` were measured during training. If the training measured no accuracy, the result holds a lower bound of
-    the accuracy instead: ``positive``, the share of margins above 0. This bound exists only for the output function ``margin``;
-    for other output functions, the result is then empty.
+    If the training measured the accuracy, ``mean`` is the mean over the models, and ``lowest`` the accuracy of the worst model.
+    If the training did not measure it, ``positive`` is the share of margins above 0, which is a lower bound of the mean accuracy.
+    The bound is valid only for the output function ``margin``. Without a measurement and without this bound, the result is empty.
     """
     provenance = manifest["provenance"]
     measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}

@@ -37,7 +37,10 @@ def compare(
     version: VersionNumber = None,
     choose: bool = False,
 ) -> str:
-    """Compare the submissions given as query parameters ``a``, ``b``, … or ``id``, or show the form that selects them."""
+    """Compare the submissions whose ids are given as query parameters ``a``, ``b``, … or ``id``.
+
+    If `choose` is true or fewer than two submissions are given, show the form that selects submissions instead.
+    """
     submissions = visibility.find_submissions(session, _requested_ids(request), visitor)
     if choose or len(submissions) < 2:  # noqa: PLR2004
         return _choice_page(session, submission_views(session, submissions, visitor), benchmark, version)

@@ -58,7 +58,7 @@ def exit_unless_scored(submission: dict[str, Any]) -> None:
 
 
 def check_gates(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
-    """Exit with `GATE` if a scored submission has an LDS below `min_lds`, or is significantly worse than another submission."""
+    """Exit with `GATE` if the LDS is below `min_lds`, or significantly below that of the submission `no_regress_from`."""
     ranking_lds = (submission["hidden"] or submission["public"])["lds"]
     if min_lds is not None and ranking_lds < min_lds:
         fail(GATE, f"Expected an LDS of at least {min_lds}, got {ranking_lds:.4f}.")

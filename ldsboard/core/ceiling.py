@@ -84,7 +84,7 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     Raises
     ------
     ProblemError
-        A ValueError: fewer than two runs, or fewer than four subsets.
+        ``margins.invalid``: there are fewer than two runs, or fewer than four subsets.
     """
     M, R, _ = margins_MRN.shape
     if R < 2 or M < 4:  # noqa: PLR2004
@@ -112,7 +112,7 @@ def _ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
 
 
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
-    """Return the null band and the bound on the gain from attempts, from the mean margins over runs, float64 (M, N)."""
+    """Return the `MarginSpectrum` of a benchmark; `margins_MN` are the means of the margins over runs, float64 (M, N)."""
     M, N = margins_MN.shape
     unit_NM = unit_rows(rank_rows(np.ascontiguousarray(margins_MN.T))).astype(np.float64)
     mean_correlation = float(np.sum(unit_NM.sum(axis=0) ** 2)) / N**2
@@ -138,7 +138,7 @@ def attempt_gain(lds: float, attempts: int, spectrum: float, M: int) -> float:
     attempts
         Number of attempts k.
     spectrum
-        S, the field ``attempts`` of `MarginSpectrum`.
+        S, the largest eigenvalue of the correlation matrix C divided by N, as in `MarginSpectrum.attempts`.
     M
         Number of subsets.
 

@@ -63,7 +63,7 @@ def compare(a: Result, b: Result) -> Comparison:
     Raises
     ------
     ProblemError
-        A ValueError: the results belong to different ground truths.
+        ``compare.different``: the results have different fingerprints.
 
     See Also
     --------

@@ -69,7 +69,7 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
     Raises
     ------
     ProblemError
-        A ValueError: a score is not finite.
+        ``scores.nonfinite``: a score is NaN or infinite.
     """
     scores_nb = scores_nN[:, columns]
     if scores_nb.dtype.itemsize == 2:  # noqa: PLR2004

@@ -116,7 +116,7 @@ def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) ->
 
 
 def check_rankable(margins_MN: NDArray[np.float64]) -> None:
-    """Raise a ProblemError unless there are 2 to 50,000 subsets, and the margins of every target differ between subsets."""
+    """Raise ``masks.invalid`` unless there are 2 to 50,000 subsets, ``margins.invalid`` if a target's margins are all equal."""
     M = len(margins_MN)
     if not 2 <= M <= MAX_SUBSETS:  # noqa: PLR2004
         raise ProblemError.mismatch(

@@ -62,11 +62,13 @@ class Ranking:
         )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return ``2 * H + E`` for each element: H and E are the sums of the values at strictly higher and at equal ranks.
+        """Return ``2 * H + E`` for each element, int64 (b, M).
 
-        Each row of `values_bM`, int64 (b, M), must sum to 0; the result has the same shape and type. Let P[i] be the sum of the
-        first i values in sorted order. For a group of equal ranks from sorted position i to k, the result is
-        ``-(P[i] + P[k + 1])``; without ties i = k.
+        H is the sum of the values of all elements with a higher rank. E is the sum over all elements with the same rank, the
+        element included. Each row of `values_bM`, int64 (b, M), must sum to 0.
+
+        Let P[i] be the sum of the first i values in sorted order. For the elements with one rank, at the sorted positions i to
+        k, ``2 * H + E`` equals ``-(P[i] + P[k + 1])``. Without ties i = k.
         """
         positions_bM = _positions(self.order_bM)
         sorted_bM = values_bM.ravel().take(positions_bM)

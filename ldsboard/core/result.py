@@ -55,10 +55,10 @@ class Result:
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
-        Largest ratio, over targets, of an error to a spread. The error is the largest that rounding the scores can cause in a
-        prediction. The spread is the standard deviation of the predictions for the target. If most scores of the target were
-        coarsely rounded, a second spread is computed: the one expected for sums of scores that all have the median magnitude.
-        The smaller spread counts.
+        Largest ratio, over targets, of rounding error to spread. The rounding error is the largest error of a prediction that
+        rounding the scores can cause. The spread is the standard deviation of the target's predictions. If most of the target's
+        scores other than 0 were coarsely rounded, the spread is at most ``s sqrt(n) / 2``, the standard deviation expected for
+        n scores of the median magnitude s.
     grid_loss_target : int
         Index of the target with this ratio; -1 if the ratio is 0.
     z_random : float

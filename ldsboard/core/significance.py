@@ -84,8 +84,8 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     """Return the 95 % interval of the LDS, widened on one side by the bias of the LDS at few subsets.
 
     With M subsets, Spearman's rho is about ``3 (rho - tau) / (M - 2)`` below the value that it approaches for large M. Kendall's
-    tau is computed from rho as for a bivariate normal distribution. The interval covers the LDS both without and with the
-    correction for this bias.
+    tau is computed from rho as for a bivariate normal distribution. The interval reaches from the lower end of the two intervals
+    around the LDS and around the LDS corrected for this bias, to the upper end of the two.
 
     Parameters
     ----------

@@ -28,7 +28,9 @@ def parse(start: bytes) -> Header:
     Raises
     ------
     ProblemError
-        The code is ``scores.unreadable``, ``scores.object`` or ``scores.dtype``.
+        ``scores.unreadable``: the header is malformed, incomplete or too long, or its version is unknown.
+        ``scores.object``: the array holds Python objects.
+        ``scores.dtype``: the type is not float16, float32 or float64.
     """
     offset, text = _header_text(start)
     try:

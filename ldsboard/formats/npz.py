@@ -102,7 +102,11 @@ def parse(start: bytes) -> MemberHeader:
     Raises
     ------
     ProblemError
-        The code is ``scores.unreadable``, ``scores.empty``, ``scores.object``, ``scores.dtype`` or ``scores.damaged``.
+        ``scores.unreadable``: a header is malformed, or the member is no ``.npy`` file or is encrypted.
+        ``scores.empty``: the archive has no members.
+        ``scores.object``: the member is a pickle, or an array of Python objects.
+        ``scores.dtype``: the type is not float16, float32 or float64.
+        ``scores.damaged``: the member cannot be inflated.
     """
     if start.startswith(EMPTY_MAGIC):
         raise empty("an empty archive")
@@ -165,7 +169,10 @@ def open_scores(file: BinaryIO, header: MemberHeader) -> ScoreArray:
     Raises
     ------
     ProblemError
-        The code is ``scores.unreadable``, ``scores.several``, ``scores.truncated`` or ``scores.damaged``.
+        ``scores.unreadable``: the directory contradicts the local header, or the archive uses an unsupported feature.
+        ``scores.several``: the directory does not list exactly one member.
+        ``scores.truncated``: the directory and the ``.npy`` header state different sizes.
+        ``scores.damaged``: the archive or the member is incomplete, or a checksum is wrong.
     """
     try:
         with zipfile.ZipFile(_BoundedFile(file.fileno(), closefd=False)) as archive:

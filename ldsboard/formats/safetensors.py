@@ -35,7 +35,9 @@ def parse(start: bytes) -> Header:
     Raises
     ------
     ProblemError
-        The code is ``scores.unreadable``, ``scores.several``, ``scores.empty`` or ``scores.dtype``.
+        ``scores.unreadable``: the header is malformed, incomplete or too long.
+        ``scores.several``: the header does not describe exactly one tensor.
+        ``scores.dtype``: the type is not one of `TYPES`.
     """
     offset = PRELUDE + int.from_bytes(start[:PRELUDE], "little")
     if offset > HEADER_LIMIT:

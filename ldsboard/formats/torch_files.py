@@ -37,7 +37,7 @@ def as_score_file(path: Path) -> Path:
     Raises
     ------
     ProblemError
-        A ValueError, ``scores.object``: torch is not installed, or the file holds anything but one tensor.
+        ``scores.object``: torch is not installed, or the file holds anything but one tensor.
     """
     if path.suffix not in SUFFIXES:
         return path

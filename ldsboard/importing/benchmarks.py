@@ -1,6 +1,6 @@
-"""Write ground truth that was read from the files of another project as an open benchmark, and summarize the import.
+"""Write imported ground truth as an open benchmark, and summarize the import.
 
-Other people may have the same files, so that none of the subsets can be hidden. The leaderboard is therefore a practice board.
+Other people may have the imported files. No subset can therefore be hidden, and the leaderboard is a practice board.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -40,7 +40,7 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
     Raises
     ------
     TableError
-        A ValueError: the text is malformed, B exceeds M, or A is 0 and leaves no rows for the public subsets.
+        The text is malformed, A is 0 (no row would be left for the public subsets), A is not below B, or B exceeds M.
     """
     requested = f"{M // PRACTICE_SHARE}-{M}" if requested is None else requested
     rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", requested)
@@ -58,7 +58,7 @@ def output_function(origin: Origin, requested: str | None) -> str:
     Raises
     ------
     TableError
-        A ValueError: the name is malformed, or is ``margin`` for losses, or ``loss`` for margins that are not losses.
+        The name is malformed or contradicts `origin.losses`: ``margin`` is refused if the file holds losses, ``loss`` if not.
     """
     name = requested if requested is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
@@ -90,10 +90,10 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     Raises
     ------
     TableError
-        A ValueError: the margins of some targets are equal for all public or all ranking subsets, or several runs have fewer than
-        4 ranking subsets; the message names the file of the margins.
+        The margins of a target are equal for all public subsets or for all ranking subsets, or there are several runs but fewer
+        than 4 ranking subsets. The message names the file of the margins.
     BundleError
-        A ValueError: `folder` holds the hidden part of a protected benchmark, or two subsets are equal.
+        `folder` holds the hidden part of a protected benchmark, or two subsets are equal.
     """
     start, stop = about["ranking"]
     with name_files_in_errors(origin.margins):

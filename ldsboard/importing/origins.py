@@ -51,7 +51,7 @@ class Origin:
     losses
         Whether `margins` holds losses; the margins are then the negated losses.
     runs
-        Number of runs R of each subset if every row of the margins is one run, otherwise 1.
+        Number of runs R of each subset, if the margins have one row for each run. 1 if the margins have one row for each subset.
     completed
         File with a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project. Rows with a 0 are left out.
     train_labels, target_labels

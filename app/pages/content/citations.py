@@ -1,4 +1,4 @@
-"""Citing a result: BibTeX entry, LaTeX table row, and commands that reproduce its public LDS."""
+"""Citing a result: BibTeX entry, LaTeX table row, and commands that reproduce the public LDS of the result."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def reproduction(benchmark: BenchmarkView, current: int, server: str) -> str:
     benchmark
         The benchmark version.
     current
-        Number of the benchmark's current version.
+        Number of the benchmark's current version, the only version that ``ldsboard pull`` can download. The commands for another
+        version download the arrays by HTTP.
     server
         Address of the server.
     """

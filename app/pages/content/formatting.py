@@ -66,7 +66,7 @@ def signed(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Format a p-value with two significant digits, or as a bound below `SMALLEST_P`."""
+    """Format a p-value with two significant digits; a p-value smaller than `SMALLEST_P` becomes "< 0.0001"."""
     return f"<\u00a0{SMALLEST_P:.4f}" if value < SMALLEST_P else significant(value)
 
 
