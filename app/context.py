@@ -82,7 +82,7 @@ class AppContext:
         self.sandbox.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
 
     def close(self) -> None:
-        """Finish the running evaluations and close all resources."""
+        """Stop scoring and close all resources. Evaluations that are still running get a few seconds to end."""
         if self.runner.stop():
             self.sandbox.stop()
         # If evaluations still run, the fork server is left running until this process ends: without the fork server, these

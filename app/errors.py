@@ -3,12 +3,12 @@
 ::
 
     ProblemError          a request or a score file has a problem (defined in the library)
-    └── LimitError        a limit is reached; the caller may try again later
-        ├── BusyError     the database is locked for too long, or too many requests wait
+    └── LimitError        a limit is reached; ``retry_after`` says when a repeated call can succeed
+        ├── BusyError     the database is locked for too long, or too many requests or files are in progress
         ├── RateError     too many requests
         └── QuotaError    too many submissions, uploads, edits or new tokens
     SandboxError          a scoring process ended without an answer; the evaluation is retried
-    DamagedFileError      a stored score file does not have its SHA-256; the evaluation is retried
+    DamagedFileError      a stored score file no longer has its recorded SHA-256; the evaluation is retried
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 
 class LimitError(ProblemError):
-    """A limit is reached. A repeated call can succeed after ``retry_after`` seconds, or never if ``retry_after`` is None."""
+    """A limit is reached.
+
+    A repeated call can succeed after ``retry_after`` seconds. If ``retry_after`` is None, waiting does not help.
+    """
 
     retry_after: int | None = None
 
 
 class BusyError(LimitError):
-    """The server is too busy for a request: too many others are in progress, or the database is locked for too long."""
+    """The server is too busy: too many requests or files are in progress, or the database is locked for too long."""
 
     retry_after = 5
 

@@ -42,7 +42,11 @@ def rescore() -> None:
 
 
 def prune() -> None:
-    """Delete what is older than the settings allow, as the server does every hour. The server can run meanwhile."""
+    """Delete events, submissions, attributions and audit rows that are older than the settings allow.
+
+    Attempts are never deleted. The hashed identities of accounts that were deleted long ago are deleted too. The server does
+    the same every hour, and can run meanwhile.
+    """
     with open_database() as (settings, database):
         storage, periods = Storage(settings.storage_dir), Periods.of(settings)
         deleted = Deleted(0, 0, 0, 0)
@@ -65,7 +69,10 @@ def doctor(
         typer.Option("--quick", help="Do not look for damage inside score files, hidden subsets and the database."),
     ] = False,
 ) -> None:
-    """Check that database rows and files agree and are not damaged; exit with status 1 if a fault remains."""
+    """Check that database rows and files agree and are not damaged, and print the faults.
+
+    The exit status is 1 if there are faults. With --repair, only faults that cannot be repaired count.
+    """
     if not quick:
         _check_database(Settings().resolved_database_url)
     with open_database(RuntimeError) as (settings, database):

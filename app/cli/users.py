@@ -84,7 +84,10 @@ def delete_user(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
-    """Delete the account of a user. Public and anonymous results stay, under a placeholder name."""
+    """Delete the account of a user.
+
+    Scored ranked submissions stay, under a placeholder name, unless they are private or suspended.
+    """
     with open_database(ValueError) as (settings, database):
         with database.read() as session:
             user_id = users.find_user(session, name).id

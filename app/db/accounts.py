@@ -29,10 +29,10 @@ class Scope(StrEnum):
 class User(Base):
     """A user.
 
-    The queue orders users by ``served_at``, the time when an evaluation of the user was last claimed. ``session_generation`` is
-    raised when the user signs out; sessions of earlier generations are over. ``ban`` holds
-    ``reason``, ``contact`` and ``at`` while the user is banned. The row of a deleted account has a placeholder as its name, and
-    the SHA-256 of the former name in ``retired_name``.
+    ``served_at`` is the time when the evaluation of a queued submission of the user was last claimed; the queue serves the user
+    with the earliest time first. A sign-out, a ban and the deletion of the account each add 1 to ``session_generation``, which
+    ends all sessions of earlier generations. ``ban`` holds ``reason``, ``contact`` and ``at`` while the user is banned. After the
+    deletion of the account, ``name`` is a placeholder name, and ``retired_name`` is the SHA-256 of the former name.
     """
 
     __tablename__ = "user"
@@ -52,9 +52,10 @@ class User(Base):
 
 
 class Identity(Base):
-    """An identity at a provider, and the user to whom it belongs. A provider never reuses a subject for another person.
+    """An identity at a sign-in provider, and the user to whom the identity belongs.
 
-    After the deletion of the account, ``subject`` holds a hash, see `app.accounts.deleted_accounts`.
+    ``subject`` is the provider's identifier of the person. A provider never reuses an identifier for another person. After the
+    deletion of the account, ``subject`` holds a hash of the identifier, see `app.accounts.deleted_accounts`.
     """
 
     __tablename__ = "identity"

@@ -104,9 +104,10 @@ class File(Base):
 class Submission(Base):
     """A score file that a user sent for a version of a benchmark: metadata and state.
 
-    ``counted`` is false for a submission whose file was announced as a duplicate, and for a submission that was withdrawn after a
-    server error. Such a submission uses no quota and is not an attempt. ``suspension`` holds ``reason``, ``contact`` and ``at``
-    while an admin hides the submission from everybody except its owner and the admins.
+    ``counted`` is false for a submission that was withdrawn after a server error. ``counted`` is also false for a submission
+    whose announced SHA-256 is that of a duplicate, until a file that is no duplicate has arrived for the submission. While
+    ``counted`` is false, the submission uses no quota and is not an attempt. ``suspension`` holds ``reason``, ``contact`` and
+    ``at`` while an admin hides the submission from everybody except its owner and the admins.
     """
 
     __tablename__ = "submission"
@@ -257,9 +258,11 @@ class Event(Base):
 
 
 class Idempotency(Base):
-    """An idempotency key of a user for a route, and the submission that the call with this key created.
+    """An idempotency key of a user for a route, and the submission that resulted from the call with this key.
 
-    ``sha256`` is the SHA-256 of the submission's file if known; it is kept even if the file is deleted.
+    ``sha256`` is the SHA-256 of a file that was sent in a single request, or None until the file has arrived. The hash stays
+    after the deletion of the file, so that a repeated call with another file is still refused. For a multipart upload,
+    ``sha256`` is None, because `app.db.uploads.Upload` holds the hash.
     """
 
     __tablename__ = "idempotency"

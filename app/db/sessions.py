@@ -33,7 +33,8 @@ class Database:
     Parameters
     ----------
     busy_seconds
-        Seconds that a session waits for the write lock before the session raises OperationalError or BusyError.
+        Seconds that a session waits for the write lock. After this time the session raises BusyError if a thread of this process
+        holds the lock, and OperationalError if another process holds the lock.
     """
 
     def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
@@ -66,7 +67,10 @@ class Database:
         self.changes.announce(session.info.get(CHANGED_IDS, ()))
 
     def revision(self) -> int:
-        """Return a number that changes with every commit of any process. Only one thread may call this; the call never waits."""
+        """Return a number that differs from the previous call's number if any process has committed in between.
+
+        The call does not wait for the write lock. All calls must come from one thread, because they share one connection.
+        """
         if self._watcher is None:
             self._watcher = self.engine.raw_connection()
         (version,) = self._watcher.cursor().execute("PRAGMA data_version").fetchone()

@@ -32,7 +32,10 @@ def show_image(
     index: Annotated[int, Path(ge=0, lt=2**31)],
     version: VersionNumber = None,
 ) -> Response:
-    """Return the image of an example. If the address names a version, browsers cache the image for a year: it never changes."""
+    """Return the image of a training example or of a target, as PNG.
+
+    If the address names a version, browsers cache the image for a year, because the files of a version never change.
+    """
     examples = Examples(settings.benchmarks_dir, benchmark_version)
     cache_control = "public, max-age=31536000, immutable" if version is not None else "no-cache"
     image = png.encode(examples.image(part, index))
@@ -41,9 +44,15 @@ def show_image(
 
 @router.get("/submissions/{submission_id}/badge.svg")
 def show_badge(session: ReadSession, submission_id: str) -> Response:
-    """Return the badge of a submission. If the submission is not listed, an entry with the same owner and method replaces it.
+    """Return the badge of a submission, as SVG.
 
-    The badge does not depend on the visitor.
+    If a public ranked submission is not listed, the badge shows the public entry with the same owner, benchmark and method on the
+    newest version. All visitors get the same badge, because shared caches may store the badge.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.unknown``: the submission does not exist, is private or suspended, or is not listed and has no such entry.
     """
     submission = visibility.find_submission(session, submission_id, None)
     view = submission_view(session, entries.find_listed_or_same(session, submission))

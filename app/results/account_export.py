@@ -1,6 +1,6 @@
 """Export of everything that the service stores about a user, as one JSON object in pieces of bounded size.
 
-Results are those of `submission_views`, so that numbers from hidden subsets are rounded as everywhere.
+The results in the export come from `submission_views`, which rounds numbers from hidden subsets.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ WITHHELD_COLUMNS = {"id", "user_id", "submission_id", "digest", "session_generat
 
 
 def export_account(database: Database, user_id: int) -> Iterator[str]:
-    """Yield the JSON text of the export in pieces. No database session is open between two pieces."""
+    """Yield the JSON text of the export in pieces.
+
+    No database session is open between two pieces, so that a slow download does not keep a transaction open.
+    """
     with database.read() as session:
         user = session.get_one(User, user_id)
         account = read_only_account(user)
@@ -65,7 +68,15 @@ def _list(
     ids: Sequence[Any],
     read: Callable[[Session, Sequence[Any], Account], list[dict[str, Any]]],
 ) -> Iterator[str]:
-    """Yield the text of a member of the JSON object: a list of what `read` returns for the rows with these ids."""
+    """Yield, in pieces, the text of one member of the JSON object: the name and a list.
+
+    Parameters
+    ----------
+    ids
+        Ids of the rows to export, in the order of the list.
+    read
+        Function that returns the elements of the list for at most `BATCH` ids.
+    """
     yield f', "{name}": ['
     separator = ""
     for start in range(0, len(ids), BATCH):
@@ -116,7 +127,7 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
 def _by_submission(
     session: Session, table: type[Provenance | Idempotency | Upload], ids: Sequence[str]
 ) -> defaultdict[str, list[dict[str, Any]]]:
-    """Return the values of the rows of a table by submission id."""
+    """Return, for each submission id, the rows of a table that belong to the submission, each as a dictionary from `_values`."""
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     row: Any  # mypy infers the common base class of the tables, which has no submission_id
     for row in session.scalars(select(table).where(table.submission_id.in_(ids))):
@@ -125,7 +136,11 @@ def _by_submission(
 
 
 def _concerns(user: User) -> Any:
-    """Return the SQL condition of the audit rows about a user or by a user. Names and submission ids can be equal."""
+    """Return the SQL condition that selects the audit rows by a user, about the user, or about a submission of the user.
+
+    The subject of a row is a user name or a submission id, depending on the action. The condition checks the action too, because
+    a user name can equal a submission id.
+    """
     is_about_submission = Audit.action.startswith("submission.")
     own_ids = select(Submission.id).where(Submission.user_id == user.id)
     return or_(
@@ -163,7 +178,7 @@ def _masked_subject(row: Audit, account: Account, own: set[str]) -> dict[str, An
 
 
 def _timestamp(value: datetime) -> str:
-    """Return a time as text; all other values are JSON already."""
+    """Return a time as ISO 8601 text, for `json.dumps`; times are the only exported values that JSON cannot represent."""
     return value.isoformat()
 
 

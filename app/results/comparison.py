@@ -48,12 +48,12 @@ def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
     Parameters
     ----------
     evaluations
-        A result of `scored_evaluations`.
+        Evaluations with the arrays of psi and rho, as `scored_evaluations` returns them.
 
     Raises
     ------
     ProblemError
-        ``compare.different``, see `compare`.
+        ``compare.different``: the evaluations are against different versions, or by different versions of the scorer.
     """
     if len({(evaluation.version_id, evaluation.scorer_version) for evaluation in evaluations}) > 1:
         names = [

@@ -135,7 +135,10 @@ def reported_resources(reported: dict[str, Any] | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """Format an estimated duration, in whole seconds or coarser."""
+    """Format an estimated duration, given in seconds.
+
+    The duration is rounded to whole seconds. From two minutes on, the text gives minutes or hours with three significant digits.
+    """
     return "less than a second" if value < 1 else _duration(round(value))
 
 

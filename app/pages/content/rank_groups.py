@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
     tied
         Number of other entries that are not significantly worse than the first entry.
     beats_second
-        Whether the first entry is significantly better than the second. Rank intervals account for testing all pairs.
+        Whether the first entry is significantly better than the second, with Holm's correction over all pairs of entries.
     """
 
     first: Row

@@ -48,7 +48,14 @@ class Card:
 class Chosen(NamedTuple):
     """The target that the page shows in detail.
 
-    If the evaluation saved no attributions of the target, `subsets` is 0 and the lists are empty.
+    If the evaluation saved no attributions of the target, all lists are empty and `subsets` is 0.
+
+    Attributes
+    ----------
+    points
+        Prediction and margin on each of the first `MAX_POINTS` public subsets, without subsets whose prediction is not finite.
+    subsets
+        Number of all public subsets, with or without a point.
     """
 
     card: Card
@@ -98,12 +105,13 @@ def targets(
     rho_N
         Correlation of each target on the public subsets, float64 (N,).
     wanted
-        Index of the target to show in detail; by default the saved target whose correlation is closest to the mean.
+        Index of the target to show in detail. If None, the target is chosen whose correlation is closest to the mean correlation
+        of all targets; only targets with saved attributions are considered, if there are any.
 
     Raises
     ------
     ProblemError
-        ``request.invalid``: `wanted` is not below N.
+        ``request.invalid``: `wanted` is N or larger.
     """
     N = rho_N.size
     if wanted is not None and wanted >= N:

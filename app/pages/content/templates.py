@@ -1,4 +1,7 @@
-"""Render templates, with filters and global names. Templates get views and plain values, never database rows."""
+"""Render templates, with filters and global names.
+
+Submissions and boards reach a template as views, because a view leaves out what the visitor may not see.
+"""
 
 from __future__ import annotations
 
