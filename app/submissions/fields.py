@@ -64,9 +64,14 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
     dry_run: bool = Field(default=False, description="only check the file; nothing is saved or counted")
 
     def request(self, benchmark: str, size: int | None) -> SubmissionRequest:
-        """Return the equivalent JSON body: this metadata, with cost and provenance nested, and the benchmark and file size.
+        """Return the announcement of a score file with this metadata, in which cost and provenance are nested objects.
 
-        The size is in bytes; None if unknown.
+        Parameters
+        ----------
+        benchmark
+            The name of the benchmark.
+        size
+            The size of the file in bytes; None if unknown.
         """
         values = self.model_dump(exclude={"dry_run"}) | {"benchmark": benchmark, "size": size}
         for name, model in (("cost", ReportedCost), ("provenance", ReportedProvenance)):

@@ -43,7 +43,13 @@ def release_file(session: Session, submission: Submission) -> str | None:
 
 
 def unusable_file(fault: str) -> Problem:
-    """Return the problem of a submission that cannot be scored because its stored file is ``lost`` or ``damaged``."""
+    """Return the problem that a submission fails with if its stored file cannot be scored.
+
+    Parameters
+    ----------
+    fault
+        What happened to the stored file: ``lost`` or ``damaged``.
+    """
     return Problem(
         "internal.failed",
         f"The stored file is {fault}.",

@@ -25,7 +25,10 @@ class Key(NamedTuple):
 
 
 def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -> Submission | None:
-    """Return the submission that an earlier call with this key created, unless the state is in `UNSUCCESSFUL`; otherwise None.
+    """Return the submission that an earlier call with this key created.
+
+    The result is None if there was no such call, or if the state of the submission is in `UNSUCCESSFUL`. The present call, which
+    `request` describes, then creates a new submission.
 
     Raises
     ------

@@ -47,14 +47,17 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
 
 
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
-    """Check the quotas for a submission; return whether the submission counts towards the quotas.
+    """Check whether the quotas let a user start a new submission; return whether the new submission counts from now on.
 
-    A submission announced as a duplicate does not count. `accept` counts the submission if the received file is no duplicate.
+    The result is False if the announced SHA-256 is that of a duplicate. Only the quotas of uploads are checked in this case. If
+    the file is no duplicate any more when it arrives, `accept` checks the other quotas and counts the new submission.
 
     Raises
     ------
     ProblemError
-        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``.
+        ``quota.exceeded``: nothing is left of the quotas of ranked or practice submissions, or of the daily quota of uploads.
+        ``quota.bytes``: the file is too large for the quota of stored bytes.
+        ``quota.uploads``: too many uploads of the user are under way.
     """
     quotas.check_uploads(session, user_id)
     quotas.daily.check(session, user_id, Daily.UPLOADS)
@@ -102,13 +105,18 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
 
     For a duplicate, the result is the id of the owner's earlier submission; the new submission expires, and uses no quota.
 
+    `reserve` has checked the quotas already. `accept` checks quotas again because two things can be known only now: that a file
+    announced as a duplicate is no duplicate any more, as the earlier submission was withdrawn, rejected or failed; and the size
+    of a file that was sent compressed.
+
     Raises
     ------
     ProblemError
-        ``upload.interrupted``: the submission has expired or was deleted. ``scores.truncated``: a compressed file is too short.
-        ``quota.exceeded``: the file was announced as a duplicate of a submission that was withdrawn meanwhile, and the quota is
-        used up. ``quota.bytes``: the file is too large for the quota of stored bytes. This happens only if the file was
-        announced as such a duplicate, or was compressed and of unknown size. Also the errors of `check_standing`.
+        ``upload.interrupted``: the submission has expired, or was deleted with its owner's account.
+        ``scores.truncated``: a file that was sent compressed does not have the size that its header claims.
+        ``quota.exceeded``: the file is no duplicate any more, and the quota is used up.
+        ``quota.bytes``: the file is no duplicate any more or was sent compressed, and is too large for the quota of stored bytes.
+        Also the errors of `check_standing`.
     """
     submission = session.get(Submission, submission_id)
     if submission is None:

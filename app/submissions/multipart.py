@@ -51,14 +51,17 @@ def renew_token(session: Session, upload: Upload) -> str:
 def authorize(session: Session, submission_id: str, authorization: str | None) -> tuple[Upload, Account | None]:
     """Authorize access to an upload: return (upload, account) for the owner's token, (upload, None) for the upload token.
 
-    Once the file has arrived, an upload token gives no access to a restricted submission.
+    Once the file has arrived, an upload token gives no access if the resulting submission is restricted, because somebody other
+    than the owner may hold the upload token.
 
     Raises
     ------
     ProblemError
-        ``submission.unknown``: the upload does not exist or belongs to another user. ``upload.expired``: the upload token has
-        expired. ``auth.scope``: the token lacks the scope `Scope.SUBMIT`. ``auth.banned``: an admin has banned the owner. Also
-        the errors of `app.accounts.users.authenticate`.
+        ``submission.unknown``: the upload does not exist, belongs to another user, or led to a restricted submission to which
+        the upload token gives no access.
+        ``upload.expired``: the upload token has expired.
+        ``auth.scope``: the owner's token lacks the scope `Scope.SUBMIT`.
+        Also the errors of `check_standing` and `app.accounts.users.authenticate`.
     """
     upload = session.get(Upload, submission_id)
     _, _, value = (authorization or "").partition(" ")
@@ -78,7 +81,13 @@ def authorize(session: Session, submission_id: str, authorization: str | None) -
 
 
 def find_upload(session: Session, submission_id: str) -> Upload:
-    """Return the multipart upload with this id; raise ``submission.unknown`` if it was deleted with the owner's account."""
+    """Return the multipart upload with this id, which `authorize` has found before.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.unknown``: the upload was deleted meanwhile, together with the account of its owner.
+    """
     upload = session.get(Upload, submission_id)
     if upload is None:
         raise _unknown(submission_id)
@@ -217,7 +226,10 @@ def _select_open_ids() -> Select[str]:
 
 
 def upload_view(upload: Upload) -> UploadView:
-    """Return the response model of an upload and its upload parts, for callers who may send upload parts."""
+    """Return the response model of an upload and of all its upload parts, received or not.
+
+    The function does not check access: the response is only for callers who may send upload parts.
+    """
     hashes = {part.number: part.sha256 for part in upload.received}
     address = f"{API}/submissions/{upload.submission_id}"
     return UploadView(

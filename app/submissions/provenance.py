@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def find_duplicate(
     session: Session, user_id: int, version: Version, described: Submission | SubmissionRequest, sha256: str
 ) -> Submission | None:
-    """Return the user's queued, running or scored submission of the same file, method and kind to a version; None if none exists.
+    """Return the earlier submission of a user that makes a file a duplicate; None if there is no such submission.
 
-    Only the user's own submissions are searched, so that nobody can find out which files other users have sent.
+    The earlier submission is to the same version, has the file with this SHA-256 and the method and kind of `described`, and is
+    queued, being scored or scored. Only the user's own submissions are searched, so that nobody can find out which files other
+    users have sent.
     """
     return session.scalar(
         select(Submission).where(

@@ -76,17 +76,18 @@ def beating(descriptor: int) -> Iterator[None]:
 class Receiver:
     """Receives the messages and heartbeats of one process. Every received byte counts as a heartbeat.
 
-    The receiver counts missing heartbeats and measures no time. If the service itself was suspended for a while, the receiver
-    therefore counts only one missing heartbeat.
+    A heartbeat counts as missing after the receiver has waited `BEAT_SECONDS` for bytes. The receiver does not compare times of
+    day, so even a long suspension of the service itself counts as at most one missing heartbeat.
 
     Parameters
     ----------
     descriptor
         The descriptor to read; the caller closes the descriptor.
     starting
-        Whether the process is starting, so that its first heartbeat may take `START_BEATS` beats.
+        Whether the process is starting. If so, `START_BEATS` instead of `LOST_BEATS` heartbeats may be missing before its first
+        heartbeat.
     late
-        Whether the process counts as late until its first heartbeat.
+        Value of the attribute ``late`` until the first heartbeat arrives. True for a process that replaces a killed process.
     """
 
     def __init__(self, descriptor: int, *, starting: bool = False, late: bool = False) -> None:
@@ -98,7 +99,7 @@ class Receiver:
         """Whether `LATE_BEATS` heartbeats are missing."""
 
     def receive(self) -> bytes:
-        """Wait for the next message that is not empty.
+        """Wait for the next message that is not a heartbeat; return the content of the message.
 
         Raises
         ------
@@ -123,7 +124,7 @@ class Receiver:
         return bytes(received)
 
     def _wait(self) -> None:
-        """Wait until the descriptor is readable."""
+        """Wait until the descriptor is readable; count missing heartbeats, and raise HeartbeatError if too many are missing."""
         for missing in range(1, (START_BEATS if self._starting else LOST_BEATS) + 1):
             if self._readable.poll(BEAT_SECONDS * 1000):
                 self._starting = self.late = False

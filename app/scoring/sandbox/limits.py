@@ -1,9 +1,11 @@
 """Resource limits of a scoring process, enforced by the kernel.
 
-The limits are set in the forked child, so they hold for one file, and usage does not add up over files. Hard limits that the
-operator has set are kept. A file's shape and size are checked against the benchmark before the file's data is read. No accepted
-file therefore needs more than the limits allow. If a process reaches a limit, the cause is a server error, not the file: the
-evaluation is retried.
+Each scoring process is a forked child that scores one file and sets the limits for itself. The usage of earlier files therefore
+does not count. Hard limits that the operator has set are kept.
+
+A file's shape and size are checked against the benchmark before the file's data is read. No accepted file therefore needs more
+than the limits allow. A process that reaches a limit is treated as a server error, not as a fault of the file: the evaluation is
+retried.
 """
 
 from __future__ import annotations
@@ -61,10 +63,19 @@ def limit_process() -> None:
 
 
 def limit_work(M: int, n: int, N: int, data_bytes: int, threads: int) -> None:
-    """Limit memory and CPU time to what scoring an (n, N) file, with `data_bytes` bytes of scores, against M subsets needs.
+    """Limit the CPU time and, on Linux, the address space of this process to what scoring one file needs.
 
     The limit of the address space includes the memory that the process already maps, such as the shared ground truth, and twice
     `data_bytes`: once for the mapped file, and once for the decompressed or copied scores.
+
+    Parameters
+    ----------
+    M, n, N
+        Number of subsets, training examples and targets.
+    data_bytes
+        Size of the file's (n, N) scores in bytes, without compression.
+    threads
+        Number of threads that score the file.
     """
     # The kernel sends SIGXCPU at the soft limit, and kills the process at the hard limit.
     _lower(resource.RLIMIT_CPU, CPU_SECONDS + M * n * N // PRODUCTS_PER_SECOND, hard_margin=1)

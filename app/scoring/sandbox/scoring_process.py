@@ -87,7 +87,11 @@ def _set_async_flag(service: Connection, flag: int) -> None:
 
 
 def answer(request: dict[str, Any], service: Connection) -> None:
-    """Score the file that a request names, and send the result, or the problem or damage of the file, to the service."""
+    """Score the file that a request names, and send the result to the service.
+
+    If the file cannot be scored, the answer is the problem. If the file does not have the SHA-256 in the request, the answer says
+    that the file is damaged.
+    """
     arrays = b""
     with beating(service.fileno()):
         truth, parts = load_ground_truth(
@@ -112,7 +116,7 @@ def answer(request: dict[str, Any], service: Connection) -> None:
 
 
 def check_hash(path: Path, expected: str | None) -> None:
-    """Raise a DamagedFileError if a SHA-256 is expected and a file has another one."""
+    """Raise a DamagedFileError if the SHA-256 of a file is not `expected`. With None, check nothing."""
     if expected is not None and (got := sha256(path)) != expected:
         raise DamagedFileError(f"{path} has the sha256 {got}")
 
@@ -131,7 +135,12 @@ def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
 def score(
     scores_nN: ScoreArray, truth: GroundTruth, parts: dict[str, slice], threads: int
 ) -> tuple[dict[str, Any], bytes]:
-    """Score one file against the subsets whose rows `parts` gives by name; return the two messages of the answer.
+    """Score one file against each part of the ground truth; return the two messages of the answer.
+
+    Parameters
+    ----------
+    parts
+        The rows of the subsets of each part, by name. The attributions are those of the part ``public``, which is required.
 
     Returns
     -------
