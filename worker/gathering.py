@@ -123,7 +123,7 @@ def _check_finite(shards: Sequence[Shard], folder: Path) -> None:
 def _assemble(
     shards: Sequence[Shard], planned: Plan, present: Plan
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float64]]]:
-    """Return the margins (M, R, N) and the accuracies (M, R) of each part, for the M subsets that the plan `present` contains."""
+    """Return margins (M, R, N) and accuracies (M, R) of each part; M is the part's number of subsets in the plan `present`."""
     margins = np.empty((len(planned.models), shards[0].margins.shape[1]), dtype=np.float32)
     accuracy = np.empty(len(planned.models))
     for shard in shards:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Interruption:
-    """A context that handles SIGINT: the first sets `requested` and calls `notify`, the second raises KeyboardInterrupt."""
+    """Context that handles SIGINT: the first Ctrl-C sets `requested` and calls `notify`; the second raises KeyboardInterrupt."""
 
     def __init__(self, notify: Callable[[], None]) -> None:
         self.requested = False
@@ -32,7 +32,7 @@ class Interruption:
         self._notify()
 
     def until_requested(self, tasks: Iterable[T]) -> Iterator[T]:
-        """Yield tasks until `requested` is set."""
+        """Yield the given tasks in order, and stop before the next task once `requested` is set."""
         for task in tasks:
             if self.requested:
                 return

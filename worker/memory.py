@@ -25,7 +25,7 @@ class OutOfMemory(RuntimeError):  # noqa: N818  # like MemoryError and torch.Out
 
     @property
     def advice(self) -> str:
-        """What the user of the command line can do when memory ran out."""
+        """Text for the user of the command line: what to do after memory ran out."""
         if self.smaller_group is None:
             return "Use fewer --processes, or a machine or device with more memory."
         return (

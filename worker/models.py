@@ -1,7 +1,7 @@
 """The interface of a recipe, and the list of models of a benchmark.
 
-Legend: n examples, d inputs (of an image: colours, rows, columns), m examples of a subset, E epochs, N targets, C classes,
-a numbers that describe how an example is augmented.
+Legend: n examples, d inputs (of an image: colours, rows, columns), m examples of a subset, B examples of a step,
+E epochs, K models of a group, N targets, C classes, a numbers that describe how an example is augmented.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Recipe(Protocol):
         """Convert images to inputs of the model, float32 (n, d), on the CPU."""
 
     def build(self) -> nn.Module:
-        """Return a new model, whose parameters `initialise` draws."""
+        """Return a new model. The caller then draws its parameters with `initialise`."""
 
     def initialise(self, model: nn.Module, rng: np.random.Generator, /) -> None:
         """Draw every parameter of a model, in place."""
@@ -81,7 +81,7 @@ class Recipe(Protocol):
         """Draw the order in which each epoch visits the examples; int64 (E, m)."""
 
     def batches(self, order_Em: torch.Tensor, /) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield the example indices and learning rate of every step. The indices keep the leading axes of an order, such as K."""
+        """Yield the example indices and learning rate of every step: indices (B,) from an order (E, m), (K, B) from (K, E, m)."""
 
     def train(
         self, model: nn.Module, inputs_nd: torch.Tensor, labels_n: torch.Tensor, order_Em: torch.Tensor, /

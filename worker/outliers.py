@@ -24,7 +24,7 @@ NORMAL_MAD = 1.4826
 
 @dataclass(frozen=True)
 class Outlier:
-    """A model, its accuracy, and the median accuracy of all models. An outlier does not reveal the examples of the subset."""
+    """A model, its accuracy, and the median accuracy of all models. The fields do not tell which examples the subset holds."""
 
     number: int
     part: str

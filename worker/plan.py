@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def subsets(self) -> dict[str, int]:
-        """Number of subsets in each part of the benchmark, ``public`` and ``hidden``."""
+        """Number of subsets in each part of the benchmark: ``public``, and on a protected board also ``hidden``."""
         if self.split == "open":
             return {"public": self.public + self.ranking}
         return {"public": self.public, "hidden": self.ranking}

@@ -120,7 +120,7 @@ class Trainer:
         return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
-        """Train and return a group of models, one for each seed (root, subset, run). Each has the same number of examples."""
+        """Train and return one model for each seed (root, subset, run). All arrays in `examples` must have the same length."""
         models, order_KEm = self.initialise_models(seeds, examples)
         self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
@@ -146,7 +146,7 @@ class Trainer:
         return self.augmenting.visits(generator(*seed, AUGMENTATION), order_Em)
 
     def first_steps(self, order_KEm: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the part of the orders (or visits) of a group that the first steps of the first epoch use."""
+        """Return the part of a group's orders (or visits) that the first `steps` steps of the first epoch use."""
         return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
 
     def train_references(self, count: int) -> list[nn.Module]:
@@ -195,7 +195,7 @@ class Job:
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Return a function that trains the models with given numbers, writes their shard, and yields reports on both."""
+        """Return a function that trains models by number, writes their shard, and yields a report on each group and the shard."""
         trainer = self.trainer()
 
         def work(numbers: range) -> Iterator[Report]:
@@ -217,7 +217,7 @@ class Job:
 def prepare_folder(
     plan: Plan, folder: Path, load: Callable[[str], Recipe], hidden_seed: str | None = None, kind: str = device.CPU
 ) -> tuple[Job, Configuration]:
-    """Save the hidden seed and the configuration in a training folder, or check those saved; return the job and configuration.
+    """Save hidden seed and configuration in a new folder, or check those of a started folder; return job and configuration.
 
     Raises
     ------
