@@ -54,7 +54,8 @@ class Manifest:
     null_band
         Half widths of the null band under the keys ``unrelated`` and ``shared``, see `ldsboard.core.ceiling.MarginSpectrum`.
     attempts_spectrum
-        The field ``attempts`` of `ldsboard.core.ceiling.MarginSpectrum`.
+        Largest eigenvalue of the matrix of rank correlations between the margins of targets, divided by N. From this number,
+        `ldsboard.core.ceiling.attempt_gain` computes a bound on the gain from repeated attempts.
     files
         sha256 of every other file in ``public/``, by its relative path.
     """

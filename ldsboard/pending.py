@@ -60,14 +60,14 @@ class PendingUpload:
 
 
 def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload]:
-    """Return the records of the uploads to a server that can be resumed, and delete the records of expired uploads.
+    """Return the records of unfinished uploads to a server; delete records that are expired or cannot be read.
 
     Parameters
     ----------
     server
         Address of the server.
     path
-        Path of a score file, to return only the uploads of this file.
+        Path of a score file. If given, only the uploads of this file are returned.
     """
     found = []
     for file in sorted(_folder().glob("*.json")):

@@ -132,7 +132,7 @@ class Problem:
 
 
 class ProblemError(ValueError):
-    """The error for a request or a score file that cannot be used; the attribute ``problem`` says why."""
+    """A subclass of ValueError for a request or a score file that cannot be used; the attribute ``problem`` says why."""
 
     def __init__(self, code: str, detail: str, hint: str, expected: str | None = None, got: str | None = None) -> None:
         self.problem = Problem(code, detail, hint, expected, got)

@@ -61,15 +61,16 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
             Number of targets whose predictions are equal for all subsets, and number of subsets that are equal to an earlier
             subset.
         grid_loss, grid_loss_target : float, int
-            Largest ratio, over targets, of the possible rounding error of a prediction to the standard deviation of the
-            predictions for the target; and the index of the target with this ratio. See `ldsboard.Result`.
+            How much rounding the scores can matter. For each target, the largest possible rounding error of a prediction is
+            divided by the standard deviation of the target's predictions. `grid_loss` is the largest of these ratios over
+            targets, and `grid_loss_target` the index of the target that has this ratio. See `ldsboard.Result`.
         warnings : list of str
             Warning codes, such as ``"scores.sign_flipped"``.
 
     Raises
     ------
     ProblemError
-        A ValueError: the shapes do not fit (the error names a transposed array), values are not finite, the margins of a target
+        The shapes do not fit (the error names a transposed array), values are not finite, the margins of a target
         are equal for all subsets, or there are fewer than 2 or more than 50,000 subsets. The message says what to do.
 
     See Also

@@ -57,8 +57,8 @@ def submit(
     Raises
     ------
     ProblemError
-        A ValueError. Code ``upload.changed``: the file changed during the upload. Any other code: the file is not a score file or
-        holds values that are not finite, and nothing was sent.
+        ``upload.changed``: the file changed during the upload.
+        Any other code: the file is not a score file or holds values that are not finite; nothing was sent.
     ClientError
         The server refused the upload or could not be reached. If `ldsboard.pending.pending_uploads` still returns the upload,
         `resume` continues it.
@@ -82,7 +82,8 @@ def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: 
     Parameters
     ----------
     client
-        Client with a token of the owner. It is used only for a private submission whose file has arrived completely.
+        Client with a token of the owner. The upload token suffices to send the file. The owner's token is needed only to return a
+        private submission whose file had already arrived completely.
     pending
         The record of the upload.
     advance
@@ -91,7 +92,7 @@ def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: 
     Raises
     ------
     ProblemError
-        A ValueError, ``upload.changed``: the file has changed since the upload began.
+        ``upload.changed``: the file has changed since the upload began.
     ClientError
         The server refused the upload or could not be reached.
     OSError
@@ -109,7 +110,7 @@ def _send_and_clean_up(
     """Send the file of an upload with the upload token, and return the submission.
 
     The record `pending` is deleted from the cache once the server has the file, or has refused the file for good. `upload` is the
-    upload as the server describes it; with None, the server is asked.
+    server's description of the upload; if `upload` is None, the description is requested from the server.
     """
     try:
         with Client(pending.server, pending.capability) as sender:

@@ -118,7 +118,8 @@ class Setup:
     Attributes
     ----------
     steps
-        Number of first steps of each model to time, without margins; 0: time whole trainings, with initialisation and margins.
+        How many steps of each model to time, counted from its first step; initialisation and margins are not timed. If `steps`
+        is 0, whole trainings are timed, including initialisation and margins.
     """
 
     def __init__(self, name: str, group: int | None = None, kind: str = device.CPU, steps: int | None = None) -> None:
@@ -133,7 +134,10 @@ class Setup:
         self.loops = [*engines_for(self.recipe), NOTEBOOK]
 
     def train(self, loop: str, groups: int = 1) -> Speed:
-        """Time one training loop: the first `steps` of one group, or, if `steps` is 0, `groups` whole groups with margins."""
+        """Return the speed of one training loop.
+
+        If `steps` is 0, the loop trains `groups` whole groups. Otherwise it trains one group for `steps` steps.
+        """
         K, ticks, trainer = self.group, list[float](), self.trainer
 
         def tick(*_: object) -> None:

@@ -34,7 +34,7 @@ def best_kind() -> str:
 
 
 def kind_of(arithmetic: Mapping[str, Any]) -> str:
-    """Return the kind of device that a result of `arithmetic` describes, or the CPU if this machine has no GPU."""
+    """Return the GPU if the description `arithmetic` names a GPU and this machine has one; otherwise the CPU."""
     return best_kind() if "gpu" in arithmetic else CPU
 
 

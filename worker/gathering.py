@@ -39,8 +39,8 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     Parameters
     ----------
     partial
-        Accept missing models. Each part of the benchmark then holds the subsets before the first subset that lacks a run.
-        As in any benchmark, these are the first subsets that the seed draws, so their selection does not depend on results.
+        Accept missing models. Each part of the benchmark then ends before the first subset that lacks a run.
+        The seed fixes the order of the subsets, so results have no influence on which subsets are kept.
 
     Raises
     ------

@@ -67,8 +67,9 @@ def loss(logits_nC: torch.Tensor, labels_n: torch.Tensor) -> torch.Tensor:
 def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradients:
     """Return the gradient of a function of logits and labels with respect to all parameters, for each example.
 
-    For models that `layers.run_forward` supports, the gradients are outer products in each layer. For other models `per_example`
-    computes the gradients, and the result stores each gradient as an outer product with the number 1.
+    For models that `layers.run_forward` supports, the gradients are outer products in each layer. For other models,
+    `per_example` computes each gradient as one vector, or as a sketch of the vector if there are many parameters. The vector is
+    stored as the first factor of an outer product, with 1 as the second factor, so all results have the same form.
 
     Parameters
     ----------

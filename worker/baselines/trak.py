@@ -27,14 +27,14 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     The formula is::
 
-        scores = mean over models of (Phi (Phi' Phi + damping I)^-1 phi') * (mean over models of q)
+        scores = mean over models of (Phi (Phi' Phi + lambda I)^-1 phi') * (mean over models of q)
 
     - Phi (n, P): gradients of the training examples' margins.
     - phi (N, P): gradients of the targets' margins.
     - q (n, 1): for each training example, the probability that a model gives to all classes but the correct one.
 
-    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here damping makes the matrix invertible,
-    and only large gradients are sketched (see `gradients`). The code computes ``(Phi Phi' + damping I)^-1 Phi phi'``, which is
+    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here lambda makes the matrix invertible,
+    and only large gradients are sketched (see `gradients`). The code computes ``(Phi Phi' + lambda I)^-1 Phi phi'``, which is
     equal to the product above but needs only a system of size n.
 
     Parameters
@@ -42,8 +42,8 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     material
         Public part of the benchmark.
     damping
-        Damping of the formula divided by the mean squared length of the rows of Phi, so that one value suits models and data of
-        any scale.
+        ``lambda`` divided by the mean, over rows of Phi, of the squared length of the row. Because of this division, one value
+        suits models and data of any scale.
 
     Notes
     -----

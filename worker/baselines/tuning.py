@@ -28,9 +28,18 @@ FITTED = "datamodel"
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting, its LDS on public subsets, the 95 % interval of this LDS, and its distance from chance in standard deviations.
+    """The result of one setting of a baseline on public subsets.
 
-    After cross-validation, `lds` is the mean over folds, and `interval` assumes a normal distribution.
+    Attributes
+    ----------
+    setting
+        The setting.
+    lds
+        LDS on the public subsets; after cross-validation, the mean of the LDS over folds.
+    interval
+        95 % interval of `lds`; after cross-validation, `lds` plus or minus 1.96 standard errors.
+    z_random
+        `ldsboard.Result.z_random`; after cross-validation, the sum over folds divided by the root of the number of folds.
     """
 
     setting: Any
@@ -40,7 +49,10 @@ class Trial:
 
 
 def tune(name: str, material: Material) -> Iterator[Trial]:
-    """Yield a trial of every setting of a baseline, on the public subsets; the baseline `FITTED` gets 5-fold cross-validation."""
+    """Score every setting of a baseline on the public subsets, and yield a trial for each setting.
+
+    The baseline `FITTED` is cross-validated in 5 folds, because its scores are fitted to the margins of these subsets.
+    """
     for setting in BASELINES[name].settings:
         if name == FITTED:
             folds = [_fold(name, material, setting, fold) for fold in range(FOLDS)]

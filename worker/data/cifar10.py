@@ -129,7 +129,7 @@ def _from_batches(content: Callable[[str], bytes]) -> tuple[Part, Part]:
 
 
 def _batch(content: bytes, start: int) -> Part:
-    """Return the first 1,000 examples of a batch file; `start` is the number of its first row in the source.
+    """Return the first 1,000 examples of a batch file; `start` is the source's row number of the first of these examples.
 
     A row of the file holds 1,024 red, then 1,024 green, then 1,024 blue pixels.
     """

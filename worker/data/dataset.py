@@ -74,7 +74,10 @@ class Dataset:
         return self.about | {"sha256": self.digests}
 
     def for_manifest(self) -> dict[str, Any]:
-        """Return the data set's entry in the manifest: the description, and the class names, which do not affect models."""
+        """Return the data set's entry in the manifest: the result of `describe`, and the class names if there are any.
+
+        Class names do not affect models, so `describe` leaves them out.
+        """
         return self.describe() | ({"classes": list(self.classes)} if self.classes else {})
 
     def verified(self, expected: Mapping[str, str]) -> Self:

@@ -57,7 +57,7 @@ def fetch(url: str, sha256: str) -> Path:
 
 
 def _check(found: str, origin: Path | str, sha256: str) -> None:
-    """Raise an error unless `found`, the sha256 of a cached file or of the download from a URL, equals `sha256`."""
+    """Raise DataError unless `found`, the sha256 of a cached file or of the download from a URL, equals `sha256`."""
     if found == sha256:
         return
     advice = "Nothing was kept. Run the command again; if the error stays, the publisher has changed the file."
