@@ -39,7 +39,7 @@ def kind_of(arithmetic: Mapping[str, Any]) -> str:
 
 
 def process_count(kind: str) -> int:
-    """Return how many training processes use all devices of a kind: one for each GPU, or one for each CPU core."""
+    """Return how many training processes to start for all devices of a kind: one for each GPU, or one for each CPU core."""
     if kind == GPU:
         return torch.cuda.device_count()
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -29,7 +29,7 @@ HIDDEN = Path("hidden", "hidden.json")
 
 
 class ConfigurationError(ValueError):
-    """The requested training is impossible, in any folder or in this folder. The message says what to change."""
+    """The options of a training are invalid, or contradict what its folder already holds. The message says what to change."""
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def drain_before_close(self) -> bool:
-        """Begin to drain if a response was sent before the end of the request; return whether the connection must stay open."""
+        """If a response was sent before the whole body arrived, begin to drop the rest; return whether this is the case."""
         if self.transport.is_closing() or not self._message_is_open or self._close_after_drain:
             return False
         if self.cycle is None or not self.cycle.response_complete:

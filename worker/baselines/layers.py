@@ -1,8 +1,8 @@
 """Run a model of linear layers forward, and keep the inputs and outputs of each layer.
 
 In such a model, the gradient of one example with respect to the parameters of a layer is the outer product of two vectors: the
-gradient with respect to the layer's outputs (the *slopes*), and the layer's inputs. So an example needs fewer numbers than the
-model has parameters.
+gradient with respect to the layer's outputs (the *slopes*), and the layer's inputs. The two vectors
+have fewer numbers than the gradient.
 
 Legend: n examples, C classes; of one linear layer: o outputs, i inputs including a constant 1 for the bias.
 """

@@ -24,8 +24,8 @@ def grad_dot(material: Material, model: int = MODEL) -> NDArray[np.float32]:
     The method is TracIn (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", section 3) with
     one checkpoint, the end of training.
 
-    The method needs one gradient for each example and target, and the inner products of gradients (exact or sketched: see
-    `gradients`).
+    The method needs one gradient for each example, one for each target, and the inner products of these gradients (exact or
+    sketched: see `gradients`).
     """
     reference = material.models[model]
     train = gradients(reference, loss, material.train)
