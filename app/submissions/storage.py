@@ -1,7 +1,8 @@
 """Storage of score files in a folder; the path of each file is derived from the SHA-256 of its content.
 
-The subfolder ``arriving`` holds incomplete data: files that are being received, under random names; and the upload parts of each
-multipart upload, in a folder named by the id of the upload. When the server restarts, only the upload parts are kept.
+Two kinds of data are in the subfolder ``arriving`` until they are complete score files. Data that is being received is in a file
+with a random name; such files are deleted when the server starts. Received upload parts are in a folder for each multipart
+upload, named by the id of the upload; a restart of the server does not delete upload parts of an open upload.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Storage:
                     yield chunk
 
     def delete_incomplete(self) -> None:
-        """Delete the incomplete files that a killed process left; keep upload parts, which are complete."""
+        """Delete the partly received files that a stopped server left. Upload parts that were received whole are not deleted."""
         for path in self._arriving.iterdir():
             if path.is_file():
                 path.unlink()
@@ -175,7 +176,11 @@ class Arrival:
             os.fsync(self._file.fileno())
 
     def keep(self, target: Path) -> None:
-        """Move the flushed file to `target` and synchronise the folders. Call this in the transaction that refers to the file."""
+        """Move the flushed file to `target` and synchronise the folders.
+
+        Call this method in the write transaction that stores the reference to the file. Outside a write transaction, a
+        clean-up could delete the file before the database refers to the file.
+        """
         with _disk_errors():
             target.parent.mkdir(exist_ok=True)
             self.path.replace(target)

@@ -104,7 +104,11 @@ def visible_identity(
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
-    """Return a reported cost for display, without the device unless `named`: the text of the device can reveal the owner."""
+    """Return the cost that an owner reported, as it may be shown; None if nothing is left to show.
+
+    The device is left out if `named` is false, which means that the owner must stay unknown: the text of the device can reveal
+    the owner.
+    """
     return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
 
 

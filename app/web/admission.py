@@ -24,8 +24,9 @@ WAIT_SECONDS = 8.0
 class Admission:
     """Turns for requests that hold a database session over several calls of worker threads.
 
-    Without turns, finished requests could hold every connection while they wait for a thread, and every thread could wait for
-    a connection. Waiting requests hold neither.
+    Turns prevent a deadlock. Between two calls of worker threads, a request holds a database connection and needs a thread. If
+    such requests held all connections, and all threads were waiting for a connection, nothing could continue. Therefore only
+    `READERS` + `WRITERS` requests have a turn. A request that waits for a turn holds neither a connection nor a thread.
     """
 
     def __init__(self) -> None:

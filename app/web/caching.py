@@ -1,8 +1,11 @@
 """ETags and compression for public pages and API responses.
 
-No middleware applies these functions, and therefore uploads, downloads of arrays and long-polling API responses remain
-unchanged. Responses to requests with a cookie or a token get no ETag and are not compressed: the length of a compressed page
-that contains both a secret and text from the address would reveal the secret (the BREACH attack).
+`app.web.public_route.PublicRoute` applies these functions to GET requests for public pages and public API responses. Three kinds
+of responses get no ETag here and are not compressed: downloads of arrays, long-polling API responses, and responses to requests
+with a cookie or a token.
+
+A response to a request with a cookie or a token may contain both a secret and text from the address. If such a response were
+compressed, an attacker who chooses the address could find out the secret from the compressed length (the BREACH attack).
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ def mark_personal(response: Response) -> Response:
 async def finish(response: Response, *, packed: bool) -> Response:
     """Give a public response an ETag, and compress its body if `packed` is set; return the response.
 
-    Short bodies, and media types that compress badly, are not compressed. Files, streams and responses with another status than
-    200 get no ETag either.
+    Short bodies, and media types that compress badly, get an ETag but are not compressed. Files, streams and responses with
+    another status than 200 get no ETag and are not compressed.
     """
     mark_personal(response)
     if isinstance(response, FileResponse | StreamingResponse) or response.status_code != OK:

@@ -1,4 +1,4 @@
-"""The version header of the LDSBoard client: the server rejects clients that are too old for it."""
+"""Check of the header in which the LDSBoard client states its version, because the server does not support old clients."""
 
 from __future__ import annotations
 

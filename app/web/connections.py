@@ -47,7 +47,11 @@ HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: c
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the limit of open file descriptors as far as the system allows; return how many of these connections may take."""
+    """Raise the limit of open file descriptors of this process, and return how many connections the server may hold open.
+
+    The limit is raised as far as the system allows, up to `MAX_DESCRIPTORS`. Every connection takes one file descriptor.
+    The returned number leaves `RESERVED_DESCRIPTORS` descriptors for other uses, or half of all descriptors if that is fewer.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -60,13 +64,14 @@ def raise_descriptor_limit() -> int:
 class Connections:
     """The open connections of one server, by the address of the client.
 
-    A connection beyond a limit is accepted, and one connection is closed: of those without a running request, the connection that
-    has been silent for longest.
+    When a new connection exceeds a limit, one connection of an address is closed; the parameters say of which address.
+    Of the connections of that address without a running request, the one that has been silent for longest is closed, and this
+    can be the new connection. If all of them have a running request, the one that has been silent for longest of all is closed.
 
     Parameters
     ----------
     per_address
-        Maximum number of connections of one address. Beyond this limit, a connection of this address is closed.
+        Maximum number of connections of one address. Beyond this limit, a connection of the same address is closed.
     total
         Maximum number of all connections. Beyond this limit, a connection of the address with the most connections is closed.
     is_exempt
@@ -167,7 +172,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes. Close the connection if a head exceeds `MAX_HEAD_BYTES`, or a dropped body `DRAIN_BYTES`."""
+        """Parse received bytes, and close the connection if the client sends too much.
+
+        Too much is a head of more than `MAX_HEAD_BYTES`, or more than `DRAIN_BYTES` of a body that is being dropped.
+        """
         self._registry.touch(self)
         if self._draining_since is not None:
             self._drained_bytes += len(data)

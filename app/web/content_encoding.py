@@ -38,7 +38,8 @@ def make_decoder(encoding: str, write: Write) -> Write:
     Raises
     ------
     ProblemError
-        ``upload.encoding``: the encoding is not supported, or (from the returned function) the bytes do not have this encoding.
+        ``upload.encoding``: the encoding is not supported. The returned function raises the same error for bytes that it cannot
+        decompress, and for a gzip body of too many small members.
     """
     match encoding.strip().lower():
         case "" | "identity":

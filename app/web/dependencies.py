@@ -50,7 +50,13 @@ def client_address(request: Request) -> str:
 
 
 async def count_request(request: Request, context: ContextDep) -> None:
-    """Apply the rate limit of the client's address, once for each request."""
+    """Count a request towards the rate limit of the client's address. Further calls for the same request do nothing.
+
+    Raises
+    ------
+    RateError
+        The request exceeds the rate limit.
+    """
     if not request.scope.get(COUNTED, False):
         request.scope[COUNTED] = True
         context.rate_limiter.count("address", client_address(request))
