@@ -97,7 +97,8 @@ class Providers:
         Raises
         ------
         ProblemError
-            ``auth.sign_in``: the provider was unreachable or refused, or its answer is incomplete or fails validation.
+            ``request.not_found``: no provider with this name is configured.
+        ``auth.sign_in``: the provider was unreachable or refused, or the provider's answer is incomplete or fails validation.
         """
         client = self._client(name)
         try:

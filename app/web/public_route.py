@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class PublicRoute(APIRoute):
-    """A route whose responses to anonymous GET requests are kept until the database changes, with an ETag, and compressed.
+    """A route that keeps responses to anonymous GET requests until the database changes, and gives them ETags and compression.
 
-    Requests with a cookie or a token, and requests that wait for a change, get their own response.
+    For a request with a cookie or a token, or a request that waits for a change, a new response is made and not kept.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

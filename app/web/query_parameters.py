@@ -22,7 +22,7 @@ async def check_query_names(request: Request) -> None:
     Raises
     ------
     ProblemError
-        ``request.invalid``, with the names.
+        ``request.invalid``: a parameter is unknown or repeated; the message lists the names.
     """
     known = _parameters(request.scope["route"].dependant)
     if unknown := [name for name in dict.fromkeys(request.query_params) if name not in known]:
@@ -39,7 +39,7 @@ async def check_repeated_names(request: Request) -> None:
     Raises
     ------
     ProblemError
-        ``request.invalid``, with the names.
+        ``request.invalid``: a parameter is repeated; the message lists the names.
     """
     known = _parameters(request.scope["route"].dependant)
     counts = Counter(name for name, _ in request.query_params.multi_items())
@@ -48,7 +48,7 @@ async def check_repeated_names(request: Request) -> None:
 
 
 def _parameters(dependant: Dependant) -> dict[str, bool]:
-    """Return, for the name of each query parameter of a route, whether the parameter may be repeated, because it is a list."""
+    """Map the name of each query parameter of a route to whether the parameter is a list, and may therefore be repeated."""
     found: dict[str, bool] = {}
     for field in dependant.query_params:
         annotation = field.field_info.annotation

@@ -7,9 +7,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class RelativeRedirects:
-    """Middleware that makes redirects to the host of the request relative.
+    """Middleware that removes scheme and host from the Location of a redirect that leads to the host of the request.
 
-    The router redirects ``/path/`` to ``/path`` with the Host header of the request, which a cache could store.
+    The router redirects ``/path/`` to ``/path``, and copies the Host header of the request to the Location. A cache could store
+    this redirect, and send other clients to a host that one client chose.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -27,7 +27,8 @@ def content_length(request: Request, limit: int) -> int:
     Raises
     ------
     ProblemError
-        ``upload.length_required``, or ``upload.too_large`` above `limit`.
+        ``upload.length_required``: the request has no valid Content-Length.
+        ``upload.too_large``: the Content-Length exceeds `limit`, in bytes.
     """
     length = _stated_length(request)
     check_limit(length, limit)
@@ -35,14 +36,16 @@ def content_length(request: Request, limit: int) -> int:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body of a request that sends JSON, or only the beginning of a file; reject a body above `limit` unread.
+    """Return the body of a request: JSON, or the beginning of a file. A body above `limit` bytes is rejected without reading.
 
-    The framework would read a body of any size before it checks the token.
+    Without this function, the framework would read a body of any size before the token is checked.
 
     Raises
     ------
     ProblemError
-        ``upload.length_required``, ``upload.interrupted``, or ``request.too_large`` above `limit`.
+        ``upload.length_required``: the request has no valid Content-Length.
+        ``request.too_large``: the Content-Length exceeds `limit`.
+        ``upload.interrupted``: the body did not arrive completely within `IDLE_TIMEOUT_SECONDS`.
     """
     length = _stated_length(request)
     if length > limit:
@@ -117,7 +120,11 @@ class Body:
         Raises
         ------
         ProblemError
-            ``upload.interrupted``, ``upload.too_large``, ``upload.encoding``, ``internal.full``.
+            ``upload.interrupted``: the client disconnected or sent too slowly.
+        ``upload.too_large``: the decompressed body exceeds `limit`, or the size that `largest_size` returns.
+        ``upload.encoding``: the bytes do not have the stated Content-Encoding.
+        ``internal.full``: the disk is full.
+        Any error that `largest_size` raises.
         """
         writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writing.set_result(None)
@@ -149,7 +156,7 @@ class Body:
     async def _next_piece(self, min_bytes: int | None) -> bytes:
         """Return the next bytes, at least `min_bytes` unless the body ends; raise TimeoutError if the client stops sending.
 
-        By default, the number of bytes depends on the number of bodies that are arriving.
+        If `min_bytes` is None, the minimum is `OpenBodies.piece_bytes`, which depends on the number of arriving bodies.
         """
         chunks, size, progress = [], 0, 0
         loop = asyncio.get_running_loop()

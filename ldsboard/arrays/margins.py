@@ -57,7 +57,8 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
     Raises
     ------
     ProblemError
-        A ValueError: the margins have the wrong shape or an unsupported type, or are not finite.
+        ``margins.invalid``: the margins have the wrong shape or an unsupported type, are not finite, or are integers that float64
+        cannot represent exactly.
     """
     array = margins_array(margins)
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or len(array) != M or 0 in array.shape:

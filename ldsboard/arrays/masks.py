@@ -37,7 +37,7 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
     Raises
     ------
     ProblemError
-        A ValueError: `masks` has none of these forms.
+        ``masks.invalid``: `masks` has none of the forms that are listed under Parameters.
     """
     if packed:
         return _unpack(np.asarray(masks), n)

@@ -30,7 +30,8 @@ def read_scores(scores: Any) -> ScoreArray:
     Raises
     ------
     ProblemError
-        A ValueError: the scores are not a non-empty two-dimensional array of real numbers, or the score file is not valid.
+        A code that begins with ``scores.``, for instance ``scores.shape``: the scores are not a non-empty two-dimensional array
+        of real numbers, or the score file is not valid.
     """
     if isinstance(scores, str | PathLike):
         return open_scores(scores)
