@@ -98,7 +98,8 @@ class Providers:
         ------
         ProblemError
             ``request.not_found``: no provider with this name is configured.
-        ``auth.sign_in``: the provider was unreachable or refused, or the provider's answer is incomplete or fails validation.
+            ``auth.sign_in``: the provider was unreachable or refused, or the provider's answer is incomplete or fails
+            validation.
         """
         client = self._client(name)
         try:

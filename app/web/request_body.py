@@ -121,10 +121,10 @@ class Body:
         ------
         ProblemError
             ``upload.interrupted``: the client disconnected or sent too slowly.
-        ``upload.too_large``: the decompressed body exceeds `limit`, or the size that `largest_size` returns.
-        ``upload.encoding``: the bytes do not have the stated Content-Encoding.
-        ``internal.full``: the disk is full.
-        Any error that `largest_size` raises.
+            ``upload.too_large``: the decompressed body exceeds `limit`, or the size that `largest_size` returns.
+            ``upload.encoding``: the bytes cannot be decompressed, or a gzip body has too many small members.
+            ``internal.full``: the disk has too little free space.
+            Any error that `largest_size` raises.
         """
         writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writing.set_result(None)
