@@ -141,14 +141,16 @@ class Bundle:
         return HiddenPart(seed, nonce, masks_Mn, margins_MRN)
 
     def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
-        """Return the subsets and margins that submissions are scored against; hidden subsets come after the public subsets.
+        """Return all subsets and margins that submissions are scored against.
 
         Returns
         -------
         masks_Mn, margins_MRN
-            All subsets, bool (M, n), and their margins, float32 (M, R, N).
+            The public subsets, on a protected benchmark followed by the hidden subsets, bool (M, n), and their margins,
+            float32 (M, R, N).
         splits
-            Rows of the public subsets and of the ranking subsets, under the keys ``public`` and ``ranking``.
+            Two slices of rows: ``public`` and ``ranking``. An open benchmark takes the ranking rows from the manifest;
+            there ``public`` holds only the rows before the ranking rows.
 
         Raises
         ------
@@ -181,7 +183,8 @@ def write_bundle(
     Parameters
     ----------
     folder
-        Parent of ``public/`` and ``hidden/``. An earlier benchmark is replaced, unless it is protected and the new one is open.
+        Parent of ``public/`` and ``hidden/``. A benchmark that is already there is replaced. An open benchmark cannot replace
+        a protected benchmark.
     description
         The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
         split (``protected`` or ``open``), ranking (as in `Manifest`) and provenance.
@@ -197,8 +200,8 @@ def write_bundle(
     Raises
     ------
     BundleError
-        Two subsets are equal; the new benchmark is open and `folder` holds the hidden part of a protected benchmark; or the split
-        contradicts `hidden` or the ranking rows.
+        Two subsets are equal; the new benchmark is open and `folder` holds the hidden part of a protected benchmark; a protected
+        benchmark lacks `hidden` or has ranking rows; or an open benchmark has `hidden` or lacks ranking rows.
     ProblemError
         A protected benchmark has one run only, or a benchmark with several runs has fewer than 4 ranking subsets.
     """

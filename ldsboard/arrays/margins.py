@@ -22,7 +22,7 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 
 def margins_array(margins: Any) -> NDArray[Any]:
-    """Convert margins to a numpy array of any shape and type; raise ``margins.invalid`` for masked or unreadable values."""
+    """Return margins as a numpy array, whatever their shape and type; raise ``margins.invalid`` for masked or unreadable ones."""
     if np.ma.is_masked(margins):
         raise _invalid(
             "a margin for every subset and target", "masked values", "Train the models whose margins are masked."
@@ -47,7 +47,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
     M
         Number of subsets.
     n
-        Number of training examples. It is used only to recognise masks that were transposed.
+        Number of training examples. Margins of the wrong shape with n rows get the hint that the masks seem to be transposed.
 
     Returns
     -------

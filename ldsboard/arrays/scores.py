@@ -57,7 +57,7 @@ def read_scores(scores: Any) -> ScoreArray:
 
 
 def beyond_float64(whole: NDArray[Any]) -> bool:
-    """Return whether any integer has a magnitude above 2**53; float64 cannot represent all such integers."""
+    """Return whether any integer has a magnitude above 2**53, the limit up to which float64 represents every integer exactly."""
     return whole.dtype.itemsize == 8 and bool(((whole > 2**53) | (whole < -(2**53))).any())  # noqa: PLR2004
 
 
