@@ -146,11 +146,9 @@ class Bundle:
         Returns
         -------
         masks_Mn, margins_MRN
-            The public subsets, on a protected benchmark followed by the hidden subsets, bool (M, n), and their margins,
-            float32 (M, R, N).
+            The public subsets and then any hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
         splits
-            Two slices of rows: ``public`` and ``ranking``. An open benchmark takes the ranking rows from the manifest;
-            there ``public`` holds only the rows before the ranking rows.
+            Row slices ``public`` and ``ranking``. The manifest of an open benchmark names the ranking rows; ``public`` ends there.
 
         Raises
         ------
@@ -183,8 +181,7 @@ def write_bundle(
     Parameters
     ----------
     folder
-        Parent of ``public/`` and ``hidden/``. A benchmark that is already there is replaced. An open benchmark cannot replace
-        a protected benchmark.
+        Parent of ``public/`` and ``hidden/``. An earlier benchmark is replaced, but no protected benchmark by an open one.
     description
         The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
         split (``protected`` or ``open``), ranking (as in `Manifest`) and provenance.
