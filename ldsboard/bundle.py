@@ -148,7 +148,7 @@ class Bundle:
         masks_Mn, margins_MRN
             The public subsets and then any hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
         splits
-            Row slices ``public`` and ``ranking``. The manifest of an open benchmark names the ranking rows; ``public`` ends there.
+            Row slices ``public`` and ``ranking``. On an open benchmark they follow from the ranking rows in the manifest.
 
         Raises
         ------
