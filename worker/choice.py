@@ -43,9 +43,10 @@ class Candidate(NamedTuple):
 
 
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
-    """Time every engine that can train the recipe, with each group size in `GROUPS` or only with `group`; yield the candidates.
+    """Time every engine that can train the recipe; yield each engine with each group size and the measured time.
 
-    The trial trains the first models on public subsets, so no hidden seed is needed.
+    The group sizes are those in `GROUPS`, or only `group` if it is given. The models that are trained for the measurement
+    are the first models of the campaign, as in an open benchmark, so no hidden seed is needed.
     """
     trainer = Trainer(replace(plan, split="open"), recipe, data, None, kind)
     for engine in engines_for(recipe):

@@ -34,7 +34,10 @@ def migrate_database() -> Settings:
 
 @contextmanager
 def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Database]]:
-    """Yield the settings and the migrated database. An exception of an `expected` type is printed, and ends the command."""
+    """Migrate the database, then yield the settings and the database.
+
+    An exception of an `expected` type that is raised in the ``with`` block is printed and ends the command.
+    """
     settings = migrate_database()
     database = Database(settings.resolved_database_url)
     try:

@@ -69,9 +69,9 @@ class PreparedVersion:
     Attributes
     ----------
     copy
-        Temporary copy of the folder, with downloads and added images.
+        Path of a temporary copy of the benchmark folder, to which archives for download and any images were added.
     target
-        Final path of the copy.
+        Path at which the copy is published.
     """
 
     manifest: Manifest

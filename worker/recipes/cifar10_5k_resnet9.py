@@ -125,7 +125,7 @@ def initialise(model: nn.Module, rng: np.random.Generator) -> None:
 
 
 def order(rng: np.random.Generator, examples: NDArray[np.integer]) -> torch.Tensor:
-    """Draw the order in which each epoch visits the examples, given by their indices (m,); int64 (E, m)."""
+    """Return the indices of the examples, given as (m,), in a random order for each epoch: int64 (E, m)."""
     return torch.from_numpy(np.stack([rng.permutation(examples).astype(np.int64) for _ in range(SETTINGS.epochs)]))
 
 
