@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
-    """Lock a file for this process, until the returned context manager exits or the process ends.
+    """Lock a file for this process at once, and return a context manager that releases the lock at its exit.
+
+    The end of the process also releases the lock.
 
     Raises
     ------
@@ -24,7 +26,9 @@ def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
 
 
 def lock_data_folder(data_dir: Path) -> AcquireReturnProxy[FileLock]:
-    """Lock a data folder for this process, until the returned context manager exits or the process ends.
+    """Lock a data folder for this process at once, and return a context manager that releases the lock at its exit.
+
+    The end of the process also releases the lock.
 
     Raises
     ------

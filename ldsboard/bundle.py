@@ -181,7 +181,7 @@ def write_bundle(
     Parameters
     ----------
     folder
-        Parent of ``public/`` and ``hidden/``. An earlier benchmark is replaced, but no protected benchmark by an open one.
+        Parent of ``public/`` and ``hidden/``. A benchmark in `folder` is replaced; an open one cannot replace a protected one.
     description
         The manifest fields name, version, title, description, licence, dataset, recipe, alpha, output_function, public_seed,
         split (``protected`` or ``open``), ranking (as in `Manifest`) and provenance.
@@ -197,8 +197,8 @@ def write_bundle(
     Raises
     ------
     BundleError
-        Two subsets are equal; the new benchmark is open and `folder` holds the hidden part of a protected benchmark; a protected
-        benchmark lacks `hidden` or has ranking rows; or an open benchmark has `hidden` or lacks ranking rows.
+        Two subsets are equal; or the split is ``protected``, but `hidden` is None or ``description["ranking"]`` is not.
+        The split is ``open``, but `hidden` is given, ``description["ranking"]`` is None, or `folder` holds a hidden part.
     ProblemError
         A protected benchmark has one run only, or a benchmark with several runs has fewer than 4 ranking subsets.
     """

@@ -186,7 +186,7 @@ class Client:
                 self._closed.wait(min(PAUSE_SECONDS, left))
 
     def pull(self, name: str) -> Path:
-        """Download the public part of a benchmark, including the kit, to the cache, verify it, and return the folder.
+        """Download and verify the public part of a benchmark, including the kit, and return the benchmark folder in the cache.
 
         Nothing is downloaded if the cache holds an intact copy of the current version.
         """

@@ -248,7 +248,7 @@ class GroundTruth:
         return ceiling.noise_ceiling(self.margins_MRN[rows])
 
     def margin_spectrum(self, rows: slice = slice(None)) -> ceiling.MarginSpectrum:
-        """Compute the null band of random scores, and the number from which `attempt_gain` computes its bound.
+        """Compute the null band of random scores, and the eigenvalue that limits the gain from repeated attempts.
 
         Parameters
         ----------
@@ -258,7 +258,8 @@ class GroundTruth:
         Returns
         -------
         ldsboard.core.ceiling.MarginSpectrum
-            ``unrelated``, ``shared`` and ``attempts``.
+            ``unrelated`` and ``shared`` are half widths of the null band. ``attempts`` is the eigenvalue, from which
+            `ldsboard.core.ceiling.attempt_gain` computes an upper bound on the gain.
         """
         return ceiling.margin_spectrum(self.margins_MN[rows])
 
@@ -288,7 +289,7 @@ class GroundTruth:
         return {name: self._rank(rows) for name, rows in splits.items()}
 
     def _rank(self, rows: slice) -> RankedSubsets:
-        """Return the subsets in `rows` with ranked margins, from the cache if possible."""
+        """Return the `RankedSubsets` of the subsets in `rows`; their margins are ranked unless the cache holds the ranks."""
         key = np.arange(len(self.masks_Mn))[rows].tobytes()
         if key not in self._ranked:
             if len(self._ranked) == MAX_RANKED_PARTS:

@@ -136,7 +136,7 @@ def _is_numbers(*names: str) -> Callable[[object], bool]:
 
 
 def _is_relative_paths(value: object) -> bool:
-    """Return whether `value` maps relative paths inside the folder to hashes."""
+    """Return whether `value` maps paths to texts, and every path is relative and has no ``..``, backslash or colon."""
     return isinstance(value, dict) and all(
         isinstance(digest, str)
         and not PurePosixPath(name).is_absolute()

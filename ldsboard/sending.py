@@ -43,8 +43,9 @@ def submit(
     method
         Name of the method.
     advance
-        Function that several threads call with the number of bytes sent since its last call. Before an upload part is sent again,
-        the number is negative.
+        Function that shows progress; several threads call the function. Each call states how many more bytes were sent. Bytes
+        that had already arrived before a resumed upload count as sent. If an upload part must be sent again, a call with a
+        negative number first takes back the bytes of the failed attempt.
     **fields
         Optional fields of ``POST /api/v1/submissions``, which the server checks, such as ``kind``, ``visibility``, ``title``,
         ``cost`` and ``provenance``.
@@ -82,8 +83,8 @@ def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: 
     Parameters
     ----------
     client
-        Client with a token of the owner. The upload token suffices to send the file. The owner's token is needed only to return a
-        private submission whose file had already arrived completely.
+        Client with a token of the owner. The file is sent with the upload token in `pending`. The owner's token is used only if
+        the submission is private and the server already has the whole file: the upload token cannot then read the submission.
     pending
         The record of the upload.
     advance

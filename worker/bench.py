@@ -95,7 +95,7 @@ class Speed:
 
 
 class TimedRecipe:
-    """A recipe that calls `tick` between its batches, to time the steps of an engine without an optimizer."""
+    """A recipe that calls `tick` between its batches, to time the steps of the batched engine, which has no optimizer."""
 
     def __init__(self, recipe: Recipe, tick: Callable[[], None]) -> None:
         self._recipe = recipe
@@ -113,7 +113,7 @@ class TimedRecipe:
 
 
 class Setup:
-    """A recipe, and the training loops to compare on the first models of this recipe.
+    """A recipe, and the training loops to compare; each loop trains the models 0, 1, … of an open benchmark with the recipe.
 
     Attributes
     ----------

@@ -45,8 +45,8 @@ class Candidate(NamedTuple):
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
     """Time every engine that can train the recipe; yield each engine with each group size and the measured time.
 
-    The group sizes are those in `GROUPS`, or only `group` if it is given. The models that are trained for the measurement
-    are the first models of the campaign, as in an open benchmark, so no hidden seed is needed.
+    The group sizes are those in `GROUPS`, or only `group` if it is given. An engine's larger groups are left out once memory
+    runs out. No hidden seed is needed, because the timed models are those of the plan with the split ``open``.
     """
     trainer = Trainer(replace(plan, split="open"), recipe, data, None, kind)
     for engine in engines_for(recipe):

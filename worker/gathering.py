@@ -83,7 +83,15 @@ def is_complete(folder: Path) -> bool:
 
 
 def _plan_to_gather(planned: Plan, shards: Sequence[Shard], folder: Path, *, partial: bool) -> Plan:
-    """Return the plan if no model is missing; with `partial`, the plan of the complete subsets."""
+    """Return the plan of the benchmark to gather: the whole plan if no model is missing.
+
+    If models are missing and `partial` is true, each part of the returned plan ends before its first incomplete subset.
+
+    Raises
+    ------
+    ShardError
+        Models are missing and `partial` is false, or too few subsets are left for a benchmark.
+    """
     missing = missing_models(shards, len(planned.models))
     if not missing:
         return planned

@@ -78,7 +78,7 @@ class Recipe(Protocol):
         """Draw every parameter of a model, in place."""
 
     def order(self, rng: np.random.Generator, examples: NDArray[np.integer], /) -> torch.Tensor:
-        """Draw the order in which each epoch visits the examples; int64 (E, m)."""
+        """Return the indices `examples` (m,) in a random order for each epoch, int64 (E, m)."""
 
     def batches(self, order_Em: torch.Tensor, /) -> Iterator[tuple[torch.Tensor, float]]:
         """Yield the example indices and learning rate of every step: indices (B,) from an order (E, m), (K, B) from (K, E, m)."""
@@ -117,7 +117,10 @@ class Stackable(Protocol):
         """Return the mean loss of one model over the examples of a step."""
 
     def optimizer(self, parameters: Iterable[torch.Tensor], /) -> torch.optim.Optimizer:
-        """Create an optimizer. It must update each parameter elementwise, because parameters of several models are stacked."""
+        """Create an optimizer of these parameters.
+
+        The parameters of several models are stacked, so an update of one element must not depend on other elements.
+        """
 
 
 def has_convolutions(model: nn.Module) -> bool:

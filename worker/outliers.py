@@ -24,7 +24,10 @@ NORMAL_MAD = 1.4826
 
 @dataclass(frozen=True)
 class Outlier:
-    """A model, its accuracy, and the median accuracy of all models. The fields do not tell which examples the subset holds."""
+    """A model whose accuracy is far from `median`, the median accuracy of all trained models.
+
+    The fields identify the model's subset by its number only, and do not reveal which examples are in a hidden subset.
+    """
 
     number: int
     part: str
@@ -39,7 +42,7 @@ class Outlier:
 
 
 def outliers(shards: Iterable[Shard]) -> list[Outlier]:
-    """Return the models whose accuracy is further than `THRESHOLD` deviations from the median, in the order of their numbers.
+    """Return the models whose accuracy is further than `THRESHOLD` deviations from the median, ordered by model number.
 
     The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), but at least 1 / N for N targets. So
     if nearly all models classify the same number of targets correctly, a model with one target more or less is no outlier.

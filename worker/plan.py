@@ -43,7 +43,7 @@ class Plan:
     split
         ``protected``: a hidden seed draws the ranking subsets; ``open``: the public seed draws all subsets.
     public, ranking
-        Numbers of public subsets for tuning and of ranking subsets.
+        Number of public subsets for tuning; number of ranking subsets.
     runs
         Models trained on each subset.
     group
@@ -168,7 +168,7 @@ def write_once(path: Path, members: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that can change bits of the margins. Equal configurations give equal bytes."""
+    """Everything that can change bits of the margins. Trainings with equal configurations give bitwise equal margins."""
 
     plan: Plan
     commitment: str | None

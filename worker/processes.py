@@ -89,9 +89,14 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 def _receive(pipe: Any, running: dict[Any, Any], remaining: Iterator[Any]) -> Iterator[Any]:
-    """Receive one message from a process, and handle it.
+    """Receive and handle one message from a process: "report", "idle" or "error". Yield the content of a report.
 
-    Yield a report; answer "idle" with the next task, or end the process if no task remains; raise ProcessError for an error.
+    Answer "idle" with the next task. If no task remains, close the pipe and wait until the process has ended.
+
+    Raises
+    ------
+    ProcessError
+        The message is an error, or the process ended unexpectedly.
     """
     try:
         kind, content = pipe.recv()

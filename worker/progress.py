@@ -50,7 +50,7 @@ class Log:
 
 @dataclass
 class Tally:
-    """Counts of trained models, with their accuracies and the time since the start.
+    """Counts of trained models, the sum of their accuracies, and the time at which the command started.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Tally:
     wanted, trained
         Number of models that this command is to train; number of models that this command has trained so far.
     start
-        Monotonic time at the start, in seconds.
+        Monotonic time at the start of the command, in seconds.
     """
 
     models: int
@@ -91,7 +91,7 @@ class Tally:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of trained models as ``done``, and number of models in the plan as ``models``: members of every log line."""
+        """Members of every log line: ``done``, the number of trained models, and ``models``, the number of models in the plan."""
         return {"done": self.done, "models": self.models}
 
     @property
@@ -118,9 +118,10 @@ def _bar(tally: Tally, console: Console) -> Iterator[Bar]:
 
 
 def show_progress(reports: Iterable[Progress | Finished], tally: Tally, console: Console, log: Log) -> None:
-    """Show the progress when a report arrives (trained models, models/s, time left, mean accuracy), and log every shard.
+    """Consume all reports of a training, show the progress after each, and log the start, every shard, and the end or failure.
 
-    A terminal shows a bar. Other outputs, such as that of a batch job, get one line for each shard.
+    A terminal shows a bar, and any other output, such as the file of a batch job, gets one line for each shard. Bar and lines
+    give the number of trained models, models/s, the time left and the mean accuracy.
     """
     log.write("begun", **tally.counts)
     try:

@@ -1,7 +1,7 @@
 """Shards: files with the results of consecutive models. A shard file is always complete.
 
 Models are numbered in the order of `worker.models.list_models` and train in groups of K consecutive models. A shard holds whole
-groups, so for every shard size, a group holds the same models and gives the same bytes.
+groups. So the shard size changes neither which models train together nor any bit of their results.
 
 Legend: k models of a shard, M subsets, R runs, N targets.
 """

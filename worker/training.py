@@ -139,7 +139,7 @@ class Trainer:
         return models, order_KEm.to(self.torch_device)
 
     def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
-        """Draw the order of a model's examples, int64 (E, m). If the recipe augments, draw visits, int64 (E, m, 1 + a)."""
+        """Return the indices in a random order for each epoch, int64 (E, m); if the recipe augments, visits (E, m, 1 + a)."""
         order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
         if self.augmenting is None:
             return order_Em
@@ -195,7 +195,7 @@ class Job:
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Return a function that trains models by number, writes their shard, and yields a report on each group and the shard."""
+        """Return a function that trains and writes one shard. It yields a report after each group and after writing the shard."""
         trainer = self.trainer()
 
         def work(numbers: range) -> Iterator[Report]:

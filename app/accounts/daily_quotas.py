@@ -111,7 +111,10 @@ class DailyQuotas:
 
 
 def _times(user: User, what: Daily) -> Select[datetime]:
-    """Return a query for the times, of any age, of those actions of a user that count towards a daily quota."""
+    """Return a query that selects the times of all actions of a user that count towards a daily quota.
+
+    The query is not limited to the last 24 hours; the caller adds that limit.
+    """
     sent = select(Submission.created_at).where(Submission.user_id == user.id)
     # Submissions keep no time of their edits, and a revoked token has no row. The audit log has a row for both.
     done = select(Audit.at).where(Audit.actor == user.name)

@@ -51,12 +51,15 @@ def is_retired(session: Session, name: str) -> bool:
 
 
 def check_identity(session: Session, provider: str, subject: str) -> None:
-    """Raise an error if an identity belongs to a deleted account and cannot create a new account; otherwise forget its hash.
+    """Check that no deleted account keeps an external identity from creating a new account.
+
+    If a deleted account had this identity and no error is raised, the stored hash of the identity is deleted.
 
     Raises
     ------
     ProblemError
-        ``auth.deleted``: the account was deleted less than `WAIT` ago. ``auth.banned``: the deleted account was banned.
+        ``auth.banned``: the deleted account was banned.
+        ``auth.deleted``: the account was deleted less than `WAIT` ago.
     """
     identity = session.get(Identity, (provider, _hashed_subject(provider, subject)))
     if identity is None or identity.user.deleted_at is None:
@@ -82,7 +85,7 @@ def forget_identities(session: Session) -> None:
 
 
 def forgettable_users() -> Select[int]:
-    """Select the ids of the users whose hashed identities `forget_identities` deletes."""
+    """Return a query that selects the ids of the users whose hashed identities `forget_identities` deletes."""
     return select(User.id).distinct().join(Identity).where(User.deleted_at <= now() - WAIT, User.ban.is_(null()))
 
 

@@ -53,7 +53,10 @@ class Usage(NamedTuple):
 
 
 def usage(session: Session, user_id: int) -> Usage:
-    """Return the stored bytes and the uploads of a user. A file that several of the user's submissions share counts once."""
+    """Return how many bytes a user has stored or announced, and how many uploads of the user are under way.
+
+    A file that several of the user's submissions share counts once.
+    """
     own_files = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
     stored = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(own_files))) or 0
     # Announced duplicates are not counted; on arrival they match a stored file or are rejected.
@@ -119,12 +122,12 @@ class Quotas:
         return RemainingQuota(per_day, per_version, max(0, per_day - len(today)), left_for_version, resets_at)
 
     def check_ranked(self, session: Session, user_id: int, version: Version) -> None:
-        """Raise an error if a ranked submission of a user to a version would exceed a quota.
+        """Raise an error if a user may not make another ranked submission to a version now.
 
         Raises
         ------
         QuotaError
-            No ranked submission is left for the version, or for the benchmark in these 24 hours.
+            Nothing is left of the user's quota for the version, or of the 24-hour quota for the benchmark.
         """
         quota = self.remaining(session, user_id, version)
         if quota.left_for_version == 0:

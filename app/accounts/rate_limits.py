@@ -27,7 +27,7 @@ providers assign a whole /64 network to every household."""
 
 
 class RateLimiter:
-    """Limits how many requests of each user and of each address one server process accepts in the last 60 seconds.
+    """Limits how many requests a server process accepts from each user, and from each address, within 60 seconds.
 
     The number of requests in the last 60 seconds is estimated from two counts, of the current and of the previous clock minute.
     The count of the previous clock minute is multiplied by the share of that minute that lies in the last 60 seconds. The

@@ -79,9 +79,11 @@ def edit_submission(
 def withdraw_submission(
     caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str
 ) -> None:
-    """Withdraw one of your submissions: delete the results and the file.
+    """Withdraw one of your submissions: delete its results, and its file unless another submission has the same file.
 
-    A ranked submission that counted as an attempt still counts. If a multipart upload is not completed, this call cancels the
-    upload and deletes the upload parts; the submission then uses no quota of ranked or practice submissions.
+    A withdrawn submission still counts towards the quota of ranked or practice submissions if it counted before.
+
+    While the multipart upload of a submission is not completed, this call cancels the upload and deletes the upload parts. The
+    submission then does not count towards these quotas, but the upload still counts towards the daily quota of uploads.
     """
     withdraw_and_delete(context.database, context.ranker, context.storage, submission_id, caller, actor)

@@ -119,7 +119,10 @@ def show_parts(session: ReadSession, submission_id: UploadId, authorization: Aut
 
 @router.delete("/submissions/{submission_id}/parts", status_code=204)
 def cancel_upload(context: ContextDep, submission_id: UploadId, authorization: Authorization) -> None:
-    """Cancel a multipart upload that is not completed. The parts are deleted, and the upload does not count towards any quota."""
+    """Cancel a multipart upload that is not completed, and delete its parts.
+
+    A cancelled upload still counts towards the daily quota of uploads, and towards no other quota.
+    """
     with context.database.write() as session:
         upload, _ = multipart.authorize(session, submission_id, authorization)
         multipart.check_open(upload)

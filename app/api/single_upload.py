@@ -121,12 +121,13 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Return the current version of the benchmark that the request names.
+        """Check disk space for the file; return the current version of the benchmark that the request names.
 
         Raises
         ------
         ProblemError
-            ``benchmark.unknown``: the server has no such benchmark. ``internal.full``: the disk has no space for the file.
+            ``internal.full``: the disk has no space for the file.
+            ``benchmark.unknown``: the server has no such benchmark.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
@@ -150,8 +151,10 @@ class _Upload:
         """Check disk space, idempotency key and quotas before the file arrives; return the version from `find_version`.
 
         The early check spares a client from sending a file that the server would refuse. `reserve` checks key and quotas again,
-        because other requests of the user may change both meanwhile. If an earlier call with the same key created a submission,
-        only `reserve` checks the quotas, and only if the earlier submission must be replaced.
+        because other requests of the user may change both meanwhile.
+
+        Quotas are not checked here if `idempotency.find_by_key` finds a submission of an earlier call: this call may create no
+        new submission. `reserve` checks the quotas if it replaces the earlier submission.
         """
         version = self.find_version()
         with self.context.database.read() as session:

@@ -84,9 +84,9 @@ def _current_viewer(session: Session, authorization: str | None) -> Account | No
 
 @router.get("/submissions/{submission_id}/per-target.npz", response_class=Response)
 def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
-    """Download an .npz file with one array, `rho`, of type float64 and shape (N,): one number for each of the N targets.
+    """Download rho of each of the N targets: an .npz file with one array, `rho`, of type float64 and shape (N,).
 
-    The number of a target is Spearman's rank correlation of predictions and margins over the public subsets.
+    `rho` of a target is Spearman's rank correlation of the target's predictions and margins over the public subsets.
     """
     submission = visibility.find_submission(session, submission_id, viewer)
     return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")

@@ -38,7 +38,13 @@ def are_compatible(old: Version, new: Version) -> bool:
 
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
-    """Return a version of a benchmark, by default the current version; raise ``benchmark.unknown`` if there is none."""
+    """Return a published version of a benchmark, by default the current version.
+
+    Raises
+    ------
+    ProblemError
+        ``benchmark.unknown``: the benchmark or the version does not exist, or the version is newer than the current version.
+    """
     query = VERSIONS.where(Benchmark.name == name)
     wanted = Benchmark.current_version if number is None else number
     # A version with a higher number than the current version is invisible, because its rescoring is not complete.

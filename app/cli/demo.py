@@ -45,7 +45,7 @@ class ServerStartError(Exception):
 
 @dataclass(frozen=True)
 class Demo:
-    """The steps of the demo: train and publish the benchmarks, run the server, submit baselines and show the leaderboards."""
+    """The steps of the demo: publish two benchmarks, run the server, submit baselines and show the leaderboards."""
 
     settings: Settings
     database: Database
@@ -57,7 +57,7 @@ class Demo:
         return f"http://localhost:{self.port}"
 
     def prepare(self) -> None:
-        """Train and publish the digits benchmark, and publish the practice board; skip what is already published."""
+        """Train and publish `BENCHMARK`; publish `PRACTICE`, whose ground truth is shipped. Skip what is already published."""
         with self.database.read() as session:
             published = set(session.scalars(select(Benchmark.name)))
         if BENCHMARK not in published:

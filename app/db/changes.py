@@ -1,4 +1,4 @@
-"""Notification of waiting requests: an event is set after each commit that changes the state of a submission."""
+"""Wake the requests that wait for a submission, after each commit that changes the submission's state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ CHANGED_IDS = "ldsboard_changed"
 
 
 class Changes:
-    """The events of requests that wait for a submission in one server process. All methods are thread-safe."""
+    """Holds an asyncio event for each request of this server process that waits for a submission.
+
+    All methods are thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -104,10 +104,12 @@ class File(Base):
 class Submission(Base):
     """A score file that a user sent for a version of a benchmark: metadata and state.
 
-    ``counted`` is false for a submission that was withdrawn after a server error. ``counted`` is also false for a submission
-    whose announced SHA-256 is that of a duplicate, until a file that is no duplicate has arrived for the submission. While
-    ``counted`` is false, the submission uses no quota and is not an attempt. ``suspension`` holds ``reason``, ``contact`` and
-    ``at`` while an admin hides the submission from everybody except its owner and the admins.
+    While ``counted`` is false, the submission uses no quota and is not an attempt. ``counted`` is false for a submission that was
+    withdrawn after a server error, and for a submission that was announced with the SHA-256 of a duplicate. An announced
+    duplicate is checked when the file arrives: if the file is no duplicate then, ``counted`` becomes true.
+
+    ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
+    and the admins.
     """
 
     __tablename__ = "submission"
@@ -230,9 +232,9 @@ class Attribution(Base):
     """The proponents, opponents and predictions of a score file for one of the targets shown on the submission's page.
 
     ``examples`` holds 2k indices of training examples, little-endian int32: the k with the highest scores (highest first), then
-    the k with the lowest scores (lowest first). ``scores`` holds the scores of these training examples. ``predictions`` holds
-    the predictions for the public subsets. Both are arrays of little-endian float64. An evaluation that is older than this table
-    has no rows in this table.
+    the k with the lowest scores (lowest first). ``scores`` holds the scores of these training examples, in the same order.
+    ``predictions`` holds the predictions for the public subsets. ``scores`` and ``predictions`` are little-endian float64. An
+    evaluation that is older than this table has no rows in this table.
     """
 
     __tablename__ = "attribution"

@@ -60,7 +60,10 @@ def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, fl
 
 
 def round_lds(value: float, split: str) -> float:
-    """Round an LDS, a difference or a share of LDS, or a noise ceiling as `round_for_publication` does."""
+    """Round one number as `round_for_publication` does: to four decimals on a protected benchmark, not at all on an open one.
+
+    The number is an LDS, a difference of two LDS, a noise ceiling, or an LDS divided by the noise ceiling.
+    """
     return value if split == "open" else round(value, DECIMALS)
 
 

@@ -116,13 +116,13 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
 
 
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:
-    """Return the public entry of the same owner, benchmark and method, or the submission itself.
+    """Return `submission` if it is listed; otherwise the public entry of the same owner, benchmark and method.
 
-    If the submission is listed, or if there is no such entry, the submission itself is returned. Of entries on several versions,
-    the entry on the newest version is returned.
+    If several versions have such an entry, the entry on the newest version is returned. If no version has such an entry,
+    `submission` is returned.
 
-    An anonymous, private or practice submission is always returned itself. For an anonymous submission, any other answer would
-    reveal that two submissions have the same owner.
+    If `submission` is anonymous, private or practice, `submission` is always returned. For an anonymous submission, any other
+    answer would reveal that two submissions have the same owner.
     """
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission

@@ -4,9 +4,10 @@ The deletion treats the submissions of the user in three ways:
 
 - Ranked submissions that are scored, public or anonymous, and not suspended are kept with their method, but without their other
   texts, links and provenance.
-- The other attempts become withdrawn submissions without content. The number of attempts that a board shows beside a kept entry
-  therefore does not change. Anonymous attempts that were rejected or withdrawn before stay visible without content: if these
-  disappeared when the name of the owner changes, everybody could guess the owner.
+- The other attempts stay as private withdrawn submissions without content. The number of attempts that a board shows beside a
+  kept entry therefore does not change. An anonymous attempt that is rejected or withdrawn, and not suspended, loses its content
+  too, but keeps its state and stays visible. If such an attempt disappeared at the moment when the user gets a placeholder
+  name, everybody could guess its owner.
 - All other submissions are deleted.
 """
 
@@ -147,7 +148,10 @@ def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list
 
 
 def _withdraw_attempts(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Withdraw the attempts that are not kept, and remove their content; see the module for anonymous attempts.
+    """Remove the content of the attempts that are not kept, and make these attempts withdrawn and private.
+
+    Anonymous attempts that are rejected or withdrawn, and not suspended, keep their state and visibility, see the docstring of
+    this module. `_remove_texts` removes the title and the other texts.
 
     The attempts are loaded all at once, because the quotas of ranked submissions limit the number of attempts.
 

@@ -23,7 +23,7 @@ class ImagesError(ValueError):
 
 
 def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Find the images of a benchmark, and return the files ``train_images.npy`` and ``target_images.npy`` to add, by name.
+    """Find the images of a benchmark; return the bytes of ``train_images.npy`` and ``target_images.npy``, by file name.
 
     Parameters
     ----------

@@ -235,7 +235,11 @@ def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
 
 
 def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Path) -> None:
-    """Copy the benchmark folder to `copy`, write the added images and the manifest there, and create the download archives."""
+    """Copy the public part and any hidden part of `folder` to `copy`, and create the download archives in ``copy/downloads``.
+
+    If `added` (file name to content) is not empty, these files are added to the copied public part, and `manifest` is written in
+    place of the copied manifest.
+    """
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder / "public", copy / "public")
     if manifest.split == "protected":
@@ -261,7 +265,10 @@ def _published(manifest: Manifest) -> str:
 
 
 def _pack(archive: Path, root: Path, files: list[Path], texts: Mapping[str, str] | None = None) -> None:
-    """Write a ZIP archive of texts, by their names in the archive, and of files below `root`."""
+    """Write the ZIP file `archive` from `texts`, which maps names in the archive to texts, and from `files`.
+
+    In the archive, the name of a file is its path relative to `root`.
+    """
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, text in (texts or {}).items():
             bundle.writestr(name, text)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def delete_submissions(session: Session, submission_ids: Collection[str]) -> list[str]:
     """Delete submissions, and release their files; the caller deletes the files after the commit.
 
-    An upload that repeated the file of a deleted submission no longer refers to it, and shows as expired.
+    If a multipart upload of another submission was completed as a duplicate of a deleted submission, the reference to the
+    deleted submission is removed, and the upload shows as expired.
 
     Returns
     -------

@@ -49,7 +49,8 @@ class Periods:
     Attributes
     ----------
     events
-        How long events are kept. A submission without a result that is not an attempt is kept as long as its last event.
+        How long events are kept. A submission that ended without a result, and is not an attempt, is kept as long as its last
+        event.
     practice
         How long a scored practice submission is kept after its file was last sent. The attributions of practice submissions and
         of private submissions are kept for the same time after the submission was created.
@@ -182,7 +183,7 @@ def _is_unneeded_practice(before: datetime) -> ColumnElement[bool]:
 
 
 def _unlisted_evaluations(before: datetime) -> Select[int]:
-    """Select the ids of evaluations that have attributions and belong to an old practice submission or old private submission.
+    """Return a query for ids of evaluations that have attributions and belong to an old practice or old private submission.
 
     Old means that the submission was created before `before`.
     """

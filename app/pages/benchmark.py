@@ -65,7 +65,11 @@ def _labelled_values(values: dict[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def _dataset_hashes(sha256: object) -> dict[str, Any]:
-    """Return the data set's hashes by array name. A manifest has a hash for each array, or one hash for ``all`` arrays."""
+    """Return the hashes of the data set by array name.
+
+    `sha256` is the manifest's entry: a dictionary of one hash for each array, or a single hash. A single hash is returned under
+    the name ``all``. Without a hash, the result is empty.
+    """
     if isinstance(sha256, dict):
         return sha256
     return {"all": sha256} if sha256 else {}
@@ -78,11 +82,11 @@ def _formatted(value: object) -> str:
 
 
 def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, float]:
-    """Return how accurately the models of the public subsets classify the targets, as shares by name.
+    """Return how accurately the models that were trained on the public subsets classify the targets, as shares by name.
 
     If the training measured the accuracy, ``mean`` is the mean over the models, and ``lowest`` the accuracy of the worst model.
-    If the training did not measure it, ``positive`` is the share of margins above 0, which is a lower bound of the mean accuracy.
-    The bound is valid only for the output function ``margin``. Without a measurement and without this bound, the result is empty.
+    Without a measurement, the result depends on the output function. For ``margin``, ``positive`` is the share of margins above
+    0, which is a lower bound of the mean accuracy. For any other output function, the result is empty.
     """
     provenance = manifest["provenance"]
     measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}

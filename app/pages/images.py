@@ -52,7 +52,7 @@ def show_badge(session: ReadSession, submission_id: str) -> Response:
     Raises
     ------
     ProblemError
-        ``submission.unknown``: the submission does not exist, is private or suspended, or is not listed and has no such entry.
+        ``submission.unknown``: the submission does not exist, is private or suspended, or has no entry to show.
     """
     submission = visibility.find_submission(session, submission_id, None)
     view = submission_view(session, entries.find_listed_or_same(session, submission))

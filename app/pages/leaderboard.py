@@ -59,7 +59,7 @@ def show_benchmark(
 
 
 def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
-    """Return the LDS differences between the first entry and each of its `rivals`."""
+    """Compare the first entry with each of its `rivals`; return the identity of each rival and the comparison."""
     others = rivals(entries)
     if not others:
         return []

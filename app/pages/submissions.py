@@ -65,7 +65,7 @@ def show_state(
 
 
 def _state_mark(state: str, queue_position: int | None, notice: str | None) -> str:
-    """Return a text that changes whenever the state, the queue position or the notice changes."""
+    """Return a text that changes when the state or the queue position changes, or when a delay notice appears or disappears."""
     mark = state if queue_position is None else f"{state}-{queue_position}"
     return mark if notice is None else f"{mark}-delayed"
 

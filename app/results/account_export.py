@@ -151,10 +151,11 @@ def _concerns(user: User) -> Any:
 
 
 def _audit_rows(session: Session, ids: Sequence[int], account: Account) -> list[dict[str, Any]]:
-    """Return audit rows.
+    """Return the audit rows with these ids as dictionaries, without data about users other than `account`.
 
-    Name and address of another user who acted, such as an admin, are left out; likewise subject and detail of a row about another
-    user or about a submission of another user, such as a ban by the user as an admin.
+    If another user acted, such as an admin, the actor is `OTHERS` and the address is None. `_masked_subject` hides the subject
+    and the detail of a row about another user, such as a ban by `account` as an admin. The same holds for a row about a
+    submission that is not, or no longer, a submission of `account`.
     """
     rows = session.scalars(select(Audit).where(Audit.id.in_(ids)).order_by(Audit.id)).all()
     own_ids = select(Submission.id).where(
@@ -170,7 +171,10 @@ def _audit_rows(session: Session, ids: Sequence[int], account: Account) -> list[
 
 
 def _masked_subject(row: Audit, account: Account, own: set[str]) -> dict[str, Any]:
-    """Return the values that replace subject and detail of an audit row; `own` are the ids of submissions of the user."""
+    """Return values that hide the subject and the detail of an audit row.
+
+    The result is empty if the row is about `account` or about a submission in `own`, the ids of the account's submissions.
+    """
     is_about_submission = row.action.startswith("submission.")
     if row.subject in own if is_about_submission else row.subject == account.name:
         return {}

@@ -103,9 +103,10 @@ def submission_views(
 
 
 def _load_aliases(session: Session, submissions: Sequence[Submission], viewer: Account | None) -> list[Alias]:
-    """Load, with one query, the aliases of those owners of `submissions` whom the viewer may not know; return the aliases.
+    """Return the aliases of the owners of `submissions` whose names must be hidden from the viewer, loaded with one query.
 
-    While the caller holds the list, `visible_identity` finds each alias in the session and sends no query.
+    The database session keeps a loaded alias only while another object refers to the alias. As long as the caller keeps the
+    returned list, `visible_identity` therefore finds each alias in the session and sends no query.
     """
     anonymous = [submission for submission in submissions if not may_know_owner(viewer, submission)]
     keys = {(submission.version.benchmark_id, submission.user_id) for submission in anonymous}

@@ -41,7 +41,7 @@ class Evaluator:
     Attributes
     ----------
     retry_seconds
-        Seconds between the first failure of an evaluation and the retry.
+        Seconds from the first failure of an evaluation to the first retry; `record_failure` lengthens the later waits.
     running
         Ids of the evaluations that are running in this process.
     """

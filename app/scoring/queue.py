@@ -83,7 +83,8 @@ def requeue(session: Session, evaluation_id: int, detail: str) -> None:
 def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
     """Count a failure of a claimed evaluation and release the claim; return whether the evaluation will be retried.
 
-    The first retry waits `first_wait` seconds; each further retry waits `RETRY_WAIT_FACTOR` times longer.
+    The wait before the first retry is `first_wait` seconds. Each later wait is `RETRY_WAIT_FACTOR` times as long as the wait
+    before.
     """
     evaluation.claimed_at = None
     evaluation.failures += 1
@@ -92,7 +93,9 @@ def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
 
 
 def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
-    """Requeue claimed evaluations that no worker is running.
+    """Requeue all claimed evaluations that no worker is running.
+
+    Submissions that are in the state `State.SCORING` without a running evaluation return to the state `State.QUEUED`.
 
     Parameters
     ----------

@@ -48,8 +48,9 @@ def queue_rescorings(session: Session) -> int:
     """Queue all missing rescorings of all benchmarks; return the number of unfinished rescorings.
 
     Results are rescored if their board still belongs to another scorer version, or if the benchmark has a next version that is
-    compatible with the current version. Queued first evaluations have no result yet, and are changed to the current scorer
-    version. Unfinished rescorings get all retries again. Boards without unfinished rescorings switch, see `update_board`.
+    compatible with the current version. First evaluations in the queue have no result yet, and are only changed to the current
+    scorer version. The failures of unfinished rescorings are reset to 0, so that failed rescorings are tried again. Boards
+    without unfinished rescorings switch, see `update_board`.
     """
     first = select(Evaluation).join(Submission, Submission.id == Evaluation.submission_id)
     first = first.where(Submission.state == State.QUEUED, Evaluation.scored_at.is_(None))

@@ -50,7 +50,7 @@ class SubmissionFields(CommonFields):
     provenance: ReportedProvenance | None = None
 
     def columns(self) -> dict[str, Any]:
-        """Return the values of the columns of the submissions table that are set from these fields."""
+        """Return, by column name, the values of the columns of the submissions table that are set from these fields."""
         values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
         return values | {"title": self.title or self.method, "cost": stated(self.cost)}
 

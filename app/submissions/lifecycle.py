@@ -47,10 +47,11 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
 
 
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
-    """Check whether the quotas let a user start a new submission; return whether the new submission counts from now on.
+    """Check whether a user's quotas allow a new submission; return whether the submission counts before the file arrives.
 
-    The result is False if the announced SHA-256 is that of a duplicate. Only the quotas of uploads are checked in this case. If
-    the file is no duplicate any more when it arrives, `accept` checks the other quotas and counts the new submission.
+    The result is False if the announced SHA-256 is that of a duplicate. In this case, the submission counts only towards the
+    quotas of uploads, and only these quotas are checked. If the file is no duplicate any more when the file arrives, `accept`
+    checks the other quotas and counts the submission towards them.
 
     Raises
     ------

@@ -195,7 +195,15 @@ def check_sha256(upload: Upload, sha256: str) -> None:
 
 
 def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, quotas: Quotas) -> str:
-    """Accept the joined file as `app.submissions.lifecycle.accept` does; return the id of the resulting submission."""
+    """Accept the joined file as `app.submissions.lifecycle.accept` does; return the id of the resulting submission.
+
+    If the upload is already completed, return the id without accepting the file again.
+
+    Raises
+    ------
+    ProblemError
+        The errors of `check_open` and `app.submissions.lifecycle.accept`.
+    """
     if (resulting := result_id(upload)) is not None:
         return resulting
     check_open(upload)

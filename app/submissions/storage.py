@@ -176,7 +176,7 @@ class Arrival:
             os.fsync(self._file.fileno())
 
     def keep(self, target: Path) -> None:
-        """Move the flushed file to `target` and synchronise the folders.
+        """Move the flushed file to `target`, and synchronise the folder of `target` and the parent of that folder to the disk.
 
         Call this method in the write transaction that stores the reference to the file. Outside a write transaction, a
         clean-up could delete the file before the database refers to the file.
@@ -190,7 +190,7 @@ class Arrival:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Raise ``internal.full`` when the operating system reports a full disk or an exceeded disk quota."""
+    """Replace an OSError in the block by ``internal.full`` if the error means a full disk or an exceeded disk quota."""
     try:
         yield
     except OSError as error:

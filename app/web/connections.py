@@ -64,9 +64,9 @@ def raise_descriptor_limit() -> int:
 class Connections:
     """The open connections of one server, by the address of the client.
 
-    When a new connection exceeds a limit, one connection of an address is closed; the parameters say of which address.
-    Of the connections of that address without a running request, the one that has been silent for longest is closed, and this
-    can be the new connection. If all of them have a running request, the one that has been silent for longest of all is closed.
+    When a new connection exceeds a limit, one connection is closed. The limit decides from which address, as described below.
+    Among the connections of that address, the longest silent connection without a running request is closed; the new connection
+    can be chosen, too. If all connections of that address have a running request, the longest silent of them is closed.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Connections:
 
 
 def _longest_silent(group: dict[GuardedProtocol, None]) -> GuardedProtocol:
-    """Return the connection that has been silent for longest, if possible one without a running request."""
+    """Return the longest silent connection without a running request; if all have a running request, the longest silent."""
     return next((connection for connection in group if not connection.is_busy), next(iter(group)))
 
 
@@ -145,7 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     @property
     def address(self) -> str:
-        """The network address under which connections are counted."""
+        """The key by which connections are counted: the address of the client, or the network of an IPv6 address."""
         return network_key(self.client[0]) if self.client else "unknown"
 
     @property

@@ -91,7 +91,7 @@ class _Zstd:
         self._writers = [decompressor.stream_writer(self, write_size=PIECE_BYTES, closefd=False)]  # type: ignore[arg-type]  # it calls `write` only
 
     def write(self, piece: bytes) -> int:
-        """Pass on decompressed bytes; the stream writer calls this."""
+        """Pass decompressed bytes to the `write` of `make_decoder`; return their number. The zstd stream writer calls this."""
         self._write(piece)
         return len(piece)
 

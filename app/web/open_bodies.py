@@ -33,7 +33,7 @@ thread would take longer than writing."""
 
 
 class OpenBodies:
-    """The uploads whose body is arriving. Only the event loop may use it: it has no lock.
+    """The uploads whose body is arriving. Use an instance only in the event loop, because the class has no lock.
 
     Parameters
     ----------

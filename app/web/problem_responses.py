@@ -1,4 +1,4 @@
-"""Error responses: ``application/problem+json`` (RFC 9457), or a page where a browser asks for one outside the API."""
+"""Error responses: ``application/problem+json`` (RFC 9457), or a page, outside the API, if the client accepts HTML."""
 
 from __future__ import annotations
 

@@ -36,9 +36,10 @@ def content_length(request: Request, limit: int) -> int:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body of a request: JSON, or the beginning of a file. A body above `limit` bytes is rejected without reading.
+    """Return the complete body of a request; reject a body of more than `limit` bytes before any of the body is read.
 
-    Without this function, the framework would read a body of any size before the token is checked.
+    The body is JSON, or the first bytes of a score file. Without this function, the framework would read a body of any size
+    before the token is checked.
 
     Raises
     ------
@@ -80,12 +81,12 @@ def check_limit(size: int, limit: int, got: str = "") -> None:
 
 
 def is_compressed(request: Request) -> bool:
-    """Return whether the body of a request has a Content-Encoding."""
+    """Return whether a request has a Content-Encoding other than ``identity``."""
     return request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
 
 class Body:
-    """The body of a request with a Content-Length, written to an arrival as it is received.
+    """The body of a request with a Content-Length; `receive` decompresses the body and writes the bytes to an `Arrival`.
 
     Parameters
     ----------
@@ -99,8 +100,8 @@ class Body:
     encoded
         Whether the body is compressed.
     largest_size
-        Function that returns, from the first bytes of a decompressed file, the largest size that the file may have, or raises a
-        ProblemError. If it is None, only `limit` applies.
+        Function that takes the first bytes of the decompressed body, and returns the largest size that the whole decompressed
+        body may have; the function can raise a ProblemError. Only called for compressed bodies. With None, only `limit` applies.
     """
 
     def __init__(self, request: Request, arrival: Arrival, length: int, limit: int, open_bodies: OpenBodies) -> None:
@@ -115,7 +116,7 @@ class Body:
         self.largest_size: Callable[[bytes], int] | None = None
 
     async def receive(self, until: int | None = None) -> None:
-        """Receive and write bytes, until the arrival has at least `until` bytes or the body ends.
+        """Receive, decompress and write bytes until the `Arrival` has at least `until` bytes or the body ends.
 
         Raises
         ------
@@ -182,7 +183,7 @@ class Body:
 
 
 def interrupted(size: int) -> ProblemError:
-    """Return the error of an upload of `size` bytes that did not arrive completely."""
+    """Return the error for a connection that ended before all `size` bytes of a body had arrived."""
     return ProblemError(
         "upload.interrupted", f"The connection ended before all {size} bytes had arrived.", "Send the file again."
     )

@@ -46,7 +46,8 @@ class ResponseCache:
     async def respond(self, key: Hashable, make: Callable[[], Awaitable[Response]]) -> Response:
         """Return the response that is kept for a key; if there is none, return the response that `make` returns, and keep it.
 
-        Only complete responses of status 200 without ``Cache-Control: no-store`` are kept or shared with simultaneous requests.
+        A response is kept and shared with simultaneous requests only if the status is 200, the body is in memory and has at most
+        `MAX_BODY_BYTES` bytes, and the headers lack ``Cache-Control: no-store``.
         """
         revision = self._revision()
         if revision != self._kept_revision:

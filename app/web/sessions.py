@@ -65,7 +65,7 @@ def _session_key(settings: Settings) -> str:
 
 
 def sign_in(request: Request, user: User) -> None:
-    """Start a new session for a user, with the CSRF token of its forms; discard all data of an earlier session."""
+    """Start a new session for a user, with a new CSRF token for forms; discard all data of an earlier session."""
     request.session.clear()
     request.session.update(user=user.id, generation=user.session_generation, form=secrets.token_urlsafe(16))
 
@@ -93,7 +93,13 @@ SignedInUser = Annotated[Account | None, Depends(_signed_in_user)]
 
 
 def _form_user(request: Request, user: SignedInUser, form: Annotated[str, Form()] = "") -> Account:
-    """Return the user who sent a form; the form must contain the CSRF token of the user's session."""
+    """Return the user who sent a form.
+
+    Raises
+    ------
+    ProblemError
+        ``auth.form``: nobody is signed in, or the form lacks the CSRF token of the session.
+    """
     if user is None or not secrets.compare_digest(form.encode(), str(request.session.get("form")).encode()):
         raise ProblemError(
             "auth.form",

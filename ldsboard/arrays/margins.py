@@ -22,7 +22,14 @@ def _invalid(expected: str, got: str, hint: str) -> ProblemError:
 
 
 def margins_array(margins: Any) -> NDArray[Any]:
-    """Return margins as a numpy array, whatever their shape and type; raise ``margins.invalid`` for masked or unreadable ones."""
+    """Return margins as a numpy array, without checking shape, type or values.
+
+    Raises
+    ------
+    ProblemError
+        ``margins.invalid``: the margins are a numpy masked array with masked values.
+        ``margins.invalid``: numpy cannot convert the margins to an array.
+    """
     if np.ma.is_masked(margins):
         raise _invalid(
             "a margin for every subset and target", "masked values", "Train the models whose margins are masked."
@@ -83,7 +90,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
 
 
 def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
-    """Return the hint for margins of the wrong shape, which says whether the margins or the masks seem to be transposed."""
+    """Return the hint for margins of the wrong shape: move an axis, transpose the masks, or give one row per subset."""
     if M in shape:
         axis = shape.index(M)
         return f"The subsets seem to be axis {axis}: give numpy.moveaxis(margins, {axis}, 0)."

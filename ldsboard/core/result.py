@@ -171,7 +171,17 @@ class TargetBlock:
 
 @dataclass(frozen=True)
 class TargetSums:
-    """The results of all blocks together, with the attributes of `TargetBlock`, and the spread of the LDS of random scores."""
+    """The results of all blocks together.
+
+    Attributes
+    ----------
+    rho_N, squared_influence_N, constant_N, grid_loss_N
+        For all N targets, the values that `TargetBlock` describes for the targets of one block.
+    influence_units_M
+        For each subset the sum of its influences on all targets, int64 (M,), in units of 2**-30.
+    chance
+        Computes the standard deviation of the LDS of random scores.
+    """
 
     rho_N: NDArray[np.float64]
     squared_influence_N: NDArray[np.float64]
@@ -197,7 +207,10 @@ class TargetSums:
         self.chance.add(block.unit_bM, block.columns)
 
     def result(self, duplicate_subsets: int, fingerprint: str) -> Result:
-        """Return the `Result`, computed from the sums after the last block; both parameters become attributes of the result."""
+        """Return the `Result` for all targets; all blocks must have been added.
+
+        `duplicate_subsets` and `fingerprint` become the attributes of the result with these names.
+        """
         M, N = self.influence_units_M.size, self.rho_N.size
         chance = self.chance.value()
         lds = math.fsum(self.rho_N) / N

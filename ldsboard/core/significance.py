@@ -83,9 +83,11 @@ def half_width(std_error: float, M: int) -> float:
 def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -> tuple[float, float]:
     """Return the 95 % interval of the LDS, widened on one side by the bias of the LDS at few subsets.
 
-    With M subsets, Spearman's rho is about ``3 (rho - tau) / (M - 2)`` below the value that it approaches for large M. Kendall's
-    tau is computed from rho as for a bivariate normal distribution. The interval reaches from the lower end of the two intervals
-    around the LDS and around the LDS corrected for this bias, to the upper end of the two.
+    With M subsets, Spearman's rho is on average about ``3 (rho - tau) / (M - 2)`` below the limit of rho for large M. Kendall's
+    tau is computed from rho as for a bivariate normal distribution. The bias of the LDS is the mean of this amount over targets.
+
+    Two intervals of equal width are computed: one around the LDS, one around the LDS corrected for the bias. The returned
+    interval reaches from the lower of the two lower ends to the higher of the two upper ends.
 
     Parameters
     ----------
@@ -134,7 +136,7 @@ class MarginRanks:
 
     @classmethod
     def of(cls, margins: Ranking) -> Self:
-        """Build the two arrays from ranked margins, one list for each target."""
+        """Return the `MarginRanks` of ranked margins, where `margins` holds one list of M margins for each target."""
         unit_NM = unit_rows(margins)
         N, M = unit_NM.shape
         return cls(unit_NM, unit_NM @ unit_NM.T if M > N else None)
@@ -155,7 +157,7 @@ class ChanceSpread:
         self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=np.float32)
 
     def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
-        """Add the predictions for the targets in `columns`, given as ranks in rows of unit length, float32 (b, M)."""
+        """Add the ranks of the predictions for the targets in `columns`: float32 (b, M), each row scaled to unit length."""
         if self._margins.gram_NN is None:
             self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
         else:

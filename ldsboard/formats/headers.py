@@ -51,12 +51,12 @@ class Header:
 
     @property
     def file_size(self) -> int:
-        """Number of bytes of the whole file according to the header."""
+        """Number of bytes of the header and the scores together; in an archive, the size of the inflated member."""
         return self.offset + self.data_size
 
     @property
     def largest_file_size(self) -> int:
-        """Largest number of bytes that a file with this header can have."""
+        """Largest number of bytes that a score file with this header can have: `file_size`, unless the file is an archive."""
         return self.file_size
 
     def check_size(self, size: int) -> None:

@@ -76,7 +76,7 @@ class MemberHeader(Header):
 
     @property
     def largest_file_size(self) -> int:
-        """Largest number of bytes of an archive with this member: deflated data can be slightly longer than inflated data."""
+        """Largest number of bytes of an archive with this member; deflating can make incompressible data slightly longer."""
         return self.member.begin + self.file_size + self.file_size // 1000 + HEADER_LIMIT
 
     def check_size(self, size: int) -> None:

@@ -58,7 +58,7 @@ def output_function(origin: Origin, requested: str | None) -> str:
     Raises
     ------
     TableError
-        The name is malformed or contradicts `origin.losses`: ``margin`` is refused if the file holds losses, ``loss`` if not.
+        The name is malformed, or is ``margin`` for a file of losses, or is ``loss`` for a file that does not hold losses.
     """
     name = requested if requested is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
@@ -125,7 +125,10 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
 
 
 def summary(manifest: Manifest) -> str:
-    """Return a summary of an import, whose numbers show the operator whether the options of the import were right."""
+    """Return a text that summarizes an import: the numbers of examples, targets, runs and subsets, and the noise ceiling.
+
+    From these numbers, the operator can see whether the options of the import were right.
+    """
     sizes = manifest.provenance["subset_sizes"]
     start, stop = manifest.ranking or (0, 0)
     each = f"{sizes['smallest']:,}" + (f" to {sizes['largest']:,}" if sizes["largest"] > sizes["smallest"] else "")

@@ -51,7 +51,7 @@ class Origin:
     losses
         Whether `margins` holds losses; the margins are then the negated losses.
     runs
-        Number of runs R of each subset, if the margins have one row for each run. 1 if the margins have one row for each subset.
+        Number of rows in `margins` for each subset: R if every run has its own row; 1 if the shape is (M, R, N) or R is 1.
     completed
         File with a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project. Rows with a 0 are left out.
     train_labels, target_labels

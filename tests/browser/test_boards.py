@@ -49,8 +49,9 @@ def test_search_filters_while_typing_and_shows_number_of_entries(visitor: Visito
     assert re.search(r"[?&]sort=date", page.url)
     assert page.evaluate("document.activeElement.id") == "q"
     # The charts show only the found entries.
-    dots = page.locator("figure[data-chart=forest] svg.plot g[aria-label=dot] circle")
-    assert dots.count() == 1
+    chart = page.locator("figure[data-chart=forest] svg.plot")
+    chart.wait_for()
+    assert chart.locator("g[aria-label=dot] circle").count() == 1
     page.get_by_role("searchbox").fill("nobody at all")
     page.get_by_text("No entry matches.").wait_for()
     assert page.locator("figure").count() == 0
@@ -121,7 +122,7 @@ def test_further_entries_replace_table_in_place(visitor: Visitor) -> None:
     page.wait_for_url("**/benchmarks/crowd?after=50")
     page.get_by_text(f"51 to {ENTRIES} of {ENTRIES}").wait_for()
     assert not set(first) & set(methods(page))
-    assert page.locator("figure[data-chart=forest] svg.plot").count() == 1
+    page.locator("figure[data-chart=forest] svg.plot").wait_for()  # exactly one
     page.get_by_role("link", name="Back").click()
     page.get_by_text(f"1 to 50 of {ENTRIES}").wait_for()
     assert methods(page) == first

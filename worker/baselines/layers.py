@@ -26,7 +26,10 @@ class Pass(NamedTuple):
     outputs: list[torch.Tensor]
 
     def backward(self, values_n: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return for each layer the slopes (n, o): the gradient of each example's value with respect to the layer's outputs."""
+        """Return for each layer the slopes (n, o): the gradients of `values_n` with respect to the layer's outputs.
+
+        `values_n` holds one value for each example, computed from the logits of this example alone.
+        """
         return torch.autograd.grad(values_n.sum(), self.outputs, retain_graph=True)
 
 

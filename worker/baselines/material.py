@@ -94,7 +94,10 @@ class Material:
 
 
 def _images(bundle: Bundle, recipe: Recipe) -> dict[str, NDArray[np.uint8]]:
-    """Return the images of training examples and targets. A benchmark without images takes them from the verified data set."""
+    """Return the images of the training examples, under ``train``, and of the targets, under ``target``.
+
+    If the benchmark ships no images, they are read from the recipe's data set, whose arrays must have the sha256 in the manifest.
+    """
     if {"train_images.npy", "target_images.npy"} <= set(bundle.manifest.files):
         return {part: bundle.array(f"{part}_images") for part in ("train", "target")}
     dataset = data.load(recipe.DATASET).verified(bundle.manifest.dataset["sha256"])

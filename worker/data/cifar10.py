@@ -129,9 +129,9 @@ def _from_batches(content: Callable[[str], bytes]) -> tuple[Part, Part]:
 
 
 def _batch(content: bytes, start: int) -> Part:
-    """Return the first 1,000 examples of a batch file; `start` is the source's row number of the first of these examples.
+    """Return the first 1,000 examples of a batch file; their row numbers in the source are `start`, `start` + 1, ….
 
-    A row of the file holds 1,024 red, then 1,024 green, then 1,024 blue pixels.
+    `content` holds the bytes of the file. A row of the file holds 1,024 red, then 1,024 green, then 1,024 blue pixels.
     """
     members = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     pixels: NDArray[np.uint8] = members["data"][:PER_BATCH].reshape(PER_BATCH, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -55,6 +55,6 @@ def check_engine(name: str, recipe: Recipe) -> None:
 
 
 def engines_for(recipe: Recipe) -> list[str]:
-    """Return the engines for a recipe: its own `ENGINE`, sequential, and vmapped if the recipe is `Stackable`."""
+    """Return the names of the engines for a recipe: its own `ENGINE`, sequential, and vmapped if the recipe is `Stackable`."""
     possible = {recipe.ENGINE, "sequential"} | ({"vmapped"} if isinstance(recipe, Stackable) else set())
     return [name for name in ENGINES if name in possible]

@@ -118,8 +118,9 @@ class Stack:
         torch.baddbmm(last.bias_Ko1, last.weight_Koi, buffers.inputs_KBi[-1].mT, out=buffers.logits_KCB)
 
     def _accumulate(self, buffers: Buffers, error_KoB: torch.Tensor, mean: float) -> None:
-        """Backpropagate the errors, and update each velocity to momentum x velocity + gradient of the mean loss.
+        """Compute the gradients of the mean loss by backpropagation, and update the velocities with them.
 
+        A new velocity is momentum x velocity + gradient; the buffers hold velocities in the scaled form that `Stack` describes.
         `error_KoB` is the gradient of the summed loss with respect to the logits; `mean` is 1 / B.
         """
         share = -mean / (self._decay or 1)

@@ -28,12 +28,12 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Recipe:
-    """Return the recipe of this name, or run the recipe file with this path and return it.
+    """Return the module of a recipe. The argument is the name of a recipe of this package, or a path that ends in ``.py``.
 
     Raises
     ------
     ConfigurationError
-        The name is unknown, the file does not exist, or it lacks members of a recipe.
+        The name is unknown, the file does not exist, the file lacks members of a recipe, or the file's ``NAME`` is invalid.
     """
     if name.endswith(".py"):
         return _load_file(Path(name))
@@ -60,7 +60,7 @@ class _LoaderWithoutCache(SourceFileLoader):
 
 
 def load_module(path: Path, name: str) -> ModuleType:
-    """Run the recipe file of a user or of a kit, and return it as a module of this name."""
+    """Run the recipe file of a user or of a kit; return the module, which `sys.modules` then also has under `name`."""
     spec = cast("ModuleSpec", spec_from_file_location(name, path, loader=_LoaderWithoutCache(name, str(path))))
     module = sys.modules[name] = module_from_spec(spec)  # dataclasses need this entry while the module defines them
     cast("SourceFileLoader", spec.loader).exec_module(module)
@@ -68,7 +68,10 @@ def load_module(path: Path, name: str) -> ModuleType:
 
 
 def _check_complete(module: ModuleType, path: Path) -> None:
-    """Refuse a recipe file that lacks members, which could otherwise fail after hours of training."""
+    """Raise ConfigurationError if a recipe lacks members or has an invalid ``NAME``.
+
+    Without this check, a missing member could stop a training after hours.
+    """
     missing = _missing_members(module, Recipe)
     missing += [f"SETTINGS.{name}" for name in _missing_members(getattr(module, "SETTINGS", None), Settings)]
     if missing:

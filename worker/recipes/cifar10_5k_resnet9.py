@@ -157,7 +157,7 @@ def altered(inputs_n3ss: torch.Tensor, visits_B4: torch.Tensor) -> torch.Tensor:
     colour_3 = torch.arange(3, device=inputs_n3ss.device)
 
     def moved(by_B: torch.Tensor) -> torch.Tensor:
-        """Return the source row or column of each position, (B, s), reflected at the edges."""
+        """Return which original row (or column) each row (or column) of the moved images shows, (B, s). Edges reflect."""
         return last - (last - (line_s - by_B[:, None]).abs()).abs()
 
     row_Bs, column_Bs = moved(down_B), moved(right_B)

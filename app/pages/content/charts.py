@@ -1,4 +1,4 @@
-"""The data of charts; each chart is drawn from a table on the page.
+"""The data of charts. A page shows the data as a table, and a script in the browser draws the chart from the table.
 
 Legend: N targets.
 """

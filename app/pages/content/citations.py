@@ -27,14 +27,14 @@ LATEX_ESCAPES = str.maketrans(
 
 
 def latex(text: str) -> str:
-    """Return a text on one line with all characters escaped that are special in LaTeX or BibTeX."""
+    """Return `text` on one line, with escapes for all characters that are special in LaTeX or BibTeX."""
     return " ".join(text.split()).translate(LATEX_ESCAPES)
 
 
 def _cited_name(submission: SubmissionView, name: str = "") -> str:
     """Return the name of a submission in a citation: `name`, or the method if `name` is empty.
 
-    If the method is withheld because the submission is anonymous, return a name with the alias instead.
+    If the submission is anonymous and the method is withheld, return "entry of" and the alias of the owner instead.
     """
     is_withheld = submission.visibility == "anonymous" and submission.method == WITHHELD
     return f"entry of {submission.owner}" if is_withheld else name or submission.method
@@ -47,7 +47,11 @@ def plus_minus(numbers: Numbers | RankingNumbers) -> str:
 
 
 def table_row(submission: SubmissionView, numbers: Numbers | RankingNumbers) -> str:
-    """Return a row of a LaTeX table, with subsets, benchmark version and scorer version in a comment."""
+    """Return a row of a LaTeX table: the name of the submission, and the LDS with the standard error.
+
+    A LaTeX comment in the row says whether the LDS is on public or ranking subsets, and names the versions of benchmark and
+    scorer.
+    """
     about = f"{submission.benchmark.name} version {submission.benchmark.version}, scorer version {submission.scorer_version}"
     part = "ranking" if submission.hidden else "public"
     return rf"{latex(_cited_name(submission))} & {plus_minus(numbers)} \\ % LDS on the {part} subsets of {about}"

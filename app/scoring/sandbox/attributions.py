@@ -81,7 +81,11 @@ class Attributions(NamedTuple):
 
 
 def shown_targets(rho_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the indices of the targets to show, int64 (t,), ascending: fixed targets, and targets with an extreme rho."""
+    """Return the indices of the targets to show, int64 (t,), ascending.
+
+    These are `FIXED_TARGETS` evenly spaced targets, the `EXTREME_TARGETS` targets with the highest rho, and as many targets with
+    the lowest rho.
+    """
     N = rho_N.size
     fixed = np.linspace(0, N - 1, min(FIXED_TARGETS, N)).round().astype(np.int64)
     best, worst = (np.argsort(values_N, kind="stable")[:EXTREME_TARGETS] for values_N in (-rho_N, rho_N))

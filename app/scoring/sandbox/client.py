@@ -60,7 +60,7 @@ class PartResult:
 
 @dataclass(eq=False)
 class _ForkServer:
-    """A fork server as the service sees it."""
+    """A fork server that the service started: the process, the control socket, and the receiver of the heartbeats."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
@@ -70,7 +70,7 @@ class _ForkServer:
     """Receives the heartbeats from `watched`."""
 
     def is_lost(self) -> bool:
-        """Wait until the fork server ends (return False) or runs on without sending heartbeats (return True)."""
+        """Return False once the fork server has ended, or True once heartbeats are missing although it has not ended."""
         with self.watched:
             try:
                 self.heartbeats.receive()
@@ -112,9 +112,9 @@ class Sandbox:
 
     @property
     def is_restarting(self) -> bool:
-        """Whether no file can be scored now, because processes are late (see `heartbeat.Receiver.late`).
+        """True while no file can be scored because processes are late (see `heartbeat.Receiver.late`).
 
-        That is so if the fork server is late, or if `processes` scoring processes are late at the same time.
+        This is the case if the fork server is late, or if at least `processes` scoring processes are late.
         """
         server = self._server
         late_processes = sum(receiver.late for receiver in list(self._scoring))
@@ -197,7 +197,7 @@ class Sandbox:
         raise ProblemError.of(Problem.from_dict(answer["problem"]))
 
     def _request(self, request: dict[str, Any]) -> tuple[Connection, Connection]:
-        """Send a request to a running fork server, and return the connections that `_send` returns.
+        """Send a request to the fork server; return the connections for the child's answer and for the child's exit status.
 
         If no fork server was started, or the fork server has died, start a fork server first.
         """
@@ -217,9 +217,9 @@ class Sandbox:
         return server
 
     def _watch(self, server: _ForkServer) -> None:
-        """Watch a fork server: if it sends no heartbeats, kill and replace it, then watch the replacement.
+        """Watch a fork server. When heartbeats are missing, kill and replace the fork server, then watch the replacement.
 
-        Return when the watched fork server ends, or when another thread has replaced it.
+        Return when the watched fork server ends in another way, or if another thread has already replaced the killed fork server.
         """
         # This thread lives as long as each replacement that it starts; otherwise the kernel would kill the replacement.
         while server.is_lost():
@@ -249,7 +249,7 @@ class Sandbox:
 
 
 def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tuple[Connection, Connection]:
-    """Send a request; return the connections for the child's answer and for the child's exit status."""
+    """Send a request to a fork server; return the connection for the child's answer, and the status pipe of the child."""
     child, child_end = Pipe()
     status, status_end = Pipe(duplex=False)
     with child_end, status_end:
@@ -261,7 +261,7 @@ def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tu
 
 
 def _receive_number(status: Connection) -> int:
-    """Wait for the next number in a status pipe, and return it: first the process id of a child, then its exit status."""
+    """Wait for a number in a child's status pipe: first the process id, and in a second call the exit status. Return it."""
     received = os.read(status.fileno(), heartbeat.NUMBER.size)
     if not received:
         raise EOFError
@@ -280,7 +280,7 @@ def _kill(pid: int, status: Connection) -> None:
 
 
 def _exit_reason(status: Connection) -> str:
-    """Return a text that says how a child ended. The exit status is unknown if the fork server died as well."""
+    """Return a text that says how a child ended: the reason, the exit status, or that no exit status arrived in time."""
     try:
         code = _receive_number(status) if status.poll(GRACE_SECONDS) else None
     except EOFError:

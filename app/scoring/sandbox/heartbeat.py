@@ -87,7 +87,7 @@ class Receiver:
         Whether the process is starting. If so, `START_BEATS` instead of `LOST_BEATS` heartbeats may be missing before its first
         heartbeat.
     late
-        Value of the attribute ``late`` until the first heartbeat arrives. True for a process that replaces a killed process.
+        Whether the process counts as late until the first heartbeat arrives. True for a process that replaces a killed process.
     """
 
     def __init__(self, descriptor: int, *, starting: bool = False, late: bool = False) -> None:

@@ -116,7 +116,7 @@ def answer(request: dict[str, Any], service: Connection) -> None:
 
 
 def check_hash(path: Path, expected: str | None) -> None:
-    """Raise a DamagedFileError if the SHA-256 of a file is not `expected`. With None, check nothing."""
+    """Raise a DamagedFileError if the SHA-256 of a file is not `expected`; check nothing if `expected` is None."""
     if expected is not None and (got := sha256(path)) != expected:
         raise DamagedFileError(f"{path} has the sha256 {got}")
 
