@@ -1,4 +1,4 @@
-"""Time training with every engine and with a notebook's loop, in turns, in one process with one thread.
+"""Time training with every engine and with a plain training loop, as in many notebooks, in turns, in one process with one thread.
 
 On a CPU, speed is measured in processor time, which other processes distort least; on a GPU, in wall time.
 

@@ -114,7 +114,7 @@ class Trainer:
         return self.evaluate(self.train(*self.seeds_and_subsets(numbers)))
 
     def seeds_and_subsets(self, numbers: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[NDArray[np.integer]]]:
-        """Return the seeds (root, subset, run) of the models with these numbers, and the example indices of their subsets."""
+        """Return the seed (root, subset, run) of each model in `numbers`, and the example indices of each model's subset."""
         chosen = [self.models[number] for number in numbers]
         seeds = [(self.root_seeds[model.part], model.subset, model.run) for model in chosen]
         return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
@@ -191,7 +191,7 @@ class Job:
     kind: str = device.CPU
 
     def trainer(self) -> Trainer:
-        """Create the trainer of this job."""
+        """Create the trainer that trains the models of this job."""
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:

@@ -51,7 +51,7 @@ def is_retired(session: Session, name: str) -> bool:
 
 
 def check_identity(session: Session, provider: str, subject: str) -> None:
-    """Check that no deleted account keeps an external identity from creating a new account.
+    """Check that a new account may be created for an external identity that a deleted account may have had.
 
     If a deleted account had this identity and no error is raised, the stored hash of the identity is deleted.
 

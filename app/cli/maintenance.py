@@ -45,7 +45,7 @@ def prune() -> None:
     """Delete events, submissions, attributions and audit rows that are older than the settings allow.
 
     Attempts are never deleted. The hashed identities of accounts that were deleted long ago are deleted too. The server does
-    the same every hour, and can run meanwhile.
+    the same every hour. It can run while this command runs.
     """
     with open_database() as (settings, database):
         storage, periods = Storage(settings.storage_dir), Periods.of(settings)

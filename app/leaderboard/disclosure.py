@@ -106,7 +106,7 @@ def public_numbers(measurement: Measurement) -> Numbers:
 def ranking_numbers(
     measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
 ) -> RankingNumbers:
-    """Return the result on the ranking subsets, rounded by `round_for_publication`; `rank` is the rank interval."""
+    """Return the result on the ranking subsets, rounded by `round_for_publication`, with the rank interval `rank`."""
     return RankingNumbers(**ranking_fields(measurement, manifest), rank=rank)
 
 

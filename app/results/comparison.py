@@ -73,8 +73,8 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
     """Compare the first evaluation with each of the others; return the comparisons in the order of the other ids.
 
     All evaluations are loaded together, with few queries. The evaluations must be finished, against the same version and by the
-    same scorer version, because other results cannot be compared. Unlike `compare_all`, this function does not check the
-    versions.
+    same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
+    check the versions.
     """
     arrays = selectinload(Evaluation.measurements).undefer("*")
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)

@@ -100,7 +100,7 @@ def _form_user(request: Request, user: SignedInUser, form: Annotated[str, Form()
     ProblemError
         ``auth.form``: nobody is signed in, or the form lacks the CSRF token of the session.
     """
-    if user is None or not secrets.compare_digest(form.encode(), str(request.session.get("form")).encode()):
+    if user is None or not secrets.compare_digest(form.encode(), request.session["form"].encode()):
         raise ProblemError(
             "auth.form",
             "The form belongs to another session, or has expired.",

@@ -192,9 +192,9 @@ def _unpack(origin: Origin, order: BitOrder, bits: NDArray[Any], n: int | None, 
     flat = bits.shape == (whole,)  # numpy.packbits was called without an axis
     if bits.dtype != np.uint8 or not (flat or (bits.ndim == 2 and bits.shape[1] == width)):  # noqa: PLR2004
         raise TableError(
-            f"Expected packed bits of {n} training examples in {origin.masks}: uint8 of shape (M, {width}), or of shape "
-            f"({whole},) if numpy.packbits packed {rows} subsets without an axis. Got {bits.dtype} of shape {bits.shape}. "
-            "Check --n-train; omit --packed if the masks are not packed."
+            f"Expected packed bits of {n} training examples in {origin.masks}: uint8 of shape ({rows}, {width}) "
+            f"for {rows} subsets, or of shape ({whole},) if numpy.packbits was called without axis=1. "
+            f"Got {bits.dtype} of shape {bits.shape}. Check --n-train; omit --packed if the masks are not packed."
         )
     unpacked = np.unpackbits(bits, axis=-1, bitorder=order.value)
     used = rows * n if flat else n

@@ -80,7 +80,7 @@ def _check_complete(module: ModuleType, path: Path) -> None:
         )
     if not re.fullmatch(NAME, module.NAME):
         raise ConfigurationError(
-            f"NAME in {path} must have lower-case letters, digits and single hyphens, such as flowers-net, got {module.NAME!r}"
+            f"NAME in {path} may only have lower-case letters, digits and single hyphens, as flowers-net: got {module.NAME!r}"
         )
 
 
