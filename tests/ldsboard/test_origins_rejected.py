@@ -96,7 +96,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "packed bits of another n": (
         lambda folder: save_origin(folder, BITS, n_train=40, packed=BitOrder.BIG),
-        r"uint8 of shape \(M, 5\).*Got uint8 of shape \(30, 3\)\. Check --n-train",
+        r"uint8 of shape \(30, 5\) for 30 subsets.*Got uint8 of shape \(30, 3\)\. Check --n-train",
     ),
     "masks that are not packed": (
         lambda folder: save_origin(folder, MASKS, n_train=n, packed=BitOrder.BIG),

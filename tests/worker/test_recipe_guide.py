@@ -120,7 +120,7 @@ def test_benchmark_without_licence_contains_no_images(
         (
             'NAME = "flowers-net"',
             'NAME = "Flowers, net"',
-            "NAME in .* may only have lower-case letters, .*, got 'Flowers, net'",
+            "NAME in .* may only have lower-case letters, .*: got 'Flowers, net'",
         ),
     ],
 )
