@@ -87,7 +87,7 @@ test: setup ## run all tests except slow ones, in parallel; TESTS= ARGS= COVER=1
 test-fast: $(VENV)/.dev ## run the tests of the library, and the tests of the service that need no server
 	@$(TIMED) $(PYTEST) $(SPREAD) -m 'not slow and not serial and not server' tests/ldsboard tests/client tests/app
 
-test-slow: setup ## run the slow tests: the whole demo, chaos, retraining, other libraries
+test-slow: setup ## run the slow tests: the whole demo, chaos, retraining, other libraries, simulations
 	@$(TIMED) $(PYTEST) -m slow $(TESTS)
 
 test-all: test test-slow ## run all tests, and all simulations of the scoring rules at full size

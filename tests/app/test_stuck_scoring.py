@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
 
-pytestmark = [pytest.mark.server, pytest.mark.serial]  # the reports are shown for a few seconds only
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

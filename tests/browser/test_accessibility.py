@@ -29,8 +29,10 @@ def serious_violations(page: Page, rules: list[str] | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("dark", "rules"), [(False, None), (True, ["color-contrast"])]
-)  # in the dark scheme only colours differ
+    ("dark", "rules"),
+    # In the dark scheme only colours differ.
+    [(False, None), pytest.param(True, ["color-contrast"], marks=pytest.mark.slow)],
+)
 def test_every_page_fits_and_has_no_serious_accessibility_violation(
     visitor: Visitor, dark: bool, rules: list[str] | None
 ) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+pytestmark = pytest.mark.slow
+
 M, n, N = 800, 1200, 20
 DECIMALS = 4
 STEP = 0.2

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.statistics.conftest import Report
     from tests.statistics.figures import Draws
 
+pytestmark = pytest.mark.slow
+
 M, N = 200, 10
 NOISES = {"equally reliable targets": np.full(N, 1.0), "unequally reliable targets": np.geomspace(0.2, 3, N)}
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.statistics.conftest import Report
     from tests.statistics.figures import Draws
 
+pytestmark = pytest.mark.slow
+
 PERMUTATIONS = 3000
 
 
@@ -87,8 +89,8 @@ def random_predictions(
 @pytest.mark.parametrize(
     ("M", "n", "components", "explained", "bar"),
     [
-        pytest.param(1000, 5000, 1, 1.0, 0.98, marks=pytest.mark.slow),
-        pytest.param(1000, 5000, 5, 0.5, 0.98, marks=pytest.mark.slow),
+        (1000, 5000, 1, 1.0, 0.98),
+        (1000, 5000, 5, 0.5, 0.98),
         (800, 1200, 1, 1.0, 0.96),
     ],
     ids=["one component, all explained", "five components, half explained", "the size of the digits benchmark"],

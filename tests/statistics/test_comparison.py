@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Entries = list[NDArray[np.float64]]
 
+pytestmark = pytest.mark.slow
+
 BOARDS = {
     "all equal": [0.4] * 10,
     "some equal": [0.1, 0.3, 0.3, 0.4, 0.4, 0.4, 0.41, 0.42, 0.55, 0.7],

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.statistics.conftest import Report
     from tests.statistics.figures import Draws
 
+pytestmark = pytest.mark.slow
+
 SIZES = [20, 50, 100, 200]
 LEVELS = [0.0, 0.3, 0.8]
 # Number of targets, and the share of variance that is independent between targets. With many independent targets, the standard

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.statistics.conftest import Report
     from tests.statistics.figures import Draws
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["continuous", "two levels", "three levels", "95 % zeros"]
 
 

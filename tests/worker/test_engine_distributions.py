@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from worker.data import Dataset
     from worker.models import Recipe
 
+pytestmark = pytest.mark.slow
+
 FALSE_ALARM = 1e-6
 """The probability that any comparison of this file fails although all engines are equivalent, for any seeds and processor."""
 
