@@ -41,7 +41,7 @@ class Shard:
     accuracy, loss
         Fraction of targets classified correctly, and mean cross-entropy on the targets, float64 (k,).
     seconds
-        Processor time of the training, in seconds.
+        Processor time of training and evaluating all models of the shard together, in seconds.
     """
 
     start: int

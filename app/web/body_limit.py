@@ -23,7 +23,7 @@ FILES = re.compile(r"/api/v1/(benchmarks/[^/]+/submissions|submissions/[^/]+/par
 
 
 class _RefusedError(Exception):
-    """The body exceeds a limit."""
+    """The error for a body that is larger than `LIMIT_BYTES`, or that has not arrived within `BODY_SECONDS`."""
 
 
 class BodyLimit:

@@ -112,15 +112,17 @@ def read_origin(origin: Origin) -> ImportedArrays:
     labels = _read_labels(origin)
     values = read_array(origin.margins)
     masks_Pn = _read_masks(origin, labels.get("train"), len(values) if values.ndim else 0)
+    rows_P = np.arange(len(masks_Pn))
     if origin.completed is not None:
         done_P = _read_completed(origin, masks_Pn, values)
-        masks_Pn, values = masks_Pn[done_P], values[done_P]
+        masks_Pn, values, rows_P = masks_Pn[done_P], values[done_P], rows_P[done_P]
     if origin.runs > 1 and values.ndim == 2 and len(values) == origin.runs * len(masks_Pn):  # noqa: PLR2004
-        masks_Pn = np.repeat(masks_Pn, origin.runs, axis=0)  # the file has one mask for all runs of a subset
+        # The file has one mask for all runs of a subset.
+        masks_Pn, rows_P = np.repeat(masks_Pn, origin.runs, axis=0), np.repeat(rows_P, origin.runs)
     with name_files_in_errors(origin.masks, origin.margins):
         margins_PRN = read_margins(values, *masks_Pn.shape)
-    _check_trained(origin, masks_Pn)
-    masks_Mn, margins_MRN = _gather_runs(origin, masks_Pn, margins_PRN)
+    _check_trained(origin, masks_Pn, rows_P)
+    masks_Mn, margins_MRN = _gather_runs(origin, masks_Pn, margins_PRN, rows_P)
     for part, examples in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
         if part in labels and len(labels[part]) != examples:
             path = origin.files[f"{part}_labels"]
@@ -221,8 +223,9 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
     return done_P.astype(np.bool_)
 
 
-def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_]) -> None:
-    empty = np.flatnonzero(~masks_Pn.any(axis=1))
+def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_], rows_P: NDArray[np.integer]) -> None:
+    """Raise a `TableError` if a mask holds no training example; `rows_P` has the number of each mask's row in its file."""
+    empty = np.unique(rows_P[~masks_Pn.any(axis=1)])
     if empty.size:
         raise TableError(
             f"{origin.masks} has {count(empty.size, 'row')} without a training example; the first is row {empty[0]}. "
@@ -231,11 +234,12 @@ def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_]) -> None:
 
 
 def _gather_runs(
-    origin: Origin, masks_Pn: NDArray[np.bool_], margins_PRN: NDArray[np.floating]
+    origin: Origin, masks_Pn: NDArray[np.bool_], margins_PRN: NDArray[np.floating], rows_P: NDArray[np.integer]
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
     """Gather rows with equal masks as the runs of one subset; return the subsets, bool (M, n), and the margins, (M, R, N).
 
-    The subsets are in the order of their first rows. With `origin.completed`, a subset with fewer than R runs is left out.
+    `rows_P` has the number of each mask's row in its file. The subsets are in the order of their first rows. With
+    `origin.completed`, a subset with fewer than R runs is left out.
 
     Raises
     ------
@@ -253,11 +257,11 @@ def _gather_runs(
         advice = (
             f"If the rows of a subset are its runs, give --runs {counts[-1]}."
             if len(counts) == 1
-            else "Leave out the repeated rows in both files."
+            else "Leave out each repetition in both files, and keep the first row."
         )
         raise TableError(
-            f"{origin.masks} has {count(len(masks_Pn) - len(rows_of), 'repeated row')}, such as rows {first} and {second}. "
-            f"{advice}"
+            f"{origin.masks} has {count(len(masks_Pn) - len(rows_of), 'row')} equal to an earlier row, "
+            f"such as row {rows_P[second]}, which equals row {rows_P[first]}. {advice}"
         )
     # As in TRAK's own evaluation, a subset is left out unless all of its models were completed.
     complete = [rows for rows in rows_of.values() if len(rows) == origin.runs]
@@ -265,6 +269,6 @@ def _gather_runs(
     if margins_PRN.shape[1] > 1 or not acceptable:
         raise TableError(
             f"Expected {origin.runs} rows in {origin.margins} for every subset in {origin.masks}, "
-            f"got {counts[0]} to {counts[-1]} rows of {count(margins_PRN.shape[1], 'run')} each. Check --runs."
+            f"got between {counts[0]} and {counts[-1]} rows, each with {count(margins_PRN.shape[1], 'run')}. Check --runs."
         )
     return masks_Pn[[rows[0] for rows in complete]], margins_PRN[np.array(complete), 0]

@@ -104,15 +104,23 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "repeated subsets": (
         lambda folder: save_origin(folder, np.concatenate([MASKS[:-2], MASKS[[0, 5]]])),
-        r"has 2 repeated rows, such as rows 0 and 28\. Leave out the repeated rows in both files",
+        r"has 2 rows equal to an earlier row, such as row 28, which equals row 0\. Leave out each repetition in both files",
+    ),
+    "repeated subsets after a model that was not completed": (
+        lambda folder: save_origin(
+            folder,
+            np.concatenate([MASKS[:-1], MASKS[[5]]]),
+            completed=save_labels(folder, "train", (np.arange(M) != 2).astype(float))["train_labels"],
+        ),
+        r"has 1 row equal to an earlier row, such as row 29, which equals row 5\.",
     ),
     "runs that were not named": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N)),
-        r"has 60 repeated rows.*If the rows of a subset are its runs, give --runs 3",
+        r"has 60 rows equal to an earlier row.*If the rows of a subset are its runs, give --runs 3",
     ),
     "another number of runs": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N), runs=2),
-        "Expected 2 rows in .* got 3 to 3 rows of 1 run",
+        "Expected 2 rows in .* got between 3 and 3 rows, each with 1 run",
     ),
     "runs of which one is missing": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0)[:-1], RUNS_MN.reshape(-1, N)[:-1], runs=3),

@@ -59,7 +59,11 @@ def significant(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Format a score with its sign and four significant digits."""
+    """Format a score with its sign.
+
+    A score of 0 or with a magnitude in `PLAIN_RANGE` is rounded to four significant digits. Any other score has three significant
+    digits and an exponent.
+    """
     plain = value == 0 or PLAIN_RANGE[0] <= abs(value) < PLAIN_RANGE[1]
     text = f"{float(f'{value:.4g}'):+,.10g}" if plain else f"{value:+.2e}"
     return text.replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
