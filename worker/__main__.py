@@ -271,7 +271,7 @@ def show_bench(
 
 
 def main() -> None:
-    """Run the command line. Print an expected error as a message; exit with 2 if the user can fix the error, else with 1."""
+    """Run the command line; print an expected error and exit, with 1 for a failed process or an OSError, otherwise with 2."""
     try:
         app(_fill_in_ray_address(sys.argv[1:]))
     except OutOfMemory as error:

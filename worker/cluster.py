@@ -34,7 +34,7 @@ RETRIES = 3
 
 
 class Trained(NamedTuple):
-    """A shard, the configuration of the node that trained the shard, and the names of the node and of its GPUs."""
+    """A shard, the configuration as computed on the node that trained the shard, and that node's name and GPU numbers, if any."""
 
     shard: Shard
     configuration: Configuration

@@ -31,7 +31,7 @@ class RateLimiter:
 
     The number of requests in the last 60 seconds is estimated from two counts, of the current and of the previous clock minute.
     The count of the previous clock minute is multiplied by the share of that minute that lies in the last 60 seconds. The
-    product is rounded down, so one request more than the limit can pass at the beginning of a clock minute.
+    product is rounded down. Therefore, one request above the limit can be accepted at the beginning of a clock minute.
     """
 
     def __init__(self, per_minute: int) -> None:

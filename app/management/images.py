@@ -55,7 +55,8 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
     if absent := {f"{name}.npy" for name in counts} - set(found):
         raise ImagesError(
             f"{path} has no array with the sha256 that {manifest.name} states for {', '.join(sorted(absent))}. "
-            "Give an .npz file, or a folder of .npy files, with both arrays, uint8 and in the order of the labels."
+            "Give an .npz file or a folder of .npy files, with the training images and the target images as uint8 arrays, "
+            "each in the order of its labels."
         )
     return found
 

@@ -139,7 +139,7 @@ class Evaluator:
             problem = Problem(
                 "internal.failed",
                 f"The evaluation failed with {type(error).__name__}.",
-                "Send the file again later; a failed submission does not count towards the quota.",
+                "Send the file again later; a failed submission uses no quota of ranked or practice submissions.",
             )
         with self.database.write() as session:
             evaluation = _held(session, claimed)

@@ -53,7 +53,7 @@ def unusable_file(fault: str) -> Problem:
     return Problem(
         "internal.failed",
         f"The stored file is {fault}.",
-        "Send the file again; a failed submission does not count towards the quota.",
+        "Send the file again; a failed submission uses no quota of ranked or practice submissions.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Security headers, which forbid all browser features that the pages of this service do not need."""
+"""Security headers: pages load content only from this server, cannot be framed, and send no referrer to other sites."""
 
 from __future__ import annotations
 

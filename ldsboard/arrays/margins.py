@@ -72,7 +72,7 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
         raise _invalid(
             f"real margins of shape ({M}, N) or ({M}, R, N) for {M} subsets",
             f"{array.dtype} of shape {array.shape}",
-            _order_of_axes(array.shape, M, n),
+            _order_of_axes(array.shape, M, n) if array.dtype.kind in "fiu" else "Convert the margins to real numbers.",
         )
     if array.dtype.itemsize > 8 or (array.dtype.kind in "iu" and beyond_float64(array)):  # noqa: PLR2004
         raise _invalid(
@@ -91,8 +91,8 @@ def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
 
 def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
     """Return the hint for margins of the wrong shape: move an axis, transpose the masks, or give one row per subset."""
-    if M in shape:
-        axis = shape.index(M)
+    if M in shape[1:]:
+        axis = shape.index(M, 1)
         return f"The subsets seem to be axis {axis}: give numpy.moveaxis(margins, {axis}, 0)."
     if shape and shape[0] == n:
         return "The masks seem to be transposed: give masks.T, one row per subset."

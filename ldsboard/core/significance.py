@@ -146,9 +146,10 @@ class ChanceSpread:
     """The standard deviation of the LDS when subsets are matched to margins at random, computed block by block.
 
     Let A and B, (M, N), hold the centred ranks of predictions and margins, with each column scaled to unit length. The standard
-    deviation is then exactly ``norm(A @ B.T) / (N sqrt(M - 1))``, with the Frobenius norm. For M <= N, A @ B.T, (M, M), is summed
-    over blocks. For M > N, the squared norm is computed as ``sum((A.T @ A) * (B.T @ B))`` from two (N, N) matrices, which are
-    smaller. float32 suffices, because the value only scales `Result.z_random` and does not enter the LDS.
+    deviation is then exactly ``norm(A @ B.T) / (N sqrt(M - 1))``, with the Frobenius norm. If M <= N, the matrix A @ B.T of
+    shape (M, M) is the sum of one product for each block of targets. If M > N, the squared norm is computed as
+    ``sum((A.T @ A) * (B.T @ B))``, because these two matrices of shape (N, N) are smaller. float32
+    suffices, because the value only scales `Result.z_random` and does not enter the LDS.
     """
 
     def __init__(self, margins: MarginRanks) -> None:

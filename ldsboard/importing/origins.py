@@ -215,8 +215,8 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
     rows = (len(done_P), len(masks_Pn), len(values)) if done_P.ndim == 1 and values.ndim else ()
     if len(set(rows)) != 1 or not ((done_P == 0) | (done_P == 1)).all():
         raise TableError(
-            f"--completed: expected one 0 or 1 in {path} for each row of the masks and margins. Got {done_P.dtype} of shape "
-            f"{done_P.shape}, but {origin.masks} has {len(masks_Pn)} rows, and {origin.margins} has {len(values)}."
+            f"--completed: {path} must hold a 0 or a 1 for each row of the masks and of the margins. It holds {done_P.dtype} "
+            f"of shape {done_P.shape}; {origin.masks} has {len(masks_Pn)} rows, and {origin.margins} has {len(values)}."
         )
     if not done_P.any():
         raise TableError(f"{path} marks none of its {len(done_P)} rows as completed.")

@@ -157,7 +157,7 @@ def test_fingerprint_depends_on_masks_and_margins(make_problem: MakeProblem) -> 
         (lambda margins: margins[:, None, None], r"of shape \(40, 1, 1, 5\)"),
         (lambda margins: margins[:, :0], r"of shape \(40, 0\)"),
         (lambda margins: margins + 0j, "complex128"),
-        (lambda margins: margins > 0, "bool of shape"),
+        (lambda margins: margins > 0, r"bool of shape \(40, 5\).*Convert the margins to real numbers"),
         (lambda margins: [row[: 1 + i % 2] for i, row in enumerate(margins.tolist())], "margins that numpy can read"),
         (lambda _: None, "object of shape"),
         (lambda margins: margins.astype(str), "<U"),

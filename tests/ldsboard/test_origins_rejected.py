@@ -124,9 +124,9 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "runs of which one is missing": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0)[:-1], RUNS_MN.reshape(-1, N)[:-1], runs=3),
-        "got 2 to 3 rows",
+        "got between 2 and 3 rows",
     ),
-    "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), "of 3 runs each"),
+    "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), "rows, each with 3 runs"),
     "too few labels": (
         lambda folder: save_origin(folder, MASKS, **save_labels(folder, "target", np.arange(N - 1))),
         r"--target-labels: expected 4 labels in .*target\.npy, one for each example, got 3",
@@ -137,7 +137,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "completion of other models": (
         lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.ones(7))["train_labels"]),
-        r"expected one 0 or 1 in .*Got float64 of shape \(7,\), but .* has 30 rows, and .* has 30\.",
+        r"must hold a 0 or a 1 .*It holds float64 of shape \(7,\); .* has 30 rows, and .* has 30\.",
     ),
     "nothing that was completed": (
         lambda folder: save_origin(folder, MASKS, completed=save_labels(folder, "train", np.zeros(M))["train_labels"]),

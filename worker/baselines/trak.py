@@ -42,7 +42,7 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     material
         Public part of the benchmark.
     damping
-        ``lambda`` divided by the mean, over rows of Phi, of the squared length of the row. Because of this division, one value
+        The formula's ``lambda`` is `damping` times the mean squared length of the rows of Phi. Therefore, one value of `damping`
         suits models and data of any scale.
 
     Notes
