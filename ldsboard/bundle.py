@@ -126,7 +126,7 @@ class Bundle:
         except (ValueError, KeyError, TypeError):
             # The message quotes nothing of the file, because the file holds the seed and messages are logged.
             raise BundleError(
-                f"{path} is damaged: it must hold seed and nonce, of 32 hexadecimal digits each, and files. Restore it."
+                f"{path} is damaged: it must hold files, a seed and a nonce, the last two with 32 hexadecimal digits. Restore it."
             ) from None
         if not set(files) >= REQUIRED:
             raise BundleError(

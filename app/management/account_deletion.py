@@ -65,7 +65,7 @@ ERASED_ERROR = ("The details of this error were deleted with the account of the 
 class Extent(NamedTuple):
     """How many submissions of a user the deletion of the account keeps, and how many it does not keep.
 
-    ``erased`` includes the attempts of which only a withdrawn submission without content remains.
+    Some attempts stay as withdrawn submissions without content; ``erased`` counts these attempts too.
     """
 
     kept: int
