@@ -117,5 +117,5 @@ def test_open_rejects_manifest_without_array_file(protected: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"seed": "xyz", "nonce": "", "files": {}}', '{"seed": "00"}'])
 def test_hidden_rejects_malformed_hidden_json(text: str, protected: Path) -> None:
     (protected / "hidden" / "hidden.json").write_text(text)
-    with pytest.raises(BundleError, match=r"hidden\.json is damaged: it must hold seed and nonce"):
+    with pytest.raises(BundleError, match=r"hidden\.json is damaged: it must hold files, a seed and a nonce"):
         Bundle.open(protected).hidden()
