@@ -111,12 +111,14 @@ check: $(VENV)/.dev ## run the linters, the type checker and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/server.Dockerfile
-	$(BIN)/shellcheck .ci/run examples/*.sh
+	$(BIN)/shellcheck .ci/run examples/*.sh findings/*.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
-	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml templates/ci/github*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci templates/ci/gitlab.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	$(BIN)/zizmor --offline --quiet --strict-collection --persona pedantic .github
+	$(BIN)/zizmor --offline --quiet --strict-collection --persona pedantic .github action.yml templates/ci/github*.yml
 
 CORE := ldsboard/groundtruth.py ldsboard/scoring.py $(wildcard ldsboard/core/*.py ldsboard/arrays/*.py ldsboard/formats/*.py)
 comma := ,

@@ -5,9 +5,11 @@ Legend: M subsets, R runs, n training examples, N targets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+from ldsboard.arrays.dattri import on_cpu, values_and_indices
 from ldsboard.arrays.margins import margins_array
+from ldsboard.arrays.masks import read_indices
 from ldsboard.arrays.scores import check_shape, read_scores
 from ldsboard.groundtruth import GroundTruth
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     from ldsboard.core.result import Result
 
 
-def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Result:
+@overload
+def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Result: ...
+@overload
+def lds(scores: Any, masks: tuple[Any, Any]) -> Result: ...
+def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -> Result:
     r"""Compute the linear datamodeling score (LDS) of data attribution scores, exactly and with its uncertainty.
 
     For each target, the prediction for a training subset is the sum of the scores of its examples. Spearman's rank correlation
@@ -28,12 +34,13 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
         How much the presence of each of n training examples raises the margin of each of N targets: float16, float32, float64, or
         integers of magnitude up to 2**53. An array, any object with ``__array__`` or DLPack (such as a torch tensor on the CPU),
         or the path of a ``.npy``, ``.safetensors`` or ``.npz`` file. If n equals N, a transposed array is not detected.
-    masks : array_like, shape (M, n), or sequence of M index lists
+    masks : array_like, shape (M, n), or sequence of M index lists, or tuple (values, indices)
         The subsets: bool or 0/1, 1 where the example is in the training subset; or for each subset the unique indices in [0, n)
-        of its examples. The index lists can differ in length.
+        of its examples. The index lists can differ in length. Without `margins`: the ground truth of ``dattri.metric.lds``, a
+        tuple of margins and index lists (see Notes).
     margins : array_like, shape (M, N) or (M, R, N)
         Output of the model of each subset at each target, usually the log-odds of the correct class. With R runs of every subset,
-        their mean in float64 is used.
+        their mean in float64 is used. Omit the margins if `masks` is a tuple (values, indices).
     packed : bool, default False
         Whether `masks` holds packed bits, uint8 of shape (M, ceil(n / 8)), little bit order.
 
@@ -98,6 +105,14 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
     *Degenerate targets.* A target with equal predictions for all subsets counts as rho 0 with p-value 1. No other value is left
     out or replaced.
 
+    *The arguments of dattri.* ``lds(score, (values, indices))`` takes the arguments of ``dattri.metric.lds`` (dattri 0.3.0) and
+    gives dattri's correlations as `per_target`, their mean as `lds`, and dattri's p-values as `p_values`. No sign is changed:
+    a score is positive if the example raises the value, and dattri's ``calculate_lds_ground_truth`` has already negated the loss.
+    Tensors may be on any device. Integers are indices, also if all are 0 or 1; masks must be bool. Repeated and negative indices
+    are rejected, and so are values with more targets than the scores. (dattri counts a repeated index twice, counts a negative
+    index from the end, and ignores the additional targets.) The results differ where rounding in dattri breaks ties between
+    equal sums.
+
     References
     ----------
     .. [1] S. M. Park, K. Georgiev, A. Ilyas, G. Leclerc and A. Madry, "TRAK: Attributing Model Behavior at Scale", ICML 2023,
@@ -137,11 +152,15 @@ def lds(scores: Any, masks: Any, margins: Any, *, packed: bool = False) -> Resul
     >>> lds(-effects, masks, margins).warnings
     ['scores.sign_flipped']
     """
+    indices = None
+    if margins is None:
+        margins, indices = values_and_indices(masks, packed=packed)
+        scores = on_cpu(scores)
     scores_nN = read_scores(scores)
     array = margins_array(margins)
     # Check the orientation of the scores first: otherwise the error for transposed scores would blame the masks.
     n, N = scores_nN.shape
     targets = array.shape[-1] if array.ndim else 0
     check_shape((n, N), N if n == targets != N else n, targets if n == targets else N)
-    truth = GroundTruth(masks, array, n_train=n, packed=packed)
+    truth = GroundTruth(masks if indices is None else read_indices(indices, n), array, n_train=n, packed=packed)
     return truth.score(scores_nN)

@@ -59,6 +59,44 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
     return _from_index_lists(table, n)
 
 
+def read_indices(indices: Any, n: int) -> NDArray[np.bool_]:
+    """Convert the indices of dattri's tuple (values, indices) to one array, bool (M, n), True where an example is in the subset.
+
+    As in dattri, integers are indices, also if they are all 0 or 1. A bool array is a mask, and so is a uint8 array of zeros and
+    ones of width n, because torch uses uint8 in the place of bool.
+
+    Parameters
+    ----------
+    indices
+        Unique integers in [0, n) for each subset, (M, m) or lists of different lengths; or masks, (M, n).
+    n
+        Number of training examples.
+
+    Raises
+    ------
+    ProblemError
+        ``masks.invalid``: `indices` has none of these forms.
+    """
+    table = _as_table(indices)
+    if not isinstance(table, np.ndarray):
+        return _from_index_lists(table, n)
+    if table.dtype.kind not in "biu":
+        raise _invalid(
+            "integers as the second member of (values, indices)",
+            f"dtype {table.dtype}",
+            "Give the values first and the indices second. Convert 0/1 masks to bool.",
+        )
+    if table.dtype.kind == "b" or table.dtype == np.uint8:
+        return read_masks(table, n)
+    if table.shape[1] == n > 2 and ((table == 0) | (table == 1)).all():  # noqa: PLR2004 -- such rows repeat an index
+        raise _invalid(
+            "indices, or masks of dtype bool",
+            f"zeros and ones of dtype {table.dtype}, which are indices in a tuple (values, indices)",
+            "Convert the masks to bool: masks.astype(bool), or masks.bool() for a torch tensor.",
+        )
+    return _from_index_lists(table, n)
+
+
 def _as_table(masks: Any) -> NDArray[Any] | list[NDArray[Any]]:
     """Convert subsets to one array if all rows have the same length, otherwise to a list with an array for each row."""
     if hasattr(masks, "__array__") or hasattr(masks, "__dlpack__"):

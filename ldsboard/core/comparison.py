@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ldsboard.core.significance import standard_error, two_sided_p
+from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -43,12 +44,22 @@ class Comparison:
     z: float
     p_value: float
 
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook."""
+        rows = [
+            ("LDS of a minus LDS of b", f"{self.difference:+.4f}"),
+            ("standard error", f"{self.std_error:.4f}"),
+            ("z", f"{self.z:.2f}"),
+            ("p-value", f"{self.p_value:.2g}"),
+        ]
+        return notebook_table("Paired comparison", rows)
+
 
 def compare(a: Result, b: Result) -> Comparison:
     """Compare the LDS of two results on the same ground truth, by a test that is paired over the subsets.
 
-    For each subset, the influence on the LDS of b is subtracted from the influence on the LDS of a. The noise that both LDS share
-    therefore cancels.
+    The test uses, for each subset, the difference of two numbers: the subset's influence on the LDS of a, and its influence on
+    the LDS of b. Noise that both LDS share cancels in this difference.
 
     Parameters
     ----------

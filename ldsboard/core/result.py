@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ldsboard.core import significance
+from ldsboard.counts import count
+from ldsboard.notebook_table import notebook_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,6 +109,22 @@ class Result:
         low, high = self.confidence_interval
         notes = "".join(f", {code}" for code in self.warnings)
         return f"Result(lds={self.lds:.4f} [{low:.4f}, {high:.4f}], M={self.influence.size}, N={self.per_target.size}{notes})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook, with the text of each warning."""
+        low, high = self.confidence_interval
+        size = f"{count(self.influence.size, 'subset')}, {count(self.per_target.size, 'target')}"
+        rows = [
+            ("LDS", f"{self.lds:.4f}"),
+            ("95 % interval", f"{low:.4f} to {high:.4f}"),
+            ("standard error", f"{self.std_error:.4f}"),
+            ("mean p-value", f"{self.mean_p:.3g}"),
+            ("distance from random scores", f"{self.z_random:.1f} standard deviations"),
+            ("computed from", size),
+        ]
+        return notebook_table(
+            "Linear datamodeling score", rows + [("warning", WARNINGS[code]) for code in self.warnings]
+        )
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,23 @@ The server never opens ``torch.save`` files, because such files can hold code.
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldsboard.formats.headers import pickled
+from ldsboard.formats.named_arrays import no_such_array
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 SUFFIXES = (".pt", ".pth")
 
 
 def as_score_file(path: Path) -> Path:
     """Convert a ``.pt`` or ``.pth`` file to a ``.npy`` file; return other paths unchanged.
-
-    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Scores that are not
-    float16, float32 or float64 are converted to float32, which represents bfloat16 exactly.
 
     Parameters
     ----------
@@ -37,10 +37,34 @@ def as_score_file(path: Path) -> Path:
     Raises
     ------
     ProblemError
-        ``scores.object``: torch is not installed, or the file holds anything but one tensor.
+        The errors of `read_tensor`.
     """
     if path.suffix not in SUFFIXES:
         return path
+    target = path.with_name(f"{path.name}.npy")
+    np.save(target, read_tensor(path))
+    return target
+
+
+def read_tensor(path: Path, key: str | None = None) -> NDArray[Any]:
+    """Return a tensor of a ``torch.save`` file as float16, float32 or float64.
+
+    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Scores that are not
+    float16, float32 or float64 are converted to float32, which represents bfloat16 exactly.
+
+    Parameters
+    ----------
+    path
+        Path of a file that holds one tensor, or, with `key`, a dictionary with tensors.
+    key
+        Name of the tensor in the dictionary.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.object``: torch is not installed, or the file holds anything but one tensor.
+        ``scores.several``: `key` is given, and the file has no tensor of this name.
+    """
     try:
         import torch  # noqa: PLC0415 -- optional: needed for torch.save files only
     except ImportError:
@@ -49,11 +73,16 @@ def as_score_file(path: Path) -> Path:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise pickled(f"a file that torch cannot read as tensors ({str(error).partition('.')[0][:100]})") from error
+    if key is not None:
+        tensors = found if isinstance(found, dict) else {}
+        names = [name for name, value in tensors.items() if isinstance(name, str) and isinstance(value, torch.Tensor)]
+        if key not in names:
+            raise no_such_array(key, names)
+        found = tensors[key]
     if not isinstance(found, torch.Tensor):
         raise pickled(f"a torch.save file with an object of type {type(found).__name__}")
     tensor = found.detach()
     if tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.float()
-    target = path.with_name(f"{path.name}.npy")
-    np.save(target, tensor.numpy())
-    return target
+    array: NDArray[Any] = tensor.numpy()
+    return array

@@ -12,7 +12,7 @@ import torch
 
 from ldsboard import ProblemError
 from ldsboard.formats.score_files import open_scores, read_header
-from ldsboard.formats.torch_files import as_score_file
+from ldsboard.formats.torch_files import as_score_file, read_tensor
 from ldsboard.importing.tables import TableError, read_array, read_table
 from tests.ldsboard.suggested_commands import run_suggested_command
 
@@ -49,6 +49,21 @@ def test_as_score_file_rejects_other_objects_without_running_them(tmp_path: Path
         as_score_file(path)
     assert refused.value.problem.code == "scores.object"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
+def test_read_tensor_selects_tensor_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "scores.pt"
+    torch.save({"ids": ["a", "b"], 3: SCORES, "other": SCORES, "scores": (10 * SCORES).to(dtype)}, path)
+    found = read_tensor(path, "scores")
+    assert np.array_equal(found.astype(np.float64), (10 * SCORES).to(dtype).double().numpy())
+    for key in ("ids", "3", ""):
+        with pytest.raises(ProblemError, match="got 'other', 'scores'") as refused:
+            read_tensor(path, key)
+        assert refused.value.problem.code == "scores.several"
+    torch.save(SCORES, path)
+    with pytest.raises(ProblemError, match="no arrays"):
+        read_tensor(path, "scores")
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensor", b"PK\x03\x04 no archive"])

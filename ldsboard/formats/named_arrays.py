@@ -1,0 +1,130 @@
+"""Read one array, selected by name, from a ``.safetensors`` or ``.npz`` file with several arrays. Nothing is ever unpickled.
+
+Only the command line uses these functions, on the user's own machine: a server accepts only files with one array.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from ldsboard.formats import npz, safetensors
+from ldsboard.formats.headers import is_shape, unreadable, unsupported_type
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BF16 = "BF16"
+TYPES = safetensors.TYPES | {
+    BF16: np.dtype("<u2"),  # the upper half of a float32
+    "BOOL": np.dtype("?"),
+    **{f"{sign}{8 * size}": np.dtype(f"<{sign.lower()}{size}") for sign in "IU" for size in (1, 2, 4, 8)},
+}
+"""Types of the tensors that can be read, by the name in a safetensors header."""
+
+MAX_HEADER_BYTES = 100_000_000
+"""Largest header of a file; the safetensors library has the same limit."""
+
+
+def read_named(path: Path, key: str) -> NDArray[Any]:
+    """Return the array with the name `key`; values of type bfloat16 become float32.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` or ``.npz`` file.
+    key
+        Name of the array; in an ``.npz`` file, the name of the member without ``.npy``.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.several``: the file has no array of this name; the message lists the names.
+        ``scores.unreadable``, ``scores.damaged``, ``scores.object``, ``scores.dtype``: the array cannot be read.
+    OSError
+        The file cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(safetensors.PRELUDE + 1)
+        file.seek(0)
+        if start.startswith((npz.MAGIC, npz.EMPTY_MAGIC)):
+            return _from_npz(file, key)
+        if safetensors.begins(start):
+            return _from_safetensors(file, key)
+    raise unreadable("a file that does not name its arrays", "Leave out --key.")
+
+
+def no_such_array(key: str, names: Iterable[str]) -> ProblemError:
+    """Return the error for a file that has no array of this name."""
+    found = sorted(names)
+    shown = ", ".join(repr(name[:60]) for name in found[:8]) or "no arrays"
+    return ProblemError.mismatch(
+        "scores.several",
+        expected=f"an array with the name {key[:60]!r}",
+        got=shown + (f" and {len(found) - 8} more" if len(found) > 8 else ""),  # noqa: PLR2004
+        hint="Give one of these names as --key." if found else "Check that this is the right file.",
+    )
+
+
+def _from_npz(file: BinaryIO, key: str) -> NDArray[Any]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if key not in archive.files:
+                raise no_such_array(key, archive.files)
+            found: NDArray[Any] = archive[key]
+    except ProblemError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise ProblemError(
+            "scores.damaged", f"The archive cannot be read: {str(error)[:120]}.", "Save the scores again."
+        ) from error
+    except (ValueError, MemoryError, NotImplementedError, RuntimeError, OverflowError, SyntaxError) as error:
+        raise unreadable(f"an archive in which {key[:60]!r} is no array of numbers ({str(error)[:80]})") from error
+    if not isinstance(found, np.ndarray):
+        raise unreadable(f"an archive in which {key[:60]!r} is not a .npy file")
+    return found
+
+
+def _from_safetensors(file: BinaryIO, key: str) -> NDArray[Any]:
+    length = int.from_bytes(file.read(safetensors.PRELUDE), "little")
+    if length > MAX_HEADER_BYTES:
+        raise unreadable(f"a header of {length} bytes, over the limit of {MAX_HEADER_BYTES}")
+    try:
+        tensors = json.loads(file.read(length).decode())
+    except (ValueError, RecursionError):
+        raise unreadable("a header that is not JSON") from None
+    if not isinstance(tensors, dict) or key == safetensors.METADATA or key not in tensors:
+        names = tensors.keys() - {safetensors.METADATA} if isinstance(tensors, dict) else ()
+        raise no_such_array(key, names)
+    match tensors[key]:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if (
+            is_shape(shape) and type(begin) is type(end) is int and 0 <= begin <= end
+        ):
+            pass
+        case _:
+            raise unreadable(f"a header that does not describe {key[:60]!r} by dtype, shape and data_offsets")
+    if dtype not in TYPES:
+        raise unsupported_type(f"type {dtype[:60]!r}")
+    size, offset = math.prod(shape) * TYPES[dtype].itemsize, safetensors.PRELUDE + length + begin
+    held = min(end - begin, max(0, os.fstat(file.fileno()).st_size - offset))
+    if not held == size == end - begin:
+        raise ProblemError.mismatch(
+            "scores.truncated",
+            expected=f"{size} bytes for {dtype} {tuple(shape)}",
+            got=f"{held} of {end - begin} bytes",
+            hint="Save the scores again. If the file is a copy, copy the file again.",
+        )
+    file.seek(offset)
+    content = file.read(size)
+    array = np.frombuffer(content, TYPES[dtype]).reshape(shape)
+    return (array.astype("<u4") << 16).view("<f4") if dtype == BF16 else array

@@ -1,0 +1,40 @@
+"""`lds` with tensors as dattri's metric takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from ldsboard import ProblemError, lds
+from tests.ldsboard.definition import result_bits
+from tests.ldsboard.test_dattri_arguments import indices_of
+
+if TYPE_CHECKING:
+    from tests.ldsboard.conftest import Large
+
+
+def test_tensors_in_a_pair_give_same_bits_as_arrays(large: Large) -> None:
+    scores, masks, margins = large
+    expected = result_bits(lds(*large))
+    score, values, indices = (torch.from_numpy(array.copy()) for array in (scores, margins, indices_of(masks)))
+    assert result_bits(lds(score, (values, indices))) == expected
+    assert result_bits(lds(score.requires_grad_(), (values.requires_grad_(), indices.int()))) == expected
+    assert result_bits(lds(torch.nn.Parameter(score), (values, torch.from_numpy(masks)))) == expected
+    assert result_bits(lds(score, (values, list(indices)))) == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_tensors_on_a_gpu_give_same_bits_as_arrays(large: Large) -> None:
+    scores, masks, margins = large
+    score, values, indices = (torch.from_numpy(array.copy()).cuda() for array in (scores, margins, indices_of(masks)))
+    assert result_bits(lds(score, (values, indices))) == result_bits(lds(*large))
+
+
+def test_tensor_that_dattri_cannot_score_is_refused(large: Large) -> None:
+    scores, masks, margins = large
+    pair = torch.from_numpy(margins), torch.from_numpy(indices_of(masks).copy())
+    with pytest.raises(ProblemError, match="numpy cannot read") as caught:
+        lds(torch.from_numpy(scores).bfloat16(), pair)
+    assert caught.value.problem.code == "scores.dtype"
