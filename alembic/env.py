@@ -6,10 +6,11 @@ from contextlib import closing
 
 from alembic import context
 
+from app.db import uploads, webhooks  # noqa: F401 -- these modules define tables
+from app.db.base import Base
 from app.db.integrity import missing_references
 from app.db.migration import MigrationError
 from app.db.sessions import Database
-from app.db.uploads import Upload
 
 
 def run() -> None:
@@ -21,7 +22,7 @@ def run() -> None:
         # this statement within a transaction, so it goes to the driver, which begins none.
         connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
         with connection.begin():
-            context.configure(connection=connection, target_metadata=Upload.metadata, render_as_batch=True)
+            context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
             before = context.get_context().get_current_heads()
             with context.begin_transaction():
                 context.run_migrations()

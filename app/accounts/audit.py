@@ -29,6 +29,11 @@ class Action(StrEnum):
     USER_DELETED = "user.deleted"
     TOKEN_CREATED = "token.created"  # noqa: S105 -- the name of an action
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 -- the name of an action
+    TOKEN_MINTED = "token.minted"  # noqa: S105 -- the name of an action
+    PUBLISHER_ADDED = "publisher.added"
+    PUBLISHER_REMOVED = "publisher.removed"
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_REMOVED = "webhook.removed"
     BENCHMARK_PUBLISHED = "benchmark.published"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"
     SUBMISSION_EDITED = "submission.edited"

@@ -1,4 +1,4 @@
-"""Daily quotas: how many practice submissions, uploads, edits and new tokens a user may have in any 24 hours."""
+"""Daily quotas: how many practice submissions, uploads, edits, tokens and new webhooks a user may have in any 24 hours."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class Daily(StrEnum):
     UPLOADS = "uploads"
     EDITS = "edits"
     TOKENS = "tokens"
+    MINTS = "mints"
+    WEBHOOKS = "webhooks"
 
 
 NOUNS = {
@@ -42,13 +44,17 @@ NOUNS = {
     Daily.UPLOADS: "upload",
     Daily.EDITS: "edit",
     Daily.TOKENS: "new token",
+    Daily.MINTS: "CI token",
+    Daily.WEBHOOKS: "new webhook",
 }
 
 ADVICE = {
     Daily.PRACTICE: "A dry run (dry_run=true) uses no quota.",
     Daily.UPLOADS: "Interrupted, cancelled and repeated uploads count too.",
-    Daily.EDITS: "One edit can change several fields.",
+    Daily.EDITS: "One edit can change several fields; trusting a CI workflow is an edit too.",
     Daily.TOKENS: "A token can be used any number of times.",
+    Daily.MINTS: "Until then, CI can use a token that you create on the page /account.",
+    Daily.WEBHOOKS: "A webhook is called for every submission.",
 }
 
 
@@ -82,15 +88,21 @@ class DailyQuotas:
     uploads
         Number of uploads that begin, of any kind. Every upload counts, whether or not its file arrives.
     edits
-        Number of edits of submissions.
+        Number of edits of submissions, and of registrations of trusted CI workflows.
     tokens
         Number of tokens that the user creates, including the tokens of the submission form.
+    mints
+        Number of tokens that the trusted CI workflows of the user get.
+    webhooks
+        Number of webhooks that the user registers.
     """
 
     practice: int = 0
     uploads: int = 0
     edits: int = 0
     tokens: int = 0
+    mints: int = 0
+    webhooks: int = 0
 
     def use(self, session: Session, user_id: int, what: Daily) -> DailyUse:
         """Return a daily quota of a user, and what is left of it."""
@@ -125,6 +137,10 @@ def _times(user: User, what: Daily) -> Select[datetime]:
         case Daily.UPLOADS:
             return sent
         case Daily.EDITS:
-            return done.where(Audit.action == Action.SUBMISSION_EDITED)
+            return done.where(Audit.action.in_([Action.SUBMISSION_EDITED, Action.PUBLISHER_ADDED]))
         case Daily.TOKENS:
             return done.where(Audit.action == Action.TOKEN_CREATED)
+        case Daily.MINTS:
+            return done.where(Audit.action == Action.TOKEN_MINTED)
+        case Daily.WEBHOOKS:
+            return done.where(Audit.action == Action.WEBHOOK_CREATED)

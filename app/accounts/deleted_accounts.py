@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, null, select
 
+from app.accounts import webhooks
 from app.accounts.standing import check_standing
-from app.db.accounts import Identity, Role, Token, User
+from app.db.accounts import Identity, Publisher, Role, Token, User
 from app.db.base import now
 from ldsboard.problems import ProblemError
 
@@ -33,8 +34,13 @@ WAIT = timedelta(days=90)
 
 
 def retire(session: Session, user: User) -> None:
-    """Turn the account of a user into a placeholder: delete its tokens, end its sessions, and hash its name and identities."""
+    """Turn the account of a user into a placeholder.
+
+    The tokens, publishers and webhooks of the user are deleted, the sessions end, and the name and the identities are hashed.
+    """
     session.execute(delete(Token).where(Token.user_id == user.id))
+    session.execute(delete(Publisher).where(Publisher.user_id == user.id))
+    webhooks.remove_all(session, user.id)
     for identity in session.scalars(select(Identity).where(Identity.user_id == user.id)).all():
         identity.subject = _hashed_subject(identity.provider, identity.subject)
     user.retired_name = _digest(user.name)

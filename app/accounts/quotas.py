@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, null, select
 
 from app.accounts.daily_quotas import DAY, NEVER_COUNTED, Daily, DailyQuotas
-from app.db.accounts import Token, User
+from app.db.accounts import Publisher, Token, User
 from app.db.base import now
 from app.db.models import File, Kind, State, Submission, Version
 from app.errors import QuotaError
@@ -69,8 +69,13 @@ def usage(session: Session, user_id: int) -> Usage:
 
 
 def count_tokens(session: Session, user_id: int) -> int:
-    """Return the number of tokens of a user, including the expired tokens."""
-    return session.scalar(select(func.count()).where(Token.user_id == user_id)) or 0
+    """Return the number of tokens of a user, including expired tokens, without the tokens of CI runs."""
+    return session.scalar(select(func.count()).where(Token.user_id == user_id, Token.claims.is_(null()))) or 0
+
+
+def count_publishers(session: Session, user_id: int) -> int:
+    """Return the number of CI workflows that a user trusts."""
+    return session.scalar(select(func.count()).where(Publisher.user_id == user_id)) or 0
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,10 @@ class Quotas:
 
     Attributes
     ----------
-    per_day, per_version
-        Number of ranked submissions to one benchmark in 24 hours, and number to one version. An operator can give a user other
-        values.
+    per_day
+        Number of ranked submissions to one benchmark in any 24 hours. An operator can give a user another quota.
+    per_version
+        Number of ranked submissions to one version, at any time. An operator can give a user another quota.
     bytes
         Total size of a user's stored and announced score files in bytes; 0: no limit.
     uploads
@@ -89,7 +95,9 @@ class Quotas:
     tokens
         Number of tokens of a user; 0: no limit.
     daily
-        Quotas of practice submissions, uploads, edits and new tokens in 24 hours.
+        Quotas of practice submissions, uploads, edits, new tokens, tokens of CI runs and new webhooks in any 24 hours.
+    publishers
+        Number of CI workflows that a user trusts; 0: no limit.
     """
 
     per_day: int
@@ -98,6 +106,7 @@ class Quotas:
     uploads: int = 0
     tokens: int = 0
     daily: DailyQuotas = field(default_factory=DailyQuotas)
+    publishers: int = 0
 
     def remaining(self, session: Session, user_id: int, version: Version) -> RemainingQuota:
         """Return a user's quotas of ranked submissions, and how many are left for a version and its benchmark."""
@@ -175,4 +184,23 @@ class Quotas:
                 "quota.tokens",
                 f"The quota is {count(self.tokens, 'token')}, and you have {tokens}, including expired tokens.",
                 "Revoke a token that you no longer need, on the page /account or with DELETE /api/v1/tokens/ID.",
+            )
+
+    def check_publishers(self, session: Session, user_id: int) -> None:
+        """Raise an error if a quota does not let the user trust another CI workflow now.
+
+        Raises
+        ------
+        QuotaError
+            Nothing is left of the daily quota of edits, which the registration of a workflow uses too.
+        ProblemError
+            ``quota.publishers``: the user trusts as many workflows as the quota allows.
+        """
+        self.daily.check(session, user_id, Daily.EDITS)
+        publishers = count_publishers(session, user_id)
+        if self.publishers and publishers >= self.publishers:
+            raise ProblemError(
+                "quota.publishers",
+                f"The quota is {count(self.publishers, 'trusted workflow')}, and you have {publishers}.",
+                "Remove a workflow that you no longer need, on the page /account or with DELETE /api/v1/publishers/ID.",
             )

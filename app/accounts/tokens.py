@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, null, select
 
 from app.accounts.standing import check_standing
 from app.db.accounts import Scope, Token, User
@@ -39,8 +39,17 @@ def create(
     name: str | None = None,
     scopes: Iterable[Scope] = tuple(Scope),
     expires_at: datetime | None = None,
+    method: str | None = None,
+    claims: dict[str, Any] | None = None,
 ) -> tuple[Token, str]:
     """Create a token for a user; return the row and the token itself, which cannot be recovered later.
+
+    Parameters
+    ----------
+    method
+        The only method whose submissions the token allows; None if the token allows all methods.
+    claims
+        The identity of the CI run for which the token is; None for a token that a person creates.
 
     Raises
     ------
@@ -56,7 +65,15 @@ def create(
             "Choose another name, or revoke that token first.",
         )
     value = PREFIX + secrets.token_urlsafe(32)
-    token = Token(user_id=user.id, name=name, digest=digest(value), scopes=sorted(set(scopes)), expires_at=expires_at)
+    token = Token(
+        user_id=user.id,
+        name=name,
+        digest=digest(value),
+        scopes=sorted(set(scopes)),
+        expires_at=expires_at,
+        method=method,
+        claims=claims,
+    )
     session.add(token)
     session.flush()
     return token, value
@@ -93,8 +110,9 @@ def find_token(session: Session, token_id: int | None) -> Token:
 
 
 def list_tokens(session: Session, user_id: int) -> Sequence[Token]:
-    """Return the tokens of a user, oldest first."""
-    return session.scalars(select(Token).where(Token.user_id == user_id).order_by(Token.id)).all()
+    """Return the tokens of a user, oldest first, without those of CI runs, which live for some minutes."""
+    own = select(Token).where(Token.user_id == user_id, Token.claims.is_(null()))
+    return session.scalars(own.order_by(Token.id)).all()
 
 
 def delete_expired(session: Session, user_id: int, prefix: str) -> None:

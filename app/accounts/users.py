@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -26,13 +26,23 @@ ALIAS_PREFIX = "anonymous-"
 
 @dataclass(frozen=True)
 class Account:
-    """The user who makes a request, and the scopes of the token in the request."""
+    """The user who makes a request, and what the token in the request allows.
+
+    Attributes
+    ----------
+    method
+        The only method whose submissions the token allows; None if the token allows all methods.
+    verified_origin
+        The provenance that the identity of a CI run states for files sent with the token; None for tokens of persons.
+    """
 
     id: int
     name: str
     role: Role
     token_id: int | None
     scopes: frozenset[Scope]
+    method: str | None = None
+    verified_origin: dict[str, Any] | None = None
 
     def require(self, scope: Scope) -> None:
         """Raise ``auth.scope`` unless the token has this scope."""
@@ -41,6 +51,29 @@ class Account:
                 "auth.scope",
                 f"This call needs the scope {scope}; the token has {', '.join(sorted(self.scopes)) or 'none'}.",
                 "Use another token, or create one with this scope.",
+            )
+
+    def allows_method(self, method: str) -> bool:
+        """Return whether the token allows submissions of a method."""
+        return self.method in (None, method)
+
+    def require_method(self, method: str) -> None:
+        """Raise ``auth.method`` unless the token allows submissions of a method."""
+        if not self.allows_method(method):
+            raise ProblemError.mismatch(
+                "auth.method",
+                expected=f"a submission of the method {self.method}, for which the token was issued",
+                got=f"the method {method!r}",
+                hint="Request a token for the other method, or use a token that you create on the page /account.",
+            )
+
+    def require_all_methods(self) -> None:
+        """Raise ``auth.method`` if the token allows the submissions of one method only."""
+        if self.method is not None:
+            raise ProblemError(
+                "auth.method",
+                f"The token was issued for the method {self.method} alone, and this call is about the whole account.",
+                "Use a token that you create on the page /account.",
             )
 
 
@@ -148,4 +181,7 @@ def authenticate(session: Session, authorization: str | None) -> Account:
         raise ProblemError("auth.expired", f"The token expired at {token.expires_at:%Y-%m-%d %H:%M:%S} UTC.", _HINT)
     check_standing(token.user)
     scopes = frozenset(Scope(scope) for scope in token.scopes)
-    return Account(token.user.id, token.user.name, Role(token.user.role), token.id, scopes)
+    # A token for one method has no rights on the submissions of others, even if its user is an admin.
+    role = Role(token.user.role) if token.method is None else Role.USER
+    origin = (token.claims or {}).get("provenance")
+    return Account(token.user.id, token.user.name, role, token.id, scopes, token.method, origin)

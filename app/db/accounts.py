@@ -1,4 +1,4 @@
-"""The tables of users, external identities, tokens and the audit log."""
+"""The tables of users, external identities, tokens, trusted CI workflows (publishers) and the audit log."""
 
 from __future__ import annotations
 
@@ -68,7 +68,13 @@ class Identity(Base):
 
 
 class Token(Base):
-    """A bearer token of a user; the database keeps only the SHA-256 of the token."""
+    """A bearer token of a user; the database keeps only the SHA-256 of the token.
+
+    ``claims`` is None for a token that a person or the operator created. A token that the server gave to a CI run has in
+    ``claims`` what the run's signed identity said; see `app.accounts.ci_identities.CiIdentity.as_dict`.
+
+    ``method`` is the only method whose submissions the token allows; None if the token allows all methods.
+    """
 
     __tablename__ = "token"
     __table_args__ = (UniqueConstraint("user_id", "name"),)
@@ -79,8 +85,55 @@ class Token(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
     expires_at: Mapped[datetime | None]
+    method: Mapped[str | None] = mapped_column(String(64))
+    claims: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
+
+
+class Publisher(Base):
+    """A CI workflow that may submit one method of a user: the user trusts the identities that ``issuer`` signs for its runs.
+
+    ``repository_id`` and ``owner_id`` decide which repository is trusted. ``repository`` is only the name of the repository, as
+    the user or the last run stated it. ``workflow`` is the path of the workflow's file in the repository. ``called_workflow`` is
+    the repository and path of the reusable workflow to which the job must belong; None if the job must belong to ``workflow``.
+    ``environment`` and ``branch`` are the only environment and the only branch of accepted runs; None if any is accepted.
+
+    ``used_at`` is the time at which a run last got a token. ``offered_environment`` is the environment of that run; None if the
+    run had none, or if the publisher requires an environment.
+    """
+
+    __tablename__ = "publisher"
+    __table_args__ = (Index("ix_publisher_repository", "issuer", "repository_id", "method"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    method: Mapped[str] = mapped_column(String(64))
+    issuer: Mapped[str] = mapped_column(String(300))
+    repository: Mapped[str] = mapped_column(String(200))
+    repository_id: Mapped[str] = mapped_column(String(20))
+    owner_id: Mapped[str] = mapped_column(String(20))
+    workflow: Mapped[str] = mapped_column(String(255))
+    called_workflow: Mapped[str | None] = mapped_column(String(500))
+    environment: Mapped[str | None] = mapped_column(String(255))
+    branch: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    used_at: Mapped[datetime | None]
+    offered_environment: Mapped[str | None] = mapped_column(String(255))
+    user: Mapped[User] = relationship()
+
+
+class SeenIdentity(Base):
+    """An identity token that was exchanged for a token, so that it cannot be exchanged again.
+
+    ``digest`` is a SHA-256 that stands for the issuer and the token's ``jti``. After ``expires_at`` the identity token is refused
+    anyway, and retention deletes the row.
+    """
+
+    __tablename__ = "seen_jti"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Audit(Base):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy.orm import Session
 
@@ -26,6 +26,12 @@ class Changes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = defaultdict(list)
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each later database commit that changes a submission. The listener must return at once."""
+        with self._lock:
+            self._listeners.append(listener)
 
     @contextmanager
     def watch(self, submission_id: str) -> Iterator[asyncio.Event]:
@@ -42,9 +48,13 @@ class Changes:
                     del self._waiting[submission_id]
 
     def announce(self, submission_ids: Iterable[str]) -> None:
-        """Set the events of all requests that wait for these submissions."""
+        """Call the listeners, and set the events of all requests that wait for these submissions; without ids, do nothing."""
         with self._lock:
-            watchers = [watcher for changed in submission_ids for watcher in self._waiting.get(changed, ())]
+            changed_ids = set(submission_ids)
+            watchers = [watcher for changed in changed_ids for watcher in self._waiting.get(changed, ())]
+            listeners = list(self._listeners) if changed_ids else []
+        for listener in listeners:
+            listener()
         for loop, event in watchers:
             with suppress(RuntimeError):  # the loop is closed, so no request waits in it
                 loop.call_soon_threadsafe(event.set)

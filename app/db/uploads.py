@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db.base import Base, now
+from app.db.base import Base, now, one_of
 from app.db.models import Submission
 
 
@@ -48,15 +49,36 @@ class UploadPart(Base):
     received_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Provider(StrEnum):
+    """The software that hosts a repository and runs its workflows."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    FORGEJO = "forgejo"
+    OTHER = "other"
+
+
 class Provenance(Base):
-    """A provenance of a submission, as the owner states it. An owner who sends the file again can add another provenance."""
+    """A provenance of a submission. An owner who sends the file again can add another provenance.
+
+    If ``verified`` is false, the owner states the provenance. If ``verified`` is true, the server took the provenance from the
+    signed identity of a CI run. ``number`` is the number of a pull request or merge request; ``url`` is the page of the run.
+    """
 
     __tablename__ = "provenance"
-    __table_args__ = (Index("ix_provenance_submission_id", "submission_id"),)
+    __table_args__ = (
+        one_of("provider", Provider),
+        CheckConstraint("number > 0", name="number"),
+        Index("ix_provenance_submission_id", "submission_id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"))
     repository: Mapped[str | None] = mapped_column(String(200))
     commit: Mapped[str | None] = mapped_column(String(64))
+    branch: Mapped[str | None] = mapped_column(String(255))
+    number: Mapped[int | None]
+    provider: Mapped[str | None] = mapped_column(String(16))
     url: Mapped[str | None] = mapped_column(String(500))
+    verified: Mapped[bool] = mapped_column(default=False, server_default=false())
     at: Mapped[datetime] = mapped_column(default=now)
