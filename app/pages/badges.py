@@ -1,0 +1,102 @@
+"""Badges of leaderboard entries, as SVG, for use on other sites such as the README of a repository."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from fastapi import Response
+from sqlalchemy.orm import Session
+
+from app.db.models import Submission
+from app.leaderboard import entries
+from app.leaderboard.schemas import RankingNumbers
+from app.pages.content import formatting
+from app.pages.content.templates import render
+from app.pages.routing import Pages
+from app.results.submission_views import submission_view
+from app.submissions import visibility
+from app.web.dependencies import CurrentVersionDep, ReadSession
+from ldsboard.problems import ProblemError
+
+router = Pages()
+
+CACHE_SECONDS = 300
+
+MAX_NAME_LENGTH = 40
+"""Maximum number of characters of a name on a badge."""
+
+HINT = "A ranked submission has a badge as soon as its method is on a leaderboard."
+
+
+class Shown(StrEnum):
+    """Which numbers a badge shows: the LDS with its standard error, the rank, or both."""
+
+    BOTH = "both"
+    LDS = "lds"
+    RANK = "rank"
+
+
+@router.get("/submissions/{submission_id}/badge.svg")
+def show_badge(session: ReadSession, submission_id: str) -> Response:
+    """Return the badge of a submission.
+
+    If a public ranked submission is not listed, the badge shows the public entry with the same owner, benchmark and method on the
+    newest version. All visitors get the same badge, because shared caches may store the badge.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.unknown``: the submission does not exist, is private or suspended, or has no entry to show.
+    """
+    submission = visibility.find_submission(session, submission_id, None)
+    badge = _badge(session, entries.find_listed_or_same(session, submission), Shown.BOTH)
+    if badge is None:
+        raise ProblemError("submission.unknown", f"No leaderboard lists {submission_id[:40]!r}.", HINT)
+    return badge
+
+
+@router.get("/badges/{name}/{owner}/{method}.svg")
+def show_method_badge(
+    session: ReadSession, version: CurrentVersionDep, owner: str, method: str, show: Shown = Shown.LDS
+) -> Response:
+    """Return the badge of an owner's method: the LDS with its standard error, the rank, or both.
+
+    The badge shows the public entry of the method on the newest version that lists the method. Private and anonymous entries,
+    and practice submissions, have no such badge.
+
+    Raises
+    ------
+    ProblemError
+        ``benchmark.unknown``: there is no such benchmark. ``submission.unknown``: no leaderboard of the benchmark lists the
+        method under the owner's name.
+    """
+    entry = entries.find_public_entry(session, version.benchmark, owner, method)
+    badge = None if entry is None else _badge(session, entry, show)
+    if badge is None:
+        raise ProblemError(
+            "submission.unknown",
+            f"No leaderboard of {version.benchmark.name} lists the method {method[:80]!r} by {owner[:80]!r}.",
+            HINT,
+        )
+    return badge
+
+
+def _badge(session: Session, submission: Submission, shown: Shown) -> Response | None:
+    """Return the badge of a submission as every visitor sees it; None if no leaderboard lists the submission."""
+    view = submission_view(session, submission)
+    if view.hidden is None or view.hidden.rank is None:
+        return None
+    name = view.method if view.method != visibility.WITHHELD else view.owner
+    if len(name) > MAX_NAME_LENGTH:
+        name = f"{name[: MAX_NAME_LENGTH - 1]}…"
+    numbers = _numbers(view.hidden, view.hidden.rank, shown)
+    image = render("badge.svg", name=name, benchmark=view.benchmark.name, numbers=numbers)
+    headers = {"Cache-Control": f"public, max-age={CACHE_SECONDS}"}
+    return Response(image, media_type="image/svg+xml", headers=headers)
+
+
+def _numbers(numbers: RankingNumbers, rank: tuple[int, int], shown: Shown) -> str:
+    """Return the text with the numbers of a badge."""
+    lds = f"LDS {numbers.lds:.3f} ± {numbers.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+    place = f"rank {formatting.rank(rank)}"
+    return {Shown.BOTH: f"{lds}, {place}", Shown.LDS: lds, Shown.RANK: place}[shown]
