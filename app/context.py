@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from app import data_lock
 from app.accounts.daily_quotas import DailyQuotas
+from app.accounts.key_sets import KeySets
 from app.accounts.quotas import Quotas
 from app.accounts.rate_limits import RateLimiter, WaitLimiter
 from app.benchmarks.catalog import current_versions, version_folder
 from app.db.sessions import Database
+from app.feedback.addresses import Addresses
+from app.feedback.sender import Sender
 from app.management import recovery
 from app.management.retention import Periods, Retention
 from app.scoring.evaluator import Evaluator
@@ -61,8 +64,16 @@ class AppContext:
                 uploads=settings.uploads_per_day,
                 edits=settings.edits_per_day,
                 tokens=settings.tokens_per_day,
+                mints=settings.mints_per_day,
+                webhooks=settings.webhooks_per_day,
             ),
+            settings.publishers_per_user,
         )
+        self.issuers = settings.issuers
+        self.key_sets = KeySets()
+        self.mint_limiter = RateLimiter(settings.mints_per_minute)
+        self.webhook_addresses = Addresses.of(settings)
+        self._webhook_sender = Sender(self.database, self.webhook_addresses, settings.public_url)
         self.rate_limiter = RateLimiter(settings.requests_per_minute)
         self.wait_limiter = WaitLimiter()
         self.streaming: set[str] = set()
@@ -76,13 +87,16 @@ class AppContext:
         recovery.recover_at_start(self.database, self.storage)
         self.ranker.renew_all()
         self.runner.start()
+        if self.settings.webhooks_per_user:
+            self._webhook_sender.start()
 
     def preload(self, benchmark: str, version: int) -> None:
         """Let the fork server load the ground truth of a version before the first file arrives."""
         self.sandbox.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
 
     def close(self) -> None:
-        """Stop scoring and close all resources. Evaluations that are still running get a few seconds to end."""
+        """Stop scoring and webhooks, and close all resources. Evaluations that are still running get a few seconds to end."""
+        self._webhook_sender.stop()
         if self.runner.stop():
             self.sandbox.stop()
         # If evaluations still run, the fork server is left running until this process ends: without the fork server, these

@@ -16,9 +16,12 @@ from app.api import (
     health,
     moderation,
     multipart_upload,
+    oidc,
     own_data,
+    publishers,
     single_upload,
     submissions,
+    webhooks,
 )
 from app.pages import site
 from app.web import problem_responses
@@ -73,7 +76,10 @@ def create_app(context: AppContext) -> FastAPI:
         submissions,
         editing,
         accounts,
+        oidc,
         own_data,
+        publishers,
+        webhooks,
         moderation,
         description,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator, mo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
+from app.issuers import Issuer, parse_issuers
 from ldsboard.formats.score_files import HEADER_LIMIT
 
 MIN_KEY_LENGTH = 32
@@ -77,12 +79,30 @@ class Settings(BaseSettings):
     tokens_per_user: int = Field(default=100, ge=0)
     """Maximum number of tokens of one user, including expired tokens; 0: no limit. The operator can create more tokens."""
 
+    publishers_per_user: int = Field(default=100, ge=0)
+    """Maximum number of trusted CI workflows that one user registers; 0: no limit."""
+
+    mints_per_day: int = Field(default=1000, ge=0)
+    """Maximum number of tokens that the CI workflows of one user get in 24 hours; 0: no limit."""
+
+    mints_per_minute: int = Field(default=60, gt=0)
+    """Maximum number of calls a minute from one network address that exchange the identity of a CI run for a token."""
+
+    webhooks_per_user: int = Field(default=5, ge=0)
+    """Maximum number of webhooks of one user; 0: no user can have a webhook, and the server calls none."""
+
+    webhooks_per_day: int = Field(default=20, ge=0)
+    """Maximum number of webhooks that one user registers in 24 hours; 0: no limit."""
+
+    webhook_hosts: str = ""
+    """Hosts without a public address that webhooks may call, also by http: each `host` or `host:port`, separated by commas."""
+
     event_days: int = Field(default=90, ge=7)
-    """Days for which events are kept, and submissions without a result that count for nothing, since their last event."""
+    """Days for which events and calls of webhooks are kept, and submissions that have no result and count for nothing."""
 
     practice_days: int = Field(default=180, ge=7)
     """Days for which practice submissions are kept, and the attributions of private submissions. The newest practice submission
-    of each user, version, method and repository is kept for ever, and so is every counted ranked submission."""
+    of each user, version, method, repository and branch is kept for ever, and so is every counted ranked submission."""
 
     audit_days: int = Field(default=400, ge=366)
     """Days for which rows of the audit log are kept. A database trigger refuses to delete rows that are younger than 365 days."""
@@ -123,6 +143,13 @@ class Settings(BaseSettings):
     github_url: str = "https://github.com"
     """URL of GitHub, or of a GitHub Enterprise server."""
 
+    ci_issuers: str = ""
+    """Further issuers of CI identities, separated by commas: each `github`, `gitlab` or `forgejo`, the address of the issuer and,
+    if unusual, the address of its key set. The issuers of github.com, gitlab.com and codeberg.org are always known."""
+
+    ci_loopback: bool = False
+    """Whether CI_ISSUERS may name an issuer on this machine whose address begins with http://. Only for tests."""
+
     session_key: SecretStr = SecretStr("")
     """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder."""
 
@@ -151,6 +178,16 @@ class Settings(BaseSettings):
             ip_network(proxy)
         return value
 
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _check_webhook_hosts(cls, value: str) -> str:
+        for host in filter(None, map(str.strip, value.split(","))):
+            if not re.fullmatch(r"[a-z0-9._-]+(:[0-9]{1,5})?", host):
+                raise ValueError(
+                    f"LDSBOARD_WEBHOOK_HOSTS needs hosts in lower case, each as host or host:port; {host!r} is neither."
+                )
+        return value
+
     @field_validator("oidc_issuer", "github_url")
     @classmethod
     def _check_provider_url(cls, value: str) -> str:
@@ -162,6 +199,11 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @model_validator(mode="after")
+    def _check_issuers(self) -> Self:
+        _ = self.issuers
+        return self
+
+    @model_validator(mode="after")
     def _check_providers_complete(self) -> Self:
         oidc = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret.get_secret_value())
         github = (self.github_client_id, self.github_client_secret.get_secret_value())
@@ -170,7 +212,7 @@ class Settings(BaseSettings):
             ("LDSBOARD_GITHUB_CLIENT_ID and LDSBOARD_GITHUB_CLIENT_SECRET", github),
         ):
             if any(parts) and not all(parts):
-                raise ValueError(f"Set {name} together; only some of them are set.")
+                raise ValueError(f"Set all of {name}, or none of them; only some are set.")
         return self
 
     @model_validator(mode="after")
@@ -190,6 +232,11 @@ class Settings(BaseSettings):
         """Return whether an address belongs to a trusted proxy."""
         proxies = filter(None, map(str.strip, self.trusted_proxies.split(",")))
         return any(ip_address(address) in ip_network(proxy) for proxy in proxies)
+
+    @property
+    def issuers(self) -> dict[str, Issuer]:
+        """The issuers of CI identities, by address."""
+        return parse_issuers(self.ci_issuers, allow_loopback=self.ci_loopback)
 
     @property
     def resolved_database_url(self) -> str:

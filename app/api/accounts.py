@@ -12,7 +12,15 @@ from app.accounts import audit, quotas, tokens
 from app.accounts.audit import Action
 from app.accounts.daily_quotas import Daily
 from app.db.accounts import Role, Scope, User
-from app.web.dependencies import ActorDep, ContextDep, CurrentUser, ManagingUser, ReadSession, WriteSession
+from app.web.dependencies import (
+    ActorDep,
+    ContextDep,
+    CurrentUser,
+    ManagingUser,
+    ReadSession,
+    WholeAccountUser,
+    WriteSession,
+)
 
 router = APIRouter(tags=["account"])
 
@@ -28,6 +36,7 @@ class TokenView(BaseModel, from_attributes=True):
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None = Field(description="null if the token never expires")
+    method: str | None = Field(description="the only method that the token submits and reads; null if all methods")
 
 
 class NewTokenView(TokenView):
@@ -56,7 +65,7 @@ class UsageView(BaseModel):
     tokens: int = Field(description="number of tokens, including expired tokens")
     tokens_limit: int | None = Field(description="largest number of tokens; null if there is no limit")
     daily: dict[Daily, DailyUseView] = Field(
-        description="quotas of practice submissions, of uploads that begin, of edits and of new tokens"
+        description="quotas of practice submissions, of uploads that begin, of edits, of new tokens, and of tokens for CI runs"
     )
 
 
@@ -101,8 +110,8 @@ def show_account(caller: CurrentUser, context: ContextDep, session: ReadSession)
 
 
 @router.get("/tokens")
-def list_tokens(caller: CurrentUser, session: ReadSession) -> list[TokenView]:
-    """List your tokens without their secret values, the oldest first."""
+def list_tokens(caller: WholeAccountUser, session: ReadSession) -> list[TokenView]:
+    """List your tokens without their secret values, the oldest first. The tokens of CI runs are not listed."""
     return [TokenView.model_validate(token) for token in tokens.list_tokens(session, caller.id)]
 
 

@@ -11,11 +11,14 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
 from app.benchmarks import catalog
-from app.db.models import Version
+from app.db.models import Kind, Version
 from app.leaderboard.schemas import BenchmarkView, LeaderboardView
 from app.leaderboard.views import benchmark_view, leaderboard_view
+from app.results.method_history import MAX_ROWS, Wanted, method_history
+from app.results.schemas import HistoryView
 from app.settings import Settings
-from app.web.dependencies import ReadSession, SettingsDep, VersionDep
+from app.submissions.field_types import Branch, Method
+from app.web.dependencies import OptionalUser, ReadSession, SettingsDep, VersionDep
 from app.web.public_route import PublicRoute
 
 router = APIRouter(prefix="/benchmarks", tags=["benchmarks"], route_class=PublicRoute)
@@ -97,6 +100,27 @@ def _csv(view: LeaderboardView) -> str:
         cells["ci_low"], cells["ci_high"] = row.ci
         writer.writerow({name: _escape_formula(value) for name, value in cells.items()})
     return buffer.getvalue()
+
+
+@router.get("/{name}/history")
+def show_history(
+    session: ReadSession,
+    version: VersionDep,
+    viewer: OptionalUser,
+    owner: Annotated[str, Query(min_length=1, max_length=64)],
+    method: Method,
+    kind: Kind | None = None,
+    branch: Branch | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
+    before: Annotated[str | None, Query(max_length=40, description="field next of the page before")] = None,
+) -> HistoryView:
+    """Show the LDS of a method over commits, newest first, each compared with one baseline.
+
+    A file that several commits sent has one row for each commit. With your token, the history contains your private and practice
+    submissions too; without the token of the owner, it contains public ranked submissions only. Anonymous submissions are in no
+    history. If `kind` is `ranked`, all numbers are those of the ranking subsets; otherwise, those of the public subsets.
+    """
+    return method_history(session, version, viewer, Wanted(owner, method, kind, branch), limit=limit, before=before)
 
 
 FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, HttpUrl
-from sqlalchemy import select
+from pydantic import BaseModel, Field, HttpUrl, model_validator
+from pydantic_core import PydanticCustomError
+from sqlalchemy import select, true
 from sqlalchemy.orm import joinedload
 
 from app.api.responses import view_submission
@@ -15,7 +16,7 @@ from app.management import editing
 from app.management.withdrawal import withdraw_and_delete
 from app.results import submission_views
 from app.results.schemas import SubmissionView
-from app.submissions.field_types import Description, Tags, Title
+from app.submissions.field_types import Description, Link, Tags, Title
 from app.web.dependencies import ActorDep, ContextDep, CurrentUser, ManagingUser, ReadSession, WriteTurn
 
 router = APIRouter(tags=["submissions"])
@@ -34,9 +35,25 @@ class Changes(BaseModel, extra="forbid"):
     title: Annotated[Title, Field(min_length=1)] = ""
     description: Description = ""
     tags: Tags = []
-    urls: Urls = Urls()
+    urls: Urls = Field(default=Urls(), description="replaces both links; use paper and code to change one link")
+    paper: Link | None = Field(default=None, description="address of the paper; null removes the link")
+    code: Link | None = Field(default=None, description="address of the code; null removes the link")
     visibility: Visibility = Visibility.PUBLIC
     pinned: bool = False
+
+    @model_validator(mode="after")
+    def _check_links(self) -> Self:
+        if "urls" in self.model_fields_set and self.model_fields_set & {"paper", "code"}:
+            raise PydanticCustomError("links", "either urls, or paper and code, because both set the same links")
+        return self
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the values of the fields that the request states, by name.
+
+        A null for ``paper`` or ``code`` is returned as None, which removes the link. Any other null is left out.
+        """
+        removed = [name for name in ("paper", "code") if name in self.model_fields_set and getattr(self, name) is None]
+        return self.model_dump(mode="json", exclude_unset=True, exclude_none=True) | dict.fromkeys(removed)
 
 
 @router.get("/users/me/submissions")
@@ -52,7 +69,7 @@ def list_own_submissions(
     """
     query = (
         select(Submission)
-        .where(Submission.user_id == caller.id)
+        .where(Submission.user_id == caller.id, true() if caller.method is None else Submission.method == caller.method)
         .order_by(Submission.created_at.desc(), Submission.id)
         .offset(after)
         .limit(limit)
@@ -69,9 +86,8 @@ def edit_submission(
 
     A pinned submission is the leaderboard entry of its method, in place of the newest submission.
     """
-    wanted = changes.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     quotas = context.quotas.daily
-    editing.edit_and_rank(context.database, context.ranker, quotas, submission_id, caller, actor, wanted)
+    editing.edit_and_rank(context.database, context.ranker, quotas, submission_id, caller, actor, changes.by_name())
     return view_submission(context, submission_id, caller)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
-from app.accounts import users
+from app.accounts import tokens, users
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
@@ -53,10 +52,16 @@ def _inlined_schema() -> Any:
     schema = NewUpload.model_json_schema()
     definitions = schema.pop("$defs")
 
-    def inline(node: dict[str, Any]) -> dict[str, Any]:
-        return definitions[node.pop("$ref").rpartition("/")[2]] | node if "$ref" in node else node
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            node = definitions[node["$ref"].rpartition("/")[2]] | node
+        return {name: inline(value) for name, value in node.items() if name != "$ref"}
 
-    return json.loads(json.dumps(schema), object_hook=inline)
+    return inline(schema)
 
 
 async def _read_new_upload(request: Request) -> NewUpload:
@@ -83,12 +88,16 @@ def start_upload(
 
     The response lists the upload parts with their addresses, and contains the upload token (`capability`) for sending them.
     """
+    account.require_method(announced.method)
     settings = context.settings
     key = idempotency.Key(account.id, "POST /submissions", idempotency_key) if idempotency_key else None
     check_limit(announced.size, settings.max_upload_bytes)
     # Twice the size: once for the parts, once for the joined file.
     context.storage.check_free_space(2 * announced.size)
     with context.database.write() as session:
+        if account.verified_origin is not None:
+            # The user may have ended the trust in the CI workflow meanwhile.
+            tokens.find_token(session, account.token_id)
         version = catalog.find_version(session, announced.benchmark)
         if announced.size == 0:
             lifecycle.check_header(version, b"", 0)
@@ -99,7 +108,9 @@ def start_upload(
                 raise idempotency.key_conflict("another file of the same size")
             upload_token = multipart.renew_token(session, upload)
         else:
-            submission = lifecycle.reserve(session, account.id, version, announced, context.quotas)
+            submission = lifecycle.reserve(
+                session, account.id, version, announced, context.quotas, account.verified_origin
+            )
             idempotency.store_key(session, key, submission)
             lifetime = timedelta(seconds=settings.upload_seconds)
             upload_token = multipart.open_upload(session, submission, announced.sha256, settings.part_bytes, lifetime)

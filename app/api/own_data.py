@@ -18,8 +18,8 @@ router = APIRouter(tags=["account"])
 def export_own_account(caller: ManagingUser, context: ContextDep) -> StreamingResponse:
     """Download everything that the server stores about you, as one JSON object.
 
-    The object has the members `account`, `identities`, `tokens` (without their secret values), `aliases`, `submissions` and
-    `audit`. Score files are not included: `file_sha256` is the SHA-256 of a stored file.
+    The object has the members `account`, `identities`, `publishers`, `tokens` and `webhooks` (without their secret values),
+    `aliases`, `submissions` and `audit`. Score files are not included: `file_sha256` is the SHA-256 of a stored file.
     """
     headers = {
         "Content-Disposition": f'attachment; filename="ldsboard-{caller.name}.json"',

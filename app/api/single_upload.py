@@ -11,6 +11,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from app.accounts.tokens import find_token
+from app.accounts.users import Account
 from app.api.responses import accept_file, respond_with_submission
 from app.benchmarks import catalog
 from app.context import AppContext
@@ -52,6 +54,7 @@ async def submit(
 
     With `dry_run`, the response is 200 if the file would be accepted. The checks are those of `ldsboard validate`.
     """
+    account.require_method(query.method)
     limit = context.settings.max_upload_bytes
     length = content_length(request, limit)
     route = f"PUT /benchmarks/{name}/submissions"
@@ -61,7 +64,7 @@ async def submit(
         with context.storage.receive() as arrival:
             body = Body(request, arrival, length, limit, bodies)
             wanted = query.request(name, None if body.encoded else length)
-            upload = _Upload(context, account.id, wanted, arrival, key)
+            upload = _Upload(context, account, wanted, arrival, key)
             if query.dry_run:
                 return JSONResponse((await _dry_run(upload, body)).model_dump(mode="json"))
             body.largest_size = partial(_largest_size, await run_in_threadpool(upload.check))
@@ -80,7 +83,10 @@ def _largest_size(version: Version, start: bytes) -> int:
 
 
 async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
-    """Receive the file, run all checks that need no ground truth, and return the response. The caller deletes the file."""
+    """Receive the file, check its header, values and announced SHA-256, and return the response. The caller deletes the file.
+
+    Quotas and the idempotency key are not checked.
+    """
     version = await run_in_threadpool(upload.find_version)
     body.largest_size = partial(_largest_size, version)
     await body.receive(HEADER_LIMIT)
@@ -110,12 +116,12 @@ async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> 
 class _Upload:
     """The steps of a single upload that use the database or the disk.
 
-    ``user_id`` is the sender. ``wanted`` describes the submission that the request asks for. ``arrival`` is the file, which may
+    ``account`` is the sender. ``wanted`` describes the submission that the request asks for. ``arrival`` is the file, which may
     still be arriving. ``key`` is None if the request has no idempotency key.
     """
 
     context: AppContext
-    user_id: int
+    account: Account
     wanted: SubmissionRequest
     arrival: Arrival
     key: idempotency.Key | None
@@ -134,9 +140,10 @@ class _Upload:
             return catalog.find_version(session, self.wanted.benchmark)
 
     def check_whole_file(self, version: Version) -> DryRunView:
-        """Check header and values of the received file; return the response to a dry run."""
+        """Check header, values and announced SHA-256 of the received file; return the response to a dry run."""
         wanted, arrival = self.wanted, self.arrival
         arrival.flush()
+        self._check_sha256()
         lifecycle.check_header(version, arrival.start, arrival.size)
         check_finite(open_scores(arrival.path))
         return DryRunView(
@@ -159,7 +166,7 @@ class _Upload:
         version = self.find_version()
         with self.context.database.read() as session:
             if idempotency.find_by_key(session, self.key, self.wanted) is None:
-                lifecycle.check_quotas(session, self.user_id, version, self.wanted, self.context.quotas)
+                lifecycle.check_quotas(session, self.account.id, version, self.wanted, self.context.quotas)
         self.context.preload(self.wanted.benchmark, version.version)
         return version
 
@@ -174,13 +181,19 @@ class _Upload:
             Whether an earlier call with the same idempotency key created the submission.
         """
         with self.context.database.write() as session:
+            if self.account.verified_origin is not None:
+                find_token(
+                    session, self.account.token_id
+                )  # the user may have ended the trust in the CI workflow meanwhile
             version = catalog.find_version(session, self.wanted.benchmark)
             lifecycle.check_header(version, self.arrival.start, self.wanted.size)
             known = idempotency.find_by_key(session, self.key, self.wanted)
             # A client sends a file again only after it has lost the first connection, so an unfinished upload is replaced.
             if known is not None and not lifecycle.expire(session, known.id, "replaced by a retry"):
                 return known.id, True
-            submission = lifecycle.reserve(session, self.user_id, version, self.wanted, self.context.quotas)
+            submission = lifecycle.reserve(
+                session, self.account.id, version, self.wanted, self.context.quotas, self.account.verified_origin
+            )
             idempotency.store_key(session, self.key, submission)
             self.context.streaming.add(submission.id)  # before the commit, or recovery could expire the submission
         return submission.id, False
@@ -202,19 +215,22 @@ class _Upload:
         ProblemError
             ``upload.hash``: the file does not have the announced SHA-256. Also the errors of `lifecycle.accept`.
         """
-        stated, arrival, context = self.wanted.sha256, self.arrival, self.context
+        arrival, context = self.arrival, self.context
         arrival.flush()
-        if stated not in (None, arrival.sha256):
-            raise ProblemError.mismatch(
-                "upload.hash",
-                expected=f"a file with sha256 {stated}",
-                got=f"a file with sha256 {arrival.sha256}",
-                hint="Send the intended file, or omit 'sha256'.",
-            )
+        self._check_sha256()
         with accept_file(context, arrival) as session:
             accepted_id = lifecycle.accept(session, context.storage, submission_id, arrival, context.quotas)
             idempotency.store_key(session, self.key, session.get_one(Submission, accepted_id))
         return accepted_id
+
+    def _check_sha256(self) -> None:
+        if self.wanted.sha256 not in (None, self.arrival.sha256):
+            raise ProblemError.mismatch(
+                "upload.hash",
+                expected=f"a file with sha256 {self.wanted.sha256}",
+                got=f"a file with sha256 {self.arrival.sha256}",
+                hint="Send the intended file, or omit 'sha256'.",
+            )
 
     def expire(self, submission_id: str) -> None:
         """Expire a reserved submission whose file did not arrive."""

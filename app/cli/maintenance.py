@@ -42,10 +42,11 @@ def rescore() -> None:
 
 
 def prune() -> None:
-    """Delete events, submissions, attributions and audit rows that are older than the settings allow.
+    """Delete events, submissions, attributions, audit rows and calls of webhooks that are older than the settings allow.
 
-    Attempts are never deleted. The hashed identities of accounts that were deleted long ago are deleted too. The server does
-    the same every hour. It can run while this command runs.
+    Attempts are never deleted. The hashed identities of accounts that were deleted long ago are deleted too, and so are the
+    tokens and the used identity tokens of CI runs that have expired. A running server deletes the same rows every hour. You
+    need not stop the server for this command.
     """
     with open_database() as (settings, database):
         storage, periods = Storage(settings.storage_dir), Periods.of(settings)
@@ -54,8 +55,10 @@ def prune() -> None:
             deleted = Deleted(*(sum(numbers) for numbers in zip(deleted, batch, strict=True)))
     typer.echo(
         f"Deleted: {count(deleted.events, 'event')}, {count(deleted.submissions, 'submission')}, the attributions of "
-        f"{count(deleted.attributions, 'evaluation')}, {count(deleted.audit_rows, 'row')} of the audit log, and the hashed "
-        f"identities of {count(deleted.identities, 'deleted account')}."
+        f"{count(deleted.attributions, 'evaluation')}, {count(deleted.audit_rows, 'row')} of the audit log, "
+        f"{count(deleted.webhook_calls, 'call')} of webhooks, {count(deleted.ended_tokens, 'token')} and "
+        f"{count(deleted.used_identities, 'used identity', 'used identities')} of CI runs, and the hashed identities of "
+        f"{count(deleted.identities, 'deleted account')}."
     )
 
 

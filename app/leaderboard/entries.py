@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Text, and_, null, select, type_coerce
 
 from app.db.accounts import User
-from app.db.models import Alias, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
+from app.db.models import Alias, Benchmark, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.leaderboard.attempts import count_attempts
 from app.leaderboard.disclosure import round_lds
 from app.submissions import visibility
@@ -17,7 +17,7 @@ from app.submissions import visibility
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
 
@@ -126,20 +126,36 @@ def find_listed_or_same(session: Session, submission: Submission) -> Submission:
     """
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission
-    benchmark = submission.version.benchmark
-    query = (
+    query = _public_entries(submission.version.benchmark, submission.user_id, submission.method)
+    query = query.order_by(Submission.id != submission.id, Version.version.desc())
+    return session.scalars(query.limit(1)).first() or submission
+
+
+def find_public_entry(session: Session, benchmark: Benchmark, owner: str, method: str) -> Submission | None:
+    """Return the public entry of a method of the user `owner`; None if no version of the benchmark has such an entry.
+
+    If several versions have such an entry, the entry on the newest version is returned. Anonymous entries are never found.
+    """
+    user_id = session.scalar(select(User.id).where(User.name == owner))
+    if user_id is None:
+        return None
+    query = _public_entries(benchmark, user_id, method).order_by(Version.version.desc())
+    return session.scalars(query.limit(1)).first()
+
+
+def _public_entries(benchmark: Benchmark, user_id: int, method: str) -> Select[Submission]:
+    """Return a query for the public entries of a user's method, on every version of a benchmark up to the current version."""
+    return (
         select(Submission)
         .join(Evaluation, Evaluation.submission_id == Submission.id)
         .join(Version, Version.id == Evaluation.version_id)
         .where(
-            Submission.user_id == submission.user_id,
-            Submission.method == submission.method,
+            Submission.user_id == user_id,
+            Submission.method == method,
             Submission.visibility == Visibility.PUBLIC,
             Submission.suspension.is_(null()),
             Version.benchmark_id == benchmark.id,
             Version.version <= benchmark.current_version,
             Evaluation.rank_low.is_not(None),
         )
-        .order_by(Submission.id != submission.id, Version.version.desc())
     )
-    return session.scalars(query.limit(1)).first() or submission

@@ -61,9 +61,7 @@ ROW_COLUMNS = (
     Submission.visibility,
     Submission.urls,
     Submission.cost,
-    Provenance.repository,
-    Provenance.commit,
-    Provenance.url,
+    *provenance.COLUMNS,
 )
 """Columns that the rows of a leaderboard need in addition to the fields of `Entry`."""
 

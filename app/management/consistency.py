@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
+from app.accounts.webhooks import end_waiting
 from app.benchmarks.catalog import version_folder
 from app.db.models import FINAL, Evaluation, File, Kind, State, Submission, Version
+from app.db.webhooks import CallState, Webhook, WebhookCall
 from app.leaderboard.ranking import is_ranked, update_ranks
 from app.management.damage import find_altered, is_altered, open_parts, stated_hashes, verify_benchmark
 from app.submissions import multipart
@@ -52,6 +54,7 @@ def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool
     yield from inspect_benchmarks(session, benchmarks, quick=quick)
     altered = set() if quick else find_altered(stated_hashes(session, storage))
     yield from inspect_submissions(session, storage, altered)
+    yield from _find_stuck_calls(session)
 
 
 def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
@@ -153,6 +156,14 @@ def _queue_evaluation(session: Session, submission: Submission) -> None:
     session.add(
         Evaluation(submission_id=submission.id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
+
+
+def _find_stuck_calls(session: Session) -> Iterator[Finding]:
+    """Find disabled webhooks with waiting calls, which nobody will make."""
+    waiting = exists().where(WebhookCall.webhook_id == Webhook.id, WebhookCall.state == CallState.WAITING)
+    for webhook_id in session.scalars(select(Webhook.id).where(Webhook.disabled_at.is_not(None), waiting)).all():
+        message = f"webhook {webhook_id} is disabled, but calls of it wait"
+        yield Finding(message, partial(end_waiting, session, webhook_id))
 
 
 def _find_missing_ranks(session: Session) -> Iterator[Finding]:

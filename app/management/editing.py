@@ -71,7 +71,9 @@ def edit_and_rank(
 
 
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
-    """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``visibility`` or ``pinned``.
+    """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``paper``, ``code``, ``visibility`` or ``pinned``.
+
+    ``urls`` replaces the links to the paper and to the code. ``paper`` and ``code`` each replace one link; None removes it.
 
     Pinning a submission unpins all other submissions of the same owner, benchmark, method and visibility.
 
@@ -102,7 +104,10 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             versions |= boards_of(other)
         session.flush()
     visibility.set_visibility(session, submission, new_visibility)
-    for name in changes.keys() - {"visibility"}:
+    links = {name: changes[name] for name in ("paper", "code") if name in changes}
+    if links:
+        submission.urls = {name: address for name, address in (submission.urls | links).items() if address is not None}
+    for name in changes.keys() - links.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()
     if changes.keys() & {"visibility", "pinned"}:

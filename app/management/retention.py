@@ -1,7 +1,8 @@
 """Retention: delete the rows that are older than the operator's settings allow, and that nobody relies on.
 
 Two kinds of submissions are kept for ever. Every attempt is kept, with its numbers and psi. Of the scored practice submissions
-with the same user, version, method and repository, the newest is kept, because CI compares new submissions with the newest.
+with the same user, version, method, repository and branch, the newest is kept, because CI compares new submissions with the
+newest of the default branch. All pull requests of a repository count as one branch.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import structlog
-from sqlalchemy import and_, delete, exists, func, not_, or_, select
+from sqlalchemy import and_, case, delete, exists, func, not_, or_, select
 
-from app.accounts import deleted_accounts
-from app.db.accounts import Audit
+from app.accounts import deleted_accounts, minting
+from app.db.accounts import Audit, SeenIdentity, Token
 from app.db.base import now
 from app.db.models import Attribution, Evaluation, Event, Kind, State, Submission, Visibility
 from app.db.uploads import Provenance
+from app.db.webhooks import WebhookCall
 from app.management.removal import delete_submissions
 from app.submissions.files import delete_unreferenced
 
@@ -49,8 +51,8 @@ class Periods:
     Attributes
     ----------
     events
-        How long events are kept. A submission that ended without a result, and is not an attempt, is kept as long as its last
-        event.
+        How long events and calls of webhooks are kept. A submission that ended without a result, and is not an attempt, is kept
+        as long as its last event.
     practice
         How long a scored practice submission is kept after its file was last sent. The attributions of practice submissions and
         of private submissions are kept for the same time after the submission was created.
@@ -73,7 +75,7 @@ class Deleted(NamedTuple):
     """Numbers of rows that a sweep deleted.
 
     ``attributions`` counts the evaluations whose attributions were deleted, and ``identities`` the deleted accounts whose hashed
-    identities were deleted.
+    identities were deleted. ``ended_tokens`` counts expired tokens of CI runs, and ``used_identities`` used identity tokens.
     """
 
     events: int
@@ -81,6 +83,9 @@ class Deleted(NamedTuple):
     attributions: int
     audit_rows: int
     identities: int = 0
+    webhook_calls: int = 0
+    ended_tokens: int = 0
+    used_identities: int = 0
 
 
 class Retention:
@@ -119,18 +124,24 @@ def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
         or_(_has_ended(moment - periods.events), _is_unneeded_practice(moment - periods.practice))
     )
     attributions = _unlisted_evaluations(moment - periods.practice)
+    calls = select(WebhookCall.id).where(WebhookCall.created_at < moment - periods.events)
     users = deleted_accounts.forgettable_users()
-    queries: tuple[Select[Any], ...] = (events, submissions, attributions, audit_rows)
+    tokens, identities = minting.ended_tokens(), minting.outdated_identities()
+    queries: tuple[Select[Any], ...] = (events, submissions, attributions, audit_rows, calls, tokens, identities)
     with database.read() as session:
         # Reading takes the most time, and does not block other writers.
         found = [session.scalars(query.limit(BATCH)).all() for query in queries]
         found.append(session.scalars(users).all())
     if not any(found):
         return Deleted(0, 0, 0, 0)
-    event_ids, submission_ids, evaluation_ids, audit_ids, user_ids = found
+    event_ids, submission_ids, evaluation_ids, audit_ids, call_ids, token_ids, digests, user_ids = found
     with database.write() as session:
         session.execute(delete(Event).where(Event.id.in_(event_ids)))
         session.execute(delete(Audit).where(Audit.id.in_(audit_ids)))
+        session.execute(delete(WebhookCall).where(WebhookCall.id.in_(call_ids)))
+        # SQLite reuses ids, so the tokens must have expired still.
+        session.execute(delete(Token).where(Token.id.in_(token_ids), Token.id.in_(tokens)))
+        session.execute(delete(SeenIdentity).where(SeenIdentity.digest.in_(digests)))
         session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluation_ids)))
         deleted_accounts.forget_identities(session)
         # A user may have sent or withdrawn a file meanwhile, so the conditions are checked again.
@@ -139,7 +150,8 @@ def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
     if orphans:
         with database.write() as session:
             delete_unreferenced(session, storage, orphans)
-    return Deleted(len(event_ids), len(unneeded), len(evaluation_ids), len(audit_ids), len(user_ids))
+    numbers = (len(event_ids), len(unneeded), len(evaluation_ids), len(audit_ids), len(user_ids))
+    return Deleted(*numbers, len(call_ids), len(token_ids), len(digests))
 
 
 def _still(session: Session, query: Select[str], ids: Sequence[str]) -> Sequence[str]:
@@ -166,13 +178,16 @@ def _has_ended(before: datetime) -> ColumnElement[bool]:
 def _is_unneeded_practice(before: datetime) -> ColumnElement[bool]:
     """Return the SQL condition that a scored practice submission is old, and is not the newest of any group.
 
-    Old means that the file was last sent before `before`. A group holds the submissions with the same user, version, method and
-    repository. A file that was sent several times can have several repositories, so a submission can belong to several groups.
-    A submission that waits for rescoring does not meet the condition.
+    Old means that the file was last sent before `before`. A group holds the submissions with the same user, version, method,
+    repository and branch; all pull requests of a repository are one group. A file that was sent several times can have several
+    provenances, so a submission can belong to several groups. A submission that waits for rescoring does not meet the condition.
     """
     is_scored_practice = and_(Submission.kind == Kind.PRACTICE, Submission.state == State.SCORED)
     sent_at = func.coalesce(Provenance.at, Submission.created_at)
-    group = (Submission.user_id, Submission.version_id, Submission.method, Provenance.repository)
+    is_request = Provenance.number.is_not(None)
+    # A pull request is never a baseline, so its branch needs no group of its own; "/" begins the name of no branch.
+    branch = case((is_request, "/"), else_=Provenance.branch)
+    group = (Submission.user_id, Submission.version_id, Submission.method, Provenance.repository, branch)
     place = func.row_number().over(partition_by=group, order_by=(sent_at.desc(), Submission.id.desc()))
     sent = select(Submission.id, sent_at.label("sent_at"), place.label("place"))
     sent_files = sent.outerjoin(Provenance).where(is_scored_practice).subquery()

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.accounts import audit, external_identities, quotas, tokens
+from app.accounts import audit, external_identities, publishers, quotas, tokens, webhooks
 from app.accounts.audit import Action
 from app.accounts.daily_quotas import Daily
 from app.accounts.users import Account
@@ -157,6 +157,9 @@ def _account_page(
         ],
         practice=context.quotas.daily.use(session, account.id, Daily.PRACTICE),
         usage=quotas.usage(session, account.id),
+        webhooks=webhooks.list_webhooks(session, account.id),
+        publishers=publishers.list_publishers(session, account.id),
+        issuers=context.issuers,
         max_bytes=context.quotas.bytes,
         public_url=context.settings.public_url,
         **{"created": None, "problem": None} | values,

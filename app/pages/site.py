@@ -6,15 +6,19 @@ from fastapi import Depends, FastAPI
 
 from app.pages import (
     account,
+    badges,
     benchmark,
     compare,
     home,
     images,
     leaderboard,
+    methods,
     own_data,
     own_submissions,
+    publishers,
     submissions,
     submit,
+    webhooks,
 )
 from app.pages.content.templates import render
 from app.pages.static_files import Assets
@@ -27,7 +31,22 @@ from app.web.query_parameters import check_repeated_names
 from app.web.redirects import RelativeRedirects
 from app.web.security_headers import SecurityHeaders
 
-PAGE_MODULES = (home, leaderboard, benchmark, submit, submissions, compare, images, account, own_submissions, own_data)
+PAGE_MODULES = (
+    home,
+    leaderboard,
+    benchmark,
+    submit,
+    submissions,
+    methods,
+    compare,
+    images,
+    badges,
+    account,
+    own_submissions,
+    own_data,
+    publishers,
+    webhooks,
+)
 """The modules that define pages, each with a ``router``."""
 
 

@@ -14,9 +14,10 @@ from sqlalchemy.orm import joinedload
 
 from app.accounts.audit import OPERATOR
 from app.accounts.users import read_only_account
-from app.db.accounts import Audit, Identity, Token, User
+from app.db.accounts import Audit, Identity, Publisher, Token, User
 from app.db.models import Alias, Benchmark, Event, Idempotency, Submission, Version
 from app.db.uploads import Provenance, Upload
+from app.db.webhooks import Webhook, WebhookCall
 from app.results.submission_views import submission_views
 
 if TYPE_CHECKING:
@@ -38,8 +39,21 @@ OTHERS = "(another user)"
 OTHER_SUBMISSION = "(another or a deleted submission)"
 """Text that stands for a submission in the audit log that is not, or no longer, a submission of the user."""
 
-WITHHELD_COLUMNS = {"id", "user_id", "submission_id", "digest", "session_generation", "served_at", "retired_name"}
-"""Columns that the export leaves out: hashes of tokens, and values without a meaning outside the database."""
+WITHHELD_COLUMNS = {
+    "id",
+    "user_id",
+    "submission_id",
+    "digest",
+    "secret",
+    "session_generation",
+    "served_at",
+    "retired_name",
+}
+"""Columns that the export leaves out: secrets, hashes of tokens, and values without a meaning outside the database."""
+
+
+ACCOUNT_ACTIONS = ("user.", "token.", "publisher.", "webhook.")
+"""First characters of the actions whose subject in the audit log is a user name."""
 
 
 def export_account(database: Database, user_id: int) -> Iterator[str]:
@@ -89,18 +103,25 @@ def _list(
 
 
 def _account_parts(session: Session, user: User) -> dict[str, Any]:
-    """Return what is stored about a user, except submissions and audit rows."""
+    """Return the members of the export that come before ``submissions`` and ``audit``, without `WITHHELD_COLUMNS`.
+
+    The members are the account of the user and lists of the user's identities, tokens, publishers, webhooks and aliases.
+    """
     aliases = select(Benchmark.name, Alias.number).join(Alias).where(Alias.user_id == user.id).order_by(Benchmark.name)
     return {
         "account": _values(user),
         "identities": [_values(row) for row in session.scalars(select(Identity).where(Identity.user_id == user.id))],
         "tokens": [_values(row) for row in session.scalars(select(Token).where(Token.user_id == user.id))],
+        "publishers": [_values(row) for row in session.scalars(select(Publisher).where(Publisher.user_id == user.id))],
+        "webhooks": [
+            {"id": row.id} | _values(row) for row in session.scalars(select(Webhook).where(Webhook.user_id == user.id))
+        ],
         "aliases": [{"benchmark": name, "number": number} for name, number in session.execute(aliases)],
     }
 
 
 def _submissions(session: Session, ids: Sequence[str], account: Account) -> list[dict[str, Any]]:
-    """Return submissions as their owner sees them, each with its events, provenances, idempotency keys and upload."""
+    """Return submissions as their owner sees them, each with the rows of other tables that belong to the submission."""
     with_benchmark = joinedload(Submission.version).joinedload(Version.benchmark)
     query = select(Submission).where(Submission.id.in_(ids)).order_by(Submission.created_at, Submission.id)
     rows = session.scalars(query.options(with_benchmark)).all()
@@ -110,6 +131,7 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
         events[event.submission_id].append({"at": event.at, "before": event.before, "after": event.after})
     provenances = _by_submission(session, Provenance, ids)
     keys, uploads = _by_submission(session, Idempotency, ids), _by_submission(session, Upload, ids)
+    calls = _by_submission(session, WebhookCall, ids)
     return [
         view.model_dump(mode="json")
         | {
@@ -119,13 +141,14 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
             "provenances": provenances[row.id],
             "idempotency_keys": keys[row.id],
             "uploads": uploads[row.id],
+            "webhook_calls": calls[row.id],
         }
         for row, view in zip(rows, submission_views(session, rows, account), strict=True)
     ]
 
 
 def _by_submission(
-    session: Session, table: type[Provenance | Idempotency | Upload], ids: Sequence[str]
+    session: Session, table: type[Provenance | Idempotency | Upload | WebhookCall], ids: Sequence[str]
 ) -> defaultdict[str, list[dict[str, Any]]]:
     """Return, for each submission id, the rows of a table that belong to the submission, each as a dictionary from `_values`."""
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -145,7 +168,7 @@ def _concerns(user: User) -> Any:
     own_ids = select(Submission.id).where(Submission.user_id == user.id)
     return or_(
         Audit.actor == user.name,
-        and_(Audit.subject == user.name, or_(Audit.action.startswith("user."), Audit.action.startswith("token."))),
+        and_(Audit.subject == user.name, or_(*map(Audit.action.startswith, ACCOUNT_ACTIONS))),
         and_(Audit.subject.in_(own_ids), is_about_submission),
     )
 
@@ -154,8 +177,7 @@ def _audit_rows(session: Session, ids: Sequence[int], account: Account) -> list[
     """Return the audit rows with these ids as dictionaries, without data about users other than `account`.
 
     If another user acted, such as an admin, the actor is `OTHERS` and the address is None. `_masked_subject` hides the subject
-    and the detail of a row about another user, such as a ban by `account` as an admin. The same holds for a row about a
-    submission that is not, or no longer, a submission of `account`.
+    and the detail of a row about another user or about a submission that is deleted or belongs to another user.
     """
     rows = session.scalars(select(Audit).where(Audit.id.in_(ids)).order_by(Audit.id)).all()
     own_ids = select(Submission.id).where(

@@ -6,7 +6,7 @@ Legend: M subsets, N targets.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from sqlalchemy import select
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.db.models import Submission
+    from app.db.models import Submission, Version
 
 
 def compare(session: Session, a: Submission, b: Submission) -> PairView:
@@ -86,14 +86,7 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
 def _compare_pair(a: Evaluation, b: Evaluation) -> PairView:
     """Return the difference in LDS, a minus b, of two evaluations, with a 95 % interval, rounded for publication."""
     part: Literal["ranking", "public"] = "ranking" if "ranking" in a.parts.keys() & b.parts.keys() else "public"
-    measured = [evaluation.parts[part] for evaluation in (a, b)]
-    influences = [np.frombuffer(measurement.influence, dtype="<f8") for measurement in measured]
-    split = a.version.manifest["split"] if part == "ranking" else "open"
-    comparison = compare_influences(lds_difference(measured[0].lds, measured[1].lds, split), *influences)
-    numbers = round_for_publication(vars(comparison), split)
-    # The interval is computed from the rounded numbers, so that the interval reveals no further digit.
-    middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
-    numbers |= round_for_publication({"low": middle - half, "high": middle + half}, split)
+    numbers = paired_difference(a.parts[part], b.parts[part], part_split(a.version, part))
     rho_a_N, rho_b_N = (np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8") for evaluation in (a, b))
     return PairView(
         a=a.submission_id,
@@ -107,3 +100,47 @@ def _compare_pair(a: Evaluation, b: Evaluation) -> PairView:
         ci=(numbers["low"], numbers["high"]),
         wins=(int(np.count_nonzero(rho_a_N > rho_b_N)), int(np.count_nonzero(rho_b_N > rho_a_N))),
     )
+
+
+class Measured(Protocol):
+    """The LDS of a submission on the public or the ranking subsets, and psi of these subsets as little-endian float64."""
+
+    @property
+    def lds(self) -> float:
+        """LDS: the mean over targets of Spearman's rho."""
+
+    @property
+    def influence(self) -> bytes:
+        """Bytes of psi, float64 (M,)."""
+
+
+def part_split(version: Version, part: str) -> str:
+    """Return the split by whose rules numbers on the ``public`` or the ``ranking`` subsets are rounded for publication.
+
+    For the ranking subsets, the result is the split of the version. For the public subsets, the result is ``open``, for which
+    numbers are not rounded.
+    """
+    split: str = version.manifest["split"]
+    return split if part == "ranking" else "open"
+
+
+def paired_difference(a: Measured, b: Measured, split: str) -> dict[str, float]:
+    """Return the LDS of a minus the LDS of b on the same subsets, rounded for publication.
+
+    Parameters
+    ----------
+    split
+        The result of `part_split` for the subsets.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``std_error``, ``z`` and ``p_value`` as in `ldsboard.core.comparison.Comparison`, and the ends ``low`` and
+        ``high`` of the 95 % interval of the difference.
+    """
+    influences = [np.frombuffer(measured.influence, dtype="<f8") for measured in (a, b)]
+    comparison = compare_influences(lds_difference(a.lds, b.lds, split), *influences)
+    numbers = round_for_publication(vars(comparison), split)
+    # The interval is computed from the rounded numbers, so that the interval reveals no further digit.
+    middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
+    return numbers | round_for_publication({"low": middle - half, "high": middle + half}, split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
 from app.submissions.schemas import BenchmarkName, StateName
@@ -61,7 +61,7 @@ class SubmissionView(BaseModel):
     title: str
     description: str
     tags: list[str]
-    urls: dict[str, str] = Field(description="addresses of the paper and the code, given by the owner")
+    urls: dict[str, str] = Field(description="the fields paper and code, without those that are null")
     pinned: bool = Field(description="whether the owner chose this submission as the entry of its method")
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
@@ -83,7 +83,9 @@ class SubmissionView(BaseModel):
         description="why an admin hides the submission from everybody except its owner and the admins; null if no admin hides it"
     )
     cost: dict[str, Any] | None
-    provenance: dict[str, Any] | None
+    provenance: dict[str, Any] | None = Field(
+        description="newest provenance of the file; verified is true if the server took it from the identity of a CI run"
+    )
     file_sha256: str | None = Field(
         description="SHA-256 of the score file; null if no file is stored, or if the owner is not visible to the caller"
     )
@@ -91,6 +93,18 @@ class SubmissionView(BaseModel):
         description="version of the scorer that computed the result; null before the first result"
     )
     links: dict[str, str]
+
+    @computed_field(description="address of the paper, given by the owner")  # type: ignore[prop-decorator]
+    @property
+    def paper(self) -> str | None:
+        """Address of the paper, given by the owner."""
+        return self.urls.get("paper")
+
+    @computed_field(description="address of the code, given by the owner")  # type: ignore[prop-decorator]
+    @property
+    def code(self) -> str | None:
+        """Address of the code, given by the owner."""
+        return self.urls.get("code")
 
 
 class ComparisonView(BaseModel):
@@ -113,3 +127,49 @@ class PairView(ComparisonView):
     wins: tuple[int, int] = Field(
         description="numbers of targets whose rho on the public subsets is higher for a, and for b"
     )
+
+
+class DifferenceView(BaseModel):
+    """The LDS of a row of a history minus the LDS of the baseline, by the paired test on the same subsets."""
+
+    difference: float
+    std_error: float
+    ci: Interval = Field(description="95 % interval of the difference")
+    p_value: float
+
+
+class HistoryRow(BaseModel):
+    """One commit of a method: a file that was sent, with its LDS. A file that several commits sent has several rows."""
+
+    id: str = Field(description="id of the submission")
+    title: str
+    kind: Literal["ranked", "practice"]
+    visibility: Literal["public", "anonymous", "private"]
+    created_at: datetime = Field(
+        description="when this commit sent the file; without provenance, when the file was sent first"
+    )
+    provenance: dict[str, Any] | None
+    lds: float
+    std_error: float
+    ci: Interval = Field(description="95 % interval of the LDS")
+    difference: DifferenceView | None = Field(
+        description="difference from the baseline; null without a baseline, and for the baseline itself"
+    )
+    marked: bool = Field(description="whether p < 0.001, and the difference is larger than 0.005 in either direction")
+
+
+class HistoryView(BaseModel):
+    """The LDS of a method of one owner over commits, newest first."""
+
+    benchmark: str
+    version: int
+    owner: str
+    method: str
+    part: Literal["public", "ranking"] = Field(description="the subsets that all numbers belong to")
+    baseline: str | None = Field(
+        description="id of the listed entry of the method; without a listed entry, id of the oldest row with this kind and branch"
+    )
+    baseline_lds: float | None = Field(description="LDS of the baseline on the same subsets")
+    baseline_listed: bool = Field(description="whether the baseline is the listed entry of the method")
+    rows: list[HistoryRow]
+    next: str | None = Field(description="value of before for the next page; null on the last page")

@@ -57,7 +57,7 @@ def progress(session: Session, submission: Submission) -> Progress:
 
 
 def delay_notice(state: str, *, restarting: bool) -> str | None:
-    """Return a notice if scoring is delayed and a submission in this state waits for scoring; otherwise return None."""
+    """Return a notice if scoring is delayed and the state is queued or scoring; otherwise return None."""
     return RESTARTING if restarting and state in (State.QUEUED, State.SCORING) else None
 
 

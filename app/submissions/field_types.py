@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from app.accounts.identity_tokens import MAX_LENGTH
 from app.submissions.visibility import WITHHELD
 
 # All characters with the Unicode property Bidi_Control, which can show text in another order than the stored order.
@@ -18,6 +19,7 @@ _METHOD = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _TAG = r"^[a-z0-9][a-z0-9-]{0,31}$"
 _COMMIT = "^[0-9a-f]{7,64}$"
 _SHA256 = "^[0-9a-f]{64}$"
+_IDENTITY_TOKEN = "^[A-Za-z0-9_.=-]+$"  # noqa: S105 -- the pattern of a token
 
 PATTERN_DESCRIPTIONS = {
     _LINE: "one line, without control characters",
@@ -27,6 +29,7 @@ PATTERN_DESCRIPTIONS = {
     _TAG: "1 to 32 lower-case letters, digits and '-', beginning with a letter or digit",
     _COMMIT: "7 to 64 hexadecimal digits in lower case",
     _SHA256: "64 hexadecimal digits in lower case",
+    _IDENTITY_TOKEN: "a JSON Web Token: letters, digits, '.', '_', '=' and '-'",
 }
 """Description of each pattern for error messages."""
 
@@ -46,6 +49,9 @@ Tag = Annotated[str, StringConstraints(pattern=_TAG)]
 Tags = Annotated[list[Tag], Field(max_length=8)]
 Device = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100, pattern=_LINE)]
 Repository = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=_LINE)]
+Branch = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=_LINE)]
+RequestNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Commit = Annotated[str, StringConstraints(pattern=_COMMIT)]
 Link = Annotated[str, StringConstraints(max_length=500, pattern=_LINK)]
 Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
+IdentityToken = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=_IDENTITY_TOKEN)]

@@ -7,7 +7,20 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.db.models import Kind, Visibility
-from app.submissions.field_types import Commit, Description, Device, Link, Method, Repository, Sha256, Tags, Title
+from app.db.uploads import Provider
+from app.submissions.field_types import (
+    Branch,
+    Commit,
+    Description,
+    Device,
+    Link,
+    Method,
+    Repository,
+    RequestNumber,
+    Sha256,
+    Tags,
+    Title,
+)
 
 
 class ReportedCost(BaseModel, extra="forbid"):
@@ -25,7 +38,12 @@ class ReportedProvenance(BaseModel, extra="forbid"):
 
     repository: Repository | None = Field(default=None, description="repository that the file comes from")
     commit: Commit | None = Field(default=None, description="commit that the file comes from")
-    url: Link | None = Field(default=None, description="page that describes the origin of the file")
+    branch: Branch | None = Field(default=None, description="branch of the commit")
+    number: RequestNumber | None = Field(
+        default=None, description="number of the pull request or merge request that the commit belongs to"
+    )
+    provider: Provider | None = Field(default=None, description="software that hosts the repository")
+    url: Link | None = Field(default=None, description="page of the run that made the file")
 
 
 class CommonFields(BaseModel, extra="forbid"):
@@ -41,6 +59,8 @@ class CommonFields(BaseModel, extra="forbid"):
     title: Title = Field(default="", description="free text; by default the name of the method")
     description: Description = Field(default="", description="free text of several lines")
     tags: Tags = Field(default=[], description="at most 8 tags")
+    paper: Link | None = Field(default=None, description="address of the paper about the method")
+    code: Link | None = Field(default=None, description="address of the code of the method")
 
 
 class SubmissionFields(CommonFields):
@@ -52,7 +72,8 @@ class SubmissionFields(CommonFields):
     def columns(self) -> dict[str, Any]:
         """Return, by column name, the values of the columns of the submissions table that are set from these fields."""
         values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
-        return values | {"title": self.title or self.method, "cost": stated(self.cost)}
+        urls = self.model_dump(include={"paper", "code"}, exclude_none=True)
+        return values | {"title": self.title or self.method, "urls": urls, "cost": stated(self.cost)}
 
 
 class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):

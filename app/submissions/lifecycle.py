@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from app.accounts import webhooks
 from app.accounts.daily_quotas import Daily
 from app.accounts.standing import check_standing
 from app.db.accounts import User
 from app.db.changes import note_change
-from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version
+from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
 from app.db.uploads import Upload
 from app.submissions import files, provenance
 from app.submissions.fields import stated
@@ -47,10 +48,10 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
 
 
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
-    """Check whether a user's quotas allow a new submission; return whether the submission counts before the file arrives.
+    """Check that a user's quotas allow a new submission; return whether the submission counts towards all of these quotas.
 
-    The result is False if the announced SHA-256 is that of a duplicate. In this case, the submission counts only towards the
-    quotas of uploads, and only these quotas are checked. If the file is no duplicate any more when the file arrives, `accept`
+    The function returns False if the file with the announced SHA-256 is a duplicate. Then the submission counts only towards
+    the quotas of uploads, and only these quotas are checked. If the file that arrives later is no duplicate any more, `accept`
     checks the other quotas and counts the submission towards them.
 
     Raises
@@ -77,13 +78,27 @@ def _check_kind(session: Session, user_id: int, version: Version, kind: str, quo
         quotas.daily.check(session, user_id, Daily.PRACTICE)
 
 
-def reserve(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> Submission:
-    """Create a submission before its file arrives; raise an error if a quota of the owner is used up.
+def reserve(
+    session: Session,
+    user_id: int,
+    version: Version,
+    request: SubmissionRequest,
+    quotas: Quotas,
+    verified_origin: dict[str, Any] | None = None,
+) -> Submission:
+    """Create a submission in the state `State.UPLOADING`, before its file arrives, and return the submission.
+
+    Parameters
+    ----------
+    verified_origin
+        The provenance from the identity of the CI run that sends the file, which replaces the provenance that `request` states;
+        None if the sender is no CI run with an identity.
 
     Raises
     ------
     ProblemError
-        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``. Also the errors of `check_standing`.
+        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
+        Also the errors of `check_standing`.
     """
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication
     submission = Submission(
@@ -97,7 +112,8 @@ def reserve(session: Session, user_id: int, version: Version, request: Submissio
     session.flush()
     set_visibility(session, submission, request.visibility)
     session.add(Event(submission_id=submission.id, before=None, after=State.UPLOADING))
-    provenance.add_provenance(session, submission.id, stated(request.provenance))
+    origin = stated(request.provenance) if verified_origin is None else verified_origin
+    provenance.add_provenance(session, submission.id, origin, verified=verified_origin is not None)
     return submission
 
 
@@ -139,7 +155,9 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
         )
     check_header(submission.version, arrival.start, arrival.size)
     if duplicate is not None:
-        provenance.copy_provenance(session, submission_id, duplicate.id)
+        # The provenance of a private or anonymous submission must not appear on a public one.
+        if submission.visibility in (Visibility.PUBLIC, duplicate.visibility):
+            provenance.copy_provenance(session, submission_id, duplicate.id)
         return duplicate.id
     quotas.check_bytes(session, submission.user_id, arrival.size)
     files.store_file(session, storage, submission, arrival)
@@ -152,7 +170,10 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
 def transition(
     session: Session, submission_id: str, before: State, after: State, *, detail: str | None = None, **values: Any
 ) -> bool:
-    """Move a submission from state `before` to `after` and set `values`; return False if the state is no longer `before`."""
+    """Move a submission from state `before` to `after` and set `values`; return False if the state is no longer `before`.
+
+    The same transaction queues the calls of the owner's webhooks.
+    """
     if after not in TRANSITIONS[before]:
         raise ValueError(f"A submission cannot move from {before} to {after}.")
     moved = session.execute(
@@ -164,6 +185,7 @@ def transition(
     if moved.rowcount != 1:  # type: ignore[attr-defined]  # an update has a row count
         return False
     session.add(Event(submission_id=submission_id, before=before, after=after, detail=detail))
+    webhooks.queue_calls(session, submission_id, after)
     note_change(session, submission_id)
     return True
 

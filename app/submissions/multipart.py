@@ -61,6 +61,7 @@ def authorize(session: Session, submission_id: str, authorization: str | None) -
         the upload token gives no access.
         ``upload.expired``: the upload token has expired.
         ``auth.scope``: the owner's token lacks the scope `Scope.SUBMIT`.
+        ``auth.method``: the owner's token is for another method.
         Also the errors of `check_standing` and `app.accounts.users.authenticate`.
     """
     upload = session.get(Upload, submission_id)
@@ -77,6 +78,7 @@ def authorize(session: Session, submission_id: str, authorization: str | None) -
     if upload is None or upload.submission.user_id != account.id:
         raise _unknown(submission_id)
     account.require(Scope.SUBMIT)
+    account.require_method(upload.submission.method)
     return upload, account
 
 
@@ -129,7 +131,7 @@ def check_part(upload: Upload, number: int) -> None:
             "upload.part",
             expected=f"an upload part from 0 to {upload.part_count - 1}",
             got=f"upload part {number}",
-            hint="Send the upload parts that the response to the start of the upload lists.",
+            hint=f"Send only upload parts that GET /api/v1/submissions/{upload.submission_id}/parts lists.",
         )
 
 

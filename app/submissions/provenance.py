@@ -1,4 +1,4 @@
-"""Provenance of score files (repository, commit, URL), and the search for duplicates."""
+"""Provenance of score files (repository, commit, branch, CI run), and the search for duplicates."""
 
 from __future__ import annotations
 
@@ -38,29 +38,55 @@ def find_duplicate(
     )
 
 
-def add_provenance(session: Session, submission_id: str, origin: dict[str, Any] | None) -> None:
-    """Store the provenance of a submission, unless the same provenance is stored already."""
+def add_provenance(
+    session: Session, submission_id: str, origin: dict[str, Any] | None, *, verified: bool = False
+) -> None:
+    """Store a provenance of a submission, unless the same provenance is stored already.
+
+    Parameters
+    ----------
+    origin
+        Values of `COLUMNS` that are known, by name of the column, without ``verified``. If None or empty, nothing is stored.
+    verified
+        Whether the server took `origin` from the signed identity of a CI run; otherwise the owner states `origin`.
+    """
     if not origin:
         return
     known = session.scalars(select(Provenance).where(Provenance.submission_id == submission_id))
-    if origin not in [as_dict(row) for row in known]:
-        session.add(Provenance(submission_id=submission_id, **origin))
+    if origin | {"verified": verified} not in [as_dict(row) for row in known]:
+        session.add(Provenance(submission_id=submission_id, **origin, verified=verified))
 
 
 def copy_provenance(session: Session, source: str, target: str) -> None:
     """Add the provenance of submission `source` to submission `target`, which has the same file."""
     for row in session.scalars(select(Provenance).where(Provenance.submission_id == source)).all():
-        add_provenance(session, target, as_dict(row))
+        origin = {name: value for name, value in as_dict(row).items() if name != "verified"}
+        add_provenance(session, target, origin, verified=row.verified)
 
 
 def newest_provenance(session: Session, submission_ids: list[str]) -> dict[str, dict[str, Any]]:
     """Return the newest provenance of each submission, by submission id; submissions without provenance are left out."""
-    columns = (Provenance.submission_id, Provenance.repository, Provenance.commit, Provenance.url)
+    columns = (Provenance.submission_id, *COLUMNS)
     query = select(*columns).where(Provenance.submission_id.in_(submission_ids)).order_by(Provenance.id)
     return {row.submission_id: as_dict(row) for row in session.execute(query)}
 
 
+COLUMNS = (
+    Provenance.repository,
+    Provenance.commit,
+    Provenance.branch,
+    Provenance.number,
+    Provenance.provider,
+    Provenance.url,
+    Provenance.verified,
+)
+"""The columns that `as_dict` reads."""
+
+
 def as_dict(row: Provenance | Row[*tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the repository, commit and URL of a provenance, by name, without those that are None."""
-    fields = {"repository": row.repository, "commit": row.commit, "url": row.url}
+    """Return the values of `COLUMNS` of a provenance by name, without those that are None.
+
+    A row of an outer join without a provenance gives an empty dictionary.
+    """
+    fields = {column.key: getattr(row, column.key) for column in COLUMNS}
     return {name: value for name, value in fields.items() if value is not None}

@@ -43,8 +43,13 @@ class PublicIdentity(NamedTuple):
 
 
 def owns(viewer: Account | None, submission: Submission) -> bool:
-    """Return whether a viewer has the owner's rights on a submission. The owner and admins have these rights."""
-    return viewer is not None and (viewer.id == submission.user_id or viewer.role is Role.ADMIN)
+    """Return whether a viewer has the owner's rights on a submission.
+
+    The owner and admins have these rights, except with a token for another method than that of the submission.
+    """
+    if viewer is None or not viewer.allows_method(submission.method):
+        return False
+    return viewer.id == submission.user_id or viewer.role is Role.ADMIN
 
 
 def is_restricted(submission: Submission) -> bool:
@@ -71,8 +76,11 @@ def find_submission(
     ------
     ProblemError
         ``submission.unknown``: there is no such submission, or the viewer may not see it.
+        ``auth.method``: the viewer owns the submission, which is restricted, but the viewer's token is for another method.
     """
     submission = session.get(Submission, submission_id, options=options)
+    if submission is not None and viewer is not None and is_restricted(submission) and viewer.id == submission.user_id:
+        viewer.require_method(submission.method)
     if submission is None or (is_restricted(submission) and not owns(viewer, submission)):
         raise ProblemError(
             "submission.unknown",

@@ -122,12 +122,22 @@ def _viewer(request: Request, context: ContextDep, documented: _Documented) -> A
 OptionalUser = Annotated[Account | None, Depends(_viewer)]
 
 
+def _whole_account_user(caller: CurrentUser) -> Account:
+    caller.require_all_methods()
+    return caller
+
+
+WholeAccountUser = Annotated[Account, Depends(_whole_account_user)]
+"""A user whose token is not restricted to one method."""
+
+
 def _submitting_user(caller: CurrentUser) -> Account:
     caller.require(Scope.SUBMIT)
     return caller
 
 
 def _managing_user(caller: CurrentUser) -> Account:
+    caller.require_all_methods()
     caller.require(Scope.MANAGE)
     return caller
 

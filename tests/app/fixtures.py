@@ -26,6 +26,7 @@ SERVERS = {
     "fuzzed_service",
     "intact_service",
     "limited_service",
+    "oidc_service",
     "service",
     "sign_in_service",
     "site",

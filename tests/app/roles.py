@@ -53,7 +53,8 @@ def identifying_fields(visibility: Visibility) -> dict[str, Any]:
         "title": f"Title of {visibility}",
         "description": f"Description of {visibility}",
         "tags": [f"tag-of-{visibility}"],
-        "urls": {"code": f"https://example.org/code-of-{visibility}"},
+        "paper": f"https://example.org/paper-of-{visibility}",
+        "code": f"https://example.org/code-of-{visibility}",
     }
 
 
@@ -66,13 +67,14 @@ def identifying_texts(visibility: Visibility) -> list[str]:
         fields["title"],
         fields["description"],
         *fields["tags"],
-        *fields["urls"].values(),
+        fields["paper"],
+        fields["code"],
     ]
 
 
 def provenance_texts(visibility: Visibility) -> list[str]:
-    """Return repository and commit of the scored submission of this visibility."""
-    return [f"repository-of-{visibility}", commit_of(visibility)]
+    """Return repository, commit and branch of the scored submission of this visibility."""
+    return [f"repository-of-{visibility}", commit_of(visibility), f"branch-of-{visibility}"]
 
 
 def create_roles(service: Service, folder: Path) -> Roles:
@@ -83,11 +85,9 @@ def create_roles(service: Service, folder: Path) -> Roles:
     owners = {visibility: service.token(f"owner-{visibility}") for visibility in Visibility}
     for visibility, token in owners.items():
         fields = identifying_fields(visibility)
-        repository, commit = provenance_texts(visibility)
+        origin = dict(zip(("repository", "commit", "branch"), provenance_texts(visibility), strict=True))
         content = npy(example.scores(0.5))
-        sent = service.submit_and_score(
-            token, "seen", content, method=fields["method"], repository=repository, commit=commit
-        )
+        sent = service.submit_and_score(token, "seen", content, method=fields["method"], **origin)
         ids[visibility, State.SCORED] = sent["id"]
         edited = service.client.patch(
             f"/submissions/{sent['id']}",
@@ -95,6 +95,7 @@ def create_roles(service: Service, folder: Path) -> Roles:
             json={name: fields[name] for name in fields.keys() - {"method"}} | {"visibility": visibility},
         )
         assert edited.status_code == 200, edited.text
+        urls = {name: fields.pop(name) for name in ("paper", "code")}
         with service.database.write() as session:
             user = session.scalars(select(User).where(User.name == f"owner-{visibility}")).one()
             version = session.scalars(
@@ -109,6 +110,7 @@ def create_roles(service: Service, folder: Path) -> Roles:
                         size=1,
                         state=state,
                         visibility=visibility,
+                        urls=urls,
                         **fields,
                     )
                     row.error = ERROR if state in (State.REJECTED, State.FAILED) else None

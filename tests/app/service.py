@@ -79,11 +79,14 @@ def npy(array: NDArray[Any]) -> bytes:
 
 UNLIMITED = {
     "requests_per_minute": 10**6,
+    "mints_per_minute": 10**6,
+    "mints_per_day": 0,
     "practice_per_day": 0,
     "uploads_per_day": 0,
     "edits_per_day": 0,
     "tokens_per_day": 0,
     "tokens_per_user": 0,
+    "webhooks_per_day": 0,
 }
 """Settings without limits. Many tests send from one address and with the same users, so earlier tests could reach real limits."""
 

@@ -55,7 +55,8 @@ def test_export_contains_every_kind_of_row_of_the_user(harness: ServiceHarness, 
     while harness.evaluator.evaluate_next():
         pass
     exported = _export(harness.database)
-    assert exported.keys() == {"account", "identities", "tokens", "aliases", "submissions", "audit"}
+    parts = {"account", "identities", "tokens", "publishers", "webhooks", "aliases", "submissions", "audit"}
+    assert exported.keys() == parts
     assert exported["account"].items() >= {"name": "zora", "role": "user", "ban": None}.items()
     (identity,) = exported["identities"]
     assert (identity["provider"], identity["subject"]) == ("https://login.example.org", "248289")
@@ -186,6 +187,7 @@ def test_every_table_with_rows_of_users_is_exported() -> None:
         if any(key.column.table.name in owned for key in table.foreign_keys)
     }
     exported = {"token", "identity", "alias", "submission", "event", "idempotency", "provenance", "upload"}
+    exported |= {"publisher", "webhook", "webhook_call"}
     as_results = {"evaluation"}
     assert dependent == exported | as_results, "add the new table to the export"
 

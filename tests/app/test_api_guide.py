@@ -44,12 +44,17 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_guide_commands_run_and_their_files_are_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 22
+    assert len(printed) == len(BLOCKS) == 25
     for place in (1, 11):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}
     assert shown["method"] == "in-parts"
-    assert shown["provenance"] == {"repository": "me/attribution", "commit": "0123abc"}
+    assert shown["provenance"] == {
+        "repository": "me/attribution",
+        "commit": "0123abc",
+        "branch": "main",
+        "verified": False,
+    }
 
 
 def test_guide_dry_run_shows_the_file_size(printed: list[str]) -> None:
@@ -81,7 +86,7 @@ def test_guide_error_codes_match_the_service() -> None:
             assert str(PROBLEMS[code].status) in statuses
     of_files = {code for code in PROBLEMS if code.startswith("scores.")}  # the guide names them together
     of_pages = {"auth.form", "auth.sign_in", "auth.deleted"}
-    of_library = {"masks.invalid", "margins.invalid", "upload.changed"}
+    of_library = {"masks.invalid", "margins.invalid", "upload.changed", "proxy.refused", "proxy.busy"}
     assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(PROBLEMS) - of_files - of_pages - of_library
 
 

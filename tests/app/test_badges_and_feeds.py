@@ -8,14 +8,19 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from app.accounts.audit import OPERATOR
 from app.db.base import now
+from app.management import moderation
 from tests.app.benchmarks import Example, write_benchmark
 from tests.app.service import npy
 
 if TYPE_CHECKING:
+    import httpx
+
     from tests.app.service import Service
 
 ATOM = "{http://www.w3.org/2005/Atom}"
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,93 @@ def test_badges_do_not_link_anonymous_and_public_entries(service: Service, examp
     assert service.client.delete(f"/submissions/{named}", headers=headers).status_code == 204
     assert _badge(service, named)[0] == 404
     assert _badge(service, other)[0] == 200
+
+
+def _method_badge(
+    service: Service, owner: str, method: str, query: str = "", benchmark: str = "news"
+) -> httpx.Response:
+    return service.client.get(f"{service.url}/badges/{benchmark}/{owner}/{method}.svg{query}")
+
+
+def _title(badge: httpx.Response) -> str:
+    assert badge.status_code == 200, badge.text
+    return ET.fromstring(badge.content).findtext(f"{SVG}title", "")  # noqa: S314 -- the project's own badge
+
+
+def test_badge_of_a_method_shows_lds_or_rank(service: Service, example: Example) -> None:
+    token = service.token("badger")
+    sent = service.submit_and_score(token, "news", npy(example.scores(0.3)), method="badge.svg")["id"]
+    numbers = service.client.get(f"/submissions/{sent}").json()["hidden"]
+    lds = f"LDS {numbers['lds']:.3f} ± {numbers['std_error']:.3f}"
+    low, high = numbers["rank"]
+    rank = f"rank {low}" if low == high else f"rank {low}\N{EN DASH}{high}"
+    shown = {
+        query: _title(_method_badge(service, "badger", "badge.svg", query))
+        for query in ("", "?show=lds", "?show=rank", "?show=both")
+    }
+    assert shown == {
+        "": f"badge.svg on news: {lds}",
+        "?show=lds": f"badge.svg on news: {lds}",
+        "?show=rank": f"badge.svg on news: {rank}",
+        "?show=both": f"badge.svg on news: {lds}, {rank}",
+    }
+    response = _method_badge(service, "badger", "badge.svg")
+    assert response.headers["content-type"] == "image/svg+xml"
+    assert response.headers["cache-control"] == "public, max-age=300"
+    assert _method_badge(service, "badger", "badge.svg", "?show=p-value").status_code == 422
+    assert _badge(service, sent)[1] == _method_badge(service, "badger", "badge.svg", "?show=both").text
+
+
+def test_badge_of_a_method_follows_the_pinned_and_then_the_newest_entry(service: Service, example: Example) -> None:
+    token = service.token("pinner")
+    first = service.submit_and_score(token, "news", npy(example.scores(2.5)), method="moved")["id"]
+    before = _method_badge(service, "pinner", "moved").text
+    second = service.submit_and_score(token, "news", npy(example.scores(0.4)), method="moved")["id"]
+    newest = _method_badge(service, "pinner", "moved").text
+    assert newest != before
+    _edit(service, token, first, pinned=True)
+    assert _method_badge(service, "pinner", "moved").text == before
+    headers = {"Authorization": f"Bearer {token}"}
+    assert service.client.delete(f"/submissions/{first}", headers=headers).status_code == 204
+    assert _method_badge(service, "pinner", "moved").text == newest
+    assert service.client.delete(f"/submissions/{second}", headers=headers).status_code == 204
+    assert _method_badge(service, "pinner", "moved").status_code == 404
+
+
+def test_private_anonymous_suspended_and_practice_submissions_have_no_badge_of_a_method(
+    service: Service, example: Example
+) -> None:
+    token = service.token("hider")
+    service.submit_and_score(token, "news", npy(example.scores(3.0)), method="listed")
+    kinds: dict[str, dict[str, str]] = {
+        "secret": {"visibility": "private"},
+        "veiled": {"visibility": "anonymous"},
+        "judged": {},
+        "tried": {"kind": "practice"},
+    }
+    ids = {
+        method: service.submit(token, "news", npy(example.scores(3.1 + number / 10)), method=method, **query).json()[
+            "id"
+        ]
+        for number, (method, query) in enumerate(kinds.items())
+    }
+    service.wait_until_idle()
+    with service.database.write() as session:
+        moderation.suspend(session, ids["judged"], "A copy.", "the operator", OPERATOR)
+    unknown = _method_badge(service, "hider", "none")
+    assert unknown.status_code == 404
+    for method in kinds:
+        hidden = _method_badge(service, "hider", method)
+        assert (hidden.status_code, hidden.text) == (404, unknown.text.replace("none", method))
+    assert _method_badge(service, "hider", "listed").status_code == 200
+    alias = service.client.get(f"/submissions/{ids['veiled']}").json()["owner"]
+    for owner, method in ((alias, "withheld"), (alias, "veiled"), ("hider", "withheld"), ("nobody", "veiled")):
+        assert _method_badge(service, owner, method).status_code == 404
+    assert _badge(service, ids["veiled"])[0] == 200  # under the alias
+
+
+def test_badge_of_a_method_of_an_unknown_benchmark_is_refused(service: Service) -> None:
+    assert _method_badge(service, "ann", "mine", benchmark="none").status_code == 404
 
 
 def _updated(service: Service, submission_id: str) -> tuple[datetime, datetime, datetime]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select, update
 
+from app.accounts.daily_quotas import Daily
 from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Submission
@@ -184,6 +185,4 @@ def test_number_of_tokens_is_limited_for_users_and_not_for_the_operator(limited_
 
 
 def test_quota_of_zero_is_no_limit(service: Service, token: str) -> None:
-    assert _daily(service, token) == {
-        name: {"limit": None, "left": None, "resets_at": None} for name in ("practice", "uploads", "edits", "tokens")
-    }
+    assert _daily(service, token) == {name: {"limit": None, "left": None, "resets_at": None} for name in Daily}

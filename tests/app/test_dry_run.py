@@ -89,6 +89,7 @@ def test_dry_run_checks_token_benchmark_and_parameters(service: Service, token: 
     assert service.submit("ldsb_nobody", "toy", content, dry_run="true").status_code == 401
     assert service.submit(token, "none", content, dry_run="true").json()["code"] == "benchmark.unknown"
     assert service.submit(token, "toy", content, dry_run="true", method="Ours").json()["code"] == "request.invalid"
+    assert service.submit(token, "toy", content, dry_run="true", sha256="0" * 64).json()["code"] == "upload.hash"
 
 
 CHECK = "/benchmarks/toy/check"

@@ -29,7 +29,7 @@ def test_duplicate_returns_the_first_submission_and_costs_no_quota(service: Serv
         assert response.status_code == 202
         assert response.headers["Location"] == first["links"]["self"]
         assert response.json()["id"] == first["id"]
-        assert response.json()["provenance"] == {"commit": commit, "repository": "again/x"}
+        assert response.json()["provenance"] == {"commit": commit, "repository": "again/x", "verified": False}
     assert service.files() == files
     assert service.rows()["provenance"] >= 3
     rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
@@ -49,7 +49,7 @@ def test_announced_duplicate_is_accepted_with_an_exhausted_quota(service: Servic
     for _ in range(2):
         response = upload.complete()
         assert (response.status_code, response.json()["id"]) == (202, first["id"])
-    assert response.json()["provenance"] == origin
+    assert response.json()["provenance"] == origin | {"verified": False}
     assert service.events(upload.id) == [(None, "uploading"), ("uploading", "expired")]
 
 
@@ -157,8 +157,19 @@ def test_single_upload_announced_by_sha256_needs_no_quota(service: Service, toy:
     assert service.submit(token, "toy", content).json()["code"] == "quota.exceeded"
     again = service.submit(token, "toy", content, sha256=sha256, commit="e" * 40)
     assert (again.status_code, again.json()["id"]) == (202, first["id"])
-    assert again.json()["provenance"] == {"commit": "e" * 40}
+    assert again.json()["provenance"] == {"commit": "e" * 40, "verified": False}
     lied = service.submit(token, "toy", other, sha256=sha256)
     assert (lied.status_code, lied.json()["code"]) == (422, "upload.hash")
     unknown = service.submit(token, "toy", other, sha256=hashlib.sha256(other).hexdigest())
     assert unknown.json()["code"] == "quota.exceeded"
+
+
+@pytest.mark.parametrize("visibility", ["private", "anonymous"])
+def test_provenance_of_a_hidden_duplicate_does_not_appear_on_the_public_submission(
+    service: Service, toy: Example, visibility: str
+) -> None:
+    token, content = service.token(f"careful-{visibility}"), npy(toy.scores())
+    first = service.submit(token, "toy", content, repository="lab/open").json()
+    again = service.submit(token, "toy", content, repository="lab/secret", visibility=visibility).json()
+    assert again["id"] == first["id"]
+    assert again["provenance"]["repository"] == "lab/open"

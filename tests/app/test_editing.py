@@ -69,6 +69,22 @@ def test_edit_changes_only_the_given_fields(service: Service, example: Example) 
     ]
 
 
+def test_each_link_can_be_changed_and_removed(service: Service, example: Example) -> None:
+    token, paper, code = service.token("linker"), "https://example.org/paper", "https://example.org/code"
+    content = npy(example.scores(0.5))
+    sent = service.submit_and_score(token, "own", content, kind="practice", paper=paper)["id"]
+
+    def links(**changes: Any) -> tuple[str | None, str | None, dict[str, str]]:
+        view = _edit(service, token, sent, **changes).json()
+        return view["paper"], view["code"], view["urls"]
+
+    assert links(title="Other") == (paper, None, {"paper": paper})
+    assert links(code=code) == (paper, code, {"paper": paper, "code": code})
+    assert links(paper=None) == (None, code, {"code": code})
+    assert links(urls={"paper": paper}) == (paper, None, {"paper": paper})
+    assert links(urls={"paper": None}) == (None, None, {})
+
+
 def test_audit_log_names_the_fields_of_an_edit_and_no_value(service: Service, example: Example) -> None:
     token = service.token("wordy")
     sent = service.submit_and_score(token, "own", npy(example.scores(0.5)), kind="practice")["id"]
@@ -94,6 +110,8 @@ def test_audit_log_names_the_fields_of_an_edit_and_no_value(service: Service, ex
         {"tags": ["x"] * 9},
         {"urls": {"paper": "javascript:alert(1)"}},
         {"urls": {"other": "https://example.org"}},
+        {"urls": {"code": "https://example.org"}, "paper": None},
+        {"code": "ftp://example.org"},
         {"visibility": "secret"},
         {"state": "scored"},
         {"method": "another"},

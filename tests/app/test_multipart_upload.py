@@ -25,8 +25,11 @@ def service(small_part_service: Service) -> Service:
 
 def test_parts_sent_in_any_order_and_in_parallel_make_the_file(service: Service, wide: Example) -> None:
     token = service.token("ann")
-    cost, origin = {"seconds": 1.5, "models": 3}, {"repository": "ann/x", "commit": "a" * 40, "url": "https://x.org/1"}
-    texts = {"description": "Two lines,\n\there.", "tags": ["one", "two"]}
+    cost = {"seconds": 1.5, "models": 3}
+    origin: dict[str, Any] = {"repository": "ann/x", "commit": "a" * 40, "url": "https://x.org/1"}
+    origin |= {"branch": "feature/one", "number": 2**31 - 1, "provider": "gitlab"}
+    texts: dict[str, Any] = {"description": "Two lines,\n\there.", "tags": ["one", "two"]}
+    texts |= {"paper": "https://x.org/paper?a=b", "code": "http://x.org/code"}
     upload = MultipartUpload(
         service, token, "wide", float64_file(wide), title=" Ours ", cost=cost, provenance=origin, **texts
     )
@@ -42,7 +45,7 @@ def test_parts_sent_in_any_order_and_in_parallel_make_the_file(service: Service,
     assert response.headers["Location"] == f"/api/v1/submissions/{upload.id}"
     view = service.wait_until_final(upload.id)
     assert view["public"]["lds"] == wide.offline(wide.scores())["public"].lds
-    assert (view["title"], view["cost"], view["provenance"]) == ("Ours", cost, origin)
+    assert (view["title"], view["cost"], view["provenance"]) == ("Ours", cost, origin | {"verified": False})
     assert view.items() >= texts.items()
     assert [after for _, after in service.events(upload.id)] == ["uploading", "queued", "scoring", "scored"]
     assert upload.id not in stored_uploads(service)

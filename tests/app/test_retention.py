@@ -52,6 +52,8 @@ def test_newest_practice_submission_of_a_group_is_kept_without_its_attributions(
         {"method": "a", "user": "bob"},
         {"method": "a", "provenance": {"repository": "lab/a"}},
         {"method": "a", "provenance": {"repository": "lab/b"}},
+        {"method": "a", "provenance": {"repository": "lab/b", "branch": "main"}},
+        {"method": "a", "provenance": {"repository": "lab/b", "branch": "main", "number": 7}},
     ]
     older, newer = (
         [practise(harness, npy(toy.scores(seed=days + i)), days, **fields) for i, fields in enumerate(groups)]
@@ -63,6 +65,13 @@ def test_newest_practice_submission_of_a_group_is_kept_without_its_attributions(
     assert harness.count(Measurement) == len(groups)
     assert harness.count(Attribution) == 0
     assert harness.files() == len(groups)
+
+
+def test_all_pull_requests_of_a_repository_are_one_group(harness: ServiceHarness, files: list[bytes]) -> None:
+    origins = [{"repository": "lab/a", "branch": branch, "number": number} for branch, number in (("x", 1), ("y", 2))]
+    first, second = (practise(harness, files[i], days, provenance=origins[i]) for i, days in enumerate((300, 200)))
+    sweep_all(harness)
+    assert are_kept(harness, first, second) == [False, True]
 
 
 def test_file_that_was_sent_again_counts_as_new(harness: ServiceHarness, files: list[bytes]) -> None:

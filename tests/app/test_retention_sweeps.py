@@ -123,7 +123,8 @@ def test_server_sweeps_at_its_start_and_the_command_at_once(tmp_path: Path, toy:
         add_old_event()
         done = run_in_process(service, "prune")
         assert done.stdout == (
-            "Deleted: 1 event, 0 submissions, the attributions of 0 evaluations, 0 rows of the audit log, and the hashed "
+            "Deleted: 1 event, 0 submissions, the attributions of 0 evaluations, 0 rows of the audit log, 0 calls of "
+            "webhooks, 0 tokens and 0 used identities of CI runs, and the hashed "
             "identities of 0 deleted accounts.\n"
         )
         assert count_old() == 0

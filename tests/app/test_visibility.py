@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.db.models import State, Visibility
-from app.pages import account, own_data, own_submissions, site
+from app.pages import account, own_data, own_submissions, publishers, site, webhooks
 from tests.app.roles import Roles, create_roles, identifying_fields, identifying_texts, provenance_texts
 from tests.app.service import Service
 
@@ -52,7 +52,14 @@ MANY = {
 }
 """Routes that show listed submissions."""
 
+BADGE = {"/badges/{name}/{owner}/{method}.svg"}
+"""Routes that show the public entry of one method of one owner, to everybody the same."""
+
+METHOD = {"/api/v1/benchmarks/{name}/history", "/benchmarks/{name}/methods/{owner}/{method}"}
+"""Routes that show the submissions of one method of one owner."""
+
 OWN = {"/api/v1/users/me", "/api/v1/users/me/export", "/api/v1/users/me/submissions", "/api/v1/tokens"}
+OWN |= {"/api/v1/publishers", "/api/v1/webhooks"}
 """Routes that show data of the caller."""
 
 NONE = {
@@ -60,6 +67,7 @@ NONE = {
     "/benchmarks/{name}/images/{part}/{index}.png",
     "/api/v1/benchmarks/{name}/public.npz",
     "/api/v1/benchmarks/{name}/kit.zip",
+    "/api/v1/oidc/audience",
 }
 """Routes that show no submission."""
 
@@ -97,9 +105,15 @@ def _contained(response: httpx.Response, texts: list[str]) -> list[str]:
 def test_route_sets_cover_every_route(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
     api = {path for path, calls in described.items() if "get" in calls and path.startswith("/api/")}
-    modules = set(site.PAGE_MODULES) - {account, own_data, own_submissions}  # need a session; tested in pages/
+    modules = set(site.PAGE_MODULES) - {
+        account,
+        own_data,
+        own_submissions,
+        publishers,
+        webhooks,
+    }  # need a session; tested in pages/
     pages = {route.path for module in modules for route in module.router.routes}
-    assert api | pages == ONE | PARTS | PAIR | MANY | OWN | NONE
+    assert api | pages == ONE | PARTS | PAIR | MANY | METHOD | BADGE | OWN | NONE
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
@@ -213,6 +227,29 @@ def test_leaderboard_counts_and_ranks_only_listed_entries(roles: Roles) -> None:
     private = roles.get(f"/api/v1/submissions/{roles.ids[Visibility.PRIVATE, State.SCORED]}", "admin").json()
     assert private["hidden"]["lds"] > 0
     assert private["hidden"]["rank"] is None
+
+
+@pytest.mark.parametrize("visibility", list(Visibility))
+@pytest.mark.parametrize(("path", "role"), _routes_with_roles(METHOD))
+def test_history_of_a_method_shows_what_the_role_may_see_under_the_name_of_the_owner(
+    roles: Roles, path: str, role: str, visibility: Visibility
+) -> None:
+    roles, name = roles.as_owner_of(visibility), {"owner": f"owner-{visibility}", "method": f"method-of-{visibility}"}
+    query = name if path.startswith("/api/") else {}
+    shown = roles.get(path.format(name="seen", **name), role, **query)
+    unknown = roles.get(
+        path.format(name="seen", owner="x", method="y"), role, **query and {"owner": "x", "method": "y"}
+    )
+    scored = roles.ids[visibility, State.SCORED]
+    ids = [submission_id for (other, _), submission_id in roles.ids.items() if other is visibility]
+    details = [*ids, *identifying_texts(visibility)[2:], *provenance_texts(visibility)]
+    if visibility is not Visibility.ANONYMOUS and _may_read(role, visibility):
+        expected = [scored, f"Title of {visibility}", *provenance_texts(visibility)[0 if query else 2 :]]
+        assert _contained(shown, details) == expected
+        return
+    assert _contained(shown, details) == []
+    renamed = shown.text.replace(name["owner"], "x").replace(name["method"], "y")
+    assert (shown.status_code, renamed) == (unknown.status_code, unknown.text)
 
 
 @pytest.mark.parametrize("path", sorted(OWN))

@@ -20,9 +20,10 @@ from app.main import create_app
 from app.settings import Settings
 from app.web import dependencies
 from tests.app.benchmarks import write_benchmark
+from tests.app.oidc.provider import CiProvider
 from tests.app.pages.provider import Provider
 from tests.app.service import Service
-from tests.app.worst_user import WorstUser
+from tests.app.worst_user import OWNER, WorstUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +49,9 @@ PER_WEEK = {
     "edit with the longest values": DEFAULTS.edits_per_day * DAYS,
     "withdrawal": DEFAULTS.uploads_per_day * DAYS,
     "token created and revoked": DEFAULTS.tokens_per_day * DAYS,
+    "webhook added and removed": DEFAULTS.webhooks_per_day * DAYS,
+    "workflow trusted and removed": DEFAULTS.edits_per_day * DAYS,
+    "identity of a CI run exchanged": DEFAULTS.mints_per_day * DAYS,
 }
 """Largest number of actions of each kind that one account can make in a week. Each kind is counted as if it alone used its quota,
 so the sum is higher than any real use."""
@@ -75,6 +79,15 @@ ROUTES = {
     "POST /account/tokens": ("token created and revoked",),
     "POST /account/submit-token": ("token created and revoked",),
     "POST /account/tokens/{token_id}/revoke": ("token created and revoked",),
+    "POST /api/v1/publishers": ("workflow trusted and removed",),
+    "DELETE /api/v1/publishers/{publisher_id}": ("workflow trusted and removed",),
+    "POST /account/publishers": ("workflow trusted and removed",),
+    "POST /account/publishers/{publisher_id}/remove": ("workflow trusted and removed",),
+    "POST /api/v1/oidc/mint-token": ("identity of a CI run exchanged",),
+    "POST /api/v1/webhooks": ("webhook added and removed",),
+    "DELETE /api/v1/webhooks/{webhook_id}": ("webhook added and removed",),
+    "POST /account/webhooks": ("webhook added and removed",),
+    "POST /account/webhooks/{webhook_id}/remove": ("webhook added and removed",),
     "POST /account/submissions/{submission_id}": ("edit with the longest values",),
     "POST /account/submissions/{submission_id}/withdraw": ("withdrawal",),
     "POST /sign-out": ("sign-in and sign-out",),
@@ -161,6 +174,9 @@ def actions(user: WorstUser) -> dict[str, tuple[int, Callable[[int], None]]]:
         "ranked submission": (200, lambda i: user.submit(40_000 + i, "ranked")),
         "withdrawal": (200, lambda i: user.withdraw(50_000 + i)),
         "token created and revoked": (300, user.create_and_revoke_token),
+        "webhook added and removed": (100, user.add_and_remove_webhook),
+        "workflow trusted and removed": (100, user.trust_and_remove_workflow),
+        "identity of a CI run exchanged": (200, user.exchange_identity),
         "part sent again": (300, user.send_part_again),
         "upload started again": (300, user.start_again),
         "dry run": (300, user.dry_run),
@@ -174,13 +190,21 @@ def actions(user: WorstUser) -> dict[str, tuple[int, Callable[[int], None]]]:
 def test_week_of_the_worst_use_adds_at_most_5_gb(tmp_path: Path) -> None:
     # As many subsets and targets as the largest benchmark that ships with the project; few training examples, for small files.
     example = write_benchmark(tmp_path, "worst", n=30, N=1000, public=200, ranking=800)
-    with Provider() as provider, Service(tmp_path / "service", **provider.settings) as service:
+    with (
+        Provider() as provider,
+        CiProvider() as ci_provider,
+        Service(
+            tmp_path / "service", webhook_hosts="localhost", **provider.settings, **ci_provider.settings
+        ) as service,
+    ):
         service.publish(example.folder)
-        token = service.token("worst", ranked_per_day=10**6, ranked_per_version=10**6)
-        user = WorstUser(service, provider, token, (30, 1000), [])
+        token = service.token(OWNER, ranked_per_day=10**6, ranked_per_version=10**6)
+        user = WorstUser(service, provider, token, (30, 1000), [], ci_provider)
         user.send_again(0)  # the file that is sent again later
         user.send_part_again(0)
         user.sign_in_and_out(0)
+        user.fill_webhooks()
+        user.trust_workflow()
         service.wait_until_idle()
         log, total, highest = 0, 0.0, 0.0
         lines = [f"{'action':42} {'measured':>8} {'bytes each':>11} {'a week':>11} {'MB a week':>10}"]

@@ -14,6 +14,7 @@ from tests.app.service import npy
 if TYPE_CHECKING:
     import httpx
 
+    from tests.app.oidc.provider import CiProvider
     from tests.app.pages.provider import Provider
     from tests.app.service import Service
 
@@ -32,13 +33,26 @@ LONGEST: dict[str, Any] = {
 }
 
 
-def provenance(number: int) -> dict[str, str]:
-    return {"repository": WIDE * 200, "commit": f"{number:064x}", "url": f"https://e.org/{WIDE * 486}"}
+LINKS = dict.fromkeys(("paper", "code"), f"https://e.org/{WIDE * 486}")
+
+
+def provenance(number: int) -> dict[str, str | int]:
+    return {
+        "repository": WIDE * 200,
+        "commit": f"{number:064x}",
+        "branch": WIDE * 255,
+        "number": 2**31 - 1,
+        "provider": "forgejo",
+        "url": f"https://e.org/{WIDE * 486}",
+    }
 
 
 def key(number: int) -> str:
     """Return an idempotency key of the longest length."""
     return f"{number:0200}"
+
+
+OWNER = "worst"
 
 
 @dataclass
@@ -50,6 +64,7 @@ class WorstUser:
     token: str
     shape: tuple[int, int]
     submission_ids: list[str]
+    ci_provider: CiProvider
     held: MultipartUpload | None = None
     """An upload that stays under way."""
 
@@ -63,7 +78,7 @@ class WorstUser:
         return response
 
     def upload(self, number: int, kind: str, seed: int) -> MultipartUpload:
-        fields = LONGEST | {"kind": kind, "provenance": provenance(number), "cost": {"device": WIDE * 100}}
+        fields = LONGEST | LINKS | {"kind": kind, "provenance": provenance(number), "cost": {"device": WIDE * 100}}
         upload = MultipartUpload(self.service, self.token, "worst", self.content(seed), method=METHOD, **fields)
         response = upload.start(key(number))
         assert response.status_code == 201, response.text
@@ -84,7 +99,8 @@ class WorstUser:
         assert sent.status_code == 202, sent.text
 
     def single(self, number: int, content: bytes, **query: str) -> httpx.Response:
-        fields = LONGEST | {"method": METHOD, "kind": "practice", "device": WIDE * 100} | provenance(number) | query
+        fields = LONGEST | LINKS | {"method": METHOD, "kind": "practice", "device": WIDE * 100}
+        fields |= provenance(number) | query
         headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key(number)}
         return self.service.client.put("/benchmarks/worst/submissions", params=fields, content=content, headers=headers)
 
@@ -95,12 +111,51 @@ class WorstUser:
         assert self.service.wait_until_final(upload.id)["state"] == "scored"
 
     def edit(self, number: int) -> None:
-        links = dict.fromkeys(("paper", "code"), f"https://e.org/{'x' * 286}")
-        self.call("PATCH", f"/submissions/{self.submission_ids[number]}", json=LONGEST | {"urls": links})
+        self.call("PATCH", f"/submissions/{self.submission_ids[number]}", json=LONGEST | LINKS)
 
     def create_and_revoke_token(self, _number: int) -> None:
         wanted = {"name": WIDE * 64, "scopes": ["submit", "manage"]}
         self.call("DELETE", f"/tokens/{self.call('POST', '/tokens', json=wanted).json()['id']}")
+
+    def fill_webhooks(self) -> None:
+        """Add as many webhooks as a user may have, less one, at a closed port: every call waits for retries."""
+        for number in range(self.service.settings.webhooks_per_user - 1):
+            self.call("POST", "/webhooks", json={"url": f"https://localhost:1/{number}{'x' * 470}"})
+
+    def add_and_remove_webhook(self, number: int) -> None:
+        added = self.call("POST", "/webhooks", json={"url": f"https://localhost:1/{number:0470}"}).json()
+        self.call("DELETE", f"/webhooks/{added['id']}")
+
+    def workflow(self, **fields: str) -> dict[str, str]:
+        """Return the fields of a publisher with the longest values, for the method of this user."""
+        wide = {"environment": WIDE * 255, "branch": WIDE * 255, "repository": f"o/{WIDE * 198}"}
+        wide["called_workflow"] = f"o/r/.github/workflows/{WIDE * 474}.yml"
+        path = {"workflow": f".github/workflows/{WIDE * 233}.yml", "issuer": self.ci_provider.github}
+        return wide | path | {"method": METHOD, "repository_id": "9" * 20, "owner_id": "9" * 20} | fields
+
+    def trust_workflow(self) -> None:
+        """Trust the workflow whose identities `exchange_identity` exchanges."""
+        empty = {"environment": "", "branch": "", "called_workflow": ""}
+        self.call("POST", "/publishers", json=self.workflow(repository_id="74", owner_id="65", **empty))
+
+    def trust_and_remove_workflow(self, _number: int) -> None:
+        added = self.call("POST", "/publishers", json=self.workflow()).json()
+        self.call("DELETE", f"/publishers/{added['id']}")
+
+    def exchange_identity(self, number: int) -> None:
+        repository, audience = f"o/{WIDE * 98}", self.service.client.get("/oidc/audience").json()["audience"]
+        workflow = f"{repository}/.github/workflows/{WIDE * 233}.yml@refs/heads/main"
+        claims = self.ci_provider.github_claims(
+            audience,
+            repository=repository,
+            environment=WIDE * 255,
+            head_ref=WIDE * 255,
+            ref=f"refs/pull/{number + 1}/merge",
+            workflow_ref=workflow,
+            job_workflow_ref=workflow,
+        )
+        wanted = {"token": self.ci_provider.sign(claims), "method": METHOD, "owner": OWNER}
+        self.call("POST", "/oidc/mint-token", json=wanted)
 
     def withdraw(self, number: int) -> None:
         upload = self.upload(number, "practice", 0)

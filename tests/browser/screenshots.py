@@ -87,6 +87,7 @@ def write_screenshots(demo: Demo, browser: Browser) -> None:
     if practised := demo.rows(PRACTICE):
         pages["practised"] = f"/submissions/{practised[0]['id']}"
     pages["account"] = "/sign-in/oidc"  # the following pages are those of a signed-in user
+    pages["trust"] = "/account/publishers"
     pages["submit-signed-in"] = f"/benchmarks/{BENCHMARK}/submit"
     for width, scheme in product(WIDTHS, SCHEMES):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)

@@ -8,7 +8,8 @@ import numpy as np
 
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
-from tests.browser.test_browsing import PHONE, fits_width, numbers
+from tests.browser.page_faults import PHONE, fits_width
+from tests.browser.test_browsing import numbers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.pages import static_files
-from app.pages.content import formatting
+from app.pages.content import ci_providers, formatting, origins
 from ldsboard.core.result import WARNINGS
 
 
@@ -26,7 +26,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(getmembers(formatting, isfunction))
+    for filters in (ci_providers, formatting, origins):
+        environment.filters.update(getmembers(filters, isfunction))
     environment.globals.update(
         script=static_files.script,
         stylesheet=static_files.stylesheet,

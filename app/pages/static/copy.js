@@ -1,4 +1,5 @@
-// Adds a Copy button to pre elements with data-copy if the browser has the clipboard API.
+// Makes pre elements with data-copy reachable by keyboard, so that a wide one can be scrolled, and adds a Copy button if the browser
+// has the clipboard API.
 "use strict";
 
 const CONFIRMATION_MS = 2000; // how long the button shows "Copied"
@@ -20,9 +21,10 @@ function addButton(pre) {
   frame.append(pre, button);
 }
 
-const addButtons = (part) => part.querySelectorAll(":not(.copyable) > pre[data-copy]").forEach(addButton);
-
-if (navigator.clipboard) {
-  addButtons(document);
-  addEventListener("htmx:load", ({ detail }) => addButtons(detail.elt)); // content that htmx inserts later
+function prepare(part) {
+  part.querySelectorAll("pre[data-copy]").forEach((pre) => { pre.tabIndex = 0; });
+  if (navigator.clipboard) part.querySelectorAll(":not(.copyable) > pre[data-copy]").forEach(addButton);
 }
+
+prepare(document);
+addEventListener("htmx:load", ({ detail }) => prepare(detail.elt)); // content that htmx inserts later

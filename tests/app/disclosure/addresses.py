@@ -35,6 +35,15 @@ def _each(path: str, *queries: str) -> Callable[[Board], Iterable[str]]:
     return lambda board: [f"{path.format(each)}{query}" for each, query in product(board.ids, queries or ("",))]
 
 
+def _methods(path: str, *queries: str) -> Callable[[Board], Iterable[str]]:
+    """Return the addresses of a route for the method of every owner, with each query string."""
+    names = [(f"owner-{visibility}", f"method-of-{visibility}") for visibility in Visibility]
+    names += [("rival", "rival"), ("anonymous-1", "ours")]
+    return lambda _: [
+        path.format(owner=owner, method=method, query=query) for (owner, method), query in product(names, queries)
+    ]
+
+
 def _searches(_: Board) -> list[str]:
     texts = [text for visibility in Visibility for text in identifying_texts(visibility)]
     return [f"{BOARD}?{name}={quote(text)}" for name, text in product(("q", "tag"), texts)]
@@ -52,6 +61,9 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/sign-in/{provider}/callback": _once("/sign-in/github/callback?state=x&code=x"),
     "/account": lambda _: ["/account", "/account?after=1"],
     "/account/delete": _once("/account/delete"),
+    "/account/webhooks": _once("/account/webhooks"),
+    "/account/publishers": lambda _: ["/account/publishers", "/account/publishers?like=1"],
+    "/account/publishers/{publisher_id}/remove": _once("/account/publishers/1/remove"),
     "/account/submissions/{submission_id}/withdraw": _each("/account/submissions/{}/withdraw"),
     "/benchmarks/{name}": lambda board: [
         *(f"{BOARD}{query}" for query in (*VERSIONS, *SORTS, "?after=1")),
@@ -59,6 +71,10 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     ],
     "/benchmarks/{name}/about": _versions(f"{BOARD}/about"),
     "/benchmarks/{name}/submit": _once(f"{BOARD}/submit"),
+    "/benchmarks/{name}/methods/{owner}/{method}": _methods(
+        f"{BOARD}/methods/{{owner}}/{{method}}?{{query}}",
+        *("kind=", "kind=ranked", "kind=practice", "branch=main", "version=1", "version=2"),
+    ),
     "/benchmarks/{name}/feed.atom": _once(f"{BOARD}/feed.atom"),
     "/benchmarks/{name}/images/{part}/{index}.png": lambda _: [
         f"{BOARD}/images/{part}/0.png{query}" for part, query in product(("train", "target"), VERSIONS)
@@ -69,6 +85,9 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     ],
     "/submissions/{submission_id}/state": _each("/submissions/{}/state"),
     "/submissions/{submission_id}/badge.svg": _each("/submissions/{}/badge.svg"),
+    "/badges/{name}/{owner}/{method}.svg": _methods(
+        f"/badges/{NAME}/{{owner}}/{{method}}.svg{{query}}", "", "?show=rank", "?show=both"
+    ),
     "/compare": lambda board: [
         *(f"/compare?a={a}&b={b}" for a, b in combinations(board.scored_ids, 2)),
         f"/compare?{'&'.join(f'id={each}' for each in board.scored_ids)}",
@@ -84,6 +103,10 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
         f"{API}{BOARD}/leaderboard{query}"
         for query in (*VERSIONS, "?format=csv", "?format=csv&version=1", "?after=1&limit=1", "?format=xml")
     ],
+    f"{API}/benchmarks/{{name}}/history": _methods(
+        f"{API}{BOARD}/history?owner={{owner}}&method={{method}}{{query}}",
+        *("", "&kind=ranked", "&kind=practice", "&version=1", "&kind=ranked&version=1&limit=1"),
+    ),
     f"{API}/submissions/{{submission_id}}": _each(f"{API}/submissions/{{}}", "", "?wait=0.01"),
     f"{API}/submissions/{{submission_id}}/per-target.npz": _each(f"{API}/submissions/{{}}/per-target.npz"),
     f"{API}/submissions/{{submission_id}}/parts": _each(f"{API}/submissions/{{}}/parts"),
@@ -94,5 +117,8 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     ],
     f"{API}/users/me/export": _once(f"{API}/users/me/export"),
     f"{API}/tokens": _once(f"{API}/tokens"),
+    f"{API}/publishers": _once(f"{API}/publishers"),
+    f"{API}/oidc/audience": _once(f"{API}/oidc/audience"),
+    f"{API}/webhooks": _once(f"{API}/webhooks"),
 }
 """The requested addresses by route. `test_matrix.py` fails if a route is missing here."""

@@ -94,6 +94,7 @@ def site(toy: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         "/submissions/{0}?target=1",
         "/submissions/{0}/state?seen=queued",
         "/submissions/{0}/badge.svg",
+        "/badges/toy/ada/first.svg",
         "/compare?benchmark=toy",
         "/compare?id={0}&id={1}",
         "/compare?id={0}&id={1}&id={2}&id={3}",

@@ -26,8 +26,9 @@ def test_form_sends_file_in_parts_and_shows_result(visitor: Visitor, board: Boar
     page.get_by_label("Title").fill("Sent from a browser")
     page.get_by_label("Ranked").check()
     page.get_by_label("Everybody, without your name").check()
-    page.get_by_text("Description, tags and cost").click()
+    page.get_by_text("Description, links, tags and cost").click()
     page.get_by_label("Description").fill("Two lines,\nhere.")
+    page.get_by_label("Address of the paper").fill(" https://example.org/paper ")
     page.get_by_label("Tags").fill("gradient ensemble")
     page.get_by_label("Computing time in seconds").fill("12.5")
     page.get_by_label("Device").fill("a CPU")
@@ -40,6 +41,7 @@ def test_form_sends_file_in_parts_and_shows_result(visitor: Visitor, board: Boar
     row = board.service.row(view["id"])
     assert (row.method, row.title) == ("in-parts", "Sent from a browser")
     assert (row.description, row.tags) == ("Two lines,\nhere.", ["gradient", "ensemble"])
+    assert row.urls == {"paper": "https://example.org/paper"}
     assert row.cost == {"seconds": 12.5, "device": "a CPU", "models": 5}
     sent = [call for call in calls if call.startswith("PUT")]
     assert len(sent) == len(set(sent)) == PARTS
@@ -78,7 +80,7 @@ def test_form_with_submit_scope_token_sends_anonymous_submission(
     choose_file(page, npy(board.example.scores(0.6)))
     page.get_by_label("Method").fill("unseen")
     page.get_by_label("Everybody, without your name").check()
-    page.get_by_text("Description, tags and cost").click()
+    page.get_by_text("Description, links, tags and cost").click()
     page.get_by_label("Description").fill("Two lines,\nhere.")
     page.get_by_label("Tags").fill(" gradient  ensemble ")
     page.get_by_label("Token").fill(board.service.token("uma", scopes=[Scope.SUBMIT]))

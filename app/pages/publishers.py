@@ -1,0 +1,164 @@
+"""The pages on which signed-in users trust a CI workflow, and end this trust. The account page lists the trusted workflows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Path, Query, Request, status
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from app.accounts import audit, publishers
+from app.accounts.audit import Action, Actor
+from app.accounts.ci_identities import MAX_REPOSITORY, MAX_TEXT, MAX_WORKFLOW
+from app.accounts.claim_names import CLAIM_NAMES
+from app.context import AppContext
+from app.db.accounts import Publisher
+from app.issuers import MAX_ADDRESS_LENGTH
+from app.management import trust
+from app.pages.content.templates import render
+from app.submissions.field_types import Method
+from app.web.dependencies import ContextDep, ReadSession, WriteSession
+from app.web.sessions import FormActor, FormUser, SignedInUser
+from ldsboard.problems import ProblemError
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+BACK = "/account#ci"
+MAX_ID = 20
+"""Maximum number of digits of an id."""
+
+LENGTHS = {
+    "method": 64,
+    "repository": MAX_REPOSITORY,
+    "repository_id": MAX_ID,
+    "owner_id": MAX_ID,
+    "workflow": MAX_TEXT,
+    "called_workflow": MAX_WORKFLOW,
+    "environment": MAX_TEXT,
+    "branch": MAX_TEXT,
+}
+"""The fields of the form, apart from the issuer, with their maximum numbers of characters."""
+
+PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
+Repository = Annotated[str, Form(max_length=MAX_REPOSITORY)]
+Id = Annotated[str, Form(max_length=MAX_ID)]
+Text = Annotated[str, Form(max_length=MAX_TEXT)]
+Workflow = Annotated[str, Form(max_length=MAX_WORKFLOW)]
+
+
+@router.get("/account/publishers")
+def show_form(
+    request: Request,
+    context: ContextDep,
+    visitor: SignedInUser,
+    session: ReadSession,
+    issuer: Annotated[str, Query(max_length=MAX_ADDRESS_LENGTH)] = "",
+    like: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> Response:
+    """Show a signed-in user the form for trusting a workflow; redirect other visitors to the sign-in page.
+
+    Parameters
+    ----------
+    issuer
+        Address of the issuer whose workflows the form is for; empty: the first issuer that the server trusts.
+    like
+        Id of a publisher of the user, whose issuer and values fill the form. If this publisher requires no environment, the
+        form proposes the environment of the publisher's last run.
+    """
+    if visitor is None:
+        return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
+    values: dict[str, str | None] = {}
+    if like is not None:
+        known = publishers.find(session, visitor.id, like)
+        issuer = known.issuer
+        values = {name: getattr(known, name) for name in LENGTHS}
+        values["environment"] = known.environment or known.offered_environment
+    return _form_page(request, context, issuer, values)
+
+
+@router.post("/account/publishers")
+def add_publisher(
+    request: Request,
+    context: ContextDep,
+    sender: FormUser,
+    actor: FormActor,
+    session: WriteSession,
+    method: Annotated[Method, Form()],
+    issuer: Annotated[str, Form(max_length=MAX_ADDRESS_LENGTH)],
+    repository: Repository = "",
+    repository_id: Id = "",
+    owner_id: Id = "",
+    workflow: Text = "",
+    called_workflow: Workflow = "",
+    environment: Text = "",
+    branch: Text = "",
+) -> Response:
+    """Trust a workflow and redirect to the account page; if a value is refused, show the form with the values again."""
+    values = {
+        "method": method,
+        "repository": repository,
+        "repository_id": repository_id,
+        "owner_id": owner_id,
+        "workflow": workflow,
+        "called_workflow": called_workflow,
+        "environment": environment,
+        "branch": branch,
+    }
+    try:
+        context.quotas.check_publishers(session, sender.id)
+        publisher = publishers.create(session, context.issuers, sender.id, issuer=issuer, **values)
+    except ProblemError as error:
+        return _form_page(request, context, issuer, values, problem=error.problem)
+    _record(session, actor, Action.PUBLISHER_ADDED, publisher)
+    return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
+
+
+@router.get("/account/publishers/{publisher_id}/remove")
+def ask_before_removal(
+    request: Request, visitor: SignedInUser, session: ReadSession, publisher_id: PublisherId
+) -> Response:
+    """Show the confirmation page for ending the trust in a workflow."""
+    if visitor is None:
+        return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
+    publisher = publishers.find(session, visitor.id, publisher_id)
+    return HTMLResponse(render("remove_publisher.html", publisher=publisher, form=request.session["form"]))
+
+
+@router.post("/account/publishers/{publisher_id}/remove")
+def remove_publisher(sender: FormUser, actor: FormActor, session: WriteSession, publisher_id: PublisherId) -> Response:
+    """End the trust in a workflow of the signed-in user, and redirect to the account page."""
+    publisher = trust.remove_publisher(session, sender.id, publisher_id)
+    _record(session, actor, Action.PUBLISHER_REMOVED, publisher)
+    return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
+
+
+def _record(session: WriteSession, actor: Actor, action: Action, publisher: Publisher) -> None:
+    """Record in the audit log that the actor trusts a workflow, or trusts it no longer."""
+    details = {"method": publisher.method, "repository": publisher.repository}
+    audit.record_action(session, actor, action, actor.name, publisher=publisher.id, **details)
+
+
+def _form_page(
+    request: Request, context: AppContext, address: str, values: dict[str, Any], **shown: Any
+) -> HTMLResponse:
+    """Return the page with the form for an issuer; raise ``request.invalid`` if the server does not trust the issuer."""
+    issuer = context.issuers.get(address) if address else next(iter(context.issuers.values()))
+    if issuer is None:
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"an issuer that this server trusts: {', '.join(context.issuers)}",
+            got=repr(address),
+            hint="Open the form from the page /account. The operator can add issuers with the setting LDSBOARD_CI_ISSUERS.",
+        )
+    page = render(
+        "publisher.html",
+        form=request.session["form"],
+        issuer=issuer,
+        issuers=context.issuers.values(),
+        claims=CLAIM_NAMES[issuer.provider],
+        values=dict.fromkeys(LENGTHS, "") | {name: value or "" for name, value in values.items()},
+        lengths=LENGTHS,
+        audience=context.settings.public_url,
+        **{"problem": None} | shown,
+    )
+    return HTMLResponse(page)

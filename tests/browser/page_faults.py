@@ -1,0 +1,42 @@
+"""Faults in the layout and the accessibility of an open page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from axe_playwright_python.sync_playwright import Axe
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+PHONE, DESK = 390, 1280
+SERIOUS = {"serious", "critical"}
+
+
+def fits_width(page: Page) -> bool:
+    """Return whether the page is no wider than its window."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def find_faults(page: Page) -> list[str]:
+    """Return the faults of an open page: no single main heading, too wide, serious or critical axe-core violations.
+
+    The window must be as wide as a phone when the page is opened, so that the charts of the page fit wider windows too. The
+    axe-core rules are checked at this width only, because they take most of the time.
+    """
+    faults = [] if page.locator("h1").count() == 1 else [f"{page.url}: {page.locator('h1').count()} main headings"]
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": 900})
+        faults += [] if fits_width(page) else [f"{page.url} is wider than {width} px"]
+    page.set_viewport_size({"width": PHONE, "height": 900})
+    return faults + serious_violations(page)
+
+
+def serious_violations(page: Page) -> list[str]:
+    """Return the serious and critical violations of axe-core's rules on an open page."""
+    return [
+        f"{page.url}: {violation['id']} ({violation['help']}) at "
+        + ", ".join(str(node["target"]) for node in violation["nodes"][:3])
+        for violation in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        if violation["impact"] in SERIOUS
+    ]
