@@ -101,6 +101,7 @@ def test_demo_runs_all_steps_once_and_repeats_none(trainer: FakeTrainer, tmp_pat
     assert (token.read_text(), readme.read_text()) == (first_token, text)
 
 
+@pytest.mark.slow
 def test_demo_prints_example_command_while_server_runs(
     trainer: FakeTrainer, port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

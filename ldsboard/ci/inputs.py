@@ -1,0 +1,176 @@
+"""The inputs of a CI job, which are environment variables, and the commands that they mean.
+
+Inputs are variables and never parts of a shell script, so that no value of an input can run a command.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ldsboard.commands.gates import LATEST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ldsboard.environment import Origin
+
+PREFIX = "LDSBOARD_"
+"""Prefix of the variables: the input ``min-lds`` is the variable ``LDSBOARD_MIN_LDS``."""
+
+NONE = "none"
+"""Value of ``min-lds`` and ``no-regress-from`` that means: no such gate. An empty value is an error.
+
+An expression whose value is missing is empty. If an empty value meant "no gate", a misspelt name would switch the gate off.
+"""
+
+ANY_DIFFERENCE = 2
+"""Tolerance with which ``--no-regress-from`` only states the difference: two LDS differ by at most 2."""
+
+DEPENDABOT = "dependabot[bot]"
+"""Actor whose runs on GitHub get no secrets.
+
+Source: https://docs.github.com/en/code-security/reference/supply-chain-security/dependabot-on-actions
+"""
+
+
+class InputError(ValueError):
+    """The error for an input that cannot be used; the message names the input."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a job, by the names of ``action.yml``. Gates that are not asked for are None."""
+
+    file: str
+    benchmark: str
+    method: str
+    server: str
+    token: str = field(repr=False)
+    kind: str
+    min_lds: float | None
+    no_regress_from: str | None
+    visibility: str
+    description: str
+
+    def submit(self, origin: Origin) -> list[str]:
+        """Return the arguments of ``ldsboard`` that submit the file.
+
+        Without ``no-regress-from``, the arguments still ask for the difference from the newest submission of the default branch,
+        with a tolerance that no difference exceeds.
+        """
+        options = {
+            "method": self.method,
+            "kind": self.kind,
+            "visibility": self.visibility,
+            "description": self.description,
+        }
+        if self.min_lds is not None:
+            options["min-lds"] = repr(self.min_lds)
+        if self.no_regress_from is not None:
+            options["no-regress-from"] = self.no_regress_from
+        elif origin.default_branch and self.visibility != "anonymous":
+            options |= {"no-regress-from": LATEST, "tolerance": str(ANY_DIFFERENCE)}
+        stated = [f"--{name}={value}" for name, value in options.items() if value]
+        return ["submit", *stated, "--json", "--", self.file, self.benchmark]
+
+    def pull(self) -> list[str]:
+        """Return the arguments of ``ldsboard`` that download the public part of the benchmark."""
+        return ["pull", "--", self.benchmark]
+
+    def score(self) -> list[str]:
+        """Return the arguments of ``ldsboard`` that compute the LDS on the public part, without the server."""
+        return ["score", "--json", "--", self.file, self.benchmark]
+
+    def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the commands: the server and the token are variables, which other users cannot list."""
+        plain = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", "TYPER_USE_RICH": "0"}
+        kept = {name: value for name, value in environ.items() if name not in ("FORCE_COLOR", "TTY_COMPATIBLE")}
+        return kept | plain | {"LDSBOARD_SERVER": self.server, "LDSBOARD_TOKEN": self.token}
+
+
+def fails_on_error(environ: Mapping[str, str]) -> bool:
+    """Return whether the job fails if the file is not scored or a gate is not met; every value but ``false`` means yes."""
+    return _value(environ, "fail-on-error").lower() != "false"
+
+
+def read_inputs(environ: Mapping[str, str]) -> Inputs:
+    """Return the inputs that the environment states.
+
+    Raises
+    ------
+    InputError
+        An input is missing, or has a value that is not allowed.
+    """
+    if (stated := _value(environ, "fail-on-error").lower()) not in ("", "true", "false"):
+        raise InputError(f"The input fail-on-error must be true or false, but it is {stated[:40]!r}.")
+    return Inputs(
+        file=_required(environ, "file", "the path of the score file"),
+        benchmark=_required(environ, "benchmark", "the name of a benchmark"),
+        method=_required(environ, "method", "the name of the method"),
+        server=_required(environ, "server", "the address of the LDSBoard server, such as https://ldsboard.example"),
+        token=_value(environ, "token"),
+        kind=_value(environ, "kind"),
+        min_lds=_number(_gate(environ, "min-lds", "a number")),
+        no_regress_from=_gate(environ, "no-regress-from", "the id of a submission, or latest"),
+        visibility=_value(environ, "visibility"),
+        description=_value(environ, "description"),
+    )
+
+
+def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> bool:
+    """Return whether the run is a pull request that cannot submit: it comes from a fork, or from Dependabot, and has no secret.
+
+    GitHub and Forgejo offer an identity by two variables, which GitHub withholds from pull requests of forks. On GitLab, a merge
+    request from a fork runs in the fork, with an identity of the fork that nobody trusts.
+    """
+    if token or origin.number is None:
+        return False
+    if environ.get("GITLAB_CI"):
+        target = environ.get("CI_MERGE_REQUEST_PROJECT_PATH")
+        return bool(target) and target not in (origin.repository, environ.get("CI_PROJECT_PATH"))
+    base = environ.get("FORGEJO_REPOSITORY") or environ.get("GITHUB_REPOSITORY")
+    foreign = origin.repository != base or environ.get("GITHUB_ACTOR") == DEPENDABOT
+    return foreign and not environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+
+
+def has_credentials(environ: Mapping[str, str], token: str) -> bool:
+    """Return whether the run has a token, or can ask its provider for an identity."""
+    return any((token, environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"), environ.get("LDSBOARD_ID_TOKEN")))
+
+
+def variable(name: str) -> str:
+    """Return the name of the variable of an input."""
+    return PREFIX + name.upper().replace("-", "_")
+
+
+def _value(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(variable(name), "").strip()
+
+
+def _required(environ: Mapping[str, str], name: str, what: str) -> str:
+    if not (value := _value(environ, name)):
+        raise InputError(f"The input {name} is missing or empty; expected {what}.")
+    return value
+
+
+def _gate(environ: Mapping[str, str], name: str, what: str) -> str | None:
+    value = environ.get(variable(name), NONE).strip()
+    if not value:
+        raise InputError(
+            f"The input {name} is empty, so nothing would be checked; expected {what}, or {NONE} for no check."
+        )
+    return None if value.lower() == NONE else value
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"The input min-lds must be a finite number, or {NONE}, but it is {text[:40]!r}.")
+    return value

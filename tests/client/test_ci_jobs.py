@@ -1,0 +1,126 @@
+"""`python -m ldsboard.ci` in this process, on a running server: what it prints and writes for GitHub, GitLab and other CIs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from ldsboard.ci.__main__ import main
+from ldsboard.commands import exits
+from tests.acceptance import ci_events
+from tests.acceptance.action_runner import read_commands, read_outputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.app.service import Service
+
+MERGE_REQUEST = {
+    "CI": "true",
+    "GITLAB_CI": "true",
+    "CI_COMMIT_SHA": ci_events.HEAD,
+    "CI_DEFAULT_BRANCH": "main",
+    "CI_MERGE_REQUEST_IID": "7",
+    "CI_MERGE_REQUEST_PROJECT_PATH": "lab/attribution",
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "faster",
+    "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": "lab/attribution",
+    "CI_PROJECT_PATH": "lab/attribution",
+}
+FORK = {"CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": "fork/attribution", "CI_PROJECT_PATH": "fork/attribution"}
+
+
+@pytest.fixture
+def inputs(
+    service: Service, token: str, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)
+    return {
+        "HOME": str(tmp_path),
+        "LDSBOARD_CACHE": str(tmp_path / "cache"),
+        "LDSBOARD_FILE": scores.name,
+        "LDSBOARD_BENCHMARK": "toy",
+        "LDSBOARD_METHOD": "in-ci",
+        "LDSBOARD_SERVER": service.url,
+        "LDSBOARD_TOKEN": token,
+        "RUNNER_TEMP": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    paths = {name: tmp_path / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    return {name: str(path) for name, path in paths.items()}
+
+
+def read(folder: Path, name: str) -> str:
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def test_push_on_github_has_outputs_summary_and_one_annotation(
+    inputs: dict[str, str], files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(inputs | files | ci_events.push(tmp_path)) == 0
+    annotations, masked = read_commands(capsys.readouterr().out)
+    assert masked == [inputs["LDSBOARD_TOKEN"]]
+    assert [level for level, _, _ in annotations] == ["notice"]
+    outputs = read_outputs(read(tmp_path, "github_output"))
+    assert outputs["status"] == "scored"
+    assert outputs["url"] in read(tmp_path, "github_step_summary")
+
+
+def test_merge_request_on_gitlab_has_reports(
+    inputs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(inputs | MERGE_REQUEST | {"LDSBOARD_MIN_LDS": "0.999"}) == exits.GATE
+    assert "::" not in capsys.readouterr().out.replace("://", "")
+    folder = tmp_path / "ldsboard-report"
+    submission = json.loads(read(folder, "submission.json"))
+    lines = read(folder, "variables.env").splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    assert variables["LDSBOARD_SUBMISSION_ID"] == submission["id"]
+    assert variables["LDSBOARD_STATUS"] == "gate-not-met"
+    assert "LDSBOARD_RANK" not in variables  # a practice submission has none
+    assert read(folder, "metrics.txt") == f"ldsboard_lds {submission['public']['lds']!r}\n"
+    (link,) = json.loads(read(folder, "annotations.json"))["LDSBoard"]
+    assert link["external_link"]["url"].endswith(submission["id"])
+    suite = ET.fromstring(read(folder, "junit.xml"))[0]  # noqa: S314 -- of this test
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert "at least 0.999" in (suite.findtext("testcase/failure") or "")
+
+
+def test_merge_request_from_fork_on_gitlab_scores_the_public_part(
+    inputs: dict[str, str], service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = service.rows()["submission"]
+    identity = {"LDSBOARD_TOKEN": "", "LDSBOARD_ID_TOKEN": "of-the-fork"}
+    assert main(inputs | MERGE_REQUEST | FORK | identity) == 0
+    assert service.rows()["submission"] == before
+    assert "Nothing was submitted" in capsys.readouterr().out
+    assert "LDSBOARD_STATUS=public-only" in read(tmp_path / "ldsboard-report", "variables.env")
+    assert json.loads(read(tmp_path / "ldsboard-report", "annotations.json")) == {"LDSBoard": []}
+
+
+def test_file_that_the_benchmark_does_not_fit_is_rejected_also_for_a_fork(
+    inputs: dict[str, str], files: dict[str, str], toy: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "scores.npy", toy.scores()[:-1])
+    variables = inputs | files | ci_events.pull_request(tmp_path, ci_events.FORK) | {"LDSBOARD_TOKEN": ""}
+    assert main(variables) == exits.REJECTED
+    (((level, properties, message),), _) = read_commands(capsys.readouterr().out)
+    assert (level, properties["file"]) == ("error", "scores.npy")
+    assert "scores.shape" in message
+
+
+def test_text_of_others_is_no_command(
+    inputs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "x\n::error::injected\n::stop-commands::x"
+    assert main(inputs | ci_events.push(tmp_path) | {"LDSBOARD_METHOD": words}) == exits.USAGE
+    (((level, _, message),), _) = read_commands(capsys.readouterr().out)
+    assert level == "error"
+    assert message != "injected"
