@@ -5,20 +5,48 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ldsboard.manifest import MANIFEST, BundleError
+from ldsboard.problems import ProblemError
 
 DEFAULT_SERVER = "http://localhost:8000"
 
 
 def default_server() -> str:
-    """Return the default server address: ``LDSBOARD_SERVER``, or ``http://localhost:8000``."""
-    return os.environ.get("LDSBOARD_SERVER", DEFAULT_SERVER).rstrip("/")
+    """Return the default server address: ``LDSBOARD_SERVER``, or ``http://localhost:8000`` if the variable is unset or empty."""
+    return (_environment("LDSBOARD_SERVER") or DEFAULT_SERVER).rstrip("/")
+
+
+def server_address(server: str | None = None) -> str:
+    """Return the address of a server, by default `default_server`, without spaces around the address and slashes at its end.
+
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``: the address is not the ``http`` or ``https`` address of a host.
+    """
+    address = (server or "").strip() or default_server()
+    try:
+        parts = urlsplit(address)
+        host = (parts.hostname or "").encode("idna")
+        valid = parts.scheme in ("http", "https") and host and parts.port != 0 and re.fullmatch(r"[^\s?#]+", address)
+    except ValueError:  # for instance a port that is not a number
+        valid = False
+    if not valid:
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"an address such as {DEFAULT_SERVER}",
+            got=f"the server address {address[:100]!r}",
+            hint="Correct LDSBOARD_SERVER (or --server).",
+        )
+    return address.rstrip("/")
 
 
 def root() -> Path:
-    """Return the cache folder: ``LDSBOARD_CACHE``, or ``~/.cache/ldsboard``."""
-    return Path(os.environ.get("LDSBOARD_CACHE", Path.home() / ".cache" / "ldsboard"))
+    """Return the cache folder: ``LDSBOARD_CACHE``, or ``~/.cache/ldsboard`` if the variable is unset or empty."""
+    named = _environment("LDSBOARD_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "ldsboard"
 
 
 def folder(server: str, name: str, version: int) -> Path:
@@ -48,10 +76,47 @@ def pulled(name: str, server: str | None = None) -> Path:
     ------
     BundleError
         The cache holds no version from this server, or `name` is not a valid benchmark name.
+    ProblemError
+        ``request.invalid``: the address of the server is not valid.
     """
-    server = server or default_server()
+    server = server_address(server)
     versions = folder(server, name, 0).parent
+    if newest := _newest(versions):
+        return newest
+    raise BundleError(f"{name} of {server} is not in the cache ({versions}). Fetch it first: ldsboard pull {name}")
+
+
+def pulled_from_any(name: str, server: str | None = None) -> Path:
+    """Return the folder that `pulled` returns, or if there is none, the folder of a benchmark of this name from another server.
+
+    Raises
+    ------
+    BundleError
+        The cache holds no benchmark of this name, or different benchmarks of this name from several other servers.
+    ProblemError
+        As in `pulled`.
+    """
+    try:
+        return pulled(name, server)
+    except BundleError:
+        others = [path for path in map(_newest, sorted(root().glob(f"*/{name}"))) if path]
+        if len({(path / "public" / MANIFEST).read_bytes() for path in others}) == 1:
+            return others[0]
+        if not others:
+            raise
+    named = ", ".join(path.parent.parent.name for path in others)
+    raise BundleError(
+        f"{name} of {server_address(server)} is not in the cache, which holds different benchmarks of this name from several "
+        f"servers ({named}). Set LDSBOARD_SERVER (or --server) to the address of one of these servers."
+    )
+
+
+def _newest(versions: Path) -> Path | None:
+    """Return the folder of the newest version in the folder of a benchmark; None if there is no version."""
     found = [path for path in versions.glob("*") if path.name.isdecimal() and (path / "public" / MANIFEST).exists()]
-    if not found:
-        raise BundleError(f"{name} of {server} is not in the cache ({versions}). Fetch it first: ldsboard pull {name}")
-    return max(found, key=lambda path: int(path.name))
+    return max(found, key=lambda path: int(path.name), default=None)
+
+
+def _environment(name: str) -> str:
+    """Return the value of an environment variable; an unset variable has the value of an empty one."""
+    return os.environ.get(name, "").strip()

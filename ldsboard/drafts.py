@@ -9,12 +9,12 @@ import os
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
-from errno import EEXIST, ENOTEMPTY
+from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from typing import TYPE_CHECKING, BinaryIO
 from zipfile import BadZipFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OWNER, EVERYONE = 0o600, 0o666
@@ -60,27 +60,45 @@ def atomic_write(path: Path, *, mode: int = OWNER, keep_existing: bool = False) 
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, keep: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
     """Yield a new draft folder, and rename the draft to `path` at the end of the block.
 
     An earlier folder at `path` is replaced. An error in the block removes the draft and leaves `path` unchanged.
+
+    Parameters
+    ----------
+    path
+        Final name of the folder; the draft is in the same folder.
+    keep
+        Function that says whether a folder or file that exists at `path` at the end of the block is kept, and the draft removed.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     earlier = draft.with_suffix(".earlier")
     draft.mkdir(parents=True)
     try:
         yield draft
-        while draft.exists():
-            with suppress(FileNotFoundError):
-                path.rename(earlier)
-            shutil.rmtree(earlier, ignore_errors=True)
+        while True:
             try:
                 draft.rename(path)
             except OSError as error:
-                if error.errno not in {ENOTEMPTY, EEXIST}:  # another writer has created `path` meanwhile
+                if error.errno not in {ENOTEMPTY, EEXIST, ENOTDIR}:
                     raise
+            else:
+                break
+            if keep(path):
+                break
+            with suppress(FileNotFoundError):  # another writer has moved it away meanwhile
+                path.rename(earlier)
+            _remove(earlier)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with its content, or a file, if it exists."""
+    with suppress(OSError):
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

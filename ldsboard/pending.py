@@ -1,36 +1,52 @@
-"""Keep a record of each unfinished upload in the cache, for ``ldsboard submit --resume`` to continue the upload."""
+"""Keep a record of each unfinished upload in the cache, so that the upload can be continued or given up later."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ldsboard import cache
 from ldsboard.drafts import atomic_write
+from ldsboard.locks import lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+IDENTITY = ("benchmark", "method", "kind", "sha256")
+"""Announced fields that two uploads have in common if one continues or replaces the other."""
 
 
 @dataclass(frozen=True)
 class PendingUpload:
     """The record of an unfinished multipart upload.
 
+    The record is written before the upload is announced, because the answer to the announcement can be lost.
+
     Attributes
     ----------
     server
         Address of the server.
     id
-        Id of the submission.
+        Id of the submission; empty until the server has answered the announcement.
     capability
-        The upload token.
+        The upload token; empty until the server has answered the announcement.
     path, size, sha256
         Absolute path of the score file, and its number of bytes and sha256 when the upload began.
     expires_at
         Time at which the upload and the upload token expire, ISO 8601.
+    key
+        Idempotency key of the announcement.
+    announced
+        The announcement: the fields of ``POST /api/v1/submissions``.
+    source
+        Absolute path of the file that the user named, if the score file was made from that file; otherwise empty.
+    conversion
+        Options with which the score file was made from ``source``.
     """
 
     server: str
@@ -40,6 +56,15 @@ class PendingUpload:
     size: int
     sha256: str
     expires_at: str
+    key: str = ""
+    announced: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    conversion: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def named(self) -> str:
+        """Path of the file that the user named."""
+        return self.source or self.path
 
     def save(self) -> None:
         """Write the record to the cache; only the current user can read it."""
@@ -47,16 +72,30 @@ class PendingUpload:
         with atomic_write(self._file) as file:
             file.write(json.dumps(asdict(self)).encode())
 
+    def exists(self) -> bool:
+        """Return whether the cache holds the record."""
+        with suppress(OSError, ValueError):
+            return self._file.is_file()
+        return False
+
     def delete(self) -> None:
         """Delete the record from the cache, if it exists."""
-        with suppress(FileNotFoundError, NotADirectoryError, ValueError):
-            self._file.unlink()
+        for suffix in (".json", ".lock"):
+            with suppress(OSError, ValueError):
+                self._file.with_suffix(suffix).unlink()
+
+    @contextmanager
+    def in_use(self) -> Iterator[bool]:
+        """Mark the upload as in use by this process during a block; yield False if another process uses the upload already."""
+        with lock(self._file.with_suffix(".lock")) as held:
+            yield held
 
     @property
     def _file(self) -> Path:
-        if not self.id.isalnum():  # the id comes from a server and becomes part of a path
-            raise ValueError(f"Invalid upload id {self.id[:80]!r}: expected letters and digits.")
-        return _folder() / f"{self.id}.json"
+        name = self.key or self.id
+        if not name.isalnum():  # the id comes from a server and becomes part of a path
+            raise ValueError(f"Invalid upload id {name[:80]!r}: expected letters and digits.")
+        return _folder() / f"{name}.json"
 
 
 def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload]:
@@ -67,23 +106,45 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
     server
         Address of the server.
     path
-        Path of a score file. If given, only the uploads of this file are returned.
+        Path of a file that the user named, or of a score file. If given, only the uploads of this file are returned.
     """
     found = []
     for file in sorted(_folder().glob("*.json")):
         try:
             upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
+            expired = datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC)
+        except OSError:  # another process has deleted the record meanwhile
+            continue
         except (
             ValueError,
             TypeError,
         ):  # damaged, or written by another version: nothing can be resumed with the record
             file.unlink(missing_ok=True)
             continue
-        if datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC):
+        if expired:
             upload.delete()
-        elif upload.server == server and (path is None or str(path.absolute()) == upload.path):
+        elif upload.server == server and (path is None or absolute(path) in (upload.path, upload.source)):
             found.append(upload)
     return found
+
+
+def pending_uploads_like(server: str, announced: dict[str, Any]) -> list[PendingUpload]:
+    """Return the records of unfinished uploads to a server of the same file, benchmark, method and kind as an announcement."""
+    return [
+        upload
+        for upload in pending_uploads(server)
+        if upload.announced and all(_stated(upload.announced, name) == _stated(announced, name) for name in IDENTITY)
+    ]
+
+
+def _stated(announced: dict[str, Any], name: str) -> Any:
+    """Return a field of an announcement, or the value that the server takes for a missing field."""
+    return announced.get(name, "ranked" if name == "kind" else None)
+
+
+def absolute(path: Path) -> str:
+    """Return the absolute path of a file without ``..``; symbolic links stay, because the user named the link."""
+    return os.path.abspath(path)  # noqa: PTH100 -- Path.resolve would follow links
 
 
 def _folder() -> Path:

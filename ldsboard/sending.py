@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+import json
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldsboard import background
 from ldsboard.arrays.scores import check_finite
 from ldsboard.client import Client, RefusedError
 from ldsboard.formats.score_files import open_scores
-from ldsboard.pending import PendingUpload
+from ldsboard.pending import PendingUpload, absolute
 from ldsboard.problems import ProblemError
+from ldsboard.reservations import announce, give_up, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Advance = Callable[[int], None]
+    Opened = Callable[[PendingUpload], None]
 
 PARALLEL_PARTS = 4
 """Number of upload parts that are sent in parallel."""
@@ -28,9 +31,21 @@ READ_BYTES = 1 << 20
 
 
 def submit(
-    client: Client, benchmark: str, path: Path, *, method: str, advance: Advance = lambda _: None, **fields: Any
+    client: Client,
+    benchmark: str,
+    path: Path,
+    *,
+    method: str,
+    advance: Advance = lambda _: None,
+    opened: Opened = lambda _: None,
+    source: Path | None = None,
+    conversion: dict[str, str] | None = None,
+    **fields: Any,
 ) -> dict[str, Any]:
     """Check and upload a score file, and return the submission.
+
+    If the cache has the record of an unfinished upload of this file with the same fields, that upload is continued. If only other
+    fields than benchmark, method and kind differ, that upload is given up first.
 
     Parameters
     ----------
@@ -46,6 +61,10 @@ def submit(
         Function that shows progress; several threads call the function. Each call states how many more bytes were sent. Bytes
         that had already arrived before a resumed upload count as sent. If an upload part must be sent again, a call with a
         negative number first takes back the bytes of the failed attempt.
+    opened
+        Function that receives the record of the upload, before and after the server knows the upload.
+    source, conversion
+        The file from which `path` was made, and the options with which it was made. The record keeps both for `resume`.
     **fields
         Optional fields of ``POST /api/v1/submissions``, which the server checks, such as ``kind``, ``visibility``, ``title``,
         ``cost`` and ``provenance``.
@@ -58,68 +77,97 @@ def submit(
     Raises
     ------
     ProblemError
-        ``upload.changed``: the file changed during the upload.
+        ``upload.changed``: the file changed during the upload, which is given up.
         Any other code: the file is not a score file or holds values that are not finite; nothing was sent.
-    ClientError
-        The server refused the upload or could not be reached. If `ldsboard.pending.pending_uploads` still returns the upload,
-        `resume` continues it.
+    RefusedError
+        The server, or a proxy before the server, refused the upload. If the refusal is final, the upload is given up.
+    UnreachableError
+        The server could not be reached. Another call with the same arguments, or `resume`, continues the upload.
     OSError
         The file cannot be read.
     """
     check_finite(open_scores(path))
     size, sha256 = path.stat().st_size, _sha256(path)
     announced = {"benchmark": benchmark, "method": method, "size": size, "sha256": sha256, **fields}
-    upload = client.start_upload(announced, str(uuid.uuid4()))
-    token, expires_at = upload["capability"], upload["expires_at"]
-    pending = PendingUpload(client.server, upload["id"], token, str(path.absolute()), size, sha256, expires_at)
-    with suppress(OSError, ValueError):  # an upload without a record can be sent, but not resumed
-        pending.save()
-    return _send_and_clean_up(client, pending, advance, upload)
+    new = PendingUpload(
+        server=client.server,
+        id="",
+        capability="",
+        path=absolute(path),
+        size=size,
+        sha256=sha256,
+        expires_at="",
+        announced=json.loads(json.dumps(announced)),
+        source=absolute(source) if source else "",
+        conversion=conversion or {},
+    )
+    with ExitStack() as in_use:
+        pending, upload = reserve(client, new, opened, in_use)
+        return _send_and_clean_up(client, pending, path, advance, upload)
 
 
-def resume(client: Client, pending: PendingUpload, advance: Advance = lambda _: None) -> dict[str, Any]:
+def resume(
+    client: Client,
+    pending: PendingUpload,
+    advance: Advance = lambda _: None,
+    *,
+    opened: Opened = lambda _: None,
+    path: Path | None = None,
+) -> dict[str, Any]:
     """Continue an interrupted upload, and return the submission; upload parts that have arrived intact are not sent again.
 
     Parameters
     ----------
     client
-        Client with a token of the owner. The file is sent with the upload token in `pending`. The owner's token is used only if
-        the submission is private and the server already has the whole file: the upload token cannot then read the submission.
+        Client with a token of the owner. The file is sent with the upload token in `pending`. The owner's token is used only in
+        two cases. The server has not answered the announcement of the upload, so there is no upload token. Or the submission is
+        private and the server already has the whole file: the upload token cannot then read the submission.
     pending
         The record of the upload.
-    advance
+    advance, opened
         As in `submit`.
+    path
+        The score file, if it was made again from ``pending.source``; by default the path in the record.
 
     Raises
     ------
     ProblemError
-        ``upload.changed``: the file has changed since the upload began.
+        ``upload.changed``: the file has changed since the upload began. The upload is given up.
     ClientError
-        The server refused the upload or could not be reached.
+        As in `submit`.
     OSError
         The file cannot be read.
     """
-    path = Path(pending.path)
-    if path.stat().st_size != pending.size or _sha256(path) != pending.sha256:
-        raise _file_changed(pending)
-    return _send_and_clean_up(client, pending, advance)
+    path = path or Path(pending.path)
+    opened(pending)
+    with pending.in_use():
+        if path.stat().st_size != pending.size or _sha256(path) != pending.sha256:
+            give_up(client, pending)
+            raise _file_changed(pending)
+        upload = None
+        if not pending.id:
+            pending, upload = announce(client, pending, opened)
+        return _send_and_clean_up(client, pending, path, advance, upload)
 
 
 def _send_and_clean_up(
-    client: Client, pending: PendingUpload, advance: Advance, upload: dict[str, Any] | None = None
+    client: Client, pending: PendingUpload, path: Path, advance: Advance, upload: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Send the file of an upload with the upload token, and return the submission.
 
-    The record `pending` is deleted from the cache once the server has the file, or has refused the file for good. `upload` is the
-    server's description of the upload; if `upload` is None, the description is requested from the server.
+    The record `pending` is deleted from the cache once the server has the file. If the file has changed, or is refused for good,
+    the upload is given up. `upload` is the server's description of the upload; if `upload` is None, the description is requested.
     """
     try:
         with Client(pending.server, pending.capability) as sender:
-            submission = _send(sender, pending, upload or sender.upload(pending.id), advance)
+            submission = _send(sender, pending, path, upload or sender.upload(pending.id), advance)
+    except ProblemError:
+        give_up(client, pending)
+        raise
     except RefusedError as error:
         if error.problem.code != "submission.unknown":
             if error.final:
-                pending.delete()
+                give_up(client, pending)
             raise
         # The server has the file of a private submission, but its response was lost. Only the owner's token opens the submission;
         # without that token this call fails, and the record stays for another attempt.
@@ -128,9 +176,10 @@ def _send_and_clean_up(
     return submission
 
 
-def _send(sender: Client, pending: PendingUpload, upload: dict[str, Any], advance: Advance) -> dict[str, Any]:
+def _send(
+    sender: Client, pending: PendingUpload, path: Path, upload: dict[str, Any], advance: Advance
+) -> dict[str, Any]:
     """Send the missing upload parts, complete the upload, and return the submission."""
-    path = Path(pending.path)
 
     def send(part: dict[str, Any]) -> None:
         sent = 0
@@ -154,25 +203,14 @@ def _send(sender: Client, pending: PendingUpload, upload: dict[str, Any], advanc
     if upload["state"] == "uploading":
         missing = [part for part in upload["parts"] if not has_arrived(part)]
         advance(pending.size - sum(part["size"] for part in missing))
-        _send_parts(sender, send, missing)
+        # After one failure this call cannot complete the upload. The caller then closes the sender, which ends the other threads.
+        background.call_all([partial(send, part) for part in missing], PARALLEL_PARTS)
     try:
         return sender.complete(pending.id)
     except RefusedError as error:
         if error.problem.code == "upload.hash":
             raise _file_changed(pending) from None
         raise
-
-
-def _send_parts(sender: Client, send: Callable[[dict[str, Any]], None], parts: list[dict[str, Any]]) -> None:
-    with ThreadPoolExecutor(PARALLEL_PARTS) as pool:
-        try:
-            for sent in as_completed([pool.submit(send, part) for part in parts]):
-                sent.result()
-        except BaseException:
-            # Stop the other threads too: after one failure this call cannot complete the upload.
-            sender.close()
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _read(path: Path, offset: int, size: int) -> Iterator[bytes]:
@@ -193,6 +231,6 @@ def _sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
 def _file_changed(pending: PendingUpload) -> ProblemError:
     return ProblemError(
         "upload.changed",
-        f"{pending.path} has changed since the upload began, when it had {pending.size} bytes with sha256 {pending.sha256}.",
+        f"{pending.named} has changed since the upload began, when it had {pending.size} bytes with sha256 {pending.sha256}.",
         "Submit the changed file without --resume.",
     )

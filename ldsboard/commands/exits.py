@@ -1,21 +1,35 @@
 """Exit with the exit codes of the command line.
 
-0 success; 1 unexpected error; 2 usage error; 3 file rejected; 4 not allowed; 5 quota exceeded; 6 evaluation failed; 7 timed out
-while waiting; 8 server unreachable; 9 the LDS is lower than ``--min-lds`` or ``--no-regress-from`` requires.
+0 success; 1 unexpected error; 2 usage error; 3 file rejected; 4 not allowed, by the server or by a proxy before the server;
+5 quota exceeded; 6 evaluation failed; 7 timed out while waiting, or too many requests; 8 server unreachable, or something else
+answered in its place; 9 the LDS is lower than ``--min-lds`` or ``--no-regress-from`` requires; 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from ldsboard.problems import Problem
 
-if TYPE_CHECKING:
-    from ldsboard.client import Client
-
 UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
+
+EXIT_CODES = {
+    "quota": QUOTA,
+    "auth": NOT_ALLOWED,
+    "oidc": NOT_ALLOWED,
+    "scores": REJECTED,
+    "upload": REJECTED,
+    "upload.expired": FAILED,
+    "masks": REJECTED,
+    "margins": REJECTED,
+    "proxy.refused": NOT_ALLOWED,
+    "proxy.busy": TIMED_OUT,
+    "rate": TIMED_OUT,
+    "internal": UNEXPECTED,
+}
+"""The exit code of a problem by its code, or by the part of its code before the dot; all other problems are usage errors."""
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -28,18 +42,7 @@ def fail(code: int, message: str) -> NoReturn:
 
 def exit_code(problem: Problem) -> int:
     """Return the exit code for a problem that the library or the server found."""
-    code = problem.code
-    if code.startswith("quota."):
-        return QUOTA
-    if code.startswith("auth."):
-        return NOT_ALLOWED
-    if code == "upload.expired":
-        return FAILED
-    if code.startswith(("scores.", "upload.", "masks.", "margins.")):
-        return REJECTED
-    if code.startswith("internal."):
-        return UNEXPECTED
-    return USAGE
+    return EXIT_CODES.get(problem.code) or EXIT_CODES.get(problem.code.partition(".")[0], USAGE)
 
 
 def exit_unless_scored(submission: dict[str, Any]) -> None:
@@ -55,18 +58,3 @@ def exit_unless_scored(submission: dict[str, Any]) -> None:
         TIMED_OUT,
         f"Timed out: the submission is still {state}. Continue waiting with: ldsboard status --wait {submission['id']}",
     )
-
-
-def check_gates(client: Client, submission: dict[str, Any], min_lds: float | None, no_regress_from: str | None) -> None:
-    """Exit with `GATE` if the LDS is below `min_lds`, or significantly below that of the submission `no_regress_from`."""
-    ranking_lds = (submission["hidden"] or submission["public"])["lds"]
-    if min_lds is not None and ranking_lds < min_lds:
-        fail(GATE, f"Expected an LDS of at least {min_lds}, got {ranking_lds:.4f}.")
-    if no_regress_from is not None:
-        difference = client.compare(submission["id"], no_regress_from)
-        if difference["difference"] < 0 and difference["p_value"] < 0.05:  # noqa: PLR2004
-            fail(
-                GATE,
-                f"The LDS is significantly worse than that of {no_regress_from}, by {-difference['difference']:.4f} "
-                f"(p-value {difference['p_value']:.2g}).",
-            )

@@ -23,7 +23,7 @@ def shell(
     monkeypatch.setenv("LDSBOARD_SERVER", service.url)
     monkeypatch.setenv("LDSBOARD_TOKEN", token)
     monkeypatch.setenv("LDSBOARD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
     return Shell(monkeypatch, capsys)
 

@@ -154,7 +154,7 @@ def test_resume_keeps_record_if_server_is_unreachable(
     assert len(pending_uploads(proxy.url)) == 1
 
 
-def test_resume_rejects_changed_file(
+def test_resume_gives_up_the_upload_of_a_changed_file(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upload = leave_interrupted_upload(service, scores, "dee", 0)
@@ -165,9 +165,18 @@ def test_resume_rejects_changed_file(
     err = capsys.readouterr().err
     assert "[upload.changed]" in err
     assert str(scores) in err
-    assert upload.received_parts() == [0]
+    assert service.row(upload.id).state == "expired"
+    assert pending_uploads(service.url) == []
+
+
+def test_resume_of_missing_file_keeps_the_upload(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload = leave_interrupted_upload(service, scores, "una", 0)
     scores.unlink()
     assert run_command(monkeypatch, "submit", "--resume", "--server", service.url) == exits.USAGE
+    assert str(scores) in capsys.readouterr().err
+    assert upload.received_parts() == [0]
 
 
 def test_resume_sends_damaged_part_again(service: Service, scores: Path) -> None:
@@ -248,7 +257,7 @@ def test_submit_reports_progress_and_sends_commit(service: Service, scores: Path
             advance=progress.append,
         )
     assert sum(progress) == scores.stat().st_size
-    assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc"}
+    assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc", "verified": False}
 
 
 def test_submit_works_without_usable_cache(service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:

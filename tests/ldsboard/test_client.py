@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ class ScriptedHandler(http.server.BaseHTTPRequestHandler):
     """Answers requests with the statuses and Retry-After values in `answers`, in order."""
 
     answers: list[tuple[int, str | None]]
-    body = b"{}"
+    body = b'{"name": "toy", "version": 1}'
 
     def do_GET(self) -> None:
         status, after = self.answers.pop(0)
@@ -48,15 +49,23 @@ def test_client_pauses_between_requests_if_server_does_not_long_poll(
 ) -> None:
     pauses_taken: list[float] = []
     monkeypatch.setattr(ScriptedHandler, "answers", [(200, None)] * 3, raising=False)
-    monkeypatch.setattr(ScriptedHandler, "body", b'{"state": "queued"}')
+    queued: dict[str, Any] = {
+        "id": "0123",
+        "state": "queued",
+        "links": {},
+        "hidden": None,
+        "public": None,
+        "error": None,
+    }
+    monkeypatch.setattr(ScriptedHandler, "body", json.dumps(queued).encode())
 
     def pause(seconds: float) -> None:
         pauses_taken.append(seconds)
-        monkeypatch.setattr(ScriptedHandler, "body", b'{"state": "scored"}')
+        monkeypatch.setattr(ScriptedHandler, "body", json.dumps(queued | {"state": "scored"}).encode())
 
     with Client(scripted_server) as client:
         monkeypatch.setattr(client._closed, "wait", pause)
-        assert client.wait("0123", timeout=60) == {"state": "scored"}
+        assert client.wait("0123", timeout=60) == queued | {"state": "scored"}
     assert pauses_taken == [0.5]
     assert ScriptedHandler.answers == []
 
@@ -67,10 +76,11 @@ def test_client_pauses_between_requests_if_server_does_not_long_poll(
         ([(503, None), (503, None), (200, None)], [(0.5, 1), (1, 2)]),
         ([(503, "7"), (429, "9"), (200, None)], [(7, 7), (9, 9)]),
         ([(500, "3"), (200, None)], [(3, 3)]),
+        ([(429, None), (408, None), (200, None)], [(0.5, 1), (1, 2)]),
         ([(429, "3600")], RefusedError),
-        ([(429, None)], RefusedError),
-        ([(503, "3600")], RefusedError),
-        ([(500, None)] * 4, RefusedError),
+        ([(429, None)] * 4, RefusedError),
+        ([(503, "3600")], UnreachableError),
+        ([(500, None)] * 4, UnreachableError),
         ([(502, None)] * 4, UnreachableError),
     ],
     ids=str,
@@ -98,13 +108,45 @@ def test_client_retries_after_time_that_server_names(
     assert ScriptedHandler.answers == []
 
 
+@pytest.mark.parametrize(
+    ("code", "answers", "error"),
+    [
+        ("internal.failed", [(500, None)] * 4, RefusedError),
+        ("internal.busy", [(503, "0")] * 4, UnreachableError),
+        ("internal.full", [(507, None)], RefusedError),
+        ("rate.exceeded", [(429, "0")] * 4, RefusedError),
+        ("quota.exceeded", [(429, "3600")], RefusedError),
+        ("quota.uploads", [(429, None)], RefusedError),
+        ("scores.shape", [(422, None)], RefusedError),
+        ("upload.interrupted", [(400, None)] * 4, UnreachableError),
+    ],
+)
+def test_client_reports_the_words_of_the_server(
+    scripted_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    answers: list[tuple[int, str | None]],
+    error: type[Exception],
+) -> None:
+    problem = {"code": code, "detail": "The words of the server.", "hint": "Try again."}
+    monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
+    monkeypatch.setattr(ScriptedHandler, "answers", list(answers), raising=False)
+    monkeypatch.setattr(ScriptedHandler, "body", json.dumps(problem).encode())
+    with Client(scripted_server) as client, pytest.raises(error, match=r"The words of the server\."):
+        client.benchmark("toy")
+    assert ScriptedHandler.answers == []
+
+
 @pytest.mark.parametrize("body", [b"<html>Sign in to the network</html>", b"[1, 2]"])
 def test_client_reports_answer_of_something_else_than_the_api(
     scripted_server: str, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     monkeypatch.setattr(ScriptedHandler, "answers", [(200, None)], raising=False)
     monkeypatch.setattr(ScriptedHandler, "body", body)
-    with Client(scripted_server) as client, pytest.raises(RefusedError, match="did not answer as an LDSBoard server"):
+    with (
+        Client(scripted_server) as client,
+        pytest.raises(UnreachableError, match="not the answer of an LDSBoard server"),
+    ):
         client.benchmark("toy")
 
 

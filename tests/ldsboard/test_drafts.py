@@ -52,6 +52,8 @@ def test_concurrent_folder_writers_do_not_mix_files(tmp_path: Path) -> None:
 def test_folder_write_replaces_folder_created_meanwhile_by_another_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "earlier").touch()
     pending = iter([True])
     rmtree = shutil.rmtree
 
@@ -66,6 +68,21 @@ def test_folder_write_replaces_folder_created_meanwhile_by_another_writer(
     with atomic_folder(tmp_path / "folder") as draft:
         (draft / "ours").touch()
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/ours"]
+
+
+def test_folder_write_replaces_a_file_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_bytes(b"a file")
+    with atomic_folder(tmp_path / "folder") as draft:
+        (draft / "ours").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/ours"]
+
+
+def test_folder_write_keeps_what_it_is_told_to_keep(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "theirs").touch()
+    with atomic_folder(tmp_path / "folder", keep=lambda path: (path / "theirs").exists()) as draft:
+        (draft / "ours").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["folder", "folder/theirs"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ignores file modes")

@@ -159,7 +159,7 @@ def test_fingerprint_depends_on_masks_and_margins(make_problem: MakeProblem) -> 
         (lambda margins: margins + 0j, "complex128"),
         (lambda margins: margins > 0, r"bool of shape \(40, 5\).*Convert the margins to real numbers"),
         (lambda margins: [row[: 1 + i % 2] for i, row in enumerate(margins.tolist())], "margins that numpy can read"),
-        (lambda _: None, "object of shape"),
+        (lambda _: None, "ndarray without margins"),
         (lambda margins: margins.astype(str), "<U"),
         (lambda margins: np.where(margins == margins.max(), np.nan, margins), "finite margins"),
         (lambda margins: np.where(margins == margins.max(), -np.inf, margins), "finite margins"),

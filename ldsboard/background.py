@@ -1,0 +1,76 @@
+"""Call functions in daemon threads, so that Ctrl-C ends the wait for them at once.
+
+A call of the operating system that waits for the network, such as the lookup of a host name, need not end at Ctrl-C. In a daemon
+thread the call holds up neither the main thread nor the end of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Value = TypeVar("Value")
+
+LOOK_SECONDS = 0.2
+"""How often the main thread looks for Ctrl-C on systems that do not interrupt a wait for another thread."""
+
+
+def call(function: Callable[[], Value]) -> Value:
+    """Call a function in a daemon thread, and return its result or raise its exception.
+
+    Threads other than the main thread call the function themselves, because Ctrl-C interrupts only the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    return call_all([function], 1)[0]
+
+
+def call_all(functions: Sequence[Callable[[], Value]], threads: int) -> list[Value]:
+    """Call functions in at most `threads` daemon threads, and return the results in the order in which the calls end.
+
+    The first exception of a function is raised at once, as is KeyboardInterrupt. No further function is then called. Calls
+    that are running go on; the caller has to close what they wait for.
+    """
+    waiting: SimpleQueue[Callable[[], Value]] = SimpleQueue()
+    outcomes: SimpleQueue[Value | _Failure] = SimpleQueue()
+    ended = threading.Event()
+    for function in functions:
+        waiting.put(function)
+
+    def work() -> None:
+        with suppress(Empty):
+            while not ended.is_set():
+                function = waiting.get_nowait()
+                try:
+                    outcomes.put(function())
+                except BaseException as error:  # noqa: BLE001 -- raised again by the thread that waits
+                    outcomes.put(_Failure(error))
+
+    for _ in range(min(threads, len(functions))):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        return [_next(outcomes) for _ in functions]
+    finally:
+        ended.set()
+
+
+class _Failure:
+    """The exception that a function raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _next(outcomes: SimpleQueue[Value | _Failure]) -> Value:
+    """Wait for the next outcome, and return its value or raise its exception."""
+    while True:
+        with suppress(Empty):
+            outcome = outcomes.get(timeout=LOOK_SECONDS)
+            if isinstance(outcome, _Failure):
+                raise outcome.error
+            return outcome

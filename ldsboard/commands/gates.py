@@ -1,0 +1,228 @@
+"""The gates of ``ldsboard submit``: ``--min-lds`` and ``--no-regress-from``, which fail a CI run whose LDS is too low.
+
+Whatever keeps a gate from being looked at is an error before the file is sent, so that no gate passes by accident. The gates look
+at the ranking subsets if both submissions are ranked, and at the public subsets of both otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ldsboard.client import FINAL_STATES, RefusedError
+from ldsboard.commands.exits import TIMED_OUT, USAGE, fail
+from ldsboard.commands.queries import account, history
+from ldsboard.core.significance import half_width
+
+if TYPE_CHECKING:
+    from ldsboard.client import Client
+    from ldsboard.environment import Origin
+
+LATEST = "latest"
+"""Value of ``--no-regress-from`` for the newest submission of the method from the default branch."""
+
+TOLERANCE = 0.005
+"""Default of ``--tolerance``: the largest drop of the LDS that `regressed` accepts, whatever its significance."""
+
+SIGNIFICANT = 0.05
+"""A drop with a smaller p-value of the paired test is significant."""
+
+PARTS = {"ranking": "hidden", "public": "public"}
+"""Where a submission has its numbers on each part of the subsets."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a gate found: whether the submission met the gate, a line for the user, and the numbers for a program."""
+
+    met: bool
+    line: str
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The gates that a user asks for.
+
+    Attributes
+    ----------
+    min_lds
+        Smallest LDS; None if there is no such gate.
+    no_regress_from
+        Id of a submission, or `LATEST`; None if there is no such gate.
+    tolerance
+        Largest drop of the LDS that is accepted.
+    """
+
+    min_lds: float | None = None
+    no_regress_from: str | None = None
+    tolerance: float = TOLERANCE
+
+    def __bool__(self) -> bool:
+        return self.min_lds is not None or self.no_regress_from is not None
+
+    @property
+    def wanted_baseline(self) -> str:
+        """The value of ``--no-regress-from`` without spaces around it; empty if there is no such gate."""
+        return (self.no_regress_from or "").strip()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The submission that a new one is compared with, and the number of subsets of its benchmark, by part."""
+
+    submission: dict[str, Any]
+    subsets: dict[str, int]
+
+
+def check_usage(gates: Gates, visibility: str, *, waits: bool) -> None:
+    """Exit with a usage error if a gate cannot be looked at."""
+    if gates.no_regress_from is not None and not gates.no_regress_from.strip():
+        fail(USAGE, "--no-regress-from: expected the id of a submission or latest, got an empty text.")
+    if gates.wanted_baseline == LATEST and visibility == "anonymous":
+        fail(USAGE, "--no-regress-from latest: anonymous submissions are in no history. Give the id of a submission.")
+    if gates and not waits:
+        fail(USAGE, "--min-lds and --no-regress-from need the result: leave out --no-wait and --dry-run.")
+
+
+def find_baseline(
+    client: Client, gates: Gates, benchmark: str, method: str, origin: Origin, timeout: float
+) -> Baseline | None:
+    """Return the baseline of ``--no-regress-from``, before the file is sent; exit if it can never be compared.
+
+    Parameters
+    ----------
+    client
+        Client with the token of the submitter.
+    gates
+        The gates.
+    benchmark, method
+        Name of the benchmark and the method of the new submission.
+    origin
+        Where the command runs; its default branch is needed for `LATEST`.
+    timeout
+        Largest number of seconds to wait for a baseline that is not scored yet.
+
+    Returns
+    -------
+    Baseline or None
+        The baseline; None if the gate is not asked for, or if `LATEST` finds no submission.
+    """
+    wanted = gates.wanted_baseline
+    if wanted == LATEST:
+        wanted = _latest(client, benchmark, method, origin) or ""
+    if not wanted:
+        return None
+    try:
+        found = client.submission(wanted)
+        if found["state"] not in FINAL_STATES and found["state"] != "uploading":
+            found = client.wait(wanted, timeout)
+    except RefusedError as error:
+        if error.problem.code in ("submission.unknown", "request.not_found"):
+            fail(USAGE, f"--no-regress-from: {error}")
+        raise
+    if found["state"] != "scored":
+        code = USAGE if found["state"] in {*FINAL_STATES, "uploading"} else TIMED_OUT
+        fail(code, f"--no-regress-from: expected a scored submission, but {wanted} is {found['state']}.")
+    current = client.benchmark(benchmark)
+    versions = [f"{each['name']} version {each['version']}" for each in (current, found["benchmark"])]
+    if versions[0] != versions[1]:
+        fail(USAGE, f"--no-regress-from: expected a submission to {versions[0]}, but {wanted} is one to {versions[1]}.")
+    return Baseline(found, current["subsets"])
+
+
+def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str | None:
+    """Return the id of the newest scored submission of the method from the default branch; None if there is none."""
+    branch = origin.default_branch
+    if branch is None:
+        reason = f" ({origin.problem})" if origin.problem else ""
+        fail(
+            USAGE,
+            f"--no-regress-from latest: the default branch of the repository is unknown{reason}. "
+            "Add --default-branch NAME, or give the id of a submission.",
+        )
+    owner = account(client)["name"]
+    before = None
+    while True:
+        page = history(client, benchmark, owner=owner, method=method, branch=branch, before=before)
+        for row in page["rows"]:
+            origin_of_row = row["provenance"] or {}
+            # Pull requests from a fork can come from a branch with the name of the default branch.
+            if origin_of_row.get("branch") == branch and origin_of_row.get("number") is None:
+                return str(row["id"])
+        if (before := page["next"]) is None:
+            return None
+
+
+def judge(client: Client, submission: dict[str, Any], gates: Gates, baseline: Baseline | None) -> list[Outcome]:
+    """Return the outcome of each gate for a scored submission."""
+    both_ranked = submission["kind"] == "ranked" and (baseline is None or baseline.submission["kind"] == "ranked")
+    part = "ranking" if both_ranked else "public"
+    outcomes = []
+    if gates.min_lds is not None:
+        outcomes.append(_judge_lds(submission, part, gates.min_lds))
+    if gates.no_regress_from is not None:
+        outcomes.append(_judge_difference(client, submission, baseline, gates.tolerance))
+    return outcomes
+
+
+def _judge_lds(submission: dict[str, Any], part: str, least: float) -> Outcome:
+    lds = (submission[PARTS[part]] or {}).get("lds")
+    met = lds is not None and lds >= least
+    got = "none" if lds is None else f"{lds:.4f}"
+    line = (
+        f"The LDS on the {part} subsets is {got}, and {least:g} is required."
+        if met
+        else f"Expected an LDS of at least {least:g} on the {part} subsets, got {got}."
+    )
+    return Outcome(met, line, {"gate": "min-lds", "met": met, "part": part, "lds": lds, "required": least})
+
+
+def _judge_difference(
+    client: Client, submission: dict[str, Any], baseline: Baseline | None, tolerance: float
+) -> Outcome:
+    numbers: dict[str, Any] = {"gate": "no-regress-from", "met": True, "baseline": None, "tolerance": tolerance}
+    if baseline is None:
+        return Outcome(True, "--no-regress-from latest: no baseline", numbers)
+    base = baseline.submission["id"]
+    found = client.compare(submission["id"], base)
+    difference, p_value, part = found["difference"], found["p_value"], found["part"]
+    met = not regressed(difference, p_value, tolerance)
+    half = half_width(found["std_error"], baseline.subsets[part]) if found["std_error"] is not None else float("nan")
+    interval = [difference - half, difference + half]
+    shown = f"by {difference:+.4f} [{interval[0]:+.4f}, {interval[1]:+.4f}] (p {_format_p(p_value)})"
+    if met:
+        line = f"The LDS on the {part} subsets differs from that of {base} {shown}."
+    else:
+        line = (
+            f"The LDS on the {part} subsets is significantly worse than that of {base}, {shown}. "
+            f"The drop is more than the tolerance of {tolerance:g}."
+        )
+    names = ("difference", "std_error", "p_value", "part")
+    return Outcome(
+        met,
+        line,
+        numbers | {"met": met, "baseline": base, "ci": interval} | {name: found[name] for name in names},
+    )
+
+
+def regressed(difference: float, p_value: float | None, tolerance: float) -> bool:
+    """Return whether a difference in LDS, new minus baseline, is a drop that fails ``--no-regress-from``.
+
+    This function is the only place with the rule: the drop is significant by the paired test, and exceeds the tolerance. The test
+    compares two files, so that two seeds of one method often differ significantly; the tolerance keeps such drops from failing.
+
+    Parameters
+    ----------
+    difference
+        LDS of the new submission minus LDS of the baseline.
+    p_value
+        Two-sided p-value of the paired test; None if no test was possible, in which case the tolerance alone decides.
+    tolerance
+        Largest drop that is accepted.
+    """
+    return difference < -tolerance and (p_value is None or p_value < SIGNIFICANT)
+
+
+def _format_p(p_value: float | None) -> str:
+    return "unknown" if p_value is None else f"{p_value:.2g}"

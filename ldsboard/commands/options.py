@@ -1,0 +1,92 @@
+"""Arguments and options that several commands share, and the checks of their values."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ldsboard import config, identity
+from ldsboard.client import Client
+from ldsboard.commands.exits import USAGE, fail
+from ldsboard.environment import in_ci
+
+SCORES_HELP = (
+    "Score file: .npy, .safetensors or .npz of shape (n training examples, N targets), or a .pt file with one tensor."
+)
+TOKEN_VARIABLE = "LDSBOARD_TOKEN"  # noqa: S105 -- the name of the variable
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number from the command line; numbers such as nan and inf are usage errors, because no comparison uses them."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number, got {value}.")
+    return value
+
+
+def not_negative(value: float | None) -> float | None:
+    """Return a finite number from the command line that is at least 0; other numbers are usage errors."""
+    if (finite(value) or 0) < 0:
+        raise typer.BadParameter(f"expected 0 or a positive number, got {value}.")
+    return value
+
+
+Scores = Annotated[Path, typer.Argument(help=SCORES_HELP)]
+Benchmark = Annotated[str | None, typer.Argument(help="Name of the benchmark.")]
+NamedBenchmark = Annotated[
+    str | None, typer.Option("--benchmark", metavar="NAME", help="Name of the benchmark, in place of the argument.")
+]
+Axes = Annotated[
+    str,
+    typer.Option(
+        metavar="ROWS,COLUMNS",
+        help="What the rows and columns of the file are: train,target or target,train.",
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Name of the array in a .safetensors, .npz or .pt file with several arrays."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Server = Annotated[str | None, typer.Option(envvar="LDSBOARD_SERVER", help="Address of the server.")]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar=TOKEN_VARIABLE, help="Token of your account; default: the token that 'ldsboard login' stored."),
+]
+Timeout = Annotated[float, typer.Option(callback=not_negative, help="Largest number of seconds to wait.")]
+
+
+def benchmark_name(argument: str | None, option: str | None) -> str:
+    """Return the name of the benchmark, which the user gives as an argument or as ``--benchmark``; exit if none is given."""
+    if argument and option and argument != option:
+        fail(USAGE, f"Expected one benchmark, got {argument!r} as an argument and {option!r} as --benchmark.")
+    if not (name := argument or option):
+        fail(USAGE, "Name the benchmark: add --benchmark NAME.")
+    return name
+
+
+def open_client(
+    server: str | None, token: str | None, *, method: str | None = None, owner: str | None = None
+) -> Client:
+    """Return a client with the user's token, or with tokens for the identity of a CI run.
+
+    The first of these that exists is used: ``--token``, ``LDSBOARD_TOKEN``, the identity of a CI run that submits `method` for
+    `owner`, and the stored token. Empty texts are no tokens.
+
+    Raises
+    ------
+    ConfigError
+        No token is given, and the configuration file with the stored tokens is damaged.
+    """
+    server = (server or "").strip() or None
+    given = (token or "").strip() or os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not given and method and in_ci() and (tokens := identity.run_tokens(server, method, owner or None)):
+        return Client(server, tokens)
+    client = Client(server, given)
+    if given or not (stored := config.token(client.server)):
+        return client
+    client.close()
+    return Client(server, stored)

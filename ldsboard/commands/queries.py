@@ -1,0 +1,69 @@
+"""Calls of the API that only commands make: the own account, the history of a method, and a dry run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ldsboard.client import Client
+
+READ_BYTES = 1 << 20
+"""Number of bytes that are read and sent at a time."""
+
+NESTED = ("cost", "provenance")
+"""Fields that are nested in JSON, and not in the query of a dry run."""
+
+
+def account(client: Client) -> dict[str, Any]:
+    """Return the account that the client's token belongs to."""
+    return client.ask("GET", "/users/me", {"name": str, "role": str, "token": dict})
+
+
+def history(client: Client, benchmark: str, **query: str | None) -> dict[str, Any]:
+    """Return a page of the history of a method, newest first; parameters that are None are left out."""
+    stated = {name: value for name, value in query.items() if value is not None}
+    url = f"/benchmarks/{quote(benchmark, safe='')}/history"
+    return client.ask("GET", url, {"rows": list, "next": str | None}, params=stated)
+
+
+def dry_run(
+    client: Client, benchmark: str, path: Path, fields: dict[str, Any], advance: Callable[[int], None]
+) -> dict[str, Any]:
+    """Let the server check a score file and the fields of a submission; nothing is saved or counted.
+
+    Parameters
+    ----------
+    client
+        Client with a token of the submitter.
+    benchmark
+        Name of the benchmark.
+    path
+        The score file, which is sent in one request.
+    fields
+        The fields of ``POST /api/v1/submissions``.
+    advance
+        Function that shows progress: each call states how many more bytes were sent.
+    """
+    size, sent = path.stat().st_size, 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        advance(-sent)
+        sent = 0
+        with path.open("rb") as file:
+            while chunk := file.read(READ_BYTES):
+                yield chunk
+                sent += len(chunk)
+                advance(len(chunk))
+
+    query = {name: value for name, value in fields.items() if name not in NESTED}
+    for name in NESTED:
+        query |= fields.get(name) or {}
+    params = {name: value for name, value in query.items() if value is not None} | {"dry_run": "true"}
+    url = f"/benchmarks/{quote(benchmark, safe='')}/submissions"
+    headers = {"Content-Length": str(size)}
+    return client.ask("PUT", url, {"benchmark": dict, "sha256": str}, params=params, content=body, headers=headers)

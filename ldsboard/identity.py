@@ -1,0 +1,185 @@
+"""Tokens for CI runs without a stored secret: the provider signs an identity of the run, and the server exchanges it for a token.
+
+GitHub and Forgejo sign a new identity token at each request. GitLab gives a job the identity tokens that its ``id_tokens`` name.
+
+- GitHub: https://docs.github.com/en/actions/reference/security/oidc
+- GitLab: https://docs.gitlab.com/ci/secrets/id_token_authentication/
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from ldsboard.answers import RefusedError, UnreachableError
+from ldsboard.client import ATTEMPTS, Client
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REQUEST_URL, REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+"""Variables with which a job on GitHub or Forgejo requests an identity token; set if the job has the permission for it."""
+
+ID_TOKENS = ("LDSBOARD_ID_TOKEN", "LDSBOARD_ID_TOKEN_2")
+"""Variables with the identity tokens of a job on GitLab. Each is exchanged once, so the second renews the token of the first."""
+
+OWNER = "LDSBOARD_OWNER"
+"""Variable with the name of the user who trusts the workflow."""
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+RENEWED_BEFORE = timedelta(minutes=2)
+"""Time before the end of a token at which a new token is requested."""
+
+
+class RunTokens:
+    """The tokens of a CI run for one method. Each call returns a valid token, and requests a new one before the last expires.
+
+    Parameters
+    ----------
+    server
+        Address of the server; None for the default.
+    method
+        The method that the run submits.
+    owner
+        Name of the user who trusts the workflow and to whom the submissions belong.
+    environ
+        The environment variables of the run.
+    """
+
+    def __init__(self, server: str | None, method: str, owner: str, environ: Mapping[str, str]) -> None:
+        self._server, self._method, self._owner = server, method, owner
+        self._url, self._secret = environ.get(REQUEST_URL, ""), environ.get(REQUEST_TOKEN, "")
+        self._given = [token for name in ID_TOKENS if (token := environ.get(name, "").strip())]
+        self._lock = threading.Lock()
+        self._token, self._expires_at = "", datetime.min.replace(tzinfo=UTC)
+
+    def __call__(self) -> str:
+        """Return a token that is valid for at least a minute.
+
+        Raises
+        ------
+        ProblemError
+            ``auth.expired``: the last token expires, and the job has no identity token left.
+        ClientError
+            The server refuses the identity, or the server or the CI provider cannot be reached.
+        """
+        with self._lock:
+            if self._expires_at <= datetime.now(UTC) + RENEWED_BEFORE:
+                self._exchange()
+            return self._token
+
+    def _exchange(self) -> None:
+        """Exchange identity tokens until the server accepts one; an identity token that was exchanged before is passed over."""
+        with Client(self._server) as client:
+            audience = client.ask("GET", "/oidc/audience", {"audience": str})["audience"]
+            _check_audience(audience, client.server)
+            wanted = {"method": self._method, "owner": self._owner}
+            for is_last in (False, True):
+                identity = self._identity(audience)
+                try:
+                    minted = client.ask(
+                        "POST",
+                        "/oidc/mint-token",
+                        {"token": str, "expires_at": str},
+                        json={"token": identity} | wanted,
+                    )
+                except RefusedError as error:
+                    # A lost answer makes the client repeat the call, and the repeated identity token is refused.
+                    if is_last or error.problem.code != "oidc.used" or not (self._url or self._given):
+                        raise
+                else:
+                    self._token = minted["token"]
+                    self._expires_at = datetime.fromisoformat(minted["expires_at"])
+                    return
+
+    def _identity(self, audience: str) -> str:
+        """Return an identity token that was not exchanged before."""
+        if self._url:
+            return _request(self._url, self._secret, audience)
+        if self._given:
+            return self._given.pop(0)
+        raise ProblemError(
+            "auth.expired",
+            "The token of this CI run expires, and the job has no identity token left.",
+            f"Add {ID_TOKENS[1]} to the id_tokens of the job, with the same audience.",
+        )
+
+
+def run_tokens(
+    server: str | None, method: str, owner: str | None = None, environ: Mapping[str, str] = os.environ
+) -> RunTokens | None:
+    """Return the source of tokens of a CI run; None if the run has no identity.
+
+    The parameters are those of `RunTokens`. Without `owner`, the variable ``LDSBOARD_OWNER`` names the owner.
+
+    Raises
+    ------
+    ProblemError
+        ``auth.missing``: the run has an identity, but no owner is named.
+    """
+    requested = environ.get(REQUEST_URL) and environ.get(REQUEST_TOKEN)
+    if not requested and not any(environ.get(name, "").strip() for name in ID_TOKENS):
+        return None
+    if not (owner := (owner or environ.get(OWNER, "")).strip()):
+        raise ProblemError(
+            "auth.missing",
+            "This CI run has no token. Its identity can be used in place of a token, but only for a named owner.",
+            f"Set {OWNER} to your user name on the server, or give a token.",
+        )
+    return RunTokens(server, method, owner, environ)
+
+
+def _check_audience(audience: str, server: str) -> None:
+    """Raise an error unless a server asks for identities for its own address.
+
+    Another server could use an identity for a third address to submit there in the name of the run.
+    """
+    stated, own = (httpx.URL(address) for address in (audience, server))
+    if (stated.scheme, stated.host, stated.port) != (own.scheme, own.host, own.port) and own.host not in LOCAL_HOSTS:
+        raise UnreachableError(
+            f"{server} asks for an identity for another address, {audience[:200]}. Set LDSBOARD_SERVER (or --server) to "
+            "the public address of the server."
+        )
+
+
+def _request(url: str, secret: str, audience: str) -> str:
+    """Request an identity token for an audience from GitHub or Forgejo."""
+    retrying = Retrying(
+        retry=retry_if_exception_type((httpx.TransportError, _UnavailableError)),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.5, max=8),
+        reraise=True,
+    )
+    try:
+        address = httpx.URL(url).copy_merge_params({"audience": audience})
+        response = retrying(_get, address, secret)
+        token = response.json()["value"] if response.is_success else None
+    except (httpx.HTTPError, httpx.InvalidURL, _UnavailableError, ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(
+            f"The CI provider gave no identity token: {str(error) or type(error).__name__}."
+        ) from error
+    if not isinstance(token, str):
+        raise UnreachableError(
+            f"The CI provider gave no identity token (status {response.status_code}). "
+            "Check that the job has the permission id-token: write."
+        )
+    return token
+
+
+def _get(address: httpx.URL, secret: str) -> httpx.Response:
+    local = address.host in LOCAL_HOSTS
+    response = httpx.get(address, headers={"Authorization": f"bearer {secret}"}, timeout=30, trust_env=not local)
+    if response.is_server_error:
+        raise _UnavailableError(f"status {response.status_code}")
+    return response
+
+
+class _UnavailableError(Exception):
+    """The error for a response that says that the CI provider is unavailable."""

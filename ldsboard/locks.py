@@ -1,0 +1,56 @@
+"""Locks of files, which show that a process is still running: the operating system releases a lock when its process ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Lock a file during a block, and create the file if it is missing; the file stays after the block.
+
+    Parameters
+    ----------
+    path
+        The lock file.
+    wait
+        Whether to wait until another holder releases the lock.
+
+    Yields
+    ------
+    bool
+        Whether the lock is held. It is not held if another process or block holds it, or if the file system offers no locks.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _take(descriptor, wait=wait)
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
+def _take(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file and return True; return False if that is not possible."""
+    with suppress(OSError):
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    return False

@@ -1,0 +1,147 @@
+"""Reservations: an announced upload takes a place in the quota of its owner, until the file has arrived or is given up."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from ldsboard.answers import SERVER_ERROR
+from ldsboard.client import Client, RefusedError, UnreachableError
+from ldsboard.pending import PendingUpload, pending_uploads_like
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    Opened = Callable[[PendingUpload], None]
+    Reservation = tuple[PendingUpload, dict[str, Any]]
+
+ENDED = frozenset({"expired", "withdrawn", "failed"})
+"""States of a submission after which the same file is submitted anew."""
+
+UNANSWERED_LIFETIME = timedelta(days=1)
+"""How long the record of an announcement is kept that the server has not answered."""
+
+
+class GivenUp(Enum):
+    """What became of an upload that was to be given up."""
+
+    FREED = auto()
+    """The upload takes no place in the quota any more."""
+    ARRIVED = auto()
+    """The whole file had arrived: the submission stays."""
+    UNKNOWN = auto()
+    """The server did not answer; if the upload is open, it expires later."""
+
+
+def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStack) -> Reservation:
+    """Continue an unfinished upload that was announced with equal fields, or announce a new upload.
+
+    If an unfinished upload of the same file, benchmark, method and kind was announced with other fields, such as another
+    visibility, that upload is given up. Uploads that another process is sending are left alone, as are uploads of other accounts.
+
+    Parameters
+    ----------
+    client
+        Client with a token of the owner.
+    new
+        The record of the upload, without id, key and upload token.
+    opened
+        Function that receives the record of the upload, before and after the server knows the upload.
+    in_use
+        Stack that holds the mark that this process uses the upload.
+
+    Returns
+    -------
+    PendingUpload
+        The record of the upload, with id and upload token.
+    dict
+        The upload as the server describes it.
+    """
+    for earlier in pending_uploads_like(client.server, new.announced):
+        if not in_use.enter_context(earlier.in_use()):
+            continue
+        if earlier.announced != new.announced:
+            with suppress(RefusedError):
+                if found := _reopen(client, earlier):
+                    give_up(client, found[0])
+            continue
+        opened(earlier)
+        if found := _reopen(client, earlier):
+            pending = replace(found[0], path=new.path, source=new.source, conversion=new.conversion)
+            _save(pending, opened)
+            return pending, found[1]
+    lifetime = datetime.now(UTC) + UNANSWERED_LIFETIME
+    pending = replace(new, key=uuid.uuid4().hex, expires_at=lifetime.isoformat())
+    in_use.enter_context(pending.in_use())
+    _save(pending, opened)
+    return announce(client, pending, opened)
+
+
+def announce(client: Client, pending: PendingUpload, opened: Opened = lambda _: None) -> Reservation:
+    """Announce an upload, or announce it again with its idempotency key; return its record and what the server describes."""
+    try:
+        upload = client.start_upload(pending.announced, pending.key)
+    except RefusedError as error:
+        if error.status < SERVER_ERROR:  # after a server error, the upload may be open
+            pending.delete()
+        raise
+    pending = replace(pending, id=upload["id"], capability=upload["capability"], expires_at=upload["expires_at"])
+    _save(pending, opened)
+    return pending, upload
+
+
+def _reopen(client: Client, earlier: PendingUpload) -> Reservation | None:
+    """Return an unfinished upload with its present state; None if the upload has ended or belongs to another account."""
+    if not earlier.id:
+        return announce(client, earlier)
+    try:
+        upload = client.upload(earlier.id)  # the server refuses the token of another account
+    except RefusedError as error:
+        if error.problem.code not in ("submission.unknown", "upload.expired"):
+            raise
+        return None
+    if upload["state"] in ENDED:
+        earlier.delete()
+        return None
+    return earlier, upload
+
+
+def give_up(client: Client, pending: PendingUpload) -> GivenUp:
+    """Cancel an upload within seconds, so that it takes no place in the quota, and delete its record.
+
+    The record is kept if the server does not answer: the same file can then be announced again and takes no second place.
+
+    Parameters
+    ----------
+    client
+        Client of the server. If the server has not answered the announcement, the client needs a token of the owner.
+    pending
+        The record of the upload.
+    """
+    outcome = GivenUp.FREED
+    try:
+        if not pending.id:
+            with client.hurried() as owner:
+                pending, _ = announce(owner, pending)
+        with client.hurried(pending.capability) as sender:
+            sender.cancel(pending.id)
+    except UnreachableError:
+        return GivenUp.UNKNOWN
+    except RefusedError as error:
+        if error.problem.code in ("request.conflict", "submission.unknown"):
+            outcome = GivenUp.ARRIVED
+        elif error.problem.code != "upload.expired" and (pending.id or error.status >= SERVER_ERROR):
+            return GivenUp.UNKNOWN
+    pending.delete()
+    return outcome
+
+
+def _save(pending: PendingUpload, opened: Opened) -> None:
+    with suppress(OSError, ValueError):  # an upload without a record can be sent, but not resumed
+        pending.save()
+    opened(pending)

@@ -1,0 +1,187 @@
+"""Ctrl-C during a submission: one ends the command while nobody answers, a second one gives the upload up."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.app.service import PATIENCE_SECONDS, ROOT, until
+from tests.client.http_proxy import Hang, HttpProxy
+from tests.client.uploads import states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.service import Service
+    from tests.client.shell import Shell
+
+PATIENT = """
+import sys
+from ldsboard import client
+from ldsboard.commands import interruption
+client.TIMEOUT_SECONDS = 1e6
+interruption.SECOND_CHANCE_SECONDS = float(sys.argv.pop(1))
+from ldsboard.cli import main
+main()
+"""
+"""A program that is the command line, with two differences: it never stops waiting for an answer by itself, and it waits for a
+second Ctrl-C for as long as its first argument says."""
+
+INTERRUPTED = 130
+
+
+@pytest.fixture
+def proxy(service: Service, shell: Shell) -> Iterator[HttpProxy]:
+    """A proxy before the server, which the commands of the shell use."""
+    with HttpProxy(service.port) as running:
+        shell.environment.setenv("LDSBOARD_SERVER", running.url)
+        yield running
+
+
+@pytest.fixture
+def user(service: Service, shell: Shell) -> str:
+    """A user of this test alone, with one ranked submission; the shell has the user's token."""
+    name = f"user-{secrets.token_hex(6)}"
+    shell.environment.setenv("LDSBOARD_TOKEN", service.token(name, ranked_per_day=1, ranked_per_version=1))
+    return name
+
+
+@contextmanager
+def submitting(scores: Path, second_chance: float) -> Iterator[subprocess.Popen[str]]:
+    """Run ``ldsboard submit`` as a process, which is killed at the end of the block."""
+    arguments = ("submit", str(scores), "toy", "--method", "x", "--kind", "ranked")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PATIENT, str(second_chance), *arguments],
+        cwd=ROOT,
+        env=os.environ.copy(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+STAGES = {
+    "announcement": (("POST", "/submissions"), "submit --resume"),
+    "parts": (("PUT", ""), "submit --resume"),
+    "completion": (("POST", "/complete"), "submit --resume"),
+    "waiting": (("GET", ""), "status --wait"),
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "forwarded"),
+    [
+        ("announcement", False),
+        ("announcement", True),
+        ("parts", False),
+        ("completion", False),
+        ("completion", True),
+        ("waiting", False),
+    ],
+)
+def test_one_interrupt_ends_the_command_while_nobody_answers(
+    shell: Shell, scores: Path, service: Service, proxy: HttpProxy, user: str, stage: str, *, forwarded: bool
+) -> None:
+    (method, ending), advice = STAGES[stage]
+    proxy.rule = lambda called, path: Hang(forwarded) if called == method and path.endswith(ending) else None
+    with submitting(scores, second_chance=0) as process:
+        until(lambda: proxy.hanging, "a request without an answer")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, proxy.hanging) == (INTERRUPTED, 1)  # the proxy holds the request still
+    assert "Traceback" not in err
+    (command,) = re.findall(rf"ldsboard ({advice} \S+)", err)
+    proxy.rule = lambda *_: None
+    resumed = shell(*command.split())
+    assert resumed.code == 0, resumed.err
+    assert states(service, user) == ["scored"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "forwarded", "left", "words"),
+    [
+        ("announcement", True, ["expired"], "takes no place"),
+        ("parts", False, ["expired"], "takes no place"),
+        ("completion", False, ["expired"], "takes no place"),
+        ("completion", True, ["scored"], "The whole file had arrived"),
+    ],
+)
+def test_second_interrupt_gives_the_upload_up(
+    shell: Shell,
+    scores: Path,
+    service: Service,
+    proxy: HttpProxy,
+    user: str,
+    stage: str,
+    left: list[str],
+    words: str,
+    *,
+    forwarded: bool,
+) -> None:
+    (method, ending), _ = STAGES[stage]
+    proxy.rule = lambda called, path: (
+        Hang(forwarded) if called == method and path.endswith(ending) and not proxy.hanging else None
+    )
+    with submitting(scores, second_chance=PATIENCE_SECONDS) as process:
+        until(lambda: proxy.hanging, "a request without an answer")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        lines: list[str] = []
+        while "Press Ctrl-C again" not in "".join(lines):
+            lines.append(process.stderr.readline())
+            assert lines[-1], "".join(lines)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, proxy.hanging) == (INTERRUPTED, 1)
+    assert words in err
+    assert "Traceback" not in err
+    service.wait_until_idle()
+    assert states(service, user) == left
+    assert shell("submit", "--resume").code == 2  # nothing is left to resume
+    if left == ["expired"]:
+        assert shell("submit", str(scores), "toy", "--method", "x", "--kind", "ranked").code == 0
+
+
+def test_second_interrupt_says_if_the_server_does_not_answer(
+    scores: Path, service: Service, proxy: HttpProxy, user: str
+) -> None:
+    proxy.rule = lambda method, _: Hang() if method in ("PUT", "DELETE") else None
+    with submitting(scores, second_chance=PATIENCE_SECONDS) as process:
+        until(lambda: proxy.hanging, "a request without an answer")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "Press Ctrl-C again" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == INTERRUPTED
+    assert "was not given up. It expires by itself at" in err
+    assert states(service, user) == ["uploading"]
+
+
+def test_interrupt_before_the_announcement_says_that_nothing_was_sent(
+    scores: Path, service: Service, proxy: HttpProxy, user: str
+) -> None:
+    scores.unlink()
+    os.mkfifo(scores)
+    # Opening a pipe for writing waits until the command opens it for reading.
+    with submitting(scores, second_chance=0) as process, scores.open("wb"):
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == INTERRUPTED
+    assert "Traceback" not in err
+    assert proxy.count("POST") == 0
+    assert states(service, user) == []

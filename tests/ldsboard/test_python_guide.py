@@ -1,0 +1,31 @@
+"""The Python sessions of the guide for Python that need no server; tests/references runs the lines with dattri."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from tests.ldsboard.sessions import run_session, section
+
+PAGE = "how-to/use-from-python.md"
+SCORE, DATTRI = "Score an array", "Use the arguments of dattri's metric"
+
+
+def test_import_of_library_does_not_import_the_http_client() -> None:
+    """Most sessions only score, and the HTTP client takes as long to import as the rest of the library."""
+    program = "import sys, ldsboard; print({'httpx', 'tenacity', 'torch', 'typer'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
+
+
+def test_session_on_own_ground_truth_shows_its_output() -> None:
+    assert run_session(section(PAGE, SCORE)) == (0, 10)
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the session uses tensors")
+def test_session_with_dattris_arguments_shows_its_output() -> None:
+    failed, attempted = run_session(section(PAGE, SCORE, DATTRI), without="dattri")
+    assert failed == 0
+    assert attempted == 10 + 17
