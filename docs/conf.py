@@ -58,7 +58,8 @@ def _settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = getattr(field.default, "get_secret_value", lambda field=field: field.default)()
-        rows.append(f"| `LDSBOARD_{name.upper()}` | `{default}` | {field.description} |")
+        meaning = " ".join((field.description or "").split())  # a row of a table is one line
+        rows.append(f"| `LDSBOARD_{name.upper()}` | `{default}` | {meaning} |")
     return "\n".join(
         [
             "# Settings of the server",

@@ -16,8 +16,10 @@ TESTS_FOLDER = Path(__file__).parent
 FOLDERS_WITH_SERVICE = {"acceptance", "app", "browser", "client", "hostile", "worker"}
 MAX_UPLOAD_BYTES = 1_000_000
 
-for name in [name for name in os.environ if name.startswith("LDSBOARD_")]:
-    del os.environ[name]  # a developer's own server settings must not affect the tests
+# Neither a developer's own settings nor the CI that runs the tests may affect them.
+OUTER = ("LDSBOARD_", "CI_", "GITHUB_", "GITLAB_", "FORGEJO_", "GITEA_", "ACTIONS_ID_TOKEN_")
+for name in [name for name in os.environ if name == "CI" or name.startswith(OUTER)]:
+    del os.environ[name]
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
