@@ -89,7 +89,7 @@ def _tokens(content: dict[str, Any]) -> dict[str, str]:
 
 
 def _known(content: dict[str, Any]) -> dict[str, str]:
-    """Return the tokens; refuse a file with anything else, which writing the file would lose."""
+    """Return the tokens in the content of the file; raise ConfigError if there are other settings, which `_write` would drop."""
     if others := content.keys() - {TOKENS}:
         names = ", ".join(sorted(others))[:100]
         raise ConfigError(

@@ -68,9 +68,10 @@ def atomic_folder(path: Path, *, keep: Callable[[Path], bool] = lambda _: False)
     Parameters
     ----------
     path
-        Final name of the folder; the draft is in the same folder.
+        Final path of the folder. The draft is a folder next to this path.
     keep
-        Function that says whether a folder or file that exists at `path` at the end of the block is kept, and the draft removed.
+        Function that is called with `path` if a file, or a folder that is not empty, exists there at the end of the block. With
+        True, what exists is kept and the draft is removed. With False, the draft replaces what exists.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     earlier = draft.with_suffix(".earlier")

@@ -70,7 +70,7 @@ class Origin:
 
 
 def in_ci(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a CI runs the command: the variable ``CI`` decides; without it, the variable of a known provider."""
+    """Return whether a CI runs the program: the variable ``CI`` decides; if missing, variables such as ``GITHUB_ACTIONS``."""
     if "CI" in environ:
         return environ["CI"].strip().lower() not in NO_CI
     return any(_is_set(environ, f"{name}_ACTIONS") for name in ("GITHUB", "FORGEJO", "GITEA")) or _is_set(
@@ -79,7 +79,7 @@ def in_ci(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def find_origin(environ: Mapping[str, str] = os.environ) -> Origin:
-    """Return where the command runs; nothing is known if the variable ``CI`` says that no CI runs the command."""
+    """Return the origin that the environment states; an empty origin if the variable ``CI`` says that there is no CI."""
     if "CI" in environ and not in_ci(environ):
         return Origin()
     if _is_set(environ, "GITLAB_CI"):
@@ -146,7 +146,10 @@ def _of_pull_request(found: Origin, event: dict[str, Any], head_ref: str | None,
 
 
 def _of_earlier_run(found: Origin, event: dict[str, Any]) -> Origin:
-    """Return the origin on ``workflow_run``, where a trusted workflow submits the file that an earlier run has made."""
+    """Return the origin on the event ``workflow_run``, on which a trusted workflow submits the file that an earlier run made.
+
+    Repository, commit, branch and number are those of the earlier run.
+    """
     repository = _text(event, "workflow_run", "head_repository", "full_name")
     commit, branch = _text(event, "workflow_run", "head_sha"), _text(event, "workflow_run", "head_branch")
     pulls = (_dict(event, "workflow_run") or {}).get("pull_requests")
@@ -190,7 +193,7 @@ def _gitlab(environ: Mapping[str, str]) -> Origin:
 
 
 def _generic(environ: Mapping[str, str]) -> Origin:
-    """Return the origin in another CI: the variables of Woodpecker, and repository and commit under the names of others."""
+    """Return the origin by the variables of Woodpecker; repository and commit also by variables of GitHub and GitLab."""
 
     def get(*names: str) -> str | None:
         return next((environ[name] for name in names if environ.get(name)), None)
@@ -210,7 +213,7 @@ def _generic(environ: Mapping[str, str]) -> Origin:
 
 
 def _read_event(path: str | None) -> tuple[dict[str, Any], str | None]:
-    """Return the event, and why it could not be read; a damaged file is the same as an event without members."""
+    """Return the event in a file, and None; if the file cannot be read, return an empty event and the reason."""
     if not path:
         return {}, "the CI names no file with the event"
     try:
@@ -248,7 +251,7 @@ def _whole(text: str | None) -> int | None:
 
 
 def _acceptable(found: Origin) -> Origin:
-    """Leave out values that the server would refuse: an unusual environment must not fail a submission."""
+    """Return an origin without the values that the server would refuse; an unusual environment must not fail a submission."""
     changes: dict[str, Any] = {}
     for name, limit in LIMITS.items():
         text = getattr(found, name)

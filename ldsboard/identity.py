@@ -39,7 +39,9 @@ RENEWED_BEFORE = timedelta(minutes=2)
 
 
 class RunTokens:
-    """The tokens of a CI run for one method. Each call returns a valid token, and requests a new one before the last expires.
+    """Source of tokens for the submissions of a CI run to one method: each call returns a valid token.
+
+    A token is reused. Shortly before the token expires, a call requests a new token.
 
     Parameters
     ----------
@@ -76,7 +78,10 @@ class RunTokens:
             return self._token
 
     def _exchange(self) -> None:
-        """Exchange identity tokens until the server accepts one; an identity token that was exchanged before is passed over."""
+        """Exchange an identity token for a token of the server, and keep that token.
+
+        If the server says that the identity token was exchanged before, a second identity token is tried.
+        """
         with Client(self._server) as client:
             audience = client.ask("GET", "/oidc/audience", {"audience": str})["audience"]
             _check_audience(audience, client.server)
@@ -137,9 +142,10 @@ def run_tokens(
 
 
 def _check_audience(audience: str, server: str) -> None:
-    """Raise an error unless a server asks for identities for its own address.
+    """Raise UnreachableError unless `audience`, for which a server asks for identities, is the address `server` of that server.
 
-    Another server could use an identity for a third address to submit there in the name of the run.
+    A malicious server could otherwise ask for an identity that another server accepts, and submit there in the name of the run.
+    A server on the local machine may ask for any audience.
     """
     stated, own = (httpx.URL(address) for address in (audience, server))
     if (stated.scheme, stated.host, stated.port) != (own.scheme, own.host, own.port) and own.host not in LOCAL_HOSTS:
@@ -150,7 +156,7 @@ def _check_audience(audience: str, server: str) -> None:
 
 
 def _request(url: str, secret: str, audience: str) -> str:
-    """Request an identity token for an audience from GitHub or Forgejo."""
+    """Ask the CI provider, GitHub or Forgejo, for a new identity token for an audience, and return the identity token."""
     retrying = Retrying(
         retry=retry_if_exception_type((httpx.TransportError, _UnavailableError)),
         stop=stop_after_attempt(ATTEMPTS),

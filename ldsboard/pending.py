@@ -129,7 +129,7 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
 
 
 def pending_uploads_like(server: str, announced: dict[str, Any]) -> list[PendingUpload]:
-    """Return the records of unfinished uploads to a server of the same file, benchmark, method and kind as an announcement."""
+    """Return the records of a server's unfinished uploads that have the file, benchmark, method and kind of an announcement."""
     return [
         upload
         for upload in pending_uploads(server)

@@ -83,7 +83,10 @@ def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStac
 
 
 def announce(client: Client, pending: PendingUpload, opened: Opened = lambda _: None) -> Reservation:
-    """Announce an upload, or announce it again with its idempotency key; return its record and what the server describes."""
+    """Announce an upload; return the record with id and upload token, and the upload as the server describes it.
+
+    An upload can be announced again if the answer was lost: the idempotency key is the same, so no second upload is opened.
+    """
     try:
         upload = client.start_upload(pending.announced, pending.key)
     except RefusedError as error:
@@ -96,7 +99,10 @@ def announce(client: Client, pending: PendingUpload, opened: Opened = lambda _: 
 
 
 def _reopen(client: Client, earlier: PendingUpload) -> Reservation | None:
-    """Return an unfinished upload with its present state; None if the upload has ended or belongs to another account."""
+    """Return the record of an unfinished upload, and the upload as the server describes it now; announce it again if necessary.
+
+    Return None if the upload has ended or belongs to another account.
+    """
     if not earlier.id:
         return announce(client, earlier)
     try:
@@ -112,9 +118,10 @@ def _reopen(client: Client, earlier: PendingUpload) -> Reservation | None:
 
 
 def give_up(client: Client, pending: PendingUpload) -> GivenUp:
-    """Cancel an upload within seconds, so that it takes no place in the quota, and delete its record.
+    """Cancel an upload, so that the upload takes no place in the quota; delete the record, and return what became of the upload.
 
-    The record is kept if the server does not answer: the same file can then be announced again and takes no second place.
+    Each call has one attempt of a few seconds. If the outcome is unknown, the record is kept: the same file can then be
+    announced again and takes no second place.
 
     Parameters
     ----------

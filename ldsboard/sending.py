@@ -44,8 +44,8 @@ def submit(
 ) -> dict[str, Any]:
     """Check and upload a score file, and return the submission.
 
-    If the cache has the record of an unfinished upload of this file with the same fields, that upload is continued. If only other
-    fields than benchmark, method and kind differ, that upload is given up first.
+    If the cache has the record of an unfinished upload of this file with the same fields, that upload is continued. An unfinished
+    upload of this file with the same benchmark, method and kind but another value of any other field is given up first.
 
     Parameters
     ----------

@@ -255,10 +255,10 @@ def _client(server: str | None, token: str | None, method: str = "") -> Client:
 
 @contextmanager
 def _score_file(scores: Any) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the path of a score file with the scores, and the ``.pt`` file that it was made from or None.
+    """Yield the path of a score file with the scores, and the path of the ``.pt`` file that they come from, if any.
 
-    The score file of an array or of a ``.pt`` file is temporary. Equal scores always give the same bytes. By these bytes, a
-    repeated call finds the upload that it continues.
+    From an array or a ``.pt`` file, a temporary score file is made. Equal scores always give the same bytes, so a repeated call
+    makes the same file, and an unfinished upload of that file is continued.
     """
     source = None
     if isinstance(scores, str | os.PathLike):

@@ -26,12 +26,12 @@ SECOND_CHANCE = "Press Ctrl-C again now to give the upload up."
 
 
 class Sending:
-    """The upload that a command sends.
+    """Keeps the record of the upload that a command sends, for the messages after an interruption.
 
     Attributes
     ----------
     upload
-        The record of the upload; None until the upload is announced.
+        The record of the upload; None before the first call of `opened`.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Sending:
 
 
 class Interrupts:
-    """Handler of Ctrl-C: the second Ctrl-C sets the event `again`; every other one raises KeyboardInterrupt."""
+    """Handler of Ctrl-C: the second Ctrl-C sets the event `again`; the first and all later ones raise KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.again = threading.Event()
@@ -59,7 +59,10 @@ class Interrupts:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle Ctrl-C during a block, if Python handled it as usual until then."""
+        """Use this handler of Ctrl-C during a block, and restore Python's default handler at the end of the block.
+
+        Nothing changes if a handler other than the default is installed, or if the block does not run in the main thread.
+        """
         usual = signal.getsignal(signal.SIGINT)
         if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
             yield
@@ -73,7 +76,9 @@ class Interrupts:
 
 @contextmanager
 def ways_on(client: Client) -> Iterator[Sending]:
-    """Print how to go on if the block, which sends an upload, fails or is interrupted; then raise the error again.
+    """Run a block that sends an upload; after an error or Ctrl-C, print what the user can do next, and raise the error again.
+
+    After a first Ctrl-C, a second Ctrl-C within `SECOND_CHANCE_SECONDS` gives the upload up.
 
     Parameters
     ----------
@@ -83,7 +88,7 @@ def ways_on(client: Client) -> Iterator[Sending]:
     Yields
     ------
     Sending
-        Its method `Sending.opened` is for the parameter ``opened`` of `ldsboard.sending.submit` and `ldsboard.sending.resume`.
+        The block must pass the method `Sending.opened` as ``opened`` to `ldsboard.sending.submit` or `ldsboard.sending.resume`.
     """
     sending, interrupts = Sending(), Interrupts()
     with interrupts.handled():
@@ -99,7 +104,10 @@ def ways_on(client: Client) -> Iterator[Sending]:
 
 @contextmanager
 def ways_on_waiting(client: Client, submission_id: str) -> Iterator[None]:
-    """Print how to go on if the block, which waits for the result of a submission, fails or is interrupted."""
+    """Run a block that waits for the result of a submission; print how to continue waiting if a call fails or after Ctrl-C.
+
+    The error is then raised again.
+    """
     try:
         yield
     except (KeyboardInterrupt, ClientError):

@@ -8,9 +8,10 @@ from ldsboard.commands.exits import errors
 
 
 def open_pulled(name: str, server: str | None) -> Bundle:
-    """Open a pulled benchmark; if it was pulled from another server than `server`, print a note on standard error.
+    """Return the pulled benchmark of this name; a benchmark pulled from `server` is preferred.
 
-    An offline command thus needs no address of a server, and works if the address that is set has changed since the pull.
+    If the cache has the benchmark only from another server, that benchmark is returned, and a note is printed on standard error.
+    Offline commands therefore also work if the address of the server was changed after the pull.
     """
     opened = pulled_from_any(name, server)
     address = server_address(server)

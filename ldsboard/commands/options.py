@@ -21,7 +21,7 @@ TOKEN_VARIABLE = "LDSBOARD_TOKEN"  # noqa: S105 -- the name of the variable
 
 
 def finite(value: float | None) -> float | None:
-    """Return a number from the command line; numbers such as nan and inf are usage errors, because no comparison uses them."""
+    """Return the number that an option has on the command line, or None without the option; nan and inf are usage errors."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"expected a finite number, got {value}.")
     return value
@@ -60,7 +60,7 @@ Timeout = Annotated[float, typer.Option(callback=not_negative, help="Largest num
 
 
 def benchmark_name(argument: str | None, option: str | None) -> str:
-    """Return the name of the benchmark, which the user gives as an argument or as ``--benchmark``; exit if none is given."""
+    """Return the name of the benchmark, from the argument or from ``--benchmark``; exit if there is none or the two differ."""
     if argument and option and argument != option:
         fail(USAGE, f"Expected one benchmark, got {argument!r} as an argument and {option!r} as --benchmark.")
     if not (name := argument or option):

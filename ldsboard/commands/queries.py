@@ -1,4 +1,4 @@
-"""Calls of the API that only commands make: the own account, the history of a method, and a dry run."""
+"""Calls of the API that only commands make: get the account of the user, get the history of a method, and make a dry run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def account(client: Client) -> dict[str, Any]:
 
 
 def history(client: Client, benchmark: str, **query: str | None) -> dict[str, Any]:
-    """Return a page of the history of a method, newest first; parameters that are None are left out."""
+    """Return one page of the history of a method, newest first; `query` holds the query parameters, and None leaves one out."""
     stated = {name: value for name, value in query.items() if value is not None}
     url = f"/benchmarks/{quote(benchmark, safe='')}/history"
     return client.ask("GET", url, {"rows": list, "next": str | None}, params=stated)
@@ -46,7 +46,20 @@ def dry_run(
     fields
         The fields of ``POST /api/v1/submissions``.
     advance
-        Function that shows progress: each call states how many more bytes were sent.
+        Function that shows progress: each call states how many more bytes were sent. If the file must be sent again, a call
+        with a negative number first takes back the bytes of the failed attempt.
+
+    Returns
+    -------
+    dict
+        The answer of a server that would accept the submission.
+
+    Raises
+    ------
+    RefusedError
+        The server would not accept the submission.
+    UnreachableError
+        The server gave no answer.
     """
     size, sent = path.stat().st_size, 0
 

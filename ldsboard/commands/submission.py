@@ -120,7 +120,10 @@ def submit(
 
 
 def _kind(kind: str, *, practice: bool, ranked: bool) -> str:
-    """Return the kind of the submission that the options state, or the default."""
+    """Return the kind that ``--kind``, ``--practice`` or ``--ranked`` states; by default practice in a CI, otherwise ranked.
+
+    Exit if the options state different kinds, or an unknown kind.
+    """
     stated = {name for name, given in (("practice", practice), ("ranked", ranked)) if given} | (
         {kind} if kind else set()
     )

@@ -52,14 +52,16 @@ class SubmissionRun:
         self._notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, quiet=quiet)
 
     def submit(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
-        """Send a file to a benchmark, and exit unless the submission is scored and meets the gates.
+        """Send a file to a benchmark, and print the submission.
+
+        With `wait`, exit with an error code unless the submission is scored and meets the gates.
 
         Parameters
         ----------
         scores
             The file that the user names.
         conversion
-            Arguments of `score_file`, by which the file that is sent is made from `scores`.
+            The arguments ``axes`` and ``key`` for `score_file`, which makes the file to send from `scores`.
         benchmark
             Name of the benchmark.
         fields
@@ -79,12 +81,15 @@ class SubmissionRun:
         self._finish(view, baseline)
 
     def resume(self, scores: Path | None) -> None:
-        """Continue an interrupted upload, and exit unless the submission is scored and meets the gates.
+        """Continue an interrupted upload, and print the submission.
+
+        With `wait`, exit with an error code unless the submission is scored and meets the gates. Also exit if not exactly one
+        interrupted upload is found.
 
         Parameters
         ----------
         scores
-            The file that the user named when the upload began; with None, there has to be one interrupted upload.
+            The file that the user named when the upload began; with None, the upload may be of any file.
         """
         server = self.client.server
         found = pending_uploads(server, scores)
@@ -107,7 +112,7 @@ class SubmissionRun:
         self._finish(view, baseline)
 
     def _baseline_of(self, pending: PendingUpload) -> Baseline | None:
-        """Return the baseline for an interrupted upload, whose benchmark and method the record states."""
+        """Return what `find_baseline` finds for the benchmark and the method of an interrupted upload."""
         announced = pending.announced
         if not announced:  # a record of an older version
             view = self.client.submission(pending.id)
@@ -116,7 +121,7 @@ class SubmissionRun:
         return gates.find_baseline(self.client, self.gates, *names, self.origin, self.timeout)
 
     def check(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
-        """Let the server check a file without saving anything; the parameters are those of `submit`."""
+        """Let the server check a file without saving anything, and print the result; the parameters are those of `submit`."""
         with score_file(scores, **conversion) as path:
             check_finite(open_scores(path))
             with progress.upload_bar(self._notes, scores.name, path.stat().st_size) as advance:
@@ -140,7 +145,11 @@ class SubmissionRun:
             )
 
     def _finish(self, submission: dict[str, Any], baseline: Baseline | None) -> None:
-        """Print where the submission is, wait for the result, print it, and exit unless it is scored and meets the gates."""
+        """Print the id and the page of a submission, then the submission itself.
+
+        With `wait`, first wait for the result. Afterwards exit with an error code unless the submission is scored and meets the
+        gates.
+        """
         self._notes.print(f"Submitted as {submission['id']}: {self.client.server}{submission['links']['page']}")
         if not self.wait:
             self._show(submission, [])

@@ -12,6 +12,7 @@ import numpy as np
 
 from ldsboard.formats.headers import pickled
 from ldsboard.formats.named_arrays import no_such_array
+from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIXES = (".pt", ".pth")
+
+DENSE_HINT = "Save the tensor with torch.save(scores.real.to_dense(), 'scores.pt')."
 
 
 def as_score_file(path: Path) -> Path:
@@ -47,23 +50,24 @@ def as_score_file(path: Path) -> Path:
 
 
 def read_tensor(path: Path, key: str | None = None) -> NDArray[Any]:
-    """Return a tensor of a ``torch.save`` file as float16, float32 or float64.
+    """Return a tensor of a ``torch.save`` file as an array of float16, float32 or float64.
 
-    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Scores that are not
-    float16, float32 or float64 are converted to float32, which represents bfloat16 exactly.
+    torch loads the file with ``weights_only``, which refuses everything but tensors and plain containers. Integers are converted
+    to float64, and other floating-point types to float32, which represents bfloat16 exactly.
 
     Parameters
     ----------
     path
-        Path of a file that holds one tensor, or, with `key`, a dictionary with tensors.
+        Path of the file. Without `key`, the file holds one tensor; with `key`, a dictionary with tensors.
     key
         Name of the tensor in the dictionary.
 
     Raises
     ------
     ProblemError
-        ``scores.object``: torch is not installed, or the file holds anything but one tensor.
+        ``scores.object``: torch is not installed or cannot load the file; or without `key`, the file is not one tensor.
         ``scores.several``: `key` is given, and the file has no tensor of this name.
+        ``scores.dtype``: the tensor is complex, sparse or quantized.
     """
     try:
         import torch  # noqa: PLC0415 -- optional: needed for torch.save files only
@@ -82,7 +86,12 @@ def read_tensor(path: Path, key: str | None = None) -> NDArray[Any]:
     if not isinstance(found, torch.Tensor):
         raise pickled(f"a torch.save file with an object of type {type(found).__name__}")
     tensor = found.detach()
-    if tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+        got = f"{tensor.dtype} in the layout {tensor.layout}"
+        raise ProblemError.mismatch("scores.dtype", expected="a dense tensor of real numbers", got=got, hint=DENSE_HINT)
+    if not tensor.is_floating_point():
+        tensor = tensor.double()
+    elif tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.float()
     array: NDArray[Any] = tensor.numpy()
     return array

@@ -1,4 +1,4 @@
-"""A user's shell and score file."""
+"""A user's shell, score file, and proxy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.client.http_proxy import HttpProxy
 from tests.client.shell import Shell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.app.benchmarks import Example
@@ -26,6 +28,14 @@ def shell(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr("ldsboard.client.PAUSE_SECONDS", 0)
     return Shell(monkeypatch, capsys)
+
+
+@pytest.fixture
+def proxy(service: Service, shell: Shell) -> Iterator[HttpProxy]:
+    """A proxy before the server, which the commands of the shell use."""
+    with HttpProxy(service.port) as running:
+        shell.environment.setenv("LDSBOARD_SERVER", running.url)
+        yield running
 
 
 @pytest.fixture

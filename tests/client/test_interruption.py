@@ -40,14 +40,6 @@ INTERRUPTED = 130
 
 
 @pytest.fixture
-def proxy(service: Service, shell: Shell) -> Iterator[HttpProxy]:
-    """A proxy before the server, which the commands of the shell use."""
-    with HttpProxy(service.port) as running:
-        shell.environment.setenv("LDSBOARD_SERVER", running.url)
-        yield running
-
-
-@pytest.fixture
 def user(service: Service, shell: Shell) -> str:
     """A user of this test alone, with one ranked submission; the shell has the user's token."""
     name = f"user-{secrets.token_hex(6)}"

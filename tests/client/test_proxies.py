@@ -15,7 +15,7 @@ from tests.client.http_proxy import Answer, Cut, HttpProxy, Lose, Rule, page
 from tests.client.uploads import states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.app.benchmarks import Example
@@ -52,14 +52,6 @@ STRANGERS = {
     "busy for long": Stranger(page(429, "Slow down", Retry_After="3600"), exits.TIMED_OUT, "Try again after"),
     "busy again and again": Stranger(page(429, "Slow down", Retry_After="0"), exits.TIMED_OUT, "Slow down"),
 }
-
-
-@pytest.fixture
-def proxy(service: Service, shell: Shell) -> Iterator[HttpProxy]:
-    """A proxy before the server, which the commands of the shell use."""
-    with HttpProxy(service.port) as running:
-        shell.environment.setenv("LDSBOARD_SERVER", running.url)
-        yield running
 
 
 @pytest.fixture

@@ -34,6 +34,25 @@ def test_as_score_file_keeps_values_of_tensor(tmp_path: Path, dtype: torch.dtype
     assert path.exists()
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_as_score_file_keeps_large_integers(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "scores.pt"
+    whole = torch.tensor([[2**24 + 1, -(2**30) - 1], [0, 3]], dtype=dtype)
+    torch.save(whole, path)
+    assert np.array_equal(open_scores(as_score_file(path)), whole.numpy())
+
+
+@pytest.mark.parametrize("tensor", [SCORES.to(torch.complex64), SCORES.to_sparse()])
+def test_as_score_file_rejects_complex_and_sparse_tensors(tmp_path: Path, tensor: torch.Tensor) -> None:
+    path = tmp_path / "scores.pt"
+    torch.save(tensor, path)
+    with pytest.raises(ProblemError, match="a dense tensor of real numbers") as refused:
+        as_score_file(path)
+    assert refused.value.problem.code == "scores.dtype"
+    torch.save(tensor.real.to_dense(), path)  # the hint of the error
+    assert np.array_equal(open_scores(as_score_file(path)), SCORES.numpy())
+
+
 class Hostile:
     """An object whose unpickling runs code."""
 
