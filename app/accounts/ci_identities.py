@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 REFUSED_EVENTS = ("pull_request_target", "workflow_run")
 """Events whose workflow runs with the rights of the repository, although a fork can decide what the workflow reads."""
 
-_REQUEST_EVENT = re.compile(r"(?:pull_request|merge_request|external_pull_request)(?:_.*)?")
-"""Events of runs for a pull request or a merge request, whatever their ref is: on GitLab, the ref is the source branch."""
+_REQUEST_EVENT = re.compile(r"pull_request(?:_.*)?")
+"""Events of runs for a pull request on GitHub and Forgejo, whatever their ref is."""
 
-MERGE_REQUEST = "merge_request_event"
-"""Event of a GitLab pipeline whose commit can be a temporary merge of two branches."""
+GITLAB_BRANCH_EVENTS = frozenset(
+    {"api", "chat", "external", "pipeline", "push", "schedule", "trigger", "web", "webide"}
+)
+"""Sources of GitLab pipelines that run on a branch or tag of the project itself.
+
+A pipeline of another source can belong to a merge request. Its ref is then the source branch, which can be named like the default
+branch, and its commit can be a temporary merge. ``parent_pipeline`` is such a source: child pipelines of merge requests have it.
+"""
 
 BRANCH_PREFIX, REQUEST_PREFIX = "refs/heads/", "refs/pull/"
 _PULL_REQUEST = re.compile(r"refs/pull/([1-9][0-9]{0,8})/(?:head|merge)")
@@ -54,7 +60,7 @@ class CiIdentity:
         any other run: ``ref_branch``. A source branch can have the same name as the default branch of the repository, so a source
         branch is given only together with ``number``.
     is_pull_request
-        Whether the run belongs to a pull request or a merge request.
+        Whether the run belongs, or can belong, to a pull request or a merge request.
     commit
         The commit of the code that runs. None if the token names no commit, or names a commit that can be the temporary merge of
         a pull request or merge request.
@@ -121,9 +127,15 @@ def read_identity(issuer: Issuer, claims: dict[str, Any]) -> CiIdentity:
     called = _called_workflow(names, claims)
     head = (_text(claims, names.head) if names.head else None) or None
     pull_request = _PULL_REQUEST.fullmatch(ref)
-    is_request = ref.startswith(REQUEST_PREFIX) or head is not None or _REQUEST_EVENT.fullmatch(event or "") is not None
+    if issuer.provider == "gitlab":
+        is_request = event not in GITLAB_BRANCH_EVENTS
+        is_merge = is_request
+    else:
+        is_request = (
+            ref.startswith(REQUEST_PREFIX) or head is not None or _REQUEST_EVENT.fullmatch(event or "") is not None
+        )
+        is_merge = _TEMPORARY_MERGE.fullmatch(ref) is not None
     ref_branch = ref.removeprefix(BRANCH_PREFIX) if ref.startswith(BRANCH_PREFIX) and not is_request else None
-    is_merge = _TEMPORARY_MERGE.fullmatch(ref) is not None or event == MERGE_REQUEST
     commit = _text(claims, names.commit)
     return CiIdentity(
         issuer=issuer,

@@ -91,6 +91,12 @@ def test_gitlab_push(reader: Reader) -> None:
     assert identity.url == f"{reader.provider.gitlab}/my-group/my-project/-/pipelines/574"
 
 
+def test_gitlab_child_pipeline_can_belong_to_a_merge_request(reader: Reader) -> None:
+    identity = reader.read(reader.provider.gitlab_claims(pipeline_source="parent_pipeline"))
+    assert (identity.branch, identity.ref_branch, identity.commit) == (None, None, None)
+    assert identity.is_pull_request
+
+
 def test_gitlab_merge_request_of_a_fork_is_the_fork(reader: Reader) -> None:
     claims = reader.provider.gitlab_claims(
         pipeline_source="merge_request_event", ref_path="refs/heads/faster", project_path="fork/copy", project_id="21"

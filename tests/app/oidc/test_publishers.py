@@ -96,7 +96,9 @@ def test_required_environment_and_branch_are_accepted(exchange: Exchange, provid
 GITLAB = {"repository": "my-group/my-project", "repository_id": "20", "owner_id": "72", "workflow": ".gitlab-ci.yml"}
 
 
-@pytest.mark.parametrize("event", ["merge_request_event", "external_pull_request_event"])
+@pytest.mark.parametrize(
+    "event", ["merge_request_event", "external_pull_request_event", "parent_pipeline", "of_a_later_version"]
+)
 def test_merge_request_from_a_branch_of_the_same_name_meets_no_required_branch(
     exchange: Exchange, provider: CiProvider, event: str
 ) -> None:
