@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from ldsboard.answers import SERVER_ERROR
 from ldsboard.client import Client, RefusedError, UnreachableError
 from ldsboard.pending import PendingUpload, pending_uploads_like
 
@@ -90,7 +89,7 @@ def announce(client: Client, pending: PendingUpload, opened: Opened = lambda _: 
     try:
         upload = client.start_upload(pending.announced, pending.key)
     except RefusedError as error:
-        if error.status < SERVER_ERROR:  # after a server error, the upload may be open
+        if _is_refused_for_good(error):
             pending.delete()
         raise
     pending = replace(pending, id=upload["id"], capability=upload["capability"], expires_at=upload["expires_at"])
@@ -142,10 +141,18 @@ def give_up(client: Client, pending: PendingUpload) -> GivenUp:
     except RefusedError as error:
         if error.problem.code in ("request.conflict", "submission.unknown"):
             outcome = GivenUp.ARRIVED
-        elif error.problem.code != "upload.expired" and (pending.id or error.status >= SERVER_ERROR):
+        elif error.problem.code != "upload.expired" and (pending.id or not _is_refused_for_good(error)):
             return GivenUp.UNKNOWN
     pending.delete()
     return outcome
+
+
+def _is_refused_for_good(error: RefusedError) -> bool:
+    """Return whether the server itself refused an announcement, and will refuse it again.
+
+    After every other refusal, an earlier attempt of the announcement may have opened the upload.
+    """
+    return error.final and not error.problem.code.startswith("proxy.")
 
 
 def _save(pending: PendingUpload, opened: Opened) -> None:

@@ -222,8 +222,9 @@ def test_changed_torch_file_is_not_resumed(shell: Shell, sender: Sender, toy: Ex
     assert sender.states == ["expired"]
 
 
-def test_upload_whose_announcement_failed_on_the_server_may_be_open(sender: Sender) -> None:
-    sender.proxy.rule = lambda method, _: FAILED if method == "POST" else None
+@pytest.mark.parametrize("answer", [FAILED, page(403, "Forbidden"), page(429, "Slow down", Retry_After="3600")])
+def test_upload_may_be_open_unless_the_server_itself_refused_its_announcement(sender: Sender, answer: Answer) -> None:
+    sender.proxy.rule = lambda method, _: answer if method == "POST" else None
     with pytest.raises(RefusedError):
         sender.send()
     (left,) = pending_uploads(sender.proxy.url)
