@@ -181,7 +181,7 @@ def test_gate_that_is_not_met_fails_the_job_and_shows_the_difference(job: Job) -
     assert float(found.outputs["delta"]) < -0.005
     ((level, _, message),) = found.annotations
     assert level == "error"
-    for text in ("--min-lds", "significant drop", baseline):
+    for text in ("at least 0.99", "significantly lower", baseline):
         assert text in message
     assert "no-regress-from, tolerance 0.005: **not met**" in found.summary
     assert "min-lds 0.99: **not met**" in found.summary
