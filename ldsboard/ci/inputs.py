@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ldsboard.commands.gates import LATEST
+from ldsboard.commands.gates import ANY_DIFFERENCE, LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,6 @@ NONE = "none"
 
 An expression whose value is missing is empty. If an empty value meant "no gate", a misspelt name would switch the gate off.
 """
-
-ANY_DIFFERENCE = 2
-"""Tolerance with which ``--no-regress-from`` only states the difference: two LDS differ by at most 2."""
 
 DEPENDABOT = "dependabot[bot]"
 """Actor whose runs on GitHub get no secrets.
@@ -71,7 +68,7 @@ class Inputs:
         if self.no_regress_from is not None:
             options["no-regress-from"] = self.no_regress_from
         elif origin.default_branch and self.visibility != "anonymous":
-            options |= {"no-regress-from": LATEST, "tolerance": str(ANY_DIFFERENCE)}
+            options |= {"no-regress-from": LATEST, "tolerance": f"{ANY_DIFFERENCE:g}"}
         stated = [f"--{name}={value}" for name, value in options.items() if value]
         return ["submit", *stated, "--json", "--", self.file, self.benchmark]
 
@@ -111,10 +108,10 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         method=_required(environ, "method", "the name of the method"),
         server=_required(environ, "server", "the address of the LDSBoard server, such as https://ldsboard.example"),
         token=_value(environ, "token"),
-        kind=_value(environ, "kind"),
+        kind=_choice(environ, "kind", ("practice", "ranked")),
         min_lds=_number(_gate(environ, "min-lds", "a number")),
         no_regress_from=_gate(environ, "no-regress-from", "the id of a submission, or latest"),
-        visibility=_value(environ, "visibility"),
+        visibility=_choice(environ, "visibility", ("public", "anonymous", "private")),
         description=_value(environ, "description"),
     )
 
@@ -131,7 +128,8 @@ def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> b
         target = environ.get("CI_MERGE_REQUEST_PROJECT_PATH")
         return bool(target) and target not in (origin.repository, environ.get("CI_PROJECT_PATH"))
     base = environ.get("FORGEJO_REPOSITORY") or environ.get("GITHUB_REPOSITORY")
-    foreign = origin.repository != base or environ.get("GITHUB_ACTOR") == DEPENDABOT
+    unknown = origin.repository is None and origin.problem is not None  # an event that cannot be read names no fork
+    foreign = (origin.repository != base and not unknown) or environ.get("GITHUB_ACTOR") == DEPENDABOT
     return foreign and not environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
 
 
@@ -155,13 +153,26 @@ def _required(environ: Mapping[str, str], name: str, what: str) -> str:
     return value
 
 
+def _choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    """Return an input with few allowed values; the first of them if the variable of the input does not exist.
+
+    An empty value is an error: an expression without a value is empty, and a submission that was to be private would be public.
+    """
+    value = environ.get(variable(name), allowed[0]).strip()
+    if value not in allowed:
+        raise InputError(
+            f"The input {name} must be {', '.join(allowed[:-1])} or {allowed[-1]}, but it is {value[:40]!r}."
+        )
+    return value
+
+
 def _gate(environ: Mapping[str, str], name: str, what: str) -> str | None:
     value = environ.get(variable(name), NONE).strip()
     if not value:
         raise InputError(
             f"The input {name} is empty, so nothing would be checked; expected {what}, or {NONE} for no check."
         )
-    return None if value.lower() == NONE else value
+    return None if value == NONE else value
 
 
 def _number(text: str | None) -> float | None:

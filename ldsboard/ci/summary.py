@@ -139,12 +139,14 @@ def _table(outcome: Outcome, server: str) -> str:
 def _gate_lines(outcome: Outcome) -> list[str]:
     lines = []
     if gate := outcome.gates.get("min-lds"):
-        lines.append(f"min-lds {gate['required']:g}: {'met' if gate['met'] else '**not met**'}")
+        lines.append(
+            f"min-lds {gate['required']:g} on the {gate['part']} subsets: {'met' if gate['met'] else '**not met**'}"
+        )
     if gate := outcome.gates.get("no-regress-from"):
         if gate["baseline"] is None:
             lines.append("no baseline: the default branch has no earlier submission of this method")
         elif not gate["met"]:
-            lines.append(f"no-regress-from, tolerance {gate['tolerance']:g}: **not met**")
+            lines.append(f"no-regress-from on the {gate['part']} subsets, tolerance {gate['tolerance']:g}: **not met**")
     return lines
 
 

@@ -1,7 +1,8 @@
 """The gates of ``ldsboard submit``: ``--min-lds`` and ``--no-regress-from``, which fail a CI run whose LDS is too low.
 
 Whatever keeps a gate from being looked at is an error before the file is sent, so that no gate passes by accident. The gates look
-at the ranking subsets if both submissions are ranked, and at the public subsets of both otherwise.
+at the ranking subsets if both submissions are ranked, and at the public subsets of both otherwise. A run is never its own
+baseline: a run that is repeated after it failed is compared with an earlier commit again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ LATEST = "latest"
 
 TOLERANCE = 0.005
 """Default of ``--tolerance``: the largest drop of the LDS that `regressed` accepts, whatever its significance."""
+
+ANY_DIFFERENCE = 2.0
+"""A tolerance that no difference exceeds: the difference is only reported, and leaves the other gate as it is."""
 
 SIGNIFICANT = 0.05
 """A drop with a smaller p-value of the paired test is significant."""
@@ -132,7 +136,10 @@ def find_baseline(
 
 
 def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str | None:
-    """Return the id of the newest scored submission of the method from the default branch; None if there is none."""
+    """Return the id of the newest scored submission from the default branch; None if there is none.
+
+    On the default branch itself, submissions of the commit of this run are left out.
+    """
     branch = origin.default_branch
     if branch is None:
         reason = f" ({origin.problem})" if origin.problem else ""
@@ -141,6 +148,7 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
             f"--no-regress-from latest: the default branch of the repository is unknown{reason}. "
             "Add --default-branch NAME, or give the id of a submission.",
         )
+    own_commit = origin.commit if origin.branch == branch and origin.number is None else None
     owner = account(client)["name"]
     before = None
     while True:
@@ -148,7 +156,8 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
         for row in page["rows"]:
             origin_of_row = row["provenance"] or {}
             # Pull requests from a fork can come from a branch with the name of the default branch.
-            if origin_of_row.get("branch") == branch and origin_of_row.get("number") is None:
+            is_own = own_commit is not None and origin_of_row.get("commit") == own_commit
+            if origin_of_row.get("branch") == branch and origin_of_row.get("number") is None and not is_own:
                 return str(row["id"])
         if (before := page["next"]) is None:
             return None
@@ -156,8 +165,8 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
 
 def judge(client: Client, submission: dict[str, Any], gates: Gates, baseline: Baseline | None) -> list[Outcome]:
     """Return the outcome of each gate for a scored submission."""
-    both_ranked = submission["kind"] == "ranked" and (baseline is None or baseline.submission["kind"] == "ranked")
-    part = "ranking" if both_ranked else "public"
+    compared = baseline.submission["kind"] if baseline and gates.tolerance < ANY_DIFFERENCE else "ranked"
+    part = "ranking" if submission["kind"] == compared == "ranked" else "public"
     outcomes = []
     if gates.min_lds is not None:
         outcomes.append(_judge_lds(submission, part, gates.min_lds))

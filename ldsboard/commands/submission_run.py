@@ -100,6 +100,7 @@ class SubmissionRun:
                 f"Expected one interrupted upload to {server}, got {got}. Name the file: ldsboard submit --resume SCORES",
             )
         (pending,) = found
+        gates.check_usage(self.gates, pending.announced.get("visibility", "public"), waits=self.wait)
         baseline = self._baseline_of(pending) if self.gates else None
         source = Path(pending.named)
         axes, key = pending.conversion.get("axes", TRAIN_TARGET), pending.conversion.get("key")

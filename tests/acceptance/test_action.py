@@ -131,7 +131,7 @@ def test_manual_run_of_a_reusable_workflow_can_be_ranked(job: Job) -> None:
         assert found.outputs["rank"] == (str(low) if low == high else f"{low}-{high}")
         assert found.document["description"] == "A $HOME of `one's` own"
         assert "ranking" in found.summary
-        assert "min-lds 0.1: met" in found.summary
+        assert "min-lds 0.1 on the ranking subsets: met" in found.summary
 
 
 def test_token_and_server_can_be_variables_of_the_job(job: Job) -> None:
@@ -181,10 +181,10 @@ def test_gate_that_is_not_met_fails_the_job_and_shows_the_difference(job: Job) -
     assert float(found.outputs["delta"]) < -0.005
     ((level, _, message),) = found.annotations
     assert level == "error"
-    for text in ("at least 0.99", "significantly lower", baseline):
+    for text in ("at least 0.99", "significantly worse", baseline):
         assert text in message
-    assert "no-regress-from, tolerance 0.005: **not met**" in found.summary
-    assert "min-lds 0.99: **not met**" in found.summary
+    assert "no-regress-from on the public subsets, tolerance 0.005: **not met**" in found.summary
+    assert "min-lds 0.99 on the public subsets: **not met**" in found.summary
 
 
 @pytest.mark.parametrize(

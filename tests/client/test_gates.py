@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ldsboard.commands import exits
-from ldsboard.commands.gates import TOLERANCE, regressed
+from ldsboard.commands.gates import ANY_DIFFERENCE, TOLERANCE, regressed
 from ldsboard.commands.queries import history
 from ldsboard.core.significance import half_width
 
@@ -185,7 +185,7 @@ def test_regression_is_a_significant_drop_beyond_the_tolerance(
     assert regressed(difference, p_value, TOLERANCE) is expected
 
 
-def push(shell: Shell, tmp_path: Path, branch: str = "main", **event: Any) -> None:
+def push(shell: Shell, tmp_path: Path, branch: str = "main", commit: str = "a", **event: Any) -> None:
     """Set the variables of a run in GitHub Actions, on a push to `branch` or on the pull request that `event` describes."""
     path = tmp_path / "event.json"
     path.write_text(json.dumps({"repository": {"full_name": "lab/x", "default_branch": "main"}, **event}))
@@ -194,7 +194,7 @@ def push(shell: Shell, tmp_path: Path, branch: str = "main", **event: Any) -> No
         "GITHUB_ACTIONS": "true",
         "GITHUB_EVENT_PATH": str(path),
         "GITHUB_REPOSITORY": "lab/x",
-        "GITHUB_SHA": "a" * 40,
+        "GITHUB_SHA": commit * 40,
         "GITHUB_EVENT_NAME": "pull_request" if event else "push",
         "GITHUB_REF": "refs/pull/7/merge" if event else f"refs/heads/{branch}",
     }
@@ -220,9 +220,10 @@ def test_latest_is_newest_submission_from_default_branch_and_never_of_a_pull_req
     assert shell("submit", str(worse), *submit[2:]).code == exits.GATE
     better = tmp_path / "better.npy"
     np.save(better, toy.scores(noise=0.1))
-    push(shell, tmp_path)
+    push(shell, tmp_path, commit="c")
     again = shell("submit", str(better), *submit[2:])
     assert (again.code, again.json["gates"][0]["baseline"]) == (0, first.json["id"])
+    push(shell, tmp_path, commit="d")
     newest = shell("submit", str(worse), *submit[2:])
     assert newest.json["gates"][0]["baseline"] == again.json["id"]
     assert newest.json["gates"][0]["part"] == "public"
@@ -233,6 +234,32 @@ def test_latest_is_newest_submission_from_default_branch_and_never_of_a_pull_req
     shell.environment.setattr("ldsboard.commands.gates.history", partial(history, limit="1"))
     paged = shell("submit", str(worse), *submit[2:])
     assert paged.json["gates"][0]["baseline"] == newest.json["id"]
+
+
+def test_repeated_run_is_not_its_own_baseline(
+    shell: Shell, toy: Example, scores: Path, worse: Path, tmp_path: Path
+) -> None:
+    options = ("toy", "--method", "repeated", "--json", BASELINE, "latest")
+    push(shell, tmp_path)
+    good = shell("submit", str(scores), *options).json["id"]
+    push(shell, tmp_path, commit="b")
+    also_worse = tmp_path / "also.npy"
+    np.save(also_worse, toy.scores(noise=6))
+    for path in (worse, worse, also_worse):
+        result = shell("submit", str(path), *options)
+        assert (result.code, result.json["gates"][0]["baseline"]) == (exits.GATE, good)
+
+
+def test_difference_that_is_only_reported_leaves_the_other_gate_as_it_is(
+    shell: Shell, scores: Path, worse: Path
+) -> None:
+    baseline = submitted(shell, worse, "--practice")
+    options = ("toy", "--method", "x", "--ranked", "--min-lds", "-1", BASELINE, baseline, "--json")
+    parts = {}
+    for tolerance in (TOLERANCE, ANY_DIFFERENCE):
+        gates = shell("submit", str(scores), *options, "--tolerance", str(tolerance)).json["gates"]
+        parts[tolerance] = [gate["part"] for gate in gates]
+    assert parts == {TOLERANCE: ["public", "public"], ANY_DIFFERENCE: ["ranking", "public"]}
 
 
 @pytest.mark.usefixtures("nothing_sent")

@@ -9,7 +9,7 @@ import pytest
 
 from ldsboard.ci import actions
 from ldsboard.ci.gitlab import write_reports
-from ldsboard.ci.inputs import InputError, fails_on_error, is_unprivileged, read_inputs
+from ldsboard.ci.inputs import InputError, fails_on_error, is_unprivileged, read_inputs, variable
 from ldsboard.ci.outcome import STATUSES, Outcome, error_message
 from ldsboard.ci.process import Finished
 from ldsboard.ci.summary import TITLES, Annotation, annotation, escape, summary
@@ -61,11 +61,20 @@ def test_min_lds_is_a_finite_number_or_none(value: str) -> None:
 
 
 def test_gate_is_absent_if_it_is_not_stated_or_none() -> None:
-    for stated in ({}, {"LDSBOARD_MIN_LDS": "none", "LDSBOARD_NO_REGRESS_FROM": "None"}):
+    for stated in ({}, {"LDSBOARD_MIN_LDS": "none", "LDSBOARD_NO_REGRESS_FROM": "none"}):
         inputs = read_inputs(REQUIRED | stated)
         assert (inputs.min_lds, inputs.no_regress_from) == (None, None)
     with pytest.raises(InputError, match="no-regress-from"):
         read_inputs(REQUIRED | {"LDSBOARD_NO_REGRESS_FROM": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("visibility", ""), ("visibility", "Private"), ("kind", ""), ("kind", "rankd"), ("min-lds", "None")],
+)
+def test_input_with_another_value_than_the_allowed_ones_is_an_error(name: str, value: str) -> None:
+    with pytest.raises(InputError, match=name):
+        read_inputs(REQUIRED | {variable(name): value})
 
 
 @pytest.mark.parametrize(("value", "strict"), [("", True), ("true", True), ("FALSE", False), ("no", True), ("0", True)])
@@ -102,6 +111,7 @@ GITLAB = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_PATH": "lab/a"}
     [
         (Origin(repository="fork/attribution", number=7), GITHUB, "", True),
         (Origin(repository=None, number=7), GITHUB, "", True),
+        (Origin(repository=None, number=7, problem="the event cannot be read"), GITHUB, "", False),
         (Origin(repository="lab/attribution", number=7), GITHUB, "", False),
         (Origin(repository="lab/attribution", number=7), GITHUB | {"GITHUB_ACTOR": "dependabot[bot]"}, "", True),
         (Origin(repository="fork/attribution", number=7), GITHUB | IDENTITY, "", False),
