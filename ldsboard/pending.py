@@ -68,30 +68,31 @@ class PendingUpload:
 
     def save(self) -> None:
         """Write the record to the cache; only the current user can read it."""
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with atomic_write(self._file) as file:
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_write(self.file) as file:
             file.write(json.dumps(asdict(self)).encode())
 
     def exists(self) -> bool:
         """Return whether the cache holds the record."""
         with suppress(OSError, ValueError):
-            return self._file.is_file()
+            return self.file.is_file()
         return False
 
     def delete(self) -> None:
         """Delete the record from the cache, if it exists."""
         for suffix in (".json", ".lock"):
             with suppress(OSError, ValueError):
-                self._file.with_suffix(suffix).unlink()
+                self.file.with_suffix(suffix).unlink()
 
     @contextmanager
     def in_use(self) -> Iterator[bool]:
         """Mark the upload as in use by this process during a block; yield False if another process uses the upload already."""
-        with lock(self._file.with_suffix(".lock")) as held:
+        with lock(self.file.with_suffix(".lock")) as held:
             yield held
 
     @property
-    def _file(self) -> Path:
+    def file(self) -> Path:
+        """Path of the record in the cache."""
         name = self.key or self.id
         if not name.isalnum():  # the id comes from a server and becomes part of a path
             raise ValueError(f"Invalid upload id {name[:80]!r}: expected letters and digits.")
@@ -111,14 +112,12 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
     found = []
     for file in sorted(_folder().glob("*.json")):
         try:
-            upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
+            upload = _read(file)
             expired = datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC)
         except OSError:  # another process has deleted the record meanwhile
             continue
-        except (
-            ValueError,
-            TypeError,
-        ):  # damaged, or written by another version: nothing can be resumed with the record
+        except (ValueError, TypeError, RecursionError):
+            # Damaged, or written by another version: nothing can be resumed with the record.
             file.unlink(missing_ok=True)
             continue
         if expired:
@@ -126,6 +125,25 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
         elif upload.server == server and (path is None or absolute(path) in (upload.path, upload.source)):
             found.append(upload)
     return found
+
+
+def _read(file: Path) -> PendingUpload:
+    """Read the record of an upload.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError, TypeError, RecursionError
+        The file is no record of an upload.
+    """
+    upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
+    for name, example in asdict(PendingUpload("", "", "", "", 0, "", "")).items():
+        if type(getattr(upload, name)) is not type(example):
+            raise TypeError(f"The member {name} of an upload record has a wrong type.")
+    if not all(isinstance(option, str) for option in upload.conversion.values()) or upload.file != file:
+        raise ValueError("The upload record belongs to another file.")
+    return upload
 
 
 def pending_uploads_like(server: str, announced: dict[str, Any]) -> list[PendingUpload]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ldsboard import sending
+from ldsboard import cache, sending
 from ldsboard.client import Client, RefusedError, UnreachableError
 from ldsboard.commands import exits
 from ldsboard.pending import PendingUpload, pending_uploads
@@ -231,3 +232,16 @@ def test_upload_may_be_open_unless_the_server_itself_refused_its_announcement(se
     with Client(sender.proxy.url, sender.token) as client:
         assert give_up(client, left) is GivenUp.UNKNOWN
     assert pending_uploads(sender.proxy.url) == [left]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"announced": [1]}, {"conversion": "x"}, {"conversion": {"axes": 1}}, {"id": "../x", "key": ""}, "["]
+)
+def test_damaged_record_is_deleted(sender: Sender, damage: dict[str, Any] | str) -> None:
+    (left,) = [sender.break_off()]
+    (record,) = (cache.root() / "uploads").glob("*.json")
+    nested = "[" * 100_000 if isinstance(damage, str) else json.dumps(json.loads(record.read_text()) | damage)
+    record.write_text(nested)
+    assert pending_uploads(sender.proxy.url) == []
+    assert not record.exists()
+    assert left.exists() is False

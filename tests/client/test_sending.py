@@ -107,7 +107,7 @@ def test_resume_after_killed_command_uses_upload_token_and_sends_only_missing_pa
             until(lambda: service.rows()["part"] == before + 2, "all parts but one")
             process.kill()
         (record,) = pending_uploads(proxy.url)
-        assert record._file.stat().st_mode & 0o777 == 0o600
+        assert record.file.stat().st_mode & 0o777 == 0o600
         assert record.capability.startswith("ldsu_")
         proxy.blocked_suffix = ""
         proxy.requests.clear()
