@@ -212,10 +212,12 @@ def _digest(token: str, issuer: Issuer, claims: Mapping[str, Any]) -> str:
     second valid ECDSA signature can be computed from the first.
     """
     token_id = claims.get("jti")
-    if token_id is not None and not (isinstance(token_id, str) and 0 < len(token_id) <= MAX_ID_LENGTH):
+    if token_id is not None and not (
+        isinstance(token_id, str) and 0 < len(token_id) <= MAX_ID_LENGTH and token_id.isprintable()
+    ):
         raise ProblemError.mismatch(
             "oidc.claim",
-            expected=f"the claim jti: a text of at most {MAX_ID_LENGTH} characters",
+            expected=f"the claim jti: a text of at most {MAX_ID_LENGTH} printable characters",
             got=repr(token_id)[:80],
             hint=_RENEW,
         )

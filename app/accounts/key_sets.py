@@ -94,7 +94,7 @@ class KeySets:
         Raises
         ------
         IssuerUnavailableError
-            The key set cannot be fetched.
+            The key set cannot be fetched, or no newer one than a set without this key.
         ProblemError
             ``oidc.key``: the issuer has no such key.
         """
@@ -105,6 +105,8 @@ class KeySets:
         if known is None or not known.keys or self._clock() - known.fetched_at > KEPT_SECONDS:
             raise IssuerUnavailableError(issuer)
         if key_id not in known.keys:
+            if self._clock() - known.failed_at < RETRY_SECONDS:  # the newest keys are not known
+                raise IssuerUnavailableError(issuer)
             raise ProblemError(
                 "oidc.key",
                 f"The identity token is signed with the key {key_id[:MAX_ID_LENGTH]!r}, which {issuer.address} does not publish.",

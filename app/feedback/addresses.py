@@ -140,6 +140,10 @@ def _fault_of_form(url: httpx.URL) -> str | None:
 
     An address needs a host and a valid port, and must have no user name, password or fragment.
     """
+    try:
+        url.host.encode("idna")
+    except UnicodeError:
+        return "a host that no name server can know"
     if not url.host:
         return "an address without a host"
     if url.userinfo or url.fragment:

@@ -104,6 +104,19 @@ def test_keys_stay_for_a_day_if_they_cannot_be_renewed(exchange: Exchange, provi
     assert _code(exchange) == "oidc.unavailable"
 
 
+def test_new_key_is_not_called_unknown_while_the_key_set_cannot_be_renewed(
+    exchange: Exchange, provider: CiProvider
+) -> None:
+    assert _code(exchange) == ""
+    provider.answer = b'{"keys": []}'
+    exchange.time += key_sets.COOL_DOWN_SECONDS
+    assert [_code(exchange, "next"), _code(exchange, "next"), provider.fetches] == [
+        "oidc.unavailable",
+        "oidc.unavailable",
+        2,
+    ]
+
+
 def test_unavailable_issuer_says_when_to_try_again(exchange: Exchange, provider: CiProvider) -> None:
     provider.status = 500
     with pytest.raises(IssuerUnavailableError, match=r"cannot be fetched.*Try again in 5 seconds") as raised:

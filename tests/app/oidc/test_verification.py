@@ -72,6 +72,8 @@ def test_thirty_more_claims_do_not_matter(exchange: Exchange, provider: CiProvid
         ({"jti": None}, "oidc.claim", "no claim jti"),
         ({"jti": ""}, "oidc.claim", "the claim jti"),
         ({"jti": 7}, "oidc.claim", "the claim jti"),
+        ({"jti": "\ud800"}, "oidc.claim", "the claim jti"),
+        ({"jti": "a\n"}, "oidc.claim", "the claim jti"),
         ({"jti": "x" * 201}, "oidc.claim", "the claim jti"),
     ],
 )
