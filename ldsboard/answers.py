@@ -54,7 +54,7 @@ COMPARISON = {"difference": (int, float), "std_error": object, "p_value": object
 
 
 class ClientError(Exception):
-    """The error for a call to the server that failed."""
+    """The base class of the errors of calls to a server."""
 
 
 class RefusedError(ClientError):
@@ -80,11 +80,11 @@ class RefusedError(ClientError):
 
 
 class UnreachableError(ClientError):
-    """The error for a call that the server did not answer after all retries, or that something else answered."""
+    """The error for a call without an answer of the server: none came after all retries, or something else answered."""
 
 
 def checked(response: httpx.Response) -> httpx.Response:
-    """Return a successful response.
+    """Return the given response if its status is 2xx, and raise an error otherwise.
 
     Raises
     ------
@@ -100,7 +100,10 @@ def checked(response: httpx.Response) -> httpx.Response:
 
 
 def allows_retry(response: httpx.Response) -> bool:
-    """Return whether a call may be repeated after this response, and soon."""
+    """Return whether a call that got this response should be repeated.
+
+    The response must mean a passing failure, and ask for a pause of at most `MAX_RETRY_AFTER_SECONDS`.
+    """
     if response.is_success:
         return False
     after, problem = retry_after(response), problem_of(response)
@@ -113,21 +116,27 @@ def allows_retry(response: httpx.Response) -> bool:
 
 
 def raise_unless_unavailable(response: httpx.Response) -> None:
-    """Raise the error for the last of several responses that allowed a retry.
+    """Raise the error of `checked` for a response after which no further retry is made, unless the server is unavailable.
 
-    The function returns None if the server itself states that it is unavailable, because then no answer has come.
+    A server counts as unavailable if it states a problem with any status but 500 and 429. No error is raised for such a response,
+    so that the caller can treat the response as no answer.
 
     Raises
     ------
-    ClientError
-        The errors of `checked`.
+    RefusedError
+        The server refused the call with status 500 or 429, or a proxy refused the call.
+    UnreachableError
+        Something else than an LDSBoard server answered.
     """
     if problem_of(response) is None or response.status_code in (SERVER_ERROR, TOO_MANY_REQUESTS):
         checked(response)
 
 
 def refusal_by_proxy(error: BaseException, server: str) -> RefusedError | None:
-    """Return the error for a proxy that refused to connect to the server; None for an error of any other kind."""
+    """Return the error for the user if `error` means that a proxy refused to connect to the server.
+
+    None means that `error` has another cause. A proxy refuses with a status 4xx.
+    """
     status, _, reason = str(error).partition(" ")
     if not isinstance(error, httpx.ProxyError) or not re.fullmatch("4[0-9][0-9]", status):
         return None
@@ -137,14 +146,16 @@ def refusal_by_proxy(error: BaseException, server: str) -> RefusedError | None:
 
 
 def members(response: httpx.Response, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON object in a successful response.
+    """Return the JSON object in a successful response, after a check that the object has the expected members.
+
+    The check tells the answers of an LDSBoard server from the JSON of other services.
 
     Parameters
     ----------
     response
-        The response.
+        A successful response.
     expected
-        Types by name, as `isinstance` takes them, of members that the object must have. JSON of another service lacks them.
+        Name of each member that the object must have, and the type of the member's value, as `isinstance` takes types.
 
     Raises
     ------
@@ -207,7 +218,7 @@ def words(response: httpx.Response) -> str:
 
 
 def _message(answer: Any) -> str:
-    """Return the first message of a JSON object, also if the object nests it; an empty string if there is none."""
+    """Return the first text in the members `MESSAGES` of a JSON object, also in nested objects; empty if there is none."""
     if isinstance(answer, dict):
         found = (answer[name] for name in MESSAGES if name in answer)
         return next((text for value in found if (text := value if isinstance(value, str) else _message(value))), "")

@@ -1,7 +1,7 @@
 """Call functions in daemon threads, so that Ctrl-C ends the wait for them at once.
 
-A call of the operating system that waits for the network, such as the lookup of a host name, need not end at Ctrl-C. In a daemon
-thread the call holds up neither the main thread nor the end of the process.
+Ctrl-C does not always end a call of the operating system that waits for the network, such as the lookup of a host name. In a
+daemon thread, such a call delays neither the main thread nor the end of the process.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ LOOK_SECONDS = 0.2
 
 
 def call(function: Callable[[], Value]) -> Value:
-    """Call a function in a daemon thread, and return its result or raise its exception.
+    """Call a function so that Ctrl-C ends the wait, and return the result of the function or raise its exception.
 
-    Threads other than the main thread call the function themselves, because Ctrl-C interrupts only the main thread.
+    The main thread calls the function in a daemon thread. Any other thread calls the function itself, because Ctrl-C interrupts
+    only the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return function()
@@ -67,7 +68,7 @@ class _Failure:
 
 
 def _next(outcomes: SimpleQueue[Value | _Failure]) -> Value:
-    """Wait for the next outcome, and return its value or raise its exception."""
+    """Wait for the next finished call, and return its result or raise its exception."""
     while True:
         with suppress(Empty):
             outcome = outcomes.get(timeout=LOOK_SECONDS)

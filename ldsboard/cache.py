@@ -118,5 +118,5 @@ def _newest(versions: Path) -> Path | None:
 
 
 def _environment(name: str) -> str:
-    """Return the value of an environment variable; an unset variable has the value of an empty one."""
+    """Return the value of an environment variable without spaces around it; empty if the variable is unset."""
     return os.environ.get(name, "").strip()

@@ -114,7 +114,7 @@ class Client:
         return request
 
     def hurried(self, token: str | None = None) -> Client:
-        """Return a new connection to the server whose calls have one attempt of a few seconds, with this or another token."""
+        """Return a new connection, with `token` or else the same token, whose calls have one attempt of a few seconds."""
         return Client(self.server, self._token if token is None else token, hurried=True)
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ def on_cpu(array: Any) -> Any:
 
 
 def values_and_indices(ground_truth: Any, *, packed: bool) -> tuple[Any, Any]:
-    """Return the values and the indices of a tuple (values, indices), tensors on the CPU.
+    """Return the values and the indices of a tuple (values, indices); torch tensors are moved to the CPU.
 
     Parameters
     ----------

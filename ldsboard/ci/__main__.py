@@ -44,7 +44,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def evaluate(inputs: Inputs, environ: Mapping[str, str]) -> Outcome:
-    """Submit the file, or compute the LDS on the public part if the run cannot submit, and return what came of it."""
+    """Submit the file, or compute the LDS on the public part if the run cannot submit; return the outcome."""
     origin = find_origin(environ)
     variables = inputs.variables(environ)
     if not is_unprivileged(origin, environ, inputs.token):
@@ -57,7 +57,7 @@ def evaluate(inputs: Inputs, environ: Mapping[str, str]) -> Outcome:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush the standard output."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -86,7 +86,7 @@ def _report(outcome: Outcome, environ: Mapping[str, str], *, on_actions: bool) -
 
 
 def _folder(environ: Mapping[str, str]) -> Path:
-    """Return an existing folder for files of the report; a job can have several reports, except on GitLab."""
+    """Return the folder for the files of the report, which is created here: on GitLab `gitlab.FOLDER`, otherwise a new folder."""
     if environ.get("GITLAB_CI"):
         folder = Path(gitlab.FOLDER)
         folder.mkdir(exist_ok=True)

@@ -28,12 +28,12 @@ ANNOTATION_CHARACTERS = 4000
 
 
 def escape_data(text: str) -> str:
-    """Return a text as the message of a workflow command."""
+    """Return a text, percent-encoded so that it can be the message of a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def escape_property(text: str) -> str:
-    """Return a text as the value of a property of a workflow command."""
+    """Return a text, percent-encoded so that it can be the value of a property of a workflow command."""
     return escape_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
@@ -51,7 +51,7 @@ def annotate(found: Annotation) -> str:
 
 @contextmanager
 def commands_stopped(say: Callable[[str], None]) -> Iterator[None]:
-    """Let the runner read no commands during a block, which prints texts of others."""
+    """Make the runner ignore workflow commands in the output of a block, because the block prints texts that are not trusted."""
     token = secrets.token_hex(16)
     say(f"::stop-commands::{token}")
     try:
@@ -61,7 +61,10 @@ def commands_stopped(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def write_outputs(path: str | Path, outputs: Mapping[str, str]) -> None:
-    """Add outputs to the file ``GITHUB_OUTPUT``; the delimiter is random, so that no value can end early and add an output."""
+    """Add outputs to the file ``GITHUB_OUTPUT``.
+
+    Each value ends at a random delimiter, so that no value can hold its own delimiter and add a further output.
+    """
     with Path(path).open("a", encoding="utf-8", newline="\n") as file:
         for name, value in outputs.items():
             delimiter = f"end-{secrets.token_hex(16)}"

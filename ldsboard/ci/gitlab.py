@@ -36,7 +36,7 @@ def write_reports(folder: Path, outcome: Outcome, outputs: Mapping[str, str], *,
     outcome
         What came of the job.
     outputs
-        The outputs of the job. The values of GitLab's variables have no spaces and are not empty; others are left out.
+        The outputs of the job. ``variables.env`` leaves out empty values, and values with spaces or characters beyond ASCII.
     method, benchmark
         Names of the method and the benchmark.
     """

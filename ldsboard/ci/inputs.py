@@ -1,4 +1,4 @@
-"""The inputs of a CI job, which are environment variables, and the commands that they mean.
+"""The inputs of a CI job, which are environment variables, and the commands of ``ldsboard`` that follow from the inputs.
 
 Inputs are variables and never parts of a shell script, so that no value of an input can run a command.
 """
@@ -54,8 +54,9 @@ class Inputs:
     def submit(self, origin: Origin) -> list[str]:
         """Return the arguments of ``ldsboard`` that submit the file.
 
-        Without ``no-regress-from``, the arguments still ask for the difference from the newest submission of the default branch,
-        with a tolerance that no difference exceeds.
+        Without ``no-regress-from``, the arguments still ask for a comparison with the newest submission of the default branch, so
+        that the report can show the difference. The tolerance `ANY_DIFFERENCE` keeps this comparison from failing the job. The
+        comparison is left out for an anonymous submission, and if the default branch is unknown.
         """
         options = {
             "method": self.method,
@@ -81,14 +82,17 @@ class Inputs:
         return ["score", "--json", "--", self.file, self.benchmark]
 
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of the commands: the server and the token are variables, which other users cannot list."""
+        """Return the environment variables for the commands of ``ldsboard``: those of the job, the server and the token.
+
+        The token is no argument of a command, because other users of the machine can list arguments.
+        """
         plain = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", "TYPER_USE_RICH": "0"}
         kept = {name: value for name, value in environ.items() if name not in ("FORCE_COLOR", "TTY_COMPATIBLE")}
         return kept | plain | {"LDSBOARD_SERVER": self.server, "LDSBOARD_TOKEN": self.token}
 
 
 def fails_on_error(environ: Mapping[str, str]) -> bool:
-    """Return whether the job fails if the file is not scored or a gate is not met; every value but ``false`` means yes."""
+    """Return whether an error fails the job: False only if the input ``fail-on-error`` is ``false``."""
     return _value(environ, "fail-on-error").lower() != "false"
 
 
@@ -117,10 +121,11 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
 
 
 def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> bool:
-    """Return whether the run is a pull request that cannot submit: it comes from a fork, or from Dependabot, and has no secret.
+    """Return whether the run is for a pull request from a fork or from Dependabot that has no credentials to submit with.
 
-    GitHub and Forgejo offer an identity by two variables, which GitHub withholds from pull requests of forks. On GitLab, a merge
-    request from a fork runs in the fork, with an identity of the fork that nobody trusts.
+    A run with a token can always submit. On GitHub and Forgejo, a run can also submit if it has the variables with which a run
+    asks for an identity token; GitHub withholds these variables from pull requests of forks. On GitLab, a merge request from a
+    fork runs in the fork, and the identity of the fork is one that nobody trusts.
     """
     if token or origin.number is None:
         return False
@@ -134,12 +139,12 @@ def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> b
 
 
 def has_credentials(environ: Mapping[str, str], token: str) -> bool:
-    """Return whether the run has a token, or can ask its provider for an identity."""
+    """Return whether the run has a token or an identity token, or can ask its provider for an identity token."""
     return any((token, environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"), environ.get("LDSBOARD_ID_TOKEN")))
 
 
 def variable(name: str) -> str:
-    """Return the name of the variable of an input."""
+    """Return the name of the environment variable that holds an input."""
     return PREFIX + name.upper().replace("-", "_")
 
 

@@ -51,7 +51,7 @@ class Outcome:
     status
         One of `STATUSES`, or `PUBLIC_ONLY`.
     part
-        Subsets of the LDS: ``ranking`` or ``public``; None without an LDS.
+        Subsets on which the LDS was computed: ``ranking`` or ``public``; None without an LDS.
     numbers
         Members ``lds`` and ``ci``, and perhaps ``rank`` and ``of_ceiling``; empty without an LDS.
     submission
@@ -102,7 +102,7 @@ class Outcome:
 
     @classmethod
     def of_public_part(cls, done: Finished, inputs: Inputs) -> Self:
-        """Return the outcome of ``ldsboard score --json``, with which the gate ``min-lds`` is looked at here."""
+        """Return the outcome of ``ldsboard score --json``, including the gate ``min-lds``, which this function checks."""
         numbers = _parsed(done.out)
         if numbers is None or done.code:
             return cls.of_failure(done if done.code else _unexpected(done))
@@ -125,7 +125,7 @@ class Outcome:
 
     @property
     def difference(self) -> Mapping[str, Any] | None:
-        """The members ``difference``, ``ci``, ``p_value`` and ``baseline``; None without a baseline."""
+        """The comparison, with members ``difference``, ``ci``, ``p_value`` and ``baseline``; None if there is no baseline."""
         found = self.gates.get("no-regress-from")
         return found if found is not None and found["baseline"] is not None else None
 

@@ -31,10 +31,10 @@ class Finished:
 
 
 def run_command(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[str], None]) -> Finished:
-    """Run ``ldsboard`` with these arguments and wait for its end.
+    """Run ``ldsboard`` with these arguments, wait for its end, and return its exit code and output.
 
-    A CI that cancels a job sends a signal to this process only. The signal is handed on. The interrupted upload is given up,
-    because the next run starts on another machine and cannot resume it.
+    A CI that cancels a job sends a signal to this process only, and this function passes the signal on to ``ldsboard``.
+    The function then makes ``ldsboard`` give up the upload, because a later run on another machine cannot resume the upload.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def run_command(arguments: Sequence[str], environ: Mapping[str, str], show: Call
 
 @contextmanager
 def _cancelled(child: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """Hand signals on to a process during a block; the event says whether there was one."""
+    """Pass the first SIGINT or SIGTERM of a block on to a process as Ctrl-C, and yield an event that this signal sets."""
     event = threading.Event()
 
     def hand_on(_number: int, _frame: FrameType | None) -> None:

@@ -117,7 +117,7 @@ def summary(outcome: Outcome, *, method: str, benchmark: str, server: str) -> st
 
 
 def escape(text: object) -> str:
-    """Return a text for one line of Markdown in which no character has a meaning."""
+    """Return a text on one line, in which the special characters of Markdown and HTML are escaped."""
     return re.sub(r"([\\`*_{}\[\]()#|~$-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
 
@@ -157,7 +157,7 @@ def _format_difference(found: Mapping[str, Any]) -> str:
 
 
 def _origin(submission: Mapping[str, Any]) -> str:
-    """Return kind and commit of a submission, as the end of a sentence."""
+    """Return the kind and the commit of a submission in Markdown, such as ``, ranked, commit 0123456789ab.``."""
     origin = submission.get("provenance") or {}
     commit = f", commit {escape(str(origin['commit'])[:12])}" if origin.get("commit") else ""
     return f", {escape(submission['kind'])}{commit}."

@@ -28,7 +28,7 @@ TRAIN_TARGET, TARGET_TRAIN = "train,target", "target,train"
 
 
 def check_axes(axes: str) -> str:
-    """Return the value of ``--axes`` without spaces; any other value than the two orders is a usage error."""
+    """Return `TRAIN_TARGET` or `TARGET_TRAIN` for a value of ``--axes``; exit with a usage error for any other value."""
     order = "".join(axes.split()).lower()
     if order not in (TRAIN_TARGET, TARGET_TRAIN):
         fail(USAGE, f"--axes: expected {TRAIN_TARGET} or {TARGET_TRAIN}, got {axes!r}")
@@ -45,7 +45,7 @@ def read_file(path: Path, axes: str = TRAIN_TARGET, key: str | None = None) -> S
     axes
         What the rows and the columns of the file are: `TRAIN_TARGET` or `TARGET_TRAIN`.
     key
-        Name of the array in a file of several.
+        Name of the array to read, if the file holds several arrays.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """The gates of ``ldsboard submit``: ``--min-lds`` and ``--no-regress-from``, which fail a CI run whose LDS is too low.
 
-Whatever keeps a gate from being looked at is an error before the file is sent, so that no gate passes by accident. The gates look
-at the ranking subsets if both submissions are ranked, and at the public subsets of both otherwise. A run is never its own
-baseline: a run that is repeated after it failed is compared with an earlier commit again.
+Before the file is sent, the command fails if it finds that a gate cannot be checked, so that no gate passes by accident. The gate
+``--no-regress-from latest`` passes if there is no earlier submission. The gates use the ranking subsets if both submissions are
+ranked, and the public subsets of both otherwise. A run is never its own baseline: a run that is repeated after it failed is
+compared with an earlier commit again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Gates:
     Attributes
     ----------
     min_lds
-        Smallest LDS; None if there is no such gate.
+        Smallest LDS that meets the gate; None if there is no such gate.
     no_regress_from
         Id of a submission, or `LATEST`; None if there is no such gate.
     tolerance
@@ -73,14 +74,22 @@ class Gates:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The submission that a new one is compared with, and the number of subsets of its benchmark, by part."""
+    """The submission that a new submission is compared with.
+
+    Attributes
+    ----------
+    submission
+        The earlier submission, as the server shows it.
+    subsets
+        Number of subsets of the benchmark in each part: ``ranking`` and ``public``.
+    """
 
     submission: dict[str, Any]
     subsets: dict[str, int]
 
 
 def check_usage(gates: Gates, visibility: str, *, waits: bool) -> None:
-    """Exit with a usage error if a gate cannot be looked at."""
+    """Exit with a usage error if the options of the command make it impossible to check a gate."""
     if gates.no_regress_from is not None and not gates.no_regress_from.strip():
         fail(USAGE, "--no-regress-from: expected the id of a submission or latest, got an empty text.")
     if gates.wanted_baseline == LATEST and visibility == "anonymous":
@@ -92,7 +101,9 @@ def check_usage(gates: Gates, visibility: str, *, waits: bool) -> None:
 def find_baseline(
     client: Client, gates: Gates, benchmark: str, method: str, origin: Origin, timeout: float
 ) -> Baseline | None:
-    """Return the baseline of ``--no-regress-from``, before the file is sent; exit if it can never be compared.
+    """Return the submission that ``--no-regress-from`` names; exit if the new submission cannot be compared with it.
+
+    The command calls this function before it sends the file.
 
     Parameters
     ----------
@@ -103,7 +114,7 @@ def find_baseline(
     benchmark, method
         Name of the benchmark and the method of the new submission.
     origin
-        Where the command runs; its default branch is needed for `LATEST`.
+        Where the command runs. Only `LATEST` needs it, and fails if the default branch is unknown.
     timeout
         Largest number of seconds to wait for a baseline that is not scored yet.
 

@@ -1,4 +1,7 @@
-"""Tell the user how to go on after an interruption: a failed call, or Ctrl-C. A second Ctrl-C gives the upload up."""
+"""Tell the user how to go on after a command was interrupted by a failed call or by Ctrl-C.
+
+After Ctrl-C during an upload, a second Ctrl-C within `SECOND_CHANCE_SECONDS` gives the upload up.
+"""
 
 from __future__ import annotations
 
