@@ -112,8 +112,8 @@ class RunTokens:
             return self._given.pop(0)
         raise ProblemError(
             "auth.expired",
-            "The token of this CI run expires, and the job has no identity token left.",
-            f"Add {ID_TOKENS[1]} to the id_tokens of the job, with the same audience.",
+            "The token of this CI run ends soon or has ended, and the job has no further identity token to get a new one with.",
+            f"Add {ID_TOKENS[1]} to the id_tokens of the job, with the same aud as {ID_TOKENS[0]}.",
         )
 
 

@@ -1,4 +1,7 @@
-"""Bind a process to its parent. This module uses the standard library only, because it is imported before any slow import."""
+"""Make a process end when its parent process ends.
+
+This module uses the standard library only, because it is imported before any slow import.
+"""
 
 from __future__ import annotations
 
