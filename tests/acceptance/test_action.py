@@ -197,7 +197,7 @@ def test_gate_that_is_not_met_fails_the_job_and_shows_the_difference(job: Job) -
         ({"fail_on_error": "maybe"}, "fail-on-error"),
         ({"file": "absent.npy"}, "absent.npy"),
         ({"method": ""}, "method"),
-        ({"kind": "best"}, "--kind"),
+        ({"kind": "best"}, "input kind"),
     ],
 )
 def test_input_that_cannot_be_used_fails_before_anything_is_sent(job: Job, inputs: dict[str, str], named: str) -> None:
