@@ -29,6 +29,7 @@ from ldsboard.commands.printing import (
 from ldsboard.config import ConfigError
 from ldsboard.core.comparison import compare as compare_results
 from ldsboard.groundtruth import GroundTruth
+from ldsboard.identity import open_client
 from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
 
@@ -108,7 +109,7 @@ def status(
     as_json: options.AsJson = False,
 ) -> None:
     """Show the state and result of a submission; for a private submission, the token of the owner is required."""
-    with options.open_client(server, token) as client:
+    with open_client(server, token) as client:
         view = client.wait(submission_id, timeout) if wait else client.submission(submission_id)
     show(view, as_json=as_json)
     if wait:
@@ -178,7 +179,7 @@ def compare(
     elif any(Path(name).exists() for name in (a, b)):
         fail(exits.USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     else:
-        with options.open_client(server, token) as client:
+        with open_client(server, token) as client:
             difference = client.compare(a, b)
     if as_json:
         print_json(difference)

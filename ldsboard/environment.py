@@ -122,9 +122,8 @@ def _actions(environ: Mapping[str, str]) -> Origin:
         return _of_earlier_run(found, event)
     if name.startswith("pull_request") or get("HEAD_REF") or pull or _dict(event, "pull_request"):
         return _of_pull_request(found, event, get("HEAD_REF"), pull and int(pull[1]))
-    if _dict(
-        event, "issue", "pull_request"
-    ):  # a comment on a pull request: the run does not say which commit was meant
+    if _dict(event, "issue", "pull_request"):
+        # A comment on a pull request: the run does not say which commit was meant.
         return replace(found, commit=None, branch=None, number=_number(event, "issue", "number"))
     return found
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from ldsboard import config
 from ldsboard.answers import RefusedError, UnreachableError
 from ldsboard.client import ATTEMPTS, Client
+from ldsboard.environment import in_ci
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ REQUEST_URL, REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_R
 
 ID_TOKENS = ("LDSBOARD_ID_TOKEN", "LDSBOARD_ID_TOKEN_2")
 """Variables with the identity tokens of a job on GitLab. Each is exchanged once, so the second renews the token of the first."""
+
+TOKEN_VARIABLE = "LDSBOARD_TOKEN"  # noqa: S105 -- the name of the variable
+"""Variable with the token of the user."""
 
 OWNER = "LDSBOARD_OWNER"
 """Variable with the name of the user who trusts the workflow."""
@@ -139,6 +144,32 @@ def run_tokens(
             f"Set {OWNER} to your user name on the server, or give a token.",
         )
     return RunTokens(server, method, owner, environ)
+
+
+def open_client(
+    server: str | None, token: str | None, *, method: str | None = None, owner: str | None = None
+) -> Client:
+    """Return a client with the user's token, or with tokens for the identity of a CI run.
+
+    The first of these that exists is used: `token`, ``LDSBOARD_TOKEN``, the identity of a CI run that submits `method` for
+    `owner`, and the stored token for the server. Empty texts are no tokens.
+
+    Raises
+    ------
+    ProblemError
+        The errors of `run_tokens`.
+    ConfigError
+        No token is given, and the configuration file with the stored tokens is damaged.
+    """
+    server = (server or "").strip() or None
+    given = (token or "").strip() or os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not given and method and in_ci() and (tokens := run_tokens(server, method, owner or None)):
+        return Client(server, tokens)
+    client = Client(server, given)
+    if given or not (stored := config.token(client.server)):
+        return client
+    client.close()
+    return Client(server, stored)
 
 
 def _check_audience(audience: str, server: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ldsboard import config, environment
+from ldsboard import environment
 from ldsboard.arrays.scores import read_scores
 from ldsboard.core.result import WARNINGS
 from ldsboard.formats import torch_files
@@ -234,23 +234,12 @@ class SubmissionError(Exception):
     """The error for a submission that has failed, expired or been withdrawn."""
 
 
-def _client(server: str | None, token: str | None, method: str = "") -> Client:
-    """Return a client with the first of these tokens that exists.
+def _client(server: str | None, token: str | None, method: str | None = None) -> Client:
+    """Return the client that `ldsboard.identity.open_client` returns for these parameters."""
+    # The HTTP client is slow to import, and most users only score.
+    from ldsboard.identity import open_client  # noqa: PLC0415
 
-    These are `token`, ``LDSBOARD_TOKEN``, tokens for the identity of a CI run that submits `method`, and the stored token for
-    the server.
-    """
-    from ldsboard import identity  # noqa: PLC0415 -- the HTTP client is slow to import, and most users only score
-    from ldsboard.client import Client  # noqa: PLC0415
-
-    given = (token or "").strip() or os.environ.get("LDSBOARD_TOKEN", "").strip()
-    if not given and method and environment.in_ci() and (tokens := identity.run_tokens(server, method)):
-        return Client(server, tokens)
-    client = Client(server, given)
-    if given or not (stored := config.token(client.server)):
-        return client
-    client.close()
-    return Client(server, stored)
+    return open_client(server, token, method=method)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ldsboard.commands import options
 from ldsboard.commands.exits import USAGE, errors, fail
 from ldsboard.commands.printing import output
 from ldsboard.commands.queries import account
+from ldsboard.identity import TOKEN_VARIABLE
 
 LONGEST_TOKEN = 4096
 """Largest number of characters that are read from the standard input."""
@@ -36,7 +37,7 @@ def login(
         owner = account(client)["name"]
     file = config.store_token(address, value)
     output.print(f"Logged in to {address} as {owner}. The token is stored in {file}.", markup=False)
-    if os.environ.get(options.TOKEN_VARIABLE, "").strip():
+    if os.environ.get(TOKEN_VARIABLE, "").strip():
         errors.print("Warning: the variable LDSBOARD_TOKEN is set, and commands prefer its token.", markup=False)
     if address != cache.default_server():
         errors.print(f"To use this server by default: export LDSBOARD_SERVER={address}", markup=False)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ldsboard import config, identity
-from ldsboard.client import Client
 from ldsboard.commands.exits import USAGE, fail
-from ldsboard.environment import in_ci
+from ldsboard.identity import TOKEN_VARIABLE
 
 SCORES_HELP = (
     "Score file: .npy, .safetensors or .npz of shape (n training examples, N targets), or a .pt file with one tensor."
 )
-TOKEN_VARIABLE = "LDSBOARD_TOKEN"  # noqa: S105 -- the name of the variable
 
 
 def finite(value: float | None) -> float | None:
@@ -66,27 +62,3 @@ def benchmark_name(argument: str | None, option: str | None) -> str:
     if not (name := argument or option):
         fail(USAGE, "Name the benchmark: add --benchmark NAME.")
     return name
-
-
-def open_client(
-    server: str | None, token: str | None, *, method: str | None = None, owner: str | None = None
-) -> Client:
-    """Return a client with the user's token, or with tokens for the identity of a CI run.
-
-    The first of these that exists is used: ``--token``, ``LDSBOARD_TOKEN``, the identity of a CI run that submits `method` for
-    `owner`, and the stored token. Empty texts are no tokens.
-
-    Raises
-    ------
-    ConfigError
-        No token is given, and the configuration file with the stored tokens is damaged.
-    """
-    server = (server or "").strip() or None
-    given = (token or "").strip() or os.environ.get(TOKEN_VARIABLE, "").strip()
-    if not given and method and in_ci() and (tokens := identity.run_tokens(server, method, owner or None)):
-        return Client(server, tokens)
-    client = Client(server, given)
-    if given or not (stored := config.token(client.server)):
-        return client
-    client.close()
-    return Client(server, stored)

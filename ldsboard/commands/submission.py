@@ -13,6 +13,7 @@ from ldsboard.commands.conversion import TRAIN_TARGET, check_axes
 from ldsboard.commands.exits import USAGE, fail
 from ldsboard.commands.submission_run import SubmissionRun
 from ldsboard.environment import find_origin, in_ci
+from ldsboard.identity import open_client
 
 KINDS, VISIBILITIES = ("ranked", "practice"), ("public", "anonymous", "private")
 
@@ -110,7 +111,7 @@ def submit(
     fields |= {name: value for name, value in optional.items() if value}
     fields["cost"] = {"seconds": seconds, "device": device or None, "models": models}
     fields["provenance"] = origin.provenance()
-    with options.open_client(server, token, method=method, owner=owner) as client:
+    with open_client(server, token, method=method, owner=owner) as client:
         run = SubmissionRun(client, wanted, origin, timeout, wait=wait, quiet=quiet, as_json=as_json)
         if scores is None or resume:
             run.resume(scores)

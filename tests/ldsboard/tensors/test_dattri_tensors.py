@@ -15,21 +15,17 @@ if TYPE_CHECKING:
     from tests.ldsboard.conftest import Large
 
 
-def test_tensors_in_a_pair_give_same_bits_as_arrays(large: Large) -> None:
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_tensors_in_a_pair_give_same_bits_as_arrays(large: Large, device: str) -> None:
     scores, masks, margins = large
     expected = result_bits(lds(*large))
-    score, values, indices = (torch.from_numpy(array.copy()) for array in (scores, margins, indices_of(masks)))
+    score, values, indices = (
+        torch.from_numpy(array.copy()).to(device) for array in (scores, margins, indices_of(masks))
+    )
     assert result_bits(lds(score, (values, indices))) == expected
     assert result_bits(lds(score.requires_grad_(), (values.requires_grad_(), indices.int()))) == expected
     assert result_bits(lds(torch.nn.Parameter(score), (values, torch.from_numpy(masks)))) == expected
     assert result_bits(lds(score, (values, list(indices)))) == expected
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_tensors_on_a_gpu_give_same_bits_as_arrays(large: Large) -> None:
-    scores, masks, margins = large
-    score, values, indices = (torch.from_numpy(array.copy()).cuda() for array in (scores, margins, indices_of(masks)))
-    assert result_bits(lds(score, (values, indices))) == result_bits(lds(*large))
 
 
 def test_tensor_that_dattri_cannot_score_is_refused(large: Large) -> None:
