@@ -28,10 +28,10 @@ def shared_provider() -> Iterator[CiProvider]:
 
 
 @pytest.fixture
-def provider(shared_provider: CiProvider) -> Iterator[CiProvider]:
-    """The provider, with its keys published, whatever earlier tests changed."""
-    yield shared_provider
+def provider(shared_provider: CiProvider) -> CiProvider:
+    """The provider with its keys published and claims that begin now, whatever earlier tests changed and whenever they ran."""
     shared_provider.reset()
+    return shared_provider
 
 
 @pytest.fixture
