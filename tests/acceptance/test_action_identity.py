@@ -70,9 +70,9 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> ActionRunner:
 
 
 @pytest.fixture
-def job(runner: ActionRunner, trust: Trust, tmp_path: Path, toy: Example) -> Iterator[Job]:
-    yield Job(runner, trust.service, "", tmp_path, toy)
+def job(runner: ActionRunner, trust: Trust, tmp_path: Path, toy: Example) -> Job:
     trust.provider.reset()
+    return Job(runner, trust.service, "", tmp_path, toy)
 
 
 def run(job: Job, trust: Trust, event: dict[str, str] | None = None, **inputs: str) -> Run:
