@@ -29,10 +29,13 @@ FORK_HINT = (
     "or let a workflow of the trusted repository submit its file."
 )
 
+MAX_ID = 20
+"""Maximum number of digits of an id."""
+
 _FILE = re.compile(r"\.(?:github|forgejo|gitea)/workflows/[^/@]+\.ya?ml")
 _CONFIG_FILE = re.compile(r"(?!/)[^@\s]+\.ya?ml")
 _CALLED = re.compile(r"[^/@\s]+/[^/@\s]+/\.github/workflows/[^/@]+\.ya?ml")
-_ID = re.compile(r"[0-9]{1,20}")
+_ID = re.compile(r"[0-9]+")
 _REPOSITORY = re.compile(r"[^/\s]+/[^/\s]+")
 _PROJECT = re.compile(r"[^/\s]+(?:/[^/\s]+)+")
 
@@ -264,8 +267,8 @@ def _check_values(issuers: Mapping[str, Issuer], values: Mapping[str, str | None
             raise _invalid(field, f"nothing, because {provider} has no such claim", values[field])
     forms = {
         "repository": (_PROJECT if is_gitlab else _REPOSITORY, "OWNER/NAME without spaces", MAX_REPOSITORY),
-        "repository_id": (_ID, f"digits: {names.id_help}", MAX_TEXT),
-        "owner_id": (_ID, f"digits: {names.id_help}", MAX_TEXT),
+        "repository_id": (_ID, f"digits: {names.id_help}", MAX_ID),
+        "owner_id": (_ID, f"digits: {names.id_help}", MAX_ID),
         "workflow": (_CONFIG_FILE if is_gitlab else _FILE, f"the path of the file, such as {example}", MAX_TEXT),
         "called_workflow": (_CALLED, "OWNER/NAME/.github/workflows/NAME.yml, without '@' and a ref", MAX_WORKFLOW),
         "environment": (re.compile(".+"), "one line of text", MAX_TEXT),

@@ -21,7 +21,6 @@ from app.web.dependencies import ActorDep, ContextDep, ManagingUser, ReadSession
 router = APIRouter(prefix="/publishers", tags=["account"])
 
 PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
-MAX_ID_LENGTH = 20
 
 
 class NewPublisher(BaseModel, extra="forbid"):
@@ -37,12 +36,12 @@ class NewPublisher(BaseModel, extra="forbid"):
     repository: str = Field(min_length=1, max_length=MAX_REPOSITORY, description="OWNER/NAME, for display")
     repository_id: str = Field(
         min_length=1,
-        max_length=MAX_ID_LENGTH,
+        max_length=publishers.MAX_ID,
         description="id of the repository (on GitLab, of the project), as digits",
     )
     owner_id: str = Field(
         min_length=1,
-        max_length=MAX_ID_LENGTH,
+        max_length=publishers.MAX_ID,
         description="id of the owner of the repository (on GitLab, of the namespace of the project), as digits",
     )
     workflow: str = Field(

@@ -8,6 +8,7 @@ change between two questions.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -41,6 +42,11 @@ SPECIAL_NETWORKS = [
 
 GLOBAL_UNICAST = ip_network("2000::/3")
 """The IPv6 addresses of public hosts. Addresses that hold an IPv4 address (mapped, NAT64) are outside."""
+
+_NAME = re.compile(rb"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
+"""A name that a name server can know, in lower case, by the lengths of RFC 1035."""
+
+_UNKNOWABLE = "a host that no name server can know"
 
 
 class NotPublicError(Exception):
@@ -140,12 +146,14 @@ def _fault_of_form(url: httpx.URL) -> str | None:
 
     An address needs a host and a valid port, and must have no user name, password or fragment.
     """
-    try:
-        url.host.encode("idna")
-    except UnicodeError:
-        return "a host that no name server can know"
-    if not url.host:
+    if not url.raw_host:
         return "an address without a host"
+    try:
+        _ = url.host  # decodes internationalised labels
+    except UnicodeError:
+        return _UNKNOWABLE
+    if b":" not in url.raw_host and not _NAME.fullmatch(url.raw_host):  # only IPv6 addresses contain ":"
+        return _UNKNOWABLE
     if url.userinfo or url.fragment:
         return "an address with a user name, a password or a fragment"
     return None if 0 < port_of(url) <= LAST_PORT else f"the port {port_of(url)}"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Path, Query, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import TypeAdapter, ValidationError
 
 from app.accounts import audit, publishers
 from app.accounts.audit import Action, Actor
@@ -16,7 +17,7 @@ from app.db.accounts import Publisher
 from app.issuers import MAX_ADDRESS_LENGTH
 from app.management import trust
 from app.pages.content.templates import render
-from app.submissions.field_types import Method
+from app.submissions.field_types import Method, expected_value
 from app.web.dependencies import ContextDep, ReadSession, WriteSession
 from app.web.sessions import FormActor, FormUser, SignedInUser
 from ldsboard.problems import ProblemError
@@ -24,14 +25,11 @@ from ldsboard.problems import ProblemError
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 BACK = "/account#ci"
-MAX_ID = 20
-"""Maximum number of digits of an id."""
-
 LENGTHS = {
     "method": 64,
     "repository": MAX_REPOSITORY,
-    "repository_id": MAX_ID,
-    "owner_id": MAX_ID,
+    "repository_id": publishers.MAX_ID,
+    "owner_id": publishers.MAX_ID,
     "workflow": MAX_TEXT,
     "called_workflow": MAX_WORKFLOW,
     "environment": MAX_TEXT,
@@ -40,10 +38,10 @@ LENGTHS = {
 """The fields of the form, apart from the issuer, with their maximum numbers of characters."""
 
 PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
-Repository = Annotated[str, Form(max_length=MAX_REPOSITORY)]
-Id = Annotated[str, Form(max_length=MAX_ID)]
-Text = Annotated[str, Form(max_length=MAX_TEXT)]
-Workflow = Annotated[str, Form(max_length=MAX_WORKFLOW)]
+Text = Annotated[str, Form()]
+"""A field of the form, of any length: a limit here would be reported on another page, without the values of the form."""
+
+_METHOD: TypeAdapter[str] = TypeAdapter(Method)
 
 
 @router.get("/account/publishers")
@@ -83,17 +81,23 @@ def add_publisher(
     sender: FormUser,
     actor: FormActor,
     session: WriteSession,
-    method: Annotated[Method, Form()],
-    issuer: Annotated[str, Form(max_length=MAX_ADDRESS_LENGTH)],
-    repository: Repository = "",
-    repository_id: Id = "",
-    owner_id: Id = "",
+    method: Text = "",
+    issuer: Text = "",
+    repository: Text = "",
+    repository_id: Text = "",
+    owner_id: Text = "",
     workflow: Text = "",
-    called_workflow: Workflow = "",
+    called_workflow: Text = "",
     environment: Text = "",
     branch: Text = "",
 ) -> Response:
-    """Trust a workflow and redirect to the account page; if a value is refused, show the form with the values again."""
+    """Trust a workflow and redirect to the account page; if a value is refused, show the form with the values again.
+
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``: the server does not trust the issuer, so it has no form for the values.
+    """
     values = {
         "method": method,
         "repository": repository,
@@ -105,6 +109,7 @@ def add_publisher(
         "branch": branch,
     }
     try:
+        _check_method(method.strip())
         context.quotas.check_publishers(session, sender.id)
         publisher = publishers.create(session, context.issuers, sender.id, issuer=issuer, **values)
     except ProblemError as error:
@@ -132,6 +137,19 @@ def remove_publisher(sender: FormUser, actor: FormActor, session: WriteSession, 
     return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
 
 
+def _check_method(method: str) -> None:
+    """Raise ``request.invalid`` unless a name of a method is valid."""
+    try:
+        _METHOD.validate_python(method)
+    except ValidationError as error:
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"method: {expected_value(error.errors()[0])}",
+            got=repr(method[:80]),
+            hint="Nothing was registered. Correct the value and try again.",
+        ) from None
+
+
 def _record(session: WriteSession, actor: Actor, action: Action, publisher: Publisher) -> None:
     """Record in the audit log that the actor trusts a workflow, or trusts it no longer."""
     details = {"method": publisher.method, "repository": publisher.repository}
@@ -147,7 +165,7 @@ def _form_page(
         raise ProblemError.mismatch(
             "request.invalid",
             expected=f"an issuer that this server trusts: {', '.join(context.issuers)}",
-            got=repr(address),
+            got=repr(address[:80]),
             hint="Open the form from the page /account. The operator can add issuers with the setting LDSBOARD_CI_ISSUERS.",
         )
     page = render(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.accounts.identity_tokens import MAX_LENGTH
 from app.submissions.visibility import WITHHELD
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # All characters with the Unicode property Bidi_Control, which can show text in another order than the stored order.
 _BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -32,6 +35,11 @@ PATTERN_DESCRIPTIONS = {
     _IDENTITY_TOKEN: "a JSON Web Token: letters, digits, '.', '_', '=' and '-'",
 }
 """Description of each pattern for error messages."""
+
+
+def expected_value(error: ErrorDetails) -> str:
+    """Return what was expected of a field, by one of the errors that pydantic lists."""
+    return PATTERN_DESCRIPTIONS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
 
 
 def _check_not_reserved(method: str) -> str:

@@ -66,7 +66,7 @@ def _handle_validation_error(request: Request, error: RequestValidationError) ->
     first = error.errors()[0]
     place = ".".join(str(step) for step in first["loc"]) or "the body"
     got = repr(first.get("input"))[:80]
-    asked = field_types.PATTERN_DESCRIPTIONS.get(first.get("ctx", {}).get("pattern"), first["msg"])
+    asked = field_types.expected_value(first)
     found = ProblemError.mismatch(
         "request.invalid", expected=f"{place}: {asked}", got=got, hint="See /docs for the parameters of this call."
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PUBLIC_ONLY = Addresses(frozenset())
+LONGEST_NAME = ".".join(["x" * 63] * 3 + ["x" * 61])
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "93.184.215.14", "2606:4700::1111", "2a00:1450:4001::200e"])
@@ -82,6 +83,9 @@ def test_other_addresses_are_not_public(address: str) -> None:
         "https://8.8.8.8/x",
         "https://[2606:4700::1111]/x",
         "https://bücher.example/x",
+        "https://xn--bcher-kva.example./x",
+        "https://my_host.example.org/x",
+        f"https://{LONGEST_NAME}./x",
     ],
 )
 def test_addresses_of_public_hosts_are_accepted(address: str) -> None:
@@ -107,7 +111,12 @@ def test_addresses_of_public_hosts_are_accepted(address: str) -> None:
         ("https://xn--a/", "a host that no name server can know"),
         ("https://a..b/", "a host that no name server can know"),
         ("https://.a.b/", "a host that no name server can know"),
+        ("https://a.b../", "a host that no name server can know"),
+        ("https://a%00.b/", "a host that no name server can know"),
+        ("https://a b.c/", "a host that no name server can know"),
         (f"https://{'x' * 64}.example.org/", "a host that no name server can know"),
+        (f"https://{'x' * 300}/", "a host that no name server can know"),
+        (f"https://x{LONGEST_NAME}/", "a host that no name server can know"),
         ("https://0177.0.0.1/", "an address that cannot be read"),
         ("https://127.0.0.1/", "the host '127.0.0.1', which is not public"),
         ("https://169.254.169.254/latest", "the host '169.254.169.254', which is not public"),

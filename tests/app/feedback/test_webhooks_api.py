@@ -74,6 +74,7 @@ def test_webhooks_need_the_scope_manage(service: Service) -> None:
     [
         ({"url": "http://hooks.example.org/"}, "webhook.address"),
         ({"url": "https://169.254.169.254/latest/meta-data"}, "webhook.address"),
+        ({"url": "https://xn--a/"}, "webhook.address"),
         ({"url": ""}, "request.invalid"),
         ({"url": "https://hooks.example.org/" + "x" * 500}, "request.invalid"),
         ({"url": ADDRESS, "secret": "mine"}, "request.invalid"),

@@ -185,6 +185,7 @@ def test_ids_may_be_numbers(reader: Reader) -> None:
         ({"run_id": "1/../2"}, "url"),
         ({"run_id": None}, "url"),
         ({"ref": "refs/heads/\u202emain"}, "branch"),
+        ({"ref": "refs/heads/\ud800"}, "branch"),
         ({"ref": "refs/heads/" + "x" * 300}, "branch"),
         ({"ref": ["refs/heads/main"]}, "branch"),
     ],

@@ -74,6 +74,8 @@ def test_thirty_more_claims_do_not_matter(exchange: Exchange, provider: CiProvid
         ({"jti": 7}, "oidc.claim", "the claim jti"),
         ({"jti": "\ud800"}, "oidc.claim", "the claim jti"),
         ({"jti": "a\n"}, "oidc.claim", "the claim jti"),
+        ({"jti": "a\0"}, "oidc.claim", "the claim jti"),
+        ({"jti": "\u202ea"}, "oidc.claim", "the claim jti"),
         ({"jti": "x" * 201}, "oidc.claim", "the claim jti"),
     ],
 )

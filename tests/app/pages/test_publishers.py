@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from app.db.accounts import Audit, Publisher
 from app.issuers import PUBLIC_ISSUERS
 from app.pages.content.ci_providers import ids_address, provider_name
 from app.settings import Settings
+from app.submissions.visibility import WITHHELD
 from tests.app.pages.markup import Markup
 
 if TYPE_CHECKING:
@@ -142,8 +144,48 @@ def test_refused_value_is_named_and_the_form_keeps_all_values(owner: SignedInUse
     _add(owner)
     assert len(_publishers(sign_in_service, owner)) == 2
     assert "You already trust this workflow for this method." in _add(owner).text
-    assert owner.client.post(PAGE, data={"form": owner.csrf_token()} | FIELDS | {"method": "Ours"}).status_code == 422
     assert len(_actions(sign_in_service, owner)) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("method", "", "1 to 64 lower-case letters, digits"),
+        ("method", "Ours", "1 to 64 lower-case letters, digits"),
+        ("method", "m" * 65, "1 to 64 lower-case letters, digits"),
+        ("method", WITHHELD, "a method name other than"),
+        ("repository", "", "at most 200 characters"),
+        ("repository", "o/" + "r" * 199, "at most 200 characters"),
+        ("repository_id", "", "at most 20 characters"),
+        ("repository_id", "7" * 21, "at most 20 characters"),
+        ("owner_id", "7" * 21, "at most 20 characters"),
+        ("owner_id", "octo-org", "digits"),
+        ("workflow", "", "the path of the file"),
+        ("workflow", f".github/workflows/{'x' * 234}.yml", "at most 255 characters"),
+        ("called_workflow", f"o/r/.github/workflows/{'x' * 475}.yml", "at most 500 characters"),
+        ("environment", "x" * 256, "at most 255 characters"),
+        ("branch", "x" * 256, "at most 255 characters"),
+    ],
+)
+def test_every_invalid_field_shows_the_form_again_with_all_values(
+    owner: SignedInUser, sign_in_service: Service, field: str, value: str, expected: str
+) -> None:
+    typed = FIELDS | OPTIONAL | {field: value}
+    refused = _add(owner, **typed)
+    (alert,) = re.findall(r'<p role="alert" class="notice">(.*)</p>', refused.text)
+    assert f"expected {field}: " in alert
+    assert expected in alert
+    assert _inputs(refused) == {name: value for name, value in typed.items() if name != "issuer"}
+    assert _publishers(sign_in_service, owner) == []
+
+
+@pytest.mark.parametrize("field", list(FIELDS))
+def test_missing_field_shows_the_form_again(owner: SignedInUser, sign_in_service: Service, field: str) -> None:
+    sent = {name: value for name, value in FIELDS.items() if name != field}
+    refused = owner.client.post(PAGE, data={"form": owner.csrf_token()} | sent)
+    assert f"expected {field}: " in refused.text
+    assert sent.items() - {("issuer", GITHUB)} <= _inputs(refused).items()
+    assert _publishers(sign_in_service, owner) == []
 
 
 def test_account_page_warns_of_an_environment_that_is_not_required(

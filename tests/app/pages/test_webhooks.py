@@ -80,9 +80,10 @@ def test_forms_need_the_csrf_token_and_the_page_a_session(
 
 
 def test_page_says_why_an_address_is_refused_and_keeps_it(owner: SignedInUser, sign_in_service: Service) -> None:
-    refused = _add(owner, "http://hooks.example.org/x")
-    assert "an https:// address of a public host" in " ".join(refused.text.split())
-    assert 'value="http://hooks.example.org/x"' in refused.text
+    for address in ("http://hooks.example.org/x", "https://xn--a/"):
+        refused = _add(owner, address)
+        assert "an https:// address of a public host" in " ".join(refused.text.split())
+        assert f'value="{address}"' in refused.text
     assert _webhooks(sign_in_service, owner) == []
 
 
