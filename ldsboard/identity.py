@@ -9,6 +9,7 @@ GitHub and Forgejo sign a new identity token at each request. GitLab gives a job
 from __future__ import annotations
 
 import os
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -58,12 +59,17 @@ class RunTokens:
         Name of the user who trusts the workflow and to whom the submissions belong.
     environ
         The environment variables of the run.
+
+    Raises
+    ------
+    ProblemError
+        ``oidc.invalid``: a variable that should hold an identity token holds something else.
     """
 
     def __init__(self, server: str | None, method: str, owner: str, environ: Mapping[str, str]) -> None:
         self._server, self._method, self._owner = server, method, owner
         self._url, self._secret = environ.get(REQUEST_URL, ""), environ.get(REQUEST_TOKEN, "")
-        self._given = [token for name in ID_TOKENS if (token := environ.get(name, "").strip())]
+        self._given = [] if self._url else _given_tokens(environ)
         self._lock = threading.Lock()
         self._token, self._expires_at = "", datetime.min.replace(tzinfo=UTC)
 
@@ -133,6 +139,7 @@ def run_tokens(
     ------
     ProblemError
         ``auth.missing``: the run has an identity, but no owner is named.
+        ``oidc.invalid``: as in `RunTokens`.
     """
     requested = environ.get(REQUEST_URL) and environ.get(REQUEST_TOKEN)
     if not requested and not any(environ.get(name, "").strip() for name in ID_TOKENS):
@@ -170,6 +177,19 @@ def open_client(
         return client
     client.close()
     return Client(server, stored)
+
+
+def _given_tokens(environ: Mapping[str, str]) -> list[str]:
+    """Return the identity tokens in the variables `ID_TOKENS` that are not empty, after a check of the characters."""
+    given = {name: token for name in ID_TOKENS if (token := environ.get(name, "").strip())}
+    for name, token in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}", token):
+            raise ProblemError(  # without the token, which may be a secret
+                "oidc.invalid",
+                f"{name} holds no identity token: expected three parts of letters, digits, '-' and '_', with dots between them.",
+                f"Let the id_tokens of the job set {name}, with the address of the server as aud.",
+            )
+    return list(given.values())
 
 
 def _check_audience(audience: str, server: str) -> None:

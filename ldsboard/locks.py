@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if sys.platform == "win32":
@@ -15,6 +16,9 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+"""Errors for a lock that another process or block holds; the last two are those of Windows."""
 
 
 @contextmanager
@@ -31,13 +35,14 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
     Yields
     ------
     bool
-        Whether the lock is held. It is not held if another process or block holds it, or if the file system offers no locks.
+        False if another process or block holds the lock. True if this block holds it, and also where the file system offers no
+        locks: nobody can hold one there, and work must go on.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
-        yield False
+        yield True
         return
     try:
         yield _take(descriptor, wait=wait)
@@ -46,11 +51,12 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def _take(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open file and return True; return False if that is not possible."""
-    with suppress(OSError):
+    """Lock an open file; return False if another process or block holds the lock."""
+    try:
         if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        return True
-    return False
+    except OSError as error:
+        return error.errno not in HELD
+    return True

@@ -109,8 +109,10 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
     path
         Path of a file that the user named, or of a score file. If given, only the uploads of this file are returned.
     """
-    found = []
-    for file in sorted(_folder().glob("*.json")):
+    files, found = [], []
+    with suppress(OSError):  # a cache that cannot be listed holds no records
+        files = sorted(_folder().glob("*.json"))
+    for file in files:
         try:
             upload = _read(file)
             expired = datetime.fromisoformat(upload.expires_at) <= datetime.now(UTC)
@@ -118,7 +120,7 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
             continue
         except (ValueError, TypeError, RecursionError):
             # Damaged, or written by another version: nothing can be resumed with the record.
-            file.unlink(missing_ok=True)
+            _discard(file)
             continue
         if expired:
             upload.delete()
@@ -127,8 +129,16 @@ def pending_uploads(server: str, path: Path | None = None) -> list[PendingUpload
     return found
 
 
+def _discard(file: Path) -> None:
+    """Delete a record that cannot be read, and its lock file unless another process holds the lock."""
+    with lock(file.with_suffix(".lock")) as held, suppress(OSError):
+        file.unlink(missing_ok=True)
+        if held:
+            file.with_suffix(".lock").unlink()
+
+
 def _read(file: Path) -> PendingUpload:
-    """Read the record of an upload.
+    """Read the record of an upload, and return it after a check of all its members.
 
     Raises
     ------
@@ -138,12 +148,21 @@ def _read(file: Path) -> PendingUpload:
         The file is no record of an upload.
     """
     upload = PendingUpload(**json.loads(file.read_text(encoding="utf-8")))
-    for name, example in asdict(PendingUpload("", "", "", "", 0, "", "")).items():
-        if type(getattr(upload, name)) is not type(example):
-            raise TypeError(f"The member {name} of an upload record has a wrong type.")
-    if not all(isinstance(option, str) for option in upload.conversion.values()) or upload.file != file:
-        raise ValueError("The upload record belongs to another file.")
+    if _types(upload) != _types(PendingUpload("", "", "", "", 0, "", "")):
+        raise TypeError("A member of the upload record has a wrong type.")
+    announced = upload.announced
+    texts = [*upload.conversion.values(), announced.get("kind") or "", announced.get("visibility") or ""]
+    if announced:  # older versions kept no announcement
+        texts += [announced.get("benchmark"), announced.get("method")]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("A member of the announcement or of the conversion has a wrong type.")
+    if upload.file != file or not f"{upload.id}0".isalnum() or "\0" in upload.path + upload.source:
+        raise ValueError("The upload record belongs to another file, or an id or a path in it is not valid.")
     return upload
+
+
+def _types(upload: PendingUpload) -> dict[str, type]:
+    return {name: type(value) for name, value in asdict(upload).items()}
 
 
 def pending_uploads_like(server: str, announced: dict[str, Any]) -> list[PendingUpload]:

@@ -132,6 +132,7 @@ def resume(
     Raises
     ------
     ProblemError
+        ``submission.busy``: another process is sending the upload.
         ``upload.changed``: the file has changed since the upload began. The upload is given up.
     ClientError
         As in `submit`.
@@ -139,8 +140,14 @@ def resume(
         The file cannot be read.
     """
     path = path or Path(pending.path)
-    opened(pending)
-    with pending.in_use():
+    with pending.in_use() as held:
+        if not held:
+            raise ProblemError(
+                "submission.busy",
+                f"Another process is sending {pending.named}.",
+                "Wait until the other process ends. If the upload is then still unfinished, resume it again.",
+            )
+        opened(pending)
         if path.stat().st_size != pending.size or _sha256(path) != pending.sha256:
             give_up(client, pending)
             raise _file_changed(pending)

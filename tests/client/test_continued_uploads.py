@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ldsboard import cache, sending
+from ldsboard import sending
 from ldsboard.client import Client, RefusedError, UnreachableError
 from ldsboard.commands import exits
 from ldsboard.pending import PendingUpload, pending_uploads
@@ -235,13 +235,47 @@ def test_upload_may_be_open_unless_the_server_itself_refused_its_announcement(se
 
 
 @pytest.mark.parametrize(
-    "damage", [{"announced": [1]}, {"conversion": "x"}, {"conversion": {"axes": 1}}, {"id": "../x", "key": ""}, "["]
+    "damage",
+    [
+        {"announced": [1]},
+        {"announced": {"benchmark": "toy"}},
+        {"announced": {"benchmark": "toy", "method": "x", "visibility": ["x"]}},
+        {"conversion": "x"},
+        {"conversion": {"axes": 1}},
+        {"size": True},
+        {"id": "../x"},
+        {"id": "../x", "key": ""},
+        {"path": "/a\0b"},
+        "[" * 100_000,
+    ],
 )
-def test_damaged_record_is_deleted(sender: Sender, damage: dict[str, Any] | str) -> None:
-    (left,) = [sender.break_off()]
-    (record,) = (cache.root() / "uploads").glob("*.json")
-    nested = "[" * 100_000 if isinstance(damage, str) else json.dumps(json.loads(record.read_text()) | damage)
-    record.write_text(nested)
-    assert pending_uploads(sender.proxy.url) == []
-    assert not record.exists()
-    assert left.exists() is False
+def test_damaged_record_is_deleted(shell: Shell, sender: Sender, damage: dict[str, Any] | str) -> None:
+    shell.environment.setenv("LDSBOARD_SERVER", sender.proxy.url)
+    record = sender.break_off().file
+    record.write_text(damage if isinstance(damage, str) else json.dumps(json.loads(record.read_text()) | damage))
+    result = shell("submit", "--resume")
+    assert (result.code, "got none" in result.err) == (exits.USAGE, True)
+    assert list(record.parent.iterdir()) == []  # neither the record nor its lock file
+
+
+def test_damaged_record_leaves_the_lock_of_another_process(sender: Sender) -> None:
+    left = sender.break_off()
+    left.file.write_text("[]")
+    with left.in_use() as held:
+        assert held
+        assert pending_uploads(sender.proxy.url) == []
+        assert list(left.file.parent.iterdir()) == [left.file.with_suffix(".lock")]
+
+
+def test_upload_that_another_process_sends_is_not_resumed(shell: Shell, sender: Sender) -> None:
+    shell.environment.setenv("LDSBOARD_SERVER", sender.proxy.url)
+    left = sender.break_off()
+    with left.in_use() as held:
+        assert held
+        sender.scores.write_bytes(sender.scores.read_bytes()[:-8] + bytes(8))  # a resumed upload would be given up
+        result = shell("submit", "--resume", str(sender.scores))
+        assert (result.code, sender.states) == (exits.USAGE, ["uploading"])
+        assert f"Another process is sending {sender.scores}" in result.err
+        assert "Resume with" not in result.err
+    assert pending_uploads(sender.proxy.url) == [left]
+    assert shell("submit", "--resume", str(sender.scores)).code == exits.REJECTED  # the file has changed

@@ -260,8 +260,11 @@ def test_submit_reports_progress_and_sends_commit(service: Service, scores: Path
     assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc", "verified": False}
 
 
-def test_submit_works_without_usable_cache(service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LDSBOARD_CACHE", str(scores))
+@pytest.mark.parametrize("name", ["", "x" * 256])
+def test_submit_works_without_usable_cache(
+    service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("LDSBOARD_CACHE", str(scores.parent / name if name else scores))
     with Client(service.url, service.token("hut")) as client:
         assert sending.submit(client, "wide", scores, method="ours")["state"] in {"queued", "scoring", "scored"}
     assert pending_uploads(service.url) == []

@@ -129,7 +129,7 @@ def test_token_comes_from_argument_variable_or_login(
 
 def test_ci_run_without_a_token_uses_its_identity(toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LDSBOARD_TOKEN")
-    monkeypatch.setenv("LDSBOARD_ID_TOKEN", "not-signed")
+    monkeypatch.setenv("LDSBOARD_ID_TOKEN", "not.signed.here")
     monkeypatch.setenv("LDSBOARD_OWNER", "somebody")
     for ci, code in (("true", "oidc."), ("false", "auth.missing")):
         monkeypatch.setenv("CI", ci)

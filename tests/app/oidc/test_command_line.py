@@ -140,6 +140,8 @@ def test_gitlab_job_uses_each_of_its_identity_tokens_once(
             UNREACHABLE,
             "(status 404). Check that the job has the permission id-token",
         ),
+        ({identity.ID_TOKENS[0]: "é"}, NOT_ALLOWED, "LDSBOARD_ID_TOKEN holds no identity token"),
+        ({identity.ID_TOKENS[1]: "a.b"}, NOT_ALLOWED, "LDSBOARD_ID_TOKEN_2 holds no identity token"),
         ({identity.REQUEST_URL: "http://[::1"}, UNREACHABLE, "The CI provider gave no identity token"),
     ],
 )
