@@ -93,7 +93,7 @@ class Inputs:
 
 def fails_on_error(environ: Mapping[str, str]) -> bool:
     """Return whether an error fails the job: False only if the input ``fail-on-error`` is ``false``."""
-    return _value(environ, "fail-on-error").lower() != "false"
+    return _value(environ, "fail-on-error") != "false"
 
 
 def read_inputs(environ: Mapping[str, str]) -> Inputs:
@@ -104,8 +104,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
     InputError
         An input is missing, or has a value that is not allowed.
     """
-    if (stated := _value(environ, "fail-on-error").lower()) not in ("", "true", "false"):
-        raise InputError(f"The input fail-on-error must be true or false, but it is {stated[:40]!r}.")
+    _choice(environ, "fail-on-error", ("true", "false"))
     return Inputs(
         file=_required(environ, "file", "the path of the score file"),
         benchmark=_required(environ, "benchmark", "the name of a benchmark"),

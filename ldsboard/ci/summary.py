@@ -131,7 +131,8 @@ def _table(outcome: Outcome, server: str) -> str:
     }
     if found := outcome.difference:
         address = f"{server.rstrip('/')}/submissions/{found['baseline']}"
-        row["difference from"] = f"{_format_difference(found)} from [{escape(found['baseline'])}]({_link(address)})"
+        link = f"[{escape(found['baseline'])}]({_link(address)})"
+        row["difference"] = f"{_format_difference(found)} from {link} ({found['part']} subsets)"
     head, rule = " | ".join(row), " | ".join("---" for _ in row)
     return f"| {head} |\n| {rule} |\n| {' | '.join(row.values())} |"
 

@@ -94,7 +94,8 @@ def submit(
     if visibility not in VISIBILITIES:
         fail(USAGE, f"--visibility: expected public, anonymous or private, got {visibility!r}")
     wanted = gates.Gates(min_lds, no_regress_from, tolerance)
-    gates.check_usage(wanted, visibility, waits=wait and not dry_run)
+    if not resume:
+        gates.check_usage(wanted, visibility, waits=wait and not dry_run)
     stated: dict[str, Any] = {
         "repository": repository,
         "commit": commit,

@@ -100,7 +100,6 @@ class SubmissionRun:
                 f"Expected one interrupted upload to {server}, got {got}. Name the file: ldsboard submit --resume SCORES",
             )
         (pending,) = found
-        gates.check_usage(self.gates, pending.announced.get("visibility", "public"), waits=self.wait)
         baseline = self._baseline_of(pending) if self.gates else None
         source = Path(pending.named)
         axes, key = pending.conversion.get("axes", TRAIN_TARGET), pending.conversion.get("key")
@@ -113,11 +112,12 @@ class SubmissionRun:
         self._finish(view, baseline)
 
     def _baseline_of(self, pending: PendingUpload) -> Baseline | None:
-        """Return what `find_baseline` finds for the benchmark and the method of an interrupted upload."""
+        """Return the baseline for an interrupted upload; exit if a gate cannot be checked for this upload."""
         announced = pending.announced
         if not announced:  # a record of an older version
             view = self.client.submission(pending.id)
-            announced = {"benchmark": view["benchmark"]["name"], "method": view["method"]}
+            announced = view | {"benchmark": view["benchmark"]["name"]}
+        gates.check_usage(self.gates, announced.get("visibility", "public"), waits=self.wait)
         names = announced["benchmark"], announced["method"]
         return gates.find_baseline(self.client, self.gates, *names, self.origin, self.timeout)
 

@@ -73,6 +73,39 @@ def test_push_on_github_has_outputs_summary_and_one_annotation(
     assert outputs["url"] in read(tmp_path, "github_step_summary")
 
 
+def test_difference_that_nobody_asked_for_leaves_min_lds_on_the_ranking_subsets(
+    inputs: dict[str, str], files: dict[str, str], toy: Example, tmp_path: Path
+) -> None:
+    assert main(inputs | files | ci_events.push(tmp_path) | {"LDSBOARD_METHOD": "gated"}) == 0
+    baseline = read_outputs(read(tmp_path, "github_output"))["submission-id"]
+    np.save(tmp_path / "scores.npy", toy.scores(noise=2))
+    ranked = inputs | files | ci_events.manual(tmp_path) | {"LDSBOARD_METHOD": "gated", "LDSBOARD_KIND": "ranked"}
+    ranked |= {"GITHUB_SHA": "4" * 40}  # both runs have this commit, so their baseline is the practice submission
+    assert main(ranked) == 0
+    submission = json.loads(read(tmp_path, read_outputs(read(tmp_path, "github_output"))["json-path"]))
+    (gate,) = submission["gates"]
+    assert (gate["baseline"], gate["part"]) == (baseline, "public")
+    on_ranking, on_public = submission["hidden"]["lds"], submission["public"]["lds"]
+    code = exits.GATE if on_ranking < on_public else 0
+    middle = (on_ranking + on_public) / 2
+    assert main(ranked | {"LDSBOARD_MIN_LDS": repr(middle)}) == code
+    assert f"min-lds {middle:g} on the ranking subsets" in read(tmp_path, "github_step_summary")
+
+
+def test_pull_request_whose_event_cannot_be_read_is_not_scored_offline(
+    inputs: dict[str, str], files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables = inputs | files | ci_events.pull_request(tmp_path) | {"LDSBOARD_TOKEN": ""}
+    (tmp_path / "event.json").write_text("{")
+    assert main(variables) == exits.NOT_ALLOWED
+    assert "event.json, cannot be read" in capsys.readouterr().out
+    assert main(variables | {"LDSBOARD_NO_REGRESS_FROM": "latest"}) == exits.USAGE
+    (((_, _, message),), _) = read_commands(capsys.readouterr().out)
+    assert "event.json, cannot be read" in message
+    assert main(inputs | files | ci_events.pull_request(tmp_path, None) | {"LDSBOARD_TOKEN": ""}) == 0
+    assert read_outputs(read(tmp_path, "github_output"))["status"] == "public-only"  # the fork was deleted
+
+
 def test_merge_request_on_gitlab_has_reports(
     inputs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from ldsboard.commands import exits
 from ldsboard.commands.gates import ANY_DIFFERENCE, TOLERANCE, regressed
 from ldsboard.commands.queries import history
 from ldsboard.core.significance import half_width
+from tests.client.http_proxy import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.app.benchmarks import Example
     from tests.app.service import Service
+    from tests.client.http_proxy import HttpProxy
     from tests.client.shell import Shell
 
 BASELINE = "--no-regress-from"
@@ -260,6 +262,17 @@ def test_difference_that_is_only_reported_leaves_the_other_gate_as_it_is(
         gates = shell("submit", str(scores), *options, "--tolerance", str(tolerance)).json["gates"]
         parts[tolerance] = [gate["part"] for gate in gates]
     assert parts == {TOLERANCE: ["public", "public"], ANY_DIFFERENCE: ["ranking", "public"]}
+
+
+def test_resume_checks_the_gates_with_the_announced_visibility(shell: Shell, proxy: HttpProxy, scores: Path) -> None:
+    proxy.rule = lambda method, _: Answer(502) if method == "PUT" else None
+    begun = shell("submit", str(scores), "toy", "--method", "x", "--practice", "--visibility", "anonymous")
+    assert begun.code == exits.UNREACHABLE
+    proxy.rule = lambda *_: None
+    refused = shell("submit", "--resume", BASELINE, "latest")
+    assert (refused.code, "anonymous submissions are in no history" in refused.err) == (exits.USAGE, True)
+    assert shell("submit", "--resume", "--min-lds", "-1", "--no-wait").code == exits.USAGE
+    assert shell("submit", "--resume", "--min-lds", "-1").code == 0
 
 
 @pytest.mark.usefixtures("nothing_sent")

@@ -70,14 +70,24 @@ def test_gate_is_absent_if_it_is_not_stated_or_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("visibility", ""), ("visibility", "Private"), ("kind", ""), ("kind", "rankd"), ("min-lds", "None")],
+    [
+        ("visibility", ""),
+        ("visibility", "Private"),
+        ("kind", ""),
+        ("kind", "rankd"),
+        ("min-lds", "None"),
+        ("fail-on-error", ""),
+        ("fail-on-error", "False"),
+    ],
 )
 def test_input_with_another_value_than_the_allowed_ones_is_an_error(name: str, value: str) -> None:
     with pytest.raises(InputError, match=name):
         read_inputs(REQUIRED | {variable(name): value})
 
 
-@pytest.mark.parametrize(("value", "strict"), [("", True), ("true", True), ("FALSE", False), ("no", True), ("0", True)])
+@pytest.mark.parametrize(
+    ("value", "strict"), [("", True), ("true", True), ("FALSE", True), ("false", False), ("no", True), ("0", True)]
+)
 def test_only_false_keeps_a_failed_job_green(value: str, *, strict: bool) -> None:
     assert fails_on_error({"LDSBOARD_FAIL_ON_ERROR": value}) is strict
 
@@ -153,7 +163,7 @@ def test_outputs_of_a_ranked_submission() -> None:
             "difference": -0.01,
             "ci": [-0.03, 0.01],
             "p_value": 0.3,
-            "part": "ranking",
+            "part": "public",
             "tolerance": 2,
         }
     ]
@@ -171,7 +181,7 @@ def test_outputs_of_a_ranked_submission() -> None:
     }
     text = in_markdown(outcome)
     assert "| 0.2500 | [0.2000, 0.3000] | ranking | 3-5 | -0.0100 [-0.0300, +0.0100], p 0.3 from [" in text
-    assert "(https://board.example/submissions/fedcba9876543210)" in text
+    assert "(https://board.example/submissions/fedcba9876543210) (public subsets) |" in text
 
 
 def test_rejected_file_is_an_error_also_if_the_job_goes_on() -> None:
