@@ -7,13 +7,17 @@ These functions raise `ProblemError`, a ValueError, for input that they cannot u
 `leaderboard` returns the entries of a benchmark.
 """
 
-from ldsboard.core.comparison import Comparison, compare
-from ldsboard.core.result import Result
-from ldsboard.groundtruth import GroundTruth
-from ldsboard.problems import Problem, ProblemError
-from ldsboard.records import leaderboard
-from ldsboard.scoring import lds
-from ldsboard.submitting import Submission, SubmissionError, submission, submit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldsboard.core.comparison import Comparison, compare
+    from ldsboard.core.result import Result
+    from ldsboard.groundtruth import GroundTruth
+    from ldsboard.problems import Problem, ProblemError
+    from ldsboard.records import leaderboard
+    from ldsboard.scoring import lds
+    from ldsboard.submitting import Submission, SubmissionError, submission, submit
 
 __all__ = [
     "Comparison",
@@ -29,3 +33,22 @@ __all__ = [
     "submission",
     "submit",
 ]
+
+_MODULES = ("core.comparison", "core.result", "groundtruth", "problems", "records", "scoring", "submitting")
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of ``__all__``, and import its module at the first use.
+
+    The programs of the library can then handle Ctrl-C before their imports, which take half a second.
+    """
+    if name in __all__:
+        for module in _MODULES:
+            found = vars(import_module(f"ldsboard.{module}"))
+            globals().update({public: found[public] for public in __all__ if public in found})
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,98 +1,14 @@
-"""Submit the score file that the environment names, and report the result to the CI that runs this program.
-
-The exit code is that of ``ldsboard submit``, or 0 if the input ``fail-on-error`` is ``false``.
-"""
+"""The program ``python -m ldsboard.ci``: handle the signals that cancel a job, and then import and run the job."""
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import nullcontext
-from pathlib import Path
-from tempfile import mkdtemp
-from typing import TYPE_CHECKING
 
-from ldsboard.ci import actions, gitlab
-from ldsboard.ci.inputs import InputError, Inputs, fails_on_error, is_unprivileged, read_inputs, variable
-from ldsboard.ci.outcome import Outcome
-from ldsboard.ci.process import run_command
-from ldsboard.ci.summary import annotation, summary
-from ldsboard.environment import find_origin
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-ACTIONS = ("GITHUB_ACTIONS", "FORGEJO_ACTIONS", "GITEA_ACTIONS")
-"""Variables by which the runners of GitHub Actions, Forgejo and Gitea are known."""
-
-
-def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Submit the file and report the result; return the exit code."""
-    on_actions = any(environ.get(name) for name in ACTIONS)
-    token = environ.get(variable("token"), "").strip()
-    if on_actions and token:
-        say(actions.mask(token))
-    try:
-        inputs = read_inputs(environ)
-    except InputError as error:
-        outcome = Outcome.of_input(str(error))
-    else:
-        with actions.commands_stopped(say) if on_actions else nullcontext():
-            outcome = evaluate(inputs, environ)
-    _report(outcome, environ, on_actions=on_actions)
-    return outcome.code if fails_on_error(environ) else 0
-
-
-def evaluate(inputs: Inputs, environ: Mapping[str, str]) -> Outcome:
-    """Submit the file, or compute the LDS on the public part if the run cannot submit; return the outcome."""
-    origin = find_origin(environ)
-    variables = inputs.variables(environ)
-    if not is_unprivileged(origin, environ, inputs.token):
-        done = run_command(inputs.submit(origin), variables, say)
-        return Outcome.of_submission(done, environ, inputs.token)
-    pulled = run_command(inputs.pull(), variables, say)
-    if pulled.code:
-        return Outcome.of_failure(pulled)
-    return Outcome.of_public_part(run_command(inputs.score(), variables, say), inputs)
-
-
-def say(line: str) -> None:
-    """Print a line and flush the standard output."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _report(outcome: Outcome, environ: Mapping[str, str], *, on_actions: bool) -> None:
-    server, file, method, benchmark = (
-        environ.get(variable(name), "").strip() for name in ("server", "file", "method", "benchmark")
-    )
-    folder = _folder(environ)
-    document = folder / "submission.json"
-    if outcome.document:
-        document.write_text(outcome.document, encoding="utf-8")
-    outputs = outcome.outputs(server, str(document) if outcome.document else "")
-    report = summary(outcome, method=method, benchmark=benchmark, server=server)
-    if path := environ.get("GITHUB_OUTPUT"):
-        actions.write_outputs(path, outputs)
-    if path := environ.get("GITHUB_STEP_SUMMARY"):
-        actions.write_summary(path, report)
-    if environ.get("GITLAB_CI"):
-        gitlab.write_reports(folder, outcome, outputs, method=method, benchmark=benchmark)
-    found = annotation(outcome, file, fails=fails_on_error(environ))
-    if on_actions:
-        say(actions.annotate(found))
-    else:
-        say("\n".join(filter(None, [found.title, found.message])))
-
-
-def _folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder for the files of the report, which is created here: on GitLab `gitlab.FOLDER`, otherwise a new folder."""
-    if environ.get("GITLAB_CI"):
-        folder = Path(gitlab.FOLDER)
-        folder.mkdir(exist_ok=True)
-        return folder
-    return Path(mkdtemp(prefix="ldsboard-", dir=environ.get("RUNNER_TEMP") or None))
-
+from ldsboard.ci.cancellation import Cancellation
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cancellation = Cancellation()
+    cancellation.install()
+    from ldsboard.ci.job import main
+
+    sys.exit(main(cancellation=cancellation))

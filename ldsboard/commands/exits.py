@@ -2,7 +2,8 @@
 
 0 success; 1 unexpected error; 2 usage error; 3 file rejected; 4 not allowed, by the server or by a proxy before the server;
 5 quota exceeded; 6 evaluation failed; 7 timed out while waiting, or too many requests; 8 server unreachable, or something else
-answered in its place; 9 the LDS is lower than ``--min-lds`` or ``--no-regress-from`` requires; 130 interrupted by Ctrl-C.
+answered in its place; 9 the LDS is lower than ``--min-lds`` or ``--no-regress-from`` requires; 130 interrupted by Ctrl-C;
+143 an upload, or the wait for its result, was ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from rich.console import Console
 from ldsboard.problems import Problem
 
 UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
+INTERRUPTED, TERMINATED = 130, 143
 
 EXIT_CODES = {
     "quota": QUOTA,

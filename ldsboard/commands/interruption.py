@@ -1,6 +1,7 @@
-"""Tell the user how to go on after a command was interrupted by a failed call or by Ctrl-C.
+"""Tell the user how to go on after a command was interrupted by a failed call, by Ctrl-C or by SIGTERM.
 
-After Ctrl-C during an upload, a second Ctrl-C within `SECOND_CHANCE_SECONDS` gives the upload up.
+After Ctrl-C during an upload, a second Ctrl-C within `SECOND_CHANCE_SECONDS` gives the upload up. SIGTERM gives the upload up at
+once, because nobody is at a terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ldsboard.cache import default_server
 from ldsboard.client import Client, ClientError, RefusedError
-from ldsboard.commands.exits import errors
+from ldsboard.commands.exits import TERMINATED, errors
 from ldsboard.problems import ProblemError
 from ldsboard.reservations import GivenUp, give_up
 
@@ -46,15 +47,22 @@ class Sending:
 
 
 class Interrupts:
-    """Handler of Ctrl-C: the second Ctrl-C sets the event `again`; the first and all later ones raise KeyboardInterrupt."""
+    """Handler of Ctrl-C and SIGTERM: the second signal sets the event `again`; all others raise KeyboardInterrupt.
+
+    Attributes
+    ----------
+    terminated
+        Whether one of the signals was SIGTERM.
+    """
 
     def __init__(self) -> None:
-        self.again = threading.Event()
+        self.again, self.terminated = threading.Event(), False
         self._count = 0
 
-    def __call__(self, *_: object) -> None:
-        """Handle one Ctrl-C."""
+    def __call__(self, number: int, _: object) -> None:
+        """Handle one signal."""
         self._count += 1
+        self.terminated |= number == signal.SIGTERM
         if self._count == 2:  # noqa: PLR2004 -- the second
             self.again.set()
         else:
@@ -62,26 +70,32 @@ class Interrupts:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Use this handler of Ctrl-C during a block, and restore Python's default handler at the end of the block.
+        """Use this handler during a block, restore the default handlers at the end of the block, and exit with 143 after SIGTERM.
 
-        Nothing changes if a handler other than the default is installed, or if the block does not run in the main thread.
+        A signal whose handler is not the default keeps its handler. Nothing changes if the block does not run in the main thread.
         """
-        usual = signal.getsignal(signal.SIGINT)
-        if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        signal.signal(signal.SIGINT, self)
+        defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        replaced = {number: usual for number, usual in defaults.items() if signal.getsignal(number) == usual}
+        if threading.current_thread() is not threading.main_thread():
+            replaced = {}
+        for number in replaced:
+            signal.signal(number, self)
         try:
             yield
+        except KeyboardInterrupt:
+            if self.terminated:
+                raise SystemExit(TERMINATED) from None
+            raise
         finally:
-            signal.signal(signal.SIGINT, usual)
+            for number, usual in replaced.items():
+                signal.signal(number, usual)
 
 
 @contextmanager
 def ways_on(client: Client) -> Iterator[Sending]:
-    """Run a block that sends an upload; after an error or Ctrl-C, print what the user can do next, and raise the error again.
+    """Run a block that sends an upload; after an error or a signal, print what the user can do next, and raise the error again.
 
-    After a first Ctrl-C, a second Ctrl-C within `SECOND_CHANCE_SECONDS` gives the upload up.
+    After a first Ctrl-C, a second Ctrl-C within `SECOND_CHANCE_SECONDS` gives the upload up. SIGTERM gives the upload up at once.
 
     Parameters
     ----------
@@ -107,16 +121,17 @@ def ways_on(client: Client) -> Iterator[Sending]:
 
 @contextmanager
 def ways_on_waiting(client: Client, submission_id: str) -> Iterator[None]:
-    """Run a block that waits for the result of a submission; print how to continue waiting if a call fails or after Ctrl-C.
+    """Run a block that waits for the result of a submission; print how to continue waiting if a call fails or after a signal.
 
     The error is then raised again.
     """
-    try:
-        yield
-    except (KeyboardInterrupt, ClientError):
-        command = f"ldsboard status --wait {submission_id}{_server_option(client)}"
-        _print(f"The server has the file. Continue waiting with: {command}")
-        raise
+    with Interrupts().handled():
+        try:
+            yield
+        except (KeyboardInterrupt, ClientError):
+            command = f"ldsboard status --wait {submission_id}{_server_option(client)}"
+            _print(f"The server has the file. Continue waiting with: {command}")
+            raise
 
 
 def _after_error(client: Client, upload: PendingUpload | None, error: Exception) -> None:
@@ -131,15 +146,16 @@ def _after_error(client: Client, upload: PendingUpload | None, error: Exception)
 
 def _after_interrupt(client: Client, upload: PendingUpload | None, interrupts: Interrupts) -> None:
     if upload is None:
-        _print("Interrupted. Nothing was sent.")
+        _print(f"{'Terminated' if interrupts.terminated else 'Interrupted'}. Nothing was sent.")
         return
-    if upload.exists():
-        _print(f"Interrupted. Resume with: {_resume_command(client, upload)}")
-    else:
-        _print("Interrupted. The upload cannot be resumed, because the cache holds no record of it.")
-    _print(SECOND_CHANCE)
-    if not interrupts.again.wait(SECOND_CHANCE_SECONDS):
-        return
+    if not interrupts.terminated:
+        if upload.exists():
+            _print(f"Interrupted. Resume with: {_resume_command(client, upload)}")
+        else:
+            _print("Interrupted. The upload cannot be resumed, because the cache holds no record of it.")
+        _print(SECOND_CHANCE)
+        if not interrupts.again.wait(SECOND_CHANCE_SECONDS):
+            return
     outcome = give_up(client, upload)
     if outcome is GivenUp.FREED:
         _print("The upload was given up: it takes no place in your quota of submissions.")

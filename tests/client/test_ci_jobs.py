@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from ldsboard.ci.__main__ import main
+from ldsboard.ci.job import main
 from ldsboard.commands import exits
 from tests.acceptance import ci_events
 from tests.acceptance.action_runner import read_commands, read_outputs
@@ -104,6 +104,24 @@ def test_pull_request_whose_event_cannot_be_read_is_not_scored_offline(
     assert "event.json, cannot be read" in message
     assert main(inputs | files | ci_events.pull_request(tmp_path, None) | {"LDSBOARD_TOKEN": ""}) == 0
     assert read_outputs(read(tmp_path, "github_output"))["status"] == "public-only"  # the fork was deleted
+
+
+@pytest.mark.parametrize("name", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
+def test_report_that_cannot_be_written_fails_the_job_before_anything_is_sent(
+    inputs: dict[str, str],
+    files: dict[str, str],
+    service: Service,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    before = service.rows()["submission"]
+    absent = {name: str(tmp_path / "absent" / "file")}
+    assert main(inputs | files | ci_events.push(tmp_path) | absent) == exits.USAGE
+    (((level, _, message),), _) = read_commands(capsys.readouterr().out)
+    assert level == "error"
+    assert message.startswith(f"{name} must be the path of a file that can be written")
+    assert service.rows()["submission"] == before
 
 
 def test_merge_request_on_gitlab_has_reports(

@@ -1,4 +1,4 @@
-"""Ctrl-C during a submission: one ends the command while nobody answers, a second one gives the upload up."""
+"""Signals during a submission: Ctrl-C ends the command, a second Ctrl-C gives the upload up, and SIGTERM does so at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ main()
 """A program that is the command line, with two differences: it never stops waiting for an answer by itself, and it waits for a
 second Ctrl-C for as long as its first argument says."""
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 @pytest.fixture
@@ -145,6 +145,44 @@ def test_second_interrupt_gives_the_upload_up(
     assert shell("submit", "--resume").code == 2  # nothing is left to resume
     if left == ["expired"]:
         assert shell("submit", str(scores), "toy", "--method", "x", "--kind", "ranked").code == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "forwarded", "left", "words"),
+    [
+        ("announcement", True, ["expired"], "takes no place"),
+        ("parts", False, ["expired"], "takes no place"),
+        ("completion", True, ["scored"], "The whole file had arrived: see the submission with: ldsboard status "),
+        ("waiting", False, ["scored"], "Continue waiting with: ldsboard status --wait "),
+    ],
+)
+def test_termination_gives_the_upload_up_at_once(
+    shell: Shell,
+    scores: Path,
+    service: Service,
+    proxy: HttpProxy,
+    user: str,
+    stage: str,
+    left: list[str],
+    words: str,
+    *,
+    forwarded: bool,
+) -> None:
+    (method, ending), _ = STAGES[stage]
+    proxy.rule = lambda called, path: (
+        Hang(forwarded) if called == method and path.endswith(ending) and not proxy.hanging else None
+    )
+    with submitting(scores, second_chance=PATIENCE_SECONDS) as process:
+        until(lambda: proxy.hanging, "a request without an answer")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, proxy.hanging) == (TERMINATED, 1)
+    assert words in err
+    assert "Traceback" not in err
+    assert "Ctrl-C" not in err
+    service.wait_until_idle()
+    assert states(service, user) == left
+    assert shell("submit", "--resume").code == 2  # nothing is left to resume
 
 
 def test_second_interrupt_says_if_the_server_does_not_answer(
