@@ -140,7 +140,8 @@ class Service:
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == httpx.codes.OK
+            # A new client for each attempt would take more processor time than the server takes to start.
+            return self.client.get(f"{self.url}/readyz").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
