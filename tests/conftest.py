@@ -6,6 +6,7 @@ The fixtures are one plugin instead of an import in each folder's conftest.py, s
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ MAX_UPLOAD_BYTES = 1_000_000
 OUTER = ("LDSBOARD_", "CI_", "GITHUB_", "GITLAB_", "FORGEJO_", "GITEA_", "ACTIONS_ID_TOKEN_")
 for name in [name for name in os.environ if name == "CI" or name.startswith(OUTER)]:
     del os.environ[name]
+
+# A shell starts a job in the background with SIGINT ignored. Every process that a test starts and interrupts would inherit this.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
