@@ -23,6 +23,9 @@ LEVEL = 0.95
 FEWEST_SUBSETS = 4
 """With fewer subsets, standard errors and intervals are nan."""
 
+FEW_SUBSETS = 64
+"""With fewer subsets, intervals are computed on the scale of the inverse hyperbolic tangent."""
+
 
 def two_sided_p(t: NDArray[np.float64] | float, degrees: int) -> NDArray[np.float64]:
     """Return the two-sided p-value of `t` by Student's t distribution; nan for 0 degrees of freedom."""
@@ -86,8 +89,10 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     With M subsets, Spearman's rho is on average about ``3 (rho - tau) / (M - 2)`` below the limit of rho for large M. Kendall's
     tau is computed from rho as for a bivariate normal distribution. The bias of the LDS is the mean of this amount over targets.
 
-    Two intervals of equal width are computed: one around the LDS, one around the LDS corrected for the bias. The returned
-    interval reaches from the lower of the two lower ends to the higher of the two upper ends.
+    The interval is computed around the LDS, and then extended at one end by the bias. For M >= 64 it is symmetric around the LDS,
+    with Student's t with M - 1 degrees of freedom. For M < 64 the distribution of the LDS is skewed. The interval is then
+    symmetric around ``atanh(LDS)``, with Student's t with M - 2 degrees of freedom, and a standard error with the divisor
+    ``M (M - 2)``, by the delta method (R. A. Fisher, Metron 1, 1921). An LDS of 1 or -1 has an interval of width 0.
 
     Parameters
     ----------
@@ -108,8 +113,14 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     sine_N = np.clip(2 * np.sin(math.pi * rho_N / 6), -1, 1)
     tau_N = 2 / math.pi * np.arcsin(sine_N)
     bias = float(np.mean(3 * (rho_N - tau_N) / (M - 2)))
-    half = half_width(std_error, M)
-    return (max(-1.0, lds + min(0.0, bias) - half), min(1.0, lds + max(0.0, bias) + half))
+    if M < FEW_SUBSETS and abs(lds) < 1:
+        error = std_error * math.sqrt((M - 1) / (M - 2)) / (1 - lds**2)
+        half = half_width(error, M - 1)
+        low, high = math.tanh(math.atanh(lds) - half), math.tanh(math.atanh(lds) + half)
+    else:
+        half = half_width(std_error, M)
+        low, high = lds - half, lds + half
+    return (max(-1.0, low + min(0.0, bias)), min(1.0, high + max(0.0, bias)))
 
 
 def unit_rows(ranking: Ranking) -> NDArray[np.float32]:

@@ -81,24 +81,32 @@ def test_standard_error_for_new_targets_equals_formula(rng: np.random.Generator)
     assert math.isnan(new_targets_error(psi_M[:3], rho_N, squared_N))
 
 
+@pytest.mark.parametrize("M", [20, 63, 64, 200])
 @pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.4, 0.95])
-def test_interval_covers_raw_and_bias_corrected_value(rho: float) -> None:
-    M, error = 20, 0.01
+def test_interval_covers_raw_and_bias_corrected_value(rho: float, M: int) -> None:
+    error = 0.01
     rho_N = np.array([rho, rho / 2])
+    lds = float(rho_N.mean())
     tau_N = 2 / math.pi * np.arcsin(2 * np.sin(math.pi * rho_N / 6))
     bias = float(np.mean(3 * (rho_N - tau_N) / (M - 2)))
-    half = stats.t.ppf(0.975, M - 1) * error
-    low, high = interval(rho_N, float(rho_N.mean()), error, M)
-    assert low == pytest.approx(rho_N.mean() + min(0, bias) - half, rel=1e-12)
-    assert high == pytest.approx(rho_N.mean() + max(0, bias) + half, rel=1e-12)
+    if M < 64:
+        half = stats.t.ppf(0.975, M - 2) * error * math.sqrt((M - 1) / (M - 2)) / (1 - lds**2)
+        around = math.tanh(math.atanh(lds) - half), math.tanh(math.atanh(lds) + half)
+    else:
+        half = stats.t.ppf(0.975, M - 1) * error
+        around = lds - half, lds + half
+    low, high = interval(rho_N, lds, error, M)
+    assert low == pytest.approx(around[0] + min(0, bias), rel=1e-12)
+    assert high == pytest.approx(around[1] + max(0, bias), rel=1e-12)
     assert math.copysign(1, bias) == math.copysign(1, rho)
 
 
-def test_interval_is_clipped_to_minus_one_and_one() -> None:
-    assert interval(np.ones(2), 1.0, 0.1, 10)[1] == 1
-    assert interval(-np.ones(2), -1.0, 0.1, 10)[0] == -1
-    assert interval(np.zeros(2), 0.0, 9.0, 10) == (-1, 1)
-    assert interval(np.ones(3), 1.0, 0.0, 10) == (1, 1)
+@pytest.mark.parametrize("M", [10, 100])
+def test_interval_stays_between_minus_one_and_one(M: int) -> None:
+    assert interval(np.ones(2), 1.0, 0.1, M)[1] == 1
+    assert interval(-np.ones(2), -1.0, 0.1, M)[0] == -1
+    assert interval(np.zeros(2), 0.0, 9.0, M) == (-1, 1)
+    assert interval(np.ones(3), 1.0, 0.0, M) == (1, 1)
     assert all(map(math.isnan, interval(np.ones(2), 1.0, math.nan, 3)))
 
 

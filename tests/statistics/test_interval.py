@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SIZES = [20, 50, 100, 200]
+SIZES = [8, 20, 50, 64, 100, 200]
 LEVELS = [0.0, 0.3, 0.8]
 # Number of targets, and the share of variance that is independent between targets. With many independent targets, the standard
 # error is small and the bias dominates.
-WORLDS = {"20 targets alike": (20, 0.2), "50 unrelated targets": (50, 1.0)}
-BAR = 0.92 - 2 * share_error(0.92, 2000)
+WORLDS = {"1 target": (1, 0.2), "20 targets alike": (20, 0.2), "50 unrelated targets": (50, 1.0)}
+BAR = 0.93 - 2 * share_error(0.93, 2000)
 
 
 def stated(results: list[Result]) -> Intervals:
