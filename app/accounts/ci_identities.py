@@ -37,7 +37,6 @@ _PULL_REQUEST = re.compile(r"refs/pull/([1-9][0-9]{0,8})/(?:head|merge)")
 _TEMPORARY_MERGE = re.compile(r"refs/pull/[0-9]+/merge")
 _ID = re.compile(r"[0-9]{1,20}")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_RUN = re.compile(r"[0-9]{1,20}")
 
 MAX_REPOSITORY, MAX_TEXT, MAX_WORKFLOW, MAX_ADDRESS = 200, 255, 500, 500
 """Maximum numbers of characters of a repository, of a branch or environment, of a workflow and of the address of a run."""
@@ -125,7 +124,7 @@ def read_identity(issuer: Issuer, claims: dict[str, Any]) -> CiIdentity:
     repository = _required(issuer, _text(claims, names.repository, MAX_REPOSITORY), names.repository)
     workflow = without_ref(_text(claims, names.workflow, MAX_WORKFLOW))
     called = _called_workflow(names, claims)
-    head = (_text(claims, names.head) if names.head else None) or None
+    head = _text(claims, names.head) if names.head else None
     pull_request = _PULL_REQUEST.fullmatch(ref)
     if issuer.provider == "gitlab":
         is_request = event not in GITLAB_BRANCH_EVENTS
@@ -204,8 +203,8 @@ def _path_in_repository(issuer: Issuer, repository: str, workflow: str | None) -
 def _run_address(issuer: Issuer, repository: str, claims: dict[str, Any]) -> str | None:
     """Return the address of the page of a run; None if the claims do not name the run."""
     names = CLAIM_NAMES[issuer.provider]
-    run = claims.get(names.run)
-    if not isinstance(run, str | int) or isinstance(run, bool) or not _RUN.fullmatch(str(run)):
+    run = _id(claims, names.run)
+    if run is None:
         return None
     place = (_text(claims, names.run_repository, MAX_REPOSITORY) if names.run_repository else None) or repository
     address = f"{issuer.site}/{place}{names.run_path.format(run=run)}"

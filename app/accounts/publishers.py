@@ -55,14 +55,16 @@ def create(
     environment: str | None = None,
     branch: str | None = None,
 ) -> Publisher:
-    """Register a CI workflow that may submit a method of a user. The caller checks the quota and records the action.
+    """Register a CI workflow that may submit a method of a user, and return the new row. Spaces around values are dropped.
+
+    `app.management.trust.add_publisher` also checks the quota and records the action.
 
     Parameters
     ----------
     issuers
         The issuers that the server knows, by address, from `Settings.issuers`.
     method
-        A valid name of a method.
+        Name of the method. Without the spaces around it, the name is valid.
     issuer
         Address of the issuer.
     repository
@@ -85,14 +87,15 @@ def create(
     check_standing(session.get_one(User, user_id))
     given = {
         "method": method,
-        "issuer": issuer.strip(),
-        "repository": repository.strip(),
-        "repository_id": repository_id.strip(),
-        "owner_id": owner_id.strip(),
-        "workflow": workflow.strip(),
+        "issuer": issuer,
+        "repository": repository,
+        "repository_id": repository_id,
+        "owner_id": owner_id,
+        "workflow": workflow,
     }
     optional = {"called_workflow": called_workflow, "environment": environment, "branch": branch}
-    values = given | {name: (value or "").strip() or None for name, value in optional.items()}
+    values: dict[str, str | None] = {name: value.strip() for name, value in given.items()}
+    values |= {name: (value or "").strip() or None for name, value in optional.items()}
     _check_values(issuers, values)
     equal = (getattr(Publisher, name) == value for name, value in values.items() if name != "repository")
     if session.scalar(select(Publisher.id).where(Publisher.user_id == user_id, *equal)) is not None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Self
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from app.accounts import audit, publishers
-from app.accounts.audit import Action
+from app.accounts import publishers
 from app.accounts.ci_identities import MAX_REPOSITORY, MAX_TEXT, MAX_WORKFLOW
 from app.db.accounts import Publisher
 from app.issuers import MAX_ADDRESS_LENGTH, Issuer, ProviderName
 from app.management import trust
 from app.submissions.field_types import Method
-from app.web.dependencies import ActorDep, ContextDep, ManagingUser, ReadSession, WholeAccountUser, WriteSession
+from app.web.dependencies import (
+    ActorDep,
+    ContextDep,
+    ManagingUser,
+    PublisherId,
+    ReadSession,
+    WholeAccountUser,
+    WriteSession,
+)
 
 router = APIRouter(prefix="/publishers", tags=["account"])
-
-PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class NewPublisher(BaseModel, extra="forbid"):
@@ -108,17 +113,8 @@ def add_publisher(
 
     You can register each workflow once for a method, so a repeated call cannot create a second publisher.
     """
-    context.quotas.check_publishers(session, caller.id)
-    publisher = publishers.create(session, context.issuers, caller.id, **wanted.model_dump())
-    audit.record_action(
-        session,
-        actor,
-        Action.PUBLISHER_ADDED,
-        caller.name,
-        publisher=publisher.id,
-        method=publisher.method,
-        repository=publisher.repository,
-    )
+    values = wanted.model_dump()
+    publisher = trust.add_publisher(session, caller.id, actor, context.quotas, context.issuers, **values)
     return PublisherView.of(publisher, context.issuers)
 
 
@@ -128,13 +124,4 @@ def remove_publisher(caller: ManagingUser, actor: ActorDep, session: WriteSessio
 
     Unfinished uploads of the method that CI runs began are cancelled, also those of your other workflows for the method.
     """
-    publisher = trust.remove_publisher(session, caller.id, publisher_id)
-    audit.record_action(
-        session,
-        actor,
-        Action.PUBLISHER_REMOVED,
-        caller.name,
-        publisher=publisher.id,
-        method=publisher.method,
-        repository=publisher.repository,
-    )
+    trust.remove_publisher(session, caller.id, actor, publisher_id)

@@ -23,7 +23,7 @@ class Scope(StrEnum):
     """What a token allows in addition to reading the data of its user."""
 
     SUBMIT = "submit"
-    MANAGE = "manage"  # edit and withdraw submissions, create and revoke tokens
+    MANAGE = "manage"  # `app.pages.account.SCOPES` says what it allows
 
 
 class User(Base):

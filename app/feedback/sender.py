@@ -14,6 +14,7 @@ import structlog
 
 from app.feedback.calls import Outcome, begin_attempts, due_calls, is_outdated, record_outcome
 from app.feedback.messages import Message, write_message
+from app.feedback.name_lookups import NameLookupLoop
 from app.feedback.requests import send
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ MAX_RUNNING = 16
 """Maximum number of calls that run at the same time; of one user, at most one call runs."""
 
 NAME_THREADS = 2 * MAX_RUNNING
-"""Number of threads that ask name servers. A name server that does not answer occupies a thread for longer than its call runs."""
+"""Maximum number of threads that ask name servers. A thread can wait for an answer for longer than its call runs."""
 
 RECHECK_SECONDS = 5.0
 """Seconds after which the sender looks for due calls without having been woken."""
 
 STOP_SECONDS = 5.0
-"""Seconds that the shutdown of the server waits for the thread. Running calls are cancelled, and made again later."""
+"""Seconds that `Sender.stop` waits for the thread. Running calls are cancelled, and made again later."""
 
 CRASHED = Outcome(None, "The server failed to make the call.")
 
@@ -63,7 +64,6 @@ class Sender:
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
-        # Threads that wait for name servers must not delay the database.
         self._rows = ThreadPoolExecutor(1, thread_name_prefix="webhook-rows")
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
@@ -86,7 +86,7 @@ class Sender:
             self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        with self._rows, asyncio.Runner() as runner:
+        with self._rows, asyncio.Runner(loop_factory=partial(NameLookupLoop, NAME_THREADS)) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
@@ -95,7 +95,6 @@ class Sender:
         The database is searched for due calls at each `wake`, after the end of each call, and otherwise every `RECHECK_SECONDS`.
         """
         self._woken, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(NAME_THREADS, thread_name_prefix="webhook-names"))
         verify = self._verify
         if verify is None:
             verify = await asyncio.to_thread(httpx.create_ssl_context)

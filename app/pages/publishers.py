@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Path, Query, Request, status
+from fastapi import APIRouter, Form, Query, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import TypeAdapter, ValidationError
 
-from app.accounts import audit, publishers
-from app.accounts.audit import Action, Actor
+from app.accounts import publishers
 from app.accounts.ci_identities import MAX_REPOSITORY, MAX_TEXT, MAX_WORKFLOW
 from app.accounts.claim_names import CLAIM_NAMES
 from app.context import AppContext
-from app.db.accounts import Publisher
 from app.issuers import MAX_ADDRESS_LENGTH
 from app.management import trust
 from app.pages.content.templates import render
 from app.submissions.field_types import Method, expected_value
-from app.web.dependencies import ContextDep, ReadSession, WriteSession
+from app.web.dependencies import ContextDep, PublisherId, ReadSession, WriteSession
 from app.web.sessions import FormActor, FormUser, SignedInUser
 from ldsboard.problems import ProblemError
 
@@ -37,7 +35,6 @@ LENGTHS = {
 }
 """The fields of the form, apart from the issuer, with their maximum numbers of characters."""
 
-PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
 Text = Annotated[str, Form()]
 """A field of the form, of any length: a limit here would be reported on another page, without the values of the form."""
 
@@ -110,11 +107,9 @@ def add_publisher(
     }
     try:
         _check_method(method.strip())
-        context.quotas.check_publishers(session, sender.id)
-        publisher = publishers.create(session, context.issuers, sender.id, issuer=issuer, **values)
+        trust.add_publisher(session, sender.id, actor, context.quotas, context.issuers, issuer=issuer, **values)
     except ProblemError as error:
         return _form_page(request, context, issuer, values, problem=error.problem)
-    _record(session, actor, Action.PUBLISHER_ADDED, publisher)
     return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
 
 
@@ -132,8 +127,7 @@ def ask_before_removal(
 @router.post("/account/publishers/{publisher_id}/remove")
 def remove_publisher(sender: FormUser, actor: FormActor, session: WriteSession, publisher_id: PublisherId) -> Response:
     """End the trust in a workflow of the signed-in user, and redirect to the account page."""
-    publisher = trust.remove_publisher(session, sender.id, publisher_id)
-    _record(session, actor, Action.PUBLISHER_REMOVED, publisher)
+    trust.remove_publisher(session, sender.id, actor, publisher_id)
     return RedirectResponse(BACK, status.HTTP_303_SEE_OTHER)
 
 
@@ -148,12 +142,6 @@ def _check_method(method: str) -> None:
             got=repr(method[:80]),
             hint="Nothing was registered. Correct the value and try again.",
         ) from None
-
-
-def _record(session: WriteSession, actor: Actor, action: Action, publisher: Publisher) -> None:
-    """Record in the audit log that the actor trusts a workflow, or trusts it no longer."""
-    details = {"method": publisher.method, "repository": publisher.repository}
-    audit.record_action(session, actor, action, actor.name, publisher=publisher.id, **details)
 
 
 def _form_page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy.orm import Session
@@ -163,6 +163,8 @@ def _actor(request: Request, caller: CurrentUser) -> Actor:
 
 
 ActorDep = Annotated[Actor, Depends(_actor)]
+
+PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
 
 VersionNumber = Annotated[
     int | None, Query(ge=1, lt=2**31, description="version of the benchmark; by default the current version")

@@ -75,6 +75,13 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def _errors(process: subprocess.Popen[str]) -> list[str]:
+    """End a receiver, and return the lines that it has written to its standard error."""
+    assert process.stderr is not None
+    process.kill()
+    return process.stderr.read().splitlines()
+
+
 @pytest.mark.slow
 def test_receiver_of_the_guide_prints_the_results(
     calling_service: Service, toy: Example, tmp_path: Path, held_port: int
@@ -87,7 +94,8 @@ def test_receiver_of_the_guide_prints_the_results(
         kind, page, lds = _first_line(process).split(" ")
         assert (kind, lds) == ("submission.scored", str(sent["hidden"]["lds"]))
         assert page.endswith(f"/submissions/{sent['id']}")
-    until(lambda: calls(calling_service.database, "reader")[0].ended_at, "a delivered call")
+        until(lambda: calls(calling_service.database, "reader")[0].ended_at, "a delivered call")
+        assert _errors(process) == []
     assert calls(calling_service.database, "reader")[0].status == 204
 
 
@@ -103,6 +111,7 @@ def test_receiver_of_the_guide_refuses_a_wrong_signature(
             lambda: next((c for c in calls(calling_service.database, "doubter") if c.error), None), "an answer"
         )
         assert (call.status, call.state) == (401, "waiting")
+        assert ["code 401" in line for line in _errors(process)] == [True]
 
 
 def test_call_survives_a_killed_server(calling_service: Service, toy: Example) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from app.feedback.sender import CRASHED, Sender
 from app.management import moderation
 from tests.app.feedback.hooks import add_webhook, calls, end, make_due, states
 from tests.app.feedback.receiver import Received, Receiver
-from tests.app.service import npy, until
+from tests.app.service import PATIENCE_SECONDS, ROOT, npy, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,6 +221,17 @@ def test_sender_that_was_not_started_stops_at_once(harness: ServiceHarness) -> N
     sender.wake()
     sender.stop()
     assert "webhooks" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_process_ends_although_a_name_server_does_not_answer(harness: ServiceHarness) -> None:
+    add_webhook(harness.database)
+    end(harness)
+    command = [sys.executable, "-m", "tests.app.feedback.silent_name_server", str(harness.database.engine.url)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout) == ["webhook-name"]  # the thread of the sender has ended
+    (call,) = calls(harness.database)
+    assert (call.state, call.attempts, call.error) == ("waiting", 1, None)
 
 
 def test_host_that_is_not_public_is_never_called(harness: ServiceHarness, receiver: Receiver) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from app.db.accounts import Token
 from ldsboard import identity
-from ldsboard.commands.exits import NOT_ALLOWED, UNREACHABLE
+from ldsboard.commands.exits import NOT_ALLOWED, UNREACHABLE, USAGE
 from tests.app.oidc.provider import COMMIT
 from tests.client.shell import Shell
 
@@ -128,6 +128,26 @@ def test_gitlab_job_uses_each_of_its_identity_tokens_once(
     ended = shell(*submit)
     assert ended.code == NOT_ALLOWED
     assert "Add LDSBOARD_ID_TOKEN_2 to the id_tokens of the job" in ended.err
+
+
+def test_latest_needs_a_pipeline_of_gitlab_whose_identity_proves_the_branch(
+    shell: Shell, oidc_service: Service, provider: CiProvider, publisher: str, scores: Path
+) -> None:
+    audience = oidc_service.client.get("/oidc/audience").json()["audience"]
+    signed = provider.sign(provider.gitlab_claims(audience, pipeline_source="parent_pipeline"))
+    pushed = {"GITLAB_CI": "true", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}
+    half = {identity.REQUEST_URL: "http://127.0.0.1:1"}  # without the other variable, nothing can be requested
+    job(shell, pushed | half | {"CI_PIPELINE_SOURCE": "parent_pipeline", identity.ID_TOKENS[1]: signed})
+    submit = ("submit", str(scores), "toy", "--method", publisher, "--owner", publisher)
+    before = oidc_service.rows()["submission"]
+    refused = shell(*submit, "--no-regress-from", "latest")
+    assert refused.code == USAGE
+    assert "got the source 'parent_pipeline'" in refused.err
+    assert oidc_service.rows()["submission"] == before
+    with_token = (*submit, "--token", oidc_service.token(publisher), "--no-regress-from", "latest")
+    assert shell(*with_token).code == 0
+    reported = shell(*submit, "--no-regress-from", "latest", "--tolerance", "2", "--json")
+    assert reported.code == 0, reported.err
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_removal_stops_an_upload_that_was_admitted_before_and_begins_after(
     _, value = exchange.mint(provider.github_claims())
     with exchange.database.write() as session:
         account = users.authenticate(session, f"Bearer {value}")
-        trust.remove_publisher(session, publisher.user_id, publisher.id)
+        trust.remove_publisher(session, publisher.user_id, OPERATOR, publisher.id)
     context: Any = SimpleNamespace(database=exchange.database)
     request: Any = None
     with pytest.raises(ProblemError, match="revoked during this call"):

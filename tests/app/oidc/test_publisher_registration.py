@@ -66,11 +66,10 @@ def test_condition_that_the_provider_cannot_state_is_refused(
 
 
 def test_values_are_stripped_and_empty_conditions_are_none(exchange: Exchange) -> None:
-    row = exchange.register(
-        repository_id=" 74 ", environment="  ", branch="", called_workflow="", workflow=" .github/workflows/a.yaml "
-    )
-    assert (row.repository_id, row.environment, row.branch, row.called_workflow) == ("74", None, None, None)
-    assert row.workflow == ".github/workflows/a.yaml"
+    spaced = {"method": " ours ", "repository_id": " 74 ", "workflow": " .github/workflows/a.yaml "}
+    row = exchange.register(**spaced, environment="  ", branch="", called_workflow="")
+    assert {name: getattr(row, name) for name in spaced} == {name: value.strip() for name, value in spaced.items()}
+    assert (row.environment, row.branch, row.called_workflow) == (None, None, None)
     assert exchange.register(issuer=exchange.provider.gitlab, **GITLAB).workflow == "ci/lds.yml"
     assert exchange.register(issuer=exchange.provider.forgejo, **FORGEJO).issuer == exchange.provider.forgejo
 
