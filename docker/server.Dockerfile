@@ -13,6 +13,7 @@ RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: -r
     && install --directory --owner ldsboard --mode 0700 /data
 COPY alembic alembic
 COPY app app
+COPY templates/ci templates/ci
 
 USER 10001
 VOLUME /data

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Path, Query, Request, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -40,11 +41,25 @@ NAME_PREFIX = "browser-"
 TOKEN_LIFETIME = timedelta(hours=1)
 """Lifetime of a token for the submission form. An upload may last longer, because once started it uses its upload token."""
 
+SCOPES = {
+    Scope.SUBMIT: "sending score files",
+    Scope.MANAGE: "editing and withdrawing submissions; tokens, trusted workflows, webhooks; export and deletion of the account",
+}
+"""What each scope allows."""
+
+
+class _NewToken(BaseModel):
+    """The values of the form for a token."""
+
+    name: str = Field(min_length=1, max_length=64)
+    scopes: list[Scope] = Field(min_length=1)
+    days: int = Field(ge=1, le=tokens.MAX_DAYS)
+
 
 @router.get("/sign-in")
 def show_sign_in(settings: SettingsDep, providers: ProvidersDep) -> str:
     """Show the sign-in providers; if no provider is configured, explain how to get a token."""
-    return render("sign_in.html", providers=providers.labels, public_url=settings.public_url)
+    return render("sign_in.html", providers=providers.labels, scopes=SCOPES, public_url=settings.public_url)
 
 
 @router.get("/sign-in/{provider}")
@@ -95,17 +110,19 @@ def create_token(
     sender: FormUser,
     actor: FormActor,
     session: WriteSession,
-    name: Annotated[str, Form(min_length=1, max_length=64)],
-    scopes: Annotated[list[Scope], Form(min_length=1)],
-    days: Annotated[int, Form(ge=1, le=tokens.MAX_DAYS)] = 90,
+    name: Annotated[str, Form()] = "",
+    scopes: Annotated[tuple[str, ...], Form()] = (),
+    days: Annotated[str, Form()] = "",
 ) -> Response:
-    """Create a token and show its value once."""
+    """Create a token and show its value once; if a value is refused, show the form with the values again."""
     try:
+        wanted = _read_token(name=name, scopes=scopes, days=days)
         context.quotas.check_tokens(session, sender.id)
-        user = session.get_one(User, sender.id)
-        token, value = tokens.create(session, user, name=name, scopes=scopes, expires_at=tokens.expiry_time(days))
+        user, expires_at = session.get_one(User, sender.id), tokens.expiry_time(wanted.days)
+        token, value = tokens.create(session, user, name=wanted.name, scopes=wanted.scopes, expires_at=expires_at)
     except ProblemError as error:
-        return _account_page(request, context, sender, session, problem=error.problem)
+        typed = {"name": name, "scopes": scopes, "days": days}
+        return _account_page(request, context, sender, session, problem=error.problem, typed=typed)
     audit.record_action(session, actor, Action.TOKEN_CREATED, sender.name, token=name, scopes=token.scopes)
     return _account_page(request, context, sender, session, created=value)
 
@@ -132,6 +149,25 @@ def revoke_token(
     return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
 
 
+def _read_token(**typed: object) -> _NewToken:
+    """Return the values of the form for a token; raise ``request.invalid`` for the first value that is not valid."""
+    try:
+        return _NewToken.model_validate(typed)
+    except ValidationError as error:
+        field = str(error.errors()[0]["loc"][0])
+        expected = {
+            "name": "1 to 64 characters",
+            "scopes": f"at least one of {', '.join(Scope)}",
+            "days": f"a whole number from 1 to {tokens.MAX_DAYS}",
+        }
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected=f"{field}: {expected[field]}",
+            got=repr(typed[field])[:80],
+            hint="No token was created. Correct the value and try again.",
+        ) from None
+
+
 def _account_page(
     request: Request, context: AppContext, account: Account, session: Session, *, after: int = 0, **values: Any
 ) -> Response:
@@ -143,7 +179,7 @@ def _account_page(
         account=account,
         form=request.session["form"],
         tokens=tokens.list_tokens(session, account.id),
-        scopes=list(Scope),
+        scopes=SCOPES,
         max_days=tokens.MAX_DAYS,
         submissions=submission_views.submission_views(session, newest.all(), account),
         count=count,
@@ -162,6 +198,6 @@ def _account_page(
         issuers=context.issuers,
         max_bytes=context.quotas.bytes,
         public_url=context.settings.public_url,
-        **{"created": None, "problem": None} | values,
+        **{"created": None, "problem": None, "typed": {"name": "", "scopes": [Scope.SUBMIT], "days": 90}} | values,
     )
     return HTMLResponse(page)

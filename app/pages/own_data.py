@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from sqlalchemy.orm import Session
 
 from app.accounts import deleted_accounts
+from app.accounts.users import Account
+from app.context import AppContext
 from app.management import account_deletion
 from app.pages.content.templates import render
 from app.results.account_export import export_account
 from app.web.dependencies import ContextDep, ReadSession, WriteTurn
 from app.web.sessions import FormActor, FormUser, SignedInUser
+from ldsboard.problems import ProblemError
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -34,15 +38,7 @@ def ask_before_deletion(request: Request, context: ContextDep, visitor: SignedIn
     """Show the confirmation page for deleting one's own account."""
     if visitor is None:
         return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
-    page = render(
-        "delete_account.html",
-        account=visitor,
-        extent=account_deletion.extent(session, visitor.id),
-        wait_days=deleted_accounts.WAIT.days,
-        audit_days=context.settings.audit_days,
-        form=request.session["form"],
-    )
-    return HTMLResponse(page)
+    return _confirmation_page(request, context, visitor, session)
 
 
 @router.post("/account/delete")
@@ -52,10 +48,29 @@ def delete_own_account(
     actor: FormActor,
     context: ContextDep,
     _turn: WriteTurn,
-    confirm: Annotated[str, Form(max_length=64)] = "",
+    confirm: Annotated[str, Form()] = "",
 ) -> Response:
-    """Delete the account of the signed-in user, and show the placeholder name."""
-    account_deletion.check_confirmation(confirm, sender.name)
+    """Delete the account of the signed-in user, and show the placeholder name; show the form again if the name is wrong."""
+    try:
+        account_deletion.check_confirmation(confirm, sender.name)
+    except ProblemError as error:
+        with context.database.read() as session:
+            return _confirmation_page(request, context, sender, session, problem=error.problem, confirm=confirm)
     placeholder = account_deletion.delete_account(context.database, context.ranker, context.storage, sender.id, actor)
     request.session.clear()
     return HTMLResponse(render("account_deleted.html", placeholder=placeholder))
+
+
+def _confirmation_page(
+    request: Request, context: AppContext, account: Account, session: Session, **shown: Any
+) -> Response:
+    page = render(
+        "delete_account.html",
+        account=account,
+        extent=account_deletion.extent(session, account.id),
+        wait_days=deleted_accounts.WAIT.days,
+        audit_days=context.settings.audit_days,
+        form=request.session["form"],
+        **{"problem": None, "confirm": ""} | shown,
+    )
+    return HTMLResponse(page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import Request
 
 from app.accounts.daily_quotas import Daily
@@ -14,6 +16,8 @@ from app.web.oauth import ProvidersDep
 from app.web.sessions import SignedInUser
 
 router = Pages()
+
+WORKFLOW = (Path(__file__).parents[2] / "templates/ci/github.yml").read_text(encoding="utf-8")
 
 
 @router.get("/benchmarks/{name}/submit")
@@ -37,4 +41,11 @@ def show_submit(
         can_sign_in=bool(providers.labels),
         visibilities=list(Visibility),
         public_url=context.settings.public_url,
+        workflow=_workflow(version.benchmark.name, context.settings.public_url, visitor.name if visitor else None),
     )
+
+
+def _workflow(benchmark: str, server: str, owner: str | None) -> str:
+    """Return the workflow for GitHub, `WORKFLOW`, with the benchmark, the address of the server and the name of the owner."""
+    filled = WORKFLOW.replace("fashion5k-mlp", benchmark).replace("https://ldsboard.example", server)
+    return filled.replace("owner: YOU", f'owner: "{owner}"') if owner else filled

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from app.accounts.users import Account
 from app.context import AppContext
 from app.feedback import registration
-from app.feedback.addresses import MAX_URL_LENGTH
 from app.feedback.schemas import webhook_views
 from app.pages.content.templates import render
 from app.web.dependencies import ContextDep, ReadSession, WriteSession
@@ -36,7 +35,7 @@ def add_webhook(
     sender: FormUser,
     actor: FormActor,
     session: WriteSession,
-    url: Annotated[str, Form(max_length=MAX_URL_LENGTH)] = "",
+    url: Annotated[str, Form()] = "",
 ) -> Response:
     """Register a webhook and show its secret once."""
     limit, quotas = context.settings.webhooks_per_user, context.quotas.daily

@@ -90,6 +90,14 @@ def test_guide_error_codes_match_the_service() -> None:
     assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(PROBLEMS) - of_files - of_pages - of_library
 
 
+def test_curl_calls_of_the_pages_show_the_message_of_the_server() -> None:
+    """The option ``-f`` alone hides the message."""
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*/*.md")):
+        blocks = re.findall(r"```\w*\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+        for options in re.findall(r"\bcurl ((?:-[^\s]+ )+)", "\n".join(blocks)):
+            assert "--fail-with-body" in options or not re.search(r"(^| )-\w*f", options), (path.name, options)
+
+
 def test_guide_shows_every_api_call(service: Service) -> None:
     described = service.client.get("/openapi.json").json()["paths"]
     shown = (
@@ -101,7 +109,7 @@ def test_guide_shows_every_api_call(service: Service) -> None:
         wanted = re.sub(r"\{[^}]*\}", "X", path).replace("/parts/X", "/parts/Y")
         for method in calls.keys() - {"parameters"}:
             patterns = {
-                "get": "curl -fsS",
+                "get": "curl --fail-with-body -sS",
                 "put": "-T ",
                 "post": "-d |--data-binary |-X POST",
                 "patch": "-X PATCH",

@@ -54,10 +54,11 @@ def test_confirmation_names_what_happens(owner: SignedInUser, toy: Example) -> N
 
 
 def test_deletion_needs_the_name_and_the_csrf_token(owner: SignedInUser) -> None:
-    for confirm in ("", "another", owner.name.upper()):
+    for confirm in ("", "another", owner.name.upper(), "x" * 65):
         refused = _delete(owner, confirm)
-        assert refused.status_code == 422
-        assert "Nothing was deleted" in refused.text
+        (alert,) = re.findall(r'<p role="alert" class="notice">(.*)</p>', refused.text)
+        assert "Nothing was deleted" in alert
+        assert f'name="confirm" required maxlength="64" value="{confirm}"' in refused.text
     assert _delete(owner, form="guessed").status_code == 403
     assert f"<h1>{owner.name}</h1>" in owner.client.get("/account").text
 

@@ -80,7 +80,7 @@ def test_forms_need_the_csrf_token_and_the_page_a_session(
 
 
 def test_page_says_why_an_address_is_refused_and_keeps_it(owner: SignedInUser, sign_in_service: Service) -> None:
-    for address in ("http://hooks.example.org/x", "https://xn--a/"):
+    for address in ("http://hooks.example.org/x", "https://xn--a/", f"https://hooks.example.org/{'x' * 500}"):
         refused = _add(owner, address)
         assert "an https:// address of a public host" in " ".join(refused.text.split())
         assert f'value="{address}"' in refused.text
