@@ -33,6 +33,14 @@ LIMITS = {"repository": 200, "branch": 255, "url": 500}
 
 CODEBERG = "https://codeberg.org"
 
+ACTIONS = ("GITHUB_ACTIONS", "FORGEJO_ACTIONS", "GITEA_ACTIONS")
+"""Variables by which the runners of GitHub Actions, Forgejo and Gitea are known."""
+
+GITLAB_BRANCH_SOURCES = frozenset(
+    {"api", "chat", "external", "pipeline", "push", "schedule", "trigger", "web", "webide"}
+)
+"""Sources of GitLab pipelines whose identity proves a branch and a commit; a test compares this constant with the server's."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -52,6 +60,8 @@ class Origin:
         Default branch of the repository whose CI runs.
     problem
         Why the file with the event could not be used, as the end of a sentence.
+    unproven_source
+        Source of the GitLab pipeline, if an identity of the run proves no branch, and the run is not for a merge request.
     """
 
     provider: str | None = None
@@ -62,10 +72,11 @@ class Origin:
     url: str | None = None
     default_branch: str | None = None
     problem: str | None = None
+    unproven_source: str | None = None
 
     def provenance(self) -> dict[str, Any]:
         """Return the known fields of ``provenance``, as the API calls them."""
-        fields = asdict(replace(self, default_branch=None, problem=None))
+        fields = asdict(replace(self, default_branch=None, problem=None, unproven_source=None))
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -73,18 +84,26 @@ def in_ci(environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether a CI runs the program: the variable ``CI`` decides; if missing, variables such as ``GITHUB_ACTIONS``."""
     if "CI" in environ:
         return environ["CI"].strip().lower() not in NO_CI
-    return any(_is_set(environ, f"{name}_ACTIONS") for name in ("GITHUB", "FORGEJO", "GITEA")) or _is_set(
-        environ, "GITLAB_CI"
-    )
+    return on_actions(environ) or on_gitlab(environ)
+
+
+def on_actions(environ: Mapping[str, str]) -> bool:
+    """Return whether the runner is one of GitHub Actions, Forgejo or Gitea."""
+    return any(_is_set(environ, name) for name in ACTIONS)
+
+
+def on_gitlab(environ: Mapping[str, str]) -> bool:
+    """Return whether the runner is one of GitLab."""
+    return _is_set(environ, "GITLAB_CI")
 
 
 def find_origin(environ: Mapping[str, str] = os.environ) -> Origin:
     """Return the origin that the environment states; an empty origin if the variable ``CI`` says that there is no CI."""
     if "CI" in environ and not in_ci(environ):
         return Origin()
-    if _is_set(environ, "GITLAB_CI"):
+    if on_gitlab(environ):
         found = _gitlab(environ)
-    elif any(_is_set(environ, f"{name}_ACTIONS") for name in ("GITHUB", "FORGEJO", "GITEA")):
+    elif on_actions(environ):
         found = _actions(environ)
     else:
         found = _generic(environ)
@@ -188,7 +207,8 @@ def _gitlab(environ: Mapping[str, str]) -> Origin:
                 branch=get(f"{kind}_SOURCE_BRANCH_NAME"),
                 number=number,
             )
-    return found
+    source = environ.get("CI_PIPELINE_SOURCE", "")
+    return found if source in GITLAB_BRANCH_SOURCES else replace(found, unproven_source=source)
 
 
 def _generic(environ: Mapping[str, str]) -> Origin:

@@ -51,12 +51,20 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def _take(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open file; return False if another process or block holds the lock."""
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        return error.errno not in HELD
-    return True
+    """Lock an open file; return False if another process or block holds the lock, unless the function is to wait."""
+    while True:
+        try:
+            _request(descriptor, wait=wait)
+        except OSError as error:
+            if error.errno in HELD and wait:
+                continue
+            return error.errno not in HELD
+        return True
+
+
+def _request(descriptor: int, *, wait: bool) -> None:
+    """Ask the operating system for the lock of an open file. With `wait`, Windows gives up after ten seconds."""
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

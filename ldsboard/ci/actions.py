@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ldsboard.ci.summary import escape
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -65,19 +63,25 @@ def write_outputs(path: str | Path, outputs: Mapping[str, str]) -> None:
 
     Each value ends at a random delimiter, so that no value can hold its own delimiter and add a further output.
     """
-    with Path(path).open("a", encoding="utf-8", newline="\n") as file:
+    # A path can hold bytes that are no UTF-8: they are written as they are.
+    with Path(path).open("a", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for name, value in outputs.items():
             delimiter = f"end-{secrets.token_hex(16)}"
             file.write(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
 
 
-def write_summary(path: str | Path, text: str) -> None:
-    """Add a text to the file ``GITHUB_STEP_SUMMARY``; a text for which the file has no room is replaced by its first line."""
+def write_summary(path: str | Path, text: str) -> bool:
+    """Add a text to the file ``GITHUB_STEP_SUMMARY``, and return False if the file has no room for it.
+
+    A text for which the file has no room is replaced by its first line; nothing is added if the first line does not fit either.
+    """
+    text = text.encode(errors="replace").decode()  # an input can hold bytes that are no UTF-8
     file = Path(path)
     size = file.stat().st_size if file.exists() else 0
     if size + len(text.encode()) > SUMMARY_BYTES:
-        text = f"### {escape(text.partition(chr(10))[0].lstrip('# '))[:200]}\n\nThe rest of the report is in the log.\n"
+        text = f"{text.partition(chr(10))[0][:200]}\n\nThe rest of the report is in the log.\n"
         if size + len(text.encode()) > SUMMARY_BYTES:
-            return
+            return False
     with file.open("a", encoding="utf-8", newline="\n") as opened:
         opened.write(text)
+    return True

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldsboard.commands.gates import ANY_DIFFERENCE, LATEST
+from ldsboard.environment import on_gitlab
+from ldsboard.identity import has_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +33,16 @@ DEPENDABOT = "dependabot[bot]"
 
 Source: https://docs.github.com/en/code-security/reference/supply-chain-security/dependabot-on-actions
 """
+
+
+FORK_NOTE = (
+    "This pull request has neither a secret nor an identity, because it comes from a fork or from Dependabot. Nothing was "
+    "submitted: this is the LDS on the public subsets, computed in this job."
+)
+GITLAB_FORK_NOTE = (
+    "This merge request comes from a fork, and its jobs have the identity of the fork. Nothing was submitted: this is the LDS on "
+    "the public subsets, computed in this job."
+)
 
 
 class InputError(ValueError):
@@ -122,24 +135,43 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
 def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> bool:
     """Return whether the run is for a pull request from a fork or from Dependabot that has no credentials to submit with.
 
-    A run with a token can always submit. On GitHub and Forgejo, a run can also submit if it has the variables with which a run
-    asks for an identity token; GitHub withholds these variables from pull requests of forks. On GitLab, a merge request from a
-    fork runs in the fork, and the identity of the fork is one that nobody trusts.
+    A run with a token can always submit. On GitHub and Forgejo, a run can also submit if it has an identity, which GitHub
+    withholds from pull requests of forks. On GitLab, a merge request from a fork runs in the fork, and nobody trusts the identity
+    of the fork.
     """
     if token or origin.number is None:
         return False
-    if environ.get("GITLAB_CI"):
+    if on_gitlab(environ):
         target = environ.get("CI_MERGE_REQUEST_PROJECT_PATH")
         return bool(target) and target not in (origin.repository, environ.get("CI_PROJECT_PATH"))
     base = environ.get("FORGEJO_REPOSITORY") or environ.get("GITHUB_REPOSITORY")
     unknown = origin.repository is None and origin.problem is not None  # an event that cannot be read names no fork
     foreign = (origin.repository != base and not unknown) or environ.get("GITHUB_ACTOR") == DEPENDABOT
-    return foreign and not environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    return foreign and not has_identity(environ)
 
 
-def has_credentials(environ: Mapping[str, str], token: str) -> bool:
-    """Return whether the run has a token or an identity token, or can ask its provider for an identity token."""
-    return any((token, environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"), environ.get("LDSBOARD_ID_TOKEN")))
+def fork_note(environ: Mapping[str, str]) -> str:
+    """Return why nothing is submitted, for a run for which `is_unprivileged` is true, in the words of its provider."""
+    return GITLAB_FORK_NOTE if on_gitlab(environ) else FORK_NOTE
+
+
+def check_file(path: str) -> None:
+    """Check that the score file exists, before anything is sent.
+
+    Raises
+    ------
+    InputError
+        There is no such file; the message says where the file was looked for.
+    """
+    try:
+        found = Path(path).is_file()
+    except OSError:  # for instance, the path is too long
+        found = False
+    if not found:
+        raise InputError(
+            f"The folder {Path.cwd()} has no score file {path[:200]!r}. Nothing was sent. Check the input file, and that an "
+            "earlier step of this job writes the file; a file that another job writes must be an artifact of that job."
+        )
 
 
 def variable(name: str) -> str:

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING
 
 from ldsboard.ci import actions, gitlab
 from ldsboard.ci.cancellation import Cancellation
-from ldsboard.ci.inputs import InputError, Inputs, fails_on_error, is_unprivileged, read_inputs, variable
+from ldsboard.ci.inputs import (
+    InputError,
+    Inputs,
+    check_file,
+    fails_on_error,
+    fork_note,
+    is_unprivileged,
+    read_inputs,
+    variable,
+)
 from ldsboard.ci.outcome import Outcome
 from ldsboard.ci.process import run_command
 from ldsboard.ci.summary import annotation, summary
-from ldsboard.environment import find_origin
+from ldsboard.environment import find_origin, on_actions, on_gitlab
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-ACTIONS = ("GITHUB_ACTIONS", "FORGEJO_ACTIONS", "GITEA_ACTIONS")
-"""Variables by which the runners of GitHub Actions, Forgejo and Gitea are known."""
 
 OUTPUT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"
 """Variables with the paths of the files for the outputs and for the summary."""
@@ -40,23 +46,29 @@ def main(environ: Mapping[str, str] = os.environ, cancellation: Cancellation | N
     cancellation
         The handler of the signals that cancel the job; None if no signal does.
     """
-    on_actions = any(environ.get(name) for name in ACTIONS)
+    has_commands = on_actions(environ)
     token = environ.get(variable("token"), "").strip()
-    if on_actions and token:
+    if has_commands and token:
         say(actions.mask(token))
-    folder = None
+    opened, folder = False, None
     try:
-        folder = _open_files(environ)
+        _open_files(environ)
+        opened = True
+        folder = _create_folder(environ)
         inputs = read_inputs(environ)
+        check_file(inputs.file)
     except InputError as error:
         outcome = Outcome.of_input(str(error))
     else:
-        with actions.commands_stopped(say) if on_actions else nullcontext():
+        with actions.commands_stopped(say) if has_commands else nullcontext():
             outcome = evaluate(inputs, environ, cancellation or Cancellation())
-    if folder is not None:
-        _write_files(outcome, environ, folder)
+    if opened:
+        try:
+            _write_files(outcome, environ, folder)
+        except OSError as error:
+            outcome = outcome.unwritten(error)
     found = annotation(outcome, environ.get(variable("file"), "").strip(), fails=fails_on_error(environ))
-    say(actions.annotate(found) if on_actions else "\n".join(filter(None, [found.title, found.message])))
+    say(actions.annotate(found) if has_commands else "\n".join(filter(None, [found.title, found.message])))
     return outcome.code if fails_on_error(environ) else 0
 
 
@@ -70,7 +82,8 @@ def evaluate(inputs: Inputs, environ: Mapping[str, str], cancellation: Cancellat
     pulled = run_command(inputs.pull(), variables, say, cancellation)
     if pulled.code:
         return Outcome.of_failure(pulled)
-    return Outcome.of_public_part(run_command(inputs.score(), variables, say, cancellation), inputs)
+    done = run_command(inputs.score(), variables, say, cancellation)
+    return Outcome.of_public_part(done, inputs, fork_note(environ))
 
 
 def say(line: str) -> None:
@@ -79,25 +92,25 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _write_files(outcome: Outcome, environ: Mapping[str, str], folder: Path) -> None:
+def _write_files(outcome: Outcome, environ: Mapping[str, str], folder: Path | None) -> None:
+    """Write the outputs, the summary and the report; without a folder, nothing was sent, and only the outputs and the summary."""
     server, method, benchmark = (environ.get(variable(name), "").strip() for name in ("server", "method", "benchmark"))
-    document = folder / "submission.json"
-    if outcome.document:
-        document.write_text(outcome.document, encoding="utf-8")
-    outputs = outcome.outputs(server, str(document) if outcome.document else "")
+    document = ""
+    if folder is not None and outcome.document:
+        document = str(folder / "submission.json")
+        Path(document).write_text(outcome.document, encoding="utf-8")
+    outputs = outcome.outputs(server, document)
     report = summary(outcome, method=method, benchmark=benchmark, server=server)
     if path := environ.get(OUTPUT):
         actions.write_outputs(path, outputs)
-    if path := environ.get(SUMMARY):
-        actions.write_summary(path, report)
-    if environ.get("GITLAB_CI"):
+    if (path := environ.get(SUMMARY)) and not actions.write_summary(path, report):
+        say("The summary of this step is full, so it has no report of this submission: read the log and the outputs.")
+    if folder is not None and on_gitlab(environ):
         gitlab.write_reports(folder, outcome, outputs, method=method, benchmark=benchmark)
 
 
-def _open_files(environ: Mapping[str, str]) -> Path:
-    """Check that the outputs and the summary can be written, and return the folder for the other files of the report.
-
-    The folder is created here: on GitLab `gitlab.FOLDER`, otherwise a new folder.
+def _open_files(environ: Mapping[str, str]) -> None:
+    """Check that the outputs and the summary can be written.
 
     Raises
     ------
@@ -112,8 +125,25 @@ def _open_files(environ: Mapping[str, str]) -> Path:
                 raise InputError(
                     f"{name} must be the path of a file that can be written: {error}. Nothing was sent."
                 ) from error
-    if environ.get("GITLAB_CI"):
-        folder = Path(gitlab.FOLDER)
-        folder.mkdir(exist_ok=True)
-        return folder
-    return Path(mkdtemp(prefix="ldsboard-", dir=environ.get("RUNNER_TEMP") or None))
+
+
+def _create_folder(environ: Mapping[str, str]) -> Path:
+    """Create the folder for the other files of the report: on GitLab `gitlab.FOLDER`, otherwise a new folder.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created; the message says where.
+    """
+    try:
+        if on_gitlab(environ):
+            folder = Path(gitlab.FOLDER)
+            folder.mkdir(exist_ok=True)
+            return folder
+        return Path(mkdtemp(prefix="ldsboard-", dir=environ.get("RUNNER_TEMP") or None))
+    except OSError as error:
+        where = f"{gitlab.FOLDER} in the folder of the job" if on_gitlab(environ) else "a new folder in RUNNER_TEMP"
+        raise InputError(
+            f"The folder for the report, {where}, cannot be created: {error}. Nothing was sent. Check that the place of the "
+            "folder exists, can be written, and holds no file of that name."
+        ) from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from ldsboard.ci.inputs import has_credentials
 from ldsboard.commands import exits
+from ldsboard.identity import has_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ STATUSES = {
     exits.UNREACHABLE: "unreachable",
     exits.GATE: "gate-not-met",
 }
-"""The output ``status`` for each exit code of ``ldsboard submit``; a process that a signal has ended is `INTERRUPTED`."""
+"""The output ``status`` for each exit code of ``ldsboard submit``; after SIGINT or SIGTERM, the status is `INTERRUPTED`."""
 
 LONGEST_MESSAGE = 10_000
 """Largest number of characters of `Outcome.message`."""
@@ -62,6 +62,8 @@ class Outcome:
         What is wrong, in the words of the command; empty if nothing is.
     document
         The JSON that the command printed; empty if it printed none.
+    note
+        Why nothing was submitted, if the LDS was computed in the job itself; otherwise empty.
     """
 
     code: int
@@ -72,6 +74,7 @@ class Outcome:
     gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     message: str = ""
     document: str = ""
+    note: str = ""
 
     @classmethod
     def of_input(cls, message: str) -> Self:
@@ -81,16 +84,16 @@ class Outcome:
     @classmethod
     def of_failure(cls, done: Finished) -> Self:
         """Return the outcome of a job that ended with a failed command, and without a submission."""
-        return cls(done.code, STATUSES.get(done.code, INTERRUPTED), message=error_message(done.messages))
+        return cls(done.code, _status(done.code), message=error_message(done.messages))
 
     @classmethod
     def of_submission(cls, done: Finished, environ: Mapping[str, str], token: str) -> Self:
         """Return the outcome of ``ldsboard submit --json``."""
         submission = _parsed(done.out)
         message = "" if done.code == 0 else error_message(done.messages)
-        if done.code == exits.NOT_ALLOWED and not has_credentials(environ, token):
+        if done.code == exits.NOT_ALLOWED and not (token or has_identity(environ)):
             message += f"\n{NO_CREDENTIALS}"
-        status = STATUSES.get(done.code, INTERRUPTED)
+        status = _status(done.code)
         if submission is None:
             if done.code == 0:  # nothing was read that says so: never green by accident
                 return cls(exits.UNEXPECTED, STATUSES[exits.UNEXPECTED], message="ldsboard submit printed no result.")
@@ -101,8 +104,11 @@ class Outcome:
         return cls(done.code, status, part if numbers else None, numbers, submission, gates, message, done.out)
 
     @classmethod
-    def of_public_part(cls, done: Finished, inputs: Inputs) -> Self:
-        """Return the outcome of ``ldsboard score --json``, including the gate ``min-lds``, which this function checks."""
+    def of_public_part(cls, done: Finished, inputs: Inputs, note: str) -> Self:
+        """Return the outcome of ``ldsboard score --json``, including the gate ``min-lds``, which this function checks.
+
+        `note` says why nothing was submitted, from `ldsboard.ci.inputs.fork_note`.
+        """
         numbers = _parsed(done.out)
         if numbers is None or done.code:
             return cls.of_failure(done if done.code else _unexpected(done))
@@ -116,7 +122,14 @@ class Outcome:
                 )
         code = exits.GATE if message else 0
         status = STATUSES[exits.GATE] if message else PUBLIC_ONLY
-        return cls(code, status, "public", numbers, None, gates, message, done.out)
+        return cls(code, status, "public", numbers, None, gates, message, done.out, note)
+
+    def unwritten(self, error: OSError) -> Self:
+        """Return this outcome with the message that the report cannot be written, as an error if it was none."""
+        message = "\n".join(filter(None, [self.message, f"The outputs or the summary cannot be written: {error}"]))
+        if self.code:
+            return replace(self, message=message)
+        return replace(self, code=exits.UNEXPECTED, status=STATUSES[exits.UNEXPECTED], message=message)
 
     @property
     def is_offline(self) -> bool:
@@ -170,6 +183,10 @@ def error_message(lines: Sequence[str]) -> str:
     start = next((place for place, line in enumerate(lines) if line.startswith("Error:")), 0)
     text = "\n".join(line for line in lines[start:] if line.strip()).removeprefix("Error:").strip()
     return text[:LONGEST_MESSAGE] or "The command ended without a message."
+
+
+def _status(code: int) -> str:
+    return STATUSES.get(code, INTERRUPTED if code in (exits.INTERRUPTED, exits.TERMINATED) else "error")
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
-from ldsboard.commands.exits import INTERRUPTED, TERMINATED
+from ldsboard.commands.exits import INTERRUPTED, TERMINATED, UNEXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,15 @@ KEPT_LINES = 200
 """How many of the last messages are kept."""
 
 NOTHING_SENT = "The job was cancelled before anything was sent."
+
+RESUME = "ldsboard submit --resume"
+"""Part of the advice that ``ldsboard`` gives on a user's own machine, where the record of an upload stays in the cache."""
+
+RUN_AGAIN = (
+    "The upload is not finished. Run the job again to send the file. If a new machine runs it, the unfinished upload takes a "
+    "place in the quota until it expires, after 24 hours at most."
+)
+"""The advice for a job, whose machine is gone when the job has ended."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,8 @@ def run_command(
     """Run ``ldsboard`` with these arguments, wait for its end, and return its exit code and output.
 
     A CI that cancels a job sends a signal to this process only. The cancellation makes ``ldsboard`` give up its upload, because a
-    later run on another machine cannot resume the upload. The exit code of a cancelled command is `INTERRUPTED`.
+    later run on another machine cannot resume the upload. The exit code of a cancelled command is `INTERRUPTED`, and that of a
+    command that a signal has killed without a cancellation is `UNEXPECTED`.
 
     Parameters
     ----------
@@ -51,8 +62,8 @@ def run_command(
     """
     if cancellation.requested():
         return Finished(INTERRUPTED, "", [NOTHING_SENT])
-    # -I: files of the user's repository must not take the place of modules.
-    command = [sys.executable, "-I", "-m", "ldsboard", *arguments]
+    # -I: files of the user's repository must not take the place of modules. -X utf8: -I ignores PYTHONUTF8.
+    command = [sys.executable, "-I", "-X", "utf8", "-m", "ldsboard", *arguments]
     pipe = subprocess.PIPE
     written: list[str] = []
     messages: list[str] = []
@@ -70,11 +81,22 @@ def run_command(
         reader = threading.Thread(target=lambda: written.append(out.read()))
         reader.start()
         for line in err:
-            show(line.rstrip("\r\n"))
-            messages.append(line.rstrip())
+            words = RUN_AGAIN if RESUME in line else line.rstrip()
+            show(words)
+            messages.append(words)
             del messages[:-KEPT_LINES]
         reader.join()
         code = child.wait()
     if cancellation.requested() and (code < 0 or code == TERMINATED):
         code, messages = INTERRUPTED, messages or [NOTHING_SENT]
+    elif code < 0:
+        code, messages = UNEXPECTED, [*messages, _killed(-code)]
     return Finished(code, "".join(written), messages)
+
+
+def _killed(number: int) -> str:
+    """Return the message for a command that a signal has killed."""
+    return (
+        f"Error: ldsboard was killed by signal {number} ({signal.strsignal(number)}), and the job was not cancelled. The usual "
+        "cause is too little memory: run the job on a runner with more memory."
+    )

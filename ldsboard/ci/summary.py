@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from ldsboard.ci.outcome import Outcome
 
-FORK_NOTE = (
-    "This pull request has neither a secret nor an identity, because it comes from a fork or from Dependabot. Nothing was "
-    "submitted: this is the LDS on the public subsets, computed in this job."
-)
 NOT_COMPARED = "It is not compared with an earlier submission."
 
 TITLES = {
@@ -65,7 +61,7 @@ def annotation(outcome: Outcome, file: str, *, fails: bool) -> Annotation:
     title = title_of(outcome)
     if outcome.code == exits.REJECTED:
         return Annotation("error", title, outcome.message, file)
-    lines = [outcome.message, result_line(outcome)] + ([FORK_NOTE, NOT_COMPARED] if outcome.is_offline else [])
+    lines = [outcome.message, result_line(outcome)] + ([outcome.note, NOT_COMPARED] if outcome.is_offline else [])
     message = "\n".join(filter(None, lines))
     if outcome.code:
         return Annotation("error" if fails else "warning", title, message)
@@ -107,7 +103,7 @@ def summary(outcome: Outcome, *, method: str, benchmark: str, server: str) -> st
         address = outcome.url(server)
         parts.append(f"[Submission {escape(outcome.submission['id'])}]({_link(address)}){_origin(outcome.submission)}")
     if outcome.is_offline:
-        parts.append(f"{FORK_NOTE} {NOT_COMPARED}")
+        parts.append(f"{outcome.note} {NOT_COMPARED}")
     parts += [f"- {line}" for line in _gate_lines(outcome)]
     warnings = (outcome.submission or outcome.numbers).get("warnings") or []
     parts += [f"- Warning: {escape(WARNINGS.get(code, code))}" for code in warnings]
@@ -117,8 +113,14 @@ def summary(outcome: Outcome, *, method: str, benchmark: str, server: str) -> st
 
 
 def escape(text: object) -> str:
-    """Return a text on one line, in which the special characters of Markdown and HTML are escaped."""
-    return re.sub(r"([\\`*_{}\[\]()#|~$-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+    """Return a text on one line, in which the special characters of Markdown and HTML are escaped.
+
+    Numbers of lists are escaped too. Addresses and mentions are broken by a space without width, because GitHub also makes links
+    of escaped ones.
+    """
+    line = html.escape(" ".join(str(text).split()), quote=False)
+    line = re.sub(r"([\\`*_{}\[\]()#|~$+-])", r"\\\1", line)
+    return re.sub(r"(@|:(?=//)|www(?=\.))", r"\1&#8203;", re.sub(r"^(\d+)\.", r"\1\.", line), flags=re.IGNORECASE)
 
 
 def _table(outcome: Outcome, server: str) -> str:

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class ActionRunner:
             "PIP_FIND_LINKS": str(write_index(folder / "index")),
             "RUNNER_TEMP": str(self.temporary),
         }
-        self._installed: dict[str, str] | None = None
+        self._installed: Run | None = None
 
     def run(
         self,
@@ -72,20 +72,25 @@ class ActionRunner:
         environment: Mapping[str, str],
         meanwhile: Meanwhile | None = None,
     ) -> Run:
-        """Run the action once. Later runs skip the installation, which is the same for all."""
+        """Run the action once. After a successful installation, later runs skip it, because it is the same for all."""
         values = {name: entry.get("default", "") for name, entry in self.action["inputs"].items()} | dict(inputs)
         assert set(values) == set(self.action["inputs"]), "unknown input"
         environment = self.environment | {"GITHUB_ACTION_PATH": str(self.source)} | dict(environment)
         before = {path.name for path in workspace.iterdir()}
         install, submit = self.action["runs"]["steps"]
         contexts: dict[str, Any] = {"inputs": values, "env": environment, "steps": {}}
-        if self._installed is None:
-            done = self._step(install, workspace, environment, contexts)
-            assert done.code == 0, done.log
-            self._installed = done.outputs
-        contexts["steps"] = {"install": {"outputs": self._installed}}
-        done = self._step(submit, workspace, environment, contexts, meanwhile)
-        contexts["steps"]["submit"] = {"outputs": done.outputs}
+        done = self._installed or self._step(install, workspace, environment, contexts)
+        succeeded = done.code == 0
+        if succeeded:
+            self._installed = done
+        outcome = "success" if succeeded else "failure"
+        contexts["steps"]["install"] = {"outputs": done.outputs, "outcome": outcome}
+        if succeeded or evaluate(install["continue-on-error"], contexts) == "true":
+            if evaluate(f"${{{{ {submit['if']} }}}}", contexts) == "true":
+                done = self._step(submit, workspace, environment, contexts, meanwhile)
+                contexts["steps"]["submit"] = {"outputs": done.outputs}
+            else:
+                done = replace(done, code=0)
         done.outputs = {name: evaluate(entry["value"], contexts) for name, entry in self.action["outputs"].items()}
         done.created = {path.name for path in workspace.iterdir()} - before
         return done
@@ -140,16 +145,21 @@ def copied_project(folder: Path) -> Path:
 
 
 def evaluate(text: str, contexts: Mapping[str, Any]) -> str:
-    """Evaluate the expressions in a value of action.yml: a place in a context, or the first of several that is not empty."""
+    """Evaluate the expressions in a value of action.yml: places in contexts and texts, with the operators ``==`` and ``||``."""
+
+    def value(term: str) -> str:
+        if "==" in term:
+            left, right = (value(side) for side in term.split("=="))
+            return str(left == right).lower()
+        if quoted := re.fullmatch(r"\s*'(.*)'\s*", term):
+            return quoted[1]
+        found: Any = contexts
+        for name in term.strip().split("."):
+            found = found.get(name, "") if isinstance(found, dict) else ""
+        return str(found)
 
     def look(match: re.Match[str]) -> str:
-        for place in match[1].split("||"):
-            value: Any = contexts
-            for name in place.strip().split("."):
-                value = value.get(name, "") if isinstance(value, dict) else ""
-            if value != "":
-                return str(value)
-        return ""
+        return next(filter(None, map(value, match[1].split("||"))), "")
 
     return re.sub(r"\$\{\{(.*?)\}\}", look, str(text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import yaml
 
 from ldsboard.ci.inputs import read_inputs, variable
 from ldsboard.ci.outcome import INTERRUPTED, PUBLIC_ONLY, STATUSES
-from tests.acceptance.action_runner import copied_project
+from tests.acceptance import ci_events
+from tests.acceptance.action_runner import ActionRunner, copied_project
 from tests.acceptance.offline_index import write_index
 
 if TYPE_CHECKING:
@@ -89,6 +91,21 @@ def test_action_has_every_input_that_the_program_reads() -> None:
     assert (inputs.min_lds, inputs.no_regress_from, inputs.kind) == (None, None, "practice")
 
 
+@pytest.mark.parametrize(("strict", "code"), [("true", 1), ("false", 0)])
+def test_action_that_cannot_be_installed_has_a_status_and_fails_unless_errors_may_pass(
+    tmp_path: Path, strict: str, code: int
+) -> None:
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")  # what a Python that is too old answers
+    python.chmod(0o700)
+    required = {name: "x" for name, entry in ACTION["inputs"].items() if entry["required"]}
+    variables = ci_events.push(tmp_path) | {"PATH": f"{tmp_path}{os.pathsep}{os.defpath}"}
+    found = ActionRunner(tmp_path).run(tmp_path, required | {"fail-on-error": strict}, variables)
+    assert (found.code, found.outputs["status"], found.outputs["lds"]) == (code, "error", "")
+    ((level, properties, _),) = found.annotations
+    assert (level, properties["title"]) == ("error", "Python is missing or too old")
+
+
 def test_forgejo_workflow_is_one_of_github_with_one_key_more(tmp_path: Path) -> None:
     content = load(TEMPLATES["forgejo"])
     assert content.pop("enable-openid-connect") is True
@@ -98,9 +115,10 @@ def test_forgejo_workflow_is_one_of_github_with_one_key_more(tmp_path: Path) -> 
     check_schema(path, "github-workflows")
 
 
-def test_guide_shows_the_templates() -> None:
-    for path in TEMPLATES.values():
-        assert path.read_text(encoding="utf-8") in BLOCKS, path.name
+def test_guide_shows_the_template_for_github_and_links_to_the_others() -> None:
+    assert TEMPLATES["github"].read_text(encoding="utf-8") in BLOCKS
+    links = set(re.findall(r"\]\(\.\./\.\./templates/ci/([\w-]+)\.yml\)", GUIDE))
+    assert links == TEMPLATES.keys() - {"github"}
 
 
 def test_other_yaml_of_the_guide_is_valid(tmp_path: Path) -> None:
@@ -110,8 +128,52 @@ def test_other_yaml_of_the_guide_is_valid(tmp_path: Path) -> None:
     path = tmp_path / ".gitlab-ci.yml"
     path.write_text(gitlab)
     check_schema(path, "gitlab-ci")
-    variables = load(TEMPLATES["gitlab"])[".ldsboard"]["variables"] | load(path)["lds"]["variables"]
+    content = load(path)
+    variables = load(TEMPLATES["gitlab"])[".ldsboard"]["variables"] | content["variables"] | content["lds"]["variables"]
     assert read_inputs(variables).no_regress_from == "latest"
+    used = set(re.findall(r"\$\{?(LDSBOARD_\w+)", TEMPLATES["gitlab"].read_text(encoding="utf-8")))
+    assert used == {"LDSBOARD_SOURCE", "LDSBOARD_SERVER"}
+    assert used <= set(variables)
+    started = [rule["if"] for rule in content["workflow"]["rules"]]
+    assert started == ['$CI_PIPELINE_SOURCE == "merge_request_event"', "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"]
+    assert "workflow" not in load(
+        TEMPLATES["gitlab"]
+    )  # it would replace the rules of the file that includes the template
+
+
+def test_placeholders_are_explained_where_they_stand() -> None:
+    """What a reader replaces is marked "yours", or named in the comment at the top of the file or on the page before it."""
+    for block in [*BLOCKS, *(path.read_text(encoding="utf-8") for path in TEMPLATES.values())]:
+        lines = block.splitlines()
+        head = "\n".join(line for line in lines if line.startswith("#")) or GUIDE.partition("```")[0]
+        for line in (line for line in lines if not line.startswith("#")):
+            if "OWNER/" in line or "0" * 40 in line:
+                assert "OWNER is the GitHub account" in head, line
+                assert "zeros are a commit" in head, line
+            elif re.search(r"\bYOU\b|fashion5k-mlp|my-method|ldsboard\.example|attribute\.py", line):
+                assert "# yours" in line, line
+
+
+def test_curl_call_of_the_guide_trusts_the_workflow_or_shows_why_not(service: Service) -> None:
+    (call,) = re.findall(r"^ *(curl .*?)$\n^ *```$", GUIDE, re.DOTALL | re.MULTILINE)
+    call = call.replace("https://ldsboard.example", service.url)
+    service.token("trusting")
+    (create,) = re.findall(r"python -m app (.*)$", GUIDE, re.MULTILINE)
+    created = service.run(*create.replace("YOU", "trusting").split())
+    assert created.returncode == 0, created.stderr
+
+    def run(command: str) -> tuple[int, Any]:
+        environment = {"LDSBOARD_TOKEN": created.stdout.strip(), "PATH": os.defpath}
+        done = subprocess.run(
+            ["/bin/bash", "-c", command], env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    code, refusal = run(call)
+    assert code != 0
+    assert "repository_id" in refusal["expected"]
+    code, trusted = run(call.replace('"ID"', '"74"').replace('"OWNER_ID"', '"65"'))
+    assert (code, trusted["repository_id"], trusted["owner_id"]) == (0, "74", "65")
 
 
 def test_templates_use_inputs_of_the_action_and_pinned_actions() -> None:

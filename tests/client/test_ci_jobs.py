@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
+from ldsboard.ci.actions import SUMMARY_BYTES
 from ldsboard.ci.job import main
 from ldsboard.commands import exits
 from tests.acceptance import ci_events
 from tests.acceptance.action_runner import read_commands, read_outputs
+from tests.client.http_proxy import HttpProxy, page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,15 +100,26 @@ def test_difference_that_nobody_asked_for_leaves_min_lds_on_the_ranking_subsets(
 def test_pull_request_whose_event_cannot_be_read_is_not_scored_offline(
     inputs: dict[str, str], files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    variables = inputs | files | ci_events.pull_request(tmp_path) | {"LDSBOARD_TOKEN": ""}
+    variables = inputs | files | ci_events.pull_request(tmp_path)
     (tmp_path / "event.json").write_text("{")
-    assert main(variables) == exits.NOT_ALLOWED
-    assert "event.json, cannot be read" in capsys.readouterr().out
+    assert main(variables | {"LDSBOARD_TOKEN": ""}) == exits.NOT_ALLOWED
+    capsys.readouterr()
     assert main(variables | {"LDSBOARD_NO_REGRESS_FROM": "latest"}) == exits.USAGE
     (((_, _, message),), _) = read_commands(capsys.readouterr().out)
     assert "event.json, cannot be read" in message
     assert main(inputs | files | ci_events.pull_request(tmp_path, None) | {"LDSBOARD_TOKEN": ""}) == 0
     assert read_outputs(read(tmp_path, "github_output"))["status"] == "public-only"  # the fork was deleted
+
+
+@pytest.mark.parametrize("name", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
+def test_full_disk_is_an_error_that_names_the_result(
+    inputs: dict[str, str], files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    variables = inputs | files | ci_events.push(tmp_path) | {name: "/dev/full"}
+    assert main(variables) == exits.UNEXPECTED
+    *_, (level, _, message) = read_commands(capsys.readouterr().out)[0]
+    assert (level, "LDS 0." in message, "No space left on device" in message) == ("error", True, True)
+    assert main(variables | {"LDSBOARD_FAIL_ON_ERROR": "false"}) == 0
 
 
 @pytest.mark.parametrize("name", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
@@ -122,6 +138,87 @@ def test_report_that_cannot_be_written_fails_the_job_before_anything_is_sent(
     assert level == "error"
     assert message.startswith(f"{name} must be the path of a file that can be written")
     assert service.rows()["submission"] == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"), [({"RUNNER_TEMP": "/absent"}, "RUNNER_TEMP"), ({"GITLAB_CI": "true"}, "ldsboard-report")]
+)
+def test_report_without_a_folder_fails_the_job_unless_errors_may_pass(
+    inputs: dict[str, str],
+    files: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    named: str,
+) -> None:
+    (tmp_path / "ldsboard-report").touch()
+    lenient = {"LDSBOARD_FAIL_ON_ERROR": "false"}
+    assert [main(inputs | files | variables | more) for more in ({}, lenient)] == [exits.USAGE, 0]
+    assert named in capsys.readouterr().out
+    assert read_outputs(read(tmp_path, "github_output"))["status"] == "usage-error"
+    assert "Nothing was sent" in read(tmp_path, "github_step_summary")
+
+
+def test_texts_that_the_encoding_of_the_runner_lacks_are_printed_and_written(
+    inputs: dict[str, str], files: dict[str, str], tmp_path: Path
+) -> None:
+    texts = {"LDSBOARD_FILE": "é.npy", "LDSBOARD_METHOD": os.fsdecode(b"\xe9"), "PYTHONIOENCODING": "ascii:strict"}
+    command = [sys.executable, "-m", "ldsboard.ci"]
+    done = subprocess.run(command, env=inputs | files | texts, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (exits.USAGE, b"")
+    assert "'é.npy'" in done.stdout.decode()
+    assert "? on toy" in read(tmp_path, "github_step_summary")
+
+
+def test_command_reads_and_prints_utf8_whatever_the_encoding_of_the_runner(
+    inputs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "Error: $*" >&2\nexit 1\n', encoding="utf-8")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert main(inputs) == exits.UNEXPECTED
+    assert "-I -X utf8 -m ldsboard submit" in capsys.readouterr().out  # -I ignores PYTHONUTF8
+
+
+def test_variable_that_denies_actions_means_no_actions(
+    inputs: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(inputs | {"GITHUB_ACTIONS": "false", "LDSBOARD_FILE": "absent.npy"}) == exits.USAGE
+    assert "::" not in capsys.readouterr().out
+
+
+def test_missing_score_file_fails_the_job_before_anything_is_sent(
+    inputs: dict[str, str], service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = service.rows()["submission"]
+    assert main(inputs | ci_events.push(tmp_path) | {"LDSBOARD_FILE": "absent.npy"}) == exits.USAGE
+    (((level, _, message),), _) = read_commands(capsys.readouterr().out)
+    assert level == "error"
+    assert message.startswith(f"The folder {tmp_path} has no score file 'absent.npy'. Nothing was sent.")
+    assert service.rows()["submission"] == before
+
+
+def test_summary_without_room_is_named_in_the_log(
+    inputs: dict[str, str], files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "github_step_summary").write_text("x" * SUMMARY_BYTES)
+    assert main(inputs | files | ci_events.push(tmp_path)) == 0
+    assert "The summary of this step is full" in capsys.readouterr().out
+    assert read(tmp_path, "github_step_summary") == "x" * SUMMARY_BYTES
+
+
+def test_interrupted_upload_names_the_next_run_and_no_command_for_this_machine(
+    inputs: dict[str, str], service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = lambda method, _: page(200, "Sign in") if method == "PUT" else None  # noqa: E731
+    variables = inputs | ci_events.push(tmp_path) | {"LDSBOARD_METHOD": "cut-off"}
+    with HttpProxy(service.port, rule) as proxy:
+        assert main(variables | {"LDSBOARD_SERVER": proxy.url}) == exits.UNREACHABLE
+    out = capsys.readouterr().out
+    assert "Run the job again to send the file." in out
+    assert "--resume" not in out
+    assert main(variables | {"LDSBOARD_CACHE": str(tmp_path / "of-a-new-machine")}) == 0
 
 
 def test_merge_request_on_gitlab_has_reports(
@@ -151,7 +248,10 @@ def test_merge_request_from_fork_on_gitlab_scores_the_public_part(
     identity = {"LDSBOARD_TOKEN": "", "LDSBOARD_ID_TOKEN": "of-the-fork"}
     assert main(inputs | MERGE_REQUEST | FORK | identity) == 0
     assert service.rows()["submission"] == before
-    assert "Nothing was submitted" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "This merge request comes from a fork" in out
+    assert "Nothing was submitted" in out
+    assert "pull request" not in out
     assert "LDSBOARD_STATUS=public-only" in read(tmp_path / "ldsboard-report", "variables.env")
     assert json.loads(read(tmp_path / "ldsboard-report", "annotations.json")) == {"LDSBoard": []}
 

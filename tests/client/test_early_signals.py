@@ -1,4 +1,4 @@
-"""Signals in the first moments of a program: during its imports, and during the start of the process that a CI job runs."""
+"""Signals in the first moments of a program: during its imports, and of the process that a CI job runs, during its start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ldsboard.commands import exits
 from tests.acceptance import ci_events
 from tests.acceptance.action_runner import read_commands, read_outputs
 from tests.app.service import PATIENCE_SECONDS
@@ -107,3 +108,16 @@ def test_job_that_is_cancelled_at_once_reports_that_nothing_was_sent(
     assert (level, message) == ("error", "The job was cancelled before anything was sent.")
     assert read_outputs(Path(environment["GITHUB_OUTPUT"]).read_text(encoding="utf-8"))["status"] == "interrupted"
     assert service.rows()["submission"] == before
+
+
+def test_command_that_is_killed_without_a_cancellation_is_an_error(environment: dict[str, str], tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -KILL $$\n", encoding="utf-8")
+    killed.chmod(0o700)
+    command = [sys.executable, "-m", "ldsboard.ci"]
+    held = environment | {"HELD": "command", "COMMAND": str(killed)}
+    done = subprocess.run(command, env=held, capture_output=True, text=True, check=False)
+    (((level, _, message),), _) = read_commands(done.stdout)
+    assert (done.returncode, level) == (exits.UNEXPECTED, "error")
+    assert message.startswith("ldsboard was killed by signal 9 (Killed), and the job was not cancelled.")
+    assert read_outputs(Path(environment["GITHUB_OUTPUT"]).read_text(encoding="utf-8"))["status"] == "error"

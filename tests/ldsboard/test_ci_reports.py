@@ -9,7 +9,7 @@ import pytest
 
 from ldsboard.ci import actions
 from ldsboard.ci.gitlab import write_reports
-from ldsboard.ci.inputs import InputError, fails_on_error, is_unprivileged, read_inputs, variable
+from ldsboard.ci.inputs import FORK_NOTE, InputError, fails_on_error, is_unprivileged, read_inputs, variable
 from ldsboard.ci.outcome import STATUSES, Outcome, error_message
 from ldsboard.ci.process import Finished
 from ldsboard.ci.summary import TITLES, Annotation, annotation, escape, summary
@@ -112,7 +112,11 @@ def test_token_is_a_variable_and_no_argument() -> None:
 
 
 GITHUB = {"GITHUB_REPOSITORY": "lab/attribution"}
-IDENTITY = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://vstoken.example"}
+IDENTITY = {
+    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://vstoken.example",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x",
+}
+ONLY_URL = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://vstoken.example"}
 GITLAB = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_PATH": "lab/a"}
 
 
@@ -125,6 +129,7 @@ GITLAB = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_PATH": "lab/a"}
         (Origin(repository="lab/attribution", number=7), GITHUB, "", False),
         (Origin(repository="lab/attribution", number=7), GITHUB | {"GITHUB_ACTOR": "dependabot[bot]"}, "", True),
         (Origin(repository="fork/attribution", number=7), GITHUB | IDENTITY, "", False),
+        (Origin(repository="fork/attribution", number=7), GITHUB | ONLY_URL, "", True),
         (Origin(repository="fork/attribution", number=7), GITHUB, "ldsb_x", False),
         (Origin(repository="fork/attribution"), GITHUB, "", False),
         (Origin(repository="fork/a", number=7), GITLAB | {"CI_PROJECT_PATH": "fork/a"}, "", True),
@@ -137,6 +142,15 @@ def test_only_foreign_pull_requests_without_secret_are_scored_offline(
     origin: Origin, environ: dict[str, str], token: str, *, expected: bool
 ) -> None:
     assert is_unprivileged(origin, environ, token) is expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [({}, False), (ONLY_URL, False), (IDENTITY, True), ({"LDSBOARD_ID_TOKEN_2": "a.b.c"}, True)],
+)
+def test_job_with_an_identity_is_not_told_that_it_has_none(environ: dict[str, str], *, expected: bool) -> None:
+    outcome = Outcome.of_submission(Finished(4, "", ["Error: no."]), environ, "")
+    assert ("neither a token nor an identity" not in outcome.message) is expected
 
 
 @pytest.mark.parametrize("code", [*STATUSES, 130, -9])
@@ -219,7 +233,7 @@ def test_printed_texts_of_others_are_no_commands() -> None:
 def test_gate_is_looked_at_offline(least: float | None, code: int, status: str) -> None:
     stated = {} if least is None else {"LDSBOARD_MIN_LDS": str(least)}
     done = Finished(0, json.dumps(NUMBERS | {"warnings": ["scores.sign_flipped"]}), [])
-    outcome = Outcome.of_public_part(done, read_inputs(REQUIRED | stated))
+    outcome = Outcome.of_public_part(done, read_inputs(REQUIRED | stated), FORK_NOTE)
     assert (outcome.code, outcome.status, outcome.submission) == (code, status, None)
     text = in_markdown(outcome)
     assert "Nothing was submitted" in text
@@ -229,13 +243,17 @@ def test_gate_is_looked_at_offline(least: float | None, code: int, status: str) 
 
 @pytest.mark.parametrize(("code", "out"), [(0, "no JSON"), (0, "[]"), (8, "{}"), (3, "")])
 def test_offline_result_that_cannot_be_read_is_an_error(code: int, out: str) -> None:
-    outcome = Outcome.of_public_part(Finished(code, out, []), read_inputs(REQUIRED))
+    outcome = Outcome.of_public_part(Finished(code, out, []), read_inputs(REQUIRED), FORK_NOTE)
     assert outcome.code == (code or 1)
     assert outcome.part is None
 
 
 def test_texts_have_no_meaning_in_markdown() -> None:
     assert escape("a|b\n<img src=x> [x](y) `c` *d* # e") == (r"a\|b &lt;img src=x&gt; \[x\]\(y\) \`c\` \*d\* \# e")
+    assert [escape(start) for start in ("1. a", "12) a", "+ a", "- a")] == [r"1\. a", r"12\) a", r"\+ a", r"\- a"]
+    assert escape("see https://evil.example, www.evil.example, @octo") == (
+        "see https:&#8203;//evil.example, www&#8203;.evil.example, @&#8203;octo"
+    )
     text = in_markdown(of_submission(3, ["Error: </pre><script>"], public=None), method="<b>|x")
     assert "<script>" not in text
     assert "<b>" not in text
@@ -256,9 +274,10 @@ def test_summary_is_never_too_large(tmp_path: Path) -> None:
     path.write_text("x" * (actions.SUMMARY_BYTES - 300))
     actions.write_summary(path, "### Title\n" + "ü" * 1000)
     assert path.stat().st_size <= actions.SUMMARY_BYTES
-    assert "Title" in path.read_text()
-    actions.write_summary(path, "### Title\n" + "ü" * 1000)
-    actions.write_summary(path, "### Title\n" + "ü" * 1000)
+    assert "xx### Title\n\nThe rest of the report is in the log.\n" in path.read_text()
+    written = [actions.write_summary(path, "### Title\n" + "ü" * 1000) for _ in range(9)]
+    assert written == sorted(written, reverse=True)
+    assert written[-1] is False
     assert path.stat().st_size <= actions.SUMMARY_BYTES
     actions.write_summary(tmp_path / "other", "### Title\n" + "ü" * actions.SUMMARY_BYTES)
     assert (tmp_path / "other").stat().st_size < 1000
