@@ -156,8 +156,8 @@ class Bundle:
             The hidden part of a protected benchmark is missing or damaged, or belongs to another benchmark.
         """
         if self.manifest.ranking is not None:
-            start, stop = self.manifest.ranking
-            return self.masks_Mn, self.margins_MRN, {"public": slice(0, start), "ranking": slice(start, stop)}
+            parts = {"public": self.manifest.public_rows, "ranking": slice(*self.manifest.ranking)}
+            return self.masks_Mn, self.margins_MRN, parts
         hidden = self.hidden()
         public = len(self.masks_Mn)
         masks_Mn = np.concatenate([self.masks_Mn, hidden.masks_Mn])

@@ -17,9 +17,10 @@ from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
 from ldsboard.commands import exits, login, options, submission
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
-from ldsboard.commands.offline import open_pulled
+from ldsboard.commands.offline import open_pulled, pulled_truth
 from ldsboard.commands.printing import (
     format_interval,
+    format_rank,
     format_share,
     output,
     print_json,
@@ -28,7 +29,6 @@ from ldsboard.commands.printing import (
 )
 from ldsboard.config import ConfigError
 from ldsboard.core.comparison import compare as compare_results
-from ldsboard.groundtruth import GroundTruth
 from ldsboard.identity import open_client
 from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
@@ -51,12 +51,13 @@ def score(
     server: options.Server = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compute the LDS of a score file offline, on the public subsets of a pulled benchmark."""
+    """Compute the LDS of a score file offline: the public LDS that a server would show for a pulled benchmark."""
     name, axes = options.benchmark_name(benchmark, named_benchmark), check_axes(axes)
-    bundle = open_pulled(name, server)
-    result = GroundTruth(bundle.masks_Mn, bundle.margins_MRN).score(read_file(scores, axes, key))
+    result = pulled_truth(name, server).score(read_file(scores, axes, key))
     low, high = result.confidence_interval
     numbers = {
+        "part": "public",
+        "subsets": len(result.influence),
         "lds": result.lds,
         "std_error": result.std_error,
         "ci": [low, high],
@@ -68,7 +69,7 @@ def score(
         print_json(numbers)
     else:
         output.print(
-            f"Public LDS {format_interval(numbers)}, mean p-value {result.mean_p:.3g}, "
+            f"LDS {format_interval(numbers)} on the {numbers['subsets']:,} public subsets, mean p-value {result.mean_p:.3g}, "
             f"{result.z_random:.1f} standard deviations from random scores"
         )
         print_warnings(result.warnings)
@@ -134,9 +135,8 @@ def leaderboard(
     title = f"{board['benchmark']} version {board['version']}, noise ceiling {ceiling}"
     table = Table("rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "id", title=title)
     for row in board["rows"]:
-        low, high = row["rank"]
-        rank = str(low) if low == high else f"{low}-{high}"
-        table.add_row(rank, row["method"], row["owner"], format_interval(row), format_share(row), row["id"])
+        cells = (row["method"], row["owner"], format_interval(row), format_share(row), row["id"])
+        table.add_row(format_rank(row["rank"]), *cells)
     output.print(table)
 
 
@@ -172,8 +172,7 @@ def compare(
     """Compare two submissions, or two score files offline: print the LDS of A minus the LDS of B, and the p-value."""
     axes = check_axes(axes)
     if benchmark or named_benchmark:
-        bundle = open_pulled(options.benchmark_name(benchmark, named_benchmark), server)
-        truth = GroundTruth(bundle.masks_Mn, bundle.margins_MRN)
+        truth = pulled_truth(options.benchmark_name(benchmark, named_benchmark), server)
         results = [truth.score(read_file(Path(name), axes, key)) for name in (a, b)]
         difference = vars(compare_results(*results)) | {"part": "public"}
     elif any(Path(name).exists() for name in (a, b)):

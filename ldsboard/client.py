@@ -46,6 +46,9 @@ PAUSE_SECONDS = 0.5
 TIMEOUT_SECONDS, HURRIED_SECONDS = 60.0, 3.0
 """How long a call waits for the next bytes of the server: usually, and if a user waits for the end of the program."""
 
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+"""Hosts of servers on this machine, which a proxy in the environment cannot reach."""
+
 FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"})
 """States that a submission leaves only when it is rescored or withdrawn."""
 
@@ -61,7 +64,8 @@ class Client:
     server
         Address of the server; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
     token
-        Bearer token, or a function that returns the token for each call; needed to submit and to see private submissions.
+        Bearer token, or a function that returns the token for each call; needed to submit and to see private submissions. The
+        argument of the function is `hurried`.
     hurried
         Whether each call has only one attempt of a few seconds.
 
@@ -73,11 +77,11 @@ class Client:
     """
 
     def __init__(
-        self, server: str | None = None, token: str | Callable[[], str] | None = None, *, hurried: bool = False
+        self, server: str | None = None, token: str | Callable[[bool], str] | None = None, *, hurried: bool = False
     ) -> None:
         self.server = cache.server_address(server)
         self._token = (token or "").strip() if not callable(token) else token
-        self._hurried = hurried
+        self._hurried, self.has_token = hurried, bool(self._token)
         if isinstance(self._token, str) and not (self._token.isascii() and self._token.isprintable()):
             # The message does not quote the token: most of it may be a valid secret.
             raise ProblemError(
@@ -91,14 +95,13 @@ class Client:
     def _connection(self) -> httpx.Client:
         timeout = httpx.Timeout(HURRIED_SECONDS if self._hurried else TIMEOUT_SECONDS, connect=10)
         try:
-            # A proxy in the environment cannot reach a server on this machine. `trust_env=False` ignores the proxy.
-            remote = httpx.URL(self.server).host not in ("localhost", "127.0.0.1", "::1")
+            remote = httpx.URL(self.server).host not in LOCAL_HOSTS
             return httpx.Client(
                 base_url=f"{self.server}/api/v1",
                 headers={VERSION_HEADER: version("ldsboard")},
                 auth=self._authorize,
                 timeout=timeout,
-                trust_env=remote,
+                trust_env=remote,  # False: no proxy
             )
         except (httpx.InvalidURL, ValueError, ImportError) as error:
             raise ProblemError(
@@ -108,7 +111,7 @@ class Client:
             ) from error
 
     def _authorize(self, request: httpx.Request) -> httpx.Request:
-        token = self._token() if callable(self._token) else self._token
+        token = self._token(self._hurried) if callable(self._token) else self._token
         if token:
             request.headers["Authorization"] = f"Bearer {token}"
         return request

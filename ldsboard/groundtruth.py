@@ -97,7 +97,7 @@ class GroundTruth:
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
-        """Load the public subsets and margins of a benchmark that ``ldsboard pull NAME`` has downloaded; download nothing.
+        """Load the subsets of the public LDS, with their margins, of a benchmark that ``ldsboard pull NAME`` has downloaded.
 
         Parameters
         ----------
@@ -112,7 +112,8 @@ class GroundTruth:
             The benchmark was not pulled, or the pulled files were altered.
         """
         bundle = Bundle.open(pulled(name, server))
-        return cls(bundle.masks_Mn, bundle.margins_MRN)
+        rows = bundle.manifest.public_rows
+        return cls(bundle.masks_Mn[rows], bundle.margins_MRN[rows])
 
     def __repr__(self) -> str:
         M, R, N = self.margins_MRN.shape

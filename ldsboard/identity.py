@@ -19,9 +19,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ldsboard import config
 from ldsboard.answers import RefusedError, UnreachableError
-from ldsboard.client import ATTEMPTS, Client
+from ldsboard.client import ATTEMPTS, HURRIED_SECONDS, LOCAL_HOSTS, TIMEOUT_SECONDS, Client
 from ldsboard.environment import in_ci
-from ldsboard.problems import ProblemError
+from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,10 +38,17 @@ TOKEN_VARIABLE = "LDSBOARD_TOKEN"  # noqa: S105 -- the name of the variable
 OWNER = "LDSBOARD_OWNER"
 """Variable with the name of the user who trusts the workflow."""
 
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-
 RENEWED_BEFORE = timedelta(minutes=2)
 """Time before the end of a token at which a new token is requested."""
+
+
+def has_identity(environ: Mapping[str, str]) -> bool:
+    """Return whether a CI run has an identity token, or can request one."""
+    return _can_request(environ) or any(environ.get(name, "").strip() for name in ID_TOKENS)
+
+
+class RunClient(Client):
+    """A client with tokens for the identity of a CI run."""
 
 
 class RunTokens:
@@ -68,13 +75,16 @@ class RunTokens:
 
     def __init__(self, server: str | None, method: str, owner: str, environ: Mapping[str, str]) -> None:
         self._server, self._method, self._owner = server, method, owner
-        self._url, self._secret = environ.get(REQUEST_URL, ""), environ.get(REQUEST_TOKEN, "")
-        self._given = [] if self._url else _given_tokens(environ)
+        requests = _can_request(environ)
+        self._url, self._secret = (environ[REQUEST_URL], environ[REQUEST_TOKEN]) if requests else ("", "")
+        self._given = [] if requests else _given_tokens(environ)
         self._lock = threading.Lock()
         self._token, self._expires_at = "", datetime.min.replace(tzinfo=UTC)
 
-    def __call__(self) -> str:
-        """Return a token that is valid for at least a minute.
+    def __call__(self, hurried: bool = False) -> str:
+        """Return a token that is valid for at least a minute; with `hurried`, the last token as long as it is valid.
+
+        With `hurried`, each call that is needed for a new token has one attempt of a few seconds.
 
         Raises
         ------
@@ -83,22 +93,30 @@ class RunTokens:
         ClientError
             The server refuses the identity, or the server or the CI provider cannot be reached.
         """
-        with self._lock:
-            if self._expires_at <= datetime.now(UTC) + RENEWED_BEFORE:
-                self._exchange()
+        # Another thread can hold the lock: the thread of an abandoned call, whose exchange goes on for minutes.
+        if not self._lock.acquire(timeout=HURRIED_SECONDS if hurried else -1):
+            raise UnreachableError(
+                "The CI provider or the server does not answer the exchange of the identity of the run."
+            )
+        try:
+            needed_until = datetime.now(UTC) + (timedelta() if hurried else RENEWED_BEFORE)
+            if self._expires_at <= needed_until:
+                self._exchange(hurried=hurried)
             return self._token
+        finally:
+            self._lock.release()
 
-    def _exchange(self) -> None:
+    def _exchange(self, *, hurried: bool) -> None:
         """Exchange an identity token for a token of the server, and keep that token.
 
         If the server says that the identity token was exchanged before, a second identity token is tried.
         """
-        with Client(self._server) as client:
+        with Client(self._server, hurried=hurried) as client:
             audience = client.ask("GET", "/oidc/audience", {"audience": str})["audience"]
             _check_audience(audience, client.server)
             wanted = {"method": self._method, "owner": self._owner}
             for is_last in (False, True):
-                identity = self._identity(audience)
+                identity = self._identity(audience, hurried=hurried)
                 try:
                     minted = client.ask(
                         "POST",
@@ -115,10 +133,10 @@ class RunTokens:
                     self._expires_at = datetime.fromisoformat(minted["expires_at"])
                     return
 
-    def _identity(self, audience: str) -> str:
+    def _identity(self, audience: str, *, hurried: bool) -> str:
         """Return an identity token that was not exchanged before."""
         if self._url:
-            return _request(self._url, self._secret, audience)
+            return _request(self._url, self._secret, audience, hurried=hurried)
         if self._given:
             return self._given.pop(0)
         raise ProblemError(
@@ -141,8 +159,7 @@ def run_tokens(
         ``auth.missing``: the run has an identity, but no owner is named.
         ``oidc.invalid``: as in `RunTokens`.
     """
-    requested = environ.get(REQUEST_URL) and environ.get(REQUEST_TOKEN)
-    if not requested and not any(environ.get(name, "").strip() for name in ID_TOKENS):
+    if not has_identity(environ):
         return None
     if not (owner := (owner or environ.get(OWNER, "")).strip()):
         raise ProblemError(
@@ -171,12 +188,23 @@ def open_client(
     server = (server or "").strip() or None
     given = (token or "").strip() or os.environ.get(TOKEN_VARIABLE, "").strip()
     if not given and method and in_ci() and (tokens := run_tokens(server, method, owner or None)):
-        return Client(server, tokens)
+        return RunClient(server, tokens)
     client = Client(server, given)
     if given or not (stored := config.token(client.server)):
         return client
     client.close()
     return Client(server, stored)
+
+
+def _can_request(environ: Mapping[str, str]) -> bool:
+    return bool(environ.get(REQUEST_URL) and environ.get(REQUEST_TOKEN))
+
+
+def check_token(client: Client) -> None:
+    """Raise ``auth.missing`` if a client has no token; this costs less than to read a file that the server then refuses."""
+    if not client.has_token:
+        detail, hint = f"There is no token for {client.server}.", "Get one on its page /account, or from its operator."
+        raise RefusedError(Problem("auth.missing", detail, hint), 401, None)
 
 
 def _given_tokens(environ: Mapping[str, str]) -> list[str]:
@@ -206,17 +234,20 @@ def _check_audience(audience: str, server: str) -> None:
         )
 
 
-def _request(url: str, secret: str, audience: str) -> str:
-    """Ask the CI provider, GitHub or Forgejo, for a new identity token for an audience, and return the identity token."""
+def _request(url: str, secret: str, audience: str, *, hurried: bool) -> str:
+    """Ask the CI provider, GitHub or Forgejo, for a new identity token for an audience, and return the identity token.
+
+    With `hurried`, there is only one attempt of a few seconds.
+    """
     retrying = Retrying(
         retry=retry_if_exception_type((httpx.TransportError, _UnavailableError)),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(1 if hurried else ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.5, max=8),
         reraise=True,
     )
     try:
         address = httpx.URL(url).copy_merge_params({"audience": audience})
-        response = retrying(_get, address, secret)
+        response = retrying(_get, address, secret, HURRIED_SECONDS if hurried else TIMEOUT_SECONDS)
         token = response.json()["value"] if response.is_success else None
     except (httpx.HTTPError, httpx.InvalidURL, _UnavailableError, ValueError, KeyError, TypeError) as error:
         raise UnreachableError(
@@ -230,9 +261,9 @@ def _request(url: str, secret: str, audience: str) -> str:
     return token
 
 
-def _get(address: httpx.URL, secret: str) -> httpx.Response:
+def _get(address: httpx.URL, secret: str, timeout: float) -> httpx.Response:
     local = address.host in LOCAL_HOSTS
-    response = httpx.get(address, headers={"Authorization": f"bearer {secret}"}, timeout=30, trust_env=not local)
+    response = httpx.get(address, headers={"Authorization": f"bearer {secret}"}, timeout=timeout, trust_env=not local)
     if response.is_server_error:
         raise _UnavailableError(f"status {response.status_code}")
     return response

@@ -85,6 +85,11 @@ class Manifest:
     provenance: dict[str, Any]
     files: dict[str, str]
 
+    @property
+    def public_rows(self) -> slice:
+        """The rows of the public arrays of the part ``public`` of a result; on an open benchmark, those before `ranking`."""
+        return slice(None) if self.ranking is None else slice(0, self.ranking[0])
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and validate the manifest in the file `path`.

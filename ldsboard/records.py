@@ -58,9 +58,9 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
 
     Raises
     ------
-    RefusedError
+    ldsboard.client.RefusedError
         The server refused the call, for instance because it has no such benchmark.
-    UnreachableError
+    ldsboard.client.UnreachableError
         The server gave no answer.
     """
     from ldsboard.client import Client  # noqa: PLC0415 -- the HTTP client is slow to import, and most users only score

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from ldsboard.client import Client, RefusedError, UnreachableError
+from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
 from ldsboard.pending import PendingUpload, pending_uploads_like
+from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ class GivenUp(Enum):
     ARRIVED = auto()
     """The whole file had arrived: the submission stays."""
     UNKNOWN = auto()
-    """The server did not answer; if the upload is open, it expires later."""
+    """The server did not confirm it; if the upload is open, it expires later."""
 
 
 def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStack) -> Reservation:
@@ -61,12 +62,17 @@ def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStac
     dict
         The upload as the server describes it.
     """
-    for earlier in pending_uploads_like(client.server, new.announced):
+    known = pending_uploads_like(client.server, new.announced)
+    for earlier in sorted(
+        known, key=lambda upload: not upload.id
+    ):  # a record without id may be of an upload that never began
         if not in_use.enter_context(earlier.in_use()):
+            if earlier.announced == new.announced:
+                raise busy(earlier)
             continue
         if earlier.announced != new.announced:
-            with suppress(RefusedError):
-                if found := _reopen(client, earlier):
+            with suppress(ClientError), client.hurried() as owner:
+                if found := _reopen(owner, earlier):
                     give_up(client, found[0])
             continue
         opened(earlier)
@@ -78,13 +84,19 @@ def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStac
     pending = replace(new, key=uuid.uuid4().hex, expires_at=lifetime.isoformat())
     in_use.enter_context(pending.in_use())
     _save(pending, opened)
-    return announce(client, pending, opened)
+    try:
+        return announce(client, pending, opened)
+    except RefusedError as error:
+        if error.final and not error.problem.code.startswith("proxy."):
+            pending.delete()
+        raise
 
 
 def announce(client: Client, pending: PendingUpload, opened: Opened = lambda _: None) -> Reservation:
     """Announce an upload; return the record with id and upload token, and the upload as the server describes it.
 
-    An upload can be announced again if the answer was lost: the idempotency key is the same, so no second upload is opened.
+    An upload can be announced again if the answer was lost: the idempotency key is the same, so no second upload is opened. The
+    record is deleted if the server has not opened the upload and never will.
     """
     try:
         upload = client.start_upload(pending.announced, pending.key)
@@ -136,7 +148,7 @@ def give_up(client: Client, pending: PendingUpload) -> GivenUp:
                 pending, _ = announce(owner, pending)
         with client.hurried(pending.capability) as sender:
             sender.cancel(pending.id)
-    except UnreachableError:
+    except (UnreachableError, ProblemError):  # a ProblemError: the CI run has no token any more
         return GivenUp.UNKNOWN
     except RefusedError as error:
         if error.problem.code in ("request.conflict", "submission.unknown"):
@@ -148,11 +160,22 @@ def give_up(client: Client, pending: PendingUpload) -> GivenUp:
 
 
 def _is_refused_for_good(error: RefusedError) -> bool:
-    """Return whether the server itself refused an announcement, and will refuse it again.
+    """Return whether the server has read an announcement, has refused it, and will refuse it again.
 
-    After every other refusal, an earlier attempt of the announcement may have opened the upload.
+    After every other refusal, such as one of a token (``auth.``, ``oidc.``) or by a proxy, an earlier attempt of the announcement
+    may have opened the upload.
     """
-    return error.final and not error.problem.code.startswith("proxy.")
+    code = error.problem.code
+    return code.startswith("quota.") or (error.final and not code.startswith(("auth.", "oidc.", "proxy.")))
+
+
+def busy(pending: PendingUpload) -> ProblemError:
+    """Return the error for an upload that another process is sending."""
+    return ProblemError(
+        "submission.busy",
+        f"Another process is sending {pending.named}.",
+        "Wait until the other process ends. If the upload is then still unfinished, resume it again.",
+    )
 
 
 def _save(pending: PendingUpload, opened: Opened) -> None:

@@ -15,7 +15,7 @@ from ldsboard.client import Client, RefusedError
 from ldsboard.formats.score_files import open_scores
 from ldsboard.pending import PendingUpload, absolute
 from ldsboard.problems import ProblemError
-from ldsboard.reservations import announce, give_up, reserve
+from ldsboard.reservations import announce, busy, give_up, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,9 @@ PARALLEL_PARTS = 4
 
 READ_BYTES = 1 << 20
 """Number of bytes that are read, hashed and sent at a time."""
+
+EXPOSURE = {"private": 0, "anonymous": 1, "public": 2}
+"""Values of a submission's visibility; each shows more than the one before."""
 
 
 def submit(
@@ -42,7 +45,7 @@ def submit(
     conversion: dict[str, str] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Check and upload a score file, and return the submission.
+    """Check and upload a score file, and return the submission; for a duplicate, the unchanged earlier submission.
 
     If the cache has the record of an unfinished upload of this file with the same fields, that upload is continued. An unfinished
     upload of this file with the same benchmark, method and kind but another value of any other field is given up first.
@@ -78,6 +81,7 @@ def submit(
     ------
     ProblemError
         ``upload.changed``: the file changed during the upload, which is given up.
+        ``request.conflict``: the file is a duplicate, and the earlier submission shows more than `fields` allow.
         Any other code: the file is not a score file or holds values that are not finite; nothing was sent.
     RefusedError
         The server, or a proxy before the server, refused the upload. If the refusal is final, the upload is given up.
@@ -89,6 +93,7 @@ def submit(
     check_finite(open_scores(path))
     size, sha256 = path.stat().st_size, _sha256(path)
     announced = {"benchmark": benchmark, "method": method, "size": size, "sha256": sha256, **fields}
+    check_texts(announced)
     new = PendingUpload(
         server=client.server,
         id="",
@@ -104,6 +109,19 @@ def submit(
     with ExitStack() as in_use:
         pending, upload = reserve(client, new, opened, in_use)
         return _send_and_clean_up(client, pending, path, advance, upload)
+
+
+def check_texts(fields: dict[str, Any]) -> None:
+    """Raise ``request.invalid`` if a field of an announcement holds a text that is no Unicode text, such as bytes of a shell."""
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected="texts in UTF-8",
+            got=ascii(error.object[error.start : error.end]),
+            hint="Give the text in UTF-8, or set the locale of the shell to its encoding.",
+        ) from None
 
 
 def resume(
@@ -142,11 +160,7 @@ def resume(
     path = path or Path(pending.path)
     with pending.in_use() as held:
         if not held:
-            raise ProblemError(
-                "submission.busy",
-                f"Another process is sending {pending.named}.",
-                "Wait until the other process ends. If the upload is then still unfinished, resume it again.",
-            )
+            raise busy(pending)
         opened(pending)
         if path.stat().st_size != pending.size or _sha256(path) != pending.sha256:
             give_up(client, pending)
@@ -180,7 +194,20 @@ def _send_and_clean_up(
         # without that token this call fails, and the record stays for another attempt.
         submission = client.complete(pending.id)
     pending.delete()
+    _check_visibility(pending, submission)
     return submission
+
+
+def _check_visibility(pending: PendingUpload, submission: dict[str, Any]) -> None:
+    """Raise ``request.conflict`` if the file is a duplicate, and the earlier submission shows more than was announced."""
+    wanted, shown = pending.announced.get("visibility", "public"), submission.get("visibility", "private")
+    if submission["id"] != pending.id and EXPOSURE.get(wanted, 0) < EXPOSURE.get(shown, 0):
+        raise ProblemError(
+            "request.conflict",
+            f"Your submission {submission['id']} has this file already, and is {shown}. Nothing has become {wanted}.",
+            f"Make that submission {wanted} on the page /account or with PATCH /api/v1/submissions/{submission['id']}. "
+            "Or withdraw it, and submit the file again.",
+        )
 
 
 def _send(
@@ -188,21 +215,16 @@ def _send(
 ) -> dict[str, Any]:
     """Send the missing upload parts, complete the upload, and return the submission."""
 
+    def whole(part: dict[str, Any]) -> Iterator[bytes]:
+        left = part["size"]
+        for chunk in read(path, part["offset"], part["size"]):
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise _file_changed(pending)
+
     def send(part: dict[str, Any]) -> None:
-        sent = 0
-
-        def body() -> Iterator[bytes]:
-            nonlocal sent
-            advance(-sent)
-            sent = 0
-            for chunk in _read(path, part["offset"], part["size"]):
-                yield chunk
-                sent += len(chunk)
-                advance(len(chunk))
-            if sent != part["size"]:
-                raise _file_changed(pending)
-
-        sender.send_part(part["url"], body, part["size"])
+        sender.send_part(part["url"], counted(partial(whole, part), advance), part["size"])
 
     def has_arrived(part: dict[str, Any]) -> bool:
         return bool(part["received"]) and part["sha256"] == _sha256(path, part["offset"], part["size"])
@@ -220,7 +242,27 @@ def _send(
         raise
 
 
-def _read(path: Path, offset: int, size: int) -> Iterator[bytes]:
+def counted(chunks: Callable[[], Iterator[bytes]], advance: Advance) -> Callable[[], Iterator[bytes]]:
+    """Return a function that does the same as `chunks`, and calls `advance` with the number of bytes after each chunk.
+
+    A further call of the function is a further attempt: it first takes back the bytes of the attempt before.
+    """
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        advance(-sent)
+        sent = 0
+        for chunk in chunks():
+            yield chunk
+            sent += len(chunk)
+            advance(len(chunk))
+
+    return body
+
+
+def read(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    """Yield `size` bytes of a file from `offset` on, or fewer if the file ends before."""
     with path.open("rb") as file:
         file.seek(offset)
         while size > 0 and (chunk := file.read(min(READ_BYTES, size))):
@@ -230,7 +272,7 @@ def _read(path: Path, offset: int, size: int) -> Iterator[bytes]:
 
 def _sha256(path: Path, offset: int = 0, size: int | None = None) -> str:
     digest = hashlib.sha256()
-    for chunk in _read(path, offset, path.stat().st_size if size is None else size):
+    for chunk in read(path, offset, path.stat().st_size if size is None else size):
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -146,10 +146,10 @@ def submit(
     timeout : float, default 600
         Largest number of seconds to wait for the result.
     **fields
-        Other fields of ``POST /api/v1/submissions``, which the server checks: ``kind`` (``"ranked"`` or ``"practice"``; by
-        default ``"practice"`` in a CI, and otherwise ``"ranked"``), ``visibility`` (``"public"``, ``"anonymous"`` or
-        ``"private"``), ``title``, ``description``, ``tags``, ``paper``, ``code``, ``cost``, and ``provenance`` (by default the
-        values that the variables of a CI state).
+        Other fields of ``POST /api/v1/submissions``, which the server checks, and which change nothing if the server already has
+        the file: ``kind`` (``"ranked"`` or ``"practice"``; by default ``"practice"`` in a CI, and otherwise ``"ranked"``),
+        ``visibility`` (``"public"``, ``"anonymous"`` or ``"private"``), ``title``, ``description``, ``tags``, ``paper``,
+        ``code``, ``cost``, and ``provenance`` (by default the values that the variables of a CI state).
 
     Returns
     -------
@@ -160,10 +160,11 @@ def submit(
     ------
     ProblemError
         A ValueError: the scores cannot be used. The library finds most problems before anything is sent, and the server finds
-        the others.
-    RefusedError
+        the others, such as a shape that does not fit the benchmark. ``request.conflict``: the server already has the file as a
+        submission that shows more than `visibility` allows.
+    ldsboard.client.RefusedError
         The server refused the submission, for instance because the token is not valid or a quota is used up.
-    UnreachableError
+    ldsboard.client.UnreachableError
         The server gave no answer. A new call with the same arguments continues the upload.
     SubmissionError
         The submission has failed, expired or been withdrawn.
@@ -179,13 +180,23 @@ def submit(
     lds : Compute the LDS of scores on your own ground truth, without a server.
     leaderboard : Show the entries of a benchmark.
     """
-    from ldsboard import sending  # noqa: PLC0415 -- the HTTP client is slow to import, and most users only score
+    # The HTTP client is slow to import, and most users only score.
+    from ldsboard import sending  # noqa: PLC0415
+    from ldsboard.client import RefusedError  # noqa: PLC0415
+    from ldsboard.identity import check_token  # noqa: PLC0415
 
     fields.setdefault("kind", "practice" if environment.in_ci() else "ranked")
     fields.setdefault("provenance", environment.find_origin().provenance() or None)
-    with _client(server, token, method) as client, _score_file(scores) as (path, source):
-        view = sending.submit(client, benchmark, path, method=method, source=source, **fields)
-        return _scored(client, view, timeout) if wait else Submission.of(view, client.server)
+    with _client(server, token, method) as client:
+        check_token(client)
+        with _score_file(scores) as (path, source):
+            try:
+                view = sending.submit(client, benchmark, path, method=method, source=source, **fields)
+            except RefusedError as error:
+                if error.problem.code.startswith("scores."):
+                    raise ProblemError.of(error.problem) from error
+                raise
+            return _scored(client, view, timeout) if wait else Submission.of(view, client.server)
 
 
 def submission(
@@ -218,9 +229,9 @@ def submission(
     ------
     ProblemError
         With ``wait=True``: the server rejected the scores.
-    RefusedError
+    ldsboard.client.RefusedError
         The server refused the call, for instance because it has no such submission.
-    UnreachableError
+    ldsboard.client.UnreachableError
         The server gave no answer.
     SubmissionError, TimeoutError
         With ``wait=True``, as in `submit`.

@@ -15,6 +15,7 @@ from ldsboard.client import FINAL_STATES, RefusedError
 from ldsboard.commands.exits import TIMED_OUT, USAGE, fail
 from ldsboard.commands.queries import account, history
 from ldsboard.core.significance import half_width
+from ldsboard.identity import RunClient
 
 if TYPE_CHECKING:
     from ldsboard.client import Client
@@ -114,7 +115,8 @@ def find_baseline(
     benchmark, method
         Name of the benchmark and the method of the new submission.
     origin
-        Where the command runs. Only `LATEST` needs it, and fails if the default branch is unknown.
+        Where the command runs. Only `LATEST` needs it, and fails if the default branch is unknown, or if an identity does not
+        prove the branch of the run.
     timeout
         Largest number of seconds to wait for a baseline that is not scored yet.
 
@@ -125,6 +127,8 @@ def find_baseline(
     """
     wanted = gates.wanted_baseline
     if wanted == LATEST:
+        if gates.tolerance < ANY_DIFFERENCE:
+            _check_branch_is_proven(client, origin)
         wanted = _latest(client, benchmark, method, origin) or ""
     if not wanted:
         return None
@@ -146,10 +150,21 @@ def find_baseline(
     return Baseline(found, current["subsets"])
 
 
+def _check_branch_is_proven(client: Client, origin: Origin) -> None:
+    """Exit if the submission of this run would have no branch: no later run could find it, and every run would pass."""
+    if origin.unproven_source is not None and isinstance(client, RunClient):
+        fail(
+            USAGE,
+            "--no-regress-from latest: expected a pipeline whose identity proves the branch, such as one with the source push, "
+            f"got the source {origin.unproven_source!r}. The submission would have no branch, so no later run could be compared "
+            "with it. Give the id of a submission, or set LDSBOARD_TOKEN to a token.",
+        )
+
+
 def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str | None:
     """Return the id of the newest scored submission from the default branch; None if there is none.
 
-    On the default branch itself, submissions of the commit of this run are left out.
+    Submissions of the commit of this run are left out: on a tag or another branch, too, the run would be its own baseline.
     """
     branch = origin.default_branch
     if branch is None:
@@ -159,7 +174,6 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
             f"--no-regress-from latest: the default branch of the repository is unknown{reason}. "
             "Add --default-branch NAME, or give the id of a submission.",
         )
-    own_commit = origin.commit if origin.branch == branch and origin.number is None else None
     owner = account(client)["name"]
     before = None
     while True:
@@ -167,11 +181,16 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
         for row in page["rows"]:
             origin_of_row = row["provenance"] or {}
             # Pull requests from a fork can come from a branch with the name of the default branch.
-            is_own = own_commit is not None and origin_of_row.get("commit") == own_commit
-            if origin_of_row.get("branch") == branch and origin_of_row.get("number") is None and not is_own:
+            is_of_branch = origin_of_row.get("branch") == branch and origin_of_row.get("number") is None
+            if is_of_branch and not _same_commit(origin_of_row.get("commit"), origin.commit):
                 return str(row["id"])
         if (before := page["next"]) is None:
             return None
+
+
+def _same_commit(a: str | None, b: str | None) -> bool:
+    """Return whether two commits are stated and equal; each may be shortened."""
+    return bool(a and b and (a.startswith(b) or b.startswith(a)))
 
 
 def judge(client: Client, submission: dict[str, Any], gates: Gates, baseline: Baseline | None) -> list[Outcome]:

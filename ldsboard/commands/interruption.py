@@ -10,6 +10,7 @@ import shlex
 import signal
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ldsboard.cache import default_server
@@ -164,9 +165,13 @@ def _after_interrupt(client: Client, upload: PendingUpload | None, interrupts: I
             f"The whole file had arrived: see the submission with: ldsboard status {upload.id}{_server_option(client)}"
         )
     else:
-        _print(
-            f"The server does not answer, so the upload was not given up. It expires by itself at {upload.expires_at}."
-        )
+        _print("The server did not confirm that the upload was given up, so the upload may take a place in your quota.")
+        if upload.id:
+            _print(
+                f"It expires by itself at {datetime.fromisoformat(upload.expires_at).astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+            )
+        if upload.exists():
+            _print(f"To go on with it, resume with: {_resume_command(client, upload)}")
 
 
 def _resume_command(client: Client, upload: PendingUpload) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ldsboard.bundle import Bundle
 from ldsboard.cache import folder, pulled_from_any, server_address
 from ldsboard.commands.exits import errors
+from ldsboard.groundtruth import GroundTruth
 
 
 def open_pulled(name: str, server: str | None) -> Bundle:
@@ -20,3 +21,10 @@ def open_pulled(name: str, server: str | None) -> Bundle:
             f"Note: {name} was pulled from another server ({opened.parent.parent.name}) than {address}.", markup=False
         )
     return Bundle.open(opened)
+
+
+def pulled_truth(name: str, server: str | None) -> GroundTruth:
+    """Return the subsets of the public LDS, with their margins, of the benchmark that `open_pulled` finds."""
+    bundle = open_pulled(name, server)
+    rows = bundle.manifest.public_rows
+    return GroundTruth(bundle.masks_Mn[rows], bundle.margins_MRN[rows])

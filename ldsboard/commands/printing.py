@@ -12,7 +12,7 @@ from ldsboard.commands.exits import errors
 from ldsboard.core.result import WARNINGS
 from ldsboard.problems import Problem
 
-output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else 200)
 
 
 def show(submission: dict[str, Any], *, as_json: bool) -> None:
@@ -25,13 +25,19 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
         output.print(notice, markup=False)
     if hidden := submission["hidden"]:
         of_ceiling = f", {format_share(hidden)} of the ceiling" if format_share(hidden) else ""
-        rank = ", rank {}-{}".format(*hidden["rank"]) if hidden["rank"] else ""
+        rank = f", rank {format_rank(hidden['rank'])}" if hidden["rank"] else ""
         output.print(f"LDS {format_interval(hidden)}{of_ceiling}{rank}")
     if submission["public"]:
         output.print(f"Public LDS {format_interval(submission['public'])}")
     print_warnings(submission["warnings"])
     if submission["error"]:
         errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
+
+
+def format_rank(rank: list[int]) -> str:
+    """Format a rank interval, such as ``3-5``; a single rank is one number."""
+    low, high = rank
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def format_interval(numbers: dict[str, Any]) -> str:

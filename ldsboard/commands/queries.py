@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ldsboard.sending import counted, read
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from ldsboard.client import Client
-
-READ_BYTES = 1 << 20
-"""Number of bytes that are read and sent at a time."""
 
 NESTED = ("cost", "provenance")
 """Fields that are nested in JSON, and not in the query of a dry run."""
@@ -61,22 +61,12 @@ def dry_run(
     UnreachableError
         The server gave no answer.
     """
-    size, sent = path.stat().st_size, 0
-
-    def body() -> Iterator[bytes]:
-        nonlocal sent
-        advance(-sent)
-        sent = 0
-        with path.open("rb") as file:
-            while chunk := file.read(READ_BYTES):
-                yield chunk
-                sent += len(chunk)
-                advance(len(chunk))
-
+    size = path.stat().st_size
     query = {name: value for name, value in fields.items() if name not in NESTED}
     for name in NESTED:
         query |= fields.get(name) or {}
     params = {name: value for name, value in query.items() if value is not None} | {"dry_run": "true"}
     url = f"/benchmarks/{quote(benchmark, safe='')}/submissions"
     headers = {"Content-Length": str(size)}
+    body = counted(partial(read, path, 0, size), advance)
     return client.ask("PUT", url, {"benchmark": dict, "sha256": str}, params=params, content=body, headers=headers)

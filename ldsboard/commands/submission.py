@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ldsboard import sending
 from ldsboard.commands import gates, options
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes
 from ldsboard.commands.exits import USAGE, fail
@@ -16,6 +17,7 @@ from ldsboard.environment import find_origin, in_ci
 from ldsboard.identity import open_client
 
 KINDS, VISIBILITIES = ("ranked", "practice"), ("public", "anonymous", "private")
+NO_COST = {"seconds": None, "device": None, "models": None}
 
 
 def submit(
@@ -52,7 +54,12 @@ def submit(
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(callback=options.not_negative, help="Drop of the LDS that --no-regress-from accepts.")
+        float,
+        typer.Option(
+            callback=options.not_negative,
+            help="Drop of the LDS that --no-regress-from accepts. With 2 or more, the difference is only reported, and does not "
+            "change the subsets of --min-lds.",
+        ),
     ] = gates.TOLERANCE,
     seconds: Annotated[
         float | None, typer.Option(callback=options.not_negative, help="Cost to report: seconds of computing.")
@@ -90,19 +97,20 @@ def submit(
     as_json: options.AsJson = False,
 ) -> None:
     """Submit a score file to a benchmark, or resume an interrupted upload, and wait for the result."""
-    kind, axes = _kind(kind, practice=practice, ranked=ranked), check_axes(axes)
+    stated_kind, axes = kind or practice or ranked, check_axes(axes)
+    kind = _kind(kind, practice=practice, ranked=ranked)
     if visibility not in VISIBILITIES:
         fail(USAGE, f"--visibility: expected public, anonymous or private, got {visibility!r}")
     wanted = gates.Gates(min_lds, no_regress_from, tolerance)
     if not resume:
         gates.check_usage(wanted, visibility, waits=wait and not dry_run)
-    stated: dict[str, Any] = {
+    stated_origin: dict[str, Any] = {
         "repository": repository,
         "commit": commit,
         "branch": branch,
         "default_branch": default_branch,
     }
-    origin = replace(find_origin(), **{name: value for name, value in stated.items() if value})
+    origin = replace(find_origin(), **{name: value for name, value in stated_origin.items() if value})
     if dry_run and resume:
         fail(USAGE, "--dry-run saves nothing, so there is nothing to resume: leave out --resume.")
     if not resume and (scores is None or not (benchmark or named_benchmark) or not method):
@@ -115,9 +123,12 @@ def submit(
     with open_client(server, token, method=method, owner=owner) as client:
         run = SubmissionRun(client, wanted, origin, timeout, wait=wait, quiet=quiet, as_json=as_json)
         if scores is None or resume:
-            run.resume(scores)
+            defaults = {"kind": kind if not stated_kind else None, "visibility": "public", "cost": NO_COST}
+            stated = fields | {"benchmark": benchmark or named_benchmark, "provenance": None}
+            run.resume(scores, {name: value for name, value in stated.items() if value and value != defaults.get(name)})
         else:
             name = options.benchmark_name(benchmark, named_benchmark)
+            sending.check_texts(fields | {"benchmark": name})
             (run.check if dry_run else run.submit)(scores, {"axes": axes, "key": key}, name, fields)
 
 

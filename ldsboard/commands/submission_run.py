@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -11,16 +13,21 @@ from ldsboard import sending
 from ldsboard.arrays.scores import check_finite
 from ldsboard.commands import exits, gates, progress, queries
 from ldsboard.commands.conversion import TRAIN_TARGET, score_file
-from ldsboard.commands.exits import GATE, USAGE, errors, fail
+from ldsboard.commands.exits import GATE, UNEXPECTED, USAGE, errors, fail
 from ldsboard.commands.interruption import ways_on, ways_on_waiting
 from ldsboard.commands.printing import output, print_json, print_warnings, show
 from ldsboard.formats.score_files import open_scores
+from ldsboard.identity import check_token
 from ldsboard.pending import PendingUpload, pending_uploads
 
 if TYPE_CHECKING:
     from ldsboard.client import Client
     from ldsboard.commands.gates import Baseline, Gates, Outcome
     from ldsboard.environment import Origin
+
+
+EDITABLE = ("visibility", "title", "description", "tags", "paper", "code")
+"""Announced fields that a command can ask for, and that a repeated file does not change."""
 
 
 class SubmissionRun:
@@ -70,6 +77,7 @@ class SubmissionRun:
         self._warn_without_commit()
         method = fields["method"]
         baseline = gates.find_baseline(self.client, self.gates, benchmark, method, self.origin, self.timeout)
+        check_token(self.client)
         with score_file(scores, **conversion) as path, ways_on(self.client) as started:
             made: dict[str, Any] = {}
             if path != scores:
@@ -78,9 +86,9 @@ class SubmissionRun:
                 view = sending.submit(
                     self.client, benchmark, path, advance=advance, opened=started.opened, **made, **fields
                 )
-        self._finish(view, baseline)
+        self._finish(view, baseline, started.upload)
 
-    def resume(self, scores: Path | None) -> None:
+    def resume(self, scores: Path | None, stated: dict[str, Any]) -> None:
         """Continue an interrupted upload, and print the submission.
 
         With `wait`, exit with an error code unless the submission is scored and meets the gates. Also exit if not exactly one
@@ -90,16 +98,10 @@ class SubmissionRun:
         ----------
         scores
             The file that the user named when the upload began; with None, the upload may be of any file.
+        stated
+            The fields of the announcement that the user states again; the upload must have been announced with these values.
         """
-        server = self.client.server
-        found = pending_uploads(server, scores)
-        if len(found) != 1:
-            got = ", ".join(upload.named for upload in found) or "none"
-            fail(
-                USAGE,
-                f"Expected one interrupted upload to {server}, got {got}. Name the file: ldsboard submit --resume SCORES",
-            )
-        (pending,) = found
+        pending = _find_upload(self.client.server, scores, stated)
         baseline = self._baseline_of(pending) if self.gates else None
         source = Path(pending.named)
         axes, key = pending.conversion.get("axes", TRAIN_TARGET), pending.conversion.get("key")
@@ -109,7 +111,7 @@ class SubmissionRun:
             progress.upload_bar(self._notes, source.name, pending.size) as advance,
         ):
             view = sending.resume(self.client, pending, advance, opened=started.opened, path=path)
-        self._finish(view, baseline)
+        self._finish(view, baseline, started.upload)
 
     def _baseline_of(self, pending: PendingUpload) -> Baseline | None:
         """Return the baseline for an interrupted upload; exit if a gate cannot be checked for this upload."""
@@ -123,6 +125,7 @@ class SubmissionRun:
 
     def check(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
         """Let the server check a file without saving anything, and print the result; the parameters are those of `submit`."""
+        check_token(self.client)
         with score_file(scores, **conversion) as path:
             check_finite(open_scores(path))
             with progress.upload_bar(self._notes, scores.name, path.stat().st_size) as advance:
@@ -145,34 +148,51 @@ class SubmissionRun:
                 markup=False,
             )
 
-    def _finish(self, submission: dict[str, Any], baseline: Baseline | None) -> None:
-        """Print the id and the page of a submission, then the submission itself.
+    def _finish(self, submission: dict[str, Any], baseline: Baseline | None, upload: PendingUpload | None) -> None:
+        """Print the id and the page of a submission, the announced fields of `upload` that it lacks, and the submission itself.
 
         With `wait`, first wait for the result. Afterwards exit with an error code unless the submission is scored and meets the
         gates.
         """
-        self._notes.print(f"Submitted as {submission['id']}: {self.client.server}{submission['links']['page']}")
-        if not self.wait:
-            self._show(submission, [])
-            return
-        with ways_on_waiting(self.client, submission["id"]), self._notes.status("Waiting for the result"):
-            submission = self.client.wait(submission["id"], self.timeout)
+        repeated = upload is not None and submission["id"] != upload.id
+        what = "The server already has this file, as" if repeated else "Submitted as"
+        self._notes.print(f"{what} {submission['id']}: {self.client.server}{submission['links']['page']}")
+        if self.wait:
+            with ways_on_waiting(self.client, submission["id"]), self._notes.status("Waiting for the result"):
+                submission = self.client.wait(submission["id"], self.timeout)
+        elif repeated:  # the answer to the upload leaves out most fields of the earlier submission
+            submission = self.client.submission(submission["id"])
+        if upload is not None and repeated:
+            _warn_of_ignored(upload.announced, submission)
         outcomes: list[Outcome] = []
+        shown = False
         try:
-            if submission["state"] == "scored":
+            if self.wait and submission["state"] == "scored":
                 outcomes = gates.judge(self.client, submission, self.gates, baseline)
         finally:
-            self._show(submission, outcomes)
-        exits.exit_unless_scored(submission)
-        self._exit_unless_met(outcomes)
+            shown = self._show(submission, outcomes)
+        if self.wait:
+            exits.exit_unless_scored(submission)
+            self._exit_unless_met(outcomes)
+        if not shown:
+            raise SystemExit(UNEXPECTED)
 
-    def _show(self, submission: dict[str, Any], outcomes: list[Outcome]) -> None:
-        if self.as_json:
-            print_json(submission | ({"gates": [outcome.numbers for outcome in outcomes]} if outcomes else {}))
-        elif self.quiet:
-            print_warnings(submission["warnings"])
-        else:
-            show(submission, as_json=False)
+    def _show(self, submission: dict[str, Any], outcomes: list[Outcome]) -> bool:
+        """Print a submission; if standard output cannot be written, print an error and return False."""
+        try:
+            if self.as_json:
+                print_json(submission | ({"gates": [outcome.numbers for outcome in outcomes]} if outcomes else {}))
+            elif self.quiet:
+                print_warnings(submission["warnings"])
+            else:
+                show(submission, as_json=False)
+            output.file.flush()
+        except OSError as error:
+            errors.print(f"Error: The result could not be written: {error}", markup=False)
+            # At its end, Python writes the rest of the output: anywhere else than to the same device.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return False
+        return True
 
     def _exit_unless_met(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
@@ -186,6 +206,58 @@ class SubmissionRun:
             raise SystemExit(GATE)
 
 
+def _warn_of_ignored(announced: dict[str, Any], submission: dict[str, Any]) -> None:
+    """Print which announced fields an earlier submission with the same file does not have."""
+    known = submission | submission["urls"]
+    ignored = [name for name in EDITABLE if announced.get(name) and announced[name] != known.get(name)]
+    if ignored:
+        errors.print(
+            f"Warning: {submission['id']} keeps its {', '.join(ignored)}, and this command changes nothing. To change them: "
+            f"PATCH /api/v1/submissions/{submission['id']}",
+            markup=False,
+        )
+
+
 def _stated(conversion: dict[str, Any]) -> dict[str, str]:
     """Return the arguments of `score_file` that differ from their defaults, for the record of the upload."""
     return {name: value for name, value in conversion.items() if value not in (None, TRAIN_TARGET)}
+
+
+def _find_upload(server: str, scores: Path | None, stated: dict[str, Any]) -> PendingUpload:
+    """Return the record of the interrupted upload to a server with these stated fields; exit unless exactly one is found.
+
+    Records of files that do not exist are left out. Of several records with equal announcements, the first with an id counts.
+    """
+    found = pending_uploads(server, scores)
+    left = [upload for upload in found if Path(upload.named).exists()]
+    fitting = [upload for upload in left if stated.items() <= upload.announced.items()]
+    if not fitting or any(
+        (upload.announced, upload.sha256) != (fitting[0].announced, fitting[0].sha256) for upload in fitting
+    ):
+        _exit_without_upload(server, found, left, stated)
+    return min(fitting, key=lambda upload: not upload.id)
+
+
+def _exit_without_upload(
+    server: str, found: list[PendingUpload], left: list[PendingUpload], stated: dict[str, Any]
+) -> NoReturn:
+    """Exit with a usage error for `_find_upload`; `left` are those of the records `found` whose file exists."""
+    got = ", ".join(upload.named for upload in left) or "none"
+    message = f"Expected one interrupted upload to {server}, got {got}."
+    if len(left) == 1:
+        announced = left[0].announced
+        other = next(name for name, value in stated.items() if announced.get(name) != value)
+        message = (
+            f"The interrupted upload of {got} has the {other} {announced.get(other)!r}, and cannot go on with {stated[other]!r}. "
+            "Leave the option out, or submit the file without --resume."
+        )
+    elif left:
+        message += (
+            " Name the file, the benchmark and the method: ldsboard submit --resume SCORES BENCHMARK --method METHOD"
+        )
+    elif found:
+        message += (
+            f" The file {found[0].named} of another one does not exist. "
+            "If it was made from an array in Python, call ldsboard.submit again with the same scores."
+        )
+    fail(USAGE, message)

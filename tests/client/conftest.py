@@ -9,6 +9,7 @@ import pytest
 
 from tests.client.http_proxy import HttpProxy
 from tests.client.shell import Shell
+from tests.client.uploads import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,3 +44,10 @@ def scores(toy: Example, tmp_path: Path) -> Path:
     path = tmp_path / "scores.npy"
     np.save(path, toy.scores())
     return path
+
+
+@pytest.fixture
+def sender(service: Service, shell: Shell, scores: Path) -> Iterator[Sender]:
+    shell.environment.delenv("LDSBOARD_TOKEN")
+    with HttpProxy(service.port) as proxy:
+        yield Sender(service, proxy, scores)

@@ -36,6 +36,28 @@ def test_pull_downloads_published_folder_and_score_works_offline(
     assert shell("validate", str(scores), "toy").code == 0
 
 
+def test_open_benchmark_has_the_same_public_lds_offline_and_on_the_server(
+    shell: Shell, open_toy: Example, scores: Path
+) -> None:
+    noisy = scores.with_name("noisy.npy")
+    np.save(noisy, open_toy.scores(noise=3))
+    assert shell("pull", "open-toy").code == 0
+    views = [
+        shell("submit", str(path), "open-toy", "--method", "same-bits", "--practice", "--json").json
+        for path in (scores, noisy)
+    ]
+    offline = shell("score", str(scores), "open-toy", "--json").json
+    public = views[0]["public"]
+    assert (offline["part"], offline["subsets"]) == ("public", 40)
+    for name in ("lds", "std_error", "ci", "z_random", "mean_p"):
+        assert offline[name] == public[name]
+    assert GroundTruth.from_pulled("open-toy").score(scores).lds == public["lds"]
+    assert "on the 40 public subsets" in shell("score", str(scores), "open-toy").out
+    here = shell("compare", str(scores), str(noisy), "open-toy", "--json").json
+    there = shell("compare", *(view["id"] for view in views), "--json").json
+    assert {name: here[name] for name in there if name in here} == {name: there[name] for name in there if name in here}
+
+
 def test_submit_waits_and_prints_result_of_server(shell: Shell, toy: Example, scores: Path) -> None:
     result = shell("submit", str(scores), "toy", "--method", "cli", "--seconds", "1.5", "--device", "cpu", "--json")
     assert result.code == 0, result.err
@@ -50,6 +72,14 @@ def test_submit_waits_and_prints_result_of_server(shell: Shell, toy: Example, sc
     assert shell("status", result.json["id"], "--wait", "--json").json == result.json
     assert "cli" in shell("leaderboard", "toy").out
     assert result.json["id"] in {row["id"] for row in shell("leaderboard", "toy", "--json").json["rows"]}
+
+
+def test_status_shows_one_rank_as_one_number(shell: Shell, scores: Path) -> None:
+    submission = shell("submit", str(scores), "toy", "--method", "placed", "--json").json
+    for rank, shown in (([3, 3], ", rank 3\n"), ([3, 5], ", rank 3-5\n")):
+        placed = submission | {"hidden": submission["hidden"] | {"rank": rank}}
+        shell.environment.setattr("ldsboard.client.Client.submission", lambda *_, placed=placed: placed)
+        assert shown in shell("status", submission["id"]).out
 
 
 def test_status_shows_why_scoring_is_delayed(shell: Shell, scores: Path) -> None:

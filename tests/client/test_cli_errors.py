@@ -84,6 +84,13 @@ def test_malformed_file_has_same_error_code_offline_and_online(
     assert f"[{code}]" in online.err
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_missing_token_is_reported_before_the_file_is_read(shell: Shell, tmp_path: Path, options: list[str]) -> None:
+    shell.environment.delenv("LDSBOARD_TOKEN")
+    result = shell("submit", str(tmp_path / "absent.npy"), "toy", "--method", "x", *options)
+    assert (result.code, "[auth.missing] Set LDSBOARD_TOKEN" in result.err) == (exits.NOT_ALLOWED, True)
+
+
 def test_submit_reports_wrong_token_and_exhausted_quota(shell: Shell, service: Service, scores: Path) -> None:
     shell.environment.setenv("LDSBOARD_TOKEN", "ldsb_wrong")
     assert shell("submit", str(scores), "toy", "--method", "x").code == exits.NOT_ALLOWED

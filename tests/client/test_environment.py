@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ldsboard.environment import Origin, find_origin, in_ci
+from app.accounts.ci_identities import GITLAB_BRANCH_EVENTS
+from ldsboard.environment import GITLAB_BRANCH_SOURCES, Origin, find_origin, in_ci
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,6 +232,14 @@ def test_gitlab_has_head_of_merge_request(variables: dict[str, str], expected: t
     found = find_origin(GITLAB | variables)
     assert (found.repository, found.commit, found.branch, found.number) == expected
     assert (found.provider, found.default_branch, found.url) == ("gitlab", "main", GITLAB["CI_PIPELINE_URL"])
+
+
+def test_source_of_a_gitlab_pipeline_whose_identity_proves_no_branch_is_known() -> None:
+    found = {source: find_origin(GITLAB | {"CI_PIPELINE_SOURCE": source}) for source in ("push", "parent_pipeline", "")}
+    assert [each.unproven_source for each in found.values()] == [None, "parent_pipeline", ""]
+    assert "unproven_source" not in found["parent_pipeline"].provenance()
+    assert find_origin(GITLAB | MERGE_REQUEST | {"CI_PIPELINE_SOURCE": "parent_pipeline"}).unproven_source is None
+    assert GITLAB_BRANCH_SOURCES == GITLAB_BRANCH_EVENTS
 
 
 WOODPECKER = {

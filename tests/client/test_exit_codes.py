@@ -147,6 +147,25 @@ def test_interrupted_command_exits_with_130(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "redirection", "code"),
+    [
+        ("--json", "> /dev/full", exits.UNEXPECTED),
+        ("--json --min-lds 0.9999", "> /dev/full", exits.GATE),
+        ("", ">&-", 0),
+    ],
+)
+def test_output_that_cannot_be_written_hides_no_gate(
+    terminal: Terminal, options: str, redirection: str, code: int
+) -> None:
+    command = f'"{COMMAND}" submit "{terminal.scores}" toy --method ours --practice {options} {redirection}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env=terminal.environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert ("The result could not be written" in done.stderr) == ("full" in redirection)
+
+
+@pytest.mark.parametrize(
     ("rule", "code"),
     [
         (Cut(0.19), exits.UNREACHABLE),

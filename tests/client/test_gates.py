@@ -218,7 +218,7 @@ def test_latest_is_newest_submission_from_default_branch_and_never_of_a_pull_req
     pulled = shell("submit", str(worse), *submit[2:])
     assert pulled.code == exits.GATE, pulled.err
     assert pulled.json["gates"][0]["baseline"] == first.json["id"]
-    push(shell, tmp_path, "topic")
+    push(shell, tmp_path, "topic", commit="e")
     assert shell("submit", str(worse), *submit[2:]).code == exits.GATE
     better = tmp_path / "better.npy"
     np.save(better, toy.scores(noise=0.1))
@@ -247,8 +247,10 @@ def test_repeated_run_is_not_its_own_baseline(
     push(shell, tmp_path, commit="b")
     also_worse = tmp_path / "also.npy"
     np.save(also_worse, toy.scores(noise=6))
-    for path in (worse, worse, also_worse):
-        result = shell("submit", str(path), *options)
+    refs = ("refs/heads/main", "refs/heads/main", "refs/heads/release", "refs/tags/v1")
+    for path, ref in ((also_worse, refs[0]), *((worse, ref) for ref in refs)):
+        shell.environment.setenv("GITHUB_REF", ref)
+        result = shell("submit", str(path), *options, "--commit", "b" * (7 if path == also_worse else 40))
         assert (result.code, result.json["gates"][0]["baseline"]) == (exits.GATE, good)
 
 
@@ -266,7 +268,7 @@ def test_difference_that_is_only_reported_leaves_the_other_gate_as_it_is(
 
 def test_resume_checks_the_gates_with_the_announced_visibility(shell: Shell, proxy: HttpProxy, scores: Path) -> None:
     proxy.rule = lambda method, _: Answer(502) if method == "PUT" else None
-    begun = shell("submit", str(scores), "toy", "--method", "x", "--practice", "--visibility", "anonymous")
+    begun = shell("submit", str(scores), "toy", "--method", "unnamed", "--practice", "--visibility", "anonymous")
     assert begun.code == exits.UNREACHABLE
     proxy.rule = lambda *_: None
     refused = shell("submit", "--resume", BASELINE, "latest")

@@ -198,20 +198,58 @@ def test_second_interrupt_says_if_the_server_does_not_answer(
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == INTERRUPTED
-    assert "was not given up. It expires by itself at" in err
+    assert "did not confirm that the upload was given up" in err
+    assert re.search(r"It expires by itself at \d{4}-\d\d-\d\d \d\d:\d\d UTC\.\n", err)
+    assert f"resume with: ldsboard submit --resume {scores}" in err
     assert states(service, user) == ["uploading"]
 
 
-def test_interrupt_before_the_announcement_says_that_nothing_was_sent(
-    scores: Path, service: Service, proxy: HttpProxy, user: str
+def test_termination_does_not_wait_for_the_identity_of_the_run(
+    shell: Shell, scores: Path, service: Service, proxy: HttpProxy, user: str
+) -> None:
+    shell.environment.delenv("LDSBOARD_TOKEN")
+    for name, value in {"CI": "true", "LDSBOARD_OWNER": user, "LDSBOARD_ID_TOKEN": "a.b.c"}.items():
+        shell.environment.setenv(name, value)
+    proxy.rule = lambda _, path: Hang() if path.endswith("/oidc/audience") else None
+    with submitting(scores, second_chance=0) as process:
+        until(lambda: proxy.hanging, "a request without an answer")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, proxy.hanging) == (TERMINATED, 1)
+    assert "did not confirm that the upload was given up" in err
+    assert "It expires by itself" not in err  # the server has not announced when
+    assert states(service, user) == []
+
+
+def test_interrupt_of_an_upload_without_a_record_says_that_it_cannot_be_resumed(
+    shell: Shell, scores: Path, service: Service, proxy: HttpProxy, user: str
+) -> None:
+    shell.environment.setenv("LDSBOARD_CACHE", str(scores))  # not a folder
+    proxy.rule = lambda method, _: Hang() if method == "PUT" else None
+    with submitting(scores, second_chance=0) as process:
+        until(lambda: proxy.hanging, "a request without an answer")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == INTERRUPTED
+    assert "cannot be resumed, because the cache holds no record" in err
+    assert states(service, user) == ["uploading"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, INTERRUPTED, "Interrupted"), (signal.SIGTERM, TERMINATED, "Terminated")],
+)
+def test_signal_before_the_announcement_says_that_nothing_was_sent(
+    scores: Path, service: Service, proxy: HttpProxy, user: str, number: signal.Signals, code: int, word: str
 ) -> None:
     scores.unlink()
     os.mkfifo(scores)
     # Opening a pipe for writing waits until the command opens it for reading.
     with submitting(scores, second_chance=0) as process, scores.open("wb"):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == INTERRUPTED
+    assert process.returncode == code
+    assert err.splitlines()[-1] == f"{word}. Nothing was sent."
     assert "Traceback" not in err
     assert proxy.count("POST") == 0
     assert states(service, user) == []

@@ -260,6 +260,15 @@ def test_submit_reports_progress_and_sends_commit(service: Service, scores: Path
     assert view["provenance"] == {"repository": "gus/x", "commit": "0123abc", "verified": False}
 
 
+def test_further_attempt_takes_back_the_bytes_of_the_attempt_before() -> None:
+    reported: list[int] = []
+    body = sending.counted(lambda: iter([b"ab", b"c", b"def"]), reported.append)
+    broken = body()
+    assert [next(broken), next(broken)] == [b"ab", b"c"]
+    assert b"".join(body()) == b"abcdef"
+    assert sum(reported) == 6
+
+
 @pytest.mark.parametrize("name", ["", "x" * 256])
 def test_submit_works_without_usable_cache(
     service: Service, scores: Path, monkeypatch: pytest.MonkeyPatch, name: str

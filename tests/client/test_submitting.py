@@ -148,22 +148,27 @@ def test_scores_that_cannot_be_used_are_refused_before_anything_is_sent(toy: Exa
     assert list(session.iterdir()) == []
 
 
-def test_refusals_of_the_server_are_raised(toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", ["scores.shape", "scores.transposed"])
+def test_scores_of_another_shape_raise_the_error_for_scores(toy: Example, code: str) -> None:
     good = toy.scores()
-    for code, scores, fields in (
-        ("scores.transposed", good.T, {}),
-        ("scores.shape", good[:, 1:], {}),
-        ("request.invalid", good, {"kind": "rankd"}),
-        ("request.invalid", good, {"vizibility": "private"}),
-        ("benchmark.unknown", good, {"benchmark": "toys"}),
+    with pytest.raises(ldsboard.ProblemError) as refused:
+        ldsboard.submit(good.T if code == "scores.transposed" else good[:, 1:], benchmark="toy", method="ours")
+    assert refused.value.problem.code == code
+
+
+def test_refusals_of_the_server_are_raised(toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code, fields in (
+        ("request.invalid", {"kind": "rankd"}),
+        ("request.invalid", {"vizibility": "private"}),
+        ("benchmark.unknown", {"benchmark": "toys"}),
     ):
         arguments: dict[str, Any] = {"benchmark": "toy", "method": "refused", "kind": "practice"} | fields
         with pytest.raises(RefusedError) as refused:
-            ldsboard.submit(scores, **arguments)
+            ldsboard.submit(toy.scores(), **arguments)
         assert refused.value.problem.code == code
     monkeypatch.delenv("LDSBOARD_TOKEN")
     with pytest.raises(RefusedError) as refused:
-        ldsboard.submit(good, benchmark="toy", method="refused")
+        ldsboard.submit("absent.npy", benchmark="toy", method="refused")  # the file is not read before
     assert refused.value.problem.code == "auth.missing"
     with pytest.raises(RefusedError) as refused:
         ldsboard.submission("unknown")

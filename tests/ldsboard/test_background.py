@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -85,3 +86,17 @@ def test_work_goes_on_in_a_folder_without_locks(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with lock(tmp_path / "file" / "it.lock") as held:
         assert held
+
+
+def test_waiting_goes_on_after_the_operating_system_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows gives up after ten seconds; here the function that asks the operating system gives up twice."""
+    given_up = [OSError(errno.EDEADLK, "gives up"), OSError(errno.EACCES, "gives up")]
+
+    def request(_: int, *, wait: bool) -> None:
+        assert wait
+        if given_up:
+            raise given_up.pop()
+
+    monkeypatch.setattr("ldsboard.locks._request", request)
+    with lock(tmp_path / "it.lock", wait=True) as held:
+        assert (held, given_up) == (True, [])

@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_pulled(version: int, server: str = SERVER) -> np.ndarray[Any, Any]:
-    """Write a small practice benchmark into the cache folder that ``ldsboard pull`` uses; return its margins."""
+    """Write a practice benchmark into the cache folder that ``ldsboard pull`` uses; return the margins of its public part."""
     margins_MRN = np.random.default_rng(version).normal(size=(12, 2, 3)).astype(np.float32)
     words = dict.fromkeys(("title", "description", "licence"), "none") | {"name": "toy", "output_function": "margin"}
     numbers = {"version": version, "alpha": 0.5, "public_seed": 7, "split": "open", "ranking": (4, 12)}
@@ -39,7 +39,7 @@ def write_pulled(version: int, server: str = SERVER) -> np.ndarray[Any, Any]:
         margins_MRN=margins_MRN,
         labels={"train": np.zeros(20, dtype=np.int64)},
     )
-    return margins_MRN
+    return margins_MRN[:4]
 
 
 def test_from_pulled_opens_newest_pulled_version(cache: Path) -> None:
@@ -48,7 +48,7 @@ def test_from_pulled_opens_newest_pulled_version(cache: Path) -> None:
     (cache / "https_lds.example_8443_board" / "toy" / "11").mkdir()  # an unfinished pull
     truth = GroundTruth.from_pulled("toy")
     assert np.array_equal(truth.margins_MRN, margins_MRN)
-    assert np.array_equal(truth.masks_Mn, draw_masks(7, 12, 20, 0.5))
+    assert np.array_equal(truth.masks_Mn, draw_masks(7, 12, 20, 0.5)[:4])
 
 
 @pytest.mark.usefixtures("cache")

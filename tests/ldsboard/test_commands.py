@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def test_score_command_equals_library(scores: Path, run: Run) -> None:
-    expected = GroundTruth.from_pulled("toy").score(np.load(scores))
+    truth = GroundTruth.from_pulled("toy")
+    expected = truth.score(np.load(scores))
     code, out, _ = run("score", scores, "toy", "--json")
     assert (code, json.loads(out)["lds"]) == (0, expected.lds)
+    assert (json.loads(out)["part"], json.loads(out)["subsets"], len(truth.masks_Mn)) == ("public", 4, 4)
     assert f"{expected.lds:.4f}" in run("score", scores, "toy")[1]
     assert run("validate", scores, "toy")[0] == 0
 
