@@ -40,7 +40,8 @@ _MODULES = ("core.comparison", "core.result", "groundtruth", "problems", "record
 def __getattr__(name: str) -> Any:
     """Return a name of ``__all__``, and import its module at the first use.
 
-    The programs of the library can then handle Ctrl-C before their imports, which take half a second.
+    Because nothing is imported earlier, a program of the library can set up its handling of Ctrl-C before the imports, which take
+    half a second.
     """
     if name in __all__:
         for module in _MODULES:

@@ -1,10 +1,12 @@
-"""Judge the answers to calls: which are the server's, and which come from something else, such as a proxy or a sign-in page.
+"""Judge the answers to calls: whether an answer comes from the server, a proxy in front of it, or something else.
+
+Something else is, for example, the sign-in page of a network.
 
 ::
 
     ClientError
-    ├── RefusedError          the server, or a proxy before the server, refused the call
-    └── UnreachableError      the server gave no answer after all retries, or something else answered in its place
+    ├── RefusedError          the server, or a proxy in front of the server, refused the call
+    └── UnreachableError      there was no answer after all retries, or something else answered
 """
 
 from __future__ import annotations

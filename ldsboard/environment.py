@@ -36,10 +36,11 @@ CODEBERG = "https://codeberg.org"
 ACTIONS = ("GITHUB_ACTIONS", "FORGEJO_ACTIONS", "GITEA_ACTIONS")
 """Variables by which the runners of GitHub Actions, Forgejo and Gitea are known."""
 
+ACTIONS_BRANCH_EVENTS = frozenset({"create", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch"})
 GITLAB_BRANCH_SOURCES = frozenset(
     {"api", "chat", "external", "pipeline", "push", "schedule", "trigger", "web", "webide"}
 )
-"""Sources of GitLab pipelines whose identity proves a branch and a commit; a test compares this constant with the server's."""
+"""Events of Actions and sources of GitLab pipelines whose identity proves a branch; a test compares them with the server's."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Origin:
     problem
         Why the file with the event could not be used, as the end of a sentence.
     unproven_source
-        Source of the GitLab pipeline, if an identity of the run proves no branch, and the run is not for a merge request.
+        Event of the run, or source of the GitLab pipeline, if an identity of the run proves no branch, and the run is for no pull
+        request or merge request.
     """
 
     provider: str | None = None
@@ -144,7 +146,9 @@ def _actions(environ: Mapping[str, str]) -> Origin:
     if _dict(event, "issue", "pull_request"):
         # A comment on a pull request: the run does not say which commit was meant.
         return replace(found, commit=None, branch=None, number=_number(event, "issue", "number"))
-    return found
+    if found.branch is None or found.branch != found.default_branch or name in ACTIONS_BRANCH_EVENTS:
+        return found  # a run of another branch, such as one of a merge queue, is only compared with the default branch
+    return replace(found, unproven_source=name)
 
 
 def _of_pull_request(found: Origin, event: dict[str, Any], head_ref: str | None, ref_number: int | None) -> Origin:

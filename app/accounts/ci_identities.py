@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 REFUSED_EVENTS = ("pull_request_target", "workflow_run")
 """Events whose workflow runs with the rights of the repository, although a fork can decide what the workflow reads."""
 
+BRANCH_EVENTS = frozenset({"create", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch"})
+"""Events on GitHub and Forgejo whose runs belong to the branch or tag that their ref names.
+
+A run of another event can work on a pull request, although its ref is a branch. ``issue_comment``, ``check_run`` and ``status``,
+for example, have the ref and the commit of the default branch, and ``merge_group`` has those of a temporary merge.
+Source: https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows
+"""
+
 _REQUEST_EVENT = re.compile(r"pull_request(?:_.*)?")
 """Events of runs for a pull request on GitHub and Forgejo, whatever their ref is."""
 
@@ -53,16 +61,16 @@ class CiIdentity:
     called_workflow
         Repository and path of the reusable workflow to which the job belongs; None if the job belongs to ``workflow``.
     ref_branch
-        The branch on which the run was started; None for a pull request or a tag.
+        The branch to which the run belongs; None for a tag, for a pull request, and for an event that can belong to one.
     branch
         The branch of the code that runs. For a pull request whose number is known: the source branch of the pull request. For
         any other run: ``ref_branch``. A source branch can have the same name as the default branch of the repository, so a source
         branch is given only together with ``number``.
     is_pull_request
-        Whether the run belongs, or can belong, to a pull request or a merge request.
+        Whether the run belongs to a pull request, or can belong to a merge request of GitLab.
     commit
-        The commit of the code that runs. None if the token names no commit, or names a commit that can be the temporary merge of
-        a pull request or merge request.
+        The commit of the code that runs. None if the token names no commit, names a commit that can be the temporary merge of a
+        pull request or merge request, or can name the default branch's commit although the run works on a pull request.
     url
         Address of the page of the run.
     """
@@ -128,13 +136,14 @@ def read_identity(issuer: Issuer, claims: dict[str, Any]) -> CiIdentity:
     pull_request = _PULL_REQUEST.fullmatch(ref)
     if issuer.provider == "gitlab":
         is_request = event not in GITLAB_BRANCH_EVENTS
-        is_merge = is_request
+        names_branch = names_commit = not is_request
     else:
         is_request = (
             ref.startswith(REQUEST_PREFIX) or head is not None or _REQUEST_EVENT.fullmatch(event or "") is not None
         )
-        is_merge = _TEMPORARY_MERGE.fullmatch(ref) is not None
-    ref_branch = ref.removeprefix(BRANCH_PREFIX) if ref.startswith(BRANCH_PREFIX) and not is_request else None
+        names_branch = event in BRANCH_EVENTS and not is_request
+        names_commit = names_branch or (is_request and _TEMPORARY_MERGE.fullmatch(ref) is None)
+    ref_branch = ref.removeprefix(BRANCH_PREFIX) if ref.startswith(BRANCH_PREFIX) and names_branch else None
     commit = _text(claims, names.commit)
     return CiIdentity(
         issuer=issuer,
@@ -148,7 +157,7 @@ def read_identity(issuer: Issuer, claims: dict[str, Any]) -> CiIdentity:
         ref_branch=ref_branch,
         branch=head if pull_request else ref_branch,
         number=int(pull_request[1]) if pull_request else None,
-        commit=commit if commit and _COMMIT.fullmatch(commit) and not is_merge else None,
+        commit=commit if commit and _COMMIT.fullmatch(commit) and names_commit else None,
         url=_run_address(issuer, repository, claims),
         is_pull_request=is_request,
     )
@@ -227,8 +236,8 @@ def _check_event(name: str, event: str | None) -> None:
             "oidc.event",
             expected=f"the claim {name} with an event other than {' and '.join(REFUSED_EVENTS)}",
             got=event,
-            hint="Such a run has the rights of the repository while it works on the code of a fork. Start the workflow by push, "
-            "pull_request, schedule or workflow_dispatch instead.",
+            hint="A run that this event starts has the rights of the repository while it works on the code of a fork. Start the "
+            "workflow by push, pull_request, schedule or workflow_dispatch instead.",
         )
 
 

@@ -57,7 +57,7 @@ def is_retired(session: Session, name: str) -> bool:
 
 
 def check_identity(session: Session, provider: str, subject: str) -> None:
-    """Check that a new account may be created for an external identity that a deleted account may have had.
+    """Check that a new account is allowed for an external identity, which possibly belonged to a deleted account.
 
     If a deleted account had this identity and no error is raised, the stored hash of the identity is deleted.
 

@@ -94,7 +94,7 @@ class KeySets:
         Raises
         ------
         IssuerUnavailableError
-            The key set cannot be fetched, or no newer one than a set without this key.
+            The key set cannot be fetched. Or the stored key set lacks the key, and a newer key set cannot be fetched.
         ProblemError
             ``oidc.key``: the issuer has no such key.
         """

@@ -214,8 +214,13 @@ def _differences(publisher: Publisher, identity: CiIdentity) -> list[ProblemErro
         )
         found.append(_mismatch(names.environment or "environment", publisher.environment or "", got, hint))
     if publisher.branch is not None and publisher.branch != identity.ref_branch:
-        got = identity.ref_branch or ("a pull request" if identity.is_pull_request else "no branch")
-        hint = f"Run the workflow on the branch {publisher.branch}, or register the workflow without a branch."
+        got = identity.ref_branch or (
+            "a pull request" if identity.is_pull_request else f"no branch, on the event {identity.event}"
+        )
+        hint = (
+            f"Run the workflow on the branch {publisher.branch} by an event such as push or schedule, or register the workflow "
+            "without a branch."
+        )
         found.append(_mismatch(names.ref, f"the branch {publisher.branch}", got, hint))
     return found
 

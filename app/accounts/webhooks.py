@@ -121,8 +121,8 @@ def queue_calls(session: Session, submission_id: str, state: State) -> None:
     """Queue a call of each webhook of a submission's owner; do nothing if `state` is not one of `REPORTED_STATES`.
 
     The caller commits the new state and the calls together. A disabled webhook, and a webhook with `MAX_WAITING` waiting calls,
-    get no further call. No webhook is called about an anonymous submission: only the owner's webhooks would be called, so a
-    message would tell every reader who the owner is.
+    get no further call. No webhook is called about an anonymous submission: everybody who reads the messages of a webhook, for
+    example in the channel of a group, knows whose webhook it is, and would learn who the owner is.
     """
     if state not in REPORTED_STATES:
         return

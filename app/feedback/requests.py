@@ -70,7 +70,7 @@ async def _post(message: Message, addresses: Addresses, verify: ssl.SSLContext) 
 
 
 async def _post_to(client: httpx.AsyncClient, url: httpx.URL, address: str, message: Message) -> int:
-    """Return the HTTP status of the answer of one address of the receiver."""
+    """Send a message to one of the receiver's addresses, and return the HTTP status of the answer."""
     # The request goes to the checked address itself: resolving the name again could give another address. The header and the
     # extension state the name, for the receiver and for the check of its certificate.
     async with client.stream(

@@ -179,7 +179,10 @@ class Outcome:
 
 
 def error_message(lines: Sequence[str]) -> str:
-    """Return what a command says about its failure: the lines from the first that begins with ``Error:``, or else all lines."""
+    """Return what a command says about its failure: all lines from the first line that begins with ``Error:``.
+
+    If no line begins so, all lines are returned.
+    """
     start = next((place for place, line in enumerate(lines) if line.startswith("Error:")), 0)
     text = "\n".join(line for line in lines[start:] if line.strip()).removeprefix("Error:").strip()
     return text[:LONGEST_MESSAGE] or "The command ended without a message."

@@ -155,9 +155,9 @@ def _check_branch_is_proven(client: Client, origin: Origin) -> None:
     if origin.unproven_source is not None and isinstance(client, RunClient):
         fail(
             USAGE,
-            "--no-regress-from latest: expected a pipeline whose identity proves the branch, such as one with the source push, "
-            f"got the source {origin.unproven_source!r}. The submission would have no branch, so no later run could be compared "
-            "with it. Give the id of a submission, or set LDSBOARD_TOKEN to a token.",
+            "--no-regress-from latest: expected a run whose identity proves the branch, such as one after a push, "
+            f"got a run by {origin.unproven_source or 'an unknown event'}. The submission would have no branch, so no later run "
+            "could be compared with it. Give the id of a submission, or set LDSBOARD_TOKEN to a token.",
         )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.accounts.ci_identities import GITLAB_BRANCH_EVENTS
-from ldsboard.environment import GITLAB_BRANCH_SOURCES, Origin, find_origin, in_ci
+from app.accounts.ci_identities import BRANCH_EVENTS, GITLAB_BRANCH_EVENTS
+from ldsboard.environment import ACTIONS_BRANCH_EVENTS, GITLAB_BRANCH_SOURCES, Origin, find_origin, in_ci
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,7 +184,7 @@ def test_forgejo_and_gitea_have_the_number_of_the_run_in_its_address(
 def test_variables_of_forgejo_precede_those_of_github(tmp_path: Path) -> None:
     names = ("REPOSITORY", "SHA", "REF", "SERVER_URL", "RUN_NUMBER")
     values = ("own/x", HEAD, "refs/heads/dev", "https://code.example.org", "3")
-    variables = {"FORGEJO_ACTIONS": "true"} | {
+    variables = {"FORGEJO_ACTIONS": "true", "FORGEJO_EVENT_NAME": "push"} | {
         f"FORGEJO_{name}": value for name, value in zip(names, values, strict=True)
     }
     found = of_event(tmp_path, {"repository": REPOSITORY}, variables)
@@ -240,6 +240,18 @@ def test_source_of_a_gitlab_pipeline_whose_identity_proves_no_branch_is_known() 
     assert "unproven_source" not in found["parent_pipeline"].provenance()
     assert find_origin(GITLAB | MERGE_REQUEST | {"CI_PIPELINE_SOURCE": "parent_pipeline"}).unproven_source is None
     assert GITLAB_BRANCH_SOURCES == GITLAB_BRANCH_EVENTS
+
+
+def test_event_of_actions_whose_identity_proves_no_branch_is_known(tmp_path: Path) -> None:
+    def source(name: str, ref: str = "refs/heads/main") -> str | None:
+        variables = {"GITHUB_EVENT_NAME": name, "GITHUB_REF": ref}
+        return of_event(tmp_path, {"repository": REPOSITORY}, variables).unproven_source
+
+    found = [source(name) for name in ("push", "check_run", "issue_comment", "")]
+    assert found == [None, "check_run", "issue_comment", ""]
+    assert source("check_run", "refs/tags/v1") is None
+    assert source("merge_group", "refs/heads/gh-readonly-queue/main/pr-7") is None
+    assert ACTIONS_BRANCH_EVENTS == BRANCH_EVENTS
 
 
 WOODPECKER = {

@@ -122,11 +122,6 @@ def test_pull_request_without_a_number_has_no_branch(reader: Reader, changes: di
     assert identity.provenance.keys().isdisjoint({"branch", "number"})
 
 
-def test_tag_is_no_branch(reader: Reader) -> None:
-    identity = reader.read(reader.provider.github_claims(ref="refs/tags/v1", ref_type="tag"))
-    assert (identity.branch, identity.commit) == (None, COMMIT)
-
-
 @pytest.mark.parametrize("event", ["pull_request_target", "workflow_run"])
 def test_events_that_run_with_the_rights_of_the_repository_are_refused(reader: Reader, event: str) -> None:
     text = reader.refusal(reader.provider.github_claims(event_name=event))
@@ -135,9 +130,50 @@ def test_events_that_run_with_the_rights_of_the_repository_are_refused(reader: R
     assert reader.refusal(reader.provider.forgejo_claims(event_name=event)).startswith("oidc.event: ")
 
 
-@pytest.mark.parametrize("event", ["schedule", "workflow_dispatch", "merge_group", "release", "invented_later"])
-def test_other_events_are_accepted(reader: Reader, event: str) -> None:
-    assert reader.read(reader.provider.github_claims(event_name=event)).event == event
+@pytest.mark.parametrize("event", ["create", "push", "repository_dispatch", "schedule", "workflow_dispatch"])
+def test_event_of_a_branch_names_branch_and_commit(reader: Reader, event: str) -> None:
+    provider = reader.provider
+    for claims in (provider.github_claims(event_name=event), provider.forgejo_claims(event_name=event)):
+        identity = reader.read(claims)
+        assert (identity.branch, identity.ref_branch, identity.commit) == ("main", "main", COMMIT)
+
+
+@pytest.mark.parametrize("event", ["create", "push", "release", "workflow_dispatch"])
+def test_event_of_a_tag_names_its_commit(reader: Reader, event: str) -> None:
+    identity = reader.read(reader.provider.github_claims(event_name=event, ref="refs/tags/v1", ref_type="tag"))
+    assert (identity.branch, identity.commit) == (None, COMMIT)
+
+
+@pytest.mark.parametrize(
+    ("event", "ref"),
+    [
+        ("issue_comment", "refs/heads/main"),
+        ("check_run", "refs/heads/main"),
+        ("check_suite", "refs/heads/main"),
+        ("status", "refs/heads/main"),
+        ("deployment", "refs/heads/main"),
+        ("deployment_status", "refs/heads/main"),
+        ("deployment_status", ""),
+        ("merge_group", "refs/heads/gh-readonly-queue/main/pr-7-abc"),
+        ("invented_later", "refs/heads/main"),
+    ],
+)
+def test_event_that_can_belong_to_a_pull_request_names_neither_branch_nor_commit(
+    reader: Reader, event: str, ref: str
+) -> None:
+    provider = reader.provider
+    for claims in (
+        provider.github_claims(event_name=event, ref=ref),
+        provider.forgejo_claims(event_name=event, ref=ref),
+    ):
+        identity = reader.read(claims)
+        assert (identity.event, identity.ref_branch) == (event, None)
+        assert identity.provenance.keys() == {"repository", "provider", "url"}
+
+
+def test_forgejo_comment_with_the_ref_of_its_pull_request_names_number_and_commit(reader: Reader) -> None:
+    identity = reader.read(reader.provider.forgejo_claims(event_name="issue_comment", ref="refs/pull/3/head"))
+    assert (identity.branch, identity.commit, identity.number) == (None, COMMIT, 3)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_latest_needs_a_pipeline_of_gitlab_whose_identity_proves_the_branch(
     before = oidc_service.rows()["submission"]
     refused = shell(*submit, "--no-regress-from", "latest")
     assert refused.code == USAGE
-    assert "got the source 'parent_pipeline'" in refused.err
+    assert "got a run by parent_pipeline" in refused.err
     assert oidc_service.rows()["submission"] == before
     with_token = (*submit, "--token", oidc_service.token(publisher), "--no-regress-from", "latest")
     assert shell(*with_token).code == 0

@@ -57,6 +57,7 @@ def test_run_of_a_trusted_workflow_gets_a_token(exchange: Exchange, provider: Ci
         ({"branch": "main"}, {"ref": "refs/heads/other"}, "ref", "other"),
         ({"branch": "main"}, {"ref": "refs/tags/main"}, "ref", "no branch"),
         ({"branch": "main"}, {"ref": "refs/pull/7/merge", "head_ref": "main"}, "ref", "a pull request"),
+        ({"branch": "main"}, {"event_name": "issue_comment"}, "ref", "no branch, on the event issue_comment"),
         ({"branch": "main"}, {"event_name": "pull_request"}, "ref", "a pull request"),
         ({"branch": "main"}, {"event_name": "pull_request_review"}, "ref", "a pull request"),
         ({"branch": "main"}, {"head_ref": "main"}, "ref", "a pull request"),

@@ -83,7 +83,8 @@ def test_forms_obey_the_quotas_of_tokens(user: SignedInUser, limited_service: Se
     assert (refused.status_code, refused.json()["code"]) == (429, "quota.exceeded")
     page = user.client.post("/account/tokens", data=wanted | {"name": "third"})
     assert "The quota is 2 new tokens in 24 hours" in page.text
-    assert "third" not in page.text
+    assert "This is your new token." not in page.text
+    assert 'value="third"' in page.text  # the form keeps what was typed
 
 
 def test_form_obeys_the_quota_of_all_tokens(user: SignedInUser, limited_service: Service) -> None:
