@@ -38,10 +38,10 @@ _MODULES = ("core.comparison", "core.result", "groundtruth", "problems", "record
 
 
 def __getattr__(name: str) -> Any:
-    """Return a name of ``__all__``, and import its module at the first use.
+    """Return the object with a name of ``__all__``; the modules of the library are imported when the first such name is used.
 
-    Because nothing is imported earlier, a program of the library can set up its handling of Ctrl-C before the imports, which take
-    half a second.
+    The imports take half a second. Because they happen so late, the programs ``ldsboard`` and ``ldsboard.ci`` can set up their
+    handling of Ctrl-C before the imports.
     """
     if name in __all__:
         for module in _MODULES:

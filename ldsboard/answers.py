@@ -104,7 +104,7 @@ def checked(response: httpx.Response) -> httpx.Response:
 def allows_retry(response: httpx.Response) -> bool:
     """Return whether a call that got this response should be repeated.
 
-    The response must mean a passing failure, and ask for a pause of at most `MAX_RETRY_AFTER_SECONDS`.
+    The response must mean a temporary failure. A pause that it asks for must be at most `MAX_RETRY_AFTER_SECONDS` long.
     """
     if response.is_success:
         return False
@@ -118,10 +118,10 @@ def allows_retry(response: httpx.Response) -> bool:
 
 
 def raise_unless_unavailable(response: httpx.Response) -> None:
-    """Raise the error of `checked` for a response after which no further retry is made, unless the server is unavailable.
+    """Raise the error for the response to the last attempt of a call, unless the response says that the server is unavailable.
 
-    A server counts as unavailable if it states a problem with any status but 500 and 429. No error is raised for such a response,
-    so that the caller can treat the response as no answer.
+    A response with a problem object of the server means an unavailable server if the status is neither 500 nor 429. This function
+    then raises nothing, and the caller raises the same error as after attempts without a response.
 
     Raises
     ------
@@ -135,9 +135,9 @@ def raise_unless_unavailable(response: httpx.Response) -> None:
 
 
 def refusal_by_proxy(error: BaseException, server: str) -> RefusedError | None:
-    """Return the error for the user if `error` means that a proxy refused to connect to the server.
+    """Return the error to raise if `error` means that a proxy refused to connect to the server; None for any other cause.
 
-    None means that `error` has another cause. A proxy refuses with a status 4xx.
+    A proxy refuses by a response with a status 4xx.
     """
     status, _, reason = str(error).partition(" ")
     if not isinstance(error, httpx.ProxyError) or not re.fullmatch("4[0-9][0-9]", status):

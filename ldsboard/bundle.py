@@ -148,7 +148,7 @@ class Bundle:
         masks_Mn, margins_MRN
             The public subsets and then any hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
         splits
-            Row slices ``public`` and ``ranking``. On an open benchmark they follow from the ranking rows in the manifest.
+            Row slices ``public`` and ``ranking``: on an open benchmark as in the manifest, otherwise public and hidden rows.
 
         Raises
         ------
@@ -197,8 +197,8 @@ def write_bundle(
     Raises
     ------
     BundleError
-        Two subsets are equal; or the split is ``protected``, but `hidden` is None or ``description["ranking"]`` is not.
-        The split is ``open``, but `hidden` is given, ``description["ranking"]`` is None, or `folder` holds a hidden part.
+        Two subsets are equal. Or the split is ``protected``, and `hidden` is None or ``description["ranking"]`` is not None.
+        Or the split is ``open``, and `hidden` is given, ``description["ranking"]`` is None, or `folder` holds a hidden part.
     ProblemError
         A protected benchmark has one run only, or a benchmark with several runs has fewer than 4 ranking subsets.
     """

@@ -64,8 +64,8 @@ class Client:
     server
         Address of the server; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
     token
-        Bearer token, or a function that returns the token for each call; needed to submit and to see private submissions. The
-        argument of the function is `hurried`.
+        Bearer token, or a function that is called with `hurried` before each request and returns the token. A token is needed
+        to submit and to see private submissions.
     hurried
         Whether each call has only one attempt of a few seconds.
 
@@ -117,7 +117,7 @@ class Client:
         return request
 
     def hurried(self, token: str | None = None) -> Client:
-        """Return a new connection, with `token` or else the same token, whose calls have one attempt of a few seconds."""
+        """Return a new client with one attempt of a few seconds for each call; `token` is by default that of this client."""
         return Client(self.server, self._token if token is None else token, hurried=True)
 
     def __enter__(self) -> Self:

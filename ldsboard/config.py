@@ -55,7 +55,7 @@ def store_token(server: str, token: str) -> Path:
     Raises
     ------
     ConfigError
-        The file is damaged, holds what this version does not know, or cannot be written.
+        The file is damaged, has settings that this version does not know, or cannot be written.
     """
     return _write(_known(_read()) | {server: token})
 

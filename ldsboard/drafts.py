@@ -35,7 +35,8 @@ def atomic_write(path: Path, *, mode: int = OWNER, keep_existing: bool = False) 
     mode
         Mode of the file, `OWNER` or `EVERYONE`.
     keep_existing
-        Whether a file that exists at `path` at the end of the block is kept: the first of several concurrent writers wins.
+        If True, a file that exists at `path` at the end of the block is kept, and the draft is removed. If False, the draft
+        replaces the file.
 
     Yields
     ------
@@ -63,15 +64,16 @@ def atomic_write(path: Path, *, mode: int = OWNER, keep_existing: bool = False) 
 def atomic_folder(path: Path, *, keep: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
     """Yield a new draft folder, and rename the draft to `path` at the end of the block.
 
-    An earlier folder at `path` is replaced. An error in the block removes the draft and leaves `path` unchanged.
+    By default, the draft replaces whatever exists at `path`. An error in the block removes the draft and leaves `path` unchanged.
 
     Parameters
     ----------
     path
         Final path of the folder. The draft is a folder next to this path.
     keep
-        Function that is called with `path` if a file, or a folder that is not empty, exists there at the end of the block. With
-        True, what exists is kept and the draft is removed. With False, the draft replaces what exists.
+        Function that is called with `path` if a file, or a folder that is not empty, exists there at the end of the block. If
+        the function returns True, the existing file or folder is kept and the draft is removed. If the function returns False,
+        the draft replaces the existing file or folder.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     earlier = draft.with_suffix(".earlier")

@@ -1,7 +1,7 @@
 """Where a command runs: the provider of a CI, and the repository, commit, branch, pull request and page of the run.
 
 All values come from the environment variables of the CI and, on GitHub and Forgejo, from the file with the event. On a pull
-request, commit and repository are the head of the pull request: the merge commit that the CI checks out is gone after the run.
+request, repository and commit are those of its head, because the merge commit that the CI checks out is gone after the run.
 
 - GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/variables
 - Forgejo: https://forgejo.org/docs/latest/user/actions/reference/ (older runners and Gitea set the names of GitHub only)
@@ -52,7 +52,7 @@ class Origin:
     provider
         One of `PROVIDERS`, or `OTHER`.
     repository, commit, branch
-        Of a pull request, those of the head.
+        Repository, commit and branch of the run; for a pull request, those of the head of the pull request.
     number
         Number of the pull request or merge request.
     url
@@ -62,8 +62,8 @@ class Origin:
     problem
         Why the file with the event could not be used, as the end of a sentence.
     unproven_source
-        Event of the run, or source of the GitLab pipeline, if an identity of the run proves no branch, and the run is for no pull
-        request or merge request.
+        Event of the run, or source of the GitLab pipeline. Only set if the run is not for a pull request or merge request, and
+        the identity of a run with this event or source does not prove a branch.
     """
 
     provider: str | None = None
@@ -83,19 +83,19 @@ class Origin:
 
 
 def in_ci(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a CI runs the program: the variable ``CI`` decides; if missing, variables such as ``GITHUB_ACTIONS``."""
+    """Return whether a CI runs the program, by the variable ``CI`` or, if missing, by variables such as ``GITHUB_ACTIONS``."""
     if "CI" in environ:
         return environ["CI"].strip().lower() not in NO_CI
     return on_actions(environ) or on_gitlab(environ)
 
 
 def on_actions(environ: Mapping[str, str]) -> bool:
-    """Return whether the runner is one of GitHub Actions, Forgejo or Gitea."""
+    """Return whether the program runs in GitHub Actions, or in the Actions of Forgejo or Gitea."""
     return any(_is_set(environ, name) for name in ACTIONS)
 
 
 def on_gitlab(environ: Mapping[str, str]) -> bool:
-    """Return whether the runner is one of GitLab."""
+    """Return whether the program runs in GitLab CI."""
     return _is_set(environ, "GITLAB_CI")
 
 
@@ -216,7 +216,10 @@ def _gitlab(environ: Mapping[str, str]) -> Origin:
 
 
 def _generic(environ: Mapping[str, str]) -> Origin:
-    """Return the origin by the variables of Woodpecker; repository and commit also by variables of GitHub and GitLab."""
+    """Return the origin in any other CI, read from the variables of Woodpecker.
+
+    If these name no repository or no commit, the variables of GitHub and GitLab are read for the missing value.
+    """
 
     def get(*names: str) -> str | None:
         return next((environ[name] for name in names if environ.get(name)), None)
@@ -274,7 +277,7 @@ def _whole(text: str | None) -> int | None:
 
 
 def _acceptable(found: Origin) -> Origin:
-    """Return an origin without the values that the server would refuse; an unusual environment must not fail a submission."""
+    """Return an origin without the values that the server would refuse, because the server would refuse the whole submission."""
     changes: dict[str, Any] = {}
     for name, limit in LIMITS.items():
         text = getattr(found, name)

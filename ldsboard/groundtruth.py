@@ -97,7 +97,7 @@ class GroundTruth:
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
-        """Load the subsets of the public LDS, with their margins, of a benchmark that ``ldsboard pull NAME`` has downloaded.
+        """Load a benchmark that ``ldsboard pull NAME`` has downloaded: the subsets for the public LDS, and their margins.
 
         Parameters
         ----------
@@ -249,7 +249,7 @@ class GroundTruth:
         return ceiling.noise_ceiling(self.margins_MRN[rows])
 
     def margin_spectrum(self, rows: slice = slice(None)) -> ceiling.MarginSpectrum:
-        """Compute the null band of random scores, and the eigenvalue that limits the gain from repeated attempts.
+        """Compute the null band of random scores, and a number that bounds the gain from repeated attempts.
 
         Parameters
         ----------
@@ -259,7 +259,7 @@ class GroundTruth:
         Returns
         -------
         ldsboard.core.ceiling.MarginSpectrum
-            ``unrelated`` and ``shared`` are half widths of the null band. ``attempts`` is the eigenvalue, from which
+            ``unrelated`` and ``shared`` are half widths of the null band for two kinds of random scores. From ``attempts``,
             `ldsboard.core.ceiling.attempt_gain` computes an upper bound on the gain.
         """
         return ceiling.margin_spectrum(self.margins_MN[rows])

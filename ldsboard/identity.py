@@ -1,4 +1,7 @@
-"""Tokens for CI runs without a stored secret: the provider signs an identity of the run, and the server exchanges it for a token.
+"""Get tokens for CI runs that have no stored token.
+
+The CI provider signs an identity token, which states the identity of the run. The server exchanges this identity token for a
+token of the server.
 
 GitHub and Forgejo sign a new identity token at each request. GitLab gives a job the identity tokens that its ``id_tokens`` name.
 
@@ -82,14 +85,15 @@ class RunTokens:
         self._token, self._expires_at = "", datetime.min.replace(tzinfo=UTC)
 
     def __call__(self, hurried: bool = False) -> str:
-        """Return a token that is valid for at least a minute; with `hurried`, the last token as long as it is valid.
+        """Return a token that is valid for at least a minute.
 
-        With `hurried`, each call that is needed for a new token has one attempt of a few seconds.
+        With `hurried`, the last token is returned until it expires. If a new token is needed, each request to the CI provider or
+        the server is sent only once and may take only a few seconds.
 
         Raises
         ------
         ProblemError
-            ``auth.expired``: the last token expires, and the job has no identity token left.
+            ``auth.expired``: the last token expires soon or has expired, and the job has no identity token left.
         ClientError
             The server refuses the identity, or the server or the CI provider cannot be reached.
         """
@@ -201,14 +205,23 @@ def _can_request(environ: Mapping[str, str]) -> bool:
 
 
 def check_token(client: Client) -> None:
-    """Raise ``auth.missing`` if a client has no token; this costs less than to read a file that the server then refuses."""
+    """Raise a RefusedError, ``auth.missing``, if a client has no token.
+
+    Callers check the token before they read a large file, because without a token the server would refuse the file anyway.
+    """
     if not client.has_token:
         detail, hint = f"There is no token for {client.server}.", "Get one on its page /account, or from its operator."
         raise RefusedError(Problem("auth.missing", detail, hint), 401, None)
 
 
 def _given_tokens(environ: Mapping[str, str]) -> list[str]:
-    """Return the identity tokens in the variables `ID_TOKENS` that are not empty, after a check of the characters."""
+    """Return the identity tokens of a job, read from those of the variables `ID_TOKENS` that are not empty.
+
+    Raises
+    ------
+    ProblemError
+        ``oidc.invalid``: the value of a variable does not have the form of an identity token.
+    """
     given = {name: token for name in ID_TOKENS if (token := environ.get(name, "").strip())}
     for name, token in given.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}", token):
@@ -221,10 +234,17 @@ def _given_tokens(environ: Mapping[str, str]) -> list[str]:
 
 
 def _check_audience(audience: str, server: str) -> None:
-    """Raise UnreachableError unless `audience`, for which a server asks for identities, is the address `server` of that server.
+    """Raise an UnreachableError if a server asks for identity tokens that are valid at another server.
 
-    A malicious server could otherwise ask for an identity that another server accepts, and submit there in the name of the run.
-    A server on the local machine may ask for any audience.
+    Without this check, a malicious server could ask for an identity token that another server accepts, and submit to the other
+    server in the name of the run. A server on the local machine may ask for any audience.
+
+    Parameters
+    ----------
+    audience
+        The audience, an address, that the server wants the identity tokens to name.
+    server
+        Address of the server.
     """
     stated, own = (httpx.URL(address) for address in (audience, server))
     if (stated.scheme, stated.host, stated.port) != (own.scheme, own.host, own.port) and own.host not in LOCAL_HOSTS:
@@ -237,7 +257,7 @@ def _check_audience(audience: str, server: str) -> None:
 def _request(url: str, secret: str, audience: str, *, hurried: bool) -> str:
     """Ask the CI provider, GitHub or Forgejo, for a new identity token for an audience, and return the identity token.
 
-    With `hurried`, there is only one attempt of a few seconds.
+    With `hurried`, the request is sent only once and may take only a few seconds.
     """
     retrying = Retrying(
         retry=retry_if_exception_type((httpx.TransportError, _UnavailableError)),

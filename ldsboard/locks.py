@@ -35,8 +35,8 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
     Yields
     ------
     bool
-        False if another process or block holds the lock. True if this block holds it, and also where the file system offers no
-        locks: nobody can hold one there, and work must go on.
+        True if this block holds the lock; False if another process or block holds the lock. True is also yielded if no file can
+        be locked there, for instance because the file system has no locks: the caller then goes on without a lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,7 +51,11 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def _take(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open file; return False if another process or block holds the lock, unless the function is to wait."""
+    """Lock an open file, and return whether the caller may go on.
+
+    If another process or block holds the lock, wait for the lock with `wait`, and return False without `wait`. If the file
+    cannot be locked for another reason, return True.
+    """
     while True:
         try:
             _request(descriptor, wait=wait)
@@ -63,7 +67,10 @@ def _take(descriptor: int, *, wait: bool) -> bool:
 
 
 def _request(descriptor: int, *, wait: bool) -> None:
-    """Ask the operating system for the lock of an open file. With `wait`, Windows gives up after ten seconds."""
+    """Ask the operating system to lock an open file; raise an OSError if the file is not locked.
+
+    With `wait`, the operating system waits until the lock is free; Windows raises the error after ten seconds.
+    """
     if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
     else:

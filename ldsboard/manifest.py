@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def public_rows(self) -> slice:
-        """The rows of the public arrays of the part ``public`` of a result; on an open benchmark, those before `ranking`."""
+        """Rows of the public subsets that the public LDS uses: all rows, or on an open benchmark the rows before `ranking`."""
         return slice(None) if self.ranking is None else slice(0, self.ranking[0])
 
     @classmethod

@@ -180,7 +180,7 @@ def _stated(announced: dict[str, Any], name: str) -> Any:
 
 
 def absolute(path: Path) -> str:
-    """Return the absolute path of a file without ``..``; symbolic links stay, because the user named the link."""
+    """Return the absolute path of a file, without ``..``; symbolic links are not resolved, because the user named the link."""
     return os.path.abspath(path)  # noqa: PTH100 -- Path.resolve would follow links
 
 

@@ -42,7 +42,8 @@ def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStac
     """Continue an unfinished upload that was announced with equal fields, or announce a new upload.
 
     If an unfinished upload of the same file, benchmark, method and kind was announced with other fields, such as another
-    visibility, that upload is given up. Uploads that another process is sending are left alone, as are uploads of other accounts.
+    visibility, that earlier upload is given up. Uploads of other accounts are left alone, and so are uploads with other fields
+    that another process is sending.
 
     Parameters
     ----------
@@ -51,9 +52,9 @@ def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStac
     new
         The record of the upload, without id, key and upload token.
     opened
-        Function that receives the record of the upload, before and after the server knows the upload.
+        Function that receives the record of the upload: once before the server is asked, and again when the server has answered.
     in_use
-        Stack that holds the mark that this process uses the upload.
+        Stack to which the function adds the locks that mark the upload as in use by this process.
 
     Returns
     -------
@@ -61,6 +62,13 @@ def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStac
         The record of the upload, with id and upload token.
     dict
         The upload as the server describes it.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.busy``: another process is sending an upload that was announced with equal fields.
+    ClientError
+        The server refused the upload or could not be reached.
     """
     known = pending_uploads_like(client.server, new.announced)
     for earlier in sorted(
@@ -110,9 +118,10 @@ def announce(client: Client, pending: PendingUpload, opened: Opened = lambda _: 
 
 
 def _reopen(client: Client, earlier: PendingUpload) -> Reservation | None:
-    """Return the record of an unfinished upload, and the upload as the server describes it now; announce it again if necessary.
+    """Return the record of an unfinished upload, and the upload as the server describes it now.
 
-    Return None if the upload has ended or belongs to another account.
+    If the server has not answered the announcement of the upload, the upload is announced again. Return None if the upload has
+    ended or belongs to another account.
     """
     if not earlier.id:
         return announce(client, earlier)
@@ -131,8 +140,8 @@ def _reopen(client: Client, earlier: PendingUpload) -> Reservation | None:
 def give_up(client: Client, pending: PendingUpload) -> GivenUp:
     """Cancel an upload, so that the upload takes no place in the quota; delete the record, and return what became of the upload.
 
-    Each call has one attempt of a few seconds. If the outcome is unknown, the record is kept: the same file can then be
-    announced again and takes no second place.
+    Each request to the server is sent only once and may take only a few seconds. If the outcome is unknown, the record is kept.
+    With this record, the same file can be announced again without taking a second place in the quota.
 
     Parameters
     ----------
@@ -160,10 +169,11 @@ def give_up(client: Client, pending: PendingUpload) -> GivenUp:
 
 
 def _is_refused_for_good(error: RefusedError) -> bool:
-    """Return whether the server has read an announcement, has refused it, and will refuse it again.
+    """Return whether the refusal of an announcement shows that the server has not opened the upload.
 
-    After every other refusal, such as one of a token (``auth.``, ``oidc.``) or by a proxy, an earlier attempt of the announcement
-    may have opened the upload.
+    A refusal by a quota shows this, and so does every refusal that is final, with two exceptions: a refusal of the token
+    (``auth.``, ``oidc.``), and a refusal by a proxy (``proxy.``). After these two and after a temporary refusal, an earlier
+    attempt of the same announcement may have opened the upload.
     """
     code = error.problem.code
     return code.startswith("quota.") or (error.final and not code.startswith(("auth.", "oidc.", "proxy.")))

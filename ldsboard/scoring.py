@@ -100,7 +100,8 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
     *Uncertainty.* The spread of rho over targets does not measure the error of the LDS, because all targets share the same
     subsets. The standard error is therefore computed over subsets, as the standard error of a mean of M influences. The
     influences follow from the influence function of Spearman's rho [2]_, extended to ties. The interval uses Student's t with
-    M - 1 degrees of freedom, for M < 64 on the scale of atanh with M - 2, and includes the bias of rho at small M.
+    M - 1 degrees of freedom. For M < 64, the interval is computed for ``atanh(LDS)`` with M - 2 degrees of freedom and converted
+    back. The interval includes the bias of rho at small M.
 
     *Degenerate targets.* A target with equal predictions for all subsets counts as rho 0 with p-value 1. No other value is left
     out or replaced.

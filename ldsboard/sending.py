@@ -65,7 +65,7 @@ def submit(
         that had already arrived before a resumed upload count as sent. If an upload part must be sent again, a call with a
         negative number first takes back the bytes of the failed attempt.
     opened
-        Function that receives the record of the upload, before and after the server knows the upload.
+        Function that receives the record of the upload: once before the server is asked, and again when the server has answered.
     source, conversion
         The file from which `path` was made, and the options with which it was made. The record keeps both for `resume`.
     **fields
@@ -112,7 +112,10 @@ def submit(
 
 
 def check_texts(fields: dict[str, Any]) -> None:
-    """Raise ``request.invalid`` if a field of an announcement holds a text that is no Unicode text, such as bytes of a shell."""
+    """Raise ``request.invalid`` if a text in the fields of an announcement cannot be encoded in UTF-8.
+
+    An argument of the command line holds such a text if the shell passed bytes that are not valid in the encoding of the locale.
+    """
     try:
         json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -199,7 +202,7 @@ def _send_and_clean_up(
 
 
 def _check_visibility(pending: PendingUpload, submission: dict[str, Any]) -> None:
-    """Raise ``request.conflict`` if the file is a duplicate, and the earlier submission shows more than was announced."""
+    """Raise ``request.conflict`` if the file is a duplicate, and the earlier submission is more visible than was announced."""
     wanted, shown = pending.announced.get("visibility", "public"), submission.get("visibility", "private")
     if submission["id"] != pending.id and EXPOSURE.get(wanted, 0) < EXPOSURE.get(shown, 0):
         raise ProblemError(
@@ -243,9 +246,10 @@ def _send(
 
 
 def counted(chunks: Callable[[], Iterator[bytes]], advance: Advance) -> Callable[[], Iterator[bytes]]:
-    """Return a function that does the same as `chunks`, and calls `advance` with the number of bytes after each chunk.
+    """Return a function that yields the same chunks as `chunks`, and calls `advance` with the size of each chunk sent.
 
-    A further call of the function is a further attempt: it first takes back the bytes of the attempt before.
+    The returned function is called again if the chunks must be sent again. Each further call first calls `advance` with the
+    negative number of bytes that the call before has counted.
     """
     sent = 0
 

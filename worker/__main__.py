@@ -271,7 +271,7 @@ def show_bench(
 
 
 def main() -> None:
-    """Run the command line; print an expected error and exit, with 1 for a failed process or an OSError, otherwise with 2."""
+    """Run the command line. Print an expected error and exit: with status 1 for a failed process or OSError, otherwise 2."""
     try:
         app(_fill_in_ray_address(sys.argv[1:]))
     except OutOfMemory as error:

@@ -1,5 +1,6 @@
-"""Time training with every engine and with a plain training loop, as in many notebooks, in turns, in one process with one thread.
+"""Compare the speed of the engines with the speed of a plain training loop, such as many notebooks contain.
 
+The engines and the loop train in turns, in one process with one thread.
 On a CPU, speed is measured in processor time, which other processes distort least; on a GPU, in wall time.
 
 Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs.
@@ -95,7 +96,10 @@ class Speed:
 
 
 class TimedRecipe:
-    """A recipe that calls `tick` between its batches, to time the steps of the batched engine, which has no optimizer."""
+    """A recipe that calls `tick` before each batch and after the last, to time the steps of the batched engine.
+
+    A hook of the optimizer times the steps of the other training loops, but the batched engine has no optimizer.
+    """
 
     def __init__(self, recipe: Recipe, tick: Callable[[], None]) -> None:
         self._recipe = recipe
@@ -134,7 +138,7 @@ class Setup:
         self.loops = [*engines_for(self.recipe), NOTEBOOK]
 
     def train(self, loop: str, groups: int = 1) -> Speed:
-        """Return the speed of one training loop.
+        """Train with one of the training loops, and return its speed.
 
         If `steps` is 0, the loop trains `groups` whole groups. Otherwise it trains one group for `steps` steps.
         """
@@ -178,7 +182,10 @@ class Setup:
 
 
 def compare(setup: Setup, rounds: int) -> dict[str, Speed]:
-    """Return the speed of every training loop over all rounds. Loops take turns, so that changes of the load affect them all."""
+    """Time every training loop once in each of `rounds` rounds; return each loop's speed over all rounds, by the loop's name.
+
+    The loops take turns, so that changes of the machine's load affect all loops.
+    """
     total = {loop: Speed(kind=setup.kind) for loop in setup.loops}
     if not setup.steps or setup.kind == device.GPU:
         for loop in total:
@@ -214,7 +221,7 @@ def peak(kind: str = device.CPU) -> float:
 
 
 def table(setup: Setup, speeds: dict[str, Speed]) -> str:
-    """Format the comparison as a Markdown table."""
+    """Return a Markdown table of the speeds that `compare` measured, followed by notes on ratios, memory and peak speed."""
     operations, peak_speed = setup.operations(), peak(setup.kind)
     rows = []
     for loop, speed in speeds.items():

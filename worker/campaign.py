@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     missing
         Numbers of the models that are still not trained.
     attempted
-        Number of models in the selected shards that were missing at the start.
+        Number of models that the campaign had to train: those of the selected shards that were not trained at the start.
     interrupted
         Whether Ctrl-C stopped the campaign.
     """

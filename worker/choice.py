@@ -45,8 +45,9 @@ class Candidate(NamedTuple):
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
     """Time every engine that can train the recipe; yield each engine with each group size and the measured time.
 
-    The group sizes are those in `GROUPS`, or only `group` if it is given. An engine's larger groups are left out once memory
-    runs out. No hidden seed is needed, because the timed models are those of the plan with the split ``open``.
+    The group sizes are those in `GROUPS`, or only `group` if it is given. If memory runs out for a group size, the larger sizes
+    of this engine are not tried. No hidden seed is needed, because the timed models are trained on public subsets only, as on
+    an open board.
     """
     trainer = Trainer(replace(plan, split="open"), recipe, data, None, kind)
     for engine in engines_for(recipe):

@@ -103,7 +103,7 @@ def versions() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Return the name of the processor's model, or else of its architecture."""
+    """Return the name of the processor's model. If it is unknown, return the name of the architecture, such as ``x86_64``."""
     return _cpu_information().get("model name") or platform.processor() or platform.machine()
 
 

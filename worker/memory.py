@@ -45,6 +45,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 def next_smaller_group(group: int) -> int | None:
     """Return the largest divisor of the group size K that is at most K / 2, or None for K = 1.
 
-    A shard that holds whole groups then also holds whole smaller groups.
+    Since the new size divides K, a shard that holds whole groups of K models also holds whole groups of the new size.
     """
     return next((fewer for fewer in range(group // 2, 0, -1) if group % fewer == 0), None)

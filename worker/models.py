@@ -1,7 +1,7 @@
 """The interface of a recipe, and the list of models of a benchmark.
 
 Legend: n examples, d inputs (of an image: colours, rows, columns), m examples of a subset, B examples of a step,
-E epochs, K models of a group, N targets, C classes, a numbers that describe how an example is augmented.
+E epochs, K models of a group, N targets, C classes. `a` is how many numbers describe the augmentation of an example.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ class Recipe(Protocol):
         """Return the indices `examples` (m,) in a random order for each epoch, int64 (E, m)."""
 
     def batches(self, order_Em: torch.Tensor, /) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield the example indices and learning rate of every step: indices (B,) from an order (E, m), (K, B) from (K, E, m)."""
+        """Yield the example indices and the learning rate of every step.
+
+        The indices have shape (B,) for the order of one model, (E, m), and shape (K, B) for the orders of K models, (K, E, m).
+        """
 
     def train(
         self, model: nn.Module, inputs_nd: torch.Tensor, labels_n: torch.Tensor, order_Em: torch.Tensor, /
@@ -106,7 +109,7 @@ class Augmenting(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """Additional interface of a recipe for the vmapped engine: the parts of its `train`."""
+    """Additional functions that a recipe needs for the vmapped engine, which calls them instead of the recipe's `train`."""
 
     def altered(self, inputs_nd: torch.Tensor, visits_B: torch.Tensor, /) -> torch.Tensor:
         """Return the augmented inputs (B, d) for visits (B, 1 + a), or for indices (B,) in a recipe without augmentation."""

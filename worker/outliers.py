@@ -44,8 +44,9 @@ class Outlier:
 def outliers(shards: Iterable[Shard]) -> list[Outlier]:
     """Return the models whose accuracy is further than `THRESHOLD` deviations from the median, ordered by model number.
 
-    The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), but at least 1 / N for N targets. So
-    if nearly all models classify the same number of targets correctly, a model with one target more or less is no outlier.
+    The deviation is 1.4826 times the median absolute deviation (Rousseeuw and Croux 1993), but at least 1 / N for N targets.
+    Without this minimum, if nearly all models classified the same number of targets correctly, a model that classified one
+    target more or one target fewer correctly would be an outlier.
     """
     found = {
         shard.start + k: (shard.models[k], accuracy, shard.margins.shape[1])

@@ -75,9 +75,9 @@ def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], p
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread for a block of code. Processes that start meanwhile inherit the signal mask permanently.
+    """Block SIGINT in this thread within a ``with`` statement. Processes started there keep SIGINT blocked until they end.
 
-    A terminal sends SIGINT to every process in the foreground when Ctrl-C is pressed, but only the parent must handle it.
+    When Ctrl-C is pressed, a terminal sends SIGINT to every process in the foreground, but only the parent should react.
     """
     # Starting the resource tracker unblocks SIGINT. Start it now; otherwise starting the first child would start it.
     resource_tracker.ensure_running()

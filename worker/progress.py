@@ -42,7 +42,7 @@ class Log:
         return cls(shards / f"log-{platform.node() or 'here'}.jsonl")
 
     def write(self, event: str, **members: Any) -> None:
-        """Append a line with the current time, the event and its members."""
+        """Append one line, a JSON object: the current time, the name of the event, and `members` as further keys and values."""
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **members})
         with self.path.open("a") as file:
             file.write(line + "\n")

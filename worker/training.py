@@ -1,10 +1,10 @@
-"""Train models by number and compute their margins, in this process or in shards over several processes.
+"""Train the models with given numbers and compute their margins, in this process or, shard by shard, in several processes.
 
 Counter-based seeds (`ldsboard.subsets.generator`) draw the subset, initialisation and order of each model, so the result of a
 model does not depend on where or when the model trains.
 
-Legend: K models of a group, n examples, d inputs, E epochs, m examples of a subset, N targets, C classes, a numbers that describe
-how an example is augmented.
+Legend: K models of a group, n examples, d inputs, E epochs, m examples of a subset, N targets, C classes.
+`a` is how many numbers describe the augmentation of an example.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Trainer:
         return seeds, [np.flatnonzero(self.masks[model.part][model.subset]) for model in chosen]
 
     def train(self, seeds: Sequence[tuple[int, int, int]], examples: Sequence[NDArray[np.integer]]) -> list[nn.Module]:
-        """Train and return one model for each seed (root, subset, run). All arrays in `examples` must have the same length."""
+        """Train and return one model for each seed (root, subset, run) and its array of indices; all arrays have equal length."""
         models, order_KEm = self.initialise_models(seeds, examples)
         self.engine(self.recipe, models, self.inputs_nd, self.labels_n, order_KEm)
         return models
@@ -139,7 +139,7 @@ class Trainer:
         return models, order_KEm.to(self.torch_device)
 
     def order(self, seed: tuple[int, int, int], index_m: NDArray[np.integer]) -> torch.Tensor:
-        """Return the indices in a random order for each epoch, int64 (E, m); if the recipe augments, visits (E, m, 1 + a)."""
+        """Return `index_m` in a random order for each epoch, int64 (E, m); if the recipe augments, the visits (E, m, 1 + a)."""
         order_Em = self.recipe.order(generator(*seed, ORDER), index_m)
         if self.augmenting is None:
             return order_Em
@@ -222,7 +222,7 @@ def prepare_folder(
     Raises
     ------
     DataError
-        The data set of the recipe cannot be loaded. Nothing is written then.
+        The data set of the recipe cannot be loaded. In this case, nothing has been written.
     ConfigurationError
         The engine cannot train the recipe, the folder has another configuration, the hidden seed is wrong, or there are too
         few examples for so many different subsets.

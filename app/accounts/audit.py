@@ -57,8 +57,9 @@ OPERATOR = Actor("(operator)")
 def record_action(session: Session, actor: Actor, action: Action, subject: str, **detail: Any) -> None:
     """Record an action in the audit log, in the transaction that performs the action.
 
-    `detail` must be small, because the database refuses to change the row at any time, and to delete the row for a year. The
-    detail of an edit therefore holds the names of the edited fields, without the values.
+    `detail` must be small, because `detail` cannot be removed for a year: the database refuses every change of the row, and in
+    the first 365 days also the deletion of the row. For an edit, `detail` therefore holds the names of the edited fields, but not
+    the values.
     """
     # A proxy states the address of a client, and can state a text of any length.
     address = actor.address and actor.address[:MAX_ADDRESS_LENGTH]

@@ -52,16 +52,18 @@ MAX_REPOSITORY, MAX_TEXT, MAX_WORKFLOW, MAX_ADDRESS = 200, 255, 500, 500
 
 @dataclass(frozen=True)
 class CiIdentity:
-    """A CI run, as its issuer has signed it.
+    """A CI run, as the claims of a verified identity token describe the run.
 
     Attributes
     ----------
     workflow
-        Path of the workflow's file in the repository, or the whole claim without its ref if the file is elsewhere.
+        Path of the workflow's file in the repository. If the file is not in the repository: the value of the claim that names
+        the file, without the branch, tag or commit after the ``@``.
     called_workflow
         Repository and path of the reusable workflow to which the job belongs; None if the job belongs to ``workflow``.
     ref_branch
-        The branch to which the run belongs; None for a tag, for a pull request, and for an event that can belong to one.
+        The branch to which the run belongs. None if the run belongs to a tag or to a pull request, or if the event of the run can
+        belong to a pull request or merge request.
     branch
         The branch of the code that runs. For a pull request whose number is known: the source branch of the pull request. For
         any other run: ``ref_branch``. A source branch can have the same name as the default branch of the repository, so a source
@@ -97,13 +99,13 @@ class CiIdentity:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """The provenance of files that the run makes, by column name, without unknown values."""
+        """The provenance of files that the run makes: a dictionary from column names to the values that are known."""
         values = asdict(self)
         known = {name: values[name] for name in ("repository", "commit", "branch", "number", "url")}
         return {name: value for name, value in known.items() if value is not None} | {"provider": self.issuer.provider}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is stored with a token of the run: the identity, and the provenance of its files."""
+        """Return what is stored with a token of the run: the run's identity, and the provenance of files that the run makes."""
         return {
             "issuer": self.issuer.address,
             "repository_id": self.repository_id,
@@ -189,7 +191,11 @@ def without_ref(workflow: str | None) -> str | None:
 
 
 def same_workflow(first: str, second: str | None) -> bool:
-    """Return whether two references without refs name the same file; names of owners and repositories ignore case."""
+    """Return whether two references name the same workflow file; False if `second` is None.
+
+    The references must not contain a branch, tag or commit after an ``@``; see `without_ref`. Upper and lower case are not
+    distinguished in the names of owners and repositories.
+    """
     return second is not None and _normal(first) == _normal(second)
 
 
@@ -210,7 +216,7 @@ def _path_in_repository(issuer: Issuer, repository: str, workflow: str | None) -
 
 
 def _run_address(issuer: Issuer, repository: str, claims: dict[str, Any]) -> str | None:
-    """Return the address of the page of a run; None if the claims do not name the run."""
+    """Return the address of the page of a run; None if the claims do not name the run or the address is not valid."""
     names = CLAIM_NAMES[issuer.provider]
     run = _id(claims, names.run)
     if run is None:

@@ -15,8 +15,8 @@ class ClaimNames:
 
     ``called_workflow`` is the claim for the reusable workflow of the job, and ``head`` the claim for the source branch of a pull
     request. ``run_path`` is the end of the address of a run; the value of the claim ``run`` replaces ``{run}`` in ``run_path``.
-    ``run_repository`` is the claim for the repository in which the job runs; None if that is always the repository whose code
-    runs. ``id_help`` says where a user finds the ids of a repository and of its owner.
+    ``run_repository`` is the claim for the repository in which the job runs. ``run_repository`` is None if the job always runs in
+    the repository whose code runs. ``id_help`` says where a user finds the ids of a repository and of the repository's owner.
     """
 
     repository: str

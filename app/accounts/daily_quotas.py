@@ -86,7 +86,8 @@ class DailyQuotas:
         Number of practice submissions to all benchmarks together. Duplicates, uploads that never arrived, and submissions that
         failed on the server are not counted.
     uploads
-        Number of uploads that begin, of any kind. Every upload counts, whether or not its file arrives.
+        Number of uploads that the user starts, single and multipart, of ranked and of practice submissions. Every started upload
+        counts, whether or not the file arrives.
     edits
         Number of edits of submissions, and of registrations of trusted CI workflows.
     tokens

@@ -1,7 +1,7 @@
-"""What remains of deleted accounts: a placeholder name, and hashes that keep names and sign-ins from being used again at once.
+"""What remains of deleted accounts: a placeholder name, and hashes by which the server recognises earlier names and sign-ins.
 
 The name of a deleted account is never given to another user, who could otherwise pass for the former owner. The identity of a
-deleted account creates a new account only after `WAIT`, so that the deletion of an account does not renew its quotas.
+deleted account can create a new account only after `WAIT`. Otherwise, a user could get new quotas by deleting the account.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class VerifiedToken:
     Attributes
     ----------
     digest
-        A SHA-256 that is the same whenever the same token is sent.
+        The SHA-256 by which the server recognises a token that is sent again.
     expires_at
         Time after which the token is refused, including the leeway.
     """
@@ -206,10 +206,16 @@ def _time(claims: Mapping[str, Any], name: str) -> datetime:
 
 
 def _digest(token: str, issuer: Issuer, claims: Mapping[str, Any]) -> str:
-    """Return the digest of a token by which its second use is recognised.
+    """Return the SHA-256 by which the server recognises a token that is sent again.
 
-    Forgejo's tokens have no ``jti``; there, the signed part stands for the token. The signature itself would not do, because a
-    second valid ECDSA signature can be computed from the first.
+    The issuer and the token's id, the claim ``jti``, are hashed. Forgejo's tokens have no ``jti``, so for such a token the issuer
+    and the signed part, which is the token without the signature, are hashed. The signature is not hashed, because anybody can
+    compute a second valid ECDSA signature of the same token from the first signature.
+
+    Raises
+    ------
+    ProblemError
+        ``oidc.claim``: ``jti`` is malformed, or is missing although the provider is not Forgejo.
     """
     token_id = claims.get("jti")
     if token_id is not None and not (

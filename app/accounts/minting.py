@@ -35,11 +35,12 @@ NAME_PREFIX = "ci-"
 def mint(
     session: Session, verified: VerifiedToken, method: str, owner: str, quotas: Quotas, address: str
 ) -> tuple[Token, str]:
-    """Exchange an identity token for a token of the user who trusts the workflow; return the row and the token itself.
+    """Exchange an identity token for a new token of the user who trusts the workflow.
 
-    The new token allows the run to submit and read only `method`. Files that are sent with the new token get the provenance that
-    the identity token states. If this function raises an error, the caller rolls the transaction back. The identity token then
-    stays unused, and can be sent again once the cause of the error is removed.
+    Return the database row of the new token, and the new token itself as a text. With the new token, the run can send and read
+    submissions of `method`, and of no other method. Files that are sent with the new token get the provenance that the identity
+    token states. If this function raises an error, the caller rolls the transaction back. The identity token then stays unused,
+    and can be sent again once the cause of the error is removed.
 
     Parameters
     ----------
@@ -81,7 +82,14 @@ def mint(
 
 
 def _take(session: Session, verified: VerifiedToken) -> None:
-    """Record that an identity token is used; raise ``oidc.used`` or ``oidc.expired`` if it was used or has expired."""
+    """Record that an identity token is used now.
+
+    Raises
+    ------
+    ProblemError
+        ``oidc.used``: the identity token was used before.
+        ``oidc.expired``: the identity token has expired.
+    """
     try:
         with session.begin_nested():
             session.add(SeenIdentity(digest=verified.digest, expires_at=verified.expires_at))
@@ -102,7 +110,7 @@ def _take(session: Session, verified: VerifiedToken) -> None:
 
 
 def ended_tokens() -> Select[int]:
-    """Return a query that selects the ids of the tokens of CI runs that have expired."""
+    """Return a query that selects the ids of all expired tokens that CI runs have got."""
     return select(Token.id).where(Token.claims.is_not(None), Token.expires_at <= now())
 
 

@@ -64,7 +64,7 @@ def create(
     issuers
         The issuers that the server knows, by address, from `Settings.issuers`.
     method
-        Name of the method. Without the spaces around it, the name is valid.
+        Name of the method. The caller has checked that the name is valid once the spaces around it are dropped.
     issuer
         Address of the issuer.
     repository
@@ -136,7 +136,7 @@ def find(session: Session, user_id: int, publisher_id: int) -> Publisher:
 def remove(session: Session, user_id: int, publisher_id: int) -> Publisher:
     """Delete a publisher of a user and the tokens that its runs hold, and return the deleted row; raise the errors of `find`.
 
-    Uploads stay: `app.management.trust.remove_publisher` cancels them too.
+    This function does not cancel uploads that the runs began; `app.management.trust.remove_publisher` does.
     """
     publisher = find(session, user_id, publisher_id)
     issued = select(Token).where(Token.user_id == user_id, Token.claims.is_not(None))

@@ -42,14 +42,14 @@ def create(
     method: str | None = None,
     claims: dict[str, Any] | None = None,
 ) -> tuple[Token, str]:
-    """Create a token for a user; return the row and the token itself, which cannot be recovered later.
+    """Create a token for a user; return the database row and the token itself, which cannot be recovered from the row.
 
     Parameters
     ----------
     method
         The only method whose submissions the token allows; None if the token allows all methods.
     claims
-        The identity of the CI run for which the token is; None for a token that a person creates.
+        The identity of the CI run that gets the token; None if a person creates the token.
 
     Raises
     ------

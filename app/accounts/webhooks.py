@@ -85,7 +85,7 @@ def list_webhooks(session: Session, user_id: int) -> Sequence[Webhook]:
 
 
 def newest_calls(session: Session, webhooks: Iterable[Webhook]) -> dict[int, Sequence[WebhookCall]]:
-    """Return a dictionary from the id of each webhook to its newest `SHOWN_CALLS` calls, newest first."""
+    """Return a dictionary from webhook ids to the newest calls of each webhook, at most `SHOWN_CALLS`, newest first."""
     newest = select(WebhookCall).order_by(WebhookCall.created_at.desc(), WebhookCall.id).limit(SHOWN_CALLS)
     return {
         webhook.id: session.scalars(newest.where(WebhookCall.webhook_id == webhook.id)).all() for webhook in webhooks
@@ -139,6 +139,9 @@ def queue_calls(session: Session, submission_id: str, state: State) -> None:
 
 
 def end_waiting(session: Session, webhook_id: int) -> None:
-    """Give up all waiting calls of a webhook, with the error `DISABLED`. The caller knows that the webhook is disabled."""
+    """Mark all waiting calls of a disabled webhook as failed, with the error `DISABLED`.
+
+    This function does not check that the webhook is disabled.
+    """
     waiting = update(WebhookCall).where(WebhookCall.webhook_id == webhook_id, WebhookCall.state == CallState.WAITING)
     session.execute(waiting.values(state=CallState.FAILED, ended_at=now(), error=DISABLED))

@@ -114,11 +114,13 @@ def show_history(
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
     before: Annotated[str | None, Query(max_length=40, description="field next of the page before")] = None,
 ) -> HistoryView:
-    """Show the LDS of a method over commits, newest first, each compared with one baseline.
+    """Show the LDS of a method over commits, newest first. The LDS of each row is compared with that of one baseline.
 
-    A file that several commits sent has one row for each commit. With your token, the history contains your private and practice
-    submissions too; without the token of the owner, it contains public ranked submissions only. Anonymous submissions are in no
-    history. If `kind` is `ranked`, all numbers are those of the ranking subsets; otherwise, those of the public subsets.
+    If the same file was sent for several commits, the history has one row for each of these commits. If you send the token of the
+    owner or of an admin, the history also contains private and practice submissions. For everybody else, the history contains
+    only public ranked submissions. No history contains anonymous submissions.
+
+    If `kind` is `ranked`, every LDS is computed on the ranking subsets; otherwise, on the public subsets.
     """
     return method_history(session, version, viewer, Wanted(owner, method, kind, branch), limit=limit, before=before)
 

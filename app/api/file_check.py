@@ -40,7 +40,8 @@ async def check_file(
 ) -> FileCheckView:
     """Check size, format, type and shape of a score file. The raw body is the first 64 KiB of the file, or all of a smaller file.
 
-    The call needs no token, saves nothing and uses no quota. Finite scores are checked only by a dry run and by scoring.
+    The call needs no token, saves nothing and uses no quota. The call does not check that all scores are finite; a dry run and
+    the scoring check this.
     """
     check_limit(size, context.settings.max_upload_bytes)
     if is_compressed(request):

@@ -120,8 +120,9 @@ def add_publisher(
 
 @router.delete("/{publisher_id}", status_code=204)
 def remove_publisher(caller: ManagingUser, actor: ActorDep, session: WriteSession, publisher_id: PublisherId) -> None:
-    """Stop trusting a CI workflow. The tokens of its runs are invalid at once; its submissions stay.
+    """Stop trusting a CI workflow. The tokens of its runs become invalid at once; the submissions of its runs stay.
 
-    Unfinished uploads of the method that CI runs began are cancelled, also those of your other workflows for the method.
+    All your unfinished uploads of the same method that CI runs began are cancelled, even the uploads that runs of another
+    workflow began.
     """
     trust.remove_publisher(session, caller.id, actor, publisher_id)

@@ -160,8 +160,8 @@ class _Upload:
         The early check spares a client from sending a file that the server would refuse. `reserve` checks key and quotas again,
         because other requests of the user may change both meanwhile.
 
-        Quotas are not checked here if `idempotency.find_by_key` finds a submission of an earlier call: this call may create no
-        new submission. `reserve` checks the quotas if it replaces the earlier submission.
+        If `idempotency.find_by_key` finds a submission of an earlier call, `check` does not check the quotas, because possibly no
+        new submission is created. If `reserve` replaces the earlier submission by a new one, `reserve` checks the quotas.
         """
         version = self.find_version()
         with self.context.database.read() as session:

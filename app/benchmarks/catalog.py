@@ -21,7 +21,7 @@ VERSIONS = select(Version).join(Benchmark).options(contains_eager(Version.benchm
 
 
 def version_folder(root: Path, name: str, version: int) -> Path:
-    """Return the folder of a published version below the folder of all benchmarks, `root`."""
+    """Return the folder of a published version of the benchmark `name`; `root` is the folder of all benchmarks."""
     return root / name / str(version)
 
 

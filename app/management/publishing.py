@@ -95,7 +95,8 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
     folder
         Folder that the worker wrote; the folder is not changed.
     images
-        Path of the images that the folder lacks, see `find_images`. The images are added to the copy and the copy's manifest.
+        An ``.npz`` file, or a folder of ``.npy`` files, with the images that the benchmark lacks, see `find_images`. The images
+        are added to the copy, and their hashes to the manifest of the copy. None: no images are added.
 
     Raises
     ------

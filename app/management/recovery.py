@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def recover_at_start(database: Database, storage: Storage) -> None:
-    """Clean up what the stopped server left unfinished, and queue the missing rescorings.
+    """Clean up what the server left unfinished when it last stopped, and queue the missing rescorings.
 
-    The evaluations that the stopped server had claimed are requeued. The single uploads that it was receiving expire. Incomplete
-    files, and stored files to which no submission refers, are deleted. Also deleted are the hashed identities of accounts that
-    were deleted long ago, see `app.accounts.deleted_accounts.forget_identities`.
+    Claimed evaluations are requeued, because the processes that ran them have ended. Single uploads that had not arrived
+    completely expire. Incomplete files, and stored files to which no submission refers, are deleted. The hashed identities of
+    accounts that were deleted long ago are deleted too, see `app.accounts.deleted_accounts.forget_identities`.
     """
     with database.write() as session:
         queue.requeue_abandoned(session)

@@ -1,8 +1,8 @@
-"""Retention: delete the rows that are older than the operator's settings allow, and that nobody relies on.
+"""Retention: delete the rows that are older than the operator's settings allow.
 
 Two kinds of submissions are kept for ever. Every attempt is kept, with its numbers and psi. Of the scored practice submissions
-with the same user, version, method, repository and branch, the newest is kept, because CI compares new submissions with the
-newest of the default branch. All pull requests of a repository count as one branch.
+with the same user, version, method, repository and branch, the newest is kept, because CI compares each new submission with the
+newest submission of the default branch. All pull requests of a repository count as one branch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Periods:
     ----------
     events
         How long events and calls of webhooks are kept. A submission that ended without a result, and is not an attempt, is kept
-        as long as its last event.
+        until all its events have been deleted.
     practice
         How long a scored practice submission is kept after its file was last sent. The attributions of practice submissions and
         of private submissions are kept for the same time after the submission was created.
@@ -74,8 +74,9 @@ class Periods:
 class Deleted(NamedTuple):
     """Numbers of rows that a sweep deleted.
 
-    ``attributions`` counts the evaluations whose attributions were deleted, and ``identities`` the deleted accounts whose hashed
-    identities were deleted. ``ended_tokens`` counts expired tokens of CI runs, and ``used_identities`` used identity tokens.
+    ``attributions`` counts the evaluations whose attributions were deleted. ``identities`` counts the deleted accounts whose
+    hashed identities were deleted. ``ended_tokens`` counts the expired tokens of CI runs that were deleted. ``used_identities``
+    counts the records of used identity tokens (`SeenIdentity`) that were deleted.
     """
 
     events: int
@@ -91,8 +92,8 @@ class Deleted(NamedTuple):
 class Retention:
     """Sweeps the database of one server process.
 
-    Each call of `sweep_if_due` deletes one batch at most. After a call that deleted nothing, the following calls do nothing for
-    `PAUSE_SECONDS`.
+    Each call of `sweep_if_due` makes one sweep at most. After a sweep that deleted nothing or failed, further calls do nothing
+    for `PAUSE_SECONDS`.
     """
 
     def __init__(self, database: Database, storage: Storage, periods: Periods) -> None:
@@ -102,7 +103,7 @@ class Retention:
         self._due = time.monotonic()
 
     def sweep_if_due(self) -> None:
-        """Sweep, unless the last sweep found nothing or failed less than `PAUSE_SECONDS` ago."""
+        """Call `sweep` once; do nothing in the `PAUSE_SECONDS` after a sweep that deleted nothing or failed."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""The beginning and the end of the trust in a CI workflow, with quotas and audit log."""
+"""Add and remove publishers, the CI workflows that users trust; check the quota, and record both actions in the audit log."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def add_publisher(
     Parameters
     ----------
     values
-        The arguments of `app.accounts.publishers.create` from ``method`` on.
+        The keyword arguments of `app.accounts.publishers.create`: ``method``, ``issuer`` and those that follow.
 
     Raises
     ------
     ProblemError
-        The errors of `Quotas.check_publishers` and of `app.accounts.publishers.create`.
+        See `Quotas.check_publishers` and `app.accounts.publishers.create`.
     """
     quotas.check_publishers(session, user_id)
     publisher = publishers.create(session, issuers, user_id, **values)
@@ -47,10 +47,9 @@ def add_publisher(
 def remove_publisher(session: Session, user_id: int, actor: Actor, publisher_id: int) -> None:
     """End the trust in a CI workflow, and record this in the audit log.
 
-    The publisher and the tokens of its runs are deleted, and the uploads that such tokens began are cancelled.
-
-    An upload does not name its publisher, but verified provenance shows that the token of a CI run began the upload. So the
-    unfinished uploads of the user's other publishers for the same method are cancelled too.
+    The publisher and the tokens of its runs are deleted. The unfinished uploads that runs of any publisher began for the same
+    user and method are cancelled. Uploads of the user's other publishers are among them: a verified provenance shows that a CI
+    run began the upload, but not which publisher allowed the run to do so.
 
     Raises
     ------

@@ -67,8 +67,8 @@ def show_method_badge(
     Raises
     ------
     ProblemError
-        ``benchmark.unknown``: there is no such benchmark. ``submission.unknown``: no leaderboard of the benchmark lists the
-        method under the owner's name.
+        ``benchmark.unknown``: there is no such benchmark.
+        ``submission.unknown``: no leaderboard of the benchmark lists the method under the owner's name.
     """
     entry = entries.find_public_entry(session, version.benchmark, owner, method)
     badge = None if entry is None else _badge(session, entry, show)
@@ -96,7 +96,7 @@ def _badge(session: Session, submission: Submission, shown: Shown) -> Response |
 
 
 def _numbers(numbers: RankingNumbers, rank: tuple[int, int], shown: Shown) -> str:
-    """Return the text with the numbers of a badge."""
+    """Return the text of a badge that states the LDS with its standard error, the rank, or both."""
     lds = f"LDS {numbers.lds:.3f} ± {numbers.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
     place = f"rank {formatting.rank(rank)}"
     return {Shown.BOTH: f"{lds}, {place}", Shown.LDS: lds, Shown.RANK: place}[shown]

@@ -59,7 +59,10 @@ def show_benchmark(
 
 
 def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
-    """Compare the first entry with each of its `rivals`; return the identity of each rival and the comparison."""
+    """Compare the first entry of a board with each of the `rivals` of the board.
+
+    Return one pair for each rival: the visible identity of the rival, and the comparison of the first entry with the rival.
+    """
     others = rivals(entries)
     if not others:
         return []

@@ -37,13 +37,14 @@ def show_method(
 ) -> str:
     """Show the history of a method of one owner.
 
-    The owner and admins can choose kind and branch. Everybody else sees the ranked submissions on the ranking subsets.
+    The owner and admins can choose the kind of submissions that the page shows. Everybody else sees only ranked submissions, with
+    their LDS on the ranking subsets. All visitors can choose a branch.
 
     Raises
     ------
     ProblemError
-        ``submission.unknown``: the visitor may see no result of the method. The error is the same whether or not the owner, the
-        method and such results exist.
+        ``submission.unknown``: the visitor may see no result of the method. The error does not reveal whether the owner, the
+        method or any hidden results exist.
     """
     own = visitor is not None and (visitor.name == owner or visitor.role is Role.ADMIN)
     wanted = Wanted(owner, method, Kind(kind) if kind and own else None if own else Kind.RANKED, branch or None)

@@ -50,7 +50,10 @@ def delete_own_account(
     _turn: WriteTurn,
     confirm: Annotated[str, Form()] = "",
 ) -> Response:
-    """Delete the account of the signed-in user, and show the placeholder name; show the form again if the name is wrong."""
+    """Delete the account of the signed-in user, and show the placeholder name that now stands for the account.
+
+    If `confirm` is not the name of the account, delete nothing, and show the confirmation page again.
+    """
     try:
         account_deletion.check_confirmation(confirm, sender.name)
     except ProblemError as error:

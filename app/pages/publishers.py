@@ -57,8 +57,8 @@ def show_form(
     issuer
         Address of the issuer whose workflows the form is for; empty: the first issuer that the server trusts.
     like
-        Id of a publisher of the user, whose issuer and values fill the form. If this publisher requires no environment, the
-        form proposes the environment of the publisher's last run.
+        Id of one of the user's publishers. The form is filled with the issuer and the values of this publisher. If the publisher
+        requires no environment, the form proposes the environment of the publisher's last run.
     """
     if visitor is None:
         return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
@@ -93,7 +93,7 @@ def add_publisher(
     Raises
     ------
     ProblemError
-        ``request.invalid``: the server does not trust the issuer, so it has no form for the values.
+        ``request.invalid``: the server does not trust the issuer, so there is no form that could show the values again.
     """
     values = {
         "method": method,

@@ -62,7 +62,7 @@ def stylesheet(path: str) -> Markup:
 
 @cache
 def _compressed(path: str) -> bytes:
-    """Return a file compressed with gzip. The cache holds less than a megabyte for all files."""
+    """Return the content of a file, compressed with gzip. Results are cached: less than a megabyte for all files together."""
     return gzip.compress(Path(path).read_bytes(), mtime=0)
 
 

@@ -46,6 +46,9 @@ def show_submit(
 
 
 def _workflow(benchmark: str, server: str, owner: str | None) -> str:
-    """Return the workflow for GitHub, `WORKFLOW`, with the benchmark, the address of the server and the name of the owner."""
+    """Return `WORKFLOW`, the workflow for GitHub, after filling in the benchmark, the server's address and the owner's name.
+
+    If `owner` is None, the placeholder for the owner stays.
+    """
     filled = WORKFLOW.replace("fashion5k-mlp", benchmark).replace("https://ldsboard.example", server)
     return filled.replace("owner: YOU", f'owner: "{owner}"') if owner else filled

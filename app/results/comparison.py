@@ -70,7 +70,7 @@ def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
 
 
 def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
-    """Compare the first evaluation with each of the others; return the comparisons in the order of the other ids.
+    """Return the comparisons of the first evaluation with the second, with the third, and so on, in the order of the ids.
 
     All evaluations are loaded together, with few queries. The evaluations must be finished, against the same version and by the
     same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
@@ -115,10 +115,10 @@ class Measured(Protocol):
 
 
 def part_split(version: Version, part: str) -> str:
-    """Return the split by whose rules numbers on the ``public`` or the ``ranking`` subsets are rounded for publication.
+    """Return the split, ``protected`` or ``open``, that decides how numbers on the subsets `part` are rounded for publication.
 
-    For the ranking subsets, the result is the split of the version. For the public subsets, the result is ``open``, for which
-    numbers are not rounded.
+    If `part` is ``ranking``, the result is the split of the version. If `part` is ``public``, the result is ``open``: numbers are
+    not rounded.
     """
     split: str = version.manifest["split"]
     return split if part == "ranking" else "open"

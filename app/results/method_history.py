@@ -51,7 +51,10 @@ PLACE = re.compile(r"([0-9]{1,16})-([0-9a-f]{16})")
 
 
 class Wanted(NamedTuple):
-    """The rows that a caller asks for: of one owner and method; of one kind and branch, unless these are None."""
+    """The rows that a caller asks for: the rows of one owner and method, or only those of one kind or branch.
+
+    If ``kind`` is None, the rows of both kinds are wanted; if ``branch`` is None, those of all branches.
+    """
 
     owner: str
     method: str
@@ -87,17 +90,17 @@ def method_history(
     """Return the history of a method on a version of a benchmark, as a viewer may see it, newest row first.
 
     The owner and admins see all scored submissions except anonymous ones; everybody else sees the public ranked submissions that
-    are not suspended. An unknown owner or method has an empty history, as has a method whose submissions the viewer may not see.
+    are not suspended. The history is empty if the owner or the method is unknown, or if the viewer may not see any submission.
 
     Parameters
     ----------
     before
-        ``next`` of the page before; None: the first page.
+        The field ``next`` of the previous page, to return the page that follows it. None: return the first page.
 
     Raises
     ------
     ProblemError
-        ``request.invalid``: `before` is no place in a history.
+        ``request.invalid``: `before` does not have the form of the field ``next``.
     """
     found = _rows(version, viewer, wanted)
     sent_at = _sent_at()
@@ -130,9 +133,10 @@ def method_history(
 
 
 def branches(session: Session, version: Version, viewer: Account | None, wanted: Wanted) -> list[str]:
-    """Return the names of the branches in the part of a method's history that a viewer may see.
+    """Return the names of all branches in the rows of a method's history that a viewer may see.
 
-    The names are sorted and without repetition. Of more than `MAX_BRANCHES` names, only the first are returned.
+    The names are sorted and without repetition. If there are more than `MAX_BRANCHES` names, the result holds only the first
+    `MAX_BRANCHES`.
     """
     names = _rows(version, viewer, wanted._replace(branch=None)).with_only_columns(Provenance.branch).distinct()
     query = names.where(Provenance.branch.is_not(None)).order_by(Provenance.branch).limit(MAX_BRANCHES)
@@ -186,7 +190,7 @@ def _rows(version: Version, viewer: Account | None, wanted: Wanted) -> Select[*t
 
 
 def _is_visible_to(viewer: Account | None, method: str) -> ColumnElement[bool]:
-    """Return the SQL condition under which a viewer may see a submission of a method under the name of its owner."""
+    """Return the SQL condition that the history of a method, which names the owner, may show a submission to a viewer."""
     is_open = and_(
         Submission.kind == Kind.RANKED, Submission.visibility == Visibility.PUBLIC, Submission.suspension.is_(null())
     )
@@ -219,12 +223,12 @@ def _find_listed(session: Session, version: Version, wanted: Wanted) -> _Baselin
 
 
 def _oldest(session: Session, found: Select[Any]) -> _Baseline | None:
-    """Return the submission of the oldest row of all pages of a history; None if the history is empty.
+    """Return the submission that the oldest row of a history belongs to; None if the history is empty.
 
     Parameters
     ----------
     found
-        The query for the rows of the history, from `_rows`.
+        The query for the rows of all pages of the history, from `_rows`.
     """
     oldest = found.order_by(_sent_at(), Submission.id, Provenance.id).limit(1)
     row = session.execute(oldest).first()

@@ -139,7 +139,7 @@ class DifferenceView(BaseModel):
 
 
 class HistoryRow(BaseModel):
-    """One commit of a method: a file that was sent, with its LDS. A file that several commits sent has several rows."""
+    """A row of a history: a commit that sent a file, and the LDS of the file. Several commits can send the same file."""
 
     id: str = Field(description="id of the submission")
     title: str

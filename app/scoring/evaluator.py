@@ -105,9 +105,9 @@ class Evaluator:
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
 
     def _rank_with(self, evaluation: Evaluation, scored: dict[str, PartResult]) -> Ranks:
-        """Return the ranks of the board including a new result that is not saved yet.
+        """Return the ranks that all entries of the board will have once a new result is saved; save nothing.
 
-        The result and the ranks can then be saved together in one short transaction.
+        Because the ranks are computed in advance, one short transaction can save both the result and the ranks.
         """
         found = scored["ranking"]
         new = NewResult(

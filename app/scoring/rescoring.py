@@ -93,7 +93,10 @@ def update_board(session: Session, version: Version) -> None:
 
 
 def queue_newer_versions(session: Session, version: Version, submission_ids: list[str]) -> None:
-    """Queue evaluations of these submissions against the compatible versions that replaced, or will replace, `version`."""
+    """Queue an evaluation of each submission against each compatible version that replaced, or will replace, `version`.
+
+    These are the current and the next version of the benchmark, if newer than `version`. Existing evaluations are not repeated.
+    """
     benchmark = version.benchmark
     for other in benchmark.versions:
         shown = other.version in (benchmark.current_version, benchmark.next_version)
@@ -102,7 +105,7 @@ def queue_newer_versions(session: Session, version: Version, submission_ids: lis
 
 
 def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> list[str]:
-    """Return the ids of the submissions of these kinds (by default all) that were scored against a version, oldest first."""
+    """Return the ids of the submissions that were scored against a version, oldest first; with `kinds`, only of these kinds."""
     query = (
         select(Submission.id)
         .join(Evaluation, Evaluation.submission_id == Submission.id)

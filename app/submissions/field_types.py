@@ -38,7 +38,7 @@ PATTERN_DESCRIPTIONS = {
 
 
 def expected_value(error: ErrorDetails) -> str:
-    """Return what was expected of a field, by one of the errors that pydantic lists."""
+    """Return a text that says which value a field must have; `error` is the error that pydantic reports for the field."""
     return PATTERN_DESCRIPTIONS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
 
 

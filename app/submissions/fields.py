@@ -70,7 +70,10 @@ class SubmissionFields(CommonFields):
     provenance: ReportedProvenance | None = None
 
     def columns(self) -> dict[str, Any]:
-        """Return, by column name, the values of the columns of the submissions table that are set from these fields."""
+        """Return the values to store in the table of submissions, by name of the column.
+
+        Visibility and provenance are left out, because they are stored separately.
+        """
         values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
         urls = self.model_dump(include={"paper", "code"}, exclude_none=True)
         return values | {"title": self.title or self.method, "urls": urls, "cost": stated(self.cost)}
@@ -85,7 +88,7 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
     dry_run: bool = Field(default=False, description="only check the file; nothing is saved or counted")
 
     def request(self, benchmark: str, size: int | None) -> SubmissionRequest:
-        """Return the announcement of a score file with this metadata, in which cost and provenance are nested objects.
+        """Return the announcement of a score file that has this metadata; the announcement nests cost and provenance.
 
         Parameters
         ----------
@@ -101,7 +104,7 @@ class SubmissionQuery(CommonFields, ReportedCost, ReportedProvenance):
 
 
 def stated(reported: BaseModel | None) -> dict[str, Any] | None:
-    """Return the fields of a reported cost or provenance that the owner stated; None if the owner stated no field."""
+    """Return those fields of a cost or provenance that are not None, by name; None if there are no such fields."""
     return (reported.model_dump(exclude_none=True) or None) if reported else None
 
 

@@ -27,8 +27,13 @@ class Key(NamedTuple):
 def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -> Submission | None:
     """Return the submission that an earlier call with this key created.
 
-    The result is None if there was no such call, or if the state of the submission is in `UNSUCCESSFUL`. The present call, which
-    `request` describes, then creates a new submission.
+    The result is None if `key` is None, if no earlier call had this key, or if the state of the earlier submission is in
+    `UNSUCCESSFUL`. If the result is None, the caller should create a new submission.
+
+    Parameters
+    ----------
+    request
+        The submission that the present call asks for.
 
     Raises
     ------

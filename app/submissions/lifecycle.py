@@ -48,11 +48,10 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
 
 
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
-    """Check that a user's quotas allow a new submission; return whether the submission counts towards all of these quotas.
+    """Check that a user's quotas allow a new submission; return False if the announced file is a duplicate, otherwise True.
 
-    The function returns False if the file with the announced SHA-256 is a duplicate. Then the submission counts only towards
-    the quotas of uploads, and only these quotas are checked. If the file that arrives later is no duplicate any more, `accept`
-    checks the other quotas and counts the submission towards them.
+    A duplicate is checked against the quotas of uploads only, and counts towards these quotas only. If the file is no duplicate
+    any more when the file arrives, `accept` checks the other quotas and counts the submission towards the other quotas.
 
     Raises
     ------
@@ -122,9 +121,9 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
 
     For a duplicate, the result is the id of the owner's earlier submission; the new submission expires, and uses no quota.
 
-    `reserve` has checked the quotas already. `accept` checks quotas again because two things can be known only now: that a file
-    announced as a duplicate is no duplicate any more, as the earlier submission was withdrawn, rejected or failed; and the size
-    of a file that was sent compressed.
+    `reserve` has checked the quotas already. `accept` checks quotas again, for two reasons. A file that was a duplicate before
+    may be no duplicate any more, if the earlier submission was withdrawn, rejected or failed meanwhile. The size of a file that
+    was sent compressed is known only now.
 
     Raises
     ------
@@ -170,9 +169,10 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
 def transition(
     session: Session, submission_id: str, before: State, after: State, *, detail: str | None = None, **values: Any
 ) -> bool:
-    """Move a submission from state `before` to `after` and set `values`; return False if the state is no longer `before`.
+    """Move a submission from state `before` to `after`; if the state is no longer `before`, only return False.
 
-    The same transaction queues the calls of the owner's webhooks.
+    The same transaction stores `values` in the columns of the submission, records an event with `detail`, and queues the calls of
+    the owner's webhooks.
     """
     if after not in TRANSITIONS[before]:
         raise ValueError(f"A submission cannot move from {before} to {after}.")

@@ -40,7 +40,7 @@ def open_upload(session: Session, submission: Submission, sha256: str, part_byte
 
 
 def renew_token(session: Session, upload: Upload) -> str:
-    """Give an upload a new upload token, because the caller can have lost the earlier upload token; return the new one."""
+    """Replace the upload token of an upload, because the caller can have lost the earlier token; return the new token."""
     upload_token = UPLOAD_TOKEN_PREFIX + secrets.token_urlsafe(32)
     upload.digest = digest(upload_token)
     session.add(upload)
@@ -197,7 +197,7 @@ def check_sha256(upload: Upload, sha256: str) -> None:
 
 
 def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival, quotas: Quotas) -> str:
-    """Accept the joined file as `app.submissions.lifecycle.accept` does; return the id of the resulting submission.
+    """Accept the joined file by `app.submissions.lifecycle.accept`; return the id of the resulting submission.
 
     If the upload is already completed, return the id without accepting the file again.
 
@@ -215,7 +215,10 @@ def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival,
 
 
 def cancel(session: Session, upload_id: str, detail: str) -> None:
-    """Expire an upload that is not completed, and delete the rows of its upload parts; `detail` states the reason."""
+    """Expire an upload and delete the rows of its upload parts; do nothing if the upload is completed or has expired already.
+
+    `detail` states the reason in the event of the submission.
+    """
     if lifecycle.expire(session, upload_id, detail):
         session.execute(delete(UploadPart).where(UploadPart.submission_id == upload_id))
 

@@ -84,9 +84,9 @@ COLUMNS = (
 
 
 def as_dict(row: Provenance | Row[*tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the values of `COLUMNS` of a provenance by name, without those that are None.
+    """Return the fields of a provenance that are not None, by name of the column in `COLUMNS`.
 
-    A row of an outer join without a provenance gives an empty dictionary.
+    An outer join gives rows without a provenance. For such a row, the dictionary is empty.
     """
     fields = {column.key: getattr(row, column.key) for column in COLUMNS}
     return {name: value for name, value in fields.items() if value is not None}

@@ -61,7 +61,7 @@ class Storage:
             raise disk_full()
 
     def receive(self) -> Arrival:
-        """Return a new, empty file to write received bytes to; use it as a context manager."""
+        """Return an `Arrival` that writes received bytes to a new file; use the `Arrival` as a context manager."""
         return Arrival(self._arriving / random_id(), self.check_free_space)
 
     def join(self, upload: str, parts: int) -> Iterator[bytes]:

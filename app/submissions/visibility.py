@@ -112,10 +112,9 @@ def visible_identity(
 
 
 def visible_cost(cost: dict[str, Any] | None, *, named: bool) -> dict[str, Any] | None:
-    """Return the cost that an owner reported, as it may be shown; None if nothing is left to show.
+    """Return the fields of a reported cost that may be shown; None if there are no such fields.
 
-    The device is left out if `named` is false, which means that the owner must stay unknown: the text of the device can reveal
-    the owner.
+    If `named` is false, the owner must stay unknown. The device is left out, because its text can reveal the owner.
     """
     return cost if named or not cost else {name: value for name, value in cost.items() if name != "device"} or None
 

@@ -64,7 +64,10 @@ def _finish(response: Response, *, packed: bool) -> None:
 
 
 def validate(request: Request, response: Response) -> Response:
-    """Return a public response, or status 304 if the request's If-None-Match header shows that the client has this response."""
+    """Return `response`, or an empty response with status 304 if the client has the same response already.
+
+    The client has the same response if the request's If-None-Match header lists the ETag of `response`.
+    """
     tags = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
     if response.headers.get("ETag") not in tags:
         return response

@@ -19,7 +19,8 @@ async def check_client_version(request: Request) -> None:
     Raises
     ------
     ProblemError
-        ``client.outdated``: the version is too old. ``request.invalid``: the header does not hold a version.
+        ``client.outdated``: the version is too old.
+        ``request.invalid``: the header does not hold a version.
     """
     stated = request.headers.get(VERSION_HEADER)
     if stated is None:

@@ -64,9 +64,10 @@ def raise_descriptor_limit() -> int:
 class Connections:
     """The open connections of one server, by the address of the client.
 
-    When a new connection exceeds a limit, one connection is closed. The limit decides from which address, as described below.
-    Among the connections of that address, the longest silent connection without a running request is closed; the new connection
-    can be chosen, too. If all connections of that address have a running request, the longest silent of them is closed.
+    When a new connection exceeds a limit, one connection of one address is closed, possibly the new connection. The parameters
+    `per_address` and `total` say which address. Among the connections of this address that have no running request, the
+    connection that has been silent for longest is closed. If all connections of this address have a running request, the
+    connection of this address that has been silent for longest is closed.
 
     Parameters
     ----------
@@ -154,14 +155,14 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete and not self._message_is_open
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
-        """Start the deadline for the first request."""
+        """Register the connection, and start the deadline for the head of the first request."""
         super().connection_made(_DrainingTransport(transport, self))  # type: ignore[arg-type]  # it delegates to a transport
         self._head_since = self.loop.time()
         self._registry.add(self)
         self._is_registered = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the closed connection from the registered connections."""
         super().connection_lost(exc)
         if self._is_registered:
             self._registry.remove(self)
@@ -202,7 +203,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note the end of a request, and close the connection if it was only open to drain the body."""
+        """Note the end of a request, and close the connection if only the drain of the body kept the connection open."""
         super().on_message_complete()
         self._message_is_open = False
         if self._draining_since is not None:
@@ -223,7 +224,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def drain_before_close(self) -> bool:
-        """If a response was sent before the whole body arrived, begin to drop the rest; return whether this is the case."""
+        """Begin to drop the rest of the body if the response is complete and the body is not; return whether dropping was begun.
+
+        The transport calls this method before closing. When the rest has been dropped, the transport is closed.
+        """
         if self.transport.is_closing() or not self._message_is_open or self._close_after_drain:
             return False
         if self.cycle is None or not self.cycle.response_complete:
@@ -271,7 +275,7 @@ class _DrainingTransport:
         self._protocol = protocol
 
     def close(self) -> None:
-        """Close the transport, now or once the body is drained."""
+        """Close the transport; if the rest of a rejected body is still arriving, drain the body first."""
         if not self._protocol.drain_before_close():
             self._transport.close()
 

@@ -38,8 +38,10 @@ def make_decoder(encoding: str, write: Write) -> Write:
     Raises
     ------
     ProblemError
-        ``upload.encoding``: the encoding is not supported. The returned function raises the same error for bytes that it cannot
-        decompress, and for a gzip body of too many small members.
+        ``upload.encoding``: the encoding is not supported.
+
+    The returned function raises ``upload.encoding`` for bytes that cannot be decompressed, and for a gzip body of too many small
+    members.
     """
     match encoding.strip().lower():
         case "" | "identity":
@@ -91,7 +93,10 @@ class _Zstd:
         self._writers = [decompressor.stream_writer(self, write_size=PIECE_BYTES, closefd=False)]  # type: ignore[arg-type]  # it calls `write` only
 
     def write(self, piece: bytes) -> int:
-        """Pass decompressed bytes to the `write` of `make_decoder`; return their number. The zstd stream writer calls this."""
+        """Pass decompressed bytes to the `write` of `make_decoder`; return the number of these bytes.
+
+        The zstd stream writer calls this method.
+        """
         self._write(piece)
         return len(piece)
 

@@ -45,7 +45,7 @@ StorageDep = Annotated[Storage, Depends(_storage)]
 
 
 def client_address(request: Request) -> str:
-    """Return the address of the client; trusted proxies may have set it in X-Forwarded-For."""
+    """Return the address of the client: for a request through a trusted proxy, the address from the X-Forwarded-For header."""
     return request.client.host if request.client else "unknown"
 
 

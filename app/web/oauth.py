@@ -83,7 +83,14 @@ class Providers:
         return self._oauth.create_client(name)
 
     async def begin(self, name: str, request: Request, redirect_uri: str) -> RedirectResponse:
-        """Return a redirect of the browser to a provider; the provider redirects the browser back to `redirect_uri`."""
+        """Return a response that redirects the browser to a provider; the provider redirects the browser back to `redirect_uri`.
+
+        Raises
+        ------
+        ProblemError
+            ``request.not_found``: no provider with this name is configured.
+            ``auth.sign_in``: the provider was unreachable, or the redirect could not be made.
+        """
         client = self._client(name)
         try:
             answer: RedirectResponse = await client.authorize_redirect(request, redirect_uri)

@@ -55,18 +55,19 @@ class OpenBodies:
 
     @property
     def piece_bytes(self) -> int:
-        """How many bytes a body should collect before they are written."""
+        """Number of bytes that each arriving body should collect before writing these bytes; smaller if many bodies arrive."""
         return min(MAX_PIECE_BYTES, max(MIN_PIECE_BYTES, BUFFER_BYTES // max(1, 2 * self._open.total())))
 
     @asynccontextmanager
     async def slot(self, user_id: int, *, compressed: bool) -> AsyncIterator[None]:
-        """Count a body of a user for the length of the block; a compressed body waits for its turn first.
+        """Count one more arriving body of a user until the block ends; before the block, a compressed body waits for a turn.
 
         Raises
         ------
         ProblemError
-            ``quota.uploads``: too many bodies of this user are arriving. ``internal.busy``: too many bodies of all users are
-            arriving, or a compressed body got no turn within `INFLATE_WAIT_SECONDS`.
+            ``quota.uploads``: too many bodies of this user are arriving.
+            ``internal.busy``: too many bodies of all users are arriving, or a compressed body got no turn within
+            `INFLATE_WAIT_SECONDS`.
         """
         if self._per_user and self._open[user_id] >= self._per_user:
             raise ProblemError(

@@ -1,4 +1,4 @@
-"""Error responses: ``application/problem+json`` (RFC 9457), or a page, outside the API, if the client accepts HTML."""
+"""Error responses: ``application/problem+json`` (RFC 9457). Outside the API, a client that accepts HTML gets a page instead."""
 
 from __future__ import annotations
 

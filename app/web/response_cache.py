@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 4 << 20
 
 
 class ResponseCache:
-    """Responses by key. Only the event loop may use it: it has no lock.
+    """The kept responses, by key. Only the event loop may use a cache, because a cache has no lock.
 
     The revision of the database is read before a response is made, and the response is used only while the database has this
     revision. Therefore the next request after a commit sees the change. Simultaneous requests with one key wait for a single

@@ -2,8 +2,8 @@
 
 The metric of dattri 0.3.0 takes this form [1]_, and dattri's ``calculate_lds_ground_truth`` returns it [2]_. The values are
 outputs of the retrained models, (M, N). The indices are the training examples of each subset, (M, m).
-``calculate_lds_ground_truth`` has already negated its target function, usually a loss: a higher value is better. The metric
-itself changes no sign. The values are therefore margins in the sense of this library.
+``calculate_lds_ground_truth`` negates its target function, which is usually a loss, so that a higher value is better. The metric
+does not change the sign of the values. The values are therefore margins in the sense of this library.
 
 .. [1] https://github.com/TRAIS-Lab/dattri/blob/main/dattri/metric/metrics.py
 .. [2] https://github.com/TRAIS-Lab/dattri/blob/main/dattri/metric/ground_truth.py

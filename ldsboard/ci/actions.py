@@ -71,9 +71,10 @@ def write_outputs(path: str | Path, outputs: Mapping[str, str]) -> None:
 
 
 def write_summary(path: str | Path, text: str) -> bool:
-    """Add a text to the file ``GITHUB_STEP_SUMMARY``, and return False if the file has no room for it.
+    """Add a text to the file ``GITHUB_STEP_SUMMARY``, and return whether anything was added.
 
-    A text for which the file has no room is replaced by its first line; nothing is added if the first line does not fit either.
+    If the file has no room for the text, only the first line of the text is added, with a note that the rest is in the log. If
+    the file has no room for this line and the note, nothing is added.
     """
     text = text.encode(errors="replace").decode()  # an input can hold bytes that are no UTF-8
     file = Path(path)

@@ -31,11 +31,11 @@ class Cancellation:
             signal.signal(number, self)
 
     def requested(self) -> bool:
-        """Return whether the CI has cancelled the job; no further command may start then."""
+        """Return whether the CI has cancelled the job; no command may start in a cancelled job."""
         return self._requested
 
     def watch(self, child: subprocess.Popen[str]) -> None:
-        """Pass the cancellation on to a command, also a cancellation during its start."""
+        """Make a cancellation of the job end this command. If the job is cancelled already, end the command at once."""
         self._child = child
         if self._requested:
             self._terminate()

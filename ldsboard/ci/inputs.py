@@ -95,9 +95,9 @@ class Inputs:
         return ["score", "--json", "--", self.file, self.benchmark]
 
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment variables for the commands of ``ldsboard``: those of the job, the server and the token.
+        """Return the environment for commands of ``ldsboard``: the job's variables, the server, the token, and plain output.
 
-        The token is no argument of a command, because other users of the machine can list arguments.
+        The token is passed as a variable, because other users of the machine can list the arguments of a command.
         """
         plain = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", "TYPER_USE_RICH": "0"}
         kept = {name: value for name, value in environ.items() if name not in ("FORCE_COLOR", "TTY_COMPATIBLE")}
@@ -133,11 +133,11 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
 
 
 def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> bool:
-    """Return whether the run is for a pull request from a fork or from Dependabot that has no credentials to submit with.
+    """Return whether the run cannot submit because it is for a pull request from a fork or from Dependabot.
 
-    A run with a token can always submit. On GitHub and Forgejo, a run can also submit if it has an identity, which GitHub
-    withholds from pull requests of forks. On GitLab, a merge request from a fork runs in the fork, and nobody trusts the identity
-    of the fork.
+    A run with a token can always submit. On GitHub and Forgejo, a run can also submit if it has an identity. GitHub gives no
+    identity to runs for pull requests from forks. On GitLab, a run for a merge request from a fork has the identity of
+    the fork, and no user is expected to trust this identity.
     """
     if token or origin.number is None:
         return False
@@ -151,7 +151,7 @@ def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> b
 
 
 def fork_note(environ: Mapping[str, str]) -> str:
-    """Return why nothing is submitted, for a run for which `is_unprivileged` is true, in the words of its provider."""
+    """Return the text that tells the user why a run submits nothing, if `is_unprivileged` is true for this run."""
     return GITLAB_FORK_NOTE if on_gitlab(environ) else FORK_NOTE
 
 
@@ -190,9 +190,15 @@ def _required(environ: Mapping[str, str], name: str, what: str) -> str:
 
 
 def _choice(environ: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    """Return an input with few allowed values; the first of them if the variable of the input does not exist.
+    """Return the value of an input that has few allowed values; the first of `allowed` if the input's variable is not set.
 
-    An empty value is an error: an expression without a value is empty, and a submission that was to be private would be public.
+    A variable that is set but empty is an error. The CI passes an expression without a value as an empty variable. If such a
+    variable meant the first value, a submission that should be private would be public.
+
+    Raises
+    ------
+    InputError
+        The variable is empty or has another value that is not allowed.
     """
     value = environ.get(variable(name), allowed[0]).strip()
     if value not in allowed:

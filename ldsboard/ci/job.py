@@ -44,7 +44,7 @@ def main(environ: Mapping[str, str] = os.environ, cancellation: Cancellation | N
     environ
         The environment variables of the job.
     cancellation
-        The handler of the signals that cancel the job; None if no signal does.
+        The handler of the signals that cancel the job; None if no signal cancels the job.
     """
     has_commands = on_actions(environ)
     token = environ.get(variable("token"), "").strip()
@@ -93,7 +93,10 @@ def say(line: str) -> None:
 
 
 def _write_files(outcome: Outcome, environ: Mapping[str, str], folder: Path | None) -> None:
-    """Write the outputs, the summary and the report; without a folder, nothing was sent, and only the outputs and the summary."""
+    """Write the outputs and the summary of the job, and the other files of the report into `folder`.
+
+    If `folder` is None, nothing was sent, and only the outputs and the summary are written.
+    """
     server, method, benchmark = (environ.get(variable(name), "").strip() for name in ("server", "method", "benchmark"))
     document = ""
     if folder is not None and outcome.document:
@@ -128,7 +131,7 @@ def _open_files(environ: Mapping[str, str]) -> None:
 
 
 def _create_folder(environ: Mapping[str, str]) -> Path:
-    """Create the folder for the other files of the report: on GitLab `gitlab.FOLDER`, otherwise a new folder.
+    """Create and return the folder for all files but outputs and summary: `gitlab.FOLDER` on GitLab, otherwise a new folder.
 
     Raises
     ------

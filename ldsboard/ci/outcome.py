@@ -125,7 +125,10 @@ class Outcome:
         return cls(code, status, "public", numbers, None, gates, message, done.out, note)
 
     def unwritten(self, error: OSError) -> Self:
-        """Return this outcome with the message that the report cannot be written, as an error if it was none."""
+        """Return this outcome, with the message added that the outputs or the summary cannot be written.
+
+        If the exit code of this outcome is 0, the returned outcome has the code and the status of an unexpected error.
+        """
         message = "\n".join(filter(None, [self.message, f"The outputs or the summary cannot be written: {error}"]))
         if self.code:
             return replace(self, message=message)

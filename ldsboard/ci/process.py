@@ -46,8 +46,8 @@ def run_command(
     """Run ``ldsboard`` with these arguments, wait for its end, and return its exit code and output.
 
     A CI that cancels a job sends a signal to this process only. The cancellation makes ``ldsboard`` give up its upload, because a
-    later run on another machine cannot resume the upload. The exit code of a cancelled command is `INTERRUPTED`, and that of a
-    command that a signal has killed without a cancellation is `UNEXPECTED`.
+    later run on another machine cannot resume the upload. The exit code is `INTERRUPTED` if the cancellation ended the command,
+    and `UNEXPECTED` if a signal killed the command without a cancellation.
 
     Parameters
     ----------

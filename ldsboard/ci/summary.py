@@ -69,7 +69,7 @@ def annotation(outcome: Outcome, file: str, *, fails: bool) -> Annotation:
 
 
 def title_of(outcome: Outcome) -> str:
-    """Return the title of a report."""
+    """Return the title of the report on an outcome."""
     lds = outcome.numbers.get("lds")
     return TITLES.get(outcome.status, "An unexpected error").format(lds="unknown" if lds is None else f"{lds:.4f}")
 
@@ -115,8 +115,8 @@ def summary(outcome: Outcome, *, method: str, benchmark: str, server: str) -> st
 def escape(text: object) -> str:
     """Return a text on one line, in which the special characters of Markdown and HTML are escaped.
 
-    Numbers of lists are escaped too. Addresses and mentions are broken by a space without width, because GitHub also makes links
-    of escaped ones.
+    A number at the beginning, such as ``1.``, is escaped too, because it would begin a list. Addresses and mentions get a
+    zero-width space, because GitHub makes links of addresses and mentions even if these are escaped.
     """
     line = html.escape(" ".join(str(text).split()), quote=False)
     line = re.sub(r"([\\`*_{}\[\]()#|~$+-])", r"\\\1", line)

@@ -1,9 +1,9 @@
 """The gates of ``ldsboard submit``: ``--min-lds`` and ``--no-regress-from``, which fail a CI run whose LDS is too low.
 
 Before the file is sent, the command fails if it finds that a gate cannot be checked, so that no gate passes by accident. The gate
-``--no-regress-from latest`` passes if there is no earlier submission. The gates use the ranking subsets if both submissions are
-ranked, and the public subsets of both otherwise. A run is never its own baseline: a run that is repeated after it failed is
-compared with an earlier commit again.
+``--no-regress-from latest`` passes if there is no earlier submission. The gates use the LDS on the ranking subsets if both
+submissions are ranked, and otherwise the LDS on the public subsets. With ``latest``, a run is never compared with a submission of
+the same commit: otherwise a failed run could be repeated, and would pass.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def find_baseline(
     benchmark, method
         Name of the benchmark and the method of the new submission.
     origin
-        Where the command runs. Only `LATEST` needs it, and fails if the default branch is unknown, or if an identity does not
-        prove the branch of the run.
+        Where the command runs; used only for `LATEST`. The command exits if the default branch is unknown, or if the identity of
+        the run does not prove the branch.
     timeout
         Largest number of seconds to wait for a baseline that is not scored yet.
 
@@ -151,7 +151,10 @@ def find_baseline(
 
 
 def _check_branch_is_proven(client: Client, origin: Origin) -> None:
-    """Exit if the submission of this run would have no branch: no later run could find it, and every run would pass."""
+    """Exit if the submission of this run would have no branch, because the identity of the run proves none.
+
+    No later run could find a submission without a branch. Every run would have no baseline, and would pass the gate.
+    """
     if origin.unproven_source is not None and isinstance(client, RunClient):
         fail(
             USAGE,
@@ -164,7 +167,8 @@ def _check_branch_is_proven(client: Client, origin: Origin) -> None:
 def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str | None:
     """Return the id of the newest scored submission from the default branch; None if there is none.
 
-    Submissions of the commit of this run are left out: on a tag or another branch, too, the run would be its own baseline.
+    Submissions of the commit of this run are left out, because a run must not be compared with its own commit. A run for a tag
+    or another branch can also have a commit of the default branch. Exit if the default branch is unknown.
     """
     branch = origin.default_branch
     if branch is None:

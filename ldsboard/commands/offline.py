@@ -24,7 +24,7 @@ def open_pulled(name: str, server: str | None) -> Bundle:
 
 
 def pulled_truth(name: str, server: str | None) -> GroundTruth:
-    """Return the subsets of the public LDS, with their margins, of the benchmark that `open_pulled` finds."""
+    """Find a benchmark with `open_pulled`, and return the subsets and margins that determine the public LDS of a score file."""
     bundle = open_pulled(name, server)
     rows = bundle.manifest.public_rows
     return GroundTruth(bundle.masks_Mn[rows], bundle.margins_MRN[rows])

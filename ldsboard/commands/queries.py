@@ -24,7 +24,10 @@ def account(client: Client) -> dict[str, Any]:
 
 
 def history(client: Client, benchmark: str, **query: str | None) -> dict[str, Any]:
-    """Return one page of the history of a method, newest first; `query` holds the query parameters, and None leaves one out."""
+    """Return one page of the history of a method, newest first.
+
+    `query` holds the query parameters of the request. A parameter whose value is None is not sent.
+    """
     stated = {name: value for name, value in query.items() if value is not None}
     url = f"/benchmarks/{quote(benchmark, safe='')}/history"
     return client.ask("GET", url, {"rows": list, "next": str | None}, params=stated)

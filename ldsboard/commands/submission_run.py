@@ -149,10 +149,11 @@ class SubmissionRun:
             )
 
     def _finish(self, submission: dict[str, Any], baseline: Baseline | None, upload: PendingUpload | None) -> None:
-        """Print the id and the page of a submission, the announced fields of `upload` that it lacks, and the submission itself.
+        """Print the id and the page of a submission, wait for the result if `wait` is True, and print the submission.
 
-        With `wait`, first wait for the result. Afterwards exit with an error code unless the submission is scored and meets the
-        gates.
+        If the submission is an earlier one with the same file, also print which announced fields of `upload` this submission
+        lacks. At the end, exit with an error code if `wait` is True and the submission is not scored or does not meet the gates,
+        or if standard output cannot be written.
         """
         repeated = upload is not None and submission["id"] != upload.id
         what = "The server already has this file, as" if repeated else "Submitted as"
@@ -224,9 +225,10 @@ def _stated(conversion: dict[str, Any]) -> dict[str, str]:
 
 
 def _find_upload(server: str, scores: Path | None, stated: dict[str, Any]) -> PendingUpload:
-    """Return the record of the interrupted upload to a server with these stated fields; exit unless exactly one is found.
+    """Return the record of the interrupted upload to `server` whose announcement has the fields in `stated`.
 
-    Records of files that do not exist are left out. Of several records with equal announcements, the first with an id counts.
+    Records of files that do not exist are left out. Exit unless exactly one upload is found. Several records with the same file
+    and equal announcements count as one upload: the first record with an id is returned, or the first record if none has an id.
     """
     found = pending_uploads(server, scores)
     left = [upload for upload in found if Path(upload.named).exists()]
@@ -241,7 +243,10 @@ def _find_upload(server: str, scores: Path | None, stated: dict[str, Any]) -> Pe
 def _exit_without_upload(
     server: str, found: list[PendingUpload], left: list[PendingUpload], stated: dict[str, Any]
 ) -> NoReturn:
-    """Exit with a usage error for `_find_upload`; `left` are those of the records `found` whose file exists."""
+    """Print why `_find_upload` did not find exactly one upload, and exit with a usage error.
+
+    `left` holds the records in `found` whose file exists.
+    """
     got = ", ".join(upload.named for upload in left) or "none"
     message = f"Expected one interrupted upload to {server}, got {got}."
     if len(left) == 1:

@@ -94,7 +94,7 @@ def compare(a: Result, b: Result) -> Comparison:
 def compare_influences(
     difference: float, influence_a_M: NDArray[np.float64], influence_b_M: NDArray[np.float64]
 ) -> Comparison:
-    """Compare the LDS of two results a and b, given the difference of the LDS and the influences on each LDS.
+    """Return the comparison of two results a and b, computed from the difference of their LDS and from the influences.
 
     The standard error of the difference is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``, or nan for M < 4.
 

@@ -45,7 +45,8 @@ class GridBlock(NamedTuple):
         Whether rounding changed any score of the column, bool (b,).
     typical_b
         Typical magnitude of the scores of the column in grid steps, float64 (b,): the median magnitude of the scores other
-        than 0, but at least half a step. It is infinite unless most of the scores other than 0 were coarsely rounded.
+        than 0, but at least half a step. The value is infinite unless more than half of these scores were coarsely rounded
+        (changed by rounding, and below `coarse_limit`).
     exponent_b
         The grid step of the column is ``2**-exponent``; integers (b,).
     """
@@ -57,7 +58,7 @@ class GridBlock(NamedTuple):
 
 
 def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> GridBlock:
-    """Round chosen columns of the scores to grid integers.
+    """Return chosen columns of the scores, rounded to grid integers.
 
     Parameters
     ----------
@@ -120,7 +121,10 @@ def coarse_limit(n: int) -> float:
 
 
 def _factors(exponent_b: NDArray[np.intp], dtype: np.dtype[np.floating]) -> list[NDArray[np.floating]]:
-    """Return one or two arrays, (b,), whose product is ``2**exponent_b``; the scores are multiplied by each in turn."""
+    """Return a list of one or two arrays, (b,), whose product is ``2**exponent_b``, by which the caller scales the scores.
+
+    Two arrays are returned if float64 may be unable to represent the product.
+    """
     low, high = FLOAT32_EXPONENTS
     if dtype.itemsize <= 4 and low <= exponent_b.min() and exponent_b.max() <= high:  # noqa: PLR2004
         # Scaled and rounded float32 values are still float32, which halves the memory traffic.

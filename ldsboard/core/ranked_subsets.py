@@ -116,7 +116,14 @@ def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) ->
 
 
 def check_rankable(margins_MN: NDArray[np.float64]) -> None:
-    """Raise ``masks.invalid`` unless there are 2 to 50,000 subsets, ``margins.invalid`` if a target's margins are all equal."""
+    """Check that the margins can be ranked.
+
+    Raises
+    ------
+    ProblemError
+        ``masks.invalid``: there are fewer than 2 or more than 50,000 subsets.
+        ``margins.invalid``: the margins of a target are equal for all subsets.
+    """
     M = len(margins_MN)
     if not 2 <= M <= MAX_SUBSETS:  # noqa: PLR2004
         raise ProblemError.mismatch(

@@ -62,13 +62,13 @@ class Ranking:
         )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return ``2 * H + E`` for each element, int64 (b, M).
+        """Return ``2 * H + E`` for each element of each list, int64 (b, M).
 
-        H is the sum of the values of all elements with a higher rank. E is the sum over all elements with the same rank, the
-        element included. Each row of `values_bM`, int64 (b, M), must sum to 0.
+        `values_bM`, int64 (b, M), has one value for each element; each row must sum to 0. H is the sum of the values of all
+        elements with a higher rank. E is the sum of the values of all elements with the same rank, including the element.
 
-        Let P[i] be the sum of the first i values in sorted order. For the elements with one rank, at the sorted positions i to
-        k, ``2 * H + E`` equals ``-(P[i] + P[k + 1])``. Without ties i = k.
+        Let P[i] be the sum of the values of the first i elements in the order of the ranks. If the elements with the same rank
+        are at the positions i to k of this order, ``2 * H + E`` equals ``-(P[i] + P[k + 1])``. Without ties, i equals k.
         """
         positions_bM = _positions(self.order_bM)
         sorted_bM = values_bM.ravel().take(positions_bM)
@@ -131,7 +131,15 @@ def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
 
 
 def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
-    """Build a ranking from the sorted order of each row, (b, M), and whether sorted neighbours are equal, bool (b, M - 1)."""
+    """Return the ranking of b lists that have already been sorted.
+
+    Parameters
+    ----------
+    order_bM
+        Positions of the elements of each list in increasing order of value, (b, M).
+    equal
+        Whether each element in this order has the same value as the next element, bool (b, M - 1).
+    """
     b, M = order_bM.shape
     tied_t = np.flatnonzero(equal.any(axis=1))
     places = np.arange(M)
@@ -208,7 +216,7 @@ def spearman_influence(f: Ranking, g: Ranking) -> NDArray[np.float64]:
 
 
 def _positions(order_bM: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Convert the positions in each row, (b, M), to positions in the flattened array, (b, M)."""
+    """Return the positions in the flattened array, (b, M), that correspond to positions within each row, (b, M)."""
     b, M = order_bM.shape
     positions_bM: NDArray[np.intp] = order_bM + (np.arange(b) * M)[:, None]
     return positions_bM

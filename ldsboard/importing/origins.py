@@ -163,8 +163,8 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
 def _read_masks(origin: Origin, train_labels: NDArray[np.integer] | None, rows: int) -> NDArray[np.bool_]:
     """Read the masks, bool (P, n), one for each row of the file.
 
-    n is `origin.n_train`, or else the number of `train_labels`. `rows` is the number of rows of the margins; it is needed for
-    bits that were packed without an axis.
+    n is `origin.n_train`, or else the number of `train_labels`. `rows` is the number of rows of the margins. From this number,
+    packed bits are split into rows if `numpy.packbits` was called without an axis.
     """
     n = len(train_labels) if origin.n_train is None and train_labels is not None else origin.n_train
     table = read_table(origin.masks)
@@ -224,7 +224,10 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
 
 
 def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_], rows_P: NDArray[np.integer]) -> None:
-    """Raise a `TableError` if a mask holds no training example; `rows_P` has the number of each mask's row in its file."""
+    """Raise a TableError if a mask holds no training example.
+
+    `rows_P` states for each mask its row in the file of the masks, for the message.
+    """
     empty = np.unique(rows_P[~masks_Pn.any(axis=1)])
     if empty.size:
         raise TableError(
@@ -238,8 +241,8 @@ def _gather_runs(
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
     """Gather rows with equal masks as the runs of one subset; return the subsets, bool (M, n), and the margins, (M, R, N).
 
-    `rows_P` has the number of each mask's row in its file. The subsets are in the order of their first rows. With
-    `origin.completed`, a subset with fewer than R runs is left out.
+    `rows_P` states for each mask its row in the file of the masks, for messages. The subsets are in the order of their first
+    rows. With `origin.completed`, a subset with fewer than R runs is left out.
 
     Raises
     ------

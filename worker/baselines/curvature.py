@@ -36,7 +36,10 @@ class Eigenbasis(NamedTuple):
     values_oi: torch.Tensor
 
     def coordinates(self, gradients: Outer) -> Outer:
-        """Return the coordinates of gradients along the eigenvectors, again as outer products of slopes and inputs."""
+        """Return the coordinates of the layer's gradients along the eigenvectors.
+
+        The coordinates of one gradient are again an outer product: of the transformed slopes and the transformed inputs.
+        """
         return Outer(gradients.slopes_no @ self.outputs_oo, gradients.inputs_ni @ self.inputs_ii)
 
     def products(self, train: Outer, target: Outer, damping: float) -> torch.Tensor:

@@ -18,8 +18,9 @@ RIDGE = 30.0
 
 
 def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32]:
-    """Return the coefficients of a ridge regression of each target's margin, averaged over runs, on the masks; float32 (n, N).
+    """Return the coefficients of a ridge regression for each target, float32 (n, N).
 
+    The regression predicts the target's margin from the mask. Margins are averaged over the runs of a subset before the fit.
     Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", use an absolute penalty. With the squared penalty
     here, one linear system of size M gives the coefficients of all targets. The main cost is training the models.
     """

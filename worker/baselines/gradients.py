@@ -90,7 +90,9 @@ def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradi
 
 
 def per_example(model: nn.Module, function: Function, examples: Examples) -> torch.Tensor:
-    """Return the gradients as rows, (n, P). If P > `SKETCH_SIZE`, return count sketches of the gradients, (n, SKETCH_SIZE).
+    """Return the gradient of `function` with respect to all parameters for each example, one gradient in each row, (n, P).
+
+    If P > `SKETCH_SIZE`, each row is a count sketch of the gradient instead, (n, SKETCH_SIZE).
 
     A count sketch (Charikar et al. 2002; Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning") adds every
     value of a gradient, with a random sign, to one of S = SKETCH_SIZE sums chosen at random. The inner product of two sketches is

@@ -37,7 +37,7 @@ def run_forward(model: nn.Module, examples: Examples) -> Pass | None:
     """Run a model forward, keeping the inputs and outputs of its linear layers.
 
     Return None if the model has parameters outside linear layers with biases, or uses a layer more than once for an example.
-    For such a model, the outer products are not the whole gradient.
+    The gradient of such a model is not given by one outer product of slopes and inputs for each layer.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
     covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)

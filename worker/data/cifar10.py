@@ -67,7 +67,9 @@ def cifar10_5k() -> Dataset:
 
 
 def find(url: str = URL) -> Path:
-    """Return the path in ``LDSBOARD_CIFAR10`` or, if the variable is not set, the path of the downloaded archive.
+    """Return the path in the variable ``LDSBOARD_CIFAR10``.
+
+    If the variable is not set, return the path of the official archive in the cache, and download the archive if it is missing.
 
     Raises
     ------

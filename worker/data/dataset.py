@@ -81,7 +81,9 @@ class Dataset:
         return self.describe() | ({"classes": list(self.classes)} if self.classes else {})
 
     def verified(self, expected: Mapping[str, str]) -> Self:
-        """Return this data set if its digests are as expected: every source must give the same bytes.
+        """Return this data set if its `digests` equal the expected digests, which are given by array name.
+
+        The check ensures that the arrays are the same, whatever source they were read from.
 
         Raises
         ------

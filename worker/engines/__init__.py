@@ -1,7 +1,7 @@
 """Engines train a group of models. All engines give the same models, up to rounding, but differ in speed.
 
-Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs, a numbers that describe how an example is
-augmented.
+Legend: K models of a group, n examples, d inputs, m examples of a subset, E epochs. `a` is how many numbers describe
+the augmentation of an example.
 """
 
 from __future__ import annotations

@@ -79,7 +79,11 @@ class Pair(NamedTuple):
 
 
 class Versus(NamedTuple):
-    """Two submissions compared target by target: points of the scatter plot, numbers of wins, and largest leads."""
+    """Two submissions a and b compared target by target.
+
+    ``points`` are the points of the scatter plot, and ``targets`` is N. ``a_wins`` counts the targets whose correlation is higher
+    for a. ``clearest_a`` lists the targets on which a leads most, largest lead first. The fields for b are the same, for b.
+    """
 
     points: list[Pair]
     targets: int

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 NAMES: dict[ProviderName, str] = {"github": "GitHub", "gitlab": "GitLab", "forgejo": "Forgejo"}
 
 CLOUD_HOST, CLOUD_DOMAIN = "github.com", ".ghe.com"
-"""The host of GitHub, and the end of the host of an enterprise whose data have a residence. The REST API of both is on the host
-with ``api.`` before it; GitHub Enterprise Server has it under ``/api/v3``.
+"""The host of GitHub, and the end of the hosts of GitHub Enterprise Cloud with data residence. The REST API of both has a host of
+its own: ``api.`` and the host of the site. GitHub Enterprise Server has the REST API below ``/api/v3`` on the host of the site.
 
 Source: https://docs.github.com/en/enterprise-server/rest/enterprise-admin, for each of the three products."""
 
 
 def provider_name(issuer: Issuer) -> str:
-    """Return the name of the software of an issuer, with the host of its site, such as ``GitHub (github.com)``."""
+    """Return the name of an issuer's provider and the host of the issuer's site, such as ``GitHub (github.com)``."""
     return f"{NAMES[issuer.provider]} ({urlsplit(issuer.site).netloc})"
 
 
 def ids_address(issuer: Issuer) -> str:
-    """Return the address in the REST API of an issuer's site that shows the ids of a repository.
+    """Return the address at which the REST API of an issuer's site answers with the ids of a repository and its owner.
 
-    The address holds ``OWNER/NAME`` in place of the name of the repository, or ``GROUP%2FNAME`` for GitLab.
+    The address is a pattern: the user replaces ``OWNER/NAME``, or ``GROUP%2FNAME`` for GitLab, by the name of a repository.
     """
     if issuer.provider == "gitlab":
         return f"{issuer.site}/api/v4/projects/GROUP%2FNAME"

@@ -1,7 +1,8 @@
 """Template filters, one per function, for the addresses of a repository, commit and pull request.
 
-A provenance names a repository by its address, or by a name such as ``owner/name``. A name alone does not say which server hosts
-the repository. The page of the run does, because GitHub, GitLab and Forgejo all put the pages of runs below the repository.
+A provenance states the address of a repository, or a name such as ``owner/name``. A name alone does not say which server hosts
+the repository. In this case the functions take the server from the address of the CI run's page, because GitHub, GitLab and
+Forgejo all put the page of a run below the address of the repository.
 """
 
 from __future__ import annotations
@@ -42,5 +43,5 @@ def request_address(origin: dict[str, Any]) -> str | None:
 
 
 def request_name(origin: dict[str, Any]) -> str:
-    """Return the number of a pull request as its provider writes it: with "!" for a merge request of GitLab, otherwise "#"."""
+    """Return the number of a pull request as providers write it, such as "#12"; "!12" for a merge request of GitLab."""
     return f"{'!' if origin.get('provider') == 'gitlab' else '#'}{origin['number']}"

@@ -37,7 +37,7 @@ class LeaderboardQuery(BaseModel, frozen=True):
 
     @property
     def direction(self) -> Order:
-        """The requested order; by default, the sorted column's entry in `DEFAULT_ORDER`."""
+        """The requested order. If the query names no order, this is the order of the sorted column in `DEFAULT_ORDER`."""
         return self.order or DEFAULT_ORDER[self.sort]
 
     @property
@@ -74,7 +74,7 @@ class LeaderboardQuery(BaseModel, frozen=True):
         return (not self.tag or self.tag in shown.tags) and all(word in text for word in self.q.casefold().split())
 
     def url(self, **changes: object) -> str:
-        """Return the query string with these changes. Unless the changes name `after`, select the first page (`after` = 0)."""
+        """Return the query string of this query with changed parameters; `after` is 0, the first page, unless it is given."""
         values = self.model_dump() | {"after": 0} | changes
         if values["order"] == DEFAULT_ORDER[values["sort"]]:
             values["order"] = None
@@ -83,7 +83,7 @@ class LeaderboardQuery(BaseModel, frozen=True):
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     def sort_url(self, column: Column) -> str:
-        """Return the query string that sorts by a column. If the page is already sorted by the column, reverse the order."""
+        """Return the query string that sorts by a column; in reverse order if this query already sorts by that column."""
         reversed_order: Order = "asc" if self.direction == "desc" else "desc"
         return self.url(sort=column, order=reversed_order if column == self.sort else None)
 

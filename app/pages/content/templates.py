@@ -1,6 +1,7 @@
-"""Render templates, with filters and global names.
+"""Render the templates of pages. All templates can use the same filters and global names.
 
-Submissions and boards reach a template as views, because a view leaves out what the visitor may not see.
+Pages pass submissions and boards to a template as response models, not as database rows, because a response model leaves out what
+the visitor may not see.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class _ForkServer:
     """Receives the heartbeats from `watched`."""
 
     def is_lost(self) -> bool:
-        """Return False once the fork server has ended, or True once heartbeats are missing although it has not ended."""
+        """Wait until the fork server ends (return False) or, without having ended, misses too many heartbeats (return True)."""
         with self.watched:
             try:
                 self.heartbeats.receive()
@@ -144,7 +144,7 @@ class Sandbox:
             return code
 
     def preload(self, benchmark: Path) -> None:
-        """Ask a running fork server to load the ground truth in a folder, without waiting for an answer."""
+        """Ask the fork server to load the ground truth in a folder; do not wait. If no fork server is running, do nothing."""
         with self._lock, suppress(OSError):  # a dead or busy fork server loads the ground truth with the first file
             if self._server is not None:
                 _send(self._server.control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
@@ -163,7 +163,7 @@ class Sandbox:
         parts
             Names of the subsets to score against: ``"public"``, and ``"ranking"`` for a ranked submission.
         sha256
-            The SHA-256 that the score file must have; None: any.
+            The SHA-256 that the score file must have; None allows any SHA-256.
 
         Raises
         ------
@@ -217,9 +217,9 @@ class Sandbox:
         return server
 
     def _watch(self, server: _ForkServer) -> None:
-        """Watch a fork server. When heartbeats are missing, kill and replace the fork server, then watch the replacement.
+        """Watch a fork server. If heartbeats are missing, kill the fork server, start a new one, and watch the new one.
 
-        Return when the watched fork server ends in another way, or if another thread has already replaced the killed fork server.
+        Return if the fork server ended for another reason, or if another thread replaced the killed fork server first.
         """
         # This thread lives as long as each replacement that it starts; otherwise the kernel would kill the replacement.
         while server.is_lost():
@@ -261,7 +261,7 @@ def _send(control: socket.socket, request: dict[str, Any], flags: int = 0) -> tu
 
 
 def _receive_number(status: Connection) -> int:
-    """Wait for a number in a child's status pipe: first the process id, and in a second call the exit status. Return it."""
+    """Wait for the next number in a child's status pipe and return the number: first the process id, then the exit status."""
     received = os.read(status.fileno(), heartbeat.NUMBER.size)
     if not received:
         raise EOFError
@@ -280,7 +280,7 @@ def _kill(pid: int, status: Connection) -> None:
 
 
 def _exit_reason(status: Connection) -> str:
-    """Return a text that says how a child ended: the reason, the exit status, or that no exit status arrived in time."""
+    """Return a text that says how a child ended: a known reason, else the exit status, or that the exit status is unknown."""
     try:
         code = _receive_number(status) if status.poll(GRACE_SECONDS) else None
     except EOFError:

@@ -91,13 +91,13 @@ def _lower(kind: int, soft: int, hard_margin: int = 0) -> None:
 
 
 def _largest_log_bytes() -> int:
-    """Return the size of the largest file that standard output or standard error is written to."""
+    """Return the size in bytes of the larger file to which standard output and standard error go; 0 if neither is a file."""
     streams = [os.fstat(descriptor) for descriptor in (1, 2)]
     return max((stream.st_size for stream in streams if stat.S_ISREG(stream.st_mode)), default=0)
 
 
 def _tasks_of_user() -> int:
-    """Return the number of processes and threads of this user that /proc shows."""
+    """Return how many threads run under the user id of this process, in all processes that /proc shows."""
     tasks = 0
     for process in Path("/proc").iterdir():
         with suppress(OSError):  # the process ended meanwhile

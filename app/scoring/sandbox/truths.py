@@ -18,9 +18,9 @@ MAX_GROUND_TRUTHS = 4
 
 @lru_cache(maxsize=MAX_GROUND_TRUTHS)
 def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
-    """Return the ground truth in a benchmark folder, and the rows of each part: ``public`` and ``ranking`` subsets.
+    """Return the ground truth in a benchmark folder, and the rows of the subsets of each part, ``public`` and ``ranking``.
 
-    The margins of the ground truth are ranked already, within each part.
+    The function also ranks the margins within each part, so that the scoring processes need not rank the margins again.
     """
     masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
     truth = GroundTruth(masks_Mn, margins_MRN)
