@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
-    """Lock a file for this process at once, and return a context manager that releases the lock at its exit.
+    """Lock a file for this process without waiting, and return a context manager that holds the lock.
 
-    The end of the process also releases the lock.
+    The file is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock.
 
     Raises
     ------
@@ -26,9 +26,9 @@ def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
 
 
 def lock_data_folder(data_dir: Path) -> AcquireReturnProxy[FileLock]:
-    """Lock a data folder for this process at once, and return a context manager that releases the lock at its exit.
+    """Lock a data folder for this process without waiting, and return a context manager that holds the lock.
 
-    The end of the process also releases the lock.
+    The folder is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock.
 
     Raises
     ------

@@ -216,7 +216,11 @@ def demo(
         Path | None, typer.Option(help="Write the leaderboards into this file, then exit.", show_default=False)
     ] = None,
 ) -> None:
-    """Train and publish a benchmark, publish a shipped benchmark, submit six baselines, and serve the site until Ctrl-C."""
+    """Publish two benchmarks, submit six baselines to the first benchmark, and serve the site until Ctrl-C.
+
+    The demo trains the models of the first benchmark. The ground truth of the second benchmark, a practice board, is shipped.
+    Steps that an earlier demo finished are left out. With --table, the command ends once the leaderboards are written.
+    """
     listen("127.0.0.1", port).close()
     status = 0
     try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def rescore() -> None:
-    """Queue rescorings for results of an outdated scorer version, and for failed evaluations."""
+    """Queue all missing rescorings, such as those for a new scorer version, and try failed rescorings again."""
     with write_session() as session:
         waiting = rescoring.queue_rescorings(session)
         audit.record_action(session, OPERATOR, Action.SUBMISSION_RESCORED, "all", evaluations=waiting)
@@ -42,11 +42,11 @@ def rescore() -> None:
 
 
 def prune() -> None:
-    """Delete events, submissions, attributions, audit rows and calls of webhooks that are older than the settings allow.
+    """Delete events, submissions, attributions, audit rows and webhook calls that are older than the settings allow.
 
-    Attempts are never deleted. The hashed identities of accounts that were deleted long ago are deleted too, and so are the
-    tokens and the used identity tokens of CI runs that have expired. A running server deletes the same rows every hour. You
-    need not stop the server for this command.
+    Attempts are never deleted. The command also deletes the hashed identities of accounts that were deleted long ago, the
+    expired tokens of CI runs, and the records of used identity tokens that have expired. A running server deletes the same
+    rows every hour. You need not stop the server for this command.
     """
     with open_database() as (settings, database):
         storage, periods = Storage(settings.storage_dir), Periods.of(settings)
@@ -72,9 +72,9 @@ def doctor(
         typer.Option("--quick", help="Do not look for damage inside score files, hidden subsets and the database."),
     ] = False,
 ) -> None:
-    """Check that database rows and files agree and are not damaged, and print the faults.
+    """Check that database rows and files agree and are not damaged; print the faults, and repair them with --repair.
 
-    The exit status is 1 if there are faults. With --repair, only faults that cannot be repaired count.
+    The exit status is 1 if there are faults. With --repair, the exit status is 1 only if some faults cannot be repaired.
     """
     if not quick:
         _check_database(Settings().resolved_database_url)

@@ -92,12 +92,12 @@ class Token(Base):
 
 
 class Publisher(Base):
-    """A CI workflow that may submit one method of a user: the user trusts the identities that ``issuer`` signs for its runs.
+    """A CI workflow whose runs may submit one method of a user; ``issuer`` signs the identities of the runs.
 
     ``repository_id`` and ``owner_id`` decide which repository is trusted. ``repository`` is only the name of the repository, as
     the user or the last run stated it. ``workflow`` is the path of the workflow's file in the repository. ``called_workflow`` is
     the repository and path of the reusable workflow to which the job must belong; None if the job must belong to ``workflow``.
-    ``environment`` and ``branch`` are the only environment and the only branch of accepted runs; None if any is accepted.
+    Only runs in ``environment`` and on ``branch`` are accepted. None stands for every environment, or for every branch.
 
     ``used_at`` is the time at which a run last got a token. ``offered_environment`` is the environment of that run; None if the
     run had none, or if the publisher requires an environment.
@@ -124,10 +124,10 @@ class Publisher(Base):
 
 
 class SeenIdentity(Base):
-    """An identity token that was exchanged for a token, so that it cannot be exchanged again.
+    """A record that an identity token was exchanged for a token; the same identity token is not accepted again.
 
-    ``digest`` is a SHA-256 that stands for the issuer and the token's ``jti``. After ``expires_at`` the identity token is refused
-    anyway, and retention deletes the row.
+    ``digest`` is a SHA-256 that stands for the issuer and the ``jti`` of the identity token. After ``expires_at`` the identity
+    token is refused as expired. Retention then deletes the row, which is no longer needed.
     """
 
     __tablename__ = "seen_jti"

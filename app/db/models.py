@@ -43,7 +43,7 @@ FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, St
 
 
 class Kind(StrEnum):
-    """Kind of a submission. Ranked submissions are listed and count towards the quota; practice submissions do neither."""
+    """Kind of a submission. Only ranked submissions are listed on boards and count towards the quota of ranked submissions."""
 
     RANKED = "ranked"
     PRACTICE = "practice"
@@ -102,11 +102,11 @@ class File(Base):
 
 
 class Submission(Base):
-    """A score file that a user sent for a version of a benchmark: metadata and state.
+    """The metadata and the state of a score file that a user sent for a version of a benchmark.
 
-    While ``counted`` is false, the submission uses no quota and is not an attempt. ``counted`` is false for a submission that was
-    withdrawn after a server error, and for a submission that was announced with the SHA-256 of a duplicate. An announced
-    duplicate is checked when the file arrives: if the file is no duplicate then, ``counted`` becomes true.
+    While ``counted`` is false, the submission uses no quota of submissions and is not an attempt. ``counted`` is false for a
+    submission that was withdrawn after a server error. ``counted`` is also false if the SHA-256 that the user announced belongs
+    to a duplicate. When the file arrives, the server looks for duplicates again; if it finds none, ``counted`` becomes true.
 
     ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
     and the admins.

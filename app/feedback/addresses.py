@@ -115,7 +115,7 @@ class Addresses:
         return bool({url.host, f"{url.host}:{port_of(url)}"} & self.allowed)
 
     async def resolve(self, url: httpx.URL) -> list[str]:
-        """Return the IP addresses of the host of an address, in the order in which to try them.
+        """Look up the host that an address names, and return the IP addresses in the order in which to try them.
 
         Raises
         ------
@@ -142,9 +142,10 @@ def port_of(url: httpx.URL) -> int:
 
 
 def _fault_of_form(url: httpx.URL) -> str | None:
-    """Return what is wrong with an address by the rules that hold for allowed hosts too; None if nothing is wrong.
+    """Return what is wrong with the form of an address; None if nothing is wrong.
 
-    An address needs a host and a valid port, and must have no user name, password or fragment.
+    An address needs a host and a valid port, and must have no user name, password or fragment. These rules hold for every
+    address, whether or not the operator allows the host by name.
     """
     if not url.raw_host:
         return "an address without a host"
@@ -160,7 +161,11 @@ def _fault_of_form(url: httpx.URL) -> str | None:
 
 
 def _fault_of_host(url: httpx.URL) -> str | None:
-    """Return what is wrong with the host or the port of an address, or None."""
+    """Return what is wrong with the port or the host of an address; None if nothing is wrong.
+
+    The port must be `HTTPS_PORT`, or `FIRST_FREE_PORT` or higher. The host must be a public IP address, or a name with a dot.
+    Addresses whose host the operator allows by name need not obey these rules.
+    """
     port = port_of(url)
     if port != HTTPS_PORT and port < FIRST_FREE_PORT:
         return f"the port {port}"

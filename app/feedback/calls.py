@@ -78,7 +78,8 @@ def is_outdated(call: WebhookCall) -> bool:
 def begin_attempts(session: Session, call_ids: Collection[str], outdated_ids: Collection[str]) -> None:
     """Record that attempts of some calls begin, and end the outdated calls as failed.
 
-    Each call in `call_ids` gets one more attempt, and the time at which a further attempt is due.
+    For each call in `call_ids`, the number of attempts is raised by 1, and the time is saved at which the call is tried again
+    if this attempt does not succeed.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def begin_attempts(session: Session, call_ids: Collection[str], outdated_ids: Co
 def record_outcome(session: Session, call_id: str, outcome: Outcome) -> None:
     """Save the outcome of an attempt; do nothing if the call was deleted or has ended meanwhile.
 
-    After the last attempt the call is given up. After `MAX_FAILURES` such calls in a row the webhook is disabled.
+    A call is given up if its last possible attempt fails. When `MAX_FAILURES` calls in a row have been given up, the webhook is
+    disabled, and the calls that still wait end as failed.
     """
     call = session.get(WebhookCall, call_id)
     if call is None or call.state != CallState.WAITING:

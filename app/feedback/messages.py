@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Message(NamedTuple):
-    """One attempt of a call: where to send which body, signed with which secret."""
+    """What one attempt of a call needs: the body to send, the address of the receiver, and the secret for the signature."""
 
     call_id: str
     user_id: int
@@ -64,9 +64,10 @@ def write_message(session: Session, call: WebhookCall, public_url: str) -> Messa
 
 
 def _public_data(session: Session, submission: Submission) -> dict[str, Any]:
-    """Return a submission as the API shows it without a token; only id and state of a private or suspended submission.
+    """Return the data of a submission that the API shows to callers without a token.
 
-    The receiver may be a chat or another service with further readers, so a message holds nothing that a page would withhold.
+    Only the id and the state of a private or suspended submission are returned. The receiver may be a chat that many people
+    read, so a message must not hold data that are hidden from the public.
     """
     if visibility.is_restricted(submission):
         return {"id": submission.id, "state": submission.state}

@@ -17,8 +17,8 @@ from typing import Any
 class NameLookupLoop(asyncio.SelectorEventLoop):
     """An event loop that looks up each host name in a daemon thread of its own.
 
-    A lookup occupies its thread until the name server has answered, even if its call was cancelled. If `max_threads` lookups
-    run, further lookups wait.
+    A lookup occupies a thread until the name server has answered, even if the task that waits for the lookup is cancelled.
+    While `max_threads` lookups run, further lookups wait.
     """
 
     def __init__(self, max_threads: int) -> None:

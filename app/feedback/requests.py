@@ -56,7 +56,7 @@ async def send(message: Message, addresses: Addresses, verify: ssl.SSLContext) -
 
 
 async def _post(message: Message, addresses: Addresses, verify: ssl.SSLContext) -> int:
-    """Return the HTTP status of the receiver's answer; try the addresses of the host until one accepts a connection."""
+    """Send a message to the first IP address of the host that accepts a connection; return the HTTP status of the answer."""
     url = httpx.URL(message.url)
     resolved = await addresses.resolve(url)
     timeout = httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS)

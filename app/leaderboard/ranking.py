@@ -80,7 +80,7 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
 
 
 def _rows(version: Version, *columns: Any) -> Select[Any]:
-    """Return a query for columns of the submissions, evaluations and measurements that fulfil `can_be_listed`."""
+    """Return a query for `columns` of all results that may appear on the board of a version, see `can_be_listed`."""
     query = select(*columns).join(Evaluation, Evaluation.submission_id == Submission.id)
     return (
         query.select_from(Submission)
@@ -120,7 +120,10 @@ def is_ranked(session: Session, version: Version) -> bool:
 
 
 def note_change(session: Session, version: Version) -> None:
-    """Raise a board's revision after a change that can affect entries; the caller calls `Ranker.renew` after the commit."""
+    """Raise a board's revision after a change that can affect entries.
+
+    The board is not ranked here. The caller must call `Ranker.renew` after the commit, or store new ranks before the commit.
+    """
     version.board_revision += 1
     session.flush()
 

@@ -1,13 +1,13 @@
-"""Deletion of an account: what others rely on stays under a placeholder name, and everything else goes.
+"""Deletion of an account: results on boards stay under a placeholder name, and the other data of the user are removed.
 
 The deletion treats the submissions of the user in three ways:
 
 - Ranked submissions that are scored, public or anonymous, and not suspended are kept with their method, but without their other
   texts, links and provenance.
-- The other attempts stay as private withdrawn submissions without content. The number of attempts that a board shows beside a
-  kept entry therefore does not change. An anonymous attempt that is rejected or withdrawn, and not suspended, loses its content
-  too, but keeps its state and stays visible. If such an attempt disappeared at the moment when the user gets a placeholder
-  name, everybody could guess its owner.
+- The other attempts stay without content, so that a board shows the same number of attempts beside a kept entry as before.
+  These attempts become private and withdrawn, with one exception: an anonymous attempt that is rejected or withdrawn, and not
+  suspended, keeps its state and stays visible. If such an attempt disappeared at the moment when the user gets a placeholder
+  name, everybody could guess the owner.
 - All other submissions are deleted.
 """
 
@@ -92,9 +92,9 @@ def check_confirmation(confirm: str, name: str) -> None:
 def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id: int, actor: Actor) -> str:
     """Delete the account of a user, and return the placeholder name.
 
-    One transaction changes the database. After the commit, the changed boards are ranked, and the user's upload parts and the
-    score files to which no submission refers any more are deleted. If the process is killed before the files are deleted,
-    recovery deletes the files later.
+    One transaction changes the database. After the commit, the changed boards are ranked. At the end, two kinds of files are
+    deleted: the user's upload parts, and the score files to which no submission refers any more. If the process is killed
+    before the files are deleted, recovery deletes the files later.
 
     Raises
     ------
@@ -175,7 +175,13 @@ def _withdraw_attempts(session: Session, own: ColumnElement[bool]) -> list[str]:
 
 
 def _delete_others(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Delete the submissions that are neither kept nor attempts; return the SHA-256 of files without references."""
+    """Delete the submissions that are neither kept nor attempts.
+
+    Returns
+    -------
+    list of str
+        SHA-256 of each stored file to which no submission refers any more. The caller must delete these files after the commit.
+    """
     others = select(Submission.id, Submission.state).where(own, not_(IS_KEPT), not_(and_(*IS_ATTEMPT)))
     rows = session.execute(others).all()
     for submission_id, state in rows:

@@ -62,14 +62,23 @@ def reinstate(session: Session, submission_id: str, actor: Actor) -> None:
 
 
 def ban(session: Session, name: str, reason: str, contact: str, actor: Actor) -> None:
-    """Ban a user: end the sessions of the user, and refuse sign-in and all tokens. `reason` and `contact` as for `suspend`.
+    """Ban a user: end the sessions of the user, and refuse sign-in and all tokens.
 
     Public submissions stay public, and queued submissions wait until the ban is lifted.
+
+    Parameters
+    ----------
+    reason
+        Why the user is banned. The user sees the reason.
+    contact
+        To whom the user can write to answer.
 
     Raises
     ------
     ProblemError
-        ``user.unknown``: there is no such user. ``request.conflict``: the user is an admin. ``request.invalid``: see `suspend`.
+        ``user.unknown``: there is no such user.
+        ``request.conflict``: the user is an admin.
+        ``request.invalid``: the reason is empty, too long or not one line.
     """
     user = _find_user(session, name)
     if user.role == Role.ADMIN:
