@@ -81,7 +81,7 @@ class Client:
     ) -> None:
         self.server = cache.server_address(server)
         self._token = (token or "").strip() if not callable(token) else token
-        self._hurried, self.has_token = hurried, bool(self._token)
+        self._hurried, self.has_token, self.uses_identity = hurried, bool(self._token), callable(token)
         if isinstance(self._token, str) and not (self._token.isascii() and self._token.isprintable()):
             # The message does not quote the token: most of it may be a valid secret.
             raise ProblemError(

@@ -50,10 +50,6 @@ def has_identity(environ: Mapping[str, str]) -> bool:
     return _can_request(environ) or any(environ.get(name, "").strip() for name in ID_TOKENS)
 
 
-class RunClient(Client):
-    """A client with tokens for the identity of a CI run."""
-
-
 class RunTokens:
     """Source of tokens for the submissions of a CI run to one method: each call returns a valid token.
 
@@ -192,7 +188,7 @@ def open_client(
     server = (server or "").strip() or None
     given = (token or "").strip() or os.environ.get(TOKEN_VARIABLE, "").strip()
     if not given and method and in_ci() and (tokens := run_tokens(server, method, owner or None)):
-        return RunClient(server, tokens)
+        return Client(server, tokens)
     client = Client(server, given)
     if given or not (stored := config.token(client.server)):
         return client

@@ -15,7 +15,6 @@ from ldsboard.client import FINAL_STATES, RefusedError
 from ldsboard.commands.exits import TIMED_OUT, USAGE, fail
 from ldsboard.commands.queries import account, history
 from ldsboard.core.significance import half_width
-from ldsboard.identity import RunClient
 
 if TYPE_CHECKING:
     from ldsboard.client import Client
@@ -155,7 +154,7 @@ def _check_branch_is_proven(client: Client, origin: Origin) -> None:
 
     No later run could find a submission without a branch. Every run would have no baseline, and would pass the gate.
     """
-    if origin.unproven_source is not None and isinstance(client, RunClient):
+    if origin.unproven_source is not None and client.uses_identity:
         fail(
             USAGE,
             "--no-regress-from latest: expected a run whose identity proves the branch, such as one after a push, "

@@ -166,7 +166,6 @@ class SubmissionRun:
         if upload is not None and repeated:
             _warn_of_ignored(upload.announced, submission)
         outcomes: list[Outcome] = []
-        shown = False
         try:
             if self.wait and submission["state"] == "scored":
                 outcomes = gates.judge(self.client, submission, self.gates, baseline)

@@ -102,6 +102,14 @@ def test_one_interrupt_ends_the_command_while_nobody_answers(
     assert states(service, user) == ["scored"]
 
 
+def hang_once(proxy: HttpProxy, stage: str, *, forwarded: bool) -> None:
+    """Let the proxy hang at the first request of a stage."""
+    (method, ending), _ = STAGES[stage]
+    proxy.rule = lambda called, path: (
+        Hang(forwarded) if called == method and path.endswith(ending) and not proxy.hanging else None
+    )
+
+
 @pytest.mark.parametrize(
     ("stage", "forwarded", "left", "words"),
     [
@@ -123,10 +131,7 @@ def test_second_interrupt_gives_the_upload_up(
     *,
     forwarded: bool,
 ) -> None:
-    (method, ending), _ = STAGES[stage]
-    proxy.rule = lambda called, path: (
-        Hang(forwarded) if called == method and path.endswith(ending) and not proxy.hanging else None
-    )
+    hang_once(proxy, stage, forwarded=forwarded)
     with submitting(scores, second_chance=PATIENCE_SECONDS) as process:
         until(lambda: proxy.hanging, "a request without an answer")
         process.send_signal(signal.SIGINT)
@@ -168,10 +173,7 @@ def test_termination_gives_the_upload_up_at_once(
     *,
     forwarded: bool,
 ) -> None:
-    (method, ending), _ = STAGES[stage]
-    proxy.rule = lambda called, path: (
-        Hang(forwarded) if called == method and path.endswith(ending) and not proxy.hanging else None
-    )
+    hang_once(proxy, stage, forwarded=forwarded)
     with submitting(scores, second_chance=PATIENCE_SECONDS) as process:
         until(lambda: proxy.hanging, "a request without an answer")
         process.send_signal(signal.SIGTERM)
