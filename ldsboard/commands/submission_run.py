@@ -212,7 +212,7 @@ def _warn_of_ignored(announced: dict[str, Any], submission: dict[str, Any]) -> N
     ignored = [name for name in EDITABLE if announced.get(name) and announced[name] != known.get(name)]
     if ignored:
         errors.print(
-            f"Warning: {submission['id']} keeps its {', '.join(ignored)}, and this command changes nothing. To change them: "
+            f"Warning: {submission['id']} keeps its {', '.join(ignored)}, and nothing was changed. Change these fields with: "
             f"PATCH /api/v1/submissions/{submission['id']}",
             markup=False,
         )
