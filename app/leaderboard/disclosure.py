@@ -112,11 +112,15 @@ def ranking_numbers(
 
 def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of `RankingNumbers` other than the rank interval, rounded by `round_for_publication`."""
-    names = ("lds", "std_error", "ci_low", "ci_high", "z_random")
     split, ceiling, share = manifest["split"], manifest["ceiling"], None
-    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, split)
-    ci = (numbers.pop("ci_low"), numbers.pop("ci_high"))
+    lds, z = round_lds(measurement.lds, split), measurement.z_random
     if ceiling and (published_ceiling := round_lds(ceiling, split)):
         # The share is computed from the published LDS and ceiling, so that the share reveals no further digit.
-        share = round_lds(numbers["lds"] / published_ceiling, split)
-    return {**numbers, "ci": ci, "of_ceiling": share}
+        share = round_lds(lds / published_ceiling, split)
+    return {
+        "lds": lds,
+        "std_error": round_lds(measurement.std_error, split),
+        "ci": (round_lds(measurement.ci_low, split), round_lds(measurement.ci_high, split)),
+        "of_ceiling": share,
+        "z_random": z if split == "open" else round_significant(z),
+    }

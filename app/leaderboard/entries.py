@@ -63,8 +63,9 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     A public submission never replaces an anonymous entry of the same owner, because the replacement would reveal the owner.
     Only submissions with a stored rank are listed. Entries with equal published LDS are ordered by time of submission.
 
-    Pages sort and search all entries of a board. For speed, the query therefore reads only the columns that an `Entry` needs, and
-    creates no database objects. `leaderboard_view` reads further columns for the rows that are shown.
+    Pages sort and search all entries of a board. For speed, the query therefore reads only the columns that an `Entry` needs,
+    creates no database objects, and runs on the connection, without the overhead of the ORM's session. `leaderboard_view` reads
+    further columns for the rows that are shown.
     """
     query = (
         select(
@@ -98,7 +99,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     attempts = count_attempts(session, version)
     parse = cache(json.loads)
     newest = {}
-    for user_id, visible_to, method, title, tags, name, number, *rest in session.execute(query):
+    for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(query):
         if visible_to == Visibility.ANONYMOUS:
             # The number of attempts is left out: a public entry with the same number would reveal the owner.
             entry = Entry(visibility.anonymous_identity(number), None, *rest)

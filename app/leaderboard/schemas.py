@@ -91,7 +91,7 @@ class Row(BaseModel):
 
 
 class LeaderboardView(BaseModel):
-    """The listed entries of one version, best first."""
+    """One page of the leaderboard of a version: entries, best first, with the noise ceiling and the null band of the version."""
 
     benchmark: str
     version: int

@@ -42,7 +42,8 @@ def leaderboard_view(
     ids = [entry.id for entry in page]
     query = select(*ROW_COLUMNS).outerjoin(Provenance, Provenance.submission_id == Submission.id)
     # Of several rows of one submission, the last has the newest provenance.
-    details = {row.id: row for row in session.execute(query.where(Submission.id.in_(ids)).order_by(Provenance.id))}
+    found = session.connection().execute(query.where(Submission.id.in_(ids)).order_by(Provenance.id))
+    details = {row.id: row for row in found}
     name = version.benchmark.name
     next_page = f"/api/v1/benchmarks/{name}/leaderboard?version={version.version}&after={after + limit}&limit={limit}"
     return LeaderboardView(
@@ -74,17 +75,20 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     if entry.attempts is not None:
         spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
         gain = round(attempt_gain(numbers["lds"], entry.attempts, spectrum, M), 4)
-    named = details.visibility != Visibility.ANONYMOUS
-    origin = provenance.as_dict(details) or None
-    identity = entry.identity._replace(urls=details.urls, provenance=origin) if named else entry.identity
+    named, identity = details.visibility != Visibility.ANONYMOUS, entry.identity
     return Row(
         id=entry.id,
-        **identity._asdict(),
+        owner=identity.owner,
+        method=identity.method,
+        title=identity.title,
+        tags=identity.tags,
+        urls=details.urls if named else identity.urls,
         **numbers,
         rank=(entry.rank_low, entry.rank_high),
         attempts=entry.attempts,
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),
+        provenance=(provenance.as_dict(details) or None) if named else None,
         created_at=entry.created_at,
     )
 

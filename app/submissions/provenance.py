@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -88,5 +89,8 @@ def as_dict(row: Provenance | Row[*tuple[Any, ...]]) -> dict[str, Any]:
 
     An outer join gives rows without a provenance. For such a row, the dictionary is empty.
     """
-    fields = {column.key: getattr(row, column.key) for column in COLUMNS}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in zip(_NAMES, _read(row), strict=True) if value is not None}
+
+
+_NAMES = tuple(column.key for column in COLUMNS)
+_read = attrgetter(*_NAMES)
