@@ -96,7 +96,7 @@ class RunTokens:
         # Another thread can hold the lock: the thread of an abandoned call, whose exchange goes on for minutes.
         if not self._lock.acquire(timeout=HURRIED_SECONDS if hurried else -1):
             raise UnreachableError(
-                "The CI provider or the server does not answer the exchange of the identity of the run."
+                "This CI run cannot get a new token now: the CI provider or the server has not answered yet. Try again later."
             )
         try:
             needed_until = datetime.now(UTC) + (timedelta() if hurried else RENEWED_BEFORE)

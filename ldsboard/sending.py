@@ -204,12 +204,14 @@ def _send_and_clean_up(
 def _check_visibility(pending: PendingUpload, submission: dict[str, Any]) -> None:
     """Raise ``request.conflict`` if the file is a duplicate, and the earlier submission is more visible than was announced."""
     wanted, shown = pending.announced.get("visibility", "public"), submission.get("visibility", "private")
-    if submission["id"] != pending.id and EXPOSURE.get(wanted, 0) < EXPOSURE.get(shown, 0):
+    earlier = submission["id"]
+    if earlier != pending.id and EXPOSURE.get(wanted, 0) < EXPOSURE.get(shown, 0):
         raise ProblemError(
             "request.conflict",
-            f"Your submission {submission['id']} has this file already, and is {shown}. Nothing has become {wanted}.",
-            f"Make that submission {wanted} on the page /account or with PATCH /api/v1/submissions/{submission['id']}. "
-            "Or withdraw it, and submit the file again.",
+            f"You sent this file before, as submission {earlier}, which is {shown}. No new {wanted} submission was created, and "
+            f"{earlier} is still {shown}.",
+            f"Make submission {earlier} {wanted} on the page /account or with PATCH /api/v1/submissions/{earlier}. "
+            f"Or withdraw submission {earlier}, and submit the file again.",
         )
 
 

@@ -114,7 +114,7 @@ def create_token(
     scopes: Annotated[tuple[str, ...], Form()] = (),
     days: Annotated[str, Form()] = "",
 ) -> Response:
-    """Create a token and show its value once; if a value is refused, show the form with the values again."""
+    """Create a token and show it once. If a field is invalid or a quota is used up, show the form again with what was typed."""
     try:
         wanted = _read_token(name=name, scopes=scopes, days=days)
         context.quotas.check_tokens(session, sender.id)

@@ -88,12 +88,14 @@ def add_publisher(
     environment: Text = "",
     branch: Text = "",
 ) -> Response:
-    """Trust a workflow and redirect to the account page; if a value is refused, show the form with the values again.
+    """Trust a workflow and redirect to the account page.
+
+    If a field is invalid or a quota is used up, show the form again with what was typed.
 
     Raises
     ------
     ProblemError
-        ``request.invalid``: the server does not trust the issuer, so there is no form that could show the values again.
+        ``request.invalid``: the server does not trust the issuer, so there is no form that could show what was typed.
     """
     values = {
         "method": method,

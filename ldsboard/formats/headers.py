@@ -119,9 +119,12 @@ def check_dimensions(shape: tuple[int, ...]) -> None:
     """Raise ``scores.empty`` if any side of `shape` is 0; otherwise raise ``scores.shape`` unless `shape` has two sides."""
     if len(shape) == 2 and all(shape):  # noqa: PLR2004
         return
+    is_empty = 0 in shape
     raise ProblemError.mismatch(
-        "scores.empty" if 0 in shape else "scores.shape",
-        expected="two dimensions (n training examples, N targets)",
+        "scores.empty" if is_empty else "scores.shape",
+        expected="at least one training example (row) and one target (column)"
+        if is_empty
+        else "two dimensions (n training examples, N targets)",
         got=f"shape {shape}",
         hint="Give one row per training example and one column per target.",
     )

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pt", ".pth")
 
-DENSE_HINT = "Save the tensor with torch.save(scores.real.to_dense(), 'scores.pt')."
-
 
 def as_score_file(path: Path) -> Path:
     """Convert a ``.pt`` or ``.pth`` file to a ``.npy`` file; return other paths unchanged.
@@ -86,9 +84,12 @@ def read_tensor(path: Path, key: str | None = None) -> NDArray[Any]:
     if not isinstance(found, torch.Tensor):
         raise pickled(f"a torch.save file with an object of type {type(found).__name__}")
     tensor = found.detach()
-    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+    # Call to_dense first, because torch cannot take the real part of a complex tensor in a layout such as CSR.
+    conversion = ".to_dense()" * (tensor.layout != torch.strided) + ".real" * tensor.is_complex()
+    if conversion or tensor.is_quantized:
         got = f"{tensor.dtype} in the layout {tensor.layout}"
-        raise ProblemError.mismatch("scores.dtype", expected="a dense tensor of real numbers", got=got, hint=DENSE_HINT)
+        hint = f"Save the tensor with torch.save(scores{conversion or '.dequantize()'}, 'scores.pt')."
+        raise ProblemError.mismatch("scores.dtype", expected="a dense tensor of real numbers", got=got, hint=hint)
     if not tensor.is_floating_point():
         tensor = tensor.double()
     elif tensor.dtype not in (torch.float16, torch.float32, torch.float64):

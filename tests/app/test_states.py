@@ -84,7 +84,7 @@ def test_transitions_cover_all_states_and_reach_them_from_uploading() -> None:
         new = {after for state in new for after in TRANSITIONS[state]} - reached
     assert reached == set(State)
     assert {State.UPLOADING, State.QUEUED, State.SCORING} == set(State) - FINAL
-    assert TRANSITIONS[State.SCORED] == {State.WITHDRAWN}, "a published score can only be withdrawn"
+    assert TRANSITIONS[State.SCORED] == {State.WITHDRAWN}, "a published result can only be withdrawn"
     assert not TRANSITIONS[State.EXPIRED] | TRANSITIONS[State.WITHDRAWN]
 
 

@@ -1,4 +1,4 @@
-"""Measure the time from the end of an upload to its score: ``python -m tests.bench.service``.
+"""Measure the time from the end of an upload to its result: ``python -m tests.bench.service``.
 
 A server with a protected benchmark receives different score files over HTTP. For comparison, the library then scores the same
 file in this process, from disk, with the same splits and threads. The file is in the page cache in both cases.
@@ -55,7 +55,7 @@ def body(content: bytes, ended: list[datetime]) -> Iterator[bytes]:
 
 
 def upload(service: Service, token: str, content: bytes) -> Upload:
-    """Send a file, and wait for its score by long polling."""
+    """Send a file, and wait for its result by long polling."""
     ended: list[datetime] = []
     response = service.client.put(
         "/benchmarks/bench/submissions",

@@ -21,8 +21,10 @@ def fits_width(page: Page) -> bool:
 def find_faults(page: Page) -> list[str]:
     """Return the faults of an open page: no single main heading, too wide, serious or critical axe-core violations.
 
-    The window must be as wide as a phone when the page is opened, so that the charts of the page fit wider windows too. The
-    axe-core rules are checked at this width only, because they take most of the time.
+    The page must have been opened in a window as wide as a phone. A chart is drawn for the width of the open window, and is
+    redrawn a moment after the window has changed its width. A chart that was drawn for a wider window could therefore still make
+    the page too wide when its width is checked. The axe-core rules are checked at the width of a phone only, because they take
+    most of the time.
     """
     faults = [] if page.locator("h1").count() == 1 else [f"{page.url}: {page.locator('h1').count()} main headings"]
     for width in (PHONE, DESK):

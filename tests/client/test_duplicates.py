@@ -48,11 +48,14 @@ def test_repeated_file_is_an_error_if_the_earlier_submission_shows_more(
     first = _submit(shell, scores, method, "--visibility", earlier).json["id"]
     refused = _submit(shell, scores, method, "--visibility", wanted)
     assert (refused.code, refused.out) == (exits.USAGE, "")
+    assert f"You sent this file before, as submission {first}, which is {earlier}. " in refused.err
+    assert f"No new {wanted} submission was created, and {first} is still {earlier}. " in refused.err
     assert (
-        f"Your submission {first} has this file already, and is {earlier}. Nothing has become {wanted}." in refused.err
+        f"Make submission {first} {wanted} on the page /account or with PATCH /api/v1/submissions/{first}. "
+        in refused.err
     )
     assert "[request.conflict]" in refused.err
-    with pytest.raises(ldsboard.ProblemError, match=f"Nothing has become {wanted}"):
+    with pytest.raises(ldsboard.ProblemError, match=f"No new {wanted} submission was created"):
         ldsboard.submit(toy.scores(), benchmark="toy", method=method, kind="practice", visibility=wanted)
     narrower = _submit(shell, scores, method, "--visibility", "public")
     assert (narrower.code, narrower.json["visibility"]) == (0, earlier)

@@ -1,4 +1,4 @@
-"""The gates of `ldsboard submit`: which submissions they let pass, and that none passes because nothing was compared."""
+"""The gates of `ldsboard submit`: which submissions pass, and which options are refused because a gate would compare nothing."""
 
 from __future__ import annotations
 

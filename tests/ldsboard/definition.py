@@ -1,4 +1,4 @@
-"""The score computed from its definition, in integers and fractions with SciPy's ranks: the reference for every kind of input.
+"""The LDS computed from its definition, in integers and fractions with SciPy's ranks: the reference for every kind of input.
 
 This module does not use the library's computation, and it is slow.
 

@@ -1,4 +1,4 @@
-"""A score is correct, and has the same bits for every storage order, block size, thread count and form of masks.
+"""The LDS is correct, and has the same bits for every storage order, block size, thread count and form of masks.
 
 Legend: M subsets, n training examples, N targets.
 """

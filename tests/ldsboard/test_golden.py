@@ -1,4 +1,4 @@
-"""The bits of a score may change only together with the scorer version, so that a board never mixes two scorers."""
+"""The bits of an LDS may change only together with the scorer version, so that a board never mixes two scorers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pseudo_random_integers(count: int, shift: int) -> np.ndarray[tuple[int], np.
     return (steps * np.uint64(1442695040888963407) >> np.uint64(40)).astype(np.int64)
 
 
-def test_score_has_the_golden_bits_of_the_scorer_version() -> None:
+def test_lds_has_the_golden_bits_of_the_scorer_version() -> None:
     scores_nN = (pseudo_random_integers(n * N, 1).reshape(n, N) % 20001 - 10000) / np.array(
         [1.0, 3.0, 7e5, 1e-7, 1.0, 1000.0]
     )

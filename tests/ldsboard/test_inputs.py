@@ -1,4 +1,4 @@
-"""Every kind of input gives the score of the definition, bit for bit.
+"""Every kind of input gives the LDS of the definition, bit for bit.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """

@@ -1,4 +1,4 @@
-"""Transformations that must not change a score, or must change it in a known way, on problems of random shape.
+"""Transformations that must not change an LDS, or must change it in a known way, on problems of random shape.
 
 Legend: M subsets, n training examples, N targets.
 """

@@ -31,7 +31,10 @@ def lists(seed: int, b: int, M: int, levels: int) -> NDArray[np.float64]:
 
 
 def influence_by_definition(f: Sequence[float], g: Sequence[float]) -> list[float]:
-    """Return the influence of each element by comparing all pairs, in rational numbers except for the square root."""
+    """Return the influence of each pair ``(f[i], g[i])`` on Spearman's rho, computed from the definition by comparing all pairs.
+
+    The numbers are exact fractions up to the square root.
+    """
     M = len(f)
 
     def mid_ranks(values: Sequence[float]) -> list[Fraction]:

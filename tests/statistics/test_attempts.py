@@ -1,4 +1,4 @@
-"""Two attacks that use published scores on hidden subsets gain less than the stated bound.
+"""Two attacks that use published values of the hidden LDS gain less than the stated bound.
 
 The attacker starts with one file and adds random vectors to the columns of all targets at once, since targets that share most of
 their variance respond most to a shared vector. An answer is the hidden LDS as published. The vectors are orthogonal to every
@@ -46,7 +46,7 @@ class Hidden(NamedTuple):
         return float(np.round(np.sum(unit_ranks(predictions_MN.T) * self.unit_NM) / N, DECIMALS))
 
     def answers(self, vectors_Mk: Floats) -> Floats:
-        """Return the published LDS of k files, (k,); each file has the same vector for all targets."""
+        """Return the published LDS of k files, (k,); column i of `vectors_Mk` has the predictions of file i for every target."""
         return np.asarray(np.round(unit_ranks(vectors_Mk.T) @ self.unit_NM.mean(axis=0), DECIMALS))
 
 

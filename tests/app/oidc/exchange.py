@@ -22,7 +22,7 @@ AUDIENCE = "https://board.example"
 
 
 class Exchange:
-    """A provider, a database, and the steps of an exchange. ``time`` is the time of the key sets, in seconds."""
+    """A provider, a database, and the steps of an exchange. ``time`` is what the clock of the key sets shows, in seconds."""
 
     def __init__(self, provider: CiProvider, settings: Settings, database: Database) -> None:
         self.provider, self.database = provider, database

@@ -44,12 +44,13 @@ def test_pages_show_the_practice_submissions_that_are_left(
     user: SignedInUser, limited_service: Service, toy: Example
 ) -> None:
     token = limited_service.token(user.name)
-    assert "You have 2 of 2 practice submissions left in 24 hours" in _text(user, "/account")
-    assert "as an attempt. You have 2 of 2 left in 24 hours." in _text(user, "/benchmarks/toy/submit")
+    of_two = "Of the 2 practice submissions to all benchmarks that you may send in any 24 hours, you have"
+    assert f"{of_two} 2 left." in _text(user, "/account")
+    assert f"as an attempt. {of_two} 2 left." in _text(user, "/benchmarks/toy/submit")
     for seed in range(2):
         assert limited_service.submit(token, "toy", npy(toy.scores(seed=seed)), kind="practice").status_code == 202
-    assert "You have no practice submissions left today; the next is available at" in _text(user, "/account")
-    assert "You have none left today; the next is available at" in _text(user, "/benchmarks/toy/submit")
+    assert f"{of_two} none left; the next is available at" in _text(user, "/account")
+    assert f"{of_two} none left; the next is available at" in _text(user, "/benchmarks/toy/submit")
 
 
 def test_pages_without_a_limit_say_so(service: Service, sign_in_service: Service, provider: Provider) -> None:
@@ -59,7 +60,7 @@ def test_pages_without_a_limit_say_so(service: Service, sign_in_service: Service
     signed_in.client.close()
     shown = service.client.get(f"{service.url}/benchmarks/toy/submit").text
     assert "not listed, and does not count as an attempt." in shown
-    assert "left in 24 hours" not in shown
+    assert "practice submissions to all benchmarks" not in shown
 
 
 def test_form_obeys_the_quota_of_edits(user: SignedInUser, toy: Example, limited_service: Service) -> None:

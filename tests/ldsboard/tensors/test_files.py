@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from ldsboard.importing.tables import TableError, read_array, read_table
 from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from tests.ldsboard.conftest import Run
 
@@ -42,15 +45,44 @@ def test_as_score_file_keeps_large_integers(tmp_path: Path, dtype: torch.dtype) 
     assert np.array_equal(open_scores(as_score_file(path)), whole.numpy())
 
 
-@pytest.mark.parametrize("tensor", [SCORES.to(torch.complex64), SCORES.to_sparse()])
-def test_as_score_file_rejects_complex_and_sparse_tensors(tmp_path: Path, tensor: torch.Tensor) -> None:
-    path = tmp_path / "scores.pt"
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda: SCORES.to(torch.complex64),
+        SCORES.to_sparse,
+        SCORES.to_sparse_csr,
+        lambda: SCORES.to(torch.complex64).to_sparse(),
+        lambda: SCORES.to(torch.complex64).to_sparse_csr(),
+    ],
+    ids=["complex", "COO", "CSR", "complex COO", "complex CSR"],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
+def test_as_score_file_rejects_complex_and_sparse_tensors_and_hint_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convert: Callable[[], torch.Tensor]
+) -> None:
+    assert np.array_equal(scores_after_hint(convert(), tmp_path, monkeypatch), SCORES.numpy())
+
+
+@pytest.mark.filterwarnings("ignore:.*(quantized tensor creation functions|TypedStorage is deprecated):UserWarning")
+def test_as_score_file_rejects_quantized_tensor_and_hint_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantized = torch.quantize_per_tensor(SCORES, 0.05, 0, torch.qint8)
+    found = scores_after_hint(quantized, tmp_path, monkeypatch)
+    assert np.array_equal(found, quantized.dequantize().numpy())
+    np.testing.assert_allclose(found, SCORES.numpy(), rtol=0, atol=0.0251)
+
+
+def scores_after_hint(tensor: torch.Tensor, folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[Any]:
+    """Save a tensor that is refused, run the command in the hint of the error, and return the scores in the new file."""
+    monkeypatch.chdir(folder)
+    path = Path("scores.pt")
     torch.save(tensor, path)
     with pytest.raises(ProblemError, match="a dense tensor of real numbers") as refused:
         as_score_file(path)
-    assert refused.value.problem.code == "scores.dtype"
-    torch.save(tensor.real.to_dense(), path)  # the hint of the error
-    assert np.array_equal(open_scores(as_score_file(path)), SCORES.numpy())
+    problem = refused.value.problem
+    assert problem.code == "scores.dtype"
+    command = problem.hint.removeprefix("Save the tensor with ").removesuffix(".")
+    exec(command, {"torch": torch, "scores": tensor})  # noqa: S102 -- the library wrote the command
+    return np.asarray(open_scores(as_score_file(path)))
 
 
 class Hostile:
