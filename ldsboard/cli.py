@@ -63,6 +63,7 @@ def score(
         "ci": [low, high],
         "mean_p": result.mean_p,
         "z_random": result.z_random,
+        "p_random": result.p_random,
         "warnings": result.warnings,
     }
     if as_json:
@@ -70,7 +71,7 @@ def score(
     else:
         output.print(
             f"LDS {format_interval(numbers)} on the {numbers['subsets']:,} public subsets, mean p-value {result.mean_p:.3g}, "
-            f"{result.z_random:.1f} standard deviations from random scores"
+            f"{result.z_random:.1f} standard deviations from random scores (p-value {result.p_random:.2g})"
         )
         print_warnings(result.warnings)
 

@@ -39,6 +39,8 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
             LDS divided by the noise ceiling; None if the ceiling is unknown.
         z_random : float
             Distance of the LDS from the LDS of random scores, in standard deviations.
+        p_random : float or None
+            Two-sided p-value of the LDS for random scores; None if the server is too old to tell.
         attempts, possible_gain : int, float, or None
             Attempts of the owner, and the upper bound of the gain from them; None for an anonymous entry.
         seconds, device, models : float, str, int, or None
@@ -79,7 +81,9 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
         **{name: row[name] for name in ("method", "title", "owner", "lds", "std_error")},
         "ci_low": row["ci"][0],
         "ci_high": row["ci"][1],
-        **{name: row[name] for name in ("of_ceiling", "z_random", "attempts", "possible_gain")},
+        **{name: row[name] for name in ("of_ceiling", "z_random")},
+        "p_random": row.get("p_random"),
+        **{name: row[name] for name in ("attempts", "possible_gain")},
         **{name: cost.get(name) for name in COST},
         **{name: provenance.get(name) for name in PROVENANCE},
         "verified": bool(provenance.get("verified")),

@@ -60,8 +60,10 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
         influence : ndarray, shape (M,)
             psi, the influence of each subset on the LDS; sums to 0. `compare` uses it for the standard error.
         z_random : float
-            LDS divided by the standard deviation of the LDS when subsets are matched to margins at random. If `z_random` is
-            between -3 and 3, the scores are not distinguishable from random scores.
+            LDS divided by the standard deviation of the LDS when subsets are matched to margins at random.
+        p_random : float
+            Two-sided p-value of the LDS when subsets are matched to margins at random. If `p_random` is above .0027, the scores
+            are not distinguishable from random scores. For M >= 64 this is the same as `z_random` between -3 and 3.
         std_error_new_targets : float
             Standard error of the LDS over draws of both subsets and targets; nan for N = 1 or M < 4.
         constant_predictions, duplicate_subsets : int

@@ -34,6 +34,7 @@ COLUMNS = [
     "ci_high",
     "of_ceiling",
     "z_random",
+    "p_random",
     "attempts",
     "possible_gain",
     "created_at",

@@ -219,6 +219,7 @@ class Measurement(Base):
     ci_high: Mapped[float]
     mean_p: Mapped[float]
     z_random: Mapped[float]
+    p_random: Mapped[float] = mapped_column(server_default="1")
     std_error_new_targets: Mapped[float | None]
     constant_predictions: Mapped[int]
     grid_loss: Mapped[float]

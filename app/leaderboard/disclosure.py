@@ -44,6 +44,10 @@ class RankingMeasurement(Protocol):
     def z_random(self) -> float:
         """Distance of the LDS from the mean LDS of random scores, in standard deviations of the LDS of random scores."""
 
+    @property
+    def p_random(self) -> float:
+        """Two-sided p-value of the LDS under random matching of subsets and margins."""
+
 
 def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, float]:
     """Round numbers from the ranking subsets for publication.
@@ -54,7 +58,9 @@ def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, fl
     if split == "open":
         return numbers
     return {
-        name: round_significant(value) if name in ("z", "z_random", "p_value", "mean_p") else round(value, DECIMALS)
+        name: round_significant(value)
+        if name in ("z", "z_random", "p_random", "p_value", "mean_p")
+        else round(value, DECIMALS)
         for name, value in numbers.items()
     }
 
@@ -100,6 +106,7 @@ def public_numbers(measurement: Measurement) -> Numbers:
         ci=(measurement.ci_low, measurement.ci_high),
         mean_p=measurement.mean_p,
         z_random=measurement.z_random,
+        p_random=measurement.p_random,
     )
 
 
@@ -113,7 +120,7 @@ def ranking_numbers(
 def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of `RankingNumbers` other than the rank interval, rounded by `round_for_publication`."""
     split, ceiling, share = manifest["split"], manifest["ceiling"], None
-    lds, z = round_lds(measurement.lds, split), measurement.z_random
+    lds, z, p = round_lds(measurement.lds, split), measurement.z_random, measurement.p_random
     if ceiling and (published_ceiling := round_lds(ceiling, split)):
         # The share is computed from the published LDS and ceiling, so that the share reveals no further digit.
         share = round_lds(lds / published_ceiling, split)
@@ -123,4 +130,5 @@ def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) ->
         "ci": (round_lds(measurement.ci_low, split), round_lds(measurement.ci_high, split)),
         "of_ceiling": share,
         "z_random": z if split == "open" else round_significant(z),
+        "p_random": p if split == "open" else round_significant(p),
     }

@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     ci_low: float
     ci_high: float
     z_random: float
+    p_random: float
 
 
 def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
@@ -88,6 +89,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
             Measurement.ci_low,
             Measurement.ci_high,
             Measurement.z_random,
+            Measurement.p_random,
         )
         .join(User, User.id == Submission.user_id)
         .join(Evaluation, Evaluation.submission_id == Submission.id)

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 
 Interval = tuple[float, float]
 
+P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-value above .0027 may be random"
+
 
 class Numbers(BaseModel):
     """The result on the public subsets, at full precision."""
@@ -18,6 +20,7 @@ class Numbers(BaseModel):
     ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
     mean_p: float = Field(description="mean of the targets' two-sided p-values")
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
+    p_random: float = Field(description=P_RANDOM)
 
 
 class RankingNumbers(BaseModel):
@@ -31,6 +34,7 @@ class RankingNumbers(BaseModel):
     )
     of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
+    p_random: float = Field(description=P_RANDOM)
 
 
 class Best(BaseModel):
@@ -81,6 +85,7 @@ class Row(BaseModel):
     rank: tuple[int, int]
     of_ceiling: float | None
     z_random: float
+    p_random: float = Field(description=P_RANDOM)
     attempts: int | None = Field(description="attempts of this owner; null for an anonymous entry")
     possible_gain: float | None = Field(
         description="upper bound on the average gain in LDS from using the results of attempts; null for an anonymous entry"

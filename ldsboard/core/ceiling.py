@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.core.chance import scaled_rows
 from ldsboard.core.ranking import rank_rows, spearman
-from ldsboard.core.significance import unit_rows
 from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
@@ -114,7 +114,7 @@ def _ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:
     """Return the `MarginSpectrum` of a benchmark; `margins_MN` are the means of the margins over runs, float64 (M, N)."""
     M, N = margins_MN.shape
-    unit_NM = unit_rows(rank_rows(np.ascontiguousarray(margins_MN.T))).astype(np.float64)
+    unit_NM = scaled_rows(rank_rows(np.ascontiguousarray(margins_MN.T)))
     mean_correlation = float(np.sum(unit_NM.sum(axis=0) ** 2)) / N**2
     gram = unit_NM @ unit_NM.T if N <= M else unit_NM.T @ unit_NM
     return MarginSpectrum(

@@ -14,9 +14,9 @@ import numpy as np
 
 from ldsboard.arrays.margins import check_margins_differ
 from ldsboard.arrays.masks import count_duplicates, pack_masks
+from ldsboard.core.chance import MarginRanks
 from ldsboard.core.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
 from ldsboard.core.result import TargetBlock
-from ldsboard.core.significance import MarginRanks
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.core import significance
+from ldsboard.core import chance, significance
 from ldsboard.counts import count
 from ldsboard.notebook_table import notebook_table
 
@@ -31,9 +31,6 @@ WARNINGS = {
     "raises the margin.",
 }
 """The text of each warning code."""
-
-CHANCE = 3.0
-"""Absolute value of `Result.z_random` below which scores are not distinguishable from random scores."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,8 +61,11 @@ class Result:
     grid_loss_target : int
         Index of the target with this ratio; -1 if the ratio is 0.
     z_random : float
-        LDS divided by the standard deviation of the LDS when subsets are matched to margins at random. If `z_random` is between
-        -3 and 3, the scores are not distinguishable from random scores.
+        LDS divided by the standard deviation of the LDS when subsets are matched to margins at random.
+    p_random : float
+        Two-sided p-value of the LDS when subsets are matched to margins at random: the normal p-value of `z_random`, and for
+        fewer than 64 subsets a permutation p-value. If `p_random` is above .0027 (for at least 64 subsets: if `z_random` is
+        between -3 and 3), the scores are not distinguishable from random scores.
     std_error_new_targets : float
         Standard error of the LDS over draws of both subsets and targets; nan for one target, or for fewer than 4 subsets. With
         fewer than 20 targets, intervals need Student's t with N - 1 degrees of freedom.
@@ -85,6 +85,7 @@ class Result:
     grid_loss: float
     grid_loss_target: int
     z_random: float
+    p_random: float
     std_error_new_targets: float
     duplicate_subsets: int
     fingerprint: str
@@ -100,8 +101,8 @@ class Result:
         found = {
             "scores.dynamic_range": self.grid_loss > 1e-3,  # noqa: PLR2004
             "scores.constant_predictions": self.constant_predictions > 0,
-            "scores.random": abs(self.z_random) < CHANCE,
-            "scores.sign_flipped": self.z_random <= -CHANCE,
+            "scores.random": self.p_random > chance.RANDOM_P,
+            "scores.sign_flipped": self.p_random <= chance.RANDOM_P and self.lds < 0,
         }
         return [code for code, applies in found.items() if applies]
 
@@ -119,7 +120,7 @@ class Result:
             ("95 % interval", f"{low:.4f} to {high:.4f}"),
             ("standard error", f"{self.std_error:.4f}"),
             ("mean p-value", f"{self.mean_p:.3g}"),
-            ("distance from random scores", f"{self.z_random:.1f} standard deviations"),
+            ("distance from random scores", f"{self.z_random:.1f} standard deviations, p-value {self.p_random:.2g}"),
             ("computed from", size),
         ]
         return notebook_table(
@@ -142,7 +143,7 @@ class TargetBlock:
     grid_loss_b
         The ratio that `Result.grid_loss` describes, for each target, float64 (b,).
     unit_bM
-        Ranks of the predictions as rows of unit length, float32 (b, M).
+        Ranks of the predictions as rows of unit length, the result of `ldsboard.core.chance.unit_rows`, (b, M).
     influence_units_M
         For each subset the sum of its influences on these targets, int64 (M,), in units of 2**-30. Integer sums do not depend on
         the order of summation.
@@ -153,7 +154,7 @@ class TargetBlock:
     squared_influence_b: NDArray[np.float64]
     constant_b: NDArray[np.bool_]
     grid_loss_b: NDArray[np.float64]
-    unit_bM: NDArray[np.float32]
+    unit_bM: NDArray[Any]
     influence_units_M: NDArray[np.int64]
 
     @classmethod
@@ -161,7 +162,7 @@ class TargetBlock:
         """Return a block without results, for the targets in `columns` and M subsets; `add` stores the results of a tile."""
         b = columns.stop - columns.start
         constant_b, units_M = np.zeros(b, dtype=np.bool_), np.zeros(M, dtype=np.int64)
-        unit_bM = np.empty((b, M), dtype=np.float32)
+        unit_bM = np.empty((b, M), dtype=np.float64 if M < significance.FEW_SUBSETS else np.float32)
         return cls(columns, np.zeros(b), np.zeros(b), constant_b, np.zeros(b), unit_bM, units_M)
 
     def add(self, tile: slice, ranking: Ranking, rho_t: NDArray[np.float64], influence_tM: NDArray[np.float64]) -> None:
@@ -184,7 +185,7 @@ class TargetBlock:
         self.squared_influence_b[tile] = np.einsum("tM,tM->t", influence_tM, influence_tM) / INFLUENCE_UNITS**2
         self.rho_b[tile] = rho_t
         self.constant_b[tile] = ranking.squares_b == 0
-        self.unit_bM[tile] = significance.unit_rows(ranking)
+        self.unit_bM[tile] = chance.unit_rows(ranking)
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,8 @@ class TargetSums:
         For all N targets, the values that `TargetBlock` describes for the targets of one block.
     influence_units_M
         For each subset the sum of its influences on all targets, int64 (M,), in units of 2**-30.
-    chance
-        Computes the standard deviation of the LDS of random scores.
+    spread
+        Computes the standard deviation and the p-value of the LDS of random scores.
     """
 
     rho_N: NDArray[np.float64]
@@ -206,14 +207,14 @@ class TargetSums:
     constant_N: NDArray[np.bool_]
     grid_loss_N: NDArray[np.float64]
     influence_units_M: NDArray[np.int64]
-    chance: significance.ChanceSpread
+    spread: chance.ChanceSpread
 
     @classmethod
-    def empty(cls, margins: significance.MarginRanks) -> TargetSums:
+    def empty(cls, margins: chance.MarginRanks) -> TargetSums:
         """Return empty sums, to which `add` adds the results of each block."""
         N, M = margins.unit_NM.shape
         constant_N, units_M = np.zeros(N, dtype=np.bool_), np.zeros(M, dtype=np.int64)
-        return cls(np.zeros(N), np.zeros(N), constant_N, np.zeros(N), units_M, significance.ChanceSpread(margins))
+        return cls(np.zeros(N), np.zeros(N), constant_N, np.zeros(N), units_M, chance.ChanceSpread(margins))
 
     def add(self, block: TargetBlock) -> None:
         """Add the results of one block."""
@@ -222,7 +223,7 @@ class TargetSums:
         self.constant_N[block.columns] = block.constant_b
         self.grid_loss_N[block.columns] = block.grid_loss_b
         self.influence_units_M[:] += block.influence_units_M
-        self.chance.add(block.unit_bM, block.columns)
+        self.spread.add(block.unit_bM, block.columns)
 
     def result(self, duplicate_subsets: int, fingerprint: str) -> Result:
         """Return the `Result` for all targets; all blocks must have been added.
@@ -230,8 +231,8 @@ class TargetSums:
         `duplicate_subsets` and `fingerprint` become the attributes of the result with these names.
         """
         M, N = self.influence_units_M.size, self.rho_N.size
-        chance = self.chance.value()
-        lds = math.fsum(self.rho_N) / N
+        lds, deviation = math.fsum(self.rho_N) / N, self.spread.value()
+        z_random = lds / deviation if deviation > 0 else 0.0
         influence_M = self.influence_units_M / INFLUENCE_UNITS / N
         error = significance.standard_error(influence_M)
         p_values_N = significance.spearman_p_values(self.rho_N, M)
@@ -247,7 +248,8 @@ class TargetSums:
             constant_predictions=int(self.constant_N.sum()),
             grid_loss=float(self.grid_loss_N[worst]),
             grid_loss_target=worst if self.grid_loss_N[worst] > 0 else -1,
-            z_random=lds / chance if chance > 0 else 0.0,
+            z_random=z_random,
+            p_random=self.spread.p_value(z_random),
             std_error_new_targets=significance.new_targets_error(influence_M, self.rho_N, self.squared_influence_N),
             duplicate_subsets=duplicate_subsets,
             fingerprint=fingerprint,

@@ -1,21 +1,18 @@
-"""p-values, standard errors and confidence intervals of the LDS, and the spread of the LDS of random scores.
+"""p-values, standard errors and confidence intervals of the LDS.
 
-Legend: M subsets, N targets, b targets of one block.
+Legend: M subsets, N targets.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ldsboard.core.ranking import Ranking
 
 LEVEL = 0.95
 """Nominal probability that a confidence interval covers the true value."""
@@ -24,7 +21,7 @@ FEWEST_SUBSETS = 4
 """With fewer subsets, standard errors and intervals are nan."""
 
 FEW_SUBSETS = 64
-"""With fewer subsets, intervals are computed on the scale of the inverse hyperbolic tangent."""
+"""With fewer subsets, intervals are computed on the scale of atanh, and permutations decide whether scores are random."""
 
 
 def two_sided_p(t: NDArray[np.float64] | float, degrees: int) -> NDArray[np.float64]:
@@ -121,67 +118,3 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
         half = half_width(std_error, M)
         low, high = lds - half, lds + half
     return (max(-1.0, low + min(0.0, bias)), min(1.0, high + max(0.0, bias)))
-
-
-def unit_rows(ranking: Ranking) -> NDArray[np.float32]:
-    """Return the centred ranks with each row scaled to unit length, float32 (b, M); the row of a constant list is 0."""
-    length_b = np.sqrt(ranking.squares_b)
-    return (ranking.ranks_bM / np.where(length_b == 0, 1.0, length_b)[:, None]).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class MarginRanks:
-    """Ranks of the margins, prepared for `ChanceSpread`.
-
-    Attributes
-    ----------
-    unit_NM
-        Centred ranks as rows of unit length, float32 (N, M).
-    gram_NN
-        Rank correlations between the margins of every two targets, float32 (N, N); None if M <= N. The array is computed once for
-        all scores, before processes fork.
-    """
-
-    unit_NM: NDArray[np.float32]
-    gram_NN: NDArray[np.float32] | None
-
-    @classmethod
-    def of(cls, margins: Ranking) -> Self:
-        """Return the `MarginRanks` of ranked margins, where `margins` holds one list of M margins for each target."""
-        unit_NM = unit_rows(margins)
-        N, M = unit_NM.shape
-        return cls(unit_NM, unit_NM @ unit_NM.T if M > N else None)
-
-
-class ChanceSpread:
-    """The standard deviation of the LDS when subsets are matched to margins at random, computed block by block.
-
-    Let A and B, (M, N), hold the centred ranks of predictions and margins, with each column scaled to unit length. The standard
-    deviation is then exactly ``norm(A @ B.T) / (N sqrt(M - 1))``, with the Frobenius norm. If M <= N, the matrix A @ B.T of
-    shape (M, M) is the sum of one product for each block of targets. If M > N, the squared norm is computed as
-    ``sum((A.T @ A) * (B.T @ B))``, because these two matrices of shape (N, N) are smaller. float32
-    suffices, because the value only scales `Result.z_random` and does not enter the LDS.
-    """
-
-    def __init__(self, margins: MarginRanks) -> None:
-        self._margins = margins
-        N, M = margins.unit_NM.shape
-        self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=np.float32)
-
-    def add(self, predictions_bM: NDArray[np.float32], columns: slice) -> None:
-        """Add the ranks of the predictions for the targets in `columns`: float32 (b, M), each row scaled to unit length."""
-        if self._margins.gram_NN is None:
-            self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
-        else:
-            self._sums[columns] = predictions_bM
-
-    def value(self) -> float:
-        """Return the standard deviation of the LDS under random matching; all blocks must have been added."""
-        N, M = self._margins.unit_NM.shape
-        if self._margins.gram_NN is None:
-            norm = float(np.linalg.norm(self._sums))
-        else:
-            gram_NN = self._sums @ self._sums.T
-            gram_NN *= self._margins.gram_NN
-            norm = math.sqrt(max(0.0, float(gram_NN.sum(dtype=np.float64))))
-        return float(norm / (N * math.sqrt(M - 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,7 @@ def _measurement(part: str, lds: float, error: float, influence_M: np.ndarray[An
         ci_high=lds + 2 * error,
         mean_p=0.01,
         z_random=lds / 0.003,
+        p_random=math.erfc(abs(lds / 0.003) / math.sqrt(2)),
         constant_predictions=0,
         grid_loss=0.0,
         warnings=[],

@@ -69,7 +69,7 @@ def test_files_outside_the_downloads_are_not_served(service: Service, path: str)
 
 def test_hidden_numbers_are_rounded_before_they_are_published() -> None:
     numbers = {"lds": 0.123456789, "std_error": 0.000149, "z": -12.345, "z_random": 0.04567, "p_value": 1.2345e-9}
-    numbers |= {"difference": -0.00005001, "mean_p": 0.98765}
+    numbers |= {"difference": -0.00005001, "mean_p": 0.98765, "p_random": 0.0026998}
     assert round_for_publication(numbers, "open") == numbers
     assert round_for_publication(numbers, "protected") == {
         "lds": 0.1235,
@@ -79,6 +79,7 @@ def test_hidden_numbers_are_rounded_before_they_are_published() -> None:
         "p_value": 1.2e-9,
         "difference": -0.0001,
         "mean_p": 0.99,
+        "p_random": 0.0027,
     }
 
 

@@ -50,6 +50,7 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "ci": list(public.confidence_interval),
         "mean_p": public.mean_p,
         "z_random": public.z_random,
+        "p_random": public.p_random,
     }
     low, high = hidden.confidence_interval
     ceiling = toy.bundle.manifest.ceiling
@@ -62,13 +63,14 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "ci": [round(low, 4), round(high, 4)],
         "of_ceiling": round(round(hidden.lds, 4) / round(ceiling, 4), 4),
         "z_random": float(f"{hidden.z_random:.2g}"),
+        "p_random": float(f"{hidden.p_random:.2g}"),
     }
     measured = service.measurements(view["id"])
     for part, result in offline.items():
         assert measured[part].lds == result.lds
         assert measured[part].std_error == result.std_error
         assert (measured[part].ci_low, measured[part].ci_high) == result.confidence_interval
-        assert measured[part].z_random == result.z_random
+        assert (measured[part].z_random, measured[part].p_random) == (result.z_random, result.p_random)
         assert measured[part].std_error_new_targets == result.std_error_new_targets
         assert measured[part].influence == result.influence.tobytes()
         assert measured[part].per_target == result.per_target.tobytes()

@@ -124,7 +124,9 @@ def test_one_of_several_simultaneous_moves_succeeds(database: Database) -> None:
 
 
 def _measurement(part: str) -> Measurement:
-    numbers = dict.fromkeys(("lds", "std_error", "ci_low", "ci_high", "mean_p", "z_random", "grid_loss"), 0.0)
+    numbers = dict.fromkeys(
+        ("lds", "std_error", "ci_low", "ci_high", "mean_p", "z_random", "p_random", "grid_loss"), 0.0
+    )
     return Measurement(
         evaluation_id=1, part=part, constant_predictions=0, warnings=[], influence=b"", per_target=b"", **numbers
     )

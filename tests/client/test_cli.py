@@ -49,7 +49,7 @@ def test_open_benchmark_has_the_same_public_lds_offline_and_on_the_server(
     offline = shell("score", str(scores), "open-toy", "--json").json
     public = views[0]["public"]
     assert (offline["part"], offline["subsets"]) == ("public", 40)
-    for name in ("lds", "std_error", "ci", "z_random", "mean_p"):
+    for name in ("lds", "std_error", "ci", "z_random", "p_random", "mean_p"):
         assert offline[name] == public[name]
     assert GroundTruth.from_pulled("open-toy").score(scores).lds == public["lds"]
     assert "on the 40 public subsets" in shell("score", str(scores), "open-toy").out

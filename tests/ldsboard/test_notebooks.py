@@ -61,7 +61,7 @@ def test_result_shows_numbers_in_a_table(make_problem: MakeProblem) -> None:
         "95 % interval": [f"{low:.4f} to {high:.4f}"],
         "standard error": [f"{result.std_error:.4f}"],
         "mean p-value": [f"{result.mean_p:.3g}"],
-        "distance from random scores": [f"{result.z_random:.1f} standard deviations"],
+        "distance from random scores": [f"{result.z_random:.1f} standard deviations, p-value {result.p_random:.2g}"],
         "computed from": ["40 subsets, 5 targets"],
     }
     assert len(result._repr_html_()) < 1000

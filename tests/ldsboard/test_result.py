@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ldsboard import lds
+from ldsboard.core.chance import RANDOM_P
 from ldsboard.core.ranking import rank_rows, spearman_influence
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ def test_result_warns_of_flipped_and_random_scores(make_problem: MakeProblem, rn
     assert flipped.z_random == -good.z_random
     assert flipped.warnings == ["scores.sign_flipped"]
     assert lds(rng.normal(size=scores.shape), masks, margins).warnings == ["scores.random"]
-    assert replace(good, z_random=3.0).warnings == []
-    assert replace(good, z_random=-3.0).warnings == ["scores.sign_flipped"]
+    assert replace(good, p_random=RANDOM_P).warnings == []
+    assert replace(good, p_random=RANDOM_P + 1e-9).warnings == ["scores.random"]
+    assert replace(flipped, p_random=RANDOM_P + 1e-9).warnings == ["scores.random"]
 
 
 def test_result_warns_of_column_with_large_dynamic_range_and_names_it(make_problem: MakeProblem) -> None:

@@ -1,4 +1,4 @@
-"""p-values, standard errors, intervals and the chance spread, compared with SciPy, formulas and simulation.
+"""p-values, standard errors and intervals, compared with SciPy, formulas and simulation.
 
 Legend: M subsets, n training examples, N targets.
 """
@@ -6,7 +6,6 @@ Legend: M subsets, n training examples, N targets.
 from __future__ import annotations
 
 import math
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,20 +15,15 @@ from scipy import stats
 from ldsboard import lds
 from ldsboard.core.ranking import rank_rows, spearman, spearman_influence
 from ldsboard.core.significance import (
-    ChanceSpread,
-    MarginRanks,
     interval,
     new_targets_error,
     spearman_p_values,
     standard_error,
     two_sided_p,
-    unit_rows,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tests.ldsboard.conftest import MakeProblem
 
 
 @pytest.mark.parametrize("M", [3, 4, 5, 20, 1000])
@@ -136,64 +130,3 @@ def test_standard_error_equals_spread_over_draws(levels: int) -> None:
     covered = float(np.mean((low_k <= lds_k.mean()) & (lds_k.mean() <= high_k)))
     # Nominal coverage .95 with a Monte Carlo standard error of .011; the bias allowance only widens the interval.
     assert covered > 0.95 - 3 * 0.011
-
-
-def chance_spread(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], block: int = 2) -> float:
-    chance = ChanceSpread(MarginRanks.of(rank_rows(g_NM)))
-    for start in range(0, len(f_NM), block):
-        columns = slice(start, min(start + block, len(f_NM)))
-        chance.add(unit_rows(rank_rows(f_NM[columns])), columns)
-    return chance.value()
-
-
-def mean_rhos(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], orders: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the LDS under each joint permutation of the subsets of f."""
-
-    def unit(values_NM: NDArray[np.float64]) -> NDArray[np.float64]:
-        ranks_NM = stats.rankdata(values_NM, axis=1) - (values_NM.shape[1] + 1) / 2
-        length_N = np.linalg.norm(ranks_NM, axis=1, keepdims=True)
-        return np.asarray(ranks_NM / np.where(length_N > 0, length_N, 1), dtype=np.float64)
-
-    f, g = unit(f_NM), unit(g_NM)
-    return np.array([np.vdot(f[:, order], g) for order in orders]) / len(f)
-
-
-@pytest.mark.parametrize("N", [2, 5, 9], ids=["M > N", "M = N", "M < N"])
-def test_chance_spread_equals_spread_over_all_permutations(N: int, rng: np.random.Generator) -> None:
-    M = 5
-    f_NM, g_NM = rng.integers(4, size=(N, M)).astype(float), rng.normal(size=(N, M))
-    f_NM[0] = 1.0
-    expected = mean_rhos(f_NM, g_NM, np.array(list(permutations(range(M)))))
-    assert abs(expected.mean()) < 1e-12
-    assert chance_spread(f_NM, g_NM) == pytest.approx(expected.std(), rel=1e-5)
-
-
-@pytest.mark.parametrize("N", [3, 60], ids=["M > N", "M < N"])
-def test_chance_spread_equals_spread_over_2000_permutations(N: int, rng: np.random.Generator) -> None:
-    M = 40
-    shared_M = rng.normal(size=M)
-    f_NM, g_NM = shared_M + rng.normal(size=(N, M)), shared_M + rng.normal(size=(N, M))
-    orders = np.array([rng.permutation(M) for _ in range(2000)])
-    # The standard deviation of 2,000 draws has a relative standard error of 1.6 %; allow three.
-    assert chance_spread(f_NM, g_NM) == pytest.approx(mean_rhos(f_NM, g_NM, orders).std(), rel=3 * 0.016)
-
-
-def test_both_gram_matrices_give_same_chance_spread(rng: np.random.Generator) -> None:
-    f_NM, g_NM = rng.normal(size=(2, 50, 51))
-    smaller = chance_spread(f_NM, g_NM, block=7)
-    # With two more targets the code uses the other matrix; constant targets change only the divisor N.
-    f_more, g_more = (np.vstack([values, np.zeros((2, 51))]) for values in (f_NM, g_NM))
-    assert chance_spread(f_more, g_more, block=7) == pytest.approx(smaller * 50 / 52, rel=1e-5)
-
-
-@pytest.mark.parametrize("shared", [False, True], ids=["unrelated columns", "one column for all"])
-def test_z_random_of_unexplained_margins_is_standard_normal(shared: bool, make_problem: MakeProblem) -> None:
-    _, masks, margins = make_problem(M=50, N=4)
-    z = []
-    for seed in range(150):
-        rng = np.random.default_rng([seed, 7])
-        scores = rng.normal(size=(30, 1 if shared else 4)) * np.ones(4)
-        z.append(lds(scores, masks, rng.permutation(margins)).z_random)
-    # A normal z exceeds 3 in absolute value with probability .0027; its standard deviation over 150 draws has an error of 5.8 %.
-    assert np.std(z) == pytest.approx(1, rel=3 * 0.058)
-    assert sum(abs(value) >= 3 for value in z) <= 3

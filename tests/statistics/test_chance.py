@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
-from tests.statistics.figures import Share, Spread
-from tests.statistics.populations import Population, subsets, unit_ranks
+from ldsboard.core.chance import RANDOM_P
+from tests.statistics.figures import Share, Spread, share_error
+from tests.statistics.populations import Population, correlated_columns, subsets, unit_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,3 +116,40 @@ def test_random_files_get_random_warning(
         )
         report(setting, random, f"at least {bar:.0%}")
         assert random.value >= draws.lower_bar(bar)
+
+
+FEW = [8, 12, 20, 40, 63]
+"""Sizes for which the p-value comes from permutations: of all permutations for 8, of random ones for the others."""
+
+
+@pytest.mark.parametrize("M", FEW)
+@pytest.mark.parametrize("N", [1, 20])
+def test_few_unrelated_subsets_count_as_random(M: int, N: int, draws: Draws, report: Report) -> None:
+    # The margins are shuffled: random scores would have a true LDS of order 1 / sqrt(n), which no test of chance covers.
+    population = Population.simulated(31, N=N)
+    rng = np.random.default_rng([32, M, N])
+    found = []
+    for _ in range(draws.count):
+        rows_M = rng.integers(len(population.masks_Pn), size=(2, M))
+        truth = GroundTruth(population.masks_Pn[rows_M[0]], population.margins_PN[rows_M[1]])
+        found.append(truth.score(population.effects_nN))
+    alarms = Share.of([result.p_random <= RANDOM_P for result in found])
+    normal = Share.of([abs(result.z_random) >= 3 for result in found])
+    bar = RANDOM_P + 3 * share_error(RANDOM_P, draws.count)
+    report(f"unrelated margins, N {N}, M {M}: not reported as random", alarms, f"at most {bar:.2%}")
+    report(f"unrelated margins, N {N}, M {M}: by z_random instead", normal)
+    assert alarms.value <= bar
+
+
+@pytest.mark.parametrize(("M", "level"), [(8, 0.75), (12, 0.6), (20, 0.5), (40, 0.4)])
+def test_few_subsets_find_good_scores(M: int, level: float, draws: Draws, report: Report) -> None:
+    population = Population.simulated(33)
+    rng = np.random.default_rng([34, M])
+    noise_nN = correlated_columns(rng, population.effects_nN.shape, own=0.2)
+    scores_nN = population.scores_at_level(noise_nN, level)
+    found = [population.sample(rng, M).score(scores_nN) for _ in range(draws.count)]
+    power = Share.of([result.p_random <= RANDOM_P for result in found])
+    normal = Share.of([abs(result.z_random) >= 3 for result in found])
+    report(f"LDS {level}, M {M}: distinguished from random scores", power, "more than by z_random")
+    report(f"LDS {level}, M {M}: by z_random instead", normal)
+    assert power.value >= normal.value

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from app.leaderboard.schemas import Interval
-from ldsboard.core.result import CHANCE
+from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
+from ldsboard.core.chance import RANDOM_P
+from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
 
 UNIT_THRESHOLD = 999.5
@@ -110,11 +111,16 @@ def size(count_of_bytes: int) -> str:
     return f"{value:.3g} {units[0]}"
 
 
-def chance_note(z: float) -> str | None:
-    """Return a note if an LDS is close to or below chance, else None. `z`: distance from chance in standard deviations."""
-    if abs(z) < CHANCE:
+def chance_note(p_random: float, lds: float) -> str | None:
+    """Return a note if scores may be random, by their p-value, or if their LDS is significantly negative; otherwise None."""
+    if p_random > RANDOM_P:
         return "not distinguishable from random"
-    return "sign flipped?" if z < 0 else None
+    return "sign flipped?" if lds < 0 else None
+
+
+def chance(numbers: Numbers | RankingNumbers, M: int) -> str:
+    """Format how far an LDS over M subsets is from chance: as a p-value for few subsets, otherwise in standard deviations."""
+    return f"p-value {p_value(numbers.p_random)}" if M < FEW_SUBSETS else f"{significant(numbers.z_random)} sd"
 
 
 def cost(reported: dict[str, Any] | None) -> str:

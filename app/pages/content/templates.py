@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app.pages import static_files
 from app.pages.content import ci_providers, formatting, origins
 from ldsboard.core.result import WARNINGS
+from ldsboard.core.significance import FEW_SUBSETS
 
 
 @cache
@@ -36,6 +37,7 @@ def _environment() -> Environment:
         state_texts=formatting.STATES,
         visible_to=formatting.VISIBLE_TO,
         warning_texts=WARNINGS,
+        few_subsets=FEW_SUBSETS,
     )
     return environment
 

@@ -43,6 +43,7 @@ NUMBERS = (
     "std_error",
     "mean_p",
     "z_random",
+    "p_random",
     "std_error_new_targets",
     "constant_predictions",
     "grid_loss",

@@ -161,7 +161,7 @@ def _add_version(numbers: HiddenNumbers, session: Session, version: Version) -> 
 def _add_measurement(numbers: HiddenNumbers, measurement: Measurement) -> None:
     names = ("lds", "std_error", "ci_low", "ci_high", "std_error_new_targets")
     numbers.add_decimals([value for name in names if (value := getattr(measurement, name)) is not None], 4)
-    numbers.add_digits([measurement.z_random, measurement.mean_p], 4)
+    numbers.add_digits([measurement.z_random, measurement.p_random, measurement.mean_p], 4)
     for array in (measurement.influence, measurement.per_target):
         numbers.add_digits(np.frombuffer(array, "<f8").tolist(), 6)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.leaderboard.schemas import Numbers
 from app.pages.content import formatting
 from app.pages.content.charts import BINS, class_means, histogram
 
 MINUS = "\N{MINUS SIGN}"
+
+
+def numbers(**known: float) -> Numbers:
+    return Numbers(lds=0.5, std_error=0.1, ci=(0.3, 0.7), mean_p=0.2, **known)
 
 
 def test_histogram_counts_all_values_between_first_and_last_bin() -> None:
@@ -36,9 +41,11 @@ def test_class_means_are_shown_only_if_classes_group_targets() -> None:
         (formatting.rank((1, 1)), "1"),
         (formatting.rank((2, 5)), "2\N{EN DASH}5"),
         (formatting.share(0.668), "66.8\u202f%"),
-        (formatting.chance_note(2.99), "not distinguishable from random"),
-        (formatting.chance_note(-3.0), "sign flipped?"),
-        (formatting.chance_note(3.0), None),
+        (formatting.chance_note(0.0028, -0.5), "not distinguishable from random"),
+        (formatting.chance_note(0.0027, -0.5), "sign flipped?"),
+        (formatting.chance_note(0.0027, 0.5), None),
+        (formatting.chance(numbers(z_random=-12.4, p_random=0.002), 64), f"{MINUS}12 sd"),
+        (formatting.chance(numbers(z_random=-12.4, p_random=0.002), 63), "p-value 0.002"),
         (formatting.cost(None), "not reported"),
         (formatting.cost({"seconds": 90.0}), "90 s"),
         (formatting.cost({"seconds": 600, "models": 1}), "10 min, 1 model"),

@@ -14,7 +14,7 @@ from app.leaderboard.schemas import BenchmarkView, Row
 from app.pages.content import formatting
 from app.pages.content.feed import atom
 from app.pages.content.templates import render
-from ldsboard.core.result import CHANCE
+from ldsboard.core.chance import RANDOM_P
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -90,11 +90,11 @@ def test_leaderboard_shows_the_rows_of_the_api(site: Site) -> None:
 
 
 def test_leaderboard_marks_random_and_sign_flipped_entries(site: Site) -> None:
-    rows = {row["method"]: row["z_random"] for row in site.api("/benchmarks/toy/leaderboard")["rows"]}
+    rows = {row["method"]: row for row in site.api("/benchmarks/toy/leaderboard")["rows"]}
     cells = {row[1].split()[0]: row[1] for row in site.page("/benchmarks/toy").tables[0][1:]}
-    assert abs(rows["random"]) < CHANCE
+    assert rows["random"]["p_random"] > RANDOM_P
     assert cells["random"] == "random ada history not distinguishable from random"
-    assert rows["flipped"] <= -CHANCE
+    assert (rows["flipped"]["p_random"] <= RANDOM_P, rows["flipped"]["z_random"] <= -3) == (True, True)
     assert cells["flipped"] == "flipped ada history sign flipped?"
     assert cells["middling"] == "middling ada history"
 

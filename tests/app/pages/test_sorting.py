@@ -38,6 +38,7 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
         ci_low=0.3,
         ci_high=0.7,
         z_random=9.0,
+        p_random=2e-19,
     )
 
 

@@ -1,0 +1,136 @@
+"""Whether the LDS is distinguishable from the LDS of random scores.
+
+Legend: M subsets, N targets, b targets of one block, P permutations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ldsboard.core.significance import FEW_SUBSETS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ldsboard.core.ranking import Ranking
+
+RANDOM_P = 0.0027
+"""Scores are not distinguishable from random scores if the p-value `Result.p_random` is larger: 3 standard deviations."""
+
+PERMUTATIONS = 9_999
+"""Number of random permutations of the subsets; all permutations are used for at most `MAX_ALL_PERMUTED` subsets."""
+
+MAX_ALL_PERMUTED = 8
+
+GRID = 2.0**18
+"""For fewer than `FEW_SUBSETS` subsets, ranks of unit length are multiples of 1 / GRID. Sums of products over at most 2**17
+targets are then exact in float64, in any order."""
+
+TOLERANCE = 2.0**-14
+"""Two permuted LDS count as equal if their difference is at most `TOLERANCE`. Rounding the ranks to the grid changes an LDS by at
+most half of `TOLERANCE`."""
+
+
+@dataclass(frozen=True)
+class MarginRanks:
+    """Ranks of the margins, prepared for `ChanceSpread`.
+
+    Attributes
+    ----------
+    unit_NM
+        Result of `unit_rows`, (N, M).
+    gram_NN
+        Rank correlations between the margins of every two targets, float32 (N, N); None if M <= N or M < `FEW_SUBSETS`. The array
+        is computed once for all scores, before processes fork.
+    """
+
+    unit_NM: NDArray[Any]
+    gram_NN: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, margins: Ranking) -> Self:
+        """Return the `MarginRanks` of `margins`, which holds the ranks of the M margins of each target, one target per row."""
+        unit_NM = unit_rows(margins)
+        N, M = unit_NM.shape
+        return cls(unit_NM, unit_NM @ unit_NM.T if N < M >= FEW_SUBSETS else None)
+
+
+class ChanceSpread:
+    """The LDS when subsets are matched to margins at random, computed block by block: standard deviation and p-value.
+
+    Let A and B, (M, N), hold the centred ranks of predictions and margins, with each column scaled to unit length. The LDS is
+    ``trace(A @ B.T) / N``, and the LDS after a permutation of the subsets is the sum of M other elements of ``A @ B.T``, divided
+    by N. Over all permutations, the standard deviation of the LDS is exactly ``norm(A @ B.T) / (N sqrt(M - 1))``, with the
+    Frobenius norm (W. Hoeffding, Annals of Mathematical Statistics 22, 1951).
+
+    If M <= N, or if there are few subsets, the matrix A @ B.T of shape (M, M) is the sum of one product for each block of
+    targets. Otherwise the squared norm is computed as ``sum((A.T @ A) * (B.T @ B))``, because these two matrices of shape (N, N)
+    are smaller. For many subsets float32 suffices, because the standard deviation does not enter the LDS.
+    """
+
+    def __init__(self, margins: MarginRanks) -> None:
+        self._margins = margins
+        N, M = margins.unit_NM.shape
+        self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=margins.unit_NM.dtype)
+
+    def add(self, predictions_bM: NDArray[Any], columns: slice) -> None:
+        """Add the ranks of the predictions for the targets in `columns`: the result of `unit_rows`, (b, M)."""
+        if self._margins.gram_NN is None:
+            self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
+        else:
+            self._sums[columns] = predictions_bM
+
+    def value(self) -> float:
+        """Return the standard deviation of the LDS under random matching; all blocks must have been added."""
+        N, M = self._margins.unit_NM.shape
+        if self._margins.gram_NN is None:
+            norm = float(np.linalg.norm(self._sums))
+        else:
+            gram_NN = self._sums @ self._sums.T
+            gram_NN *= self._margins.gram_NN
+            norm = math.sqrt(max(0.0, float(gram_NN.sum(dtype=np.float64))))
+        return float(norm / (N * math.sqrt(M - 1)))
+
+    def p_value(self, z: float) -> float:
+        """Return the two-sided p-value of the LDS under random matching; all blocks must have been added.
+
+        For M < `FEW_SUBSETS`, the p-value is the share of permutations of the subsets whose LDS is at least as far from 0: of all
+        permutations if M <= `MAX_ALL_PERMUTED`, otherwise of `PERMUTATIONS` random permutations and the identity (B. Phipson and
+        G. Smyth, Statistical Applications in Genetics and Molecular Biology 9, 2010). For more subsets, the p-value is that of
+        `z`, the LDS divided by its standard deviation, by the normal distribution.
+        """
+        N, M = self._margins.unit_NM.shape
+        if M >= FEW_SUBSETS:
+            return math.erfc(abs(z) / math.sqrt(2))
+        lds_P = self._sums[np.arange(M), _orders(M)].sum(axis=1) / N
+        return float(np.mean(np.abs(lds_P) >= abs(lds_P[0]) - TOLERANCE))
+
+
+def unit_rows(ranking: Ranking) -> NDArray[Any]:
+    """Return the centred ranks with each row scaled to unit length, (b, M); the row of a constant list is 0.
+
+    For fewer than `FEW_SUBSETS` subsets the result is float64, rounded to multiples of 1 / `GRID`; otherwise float32.
+    """
+    scaled_bM = scaled_rows(ranking)
+    return np.rint(scaled_bM * GRID) / GRID if scaled_bM.shape[1] < FEW_SUBSETS else scaled_bM.astype(np.float32)
+
+
+def scaled_rows(ranking: Ranking) -> NDArray[np.float64]:
+    """Return the centred ranks with each row scaled to unit length, float64 (b, M); the row of a constant list is 0."""
+    length_b = np.sqrt(ranking.squares_b)
+    return np.asarray(ranking.ranks_bM / np.where(length_b == 0, 1.0, length_b)[:, None])
+
+
+@lru_cache(maxsize=8)
+def _orders(M: int) -> NDArray[np.intp]:
+    """Return permutations of M subsets as rows, (P, M), always the same; the first row is the identity."""
+    if M <= MAX_ALL_PERMUTED:
+        return np.array(list(permutations(range(M))))
+    random_PM = np.random.default_rng(M).random((PERMUTATIONS, M))
+    return np.vstack([np.arange(M), random_PM.argsort(axis=1, kind="stable")])
