@@ -1,4 +1,4 @@
-"""Train the missing models of a training folder, with progress and log, until Ctrl-C or until no model is missing."""
+"""Train the missing models of a training folder, or of some of its shards, with progress and log, until done or Ctrl-C."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class Configuration:
 
     @property
     def digest(self) -> str:
-        """Sha256 of the configuration in hex, which every shard stores."""
+        """Sha256 of the configuration, in hex. Every shard stores this digest."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def save_or_check(self, folder: Path) -> None:

@@ -251,15 +251,16 @@ def _judge_difference(
 def regressed(difference: float, p_value: float | None, tolerance: float) -> bool:
     """Return whether a difference in LDS, new minus baseline, is a drop that fails ``--no-regress-from``.
 
-    This function is the only place with the rule: the drop is significant by the paired test, and exceeds the tolerance. The test
-    compares two files, so that two seeds of one method often differ significantly; the tolerance keeps such drops from failing.
+    A drop fails if it exceeds the tolerance and is significant by the paired test. Only this function contains this rule. The
+    paired test compares two score files, not two methods: the files of two seeds of one method often differ significantly. The
+    tolerance accepts the small drops between such files.
 
     Parameters
     ----------
     difference
         LDS of the new submission minus LDS of the baseline.
     p_value
-        Two-sided p-value of the paired test; None if no test was possible, in which case the tolerance alone decides.
+        Two-sided p-value of the paired test. None means that no test was possible; only the tolerance then decides.
     tolerance
         Largest drop that is accepted.
     """

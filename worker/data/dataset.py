@@ -57,7 +57,7 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The training examples as ``train``, and the targets as ``target``."""
+        """The two parts of the data set, by name: ``train`` holds the training examples, ``target`` holds the targets."""
         return {"train": self.train, "target": self.target}
 
     @property

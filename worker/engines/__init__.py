@@ -34,7 +34,12 @@ class Engine(Protocol):
         order_KEm: torch.Tensor,
         /,
     ) -> None:
-        """Train the models. `order_KEm` holds indices of examples, int64 (K, E, m), or visits, int64 (K, E, m, 1 + a)."""
+        """Train the models in place.
+
+        `order_KEm` holds the order in which each model visits its examples: indices of examples, int64 (K, E, m). For a recipe
+        with augmentation it holds visits, int64 (K, E, m, 1 + a). A visit is the index of an example, followed by the a
+        parameters of its augmentation.
+        """
 
 
 ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequential, "vmapped": train_vmapped}

@@ -1,4 +1,4 @@
-"""Make a process end when its parent process ends.
+"""On Linux, make a process end when its parent process ends.
 
 This module uses the standard library only, because it is imported before any slow import.
 """
