@@ -237,7 +237,7 @@ def write_bundle(
             n_train=masks_Mn.shape[1],
             n_targets=margins_MRN.shape[2],
             runs=margins_MRN.shape[1],
-            subsets={"public": start, "ranking": len(ranking_MRN)},
+            subsets={"public": start or len(masks_Mn), "ranking": len(ranking_MRN)},
             commitment=commitment(hidden.seed, hidden.nonce) if hidden is not None else None,
             ceiling=ceiling.value if ceiling else None,
             ceiling_std_error=ceiling.std_error if ceiling else None,

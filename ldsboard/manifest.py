@@ -44,7 +44,8 @@ class Manifest:
     split
         ``protected`` (the ranking subsets are hidden) or ``open`` (all subsets are public).
     ranking
-        On an open benchmark, the first row of the ranking subsets and the row after the last; None on a protected benchmark.
+        On an open benchmark, the first row of the ranking subsets and the row after the last; None on a protected benchmark. If
+        the first row is 0, all subsets are both public subsets and ranking subsets.
     public_seed
         Root seed of the public subsets; None for imported subsets.
     commitment
@@ -87,8 +88,12 @@ class Manifest:
 
     @property
     def public_rows(self) -> slice:
-        """Rows of the public subsets that the public LDS uses: all rows, or on an open benchmark the rows before `ranking`."""
-        return slice(None) if self.ranking is None else slice(0, self.ranking[0])
+        """Rows of the public subsets that the public LDS uses.
+
+        On an open benchmark these are the rows before `ranking`, or all rows if no row is before `ranking`. On a protected
+        benchmark these are all rows.
+        """
+        return slice(0, self.ranking[0]) if self.ranking and self.ranking[0] else slice(None)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -29,8 +29,8 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
     list of dict
         One record for each entry. All records have the same keys, in the same order:
 
-        rank_low, rank_high : int
-            The rank interval.
+        rank_low, rank_high : int or None
+            The rank interval; None on a board without ranks.
         method, title, owner : str
             Method and title of the entry, and the user who submitted it; the alias for an anonymous entry.
         lds, std_error, ci_low, ci_high : float
@@ -42,7 +42,8 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
         p_random : float or None
             Two-sided p-value of the LDS for random scores; None if the server is too old to tell.
         attempts, possible_gain : int, float, or None
-            Attempts of the owner, and the upper bound of the gain from them; None for an anonymous entry.
+            Attempts of the owner, and the upper bound of the gain from them; None for an anonymous entry, and on a board whose
+            subsets are all public.
         seconds, device, models : float, str, int, or None
             The cost that the owner reports.
         repository, commit, branch, number, provider, url, verified : str, int, bool, or None
@@ -76,8 +77,8 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
     """Flatten one row of a leaderboard; members that older servers lack become None."""
     cost, provenance, urls = (row.get(name) or {} for name in ("cost", "provenance", "urls"))
     return {
-        "rank_low": row["rank"][0],
-        "rank_high": row["rank"][1],
+        "rank_low": row["rank"][0] if row["rank"] else None,
+        "rank_high": row["rank"][1] if row["rank"] else None,
         **{name: row[name] for name in ("method", "title", "owner", "lds", "std_error")},
         "ci_low": row["ci"][0],
         "ci_high": row["ci"][1],

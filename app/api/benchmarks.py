@@ -97,7 +97,7 @@ def _csv(view: LeaderboardView) -> str:
     writer.writeheader()
     for row in view.rows:
         cells = row.model_dump(mode="json") | {"benchmark": view.benchmark, "version": view.version}
-        cells["rank_low"], cells["rank_high"] = row.rank
+        cells["rank_low"], cells["rank_high"] = row.rank or ("", "")
         cells["ci_low"], cells["ci_high"] = row.ci
         writer.writerow({name: _escape_formula(value) for name, value in cells.items()})
     return buffer.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
@@ -35,6 +35,29 @@ def are_compatible(old: Version, new: Version) -> bool:
     same_data = old.manifest["dataset"].get("sha256") == new.manifest["dataset"].get("sha256")
     fields = ("n_train", "n_targets", "output_function")
     return same_data and all(old.manifest[field] == new.manifest[field] for field in fields)
+
+
+FEWEST_RANKED = 20
+"""Fewer ranking subsets cannot rank entries."""
+
+
+def all_subsets_rank(manifest: dict[str, Any]) -> bool:
+    """Return whether all subsets of a benchmark are both public and ranking subsets, so that anybody can fit scores to them."""
+    return manifest["ranking"] is not None and manifest["ranking"][0] == 0
+
+
+def count_subsets(manifest: dict[str, Any]) -> int:
+    """Return the number of subsets of a benchmark, public and ranking subsets together."""
+    subsets = manifest["subsets"]
+    return int(subsets["ranking"] if all_subsets_rank(manifest) else subsets["public"] + subsets["ranking"])
+
+
+def has_ranks(manifest: dict[str, Any]) -> bool:
+    """Return whether the entries of a benchmark have ranks.
+
+    There are no ranks if all subsets are public and ranking subsets, or if there are fewer than `FEWEST_RANKED` ranking subsets.
+    """
+    return manifest["subsets"]["ranking"] >= FEWEST_RANKED and not all_subsets_rank(manifest)
 
 
 def find_version(session: Session, name: str, number: int | None = None) -> Version:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.benchmarks.catalog import has_ranks
 from app.leaderboard.schemas import Numbers, RankingNumbers
 
 if TYPE_CHECKING:
@@ -113,8 +114,12 @@ def public_numbers(measurement: Measurement) -> Numbers:
 def ranking_numbers(
     measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
 ) -> RankingNumbers:
-    """Return the result on the ranking subsets, rounded by `round_for_publication`, with the rank interval `rank`."""
-    return RankingNumbers(**ranking_fields(measurement, manifest), rank=rank)
+    """Return the result on the ranking subsets, rounded by `round_for_publication`.
+
+    `rank` is the stored rank interval, or None if the submission is not listed. On a board without ranks it is left out.
+    """
+    fields = ranking_fields(measurement, manifest)
+    return RankingNumbers(**fields, listed=rank is not None, rank=rank if has_ranks(manifest) else None)
 
 
 def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) -> dict[str, Any]:

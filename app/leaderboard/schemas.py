@@ -11,6 +11,8 @@ Interval = tuple[float, float]
 
 P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-value above .0027 may be random"
 
+RANKED = "whether entries have ranks: not with fewer than 20 ranking subsets, nor if all subsets are ranking subsets"
+
 
 class Numbers(BaseModel):
     """The result on the public subsets, at full precision."""
@@ -29,8 +31,9 @@ class RankingNumbers(BaseModel):
     lds: float
     std_error: float
     ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
+    listed: bool = Field(description="whether the leaderboard lists the submission")
     rank: tuple[int, int] | None = Field(
-        description="rank interval: lowest and highest rank; null while the submission is not listed"
+        description="rank interval: lowest and highest rank; null if the submission is not listed or the board has no ranks"
     )
     of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
@@ -67,7 +70,14 @@ class BenchmarkView(BaseModel):
     recipe: dict[str, Any]
     versions: list[int]
     entries: int
-    best: Best | None
+    ranked: bool = Field(description=RANKED)
+    all_subsets_rank: bool = Field(description="whether all subsets are both public and ranking subsets")
+    best: Best | None = Field(description="null if there are no entries or no ranks")
+
+    @property
+    def subset_count(self) -> int:
+        """Number of subsets, public and ranking subsets together."""
+        return self.subsets["ranking"] + (0 if self.all_subsets_rank else self.subsets["public"])
 
 
 class Row(BaseModel):
@@ -82,13 +92,17 @@ class Row(BaseModel):
     lds: float
     std_error: float
     ci: Interval
-    rank: tuple[int, int]
+    rank: tuple[int, int] | None = Field(
+        description="rank interval: lowest and highest rank; null if the board has no ranks"
+    )
     of_ceiling: float | None
     z_random: float
     p_random: float = Field(description=P_RANDOM)
-    attempts: int | None = Field(description="attempts of this owner; null for an anonymous entry")
+    attempts: int | None = Field(
+        description="attempts of this owner; null for an anonymous entry, and if all subsets are public and ranking subsets"
+    )
     possible_gain: float | None = Field(
-        description="upper bound on the average gain in LDS from using the results of attempts; null for an anonymous entry"
+        description="upper bound on the average gain in LDS from using the results of attempts; null if attempts is null"
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
@@ -100,6 +114,7 @@ class LeaderboardView(BaseModel):
 
     benchmark: str
     version: int
+    ranked: bool = Field(description=RANKED)
     ceiling: float | None
     ceiling_std_error: float | None
     null_band: dict[str, float]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from app.benchmarks.catalog import all_subsets_rank, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, ranking_numbers
@@ -38,7 +39,7 @@ def leaderboard_view(
     entries = list_entries(session, version) if entries is None else entries
     limit = len(entries) if limit is None else limit
     page = entries[after : after + limit]
-    manifest = version.manifest | benchmark_numbers(version.manifest)
+    manifest = _published_manifest(version)
     ids = [entry.id for entry in page]
     query = select(*ROW_COLUMNS).outerjoin(Provenance, Provenance.submission_id == Submission.id)
     # Of several rows of one submission, the last has the newest provenance.
@@ -49,6 +50,7 @@ def leaderboard_view(
     return LeaderboardView(
         benchmark=name,
         version=version.version,
+        ranked=manifest["ranked"],
         ceiling=manifest["ceiling"],
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
@@ -72,9 +74,10 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         raise LookupError(f"The listed entry {entry.id} has no rank.")
     numbers = ranking_fields(entry, manifest)
     gain = None
-    if entry.attempts is not None:
+    attempts = None if manifest["all_subsets_rank"] else entry.attempts
+    if attempts is not None:
         spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
-        gain = round(attempt_gain(numbers["lds"], entry.attempts, spectrum, M), 4)
+        gain = round(attempt_gain(numbers["lds"], attempts, spectrum, M), 4)
     named, identity = details.visibility != Visibility.ANONYMOUS, entry.identity
     return Row(
         id=entry.id,
@@ -84,8 +87,8 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         tags=identity.tags,
         urls=details.urls if named else identity.urls,
         **numbers,
-        rank=(entry.rank_low, entry.rank_high),
-        attempts=entry.attempts,
+        rank=(entry.rank_low, entry.rank_high) if manifest["ranked"] else None,
+        attempts=attempts,
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),
         provenance=(provenance.as_dict(details) or None) if named else None,
@@ -95,13 +98,20 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
     """Return a benchmark as a response model. `entries` is a result of `list_entries`; if None, the entries are read."""
-    manifest = version.manifest | benchmark_numbers(version.manifest)
+    manifest = _published_manifest(version)
     fields = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
     entries = list_entries(session, version) if entries is None else entries
     best = None
-    if entries:
+    if entries and manifest["ranked"]:
         identity, numbers = entries[0].identity, ranking_numbers(entries[0], manifest, None)
         best = Best(method=identity.method, owner=identity.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
     current = version.benchmark.current_version
     versions = [other.version for other in version.benchmark.versions if other.version <= current]
     return BenchmarkView(**fields, versions=versions, entries=len(entries), best=best)
+
+
+def _published_manifest(version: Version) -> dict[str, Any]:
+    """Return the manifest of a version with rounded numbers, and with ``ranked`` and ``all_subsets_rank`` of `BenchmarkView`."""
+    manifest = version.manifest
+    ranks = {"ranked": has_ranks(manifest), "all_subsets_rank": all_subsets_rank(manifest)}
+    return manifest | benchmark_numbers(manifest) | ranks

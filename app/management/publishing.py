@@ -36,11 +36,8 @@ if TYPE_CHECKING:
 
     from ldsboard.manifest import Manifest
 
-MIN_RANKING_SUBSETS = 100
-"""Minimum number of ranking subsets; fewer cannot distinguish methods."""
-
-MIN_PUBLIC_SUBSETS = 20
-"""Minimum number of public subsets; fewer are useless for tuning."""
+MIN_SUBSETS = {"protected": {"public": 20, "ranking": 100}, "open": {"public": 8, "ranking": 8}}
+"""Minimum numbers of subsets, by split. A protected board is for ranking; fewer public subsets are useless for tuning."""
 
 PUBLIC_ARRAYS = (
     "masks.npy",
@@ -195,10 +192,11 @@ def _check(bundle: Bundle) -> None:
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
     if counts != manifest.subsets:
         raise PublishError(f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_REWRITE}")
-    if counts["ranking"] < MIN_RANKING_SUBSETS or counts["public"] < MIN_PUBLIC_SUBSETS:
+    least = MIN_SUBSETS[manifest.split]
+    if any(counts[part] < least[part] for part in least):
         raise PublishError(
-            f"Expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. "
-            "Train models on more subsets."
+            f"Expected at least {least['public']} public and {least['ranking']} ranking subsets for split '{manifest.split}', "
+            f"got {counts['public']} and {counts['ranking']}. Train models on more subsets."
         )
     if duplicates := count_duplicates(masks_Mn):
         raise PublishError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw different subsets.")

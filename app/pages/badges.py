@@ -84,19 +84,19 @@ def show_method_badge(
 def _badge(session: Session, submission: Submission, shown: Shown) -> Response | None:
     """Return the badge of a submission as every visitor sees it; None if no leaderboard lists the submission."""
     view = submission_view(session, submission)
-    if view.hidden is None or view.hidden.rank is None:
+    if view.hidden is None or not view.hidden.listed:
         return None
     name = view.method if view.method != visibility.WITHHELD else view.owner
     if len(name) > MAX_NAME_LENGTH:
         name = f"{name[: MAX_NAME_LENGTH - 1]}…"
-    numbers = _numbers(view.hidden, view.hidden.rank, shown)
+    numbers = _numbers(view.hidden, shown)
     image = render("badge.svg", name=name, benchmark=view.benchmark.name, numbers=numbers)
     headers = {"Cache-Control": f"public, max-age={CACHE_SECONDS}"}
     return Response(image, media_type="image/svg+xml", headers=headers)
 
 
-def _numbers(numbers: RankingNumbers, rank: tuple[int, int], shown: Shown) -> str:
+def _numbers(numbers: RankingNumbers, shown: Shown) -> str:
     """Return the text of a badge that states the LDS with its standard error, the rank, or both."""
     lds = f"LDS {numbers.lds:.3f} ± {numbers.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
-    place = f"rank {formatting.rank(rank)}"
+    place = f"rank {formatting.rank(numbers.rank)}" if numbers.rank else "no ranks"
     return {Shown.BOTH: f"{lds}, {place}", Shown.LDS: lds, Shown.RANK: place}[shown]

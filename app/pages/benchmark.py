@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from app.benchmarks import catalog
+from app.benchmarks import catalog, perfect_scores
 from app.benchmarks.margin_histogram import MarginHistogram, margin_histogram
 from app.leaderboard.views import benchmark_view
 from app.pages.content.charts import Bin
@@ -43,6 +43,7 @@ def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep)
             Bin(low, high, count) for (low, high), count in zip(pairwise(margins.edges), margins.counts, strict=True)
         ],
         mean_margin=margins.mean,
+        can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
         version_summaries=history.version_summaries(session, version),
         before=before.version if before else None,
         moves=history.entry_changes(session, before, version) if before else [],

@@ -9,6 +9,9 @@ from typing import Annotated
 from fastapi import Query, Response
 from sqlalchemy.orm import Session
 
+from app.benchmarks import perfect_scores
+from app.benchmarks.catalog import FEWEST_RANKED
+from app.db.models import Version
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
@@ -47,8 +50,10 @@ def show_benchmark(
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
         verdict=verdict(top),
-        gaps=_gaps(session, entries),
-        groups=groups(entries) if board.rows and query.is_ranking else {},
+        gaps=_gaps(session, entries) if board.ranked else [],
+        can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
+        resolution=_resolution(session, version, entries),
+        groups=groups(entries) if board.rows and board.ranked and query.is_ranking else {},
         tags=tags,
         tag_urls={tag: query.url(tag=tag) for tag in tags},
         selected=len(selected),
@@ -68,6 +73,13 @@ def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdenti
         return []
     pairs = comparison.compare_with_first(session, [entry.evaluation_id for entry in (entries[0], *others)])
     return [(rival.identity, pair) for rival, pair in zip(others, pairs, strict=True)]
+
+
+def _resolution(session: Session, version: Version, entries: Sequence[Entry]) -> float | None:
+    """Return the smallest visible difference between the best entries of a board with too few subsets for ranks, else None."""
+    if version.manifest["subsets"]["ranking"] >= FEWEST_RANKED:
+        return None
+    return comparison.smallest_visible_difference(session, [entry.evaluation_id for entry in entries[:PAGE_SIZE]])
 
 
 @router.get("/benchmarks/{name}/feed.atom")

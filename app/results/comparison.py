@@ -12,13 +12,13 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from app.db.models import Evaluation
+from app.db.models import Evaluation, Measurement
 from app.leaderboard.disclosure import lds_difference, round_for_publication
 from app.results.current_evaluation import scored_evaluations
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
-from ldsboard.core.significance import half_width
+from ldsboard.core.significance import half_width, standard_error
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -81,6 +81,20 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
     first, *others = (found[number] for number in evaluation_ids)
     return [_compare_pair(first, other) for other in others]
+
+
+def smallest_visible_difference(session: Session, evaluation_ids: Sequence[int]) -> float | None:
+    """Return the median half width of the 95 % intervals of the differences in LDS on the ranking subsets, over all pairs.
+
+    The evaluations must be against the same version. The result is None for fewer than two evaluations. The number is not rounded
+    for publication; it may be published for open benchmarks only.
+    """
+    query = select(Measurement.influence).where(
+        Measurement.evaluation_id.in_(evaluation_ids), Measurement.part == "ranking"
+    )
+    influences = [np.frombuffer(influence, dtype="<f8") for influence in session.scalars(query)]
+    widths = [half_width(standard_error(a - b), a.size) for a, b in combinations(influences, 2)]
+    return float(np.median(widths)) if widths else None
 
 
 def _compare_pair(a: Evaluation, b: Evaluation) -> PairView:

@@ -57,7 +57,7 @@ def version_summaries(session: Session, version: Version) -> list[VersionSummary
         VersionSummary(
             number=after.version,
             published_at=after.created_at,
-            subsets=sum(after.manifest["subsets"].values()),
+            subsets=catalog.count_subsets(after.manifest),
             runs=after.manifest["runs"],
             ceiling=benchmark_numbers(after.manifest)["ceiling"],
             entries=len(entries.list_entries(session, after)),

@@ -34,9 +34,9 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
         errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
 
 
-def format_rank(rank: list[int]) -> str:
-    """Format a rank interval, such as ``3-5``; a single rank is one number."""
-    low, high = rank
+def format_rank(rank: list[int] | None) -> str:
+    """Format a rank interval, such as ``3-5``; a single rank is one number, and a dash stands for no rank."""
+    low, high = rank or ("-", "-")
     return str(low) if low == high else f"{low}-{high}"
 
 

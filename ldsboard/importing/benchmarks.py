@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PRACTICE_SHARE = 5
 """By default, the first 1 / PRACTICE_SHARE of the subsets are public, and the others are ranking subsets."""
 
+MIN_DIVIDED = 125
+"""By default, fewer subsets are not divided: all subsets are both public and ranking subsets."""
+
 MARGIN, NEGATIVE_LOSS = "margin", "negative_loss"
 
 
@@ -35,19 +38,22 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
     M
         Number of subsets.
     requested
-        The rows as text ``A-B``, from A up to but not including B; by default the last 80 %.
+        The rows as text ``A-B``, from A up to but not including B. ``0-M`` stands for all rows, which are then public subsets
+        too. By default the rows are the last 80 %, or all rows if there are fewer than `MIN_DIVIDED`.
 
     Raises
     ------
     TableError
-        The text is malformed, A is 0 (no row would be left for the public subsets), A is not below B, or B exceeds M.
+        The text is malformed, A is not below B, B exceeds M, or A is 0 and B is not M.
     """
-    requested = f"{M // PRACTICE_SHARE}-{M}" if requested is None else requested
+    if requested is None:
+        return (M // PRACTICE_SHARE if M >= MIN_DIVIDED else 0, M)
     rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", requested)
-    if rows is None or not 0 < int(rows[1]) < int(rows[2]) <= M:
+    if rows is None or not (0 < int(rows[1]) < int(rows[2]) <= M or (int(rows[1]), int(rows[2])) == (0, M)):
         raise TableError(
             f"Invalid ranking rows {requested!r}: give A-B with 0 < A < B <= {M}. "
-            "Rows A to B - 1 are the ranking subsets; the rows before A are public."
+            "Rows A to B - 1 are the ranking subsets; the rows before A are public. "
+            f"Or give 0-{M}: all rows are both ranking and public subsets, and the board has no ranks."
         )
     return int(rows[1]), int(rows[2])
 
@@ -97,7 +103,7 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     """
     start, stop = about["ranking"]
     with name_files_in_errors(origin.margins):
-        for rows in (slice(0, start), slice(start, stop)):
+        for rows in (slice(0, start or stop), slice(start, stop)):
             check_margins_differ(mean_over_runs(found.margins_MRN[rows]))
     sizes_M = found.masks_Mn.sum(axis=1)
     description = {
@@ -138,7 +144,9 @@ def summary(manifest: Manifest) -> str:
             f"{manifest.n_targets:,} targets, output function {manifest.output_function}, "
             f"{count(manifest.runs, 'run')} of each subset."
         ),
-        f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1}).",
+        f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1})."
+        if start
+        else f"{count(stop, 'subset')}, all public and all used for the LDS of entries: the board has no ranks.",
         f"Noise ceiling {manifest.ceiling:.3f}."
         if manifest.ceiling
         else "Noise ceiling unknown: it needs at least two runs of each subset.",

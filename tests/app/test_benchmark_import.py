@@ -153,8 +153,8 @@ def test_packed_masks_are_read_in_the_given_bit_order(service: Service, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--ranking", "100-150"], "at least 20 public and 100 ranking subsets"),
-        (["--ranking", "0-150"], "Invalid ranking rows '0-150'"),
+        (["--ranking", "143-150"], "at least 8 public and 8 ranking subsets"),
+        (["--ranking", "0-149"], "Invalid ranking rows '0-149'"),
         (["--output-function", "loss"], "Invalid output function 'loss'"),
         (["--margins", "nothing.npy"], "nothing.npy"),
     ],

@@ -47,7 +47,8 @@ def atom(
     for row in rows:
         entry = ET.SubElement(feed, "entry")
         title = f"{row.method} by {row.owner}" if row.title == row.method else f"{row.title} ({row.method})"
-        summary = f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}, rank {formatting.rank(row.rank)}"
+        place = f", rank {formatting.rank(row.rank)}" if row.rank else ""
+        summary = f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}{place}"
         _add(entry, "title", title)
         _add(entry, "id", f"urn:ldsboard:submission:{row.id}")
         _add(entry, "published", row.created_at.isoformat())

@@ -15,14 +15,14 @@ class Verdict(NamedTuple):
     Attributes
     ----------
     tied
-        Number of other entries that are not significantly worse than the first entry.
+        Number of other entries that are not significantly worse than the first entry; None on a board without ranks.
     beats_second
         Whether the first entry is significantly better than the second, with Holm's correction over all pairs of entries.
     """
 
     first: Row
     second: Row | None
-    tied: int
+    tied: int | None
     beats_second: bool
 
 
@@ -31,8 +31,10 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     if not rows:
         return None
     first, second = rows[0], rows[1] if len(rows) > 1 else None
+    if first.rank is None:
+        return Verdict(first, second, tied=None, beats_second=False)
     # If an entry is significantly better than the second, that entry is the first, and the second rank interval starts after 1.
-    beats_second = second is not None and second.rank[0] > 1
+    beats_second = second is not None and second.rank is not None and second.rank[0] > 1
     return Verdict(first, second, first.rank[1] - 1, beats_second)
 
 
