@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app import data_lock
 from app.accounts.daily_quotas import DailyQuotas
 from app.accounts.key_sets import KeySets
-from app.accounts.quotas import Quotas
+from app.accounts.quotas import Quotas, UnverifiedQuota
 from app.accounts.rate_limits import RateLimiter, WaitLimiter
 from app.benchmarks.catalog import current_versions, version_folder
 from app.db.sessions import Database
@@ -68,6 +68,11 @@ class AppContext:
                 webhooks=settings.webhooks_per_day,
             ),
             settings.publishers_per_user,
+            UnverifiedQuota(
+                settings.unverified_ranked_per_day,
+                settings.unverified_ranked_per_version,
+                settings.ranked_needs_approval,
+            ),
         )
         self.issuers = settings.issuers
         self.key_sets = KeySets()

@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     ranked_per_version: int = Field(default=30, ge=0)
     """Maximum number of ranked submissions of one user to one version."""
 
+    unverified_ranked_per_day: int = Field(default=20, ge=0)
+    """Maximum number of ranked submissions of all users without a verified identity together, to one benchmark in 24 hours."""
+
+    unverified_ranked_per_version: int = Field(default=60, ge=0)
+    """Maximum number of ranked submissions of all users without a verified identity together, to one version."""
+
+    ranked_needs_approval: bool = False
+    """Whether users without a verified identity cannot make ranked submissions until `python -m app user approve NAME`."""
+
     bytes_per_user: int = Field(default=20 * 1024**3, ge=0)
     """Maximum number of bytes of score files that one user stores on the server; 0: no limit."""
 

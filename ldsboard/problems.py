@@ -71,6 +71,7 @@ PROBLEMS = {
     "oidc.used": Kind("The identity token was used before", 422),
     "oidc.unavailable": Kind("The keys of the issuer cannot be fetched", 503),
     "rate.exceeded": Kind("Too many requests", 429),
+    "quota.approval": Kind("The account has no verified identity", 403),
     "quota.exceeded": Kind("A quota is used up", 429),
     "quota.bytes": Kind("The quota of stored bytes is used up", 413),
     "quota.uploads": Kind("Too many uploads are under way", 429),

@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 40
 """Maximum number of characters of a login name that become part of the user name."""
 
 
-def find_or_add_user(session: Session, provider: str, subject: str, login: str) -> User:
+def find_or_add_user(session: Session, provider: str, subject: str, login: str, *, verified: bool = False) -> User:
     """Return the user with this external identity; add the user at the first sign-in.
 
     Parameters
@@ -30,6 +30,8 @@ def find_or_add_user(session: Session, provider: str, subject: str, login: str) 
         never reuses an identifier.
     login
         Login name at the provider, from which the user name is derived. A user whose login name changes keeps the account.
+    verified
+        Whether a new user is verified, see `User`.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def find_or_add_user(session: Session, provider: str, subject: str, login: str) 
         check_standing(identity.user)
         return identity.user
     deleted_accounts.check_identity(session, provider, subject)
-    user = users.add_user(session, _unused_name(session, login))
+    user = users.add_user(session, _unused_name(session, login), verified=verified)
     session.add(Identity(provider=provider, subject=subject, user_id=user.id))
     session.flush()
     return user

@@ -18,6 +18,7 @@ from ldsboard.problems import ProblemError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 
@@ -36,6 +37,8 @@ class RemainingQuota(NamedTuple):
         Number of ranked submissions left of ``per_day``, and number left of ``per_version``.
     resets_at
         Time of the next possible ranked submission if ``left_today`` is 0; otherwise None.
+    shared
+        Whether one of these quotas is shared by all users without a verified identity.
     """
 
     per_day: int
@@ -43,6 +46,19 @@ class RemainingQuota(NamedTuple):
     left_today: int
     left_for_version: int
     resets_at: datetime | None
+    shared: bool = False
+
+
+class UnverifiedQuota(NamedTuple):
+    """Quotas that all users without a verified identity share, because one person can have many such accounts.
+
+    ``per_day`` and ``per_version`` are the numbers of their ranked submissions together. If ``needs_approval`` is True, such
+    users cannot make any ranked submission.
+    """
+
+    per_day: int = 20
+    per_version: int = 60
+    needs_approval: bool = False
 
 
 class Usage(NamedTuple):
@@ -98,6 +114,8 @@ class Quotas:
         Quotas of practice submissions, uploads, edits, new tokens, tokens of CI runs and new webhooks in any 24 hours.
     publishers
         Number of CI workflows that a user trusts; 0: no limit.
+    unverified
+        Further quotas of users without a verified identity.
     """
 
     per_day: int
@@ -107,28 +125,26 @@ class Quotas:
     tokens: int = 0
     daily: DailyQuotas = field(default_factory=DailyQuotas)
     publishers: int = 0
+    unverified: UnverifiedQuota = field(default_factory=UnverifiedQuota)
 
     def remaining(self, session: Session, user_id: int, version: Version) -> RemainingQuota:
-        """Return a user's quotas of ranked submissions, and how many are left for a version and its benchmark."""
+        """Return a user's quotas of ranked submissions, and how many are left for a version and its benchmark.
+
+        For a user without a verified identity, each quota is the user's own or the shared quota, whichever leaves less.
+        """
         user = session.get_one(User, user_id)
         per_day = self.per_day if user.ranked_per_day is None else user.ranked_per_day
         per_version = self.per_version if user.ranked_per_version is None else user.ranked_per_version
-        is_attempt = (
-            Submission.user_id == user_id,
-            Submission.kind == Kind.RANKED,
-            Submission.counted,
-            Submission.state.not_in(NEVER_COUNTED),
+        own = _remaining(session, version, Submission.user_id == user_id, per_day, per_version)
+        if user.verified:
+            return own
+        unverified = Submission.user_id.in_(select(User.id).where(~User.verified))
+        pool = _remaining(session, version, unverified, self.unverified.per_day, self.unverified.per_version)
+        today = min(own, pool, key=lambda quota: quota.left_today)
+        total = min(own, pool, key=lambda quota: quota.left_for_version)
+        return today._replace(
+            per_version=total.per_version, left_for_version=total.left_for_version, shared=pool in (today, total)
         )
-        to_version = select(func.count()).where(*is_attempt, Submission.version_id == version.id)
-        left_for_version = max(0, per_version - (session.scalar(to_version) or 0))
-        moment = now()
-        to_benchmark = select(Submission.created_at).join(Version).where(Version.benchmark_id == version.benchmark_id)
-        recent = to_benchmark.where(*is_attempt, Submission.created_at > moment - DAY).order_by(Submission.created_at)
-        today = session.scalars(recent).all()
-        resets_at = None
-        if len(today) >= per_day:
-            resets_at = (today[-per_day] if per_day else moment) + DAY
-        return RemainingQuota(per_day, per_version, max(0, per_day - len(today)), left_for_version, resets_at)
 
     def check_ranked(self, session: Session, user_id: int, version: Version) -> None:
         """Raise an error if a user may not make another ranked submission to a version now.
@@ -136,15 +152,25 @@ class Quotas:
         Raises
         ------
         QuotaError
-            Nothing is left of the user's quota for the version, or of the 24-hour quota for the benchmark.
+            Nothing is left of the quotas for the version, or of the 24-hour quotas for the benchmark.
+        ProblemError
+            ``quota.approval``: users without a verified identity need an approval.
         """
+        if self.unverified.needs_approval and not session.get_one(User, user_id).verified:
+            raise ProblemError(
+                "quota.approval",
+                "Ranked submissions on this server need an account with a verified identity.",
+                f"Ask the operator to approve your account. {PRACTICE}",
+            )
         quota = self.remaining(session, user_id, version)
+        whose = " of all accounts without a verified identity together" if quota.shared else ""
+        advice = f"Ask the operator to approve your account. {PRACTICE}" if quota.shared else PRACTICE
         if quota.left_for_version == 0:
-            limit = f"{count(quota.per_version, 'ranked submission')} to one version"
-            raise QuotaError(limit, None, now(), PRACTICE)
+            limit = f"{count(quota.per_version, 'ranked submission')}{whose} to one version"
+            raise QuotaError(limit, None, now(), advice)
         if quota.left_today == 0:
-            limit = f"{count(quota.per_day, 'ranked submission')} to one benchmark in 24 hours"
-            raise QuotaError(limit, quota.resets_at, now(), PRACTICE)
+            limit = f"{count(quota.per_day, 'ranked submission')}{whose} to one benchmark in 24 hours"
+            raise QuotaError(limit, quota.resets_at, now(), advice)
 
     def check_bytes(self, session: Session, user_id: int, size: int) -> None:
         """Raise ``quota.bytes`` if `size` more bytes would exceed the user's quota of stored bytes."""
@@ -204,3 +230,25 @@ class Quotas:
                 f"The quota is {count(self.publishers, 'trusted workflow')}, and you have {publishers}.",
                 "Remove a workflow that you no longer need, on the page /account or with DELETE /api/v1/publishers/ID.",
             )
+
+
+def _remaining(
+    session: Session, version: Version, by: ColumnElement[bool], per_day: int, per_version: int
+) -> RemainingQuota:
+    """Return quotas of the ranked submissions that the condition `by` selects, and how many are left."""
+    is_attempt = (
+        by,
+        Submission.kind == Kind.RANKED,
+        Submission.counted,
+        Submission.state.not_in(NEVER_COUNTED),
+    )
+    to_version = select(func.count()).where(*is_attempt, Submission.version_id == version.id)
+    left_for_version = max(0, per_version - (session.scalar(to_version) or 0))
+    moment = now()
+    to_benchmark = select(Submission.created_at).join(Version).where(Version.benchmark_id == version.benchmark_id)
+    recent = to_benchmark.where(*is_attempt, Submission.created_at > moment - DAY).order_by(Submission.created_at)
+    today = session.scalars(recent).all()
+    resets_at = None
+    if len(today) >= per_day:
+        resets_at = (today[-per_day] if per_day else moment) + DAY
+    return RemainingQuota(per_day, per_version, max(0, per_day - len(today)), left_for_version, resets_at)

@@ -93,6 +93,7 @@ def add_user(
     promote: bool = False,
     ranked_per_day: int | None = None,
     ranked_per_version: int | None = None,
+    verified: bool = True,
 ) -> User:
     """Add a user, or change the role and quotas of the user with this name.
 
@@ -101,6 +102,8 @@ def add_user(
     promote
         Allow an existing user to become an admin. By default the promotion is refused, because a stranger may have got this name
         by signing in.
+    verified
+        Whether a new user is verified, see `User`. An existing user stays as before.
 
     Raises
     ------
@@ -126,7 +129,7 @@ def add_user(
     if user is None:
         if is_retired(session, name):
             raise ValueError(f"The name {name!r} belonged to an account that was deleted. Choose another name.")
-        user = User(name=name, role=Role.USER)
+        user = User(name=name, role=Role.USER, verified=verified)
         session.add(user)
     elif role is Role.ADMIN and user.role != role and not promote:
         raise ValueError(

@@ -37,11 +37,26 @@ def add_user(
 ) -> None:
     """Add a user, or change the role and quotas of an existing user."""
     with write_session() as session:
-        requested = {"ranked_per_day": ranked_per_day, "ranked_per_version": ranked_per_version}
-        found = users.add_user(session, name, role=role, promote=promote, **requested)
+        found = users.add_user(
+            session,
+            name,
+            role=role,
+            promote=promote,
+            ranked_per_day=ranked_per_day,
+            ranked_per_version=ranked_per_version,
+        )
         quotas = {"ranked_per_day": found.ranked_per_day, "ranked_per_version": found.ranked_per_version}
         audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, role=found.role, **quotas)
     typer.echo(f"User {name} is saved. Create a token: python -m app token create {name}")
+
+
+@user.command("approve")
+def approve_user(name: Annotated[str, typer.Argument(help="Name of the user.")]) -> None:
+    """Vouch for a user: ranked submissions of the user no longer use the quota that unverified users share."""
+    with write_session() as session:
+        users.find_user(session, name).verified = True
+        audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, verified=True)
+    typer.echo(f"User {name} is approved.")
 
 
 @user.command("ban")

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.base import Base, now, one_of
@@ -32,7 +32,9 @@ class User(Base):
     ``served_at`` is the time when the evaluation of a queued submission of the user was last claimed; the queue serves the user
     with the earliest time first. A sign-out, a ban and the deletion of the account each add 1 to ``session_generation``, which
     ends all sessions of earlier generations. ``ban`` holds ``reason``, ``contact`` and ``at`` while the user is banned. After the
-    deletion of the account, ``name`` is a placeholder name, and ``retired_name`` is the SHA-256 of the former name.
+    deletion of the account, ``name`` is a placeholder name, and ``retired_name`` is the SHA-256 of the former name. ``verified``
+    tells accounts that one person cannot create in large numbers: the operator added or approved the user, or the user first
+    signed in through the OpenID Connect provider. An account at GitHub is no such proof.
     """
 
     __tablename__ = "user"
@@ -43,6 +45,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), default=Role.USER)
     ranked_per_day: Mapped[int | None]
     ranked_per_version: Mapped[int | None]
+    verified: Mapped[bool] = mapped_column(default=False, server_default=false())
     served_at: Mapped[datetime | None]
     session_generation: Mapped[int] = mapped_column(default=0, server_default="0")
     ban: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))

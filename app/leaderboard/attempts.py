@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select
 
 from app.benchmarks.catalog import are_compatible
+from app.db.accounts import User
 from app.db.models import Kind, State, Submission, Version
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-def count_attempts(session: Session, version: Version) -> dict[int, int]:
-    """Return how many finished attempts each user has made at a version, by user id; users without attempts are left out.
+class Attempts(NamedTuple):
+    """The numbers of finished attempts at a version.
+
+    Attributes
+    ----------
+    by_user
+        Attempts of each user, by user id; users without attempts are left out.
+    unverified
+        Ids of the users among them without a verified identity.
+    pool
+        Attempts of these users together.
+    """
+
+    by_user: dict[int, int]
+    unverified: frozenset[int]
+    pool: int
+
+    def usable(self, user_id: int) -> int:
+        """Return the number of results that a user may have used: those of the user, and of all unverified users.
+
+        One person can have many accounts without a verified identity. Their results may belong to any user.
+        """
+        return self.pool + (0 if user_id in self.unverified else self.by_user[user_id])
+
+
+def count_attempts(session: Session, version: Version) -> Attempts:
+    """Return how many finished attempts each user has made at a version.
 
     All methods of a user are counted together. Attempts at earlier compatible versions are included: a user can send the same
     score file to this version, and has learned from the earlier results how to improve the file.
     """
-    query = select(Submission.user_id, func.count()).where(*IS_ATTEMPT).group_by(Submission.user_id)
-    query = query.where(Submission.version_id.in_(_counted_version_ids(version)))
-    return dict(session.execute(query).all())
+    query = select(Submission.user_id, User.verified, func.count()).join(User, User.id == Submission.user_id)
+    query = query.where(*IS_ATTEMPT, Submission.version_id.in_(_counted_version_ids(version)))
+    rows = session.execute(query.group_by(Submission.user_id, User.verified)).all()
+    by_user = {user_id: made for user_id, _, made in rows}
+    unverified = frozenset(user_id for user_id, verified, _ in rows if not verified)
+    return Attempts(by_user, unverified, sum(by_user[user_id] for user_id in unverified))
+
+
+def count_all_attempts(session: Session, version: Version) -> int:
+    """Return the number of attempts of all users together at a version, counted as in `count_attempts`."""
+    query = select(func.count()).where(*IS_ATTEMPT, Submission.version_id.in_(_counted_version_ids(version)))
+    return session.scalar(query) or 0
 
 
 def count_user_attempts(session: Session, version: Version, user_id: int) -> int:

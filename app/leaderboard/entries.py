@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 
     identity: visibility.PublicIdentity
     attempts: int | None
+    usable_attempts: int | None
     id: str
     evaluation_id: int
     created_at: datetime
@@ -104,10 +105,10 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(query):
         if visible_to == Visibility.ANONYMOUS:
             # The number of attempts is left out: a public entry with the same number would reveal the owner.
-            entry = Entry(visibility.anonymous_identity(number), None, *rest)
+            entry = Entry(visibility.anonymous_identity(number), None, None, *rest)
         else:
             identity = visibility.PublicIdentity(name, method, title, "", parse(tags), {}, None, None)
-            entry = Entry(identity, attempts[user_id], *rest)
+            entry = Entry(identity, attempts.by_user[user_id], attempts.usable(user_id), *rest)
         newest[user_id, method, visible_to] = entry
 
     split = version.manifest["split"]

@@ -102,11 +102,19 @@ class Row(BaseModel):
         description="attempts of this owner; null for an anonymous entry, and if all subsets are public and ranking subsets"
     )
     possible_gain: float | None = Field(
-        description="upper bound on the average gain in LDS from using the results of attempts; null if attempts is null"
+        description="upper bound on the average gain in LDS from using the results of the owner's attempts, and of the attempts "
+        "of all users without a verified identity; null if attempts is null"
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
     created_at: datetime
+
+
+class AllUsers(BaseModel):
+    """The attempts of all users together, as if one person had made them."""
+
+    attempts: int = Field(description="attempts at this and at earlier compatible versions")
+    possible_gain: float = Field(description="upper bound on the average gain of the best entry from using all results")
 
 
 class LeaderboardView(BaseModel):
@@ -118,5 +126,6 @@ class LeaderboardView(BaseModel):
     ceiling: float | None
     ceiling_std_error: float | None
     null_band: dict[str, float]
+    all_users: AllUsers | None = Field(description="null if the board has no entries or no ranks")
     rows: list[Row]
     next: str | None = Field(description="address of the next page; null on the last page")

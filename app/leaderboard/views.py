@@ -9,9 +9,10 @@ from sqlalchemy import select
 from app.benchmarks.catalog import all_subsets_rank, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
+from app.leaderboard.attempts import count_all_attempts
 from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, ranking_numbers
 from app.leaderboard.entries import Entry, list_entries
-from app.leaderboard.schemas import BenchmarkView, Best, LeaderboardView, Row
+from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
 from ldsboard.core.ceiling import attempt_gain
 
@@ -34,9 +35,12 @@ def leaderboard_view(
     Parameters
     ----------
     entries
-        Result of `list_entries`, or a selection of these entries. If None, all entries are read.
+        Result of `list_entries`, or a selection of these entries. If None, all entries are read, and ``all_users`` is filled.
     """
-    entries = list_entries(session, version) if entries is None else entries
+    everybody = None
+    if entries is None:
+        entries = list_entries(session, version)
+        everybody = all_users(session, version, entries)
     limit = len(entries) if limit is None else limit
     page = entries[after : after + limit]
     manifest = _published_manifest(version)
@@ -54,6 +58,7 @@ def leaderboard_view(
         ceiling=manifest["ceiling"],
         ceiling_std_error=manifest["ceiling_std_error"],
         null_band=manifest["null_band"],
+        all_users=everybody,
         rows=[_row(entry, manifest, details[entry.id]) for entry in page],
         next=next_page if after + limit < len(entries) else None,
     )
@@ -75,9 +80,8 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     numbers = ranking_fields(entry, manifest)
     gain = None
     attempts = None if manifest["all_subsets_rank"] else entry.attempts
-    if attempts is not None:
-        spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
-        gain = round(attempt_gain(numbers["lds"], attempts, spectrum, M), 4)
+    if attempts is not None and entry.usable_attempts is not None:
+        gain = _possible_gain(numbers["lds"], entry.usable_attempts, manifest)
     named, identity = details.visibility != Visibility.ANONYMOUS, entry.identity
     return Row(
         id=entry.id,
@@ -94,6 +98,24 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         provenance=(provenance.as_dict(details) or None) if named else None,
         created_at=entry.created_at,
     )
+
+
+def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float:
+    """Return the bound of `attempt_gain` on the ranking subsets, with four decimals; `lds` and `manifest` are rounded."""
+    return round(attempt_gain(lds, attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"]), 4)
+
+
+def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> AllUsers | None:
+    """Return the attempts of all users at a version, and the gain that is possible if all users are one person.
+
+    `entries` holds all entries of the board. The result is None if there are no entries or no ranks.
+    """
+    manifest = _published_manifest(version)
+    if not entries or not manifest["ranked"]:
+        return None
+    attempts = count_all_attempts(session, version)
+    best = ranking_numbers(entries[0], manifest, None).lds
+    return AllUsers(attempts=attempts, possible_gain=_possible_gain(best, attempts, manifest))
 
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:

@@ -76,7 +76,7 @@ async def finish_sign_in(request: Request, context: ContextDep, providers: Provi
 
     def find_or_add() -> User:
         with context.database.write() as session:
-            return external_identities.find_or_add_user(session, *profile)
+            return external_identities.find_or_add_user(session, *profile[:3], verified=profile.verified)
 
     sessions.sign_in(request, await run_in_threadpool(find_or_add))
     return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)

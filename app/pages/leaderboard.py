@@ -13,7 +13,7 @@ from app.benchmarks import perfect_scores
 from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
 from app.leaderboard.entries import Entry, list_entries
-from app.leaderboard.views import benchmark_view, leaderboard_view
+from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
 from app.pages.content.sorting import LeaderboardQuery
@@ -50,6 +50,7 @@ def show_benchmark(
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
         verdict=verdict(top),
+        all_users=all_users(session, version, entries),
         gaps=_gaps(session, entries) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
         resolution=_resolution(session, version, entries),

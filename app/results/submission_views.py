@@ -95,7 +95,7 @@ def submission_views(
         attempts: Callable[[Version, int], int] = partial(count_user_attempts, session)
     else:  # one query for each version is faster than one query for each owner
         counts = cache(partial(count_attempts, session))
-        attempts = lambda version, user_id: counts(version).get(user_id, 0)  # noqa: E731 -- the other branch is a partial
+        attempts = lambda version, user_id: counts(version).by_user.get(user_id, 0)  # noqa: E731 -- the other branch is a partial
     return [
         _view(session, submission, viewer, evaluations.get(submission.id), origins.get(submission.id), attempts)
         for submission in submissions

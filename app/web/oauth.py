@@ -29,6 +29,8 @@ class Profile(NamedTuple):
     """Identifier of the user, which never changes."""
     login: str
     """Name of the user, which may change."""
+    verified: bool
+    """Whether the identity is from the OpenID Connect provider. GitHub lets one person create many accounts."""
 
 
 class Providers:
@@ -114,7 +116,7 @@ class Providers:
             if name == "github":
                 answer = await client.get("user", token=token)
                 user = answer.raise_for_status().json()
-                return Profile(self._addresses[name], str(user["id"]), user["login"])
+                return Profile(self._addresses[name], str(user["id"]), user["login"], verified=False)
         except (*PROVIDER_ERRORS, KeyError) as error:
             raise _failed(error) from error
         claims = token.get("userinfo") or {}
@@ -125,7 +127,7 @@ class Providers:
         if client.client_id not in (audience if isinstance(audience, list) else [audience]):
             raise _failed(ValueError("the ID token was issued to another client"))
         login = claims.get("preferred_username") or claims.get("nickname") or claims.get("name") or "user"
-        return Profile(self._addresses[name], str(claims["sub"]), str(login))
+        return Profile(self._addresses[name], str(claims["sub"]), str(login), verified=True)
 
 
 def _failed(error: Exception) -> ProblemError:

@@ -96,6 +96,17 @@ def test_returning_user_keeps_the_account_after_a_name_change(
         assert f"<h1>{name[1]}</h1>" in browser.get("/account").text
 
 
+@pytest.mark.parametrize(("way", "verified"), [("oidc", True), ("github", False)])
+def test_pages_tell_users_without_a_verified_identity(
+    sign_in_service: Service, provider: Provider, way: str, verified: bool
+) -> None:
+    provider.sign_in("45", f"verified-by-{way}")
+    with _signed_in(sign_in_service, way) as browser:
+        assert ("Your account has no verified identity" in browser.get("/account").text) is not verified
+        submit = browser.get("/benchmarks/toy/submit").text
+    assert ("All accounts without a verified identity share these attempts" in submit) is not verified
+
+
 def test_second_user_with_the_same_name_gets_another_name(sign_in_service: Service, provider: Provider) -> None:
     names = set()
     for subject in ("51", "52"):

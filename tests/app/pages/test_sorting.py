@@ -27,6 +27,7 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
     return Entry(
         identity=values.get("identity", identity),
         attempts=values.get("attempts", 1),
+        usable_attempts=values.get("attempts", 1),
         id=method,
         evaluation_id=1,
         created_at=DAY + timedelta(days=values.get("day", 0)),
