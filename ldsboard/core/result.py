@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ldsboard.core import significance
+from ldsboard.core.target_summary import TargetSummary, summarise_targets
 from ldsboard.counts import count
 from ldsboard.notebook_table import notebook_table
 
@@ -34,6 +35,9 @@ WARNINGS = {
 
 CHANCE = 3.0
 """Absolute value of `Result.z_random` below which scores are not distinguishable from random scores."""
+
+FEW_TARGETS = 200
+"""With fewer targets, pages and commands show `Result.std_error_new_targets` beside the interval."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,6 +97,11 @@ class Result:
     def mean_p(self) -> float:
         """Mean of the p-values over targets."""
         return float(self.p_values.mean())
+
+    @property
+    def target_summary(self) -> TargetSummary:
+        """How `per_target` varies over targets: median, 5 % and 95 % quantile, and the share of targets with p < 0.05."""
+        return summarise_targets(self.per_target, self.p_values)
 
     @property
     def warnings(self) -> list[str]:
