@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
-from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, ranking_numbers
+from app.leaderboard.disclosure import benchmark_numbers, ranking_fields
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.schemas import BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
@@ -100,8 +100,8 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     entries = list_entries(session, version) if entries is None else entries
     best = None
     if entries:
-        identity, numbers = entries[0].identity, ranking_numbers(entries[0], manifest, None)
-        best = Best(method=identity.method, owner=identity.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
+        identity, numbers = entries[0].identity, ranking_fields(entries[0], manifest)
+        best = Best(method=identity.method, owner=identity.owner, lds=numbers["lds"], of_ceiling=numbers["of_ceiling"])
     current = version.benchmark.current_version
     versions = [other.version for other in version.benchmark.versions if other.version <= current]
     return BenchmarkView(**fields, versions=versions, entries=len(entries), best=best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,8 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "ci": list(public.confidence_interval),
         "mean_p": public.mean_p,
         "z_random": public.z_random,
+        "std_error_new_targets": public.std_error_new_targets,
+        "targets": asdict(public.target_summary),
     }
     low, high = hidden.confidence_interval
     ceiling = toy.bundle.manifest.ceiling
@@ -62,6 +65,7 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "ci": [round(low, 4), round(high, 4)],
         "of_ceiling": round(round(hidden.lds, 4) / round(ceiling, 4), 4),
         "z_random": float(f"{hidden.z_random:.2g}"),
+        "std_error_new_targets": round(hidden.std_error_new_targets, 4),
     }
     measured = service.measurements(view["id"])
     for part, result in offline.items():
@@ -72,6 +76,16 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         assert measured[part].std_error_new_targets == result.std_error_new_targets
         assert measured[part].influence == result.influence.tobytes()
         assert measured[part].per_target == result.per_target.tobytes()
+
+
+def test_list_of_submissions_has_the_numbers_without_the_summary_over_targets(
+    service: Service, token: str, toy: Example
+) -> None:
+    view = service.submit_and_score(token, "toy", npy(toy.scores(seed=3)), kind="practice", method="listed")
+    listed = service.client.get("/users/me/submissions", headers={"Authorization": f"Bearer {token}"}).json()
+    (found,) = [each for each in listed if each["id"] == view["id"]]
+    assert view["public"]["targets"]
+    assert found["public"] == view["public"] | {"targets": None}
 
 
 def test_practice_submission_is_scored_on_public_subsets_and_not_listed(
@@ -95,6 +109,8 @@ def test_open_benchmark_shows_exact_ranking_numbers(service: Service, token: str
     assert ranking.lds == GroundTruth(bundle.masks_Mn[40:], bundle.margins_MRN[40:]).score(scores_nN).lds
     assert view["hidden"]["lds"] == ranking.lds
     assert view["hidden"]["std_error"] == ranking.std_error
+    assert view["hidden"]["std_error_new_targets"] == ranking.std_error_new_targets
+    assert view["public"]["targets"] == asdict(open_toy.offline(scores_nN)["public"].target_summary)
     assert bundle.manifest.ceiling is not None
     assert view["hidden"]["of_ceiling"] == ranking.lds / bundle.manifest.ceiling
     rows = service.client.get("/benchmarks/open-toy/leaderboard").json()["rows"]
