@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +26,7 @@ from ldsboard.commands.printing import (
     format_share,
     output,
     print_json,
+    print_new_targets,
     print_warnings,
     show,
 )
@@ -63,6 +66,8 @@ def score(
         "ci": [low, high],
         "mean_p": result.mean_p,
         "z_random": result.z_random,
+        "std_error_new_targets": None if math.isnan(result.std_error_new_targets) else result.std_error_new_targets,
+        "targets": asdict(result.target_summary),
         "warnings": result.warnings,
     }
     if as_json:
@@ -72,6 +77,7 @@ def score(
             f"LDS {format_interval(numbers)} on the {numbers['subsets']:,} public subsets, mean p-value {result.mean_p:.3g}, "
             f"{result.z_random:.1f} standard deviations from random scores"
         )
+        print_new_targets(numbers, len(result.per_target))
         print_warnings(result.warnings)
 
 
