@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.pages import static_files
 from app.pages.content import ci_providers, formatting, origins
-from ldsboard.core.result import WARNINGS
+from ldsboard.core.result import FEW_TARGETS, WARNINGS
 
 
 @cache
@@ -36,6 +36,7 @@ def _environment() -> Environment:
         state_texts=formatting.STATES,
         visible_to=formatting.VISIBLE_TO,
         warning_texts=WARNINGS,
+        few_targets=FEW_TARGETS,
     )
     return environment
 
