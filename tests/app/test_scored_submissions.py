@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
+from ldsboard.core.significance import spearman_p_values
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -76,6 +77,18 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         assert measured[part].std_error_new_targets == result.std_error_new_targets
         assert measured[part].influence == result.influence.tobytes()
         assert measured[part].per_target == result.per_target.tobytes()
+
+
+def test_p_values_in_the_summary_over_targets_are_those_of_the_public_subsets(
+    service: Service, token: str, toy: Example
+) -> None:
+    scores_nN = toy.scores(noise=3.0)
+    result = toy.offline(scores_nN)["public"]
+    view = service.submit_and_score(token, "toy", npy(scores_nN), kind="practice", method="rough")
+    share = view["public"]["targets"]["share_p05"]
+    assert share == np.mean(result.p_values < 0.05)
+    # With the number of ranking subsets, the same correlations would have other p-values.
+    assert share < np.mean(spearman_p_values(result.per_target, toy.bundle.manifest.subsets["ranking"]) < 0.05)
 
 
 def test_list_of_submissions_has_the_numbers_without_the_summary_over_targets(
