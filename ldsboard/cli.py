@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +26,7 @@ from ldsboard.commands.printing import (
     format_share,
     output,
     print_json,
+    print_new_targets,
     print_warnings,
     show,
 )
@@ -64,6 +67,8 @@ def score(
         "mean_p": result.mean_p,
         "z_random": result.z_random,
         "p_random": result.p_random,
+        "std_error_new_targets": None if math.isnan(result.std_error_new_targets) else result.std_error_new_targets,
+        "targets": asdict(result.target_summary),
         "warnings": result.warnings,
     }
     if as_json:
@@ -73,6 +78,7 @@ def score(
             f"LDS {format_interval(numbers)} on the {numbers['subsets']:,} public subsets, mean p-value {result.mean_p:.3g}, "
             f"{result.z_random:.1f} standard deviations from random scores (p-value {result.p_random:.2g})"
         )
+        print_new_targets(numbers, len(result.per_target))
         print_warnings(result.warnings)
 
 

@@ -108,22 +108,34 @@ def public_numbers(measurement: Measurement) -> Numbers:
         mean_p=measurement.mean_p,
         z_random=measurement.z_random,
         p_random=measurement.p_random,
+        std_error_new_targets=_known(measurement.std_error_new_targets),
     )
 
 
-def ranking_numbers(
-    measurement: RankingMeasurement, manifest: dict[str, Any], rank: tuple[int, int] | None
-) -> RankingNumbers:
+def ranking_numbers(measurement: Measurement, manifest: dict[str, Any], rank: tuple[int, int] | None) -> RankingNumbers:
     """Return the result on the ranking subsets, rounded by `round_for_publication`.
 
     `rank` is the stored rank interval, or None if the submission is not listed. On a board without ranks it is left out.
     """
-    fields = ranking_fields(measurement, manifest)
-    return RankingNumbers(**fields, listed=rank is not None, rank=rank if has_ranks(manifest) else None)
+    error = _known(measurement.std_error_new_targets)
+    return RankingNumbers(
+        **ranking_fields(measurement, manifest),
+        std_error_new_targets=None if error is None else round_lds(error, manifest["split"]),
+        listed=rank is not None,
+        rank=rank if has_ranks(manifest) else None,
+    )
+
+
+def _known(value: float | None) -> float | None:
+    """Return a number, or None for nan."""
+    return None if value is None or math.isnan(value) else value
 
 
 def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of `RankingNumbers` other than the rank interval, rounded by `round_for_publication`."""
+    """Return the fields that `RankingNumbers` and the rows of leaderboards share, rounded by `round_for_publication`.
+
+    The rank interval is left out.
+    """
     split, ceiling, share = manifest["split"], manifest["ceiling"], None
     lds, z, p = round_lds(measurement.lds, split), measurement.z_random, measurement.p_random
     if ceiling and (published_ceiling := round_lds(ceiling, split)):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `ranking_numbers`."""
+    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `ranking_fields`."""
 
     identity: visibility.PublicIdentity
     attempts: int | None

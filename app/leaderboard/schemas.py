@@ -14,6 +14,21 @@ P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-valu
 RANKED = "whether entries have ranks: not with fewer than 20 ranking subsets, nor if all subsets are ranking subsets"
 
 
+NEW_TARGETS = (
+    "standard error of the LDS for a new draw of subsets and targets; null for one target or fewer than 4 subsets"
+)
+
+
+class TargetNumbers(BaseModel):
+    """How Spearman's rho varies over targets, on the public subsets."""
+
+    count: int = Field(description="number of targets")
+    median: float = Field(description="median of rho over targets")
+    low: float = Field(description="5 % quantile of rho over targets")
+    high: float = Field(description="95 % quantile of rho over targets")
+    share_p05: float = Field(description="share of the targets whose two-sided p-value is below 0.05")
+
+
 class Numbers(BaseModel):
     """The result on the public subsets, at full precision."""
 
@@ -23,6 +38,10 @@ class Numbers(BaseModel):
     mean_p: float = Field(description="mean of the targets' two-sided p-values")
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
     p_random: float = Field(description=P_RANDOM)
+    std_error_new_targets: float | None = Field(description=NEW_TARGETS)
+    targets: TargetNumbers | None = Field(
+        default=None, description="how rho varies over targets; null in lists of submissions"
+    )
 
 
 class RankingNumbers(BaseModel):
@@ -38,6 +57,7 @@ class RankingNumbers(BaseModel):
     of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
     p_random: float = Field(description=P_RANDOM)
+    std_error_new_targets: float | None = Field(description=NEW_TARGETS)
 
 
 class Best(BaseModel):

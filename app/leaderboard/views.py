@@ -10,7 +10,7 @@ from app.benchmarks.catalog import all_subsets_rank, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.attempts import count_all_attempts
-from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, ranking_numbers
+from app.leaderboard.disclosure import benchmark_numbers, ranking_fields
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
@@ -114,7 +114,7 @@ def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> A
     if not entries or not manifest["ranked"]:
         return None
     attempts = count_all_attempts(session, version)
-    best = ranking_numbers(entries[0], manifest, None).lds
+    best = ranking_fields(entries[0], manifest)["lds"]
     return AllUsers(attempts=attempts, possible_gain=_possible_gain(best, attempts, manifest))
 
 
@@ -125,8 +125,8 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     entries = list_entries(session, version) if entries is None else entries
     best = None
     if entries and manifest["ranked"]:
-        identity, numbers = entries[0].identity, ranking_numbers(entries[0], manifest, None)
-        best = Best(method=identity.method, owner=identity.owner, lds=numbers.lds, of_ceiling=numbers.of_ceiling)
+        identity, numbers = entries[0].identity, ranking_fields(entries[0], manifest)
+        best = Best(method=identity.method, owner=identity.owner, lds=numbers["lds"], of_ceiling=numbers["of_ceiling"])
     current = version.benchmark.current_version
     versions = [other.version for other in version.benchmark.versions if other.version <= current]
     return BenchmarkView(**fields, versions=versions, entries=len(entries), best=best)

@@ -9,13 +9,16 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
 from app.accounts.users import Account
+from app.benchmarks.catalog import version_folder
 from app.benchmarks.examples import Examples
+from app.benchmarks.mean_margins import mean_margins
 from app.context import AppContext
 from app.db.models import FINAL, State, Submission
 from app.leaderboard.entries import list_entries
 from app.leaderboard.views import benchmark_view
 from app.pages.content import citations
-from app.pages.content.charts import class_means, histogram
+from app.pages.content.charts import histogram
+from app.pages.content.target_groups import by_class, by_margin
 from app.pages.content.targets import targets
 from app.pages.content.templates import render
 from app.pages.routing import Pages
@@ -95,12 +98,19 @@ def _page_values(
     numbers = view.hidden or view.public
     if evaluation is None or numbers is None:
         return page
-    rho_N = submission_views.public_per_target(evaluation)
+    rho_N, p_values_N = submission_views.public_per_target(evaluation), submission_views.public_p_values(evaluation)
+    if view.public is not None:
+        view.public.targets = submission_views.target_numbers(evaluation)
     examples = Examples(context.settings.benchmarks_dir, version)
+    by_sign = []
+    if version.manifest["output_function"] == "margin":  # of other output functions, the sign need not have a meaning
+        folder = version_folder(context.settings.benchmarks_dir, version.benchmark.name, version.version)
+        by_sign = by_margin(rho_N, p_values_N, mean_margins(folder))
     address = f"{public_url}{view.links['page']}"
     page["result"] = {
         "bins": histogram(rho_N),
-        "classes": class_means(rho_N, [examples.label("target", j) for j in range(rho_N.size)]),
+        "classes": by_class(rho_N, p_values_N, [examples.label("target", j) for j in range(rho_N.size)]),
+        "margins": by_sign,
         "targets": targets(session, evaluation, examples, rho_N, target),
         "others": [entry for entry in entries[:MAX_OTHERS] if entry.id != view.id],
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,12 +13,15 @@ from sqlalchemy import select, tuple_
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers
+from app.leaderboard.schemas import TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
 from app.submissions.visibility import may_know_owner, visible_cost, visible_identity
+from ldsboard.core.significance import spearman_p_values
+from ldsboard.core.target_summary import summarise_targets
 from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
@@ -63,7 +67,10 @@ def delay_notice(state: str, *, restarting: bool) -> str | None:
 
 def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
     """Return the response model of a submission for a viewer; a `viewer` of None is a viewer who is not signed in."""
-    (only,) = submission_views(session, [submission], viewer)
+    evaluations = current_evaluations(session, [submission], arrays=True)
+    (only,) = submission_views(session, [submission], viewer, evaluations)
+    if only.public is not None:
+        only.public.targets = target_numbers(evaluations[submission.id])
     return only
 
 
@@ -173,6 +180,17 @@ def _visible_error(submission: Submission, viewer: Account | None) -> ProblemVie
 def public_per_target(evaluation: Evaluation) -> NDArray[np.float64]:
     """Return rho of every target on the public subsets from a finished evaluation, float64 (N,)."""
     return np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8")
+
+
+def public_p_values(evaluation: Evaluation) -> NDArray[np.float64]:
+    """Return the two-sided p-value of each `public_per_target`, float64 (N,)."""
+    return spearman_p_values(public_per_target(evaluation), evaluation.version.manifest["subsets"]["public"])
+
+
+def target_numbers(evaluation: Evaluation) -> TargetNumbers:
+    """Return how rho varies over targets on the public subsets, from a finished evaluation whose arrays are loaded."""
+    summary = summarise_targets(public_per_target(evaluation), public_p_values(evaluation))
+    return TargetNumbers(**asdict(summary))
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ldsboard.commands.exits import errors
-from ldsboard.core.result import WARNINGS
+from ldsboard.core.result import FEW_TARGETS, WARNINGS
 from ldsboard.problems import Problem
 
 output = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else 200)
@@ -23,15 +23,36 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
     output.print(f"{submission['id']}  {submission['method']}  {submission['kind']}  {submission['state']}")
     if notice := submission.get("notice"):  # absent in the responses of older servers
         output.print(notice, markup=False)
+    over_targets = (submission["public"] or {}).get("targets")  # absent in the responses of older servers
+    targets = over_targets["count"] if over_targets else None
     if hidden := submission["hidden"]:
         of_ceiling = f", {format_share(hidden)} of the ceiling" if format_share(hidden) else ""
         rank = f", rank {format_rank(hidden['rank'])}" if hidden["rank"] else ""
         output.print(f"LDS {format_interval(hidden)}{of_ceiling}{rank}")
+        print_new_targets(hidden, targets)
     if submission["public"]:
         output.print(f"Public LDS {format_interval(submission['public'])}")
+        print_new_targets(submission["public"], targets)
     print_warnings(submission["warnings"])
     if submission["error"]:
         errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
+
+
+def print_new_targets(numbers: dict[str, Any], targets: int | None) -> None:
+    """Print the standard error of an LDS for a new draw of targets, if there are fewer than `FEW_TARGETS` targets.
+
+    Parameters
+    ----------
+    numbers
+        The numbers of a result; ``std_error_new_targets`` is absent in the responses of older servers.
+    targets
+        Number of targets; None if the server did not state this number. Without this number, nothing is printed.
+    """
+    error = numbers.get("std_error_new_targets")
+    if error is not None and targets is not None and targets < FEW_TARGETS:
+        output.print(
+            f"  Standard error for a new draw of targets: {error:.4f}. The interval is for these {targets} targets."
+        )
 
 
 def format_rank(rank: list[int] | None) -> str:

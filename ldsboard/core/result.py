@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.core import chance, significance
+from ldsboard.core.target_summary import TargetSummary, summarise_targets
 from ldsboard.counts import count
 from ldsboard.notebook_table import notebook_table
 
@@ -31,6 +32,9 @@ WARNINGS = {
     "raises the margin.",
 }
 """The text of each warning code."""
+
+FEW_TARGETS = 200
+"""With fewer targets, pages and commands show `Result.std_error_new_targets` beside the interval."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,6 +98,11 @@ class Result:
     def mean_p(self) -> float:
         """Mean of the p-values over targets."""
         return float(self.p_values.mean())
+
+    @property
+    def target_summary(self) -> TargetSummary:
+        """How `per_target` varies over targets: median, 5 % and 95 % quantile, and the share of targets with p < 0.05."""
+        return summarise_targets(self.per_target, self.p_values)
 
     @property
     def warnings(self) -> list[str]:

@@ -6,12 +6,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.leaderboard.disclosure import benchmark_numbers, lds_difference, round_for_publication
+from app.db.models import Measurement
+from app.leaderboard.disclosure import (
+    benchmark_numbers,
+    lds_difference,
+    public_numbers,
+    ranking_numbers,
+    round_for_publication,
+)
 from tests.app.benchmarks import write_benchmark
 from tests.app.disclosure.board import hidden_numbers
 from tests.app.disclosure.contents import contents
@@ -95,6 +103,19 @@ def test_numbers_of_a_benchmark_are_rounded_before_they_are_published() -> None:
     }
     unknown = exact | {"split": "open", "ceiling": None, "ceiling_std_error": None}
     assert (benchmark_numbers(unknown)["ceiling"], benchmark_numbers(unknown)["ceiling_std_error"]) == (None, None)
+
+
+def test_error_for_new_targets_is_rounded_on_hidden_subsets_only() -> None:
+    numbers = dict.fromkeys(("lds", "std_error", "ci_low", "ci_high", "mean_p", "z_random", "p_random"), 0.5)
+    measured, rank = Measurement(**numbers, std_error_new_targets=0.023456789), (1, 1)
+    manifest: dict[str, Any] = {"split": "protected", "ceiling": None, "ranking": None, "subsets": {"ranking": 100}}
+    assert ranking_numbers(measured, manifest, rank).std_error_new_targets == 0.0235
+    assert ranking_numbers(measured, manifest | {"split": "open"}, rank).std_error_new_targets == 0.023456789
+    assert public_numbers(measured).std_error_new_targets == 0.023456789
+    for unknown in (None, math.nan):
+        measured.std_error_new_targets = unknown
+        assert ranking_numbers(measured, manifest, rank).std_error_new_targets is None
+        assert public_numbers(measured).std_error_new_targets is None
 
 
 def test_difference_is_computed_from_published_values() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
+from ldsboard.core.significance import spearman_p_values
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "mean_p": public.mean_p,
         "z_random": public.z_random,
         "p_random": public.p_random,
+        "std_error_new_targets": public.std_error_new_targets,
+        "targets": asdict(public.target_summary),
     }
     low, high = hidden.confidence_interval
     ceiling = toy.bundle.manifest.ceiling
@@ -64,6 +68,7 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "of_ceiling": round(round(hidden.lds, 4) / round(ceiling, 4), 4),
         "z_random": float(f"{hidden.z_random:.2g}"),
         "p_random": float(f"{hidden.p_random:.2g}"),
+        "std_error_new_targets": round(hidden.std_error_new_targets, 4),
     }
     measured = service.measurements(view["id"])
     for part, result in offline.items():
@@ -74,6 +79,28 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         assert measured[part].std_error_new_targets == result.std_error_new_targets
         assert measured[part].influence == result.influence.tobytes()
         assert measured[part].per_target == result.per_target.tobytes()
+
+
+def test_p_values_in_the_summary_over_targets_are_those_of_the_public_subsets(
+    service: Service, token: str, toy: Example
+) -> None:
+    scores_nN = toy.scores(noise=3.0)
+    result = toy.offline(scores_nN)["public"]
+    view = service.submit_and_score(token, "toy", npy(scores_nN), kind="practice", method="rough")
+    share = view["public"]["targets"]["share_p05"]
+    assert share == np.mean(result.p_values < 0.05)
+    # With the number of ranking subsets, the same correlations would have other p-values.
+    assert share < np.mean(spearman_p_values(result.per_target, toy.bundle.manifest.subsets["ranking"]) < 0.05)
+
+
+def test_list_of_submissions_has_the_numbers_without_the_summary_over_targets(
+    service: Service, token: str, toy: Example
+) -> None:
+    view = service.submit_and_score(token, "toy", npy(toy.scores(seed=3)), kind="practice", method="listed")
+    listed = service.client.get("/users/me/submissions", headers={"Authorization": f"Bearer {token}"}).json()
+    (found,) = [each for each in listed if each["id"] == view["id"]]
+    assert view["public"]["targets"]
+    assert found["public"] == view["public"] | {"targets": None}
 
 
 def test_practice_submission_is_scored_on_public_subsets_and_not_listed(
@@ -97,6 +124,8 @@ def test_open_benchmark_shows_exact_ranking_numbers(service: Service, token: str
     assert ranking.lds == GroundTruth(bundle.masks_Mn[40:], bundle.margins_MRN[40:]).score(scores_nN).lds
     assert view["hidden"]["lds"] == ranking.lds
     assert view["hidden"]["std_error"] == ranking.std_error
+    assert view["hidden"]["std_error_new_targets"] == ranking.std_error_new_targets
+    assert view["public"]["targets"] == asdict(open_toy.offline(scores_nN)["public"].target_summary)
     assert bundle.manifest.ceiling is not None
     assert view["hidden"]["of_ceiling"] == ranking.lds / bundle.manifest.ceiling
     rows = service.client.get("/benchmarks/open-toy/leaderboard").json()["rows"]

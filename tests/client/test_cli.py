@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from ldsboard import GroundTruth, cache
 from ldsboard.commands import exits
+from ldsboard.core.result import FEW_TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +51,7 @@ def test_open_benchmark_has_the_same_public_lds_offline_and_on_the_server(
     offline = shell("score", str(scores), "open-toy", "--json").json
     public = views[0]["public"]
     assert (offline["part"], offline["subsets"]) == ("public", 40)
-    for name in ("lds", "std_error", "ci", "z_random", "p_random", "mean_p"):
+    for name in ("lds", "std_error", "ci", "z_random", "p_random", "mean_p", "std_error_new_targets", "targets"):
         assert offline[name] == public[name]
     assert GroundTruth.from_pulled("open-toy").score(scores).lds == public["lds"]
     assert "on the 40 public subsets" in shell("score", str(scores), "open-toy").out
@@ -80,6 +82,32 @@ def test_status_shows_one_rank_as_one_number(shell: Shell, scores: Path) -> None
         placed = submission | {"hidden": submission["hidden"] | {"rank": rank}}
         shell.environment.setattr("ldsboard.client.Client.submission", lambda *_, placed=placed: placed)
         assert shown in shell("status", submission["id"]).out
+
+
+NEW_TARGETS = "  Standard error for a new draw of targets: {:.4f}. The interval is for these {} targets."
+
+
+def test_score_and_status_show_error_for_new_targets(shell: Shell, toy: Example, scores: Path) -> None:
+    submission = shell("submit", str(scores), "toy", "--method", "few", "--json").json
+    notes = [NEW_TARGETS.format(submission[part]["std_error_new_targets"], 7) for part in ("hidden", "public")]
+    _, on_ranking, on_hidden, on_public, of_public = shell("status", submission["id"]).out.splitlines()
+    assert (on_ranking[:4], on_public[:11]) == ("LDS ", "Public LDS ")
+    assert [on_hidden, of_public] == notes
+    shell("pull", "toy")
+    assert shell("score", str(scores), "toy").out.splitlines()[1:] == notes[1:]
+    assert notes[1] == NEW_TARGETS.format(toy.offline(toy.scores())["public"].std_error_new_targets, 7)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"targets": None}, {"targets": {"count": FEW_TARGETS}}, {"std_error_new_targets": None}],
+    ids=["unknown number of targets", "many targets", "one target"],
+)
+def test_status_without_error_for_new_targets(shell: Shell, scores: Path, changes: dict[str, Any]) -> None:
+    submission = shell("submit", str(scores), "toy", "--method", "many", "--kind", "practice", "--json").json
+    changed = submission | {"public": submission["public"] | changes}
+    shell.environment.setattr("ldsboard.client.Client.submission", lambda *_: changed)
+    assert "new draw" not in shell("status", submission["id"]).out
 
 
 def test_status_shows_why_scoring_is_delayed(shell: Shell, scores: Path) -> None:

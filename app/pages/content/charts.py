@@ -5,7 +5,6 @@ Legend: N targets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,35 +31,6 @@ def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
     edges = edges.round(2)
     bins = list(map(Bin, edges[:-1].tolist(), edges[1:].tolist(), counts.tolist()))
     return bins[filled[0] : filled[-1] + 1]
-
-
-class ClassMean(NamedTuple):
-    """The mean correlation and the number of targets of one class."""
-
-    label: str
-    mean: float
-    targets: int
-
-
-def class_means(rho_N: NDArray[np.float64], labels: Sequence[str | None]) -> list[ClassMean]:
-    """Return the mean correlation of each class, highest first.
-
-    The list is empty if there are no labels, only a single class, or only one target in each class.
-
-    Parameters
-    ----------
-    rho_N
-        Correlation of each target, float64 (N,).
-    labels
-        Class of each target, in the same order.
-    """
-    known = sorted({label for label in labels if label is not None})
-    if not 1 < len(known) < rho_N.size:
-        return []
-    of_N = np.array(labels, dtype=object)
-    groups = [(label, rho_N[of_N == label]) for label in known]
-    means = [ClassMean(label, float(rho.mean()), rho.size) for label, rho in groups]
-    return sorted(means, key=lambda class_mean: -class_mean.mean)
 
 
 MAX_POINTS = 1000

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.pages import static_files
 from app.pages.content import ci_providers, formatting, origins
-from ldsboard.core.result import WARNINGS
+from ldsboard.core.result import FEW_TARGETS, WARNINGS
 from ldsboard.core.significance import FEW_SUBSETS
 
 
@@ -38,6 +38,7 @@ def _environment() -> Environment:
         visible_to=formatting.VISIBLE_TO,
         warning_texts=WARNINGS,
         few_subsets=FEW_SUBSETS,
+        few_targets=FEW_TARGETS,
     )
     return environment
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.benchmarks.margin_histogram import BINS, margin_histogram
+from app.benchmarks.mean_margins import mean_margins
 from app.pages.benchmark import _labelled_values
 from app.pages.content import formatting
 from tests.app.benchmarks import write_benchmark
@@ -57,6 +58,14 @@ def test_margin_histogram_counts_only_public_margins(site: Site, toy: Example) -
         assert int(bins[place]["data-count"] or "0") == inside
     positive = float((margins_MRN > 0).mean())
     assert f"In {100 * positive:.1f}\u202f% of all pairs" in site.text("/benchmarks/toy/about")
+
+
+def test_mean_margins_of_a_version_are_cached_and_read_only(toy: Example, open_toy: Example) -> None:
+    for example in (toy, open_toy):
+        expected = np.load(example.folder / "public" / "margins.npy").astype(np.float64).mean(axis=(0, 1))
+        np.testing.assert_allclose(mean_margins(example.folder), expected, rtol=1e-12)
+        assert mean_margins(example.folder) is mean_margins(example.folder)
+        assert not mean_margins(example.folder).flags.writeable
 
 
 def test_margin_histogram_of_a_version_is_cached(toy: Example) -> None:

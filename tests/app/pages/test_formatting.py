@@ -1,4 +1,4 @@
-"""Formatted numbers, and the counts and means behind charts."""
+"""Formatted numbers, and the counts behind charts, and the groups of targets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ import pytest
 
 from app.leaderboard.schemas import Numbers
 from app.pages.content import formatting
-from app.pages.content.charts import BINS, class_means, histogram
+from app.pages.content.charts import BINS, histogram
+from app.pages.content.target_groups import by_class, by_margin
 
 MINUS = "\N{MINUS SIGN}"
 
 
-def numbers(**known: float) -> Numbers:
-    return Numbers(lds=0.5, std_error=0.1, ci=(0.3, 0.7), mean_p=0.2, **known)
+def numbers(*, z_random: float, p_random: float) -> Numbers:
+    return Numbers(
+        lds=0.5,
+        std_error=0.1,
+        ci=(0.3, 0.7),
+        mean_p=0.2,
+        z_random=z_random,
+        p_random=p_random,
+        std_error_new_targets=None,
+    )
 
 
 def test_histogram_counts_all_values_between_first_and_last_bin() -> None:
@@ -24,10 +33,21 @@ def test_histogram_counts_all_values_between_first_and_last_bin() -> None:
     assert len(histogram(np.zeros(5))) == 1
 
 
-def test_class_means_are_shown_only_if_classes_group_targets() -> None:
-    rho_N = np.array([0.1, 0.2, 0.6])
-    assert class_means(rho_N, ["a", "b", "b"]) == [("b", 0.4, 2), ("a", 0.1, 1)]
-    assert class_means(rho_N, ["a", "b", "c"]) == class_means(rho_N, ["a"] * 3) == class_means(rho_N, [None] * 3) == []
+def test_targets_are_grouped_by_class_only_if_classes_group_targets() -> None:
+    rho_N, p_values_N = np.array([0.1, 0.2, 0.6]), np.array([0.6, 0.05, 0.01])
+    assert by_class(rho_N, p_values_N, ["a", "b", "b"]) == [("b", 0.4, 2, 0.5), ("a", 0.1, 1, 0.0)]
+    for labels in (["a", "b", "c"], ["a"] * 3, [None] * 3):
+        assert by_class(rho_N, p_values_N, labels) == []
+
+
+def test_targets_are_grouped_by_the_sign_of_their_mean_margin() -> None:
+    rho_N, p_values_N = np.array([0.1, 0.2, 0.6]), np.array([0.6, 0.05, 0.01])
+    assert by_margin(rho_N, p_values_N, np.array([-0.1, 0.0, 2.0])) == [
+        ("negative", 0.1, 1, 0.0),
+        ("not negative", 0.4, 2, 0.5),
+    ]
+    (only,) = by_margin(rho_N, p_values_N, np.ones(3))
+    assert (only.label, only.targets) == ("not negative", 3)
 
 
 @pytest.mark.parametrize(

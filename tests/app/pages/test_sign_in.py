@@ -100,8 +100,10 @@ def test_returning_user_keeps_the_account_after_a_name_change(
 def test_pages_tell_users_without_a_verified_identity(
     sign_in_service: Service, provider: Provider, way: str, verified: bool
 ) -> None:
-    provider.sign_in("45", f"verified-by-{way}")
+    provider.sign_in({"oidc": "45", "github": "46"}[way], f"verified-by-{way}")
     with _signed_in(sign_in_service, way) as browser:
+        # With a large quota of the user, the shared quota leaves less.
+        sign_in_service.token(f"verified-by-{way}", ranked_per_day=1000, ranked_per_version=1000)
         assert ("Your account has no verified identity" in browser.get("/account").text) is not verified
         submit = browser.get("/benchmarks/toy/submit").text
     assert ("All accounts without a verified identity share these attempts" in submit) is not verified

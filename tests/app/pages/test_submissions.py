@@ -87,6 +87,11 @@ def test_only_image_arrays_are_drawable(shape: tuple[int, ...], dtype: str, draw
     assert is_drawable(np.zeros(shape, dtype)) == drawn
 
 
+def cell(text: str) -> str:
+    """Return a text as `Markup` returns it in a table, with plain spaces."""
+    return " ".join(text.split())
+
+
 def example_lists(text: str) -> list[list[list[str]]]:
     """Return the words of each example, for each list of examples on a page."""
     return [
@@ -131,7 +136,7 @@ def test_scatter_plot_shows_public_predictions_and_margins(site: Site, toy: Exam
 
 def test_best_and_worst_targets_are_listed(site: Site, toy: Example) -> None:
     rho_N = toy.offline(toy.scores(2.0))["public"].per_target
-    rows = site.page(f"/submissions/{site.ids['middling']}").tables[2][1:]
+    rows = site.page(f"/submissions/{site.ids['middling']}").tables[3][1:]
     order = np.argsort(-rho_N, kind="stable")
     expected = [("best", j) for j in order[:3]] + [("worst", j) for j in order[:-4:-1]]
     assert [row[:2] + row[-1:] for row in rows] == [
@@ -230,6 +235,62 @@ def test_targets_are_summarised_by_class_best_first(site: Site, illustrated: tup
     expected = [(name, f"{means[name]:.4f}", "3") for name in sorted(means, key=lambda name: -means[name])]
     rows = [attributes for attributes in page.all("tr") if "data-label" in attributes]
     assert [(row["data-label"], row["data-mean"], row["data-count"]) for row in rows] == expected
+    p_values_N = example.offline(example.scores(0.5))["public"].p_values
+    shares = {name: np.mean(p_values_N[np.arange(30) % 10 == number] < 0.05) for number, name in enumerate(CLASSES)}
+    assert [row[3] for row in page.tables[2][1:]] == [cell(formatting.share(float(shares[row[0]]))) for row in expected]
     (chart,) = [figure for figure in page.all("figure") if figure["data-chart"] == "classes"]
     assert f"from {expected[0][0]}, " in (chart["data-label"] or "")
     assert "By class" not in site.text(f"/submissions/{site.ids['good']}")  # every target of toy has a different class
+
+
+def test_page_summarises_correlations_over_targets_on_the_public_subsets(site: Site, toy: Example) -> None:
+    text = site.text(f"/submissions/{site.ids['middling']}")
+    facts = text[text.index('id="over-targets"') :].partition("</dl>")[0]
+    summary = toy.offline(toy.scores(2.0))["public"].target_summary
+    assert re.findall("<dd>(.*?)</dd>", facts) == [
+        *(formatting.number(value) for value in (summary.median, summary.low, summary.high)),
+        formatting.share(summary.share_p05),
+    ]
+    assert "correlation of each target on the hidden subsets is not published" in text
+
+
+def test_page_compares_targets_with_negative_margin_to_the_others(site: Site, toy: Example) -> None:
+    result = toy.offline(toy.scores(2.0))["public"]
+    negative_N = toy.bundle.margins_MRN.mean(axis=(0, 1), dtype=np.float64) < 0
+    assert 0 < negative_N.sum() < negative_N.size
+    assert site.page(f"/submissions/{site.ids['middling']}").tables[2][1:] == [
+        [
+            name,
+            formatting.number(result.per_target[group_N].mean()),
+            str(group_N.sum()),
+            cell(formatting.share(float(np.mean(result.p_values[group_N] < 0.05)))),
+        ]
+        for name, group_N in (("negative", negative_N), ("not negative", ~negative_N))
+    ]
+
+
+def test_page_shows_standard_error_for_new_targets_of_both_parts(site: Site, toy: Example) -> None:
+    heading, *rows = site.page(f"/submissions/{site.ids['middling']}").tables[0]
+    column = heading.index("Standard error, new targets")
+    results = toy.offline(toy.scores(2.0))
+    assert [row[column] for row in rows] == [
+        formatting.number(results[part].std_error_new_targets) for part in ("ranking", "public")
+    ]
+
+
+def test_benchmark_of_losses_with_many_targets_shows_neither_margins_nor_error_for_new_targets(
+    site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    example = write_benchmark(tmp_path_factory.mktemp("losses"), "losses", N=200, split="open")
+    manifest = example.folder / "public" / "benchmark.json"
+    manifest.write_text(
+        manifest.read_text().replace('"output_function": "margin"', '"output_function": "negative_loss"')
+    )
+    site.service.publish(example.folder)
+    sent = site.service.submit_and_score(site.service.token("lou"), "losses", npy(example.scores()))
+    text = site.text(f"/submissions/{sent['id']}")
+    assert "By class" in text
+    assert "and not from the ranking subsets" in text
+    assert "Misclassified" not in text
+    assert "new targets" not in text
+    assert sent["public"]["std_error_new_targets"] > sent["public"]["std_error"]
