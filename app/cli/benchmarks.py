@@ -80,6 +80,13 @@ def import_benchmark(
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each subset, if each row is one run.")] = 1,
+    evaluations: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Evaluations of each trained model, next to each other on the second of three axes; average them.",
+        ),
+    ] = 1,
     completed: Annotated[
         Path | None, typer.Option(help="File that flags the finished rows: _completed.npy of a datamodels store.")
     ] = None,
@@ -102,7 +109,9 @@ def import_benchmark(
     out: Annotated[Path | None, typer.Option(help="Also write the benchmark folder to this path.")] = None,
 ) -> None:
     """Publish existing ground truth as a practice board; see docs/how-to/import-ground-truth.md."""
-    origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
+    origin = Origin(
+        masks, margins, n_train, packed, removed, losses, runs, evaluations, completed, train_labels, target_labels
+    )
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
     with open_database(ValueError, OSError) as (settings, database), TemporaryDirectory() as temporary:
