@@ -87,7 +87,7 @@ def import_benchmark(
         int,
         typer.Option(
             min=1,
-            help="Evaluations of each trained model, next to each other on the second of three axes; average them.",
+            help="Repeated evaluations of each trained model, on the second of three axes; they are averaged.",
         ),
     ] = 1,
     completed: Annotated[
