@@ -16,7 +16,7 @@ from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import publishing
 from ldsboard.counts import count
-from ldsboard.importing import benchmarks
+from ldsboard.importing import benchmarks, sizes
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
 
 if TYPE_CHECKING:
@@ -40,17 +40,20 @@ def publish_benchmark(
 ) -> None:
     """Publish a benchmark folder as a new version."""
     with open_database(ValueError, OSError) as (settings, database):
-        manifest = _publish(settings, database, folder, images)
+        (manifest,) = _publish(settings, database, [folder], images)
     typer.echo(f"Published {manifest.name} version {manifest.version}.")
 
 
-def _publish(settings: Settings, database: Database, folder: Path, images: Path | None = None) -> Manifest:
-    with publishing.prepare(settings.benchmarks_dir, folder, images) as made, database.write() as session:
-        publishing.publish(session, made)
-        published = f"{made.manifest.name} {made.manifest.version}"
-        audit.record_action(session, OPERATOR, Action.BENCHMARK_PUBLISHED, published)
+def _publish(settings: Settings, database: Database, folders: list[Path], images: Path | None = None) -> list[Manifest]:
+    """Publish all `folders` or, after an error, none; return their manifests."""
+    with publishing.prepare_all(settings.benchmarks_dir, folders, images) as made, database.write() as session:
+        publishing.publish_all(session, made)
+        manifests = [one.manifest for one in made]
+        for manifest in manifests:
+            published = f"{manifest.name} {manifest.version}"
+            audit.record_action(session, OPERATOR, Action.BENCHMARK_PUBLISHED, published)
     Ranker(database).renew_all()
-    return made.manifest
+    return manifests
 
 
 @benchmark.command("import")
@@ -80,6 +83,13 @@ def import_benchmark(
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each subset, if each row is one run.")] = 1,
+    evaluations: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Repeated evaluations of each trained model, on the second of three axes; they are averaged.",
+        ),
+    ] = 1,
     completed: Annotated[
         Path | None, typer.Option(help="File that flags the finished rows: _completed.npy of a datamodels store.")
     ] = None,
@@ -88,9 +98,16 @@ def import_benchmark(
     ranking: Annotated[
         str | None,
         typer.Option(
-            help="Ranking subsets as A-B: rows A to B - 1; by default the last 80 % of rows.", show_default=False
+            help="Ranking subsets as A-B: rows A to B - 1; by default the last 80 %, or all of fewer than 125.",
+            show_default=False,
         ),
     ] = None,
+    by_size: Annotated[
+        bool,
+        typer.Option(
+            "--by-size", help="Publish a benchmark NAME-size-S for each subset size S; a benchmark has one size."
+        ),
+    ] = False,
     title: Annotated[
         str | None, typer.Option(help="Title on the benchmark's page; by default the name.", show_default=False)
     ] = None,
@@ -99,20 +116,36 @@ def import_benchmark(
     version: Annotated[
         int, typer.Option(min=1, help="Version of the benchmark; raise it to publish a correction.")
     ] = 1,
-    out: Annotated[Path | None, typer.Option(help="Also write the benchmark folder to this path.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the benchmark folder to this path; with --by-size, a folder NAME-size-S for each size."
+        ),
+    ] = None,
 ) -> None:
     """Publish existing ground truth as a practice board; see docs/how-to/import-ground-truth.md."""
-    origin = Origin(masks, margins, n_train, packed, removed, losses, runs, completed, train_labels, target_labels)
+    origin = Origin(
+        masks, margins, n_train, packed, removed, losses, runs, evaluations, completed, train_labels, target_labels
+    )
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
     about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
     with open_database(ValueError, OSError) as (settings, database), TemporaryDirectory() as temporary:
         about["output_function"] = benchmarks.output_function(origin, output_function)
         found = read_origin(origin)
-        about["ranking"] = benchmarks.ranking_rows(len(found.masks_Mn), ranking)
-        folder = out or Path(temporary)
-        benchmarks.write_import(folder, origin, found, about)
-        manifest = _publish(settings, database, folder)
-    typer.echo(benchmarks.summary(manifest))
+        boards, left_out = (
+            sizes.boards_by_size(origin, found, about, ranking, publishing.MINIMUM["open"])
+            if by_size
+            else ([sizes.only_board(origin, found, about, ranking, publishing.MINIMUM["open"])], "")
+        )
+        root = out or Path(temporary)
+        # Publishing validates the name; until then, a name such as ../x must not select a folder outside of root.
+        folders = [root / Path(board.about["name"]).name if by_size else root for board in boards]
+        for folder, board in zip(folders, boards, strict=True):
+            benchmarks.write_import(folder, origin, board.found, board.about)
+        manifests = _publish(settings, database, folders)
+    typer.echo("\n\n".join(map(benchmarks.summary, manifests)))
+    if left_out:
+        typer.echo(left_out, err=True)
 
 
 @benchmark.command("list")

@@ -26,26 +26,24 @@ from ldsboard.arrays.masks import count_duplicates
 from ldsboard.bundle import Bundle
 from ldsboard.core import result
 from ldsboard.counts import count
+from ldsboard.importing.sizes import Minimum, check_one_size
 from ldsboard.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy.orm import Session
 
     from ldsboard.manifest import Manifest
 
-MIN_SUBSETS = {"protected": {"public": 20, "ranking": 100}, "open": {"public": 8, "ranking": 8}}
+MINIMUM = {"protected": Minimum(public=20, ranking=100), "open": Minimum(public=8, ranking=8)}
 """Minimum numbers of subsets, by split. A protected board is for ranking; fewer public subsets are useless for tuning."""
 
 PUBLIC_ARRAYS = (
     "masks.npy",
     "margins.npy",
-    "train_labels.npy",
-    "target_labels.npy",
-    "train_images.npy",
-    "target_images.npy",
+    *(f"{part}_{kind}.npy" for kind in ("labels", "images") for part in ("train", "target")),
 )
 """Arrays in ``public.npz``; arrays that the benchmark does not have are left out."""
 
@@ -78,9 +76,17 @@ class PreparedVersion:
 
 @contextmanager
 def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
-    """Verify and copy a benchmark folder, and yield the copy, with its download archives, as a prepared version.
+    """Prepare one version, as `prepare_all` does."""
+    with prepare_all(root, [folder], images) as (prepared,):
+        yield prepared
 
-    If the ``with`` block does not publish the copy, the copy is deleted at the end of the block.
+
+@contextmanager
+def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None) -> Iterator[list[PreparedVersion]]:
+    """Verify and copy benchmark folders, and yield the copies, with their download archives, as prepared versions.
+
+    All folders are verified before the first is copied. A copy that the ``with`` block does not publish is deleted at the end of
+    the block.
 
     Verifying and copying take long, because all arrays are read and written. Call this outside any write transaction, because an
     open write transaction blocks all other writers.
@@ -89,8 +95,8 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
     ----------
     root
         Folder of the published benchmarks.
-    folder
-        Folder that the worker wrote; the folder is not changed.
+    folders
+        Folders that the worker or an import wrote; the folders are not changed.
     images
         An ``.npz`` file, or a folder of ``.npy`` files, with the images that the benchmark lacks, see `find_images`. The images
         are added to the copy, and their hashes to the manifest of the copy. None: no images are added.
@@ -98,21 +104,24 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
     Raises
     ------
     BundleError
-        The folder is incomplete, altered or inconsistent.
+        A folder is incomplete, altered or inconsistent.
     PublishError
-        The benchmark is not fit to be published, or another process is publishing.
+        A benchmark is not fit to be published, or another process is publishing.
     ProblemError
         The subsets cannot be ranked, for instance because a target has equal margins for all subsets.
     ImagesError
-        The images do not belong to the benchmark.
+        The images do not belong to a benchmark.
     """
-    bundle = Bundle.open(folder)
-    _check(bundle)
-    added = find_images(images, bundle.manifest) if images is not None else {}
-    digests = {name: sha256(content).hexdigest() for name, content in added.items()}
-    manifest = replace(bundle.manifest, files=bundle.manifest.files | digests)
-    target = version_folder(root, manifest.name, manifest.version)
-    copy = target.with_name(f"{target.name}.partial")
+    prepared, images_of = [], []
+    for folder in folders:
+        bundle = Bundle.open(folder)
+        _check(bundle)
+        added = find_images(images, bundle.manifest) if images is not None else {}
+        digests = {name: sha256(content).hexdigest() for name, content in added.items()}
+        manifest = replace(bundle.manifest, files=bundle.manifest.files | digests)
+        target = version_folder(root, manifest.name, manifest.version)
+        prepared.append(PreparedVersion(manifest, target.with_name(f"{target.name}.partial"), target))
+        images_of.append(added)
     root.mkdir(parents=True, exist_ok=True)
     try:
         lock = data_lock.lock_file(root / "publishing.lock")
@@ -122,24 +131,40 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
         ) from error
     with lock:
         try:
-            _copy(folder, manifest, added, copy)
-            yield PreparedVersion(manifest, copy, target)
+            for folder, made, added in zip(folders, prepared, images_of, strict=True):
+                _copy(folder, made.manifest, added, made.copy)
+            yield prepared
         finally:
-            shutil.rmtree(copy, ignore_errors=True)
+            for made in prepared:
+                shutil.rmtree(made.copy, ignore_errors=True)
 
 
 def publish(session: Session, prepared: PreparedVersion) -> Version:
-    """Save a prepared version in the database, move the copy to its final path, and return the version's row.
+    """Publish one version, as `publish_all` does, and return the version's row."""
+    return publish_all(session, [prepared])[0]
 
-    The version becomes the current version of the benchmark, at once or after rescoring: this function calls
+
+def publish_all(session: Session, prepared: Sequence[PreparedVersion]) -> list[Version]:
+    """Save prepared versions in the database, move the copies to their final paths, and return the versions' rows.
+
+    Each version becomes the current version of its benchmark, at once or after rescoring: this function calls
     `app.scoring.rescoring.introduce_version`.
 
     Raises
     ------
     PublishError
-        This version was published before.
+        One of the versions was published before; no copy was moved.
     """
-    manifest = prepared.manifest
+    versions = [_save(session, made.manifest) for made in prepared]
+    for made in prepared:
+        # A killed process may have left this folder; no row refers to it, because this version was not published before.
+        shutil.rmtree(made.target, ignore_errors=True)
+        made.copy.rename(made.target)
+    return versions
+
+
+def _save(session: Session, manifest: Manifest) -> Version:
+    """Save the row of a version, and of a new benchmark; raise PublishError if the version was published before."""
     benchmark = session.scalar(select(Benchmark).where(Benchmark.name == manifest.name))
     if benchmark is None:
         benchmark = Benchmark(name=manifest.name, current_version=manifest.version)
@@ -157,9 +182,6 @@ def publish(session: Session, prepared: PreparedVersion) -> Version:
     session.add(version)
     session.flush()
     rescoring.introduce_version(session, version)
-    # A killed process may have left this folder; no row refers to it, because this version was not published before.
-    shutil.rmtree(prepared.target, ignore_errors=True)
-    prepared.copy.rename(prepared.target)
     return version
 
 
@@ -169,7 +191,7 @@ def _check(bundle: Bundle) -> None:
     Raises
     ------
     BundleError
-        The hidden part is missing or damaged.
+        The hidden part is missing or damaged, or the subsets have several sizes.
     PublishError
         The name, version, split, subsets or noise ceiling is not allowed; or a number in the manifest contradicts the arrays, or
         the kit lacks labels, see `_check_numbers`.
@@ -192,14 +214,15 @@ def _check(bundle: Bundle) -> None:
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
     if counts != manifest.subsets:
         raise PublishError(f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_REWRITE}")
-    least = MIN_SUBSETS[manifest.split]
-    if any(counts[part] < least[part] for part in least):
+    least = MINIMUM[manifest.split]
+    if counts["ranking"] < least.ranking or counts["public"] < least.public:
         raise PublishError(
-            f"Expected at least {least['public']} public and {least['ranking']} ranking subsets for split '{manifest.split}', "
+            f"Expected at least {least.public} public and {least.ranking} ranking subsets for split '{manifest.split}', "
             f"got {counts['public']} and {counts['ranking']}. Train models on more subsets."
         )
     if duplicates := count_duplicates(masks_Mn):
         raise PublishError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw different subsets.")
+    check_one_size(bundle, masks_Mn, least)
     needs_ceiling = manifest.runs > 1 or manifest.split == "protected"
     if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(

@@ -120,6 +120,7 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
             "packed": origin.packed,
             "removed_inverted": origin.removed,
             "losses_negated": origin.losses,
+            "evaluations_averaged": origin.evaluations,
             "rounded_to_float32": found.rounded,
             "subset_sizes": {"smallest": int(sizes_M.min()), "largest": int(sizes_M.max())},
         },
@@ -151,6 +152,8 @@ def summary(manifest: Manifest) -> str:
         if manifest.ceiling
         else "Noise ceiling unknown: it needs at least two runs of each subset.",
     ]
+    if (evaluations := manifest.provenance["evaluations_averaged"]) > 1:
+        lines.append(f"Each margin is the mean of {evaluations} evaluations of one model.")
     if manifest.provenance["rounded_to_float32"]:
         lines.append("Some margins changed when they were rounded to float32.")
     return "\n".join([*lines, f"Published {manifest.name} version {manifest.version} as a practice board."])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.arrays.margins import read_margins
+from ldsboard.arrays.margins import mean_over_runs, read_margins
 from ldsboard.arrays.masks import pack_masks, read_masks
 from ldsboard.counts import count
 from ldsboard.importing.tables import TableError, read_array, read_table
@@ -52,6 +52,9 @@ class Origin:
         Whether `margins` holds losses; the margins are then the negated losses.
     runs
         Number of rows in `margins` for each subset: R if every run has its own row; 1 if the shape is (M, R, N) or R is 1.
+    evaluations
+        Number of evaluations K of each trained model, which are next to each other on the middle axis of `margins`: (M, R K, N),
+        or (P, K, N) if every run has its own row. Their mean is one margin. Only retraining, not evaluation, makes a new run.
     completed
         File with a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project. Rows with a 0 are left out.
     train_labels, target_labels
@@ -65,6 +68,7 @@ class Origin:
     removed: bool = False
     losses: bool = False
     runs: int = 1
+    evaluations: int = 1
     completed: Path | None = None
     train_labels: Path | None = None
     target_labels: Path | None = None
@@ -116,11 +120,12 @@ def read_origin(origin: Origin) -> ImportedArrays:
     if origin.completed is not None:
         done_P = _read_completed(origin, masks_Pn, values)
         masks_Pn, values, rows_P = masks_Pn[done_P], values[done_P], rows_P[done_P]
-    if origin.runs > 1 and values.ndim == 2 and len(values) == origin.runs * len(masks_Pn):  # noqa: PLR2004
+    row_axes = 2 if origin.evaluations == 1 else 3
+    if origin.runs > 1 and values.ndim == row_axes and len(values) == origin.runs * len(masks_Pn):
         # The file has one mask for all runs of a subset.
         masks_Pn, rows_P = np.repeat(masks_Pn, origin.runs, axis=0), np.repeat(rows_P, origin.runs)
     with name_files_in_errors(origin.masks, origin.margins):
-        margins_PRN = read_margins(values, *masks_Pn.shape)
+        margins_PRN = _mean_over_evaluations(origin, read_margins(values, *masks_Pn.shape))
     _check_trained(origin, masks_Pn, rows_P)
     masks_Mn, margins_MRN = _gather_runs(origin, masks_Pn, margins_PRN, rows_P)
     for part, examples in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
@@ -223,6 +228,23 @@ def _read_completed(origin: Origin, masks_Pn: NDArray[np.bool_], values: NDArray
     return done_P.astype(np.bool_)
 
 
+def _mean_over_evaluations(origin: Origin, margins_PRN: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Replace each `origin.evaluations` neighbours on the middle axis by their mean in float64, added in their order.
+
+    Raises
+    ------
+    TableError
+        The length of the middle axis is not a multiple of the number of evaluations.
+    """
+    K, (P, columns, N) = origin.evaluations, margins_PRN.shape
+    if columns % K:
+        raise TableError(
+            f"--evaluations {K}: expected a multiple of {K} as second of three axes in {origin.margins}, got {columns}. "
+            "Stack evaluations of shape (subsets, targets) with numpy.stack(evaluations, axis=1), or correct --evaluations."
+        )
+    return margins_PRN if K == 1 else mean_over_runs(margins_PRN.reshape(-1, K, N)).reshape(P, columns // K, N)
+
+
 def _check_trained(origin: Origin, masks_Pn: NDArray[np.bool_], rows_P: NDArray[np.integer]) -> None:
     """Raise a TableError if a mask holds no training example.
 
@@ -258,7 +280,7 @@ def _gather_runs(
             return masks_Pn, margins_PRN
         first, second = next(rows for rows in rows_of.values() if len(rows) > 1)[:2]
         advice = (
-            f"If the rows of a subset are its runs, give --runs {counts[-1]}."
+            f"If the rows of a subset are its runs, each trained anew, give --runs {counts[-1]}."
             if len(counts) == 1
             else "Leave out each repetition in both files, and keep the first row."
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 M, n, N = 150, 30, 4
 rng = np.random.default_rng(2)
 EFFECTS = rng.normal(size=(n, N)).astype(np.float32)
-MASKS = rng.random((M, n)) < 0.5
+MASKS = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
 MARGINS = (MASKS @ EFFECTS + 2 * rng.normal(size=(M, N))).astype(np.float16)
 
 

@@ -64,6 +64,11 @@ def _repeat_first(array: Any) -> Any:
     return array
 
 
+def _change_size_of_first(array: Any) -> Any:
+    array[0, 0] ^= 1
+    return array
+
+
 def _constant_target(array: Any) -> Any:
     array[..., 3] = 1.5
     return array
@@ -120,6 +125,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "repeated subsets": (
         lambda folder: _change_array(folder, "public", "masks.npy", _repeat_first),
         "Found 1 repetition",
+    ),
+    "a subset of another size": (
+        lambda folder: _change_array(folder, "public", "masks.npy", _change_size_of_first),
+        "of 30 examples, 1 subset of 31 examples, but all subsets of a benchmark must have one size. Train models",
     ),
     "a constant target": (
         lambda folder: _change_array(folder, "hidden", "margins.npy", _constant_target),

@@ -60,6 +60,7 @@ def test_import_manifest_states_only_known_facts(origin: Origin, tmp_path: Path)
         },
         "packed": None,
         "removed_inverted": False,
+        "evaluations_averaged": 1,
         "losses_negated": False,
         "rounded_to_float32": False,
         "subset_sizes": {"smallest": sizes.min(), "largest": sizes.max()},
@@ -78,6 +79,16 @@ def test_imported_folder_opens_as_bundle(origin: Origin, tmp_path: Path) -> None
     assert np.array_equal(margins_MRN, runs_MRN)
     assert parts == {"public": slice(0, 10), "ranking": slice(10, 35)}
     assert written.ceiling == GroundTruth(MASKS, runs_MRN).noise_ceiling(slice(10, 35)).value
+
+
+def test_evaluations_of_one_run_give_no_noise_ceiling(origin: Origin, tmp_path: Path) -> None:
+    repeated = replace(origin, evaluations=2)
+    for runs, known in ((1, False), (2, True)):
+        np.save(origin.margins, MARGINS[:, None] + rng.normal(size=(M, 2 * runs, N)))
+        written = write_import(tmp_path / "made", repeated, read_origin(repeated), ABOUT)
+        assert (written.runs, written.ceiling is not None) == (runs, known)
+        assert written.provenance["evaluations_averaged"] == 2
+        assert "Each margin is the mean of 2 evaluations of one model." in summary(written).splitlines()
 
 
 @pytest.mark.parametrize("target", [0, 2])

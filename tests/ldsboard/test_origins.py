@@ -109,6 +109,23 @@ def test_read_origin_keeps_run_axis_of_margins(tmp_path: Path) -> None:
     assert np.array_equal(read_origin(save_origin(tmp_path, MASKS, RUNS_MN)).margins_MRN, RUNS_MN)
 
 
+@pytest.mark.parametrize("form", ["runs as an axis", "every run has its row", "one mask for the rows of its runs"])
+def test_read_origin_averages_evaluations_of_each_model_in_float64(tmp_path: Path, form: str) -> None:
+    """Of 2 runs with 3 evaluations each, the mean is rounded once; a sum in float32 would lose the 1."""
+    values_MRKN = rng.normal(size=(M, 2, 3, N)).astype(np.float32)
+    values_MRKN[0, 1, :, 2] = 2**26, 1, -(2**26)
+    masks, values, runs = MASKS, values_MRKN.reshape(M, 6, N), 1
+    if form != "runs as an axis":
+        values, runs = values_MRKN.reshape(2 * M, 3, N), 2
+    if form == "every run has its row":
+        masks = np.repeat(MASKS, 2, axis=0)
+    found = read_origin(save_origin(tmp_path, masks, values, runs=runs, evaluations=3))
+    assert np.array_equal(found.masks_Mn, MASKS)
+    assert found.margins_MRN[0, 1, 2] == np.float32(1 / 3)
+    expected_MRN = (values_MRKN.astype(np.float64).sum(axis=2) / 3).astype(np.float32)
+    np.testing.assert_array_max_ulp(found.margins_MRN, expected_MRN, maxulp=1)
+
+
 def test_read_origin_drops_store_subsets_with_incomplete_runs(tmp_path: Path) -> None:
     """TRAK's cifar2_correlation also drops groups of models in which one model is not completed."""
     done = np.ones(3 * M, dtype=bool)

@@ -116,7 +116,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
     ),
     "runs that were not named": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N)),
-        r"has 60 rows equal to an earlier row.*If the rows of a subset are its runs, give --runs 3",
+        r"has 60 rows equal to an earlier row.*If the rows of a subset are its runs, each trained anew, give --runs 3",
     ),
     "another number of runs": (
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N), runs=2),
@@ -127,6 +127,14 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         "got between 2 and 3 rows",
     ),
     "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), "rows, each with 3 runs"),
+    "evaluations that do not divide the axis": (
+        lambda folder: save_origin(folder, MASKS, RUNS_MN, evaluations=2),
+        r"--evaluations 2: expected a multiple of 2 as second of three axes in .*val_margins\.npy, got 3",
+    ),
+    "evaluations without an axis": (
+        lambda folder: save_origin(folder, MASKS, evaluations=2),
+        r"--evaluations 2: .*, got 1\. Stack evaluations of shape \(subsets, targets\) with numpy\.stack",
+    ),
     "too few labels": (
         lambda folder: save_origin(folder, MASKS, **save_labels(folder, "target", np.arange(N - 1))),
         r"--target-labels: expected 4 labels in .*target\.npy, one for each example, got 3",
