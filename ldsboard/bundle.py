@@ -28,7 +28,7 @@ import numpy as np
 
 from ldsboard.arrays.margins import mean_over_runs
 from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
-from ldsboard.core.ceiling import MIN_CEILING_SUBSETS, margin_spectrum, noise_ceiling
+from ldsboard.core.ceiling import can_know_ceiling, margin_spectrum, noise_ceiling
 from ldsboard.counts import count
 from ldsboard.drafts import atomic_folder, atomic_write
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
@@ -228,9 +228,9 @@ def write_bundle(
         if kit is not None:
             shutil.copytree(kit, public / "kit")
         files = sorted(path for path in public.rglob("*") if path.is_file())
-        # With one run, the ceiling of an open benchmark is unknown; for a protected benchmark, `noise_ceiling` raises.
-        unknown = len(ranking_MRN) < MIN_CEILING_SUBSETS if margins_MRN.shape[1] > 1 else hidden is None
-        ceiling = None if unknown else noise_ceiling(ranking_MRN)
+        # For a protected benchmark with one run, `noise_ceiling` raises.
+        known = can_know_ceiling(*ranking_MRN.shape[:2]) or (hidden is not None and margins_MRN.shape[1] == 1)
+        ceiling = noise_ceiling(ranking_MRN) if known else None
         spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
         manifest = Manifest(
             **description,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import zipfile
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from ldsboard import GroundTruth
 from ldsboard.arrays.masks import count_duplicates
 from ldsboard.bundle import Bundle
 from ldsboard.core import result
+from ldsboard.core.ceiling import can_know_ceiling
 from ldsboard.counts import count
 from ldsboard.manifest import MANIFEST
 
@@ -54,8 +56,6 @@ PUBLIC_ARRAYS = (
 
 NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
 """Pattern of benchmark names, which are parts of URLs and file paths."""
-
-_REWRITE = "Write the benchmark folder again with python -m worker gather or python -m app benchmark import."
 
 
 class PublishError(ValueError):
@@ -189,12 +189,14 @@ def _check(bundle: Bundle) -> None:
     if (manifest.split, manifest.ranking is None) not in {("protected", True), ("open", False)}:
         raise PublishError(
             f"The split is {manifest.split!r} and the ranking rows are {manifest.ranking}. A benchmark is either 'open' with "
-            f"ranking rows, or 'protected' without ranking rows. {_REWRITE}"
+            f"ranking rows, or 'protected' without ranking rows. {_rewrite_hint(bundle)}"
         )
     masks_Mn, margins_MRN, parts = bundle.scored_arrays()
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
     if counts != manifest.subsets:
-        raise PublishError(f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_REWRITE}")
+        raise PublishError(
+            f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_rewrite_hint(bundle)}"
+        )
     if counts["ranking"] < MIN_RANKING_SUBSETS or counts["public"] < MIN_PUBLIC_SUBSETS:
         raise PublishError(
             f"Expected at least {MIN_PUBLIC_SUBSETS} public and {MIN_RANKING_SUBSETS} ranking subsets, got {counts}. "
@@ -202,7 +204,7 @@ def _check(bundle: Bundle) -> None:
         )
     if duplicates := count_duplicates(masks_Mn):
         raise PublishError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw different subsets.")
-    needs_ceiling = manifest.runs > 1 or manifest.split == "protected"
+    needs_ceiling = can_know_ceiling(counts["ranking"], manifest.runs) or manifest.split == "protected"
     if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(
             f"The noise ceiling is {manifest.ceiling} instead of a positive number: "
@@ -211,12 +213,14 @@ def _check(bundle: Bundle) -> None:
     truth = GroundTruth(masks_Mn, margins_MRN)
     for rows in parts.values():
         truth.fingerprint(rows)  # raises an error for constant margins
-    _check_numbers(manifest, truth, parts["ranking"])
+    _check_numbers(bundle, truth, parts["ranking"])
 
 
-def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
+def _check_numbers(bundle: Bundle, truth: GroundTruth, rows: slice) -> None:
     """Raise PublishError if the manifest's ceiling, null band or spectrum contradicts the arrays, or if a kit lacks labels."""
-    ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
+    manifest = bundle.manifest
+    known = can_know_ceiling(manifest.subsets["ranking"], manifest.runs)
+    ceiling, spectrum = truth.noise_ceiling(rows) if known else None, truth.margin_spectrum(rows)
     band = manifest.null_band
     stated = [manifest.ceiling, manifest.ceiling_std_error]
     stated += [band["unrelated"], band["shared"], manifest.attempts_spectrum]
@@ -227,12 +231,24 @@ def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
         names = ("ceiling", "ceiling_std_error", "null_band.unrelated", "null_band.shared", "attempts_spectrum")
         pairs = zip(names, stated, found, strict=True)
         numbers = "; ".join(f"{name}: manifest {before}, arrays {computed}" for name, before, computed in pairs)
-        raise PublishError(f"The manifest must state the numbers that the arrays give. {numbers}. {_REWRITE}")
+        raise PublishError(
+            f"The manifest must state the numbers that the arrays give. {numbers}. {_rewrite_hint(bundle)}"
+        )
     if has_kit(manifest.files) and not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
         raise PublishError(
             "The kit needs train_labels.npy and target_labels.npy, but the manifest lists only "
-            f"{', '.join(sorted(manifest.files))}. {_REWRITE}"
+            f"{', '.join(sorted(manifest.files))}. {_rewrite_hint(bundle)}"
         )
+
+
+def _rewrite_hint(bundle: Bundle) -> str:
+    """Return how to write the manifest of a benchmark folder again from the trained models or the imported files."""
+    provenance = bundle.manifest.provenance
+    if "imported" in provenance:
+        return "Import the files again with python -m app benchmark import, with the options of the first import."
+    partial = " --partial" if "planned" in provenance else ""
+    folder = shlex.quote(str(bundle.folder))
+    return f"Write the benchmark folder again from the trained models: python -m worker gather {folder}{partial}"
 
 
 def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Path) -> None:

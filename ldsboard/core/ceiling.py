@@ -94,14 +94,15 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
         ``margins.invalid``: there are fewer than two runs, or fewer than 64 subsets, too few to know the ceiling.
     """
     M, R, _ = margins_MRN.shape
-    expected = f"at least 2 runs of at least {MIN_CEILING_SUBSETS} subsets, as margins of shape (M, R, N)"
-    got = f"{count(R, 'run')} of {count(M, 'subset')}"
-    if R < 2:  # noqa: PLR2004
-        hint = "Train at least 2 models on every subset, each with another initialisation and order of examples."
-        raise ProblemError.mismatch("margins.invalid", expected=expected, got=got, hint=hint)
-    if M < MIN_CEILING_SUBSETS:
-        hint = f"These are too few subsets to know the noise ceiling. Train on at least {MIN_CEILING_SUBSETS} subsets."
-        raise ProblemError.mismatch("margins.invalid", expected=expected, got=got, hint=hint)
+    if not can_know_ceiling(M, R):
+        raise ProblemError.mismatch(
+            "margins.invalid",
+            expected=f"at least 2 runs of at least {MIN_CEILING_SUBSETS} subsets, as margins of shape (M, R, N)",
+            got=f"{count(R, 'run')} of {count(M, 'subset')}",
+            hint=f"These are too few subsets to know the noise ceiling. Train on at least {MIN_CEILING_SUBSETS} subsets."
+            if R > 1
+            else "Train at least 2 models on every subset, each with another initialisation and order of examples.",
+        )
     whole, unreliable = uncorrected_ceiling(margins_MRN)
     group_M = np.arange(M) % JACKKNIFE_GROUPS
     left_out = np.array([uncorrected_ceiling(margins_MRN[group_M != group])[0] for group in range(JACKKNIFE_GROUPS)])
@@ -119,6 +120,20 @@ def uncorrected_ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
     positive_N = np.maximum(agreement_N, 0.0)
     ceiling_N = np.sqrt(R * positive_N / (1 + (R - 1) * positive_N))
     return float(ceiling_N.mean()), int((agreement_N < 0).sum())
+
+
+def can_know_ceiling(M: int, R: int) -> bool:
+    """Return whether the noise ceiling can be estimated from R runs of M subsets."""
+    return R > 1 and M >= MIN_CEILING_SUBSETS
+
+
+def ceiling_text(value: float | None, std_error: float | None, R: int) -> str:
+    """Return the noise ceiling with its standard error as a text, or, if the ceiling is None, why it is unknown."""
+    if value is not None and std_error is not None:
+        return f"{value:.3f} ± {std_error:.3f}"
+    if R > 1:
+        return f"unknown: it needs at least {MIN_CEILING_SUBSETS} ranking subsets"
+    return "unknown: it needs at least two runs of each subset"
 
 
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.arrays.margins import check_margins_differ, mean_over_runs
 from ldsboard.bundle import sha256, write_bundle
-from ldsboard.core.ceiling import MIN_CEILING_SUBSETS
+from ldsboard.core.ceiling import ceiling_text
 from ldsboard.counts import count
 from ldsboard.importing.origins import ImportedArrays, Origin, name_files_in_errors
 from ldsboard.importing.tables import TableError
@@ -139,11 +139,7 @@ def summary(manifest: Manifest) -> str:
             f"{count(manifest.runs, 'run')} of each subset."
         ),
         f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1}).",
-        f"Noise ceiling {manifest.ceiling:.3f}."
-        if manifest.ceiling is not None
-        else f"Noise ceiling unknown: it needs at least {MIN_CEILING_SUBSETS} ranking subsets."
-        if manifest.runs > 1
-        else "Noise ceiling unknown: it needs at least two runs of each subset.",
+        f"Noise ceiling {ceiling_text(manifest.ceiling, manifest.ceiling_std_error, manifest.runs)}.",
     ]
     if manifest.provenance["rounded_to_float32"]:
         lines.append("Some margins changed when they were rounded to float32.")

@@ -106,7 +106,7 @@ def test_import_states_noise_ceiling_of_64_ranking_subsets_or_more(
     if ranking == 64:
         ceiling = GroundTruth(masks_Mn, runs_MRN.astype(np.float32)).noise_ceiling(rows)
         assert (written.ceiling, written.ceiling_std_error) == (ceiling.value, ceiling.std_error)
-        assert f"Noise ceiling {ceiling.value:.3f}." in summary(written).splitlines()
+        assert f"Noise ceiling {ceiling.value:.3f} ± {ceiling.std_error:.3f}." in summary(written).splitlines()
     else:
         assert (written.ceiling, written.ceiling_std_error, written.unreliable_targets) == (None, None, None)
         assert "Noise ceiling unknown: it needs at least 64 ranking subsets." in summary(written).splitlines()
