@@ -85,7 +85,8 @@ def test_ceiling_error_equals_spread_over_draws(rng: np.random.Generator) -> Non
 
 
 @pytest.mark.parametrize(
-    ("M", "R", "hint"), [(100, 1, "Train at least 2 models"), (3, 1, "Train at least 2 models"), (63, 2, "too few subsets")]
+    ("M", "R", "hint"),
+    [(100, 1, "Train at least 2 models"), (3, 1, "Train at least 2 models"), (63, 2, "too few subsets")],
 )
 def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, hint: str, rng: np.random.Generator) -> None:
     got = rf"at least 2 runs of at least 64 subsets, .*got {R} runs? of {M} subsets\. .*{hint}"
