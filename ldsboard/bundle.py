@@ -28,7 +28,7 @@ import numpy as np
 
 from ldsboard.arrays.margins import mean_over_runs
 from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
-from ldsboard.core.ceiling import margin_spectrum, noise_ceiling
+from ldsboard.core.ceiling import can_know_ceiling, margin_spectrum, noise_ceiling
 from ldsboard.counts import count
 from ldsboard.drafts import atomic_folder, atomic_write
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
@@ -200,7 +200,7 @@ def write_bundle(
         Two subsets are equal. Or the split is ``protected``, and `hidden` is None or ``description["ranking"]`` is not None.
         Or the split is ``open``, and `hidden` is given, ``description["ranking"]`` is None, or `folder` holds a hidden part.
     ProblemError
-        A protected benchmark has one run only, or a benchmark with several runs has fewer than 4 ranking subsets.
+        A protected benchmark has one run only.
     """
     protected = hidden is not None
     if (description["split"] == "protected", description["ranking"] is None) != (protected, protected):
@@ -228,9 +228,9 @@ def write_bundle(
         if kit is not None:
             shutil.copytree(kit, public / "kit")
         files = sorted(path for path in public.rglob("*") if path.is_file())
-        # An open benchmark with one run has no noise ceiling. For a protected benchmark with one run, `noise_ceiling` raises.
-        estimated = margins_MRN.shape[1] > 1 or hidden is not None
-        ceiling = noise_ceiling(ranking_MRN) if estimated else None
+        # For a protected benchmark with one run, `noise_ceiling` raises.
+        known = can_know_ceiling(*ranking_MRN.shape[:2]) or (hidden is not None and margins_MRN.shape[1] == 1)
+        ceiling = noise_ceiling(ranking_MRN) if known else None
         spectrum = margin_spectrum(mean_over_runs(ranking_MRN))
         manifest = Manifest(
             **description,

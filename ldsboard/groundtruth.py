@@ -232,7 +232,7 @@ class GroundTruth:
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.masks_Mn[rows])))
 
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
-        """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs.
+        """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs of at least 64 subsets.
 
         See `ldsboard.core.ceiling.noise_ceiling` for the formula and the errors.
 

@@ -51,7 +51,8 @@ class Manifest:
     commitment
         Commitment to the hidden seed, see `ldsboard.subsets.commitment`; None on an open benchmark.
     ceiling, ceiling_std_error, unreliable_targets
-        The noise ceiling on the ranking subsets, see `ldsboard.core.ceiling.NoiseCeiling`; None if every subset has one run.
+        The noise ceiling on the ranking subsets, see `ldsboard.core.ceiling.NoiseCeiling`; None if every subset has one run, or
+        if there are fewer than 64 ranking subsets.
     null_band
         Half widths of the null band under the keys ``unrelated`` and ``shared``, see `ldsboard.core.ceiling.MarginSpectrum`.
     attempts_spectrum

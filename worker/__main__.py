@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ldsboard.core.ceiling import ceiling_text
 from ldsboard.manifest import BundleError
 from worker import bench, cluster, data, device, gathering, recipes
 from worker.baselines.command import baseline
@@ -236,7 +237,7 @@ def gather(
     console.print(
         f"{manifest.name} version {manifest.version} is in {folder}. Models: {made['models']}; "
         f"processor time: {made['seconds']} s; mean accuracy: {made['accuracy_mean']}; "
-        f"noise ceiling: {manifest.ceiling:.3f} ± {manifest.ceiling_std_error:.3f}.",
+        f"noise ceiling: {ceiling_text(manifest.ceiling, manifest.ceiling_std_error, manifest.runs)}.",
         soft_wrap=True,
     )
 

@@ -15,6 +15,7 @@ from app.cli.common import open_database
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import publishing
+from app.management.publication_checks import MINIMUM
 from ldsboard.counts import count
 from ldsboard.importing import benchmarks, sizes
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
@@ -133,9 +134,9 @@ def import_benchmark(
         about["output_function"] = benchmarks.output_function(origin, output_function)
         found = read_origin(origin)
         boards, left_out = (
-            sizes.boards_by_size(origin, found, about, ranking, publishing.MINIMUM["open"])
+            sizes.boards_by_size(origin, found, about, ranking, MINIMUM["open"])
             if by_size
-            else ([sizes.only_board(origin, found, about, ranking, publishing.MINIMUM["open"])], "")
+            else ([sizes.only_board(origin, found, about, ranking, MINIMUM["open"])], "")
         )
         root = out or Path(temporary)
         # Publishing validates the name; until then, a name such as ../x must not select a folder outside of root.

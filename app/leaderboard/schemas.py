@@ -83,7 +83,9 @@ class BenchmarkView(BaseModel):
     runs: int
     split: Literal["protected", "open"]
     output_function: str
-    ceiling: float | None = Field(description="noise ceiling; null if every subset was trained only once")
+    ceiling: float | None = Field(
+        description="noise ceiling; null if every subset was trained only once, or with fewer than 64 ranking subsets"
+    )
     ceiling_std_error: float | None
     null_band: dict[str, float]
     dataset: dict[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import zipfile
 from contextlib import contextmanager
@@ -11,22 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import numpy as np
 from filelock import Timeout
 from sqlalchemy import select
 
 from app import data_lock
-from app.benchmarks.catalog import has_kit, version_folder
+from app.benchmarks.catalog import version_folder
 from app.db.models import Benchmark, Version
 from app.leaderboard.disclosure import benchmark_numbers
 from app.management.images import find_images
+from app.management.publication_checks import PublishError, check_publishable
 from app.scoring import rescoring
-from ldsboard import GroundTruth
-from ldsboard.arrays.masks import count_duplicates
 from ldsboard.bundle import Bundle
 from ldsboard.core import result
-from ldsboard.counts import count
-from ldsboard.importing.sizes import Minimum, check_one_size
 from ldsboard.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -37,24 +32,12 @@ if TYPE_CHECKING:
 
     from ldsboard.manifest import Manifest
 
-MINIMUM = {"protected": Minimum(public=20, ranking=100), "open": Minimum(public=8, ranking=8)}
-"""Minimum numbers of subsets, by split. A protected board is for ranking; fewer public subsets are useless for tuning."""
-
 PUBLIC_ARRAYS = (
     "masks.npy",
     "margins.npy",
     *(f"{part}_{kind}.npy" for kind in ("labels", "images") for part in ("train", "target")),
 )
 """Arrays in ``public.npz``; arrays that the benchmark does not have are left out."""
-
-NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
-"""Pattern of benchmark names, which are parts of URLs and file paths."""
-
-_REWRITE = "Write the benchmark folder again with python -m worker gather or python -m app benchmark import."
-
-
-class PublishError(ValueError):
-    """A folder cannot be published; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +98,7 @@ def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None)
     prepared, images_of = [], []
     for folder in folders:
         bundle = Bundle.open(folder)
-        _check(bundle)
+        check_publishable(bundle)
         added = find_images(images, bundle.manifest) if images is not None else {}
         digests = {name: sha256(content).hexdigest() for name, content in added.items()}
         manifest = replace(bundle.manifest, files=bundle.manifest.files | digests)
@@ -183,77 +166,6 @@ def _save(session: Session, manifest: Manifest) -> Version:
     session.flush()
     rescoring.introduce_version(session, version)
     return version
-
-
-def _check(bundle: Bundle) -> None:
-    """Check that a benchmark whose public part is verified may be published.
-
-    Raises
-    ------
-    BundleError
-        The hidden part is missing or damaged, or the subsets have several sizes.
-    PublishError
-        The name, version, split, subsets or noise ceiling is not allowed; or a number in the manifest contradicts the arrays, or
-        the kit lacks labels, see `_check_numbers`.
-    ProblemError
-        The subsets cannot be ranked, for instance because a target has equal margins for all subsets.
-    """
-    manifest = bundle.manifest
-    if not re.fullmatch(NAME_PATTERN, manifest.name) or manifest.version < 1:
-        raise PublishError(
-            f"{manifest.name!r} version {manifest.version} cannot be published: a name consists of at most 64 lower-case "
-            "letters, digits and single dashes, and a version is at least 1. Write a benchmark folder with a valid name and "
-            "version: change NAME in the recipe and train, or run python -m app benchmark import NAME --version VERSION."
-        )
-    if (manifest.split, manifest.ranking is None) not in {("protected", True), ("open", False)}:
-        raise PublishError(
-            f"The split is {manifest.split!r} and the ranking rows are {manifest.ranking}. A benchmark is either 'open' with "
-            f"ranking rows, or 'protected' without ranking rows. {_REWRITE}"
-        )
-    masks_Mn, margins_MRN, parts = bundle.scored_arrays()
-    counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
-    if counts != manifest.subsets:
-        raise PublishError(f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_REWRITE}")
-    least = MINIMUM[manifest.split]
-    if counts["ranking"] < least.ranking or counts["public"] < least.public:
-        raise PublishError(
-            f"Expected at least {least.public} public and {least.ranking} ranking subsets for split '{manifest.split}', "
-            f"got {counts['public']} and {counts['ranking']}. Train models on more subsets."
-        )
-    if duplicates := count_duplicates(masks_Mn):
-        raise PublishError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw different subsets.")
-    check_one_size(bundle, masks_Mn, least)
-    needs_ceiling = manifest.runs > 1 or manifest.split == "protected"
-    if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
-        raise PublishError(
-            f"The noise ceiling is {manifest.ceiling} instead of a positive number: "
-            "margins of different runs do not correlate. Train the models longer."
-        )
-    truth = GroundTruth(masks_Mn, margins_MRN)
-    for rows in parts.values():
-        truth.fingerprint(rows)  # raises an error for constant margins
-    _check_numbers(manifest, truth, parts["ranking"])
-
-
-def _check_numbers(manifest: Manifest, truth: GroundTruth, rows: slice) -> None:
-    """Raise PublishError if the manifest's ceiling, null band or spectrum contradicts the arrays, or if a kit lacks labels."""
-    ceiling, spectrum = truth.noise_ceiling(rows) if manifest.runs > 1 else None, truth.margin_spectrum(rows)
-    band = manifest.null_band
-    stated = [manifest.ceiling, manifest.ceiling_std_error]
-    stated += [band["unrelated"], band["shared"], manifest.attempts_spectrum]
-    found = [ceiling and ceiling.value, ceiling and ceiling.std_error]
-    found += [spectrum.unrelated, spectrum.shared, spectrum.attempts]
-    # A value of None becomes nan in a float array.
-    if not np.allclose(np.array(stated, float), np.array(found, float), rtol=1e-6, atol=1e-9, equal_nan=True):
-        names = ("ceiling", "ceiling_std_error", "null_band.unrelated", "null_band.shared", "attempts_spectrum")
-        pairs = zip(names, stated, found, strict=True)
-        numbers = "; ".join(f"{name}: manifest {before}, arrays {computed}" for name, before, computed in pairs)
-        raise PublishError(f"The manifest must state the numbers that the arrays give. {numbers}. {_REWRITE}")
-    if has_kit(manifest.files) and not {"train_labels.npy", "target_labels.npy"} <= set(manifest.files):
-        raise PublishError(
-            "The kit needs train_labels.npy and target_labels.npy, but the manifest lists only "
-            f"{', '.join(sorted(manifest.files))}. {_REWRITE}"
-        )
 
 
 def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Path) -> None:

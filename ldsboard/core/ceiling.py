@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 JACKKNIFE_GROUPS = 20
-"""Largest number of groups of subsets in the delete-a-group jackknife of the noise ceiling."""
+"""Number of groups of subsets in the delete-a-group jackknife of the noise ceiling."""
+
+MIN_CEILING_SUBSETS = 64
+"""Smallest number of subsets from which the noise ceiling is estimated; with fewer, bias and spread are too large."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class NoiseCeiling:
     Attributes
     ----------
     value, std_error
-        Mean over targets of the ceiling of each target, and the standard error of this mean, by a delete-a-group jackknife over
-        the subsets.
+        Mean over targets of the ceiling of each target, corrected for bias and limited to 0 to 1, and the standard error of this
+        mean; both by a delete-a-group jackknife over the subsets.
     unreliable_targets
         Number of targets whose runs correlate negatively on average; the ceiling of such a target is 0.
     """
@@ -71,6 +74,10 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     average is negative. The ceiling of the target is ``sqrt(R r / (1 + (R - 1) r))``, the square root of the Spearman-Brown
     reliability of the mean over runs. For ranks this formula is an approximation. The estimate is too high if a few runs diverge.
 
+    Let t be the mean of this ceiling over targets. With few subsets and noisy runs, t is too low. A delete-a-group jackknife
+    (Quenouille 1956) therefore corrects t: ``g t - (g - 1) mean(t_k)``, where t_k is computed without the subsets of group k, and
+    subset i is in group i mod g, with g = 20. The result is limited to 0 to 1.
+
     Parameters
     ----------
     margins_MRN
@@ -79,36 +86,54 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     Returns
     -------
     NoiseCeiling
-        The mean ceiling over targets, the standard error of this mean, and the number of unreliable targets.
+        The corrected mean ceiling over targets, the standard error of this mean, and the number of unreliable targets.
 
     Raises
     ------
     ProblemError
-        ``margins.invalid``: there are fewer than two runs, or fewer than four subsets.
+        ``margins.invalid``: there are fewer than two runs, or fewer than 64 subsets, too few to know the ceiling.
     """
     M, R, _ = margins_MRN.shape
-    if R < 2 or M < 4:  # noqa: PLR2004
+    if not can_know_ceiling(M, R):
         raise ProblemError.mismatch(
             "margins.invalid",
-            expected="at least 2 runs of at least 4 subsets, as margins of shape (M, R, N)",
+            expected=f"at least 2 runs of at least {MIN_CEILING_SUBSETS} subsets, as margins of shape (M, R, N)",
             got=f"{count(R, 'run')} of {count(M, 'subset')}",
-            hint="Train at least 2 models on every subset, each with another initialisation and order of examples.",
+            hint=f"These are too few subsets to know the noise ceiling. Train on at least {MIN_CEILING_SUBSETS} subsets."
+            if R > 1
+            else "Train at least 2 models on every subset, each with another initialisation and order of examples.",
         )
-    value, unreliable = _ceiling(margins_MRN)
-    groups = min(JACKKNIFE_GROUPS, M // 2)
-    group_M = np.arange(M) % groups
-    left_out = np.array([_ceiling(margins_MRN[group_M != group])[0] for group in range(groups)])
-    variance = (groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2))
-    return NoiseCeiling(value, math.sqrt(variance), unreliable)
+    whole, unreliable = uncorrected_ceiling(margins_MRN)
+    group_M = np.arange(M) % JACKKNIFE_GROUPS
+    left_out = np.array([uncorrected_ceiling(margins_MRN[group_M != group])[0] for group in range(JACKKNIFE_GROUPS)])
+    others = JACKKNIFE_GROUPS - 1
+    corrected = JACKKNIFE_GROUPS * whole - others * float(left_out.mean())
+    variance = others / JACKKNIFE_GROUPS * float(np.sum((left_out - left_out.mean()) ** 2))
+    return NoiseCeiling(min(max(corrected, 0.0), 1.0), math.sqrt(variance), unreliable)
 
 
-def _ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
+def uncorrected_ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
+    """Return the mean ceiling over targets without correction, and the number of unreliable targets; see `noise_ceiling`."""
     R = margins_MRN.shape[1]
     runs = [rank_rows(np.ascontiguousarray(margins_MRN[:, run].T, dtype=np.float64)) for run in range(R)]
     agreement_N = np.mean([spearman(a, b) for a, b in combinations(runs, 2)], axis=0)
     positive_N = np.maximum(agreement_N, 0.0)
     ceiling_N = np.sqrt(R * positive_N / (1 + (R - 1) * positive_N))
     return float(ceiling_N.mean()), int((agreement_N < 0).sum())
+
+
+def can_know_ceiling(M: int, R: int) -> bool:
+    """Return whether the noise ceiling can be estimated from R runs of M subsets."""
+    return R > 1 and M >= MIN_CEILING_SUBSETS
+
+
+def ceiling_text(value: float | None, std_error: float | None, R: int) -> str:
+    """Return the noise ceiling with its standard error as a text, or, if the ceiling is None, why it is unknown."""
+    if value is not None and std_error is not None:
+        return f"{value:.3f} ± {std_error:.3f}"
+    if R > 1:
+        return f"unknown: it needs at least {MIN_CEILING_SUBSETS} ranking subsets"
+    return "unknown: it needs at least two runs of each subset"
 
 
 def margin_spectrum(margins_MN: NDArray[np.float64]) -> MarginSpectrum:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.arrays.margins import check_margins_differ, mean_over_runs
 from ldsboard.bundle import sha256, write_bundle
+from ldsboard.core.ceiling import ceiling_text
 from ldsboard.counts import count
 from ldsboard.importing.origins import ImportedArrays, Origin, name_files_in_errors
 from ldsboard.importing.tables import TableError
@@ -96,8 +97,8 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     Raises
     ------
     TableError
-        The margins of a target are equal for all public subsets or for all ranking subsets, or there are several runs but fewer
-        than 4 ranking subsets. The message names the file of the margins.
+        The margins of a target are equal for all public subsets or for all ranking subsets. The message names the file of the
+        margins.
     BundleError
         `folder` holds the hidden part of a protected benchmark, or two subsets are equal.
     """
@@ -125,10 +126,9 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
             "subset_sizes": {"smallest": int(sizes_M.min()), "largest": int(sizes_M.max())},
         },
     }
-    with name_files_in_errors(origin.margins):
-        return write_bundle(
-            folder, about | description, masks_Mn=found.masks_Mn, margins_MRN=found.margins_MRN, labels=found.labels
-        )
+    return write_bundle(
+        folder, about | description, masks_Mn=found.masks_Mn, margins_MRN=found.margins_MRN, labels=found.labels
+    )
 
 
 def summary(manifest: Manifest) -> str:
@@ -148,9 +148,7 @@ def summary(manifest: Manifest) -> str:
         f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1})."
         if start
         else f"{count(stop, 'subset')}, all public and all used for the LDS of entries: the board has no ranks.",
-        f"Noise ceiling {manifest.ceiling:.3f}."
-        if manifest.ceiling
-        else "Noise ceiling unknown: it needs at least two runs of each subset.",
+        f"Noise ceiling {ceiling_text(manifest.ceiling, manifest.ceiling_std_error, manifest.runs)}.",
     ]
     if (evaluations := manifest.provenance["evaluations_averaged"]) > 1:
         lines.append(f"Each margin is the mean of {evaluations} evaluations of one model.")

@@ -78,10 +78,13 @@ def test_benchmark_with_one_run_shows_no_ceiling(
         assert page.status_code == 200
         assert "None" not in page.text
     assert "data-ceiling" not in pages["/benchmarks/once"].text
-    assert "Unknown, because the noise ceiling needs several runs on each subset" in pages["/benchmarks/once"].text
+    assert "Unknown: the ceiling needs several runs on each subset." in pages["/benchmarks/once"].text
     assert "largest other margin" in pages["/benchmarks/once/submit"].text
     assert "kit.zip" not in pages["/benchmarks/once"].text
-    assert "The noise ceiling is unknown" in pages[view["links"]["page"]].text
+    assert (
+        "The noise ceiling is unknown: the ceiling needs several runs on each subset."
+        in pages[view["links"]["page"]].text
+    )
     environment = {"LDSBOARD_SERVER": service.url, "LDSBOARD_CACHE": str(tmp_path / "cache")}
     outputs = {
         command: _ldsboard(environment, *arguments)

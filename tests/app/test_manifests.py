@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.management.publishing import PublishError
+from app.management.publication_checks import PublishError
 from ldsboard.manifest import BundleError, Manifest
 from tests.app.benchmarks import publish, write_benchmark
 

@@ -15,7 +15,7 @@ import pytest
 
 from app.benchmarks import catalog
 from app.leaderboard.disclosure import benchmark_numbers
-from app.management.publishing import PublishError
+from app.management.publication_checks import PublishError
 from ldsboard import ProblemError
 from ldsboard.manifest import BundleError
 from tests.app.benchmarks import publish, write_benchmark

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError
-from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling
+from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling, uncorrected_ceiling
 
 
 @pytest.mark.parametrize("R", [2, 3, 5])
@@ -35,7 +35,7 @@ def test_ceiling_averages_spearman_brown_values_of_targets(rng: np.random.Genera
         runs = margins_MRN[:, :, j].T
         r = np.mean([stats.spearmanr(runs[a], runs[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))])
         values.append(math.sqrt(3 * r / (1 + 2 * r)))
-    assert noise_ceiling(margins_MRN).value == pytest.approx(np.mean(values), rel=1e-12)
+    assert uncorrected_ceiling(margins_MRN)[0] == pytest.approx(np.mean(values), rel=1e-12)
 
 
 def test_ceiling_is_below_spearman_brown_of_averaged_correlations() -> None:
@@ -44,24 +44,33 @@ def test_ceiling_is_below_spearman_brown_of_averaged_correlations() -> None:
     r_N = [stats.spearmanr(*margins_MRN[:, :, j].T).statistic for j in range(2)]
     assert r_N == pytest.approx([1, 0], abs=1e-12)
     averaged_first = math.sqrt(2 * np.mean(r_N) / (1 + np.mean(r_N)))
-    ceiling = noise_ceiling(margins_MRN.astype(np.float64)).value
+    ceiling, _ = uncorrected_ceiling(margins_MRN.astype(np.float64))
     assert ceiling == 0.5
     assert averaged_first - ceiling == pytest.approx(0.32, abs=0.005)  # the figure stated in the guide
 
 
 def test_ceiling_counts_targets_with_disagreeing_runs_as_zero(rng: np.random.Generator) -> None:
-    run_MN = rng.normal(size=(40, 4))
+    run_MN = rng.normal(size=(70, 4))
     margins_MRN = np.stack([run_MN, run_MN * [1, -1, 1, -1]], axis=1)
     ceiling = noise_ceiling(margins_MRN)
     assert ceiling.value == 0.5
     assert ceiling.unreliable_targets == 2
 
 
-def test_ceiling_error_is_jackknife_over_groups_of_every_20th_subset(rng: np.random.Generator) -> None:
+def test_ceiling_and_error_are_jackknife_over_groups_of_every_20th_subset(rng: np.random.Generator) -> None:
     margins_MRN = rng.normal(size=(90, 2, 3)) + rng.normal(size=(90, 1, 3))
-    left_out = [noise_ceiling(np.delete(margins_MRN, np.s_[group::20], axis=0)).value for group in range(20)]
-    expected = math.sqrt(19 / 20 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
-    assert noise_ceiling(margins_MRN).std_error == pytest.approx(expected, rel=1e-12)
+    left_out = [uncorrected_ceiling(np.delete(margins_MRN, np.s_[group::20], axis=0))[0] for group in range(20)]
+    error = math.sqrt(19 / 20 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+    ceiling = noise_ceiling(margins_MRN)
+    assert ceiling.std_error == pytest.approx(error, rel=1e-12)
+    assert ceiling.value == pytest.approx(20 * uncorrected_ceiling(margins_MRN)[0] - 19 * np.mean(left_out), rel=1e-12)
+    assert ceiling.value != pytest.approx(uncorrected_ceiling(margins_MRN)[0], abs=1e-4)
+
+
+@pytest.mark.parametrize(("seed", "limit"), [(1104, 1.0), (1, 0.0)])
+def test_ceiling_of_unrelated_runs_is_limited_to_0_and_1(seed: int, limit: float) -> None:
+    # Selected seeds: without limits, the corrected values are 1.08 and -0.89.
+    assert noise_ceiling(np.random.default_rng(seed).normal(size=(64, 2, 1))).value == limit
 
 
 def test_ceiling_error_equals_spread_over_draws(rng: np.random.Generator) -> None:
@@ -75,11 +84,20 @@ def test_ceiling_error_equals_spread_over_draws(rng: np.random.Generator) -> Non
     assert np.mean(errors) == pytest.approx(values.std(ddof=1), rel=3 * 0.08)
 
 
-@pytest.mark.parametrize(("M", "R"), [(20, 1), (3, 2)])
-def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, rng: np.random.Generator) -> None:
-    with pytest.raises(ProblemError, match=rf"at least 2 runs.*got {R} runs? of {M} subsets\.") as caught:
+@pytest.mark.parametrize(
+    ("M", "R", "hint"),
+    [(100, 1, "Train at least 2 models"), (3, 1, "Train at least 2 models"), (63, 2, "too few subsets")],
+)
+def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, hint: str, rng: np.random.Generator) -> None:
+    got = rf"at least 2 runs of at least 64 subsets, .*got {R} runs? of {M} subsets\. .*{hint}"
+    with pytest.raises(ProblemError, match=got) as caught:
         noise_ceiling(rng.normal(size=(M, R, 2)))
     assert caught.value.problem.code == "margins.invalid"
+
+
+def test_ceiling_of_64_subsets_is_known(rng: np.random.Generator) -> None:
+    margins_MRN = rng.normal(size=(64, 2, 3)) + 2 * rng.normal(size=(64, 1, 3))
+    assert 0.7 < noise_ceiling(margins_MRN).value < 1
 
 
 @pytest.mark.parametrize(("M", "N"), [(40, 7), (12, 30)], ids=["M > N", "M < N"])
@@ -108,10 +126,12 @@ def test_margin_spectrum_bands_are_three_spreads_of_random_scores(rng: np.random
 
 
 def test_ground_truth_computes_ceiling_and_spectrum_of_any_rows(rng: np.random.Generator) -> None:
-    margins_MRN = rng.normal(size=(50, 2, 3)) + rng.normal(size=(50, 1, 3))
-    truth = GroundTruth(rng.random((50, 9)) < 0.5, margins_MRN)
+    margins_MRN = rng.normal(size=(90, 2, 3)) + rng.normal(size=(90, 1, 3))
+    truth = GroundTruth(rng.random((90, 9)) < 0.5, margins_MRN)
     assert truth.noise_ceiling() == noise_ceiling(margins_MRN)
-    assert truth.noise_ceiling(slice(10, 40)) == noise_ceiling(margins_MRN[10:40])
+    assert truth.noise_ceiling(slice(10, 80)) == noise_ceiling(margins_MRN[10:80])
+    with pytest.raises(ProblemError, match="too few subsets to know the noise ceiling"):
+        truth.noise_ceiling(slice(30))
     assert truth.margin_spectrum() == margin_spectrum(margins_MRN.mean(axis=1))
     assert truth.margin_spectrum(slice(10, None)) == margin_spectrum(margins_MRN.mean(axis=1)[10:])
 

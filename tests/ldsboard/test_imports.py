@@ -78,14 +78,15 @@ def test_imported_folder_opens_as_bundle(origin: Origin, tmp_path: Path) -> None
     assert np.array_equal(masks_Mn, MASKS)
     assert np.array_equal(margins_MRN, runs_MRN)
     assert parts == {"public": slice(0, 10), "ranking": slice(10, 35)}
-    assert written.ceiling == GroundTruth(MASKS, runs_MRN).noise_ceiling(slice(10, 35)).value
 
 
 def test_evaluations_of_one_run_give_no_noise_ceiling(origin: Origin, tmp_path: Path) -> None:
-    repeated = replace(origin, evaluations=2)
+    repeated, subsets = replace(origin, evaluations=2), 74  # a ceiling needs 64 ranking subsets
+    np.save(origin.masks, rng.permuted(np.tile(np.arange(n) < n // 2, (subsets, 1)), axis=1))
+    margins_MN = rng.normal(size=(subsets, N))
     for runs, known in ((1, False), (2, True)):
-        np.save(origin.margins, MARGINS[:, None] + rng.normal(size=(M, 2 * runs, N)))
-        written = write_import(tmp_path / "made", repeated, read_origin(repeated), ABOUT)
+        np.save(origin.margins, margins_MN[:, None] + rng.normal(size=(subsets, 2 * runs, N)))
+        written = write_import(tmp_path / "made", repeated, read_origin(repeated), ABOUT | {"ranking": (10, subsets)})
         assert (written.runs, written.ceiling is not None) == (runs, known)
         assert written.provenance["evaluations_averaged"] == 2
         assert "Each margin is the mean of 2 evaluations of one model." in summary(written).splitlines()
@@ -104,10 +105,24 @@ def test_import_rejects_target_that_is_constant_in_a_split(
     assert not (tmp_path / "made").exists()
 
 
-def test_import_names_the_file_if_the_noise_ceiling_cannot_be_estimated(origin: Origin, tmp_path: Path) -> None:
-    np.save(origin.margins, np.repeat(MARGINS[:, None], 2, axis=1))
-    with pytest.raises(TableError, match=r"val_margins\.npy: .*got 2 runs of 3 subsets\."):
-        write_import(tmp_path / "made", origin, read_origin(origin), ABOUT | {"ranking": (10, 13)})
+@pytest.mark.parametrize("ranking", [64, 63])
+def test_import_states_noise_ceiling_of_64_ranking_subsets_or_more(
+    origin: Origin, tmp_path: Path, ranking: int
+) -> None:
+    masks_Mn = np.random.default_rng(9).random((80, n)) < 0.4
+    runs_MRN = np.random.default_rng(10).normal(size=(80, 1, N)) + np.random.default_rng(11).normal(size=(80, 2, N))
+    np.save(origin.masks, masks_Mn)
+    np.save(origin.margins, runs_MRN.astype(np.float32))
+    rows = slice(10, 10 + ranking)
+    about = ABOUT | {"ranking": (rows.start, rows.stop)}
+    written = write_import(tmp_path / "made", origin, read_origin(origin), about)
+    if ranking == 64:
+        ceiling = GroundTruth(masks_Mn, runs_MRN.astype(np.float32)).noise_ceiling(rows)
+        assert (written.ceiling, written.ceiling_std_error) == (ceiling.value, ceiling.std_error)
+        assert f"Noise ceiling {ceiling.value:.3f} ± {ceiling.std_error:.3f}." in summary(written).splitlines()
+    else:
+        assert (written.ceiling, written.ceiling_std_error, written.unreliable_targets) == (None, None, None)
+        assert "Noise ceiling unknown: it needs at least 64 ranking subsets." in summary(written).splitlines()
 
 
 def test_import_does_not_overwrite_protected_benchmark(origin: Origin, tmp_path: Path) -> None:

@@ -52,8 +52,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("worker.processes.run", run_in_this_process)
-        # With so few subsets the ceiling is .88 to .96, depending on the seed.
-        patch.setenv("LDSBOARD_HIDDEN_SEED", "1234" * 8)
+        patch.setenv("LDSBOARD_HIDDEN_SEED", "1234" * 8)  # with this seed, every run gives the same ceiling
         for command in commands.splitlines():
             run(patch, command)
     return folder
@@ -64,7 +63,7 @@ def test_guide_commands_create_benchmark(written: Path) -> None:
     assert bundle.manifest.name == "flowers-net"
     assert bundle.manifest.dataset["source"] == "Fisher 1936, as shipped with scikit-learn"
     assert bundle.manifest.licence == "CC BY 4.0"
-    assert bundle.margins_MRN.shape == (10, 2, 50)
+    assert bundle.margins_MRN.shape == (20, 2, 50)
     assert bundle.manifest.provenance["accuracy_mean"] > 0.9
     assert bundle.manifest.ceiling is not None
     assert bundle.manifest.ceiling > 0.9
@@ -84,7 +83,7 @@ def test_guide_kit_readme_code_runs(written: Path) -> None:
 def test_guide_benchmark_can_be_remade_with_path_of_recipe(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(written)  # the recipe reads its data from the working directory
     again = remake(written / "flowers", recipes.load, recipe_path="flowers_net.py")
-    assert (again.plan.recipe, again.plan.public, again.differences) == ("flowers_net.py", 10, [])
+    assert (again.plan.recipe, again.plan.public, again.differences) == ("flowers_net.py", 20, [])
     with pytest.raises(ConfigurationError, match=r"or a path .*, got 'flowers-net'"):
         remake(written / "flowers", recipes.load)
 

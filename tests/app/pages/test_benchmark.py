@@ -187,7 +187,7 @@ def test_unknown_version_and_benchmark_are_not_found(site: Site) -> None:
 
 
 def test_about_page_explains_a_missing_ceiling(special_pages: dict[str, str]) -> None:
-    assert "Unknown: the estimate needs more than one run on each subset" in special_pages["trained-once"]
+    assert "Unknown: the ceiling needs several runs on each subset." in special_pages["trained-once"]
     assert "data-ceiling" not in special_pages["trained-once"]
 
 

@@ -65,3 +65,22 @@ def test_leaderboard_with_one_entry_and_no_ceiling_explains_both(service: Servic
     assert 'dir="auto"' in alone
     assert '<td class="n">\N{EN DASH}</td>' in alone
     assert "meter" not in page("/").split('href="/benchmarks/single"')[1].split("</article>")[0]
+
+
+def test_pages_of_a_board_with_few_subsets_say_that_its_ceiling_is_unknown(service: Service, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path / "few", "few-subsets", split="open", ranking=63)
+    service.publish(example.folder)
+    submission = service.submit_and_score(service.token("fewer"), "few-subsets", npy(example.scores()))
+    assert submission["hidden"]["of_ceiling"] is None
+    assert service.client.get("/benchmarks/few-subsets").json()["ceiling"] is None
+    board, about, result = (
+        httpx.get(f"{service.url}{address}", trust_env=False).text
+        for address in ("/benchmarks/few-subsets", "/benchmarks/few-subsets/about", submission["links"]["page"])
+    )
+    assert "<dd>unknown</dd><dd>too few subsets to know the ceiling</dd>" in board
+    assert "Unknown: too few subsets to know the ceiling. Without the ceiling" in board
+    assert "Unknown: too few subsets to know the ceiling." in about
+    assert "The noise ceiling is unknown: too few subsets to know the ceiling." in result
+    for text in (board, about, result):
+        assert "needs several runs" not in text
+        assert "None" not in text

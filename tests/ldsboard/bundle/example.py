@@ -13,7 +13,7 @@ from ldsboard.bundle import HiddenPart
 from ldsboard.subsets import draw_masks
 
 PUBLIC_SEED, HIDDEN_SEED, NONCE = 7, 2**127 + 12345, bytes(range(16))
-M_PUBLIC, M_HIDDEN, R, n, N = 12, 30, 2, 20, 3
+M_PUBLIC, M_HIDDEN, R, n, N = 12, 64, 2, 20, 3
 DESCRIPTION: dict[str, Any] = {
     "name": "toy",
     "version": 1,
