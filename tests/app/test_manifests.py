@@ -96,6 +96,25 @@ def test_ceiling_is_required_with_several_runs_and_rejected_with_one(
     publish(database, tmp_path / "published", folder)
 
 
+@pytest.mark.parametrize(
+    ("provenance", "hint"),
+    [
+        ({}, "python -m worker gather {folder}"),
+        ({"planned": {"public": 50, "ranking": 200}}, "python -m worker gather {folder} --partial"),
+        ({"imported": {}}, "python -m app benchmark import, with the options of the first import."),
+    ],
+)
+def test_rejected_ceiling_names_the_command_that_writes_the_folder_again(
+    database: Database, tmp_path: Path, provenance: dict[str, Any], hint: str
+) -> None:
+    folder = write_benchmark(tmp_path, provenance=provenance).folder
+    path = folder / "public" / "benchmark.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"ceiling": 0.5}))
+    with pytest.raises(PublishError) as refused:
+        publish(database, tmp_path / "published", folder)
+    assert str(refused.value).endswith(hint.format(folder=folder))
+
+
 def test_labels_are_required_only_with_a_kit(database: Database, tmp_path: Path) -> None:
     folder = write_benchmark(tmp_path, "toy", split="open").folder
     path = folder / "public" / "benchmark.json"
