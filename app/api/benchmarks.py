@@ -37,6 +37,7 @@ COLUMNS = [
     "p_random",
     "attempts",
     "possible_gain",
+    "fitted",
     "created_at",
     "id",
     "benchmark",

@@ -129,6 +129,10 @@ class Row(BaseModel):
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
+    fitted: bool = Field(
+        description="whether the LDS is more than 3 standard errors above the noise ceiling of a practice board, as of scores "
+        "that were fitted to the ranking subsets"
+    )
     created_at: datetime
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -96,8 +97,20 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),
         provenance=(provenance.as_dict(details) or None) if named else None,
+        fitted=_is_fitted(numbers, manifest),
         created_at=entry.created_at,
     )
+
+
+def _is_fitted(numbers: dict[str, Any], manifest: dict[str, Any]) -> bool:
+    """Return whether the LDS of an entry of a practice board is more than 3 standard errors above the noise ceiling.
+
+    No function of the subset can be expected to exceed the ceiling, unless it was fitted to the noise of these very models.
+    """
+    if manifest["split"] != "open" or manifest["ceiling"] is None:
+        return False
+    error = math.hypot(numbers["std_error"], manifest["ceiling_std_error"])
+    return bool(numbers["lds"] > manifest["ceiling"] + 3 * error)
 
 
 def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float:

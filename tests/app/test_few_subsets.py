@@ -140,6 +140,27 @@ def test_board_has_ranks_from_twenty_ranking_subsets(
     assert "possible gain" in text
 
 
+def test_scores_fitted_to_the_ranking_subsets_are_marked(service: Service, token: str, tmp_path: Path) -> None:
+    rng, many = np.random.default_rng(7), 300
+    masks_Mn = rng.permuted(np.tile(np.arange(many) < many // 2, (200, 1)), axis=1)
+    effects_nN = rng.normal(size=(many, N)).astype(np.float32)
+    margins_MRN = ((masks_Mn @ effects_nN)[:, None] + 8 * rng.normal(size=(200, 2, N))).astype(np.float32)
+    np.save(tmp_path / "masks.npy", masks_Mn)
+    np.save(tmp_path / "margins.npy", margins_MRN)
+    files = ("--masks", str(tmp_path / "masks.npy"), "--margins", str(tmp_path / "margins.npy"))
+    made = run_in_process(service, "benchmark", "import", "fitted", *files)
+    assert made.exit_code == 0, made.stderr
+    ranking = slice(40, 200)
+    ridge_nN = np.linalg.pinv(masks_Mn[ranking] - 0.5) @ margins_MRN.mean(axis=1)[ranking]
+    for method, array in (("ridge", ridge_nN), ("true", effects_nN)):
+        service.submit_and_score(token, "fitted", npy(array.astype(np.float32)), method=method)
+    rows = {row["method"]: row for row in service.client.get("/benchmarks/fitted/leaderboard").json()["rows"]}
+    assert rows["ridge"]["lds"] > 0.99
+    assert rows["ridge"]["of_ceiling"] > 1.1
+    assert (rows["ridge"]["fitted"], rows["true"]["fitted"]) == (True, False)
+    assert page(service, "/benchmarks/fitted").count("more than the runs allow: fitted to these subsets") == 1
+
+
 @pytest.mark.parametrize(("M", "equal"), [(8, 0), (12, 0), (12, 11), (30, 29)])
 def test_board_says_if_no_file_can_be_told_from_random(
     service: Service, publish: Callable[..., GroundTruth], M: int, equal: int

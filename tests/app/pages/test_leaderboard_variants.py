@@ -78,7 +78,7 @@ def test_pages_of_a_board_with_few_subsets_say_that_its_ceiling_is_unknown(servi
         for address in ("/benchmarks/few-subsets", "/benchmarks/few-subsets/about", submission["links"]["page"])
     )
     assert "<dd>unknown</dd><dd>too few subsets to know the ceiling</dd>" in board
-    assert "Unknown: too few subsets to know the ceiling. Without the ceiling" in board
+    assert "Unknown: too few subsets to know the ceiling.</li>" in board
     assert "Unknown: too few subsets to know the ceiling." in about
     assert "The noise ceiling is unknown: too few subsets to know the ceiling." in result
     for text in (board, about, result):
