@@ -140,7 +140,7 @@ def test_practice_board_verdict_says_that_ground_truth_is_public(site: Site, tmp
 def test_leaderboard_explains_its_scope_and_escapes_texts(site: Site) -> None:
     text = site.text("/benchmarks/toy")
     assert "for these targets and this recipe" in text
-    assert "only this share" in text
+    assert "does not compare methods across benchmarks" in text
     assert "120 hidden subsets" in text
     assert 'href="/benchmarks/toy/about"' in text
     assert 'href="/benchmarks/toy/submit"' in text
