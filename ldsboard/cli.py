@@ -140,11 +140,17 @@ def leaderboard(
         return
     ceiling = "unknown" if board["ceiling"] is None else f"{board['ceiling']:.3f}"
     title = f"{board['benchmark']} version {board['version']}, noise ceiling {ceiling}"
-    table = Table("rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "id", title=title)
+    table = Table(
+        "rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "separable from first", "id", title=title
+    )
     for row in board["rows"]:
-        cells = (row["method"], row["owner"], format_interval(row), format_share(row), row["id"])
-        table.add_row(format_rank(row["rank"]), *cells)
+        rank = format_rank(row["rank"])
+        separable = {None: "", True: "yes", False: "no"}[row.get("separable_from_first")]
+        cells = (row["method"], row["owner"], format_interval(row), format_share(row), separable, row["id"])
+        table.add_row(f"({rank})" if row.get("in_family") is False else rank, *cells)
     output.print(table)
+    if any(row.get("in_family") is False for row in board["rows"]):
+        output.print("Ranks count the five newest entries of each owner. Other entries have ranks in parentheses.")
 
 
 @cli.command()

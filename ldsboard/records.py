@@ -41,6 +41,12 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
             Distance of the LDS from the LDS of random scores, in standard deviations.
         p_random : float or None
             Two-sided p-value of the LDS for random scores; None if the server is too old to tell.
+        in_family : bool or None
+            Whether the ranks of other entries count this entry: of each owner only the five newest. None on a board without
+            ranks, or if the server is too old to tell.
+        separable_from_first : bool or None
+            Whether the entry is significantly worse than the first entry; None for the first entry, on a board without ranks,
+            until a changed board is ranked, or if the server is too old to tell.
         attempts, possible_gain : int, float, or None
             Attempts of the owner, and the upper bound of the gain from them; None for an anonymous entry, and on a board whose
             subsets are all public.
@@ -83,7 +89,7 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
         "ci_low": row["ci"][0],
         "ci_high": row["ci"][1],
         **{name: row[name] for name in ("of_ceiling", "z_random")},
-        "p_random": row.get("p_random"),
+        **{name: row.get(name) for name in ("p_random", "in_family", "separable_from_first")},
         **{name: row[name] for name in ("attempts", "possible_gain")},
         **{name: cost.get(name) for name in COST},
         **{name: provenance.get(name) for name in PROVENANCE},

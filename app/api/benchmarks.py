@@ -35,6 +35,8 @@ COLUMNS = [
     "of_ceiling",
     "z_random",
     "p_random",
+    "in_family",
+    "separable_from_first",
     "attempts",
     "possible_gain",
     "fitted",

@@ -191,6 +191,8 @@ class Evaluation(Base):
     seconds: Mapped[float | None]
     rank_low: Mapped[int | None]
     rank_high: Mapped[int | None]
+    in_family: Mapped[bool | None]
+    separable_from_first: Mapped[bool | None]
     submission: Mapped[Submission] = relationship(back_populates="evaluations")
     version: Mapped[Version] = relationship()
     measurements: Mapped[list[Measurement]] = relationship(back_populates="evaluation", lazy="selectin")

@@ -33,6 +33,8 @@ class Entry(NamedTuple):
     seconds: float | None
     rank_low: int | None
     rank_high: int | None
+    in_family: bool | None
+    separable_from_first: bool | None
     lds: float
     std_error: float
     ci_low: float
@@ -85,6 +87,8 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
             Submission.cost["seconds"].as_float(),
             Evaluation.rank_low,
             Evaluation.rank_high,
+            Evaluation.in_family,
+            Evaluation.separable_from_first,
             Measurement.lds,
             Measurement.std_error,
             Measurement.ci_low,
@@ -113,10 +117,19 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
 
     split = version.manifest["split"]
 
-    def sort_key(entry: Entry) -> tuple[float, object, str]:
-        return (-round_lds(entry.lds, split), entry.created_at, entry.id)
+    def sort_key(entry: Entry) -> tuple[float, datetime, str]:
+        return listing_key(entry.lds, split, entry.created_at, entry.id)
 
-    return sorted(newest.values(), key=sort_key)
+    entries = sorted(newest.values(), key=sort_key)
+    if entries and entries[0].separable_from_first is not None:
+        # Another entry was the first when the board was ranked.
+        entries = [entry._replace(separable_from_first=None) for entry in entries]
+    return entries
+
+
+def listing_key(lds: float, split: str, created_at: datetime, submission_id: str) -> tuple[float, datetime, str]:
+    """Return the key by which entries are listed: the highest published LDS first, then the earliest submission."""
+    return (-round_lds(lds, split), created_at, submission_id)
 
 
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:

@@ -1,4 +1,4 @@
-"""Rank intervals of the entries of a leaderboard.
+"""Ranks of the entries of a leaderboard.
 
 Ranking a board compares every pair of entries, which takes seconds for thousands of entries. A server therefore ranks without
 holding the write lock, in three steps:
@@ -21,17 +21,22 @@ import numpy as np
 from sqlalchemy import select, update
 
 from app.db.models import Evaluation, Measurement, Submission, Version
-from app.leaderboard.entries import can_be_listed
+from app.leaderboard.entries import can_be_listed, listing_key
 from app.submissions.visibility import is_restricted
-from ldsboard.core.comparison import rank_intervals
+from ldsboard.core.board import rank_board
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
+
+
+FAMILY_PER_OWNER = 5
+"""How many entries of one owner ranks count: the newest public entries, and as many of the newest anonymous entries."""
 
 
 class NewResult(NamedTuple):
@@ -44,39 +49,100 @@ class NewResult(NamedTuple):
     """psi of the M ranking subsets, as the bytes of an array of little-endian float64."""
 
 
+class Place(NamedTuple):
+    """The place of an entry on its board, as the columns of `Evaluation` with these names; all None for other evaluations."""
+
+    rank_low: int | None = None
+    rank_high: int | None = None
+    in_family: bool | None = None
+    separable_from_first: bool | None = None
+
+
+PLACE = tuple(getattr(Evaluation, name) for name in Place._fields)
+
+
 class Ranks(NamedTuple):
-    """The rank interval of every entry of a version, by evaluation id, at one revision of the version's board."""
+    """The place of every entry of a version, by evaluation id, at one revision of the version's board."""
 
     revision: int
-    intervals: dict[int, tuple[int, int]]
+    places: dict[int, Place]
+
+
+class _Entry(NamedTuple):
+    """The columns that decide which submissions are entries, and in what order; `owner` is a user and a visibility."""
+
+    pinned: bool
+    created_at: datetime
+    submission_id: str
+    owner: tuple[int, str]
+    method: str
+    evaluation_id: int
+    lds: float
 
 
 def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
-    """Return the rank intervals of a version's entries; a new result is ranked as if it were saved.
+    """Return the ranks of a version's entries; a new result is ranked as if it were saved.
 
     Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
     """
-    precedence = (Submission.pinned, Submission.created_at, Submission.id)
-    columns = (*precedence, Submission.user_id, Submission.method, Submission.visibility)
-    candidates = [tuple(row) for row in session.execute(_rows(version, *columns, Evaluation.id, Measurement.lds))]
+    columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
+    query = _rows(version, *columns, Submission.method, Evaluation.id, Measurement.lds)
+    candidates = [
+        _Entry(pinned, created_at, submission_id, (user_id, visible_to), method, evaluation_id, lds)
+        for pinned, created_at, submission_id, user_id, visible_to, method, evaluation_id, lds in session.execute(query)
+    ]
     if new is not None and not is_restricted(new.submission):
-        known = (getattr(new.submission, column.key) for column in columns)
-        candidates.append((*known, new.evaluation_id, new.lds))
+        sent = new.submission
+        owner = (sent.user_id, sent.visibility)
+        candidates.append(_Entry(sent.pinned, sent.created_at, sent.id, owner, sent.method, new.evaluation_id, new.lds))
     # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
-    entries = {tuple(key): (evaluation_id, lds) for _, _, _, *key, evaluation_id, lds in sorted(candidates)}
-    ids = [evaluation_id for evaluation_id, _ in entries.values()]
-    stored = _rows(version, Evaluation.id, Evaluation.rank_low, Evaluation.rank_high)
-    found = session.execute(stored.where(Evaluation.rank_low.is_not(None)))
-    intervals = {evaluation_id: (low, high) for evaluation_id, low, high in found}
-    # The highest rank of the last entry was the number of entries, so it reveals that another entry has gone meanwhile.
-    ranked_entries = max((high for _, high in intervals.values()), default=0)
-    if intervals.keys() != set(ids) or ranked_entries != len(ids):
+    entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
+    if not entries:
+        return Ranks(version.board_revision, {})
+    family = _family(entries)
+    split = version.manifest["split"]
+    first = min(entries, key=lambda entry: listing_key(entry.lds, split, entry.created_at, entry.submission_id))
+    found = session.execute(_rows(version, Evaluation.id, *PLACE).where(Evaluation.rank_low.is_not(None)))
+    places = {evaluation_id: Place(*place) for evaluation_id, *place in found}
+    if not _belong_to(places, entries, family, first):
         influences = dict(session.execute(_rows(version, Evaluation.id, Measurement.influence)).all())
         if new is not None:
             influences[new.evaluation_id] = new.influence
-        influence_kM = np.array([np.frombuffer(influences[evaluation_id], dtype="<f8") for evaluation_id in ids])
-        intervals = dict(zip(ids, rank_intervals([lds for _, lds in entries.values()], influence_kM), strict=True))
-    return Ranks(version.board_revision, intervals)
+        standings = rank_board(
+            [entry.lds for entry in entries],
+            np.array([np.frombuffer(influences[entry.evaluation_id], dtype="<f8") for entry in entries]),
+            np.array([entry.evaluation_id in family for entry in entries]),
+            entries.index(first),
+        )
+        places = {
+            entry.evaluation_id: Place(low, high, entry.evaluation_id in family, separable)
+            for entry, (low, high, separable) in zip(entries, standings, strict=True)
+        }
+    return Ranks(version.board_revision, places)
+
+
+def _family(entries: Iterable[_Entry]) -> set[int]:
+    """Return the evaluation ids of the entries that ranks count: of each owner the newest, at most `FAMILY_PER_OWNER`.
+
+    Results play no part in this choice, so that the choice does not bias the tests. Public and anonymous entries of one owner are
+    counted apart: otherwise a change of the public entries could change the ranks of the anonymous entries, and reveal the owner.
+    """
+    of_owner = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: (entry.created_at, entry.submission_id), reverse=True):
+        of_owner[entry.owner].append(entry.evaluation_id)
+    return {evaluation_id for newest in of_owner.values() for evaluation_id in newest[:FAMILY_PER_OWNER]}
+
+
+def _belong_to(places: dict[int, Place], entries: list[_Entry], family: set[int], first: _Entry) -> bool:
+    """Return whether stored places belong to these entries, this family and this first entry."""
+    counted = [place.rank_high or 0 for place in places.values() if place.in_family]
+    return (
+        places.keys() == {entry.evaluation_id for entry in entries}
+        and {evaluation_id for evaluation_id, place in places.items() if place.in_family} == family
+        # The highest rank of the last entry was the size of the family, so it reveals that another entry has gone meanwhile.
+        and max(counted, default=0) == len(family)
+        and places[first.evaluation_id].separable_from_first is None
+    )
 
 
 def _rows(version: Version, *columns: Any) -> Select[Any]:
@@ -90,13 +156,13 @@ def _rows(version: Version, *columns: Any) -> Select[Any]:
 
 
 def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
-    """Store the rank intervals of all entries of a version; delete the rank intervals of evaluations that are no entries."""
-    stored = select(Evaluation.id, Evaluation.rank_low, Evaluation.rank_high).where(Evaluation.version_id == version.id)
+    """Store the places of all entries of a version; delete the places of evaluations that are no entries."""
+    stored = select(Evaluation.id, *PLACE).where(Evaluation.version_id == version.id)
     changed = []
     for evaluation_id, *before in session.execute(stored):
-        low, high = ranks.intervals.get(evaluation_id, (None, None))
-        if before != [low, high]:
-            changed.append({"id": evaluation_id, "rank_low": low, "rank_high": high})
+        place = ranks.places.get(evaluation_id, Place())
+        if before != list(place):
+            changed.append({"id": evaluation_id, **place._asdict()})
     if changed:
         session.execute(update(Evaluation), changed)
     version.ranked_revision = ranks.revision

@@ -117,6 +117,14 @@ class Row(BaseModel):
     rank: tuple[int, int] | None = Field(
         description="rank interval: lowest and highest rank; null if the board has no ranks"
     )
+    in_family: bool | None = Field(
+        description="whether the ranks of other entries count this entry: of each owner only the five newest, public and "
+        "anonymous entries apart; null if the board has no ranks"
+    )
+    separable_from_first: bool | None = Field(
+        description="whether the entry is significantly worse than the first entry, with limits that allow for the choice of the "
+        "first entry by its result; null for the first entry, if the board has no ranks, and until a changed board is ranked"
+    )
     of_ceiling: float | None
     z_random: float
     p_random: float = Field(description=P_RANDOM)

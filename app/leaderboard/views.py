@@ -93,6 +93,8 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         urls=details.urls if named else identity.urls,
         **numbers,
         rank=(entry.rank_low, entry.rank_high) if manifest["ranked"] else None,
+        in_family=entry.in_family if manifest["ranked"] else None,
+        separable_from_first=entry.separable_from_first if manifest["ranked"] else None,
         attempts=attempts,
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),

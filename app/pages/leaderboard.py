@@ -49,7 +49,7 @@ def show_benchmark(
         benchmark=benchmark_view(session, version, entries),
         board=board,
         timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
-        verdict=verdict(top),
+        verdict=verdict(top, entries),
         all_users=all_users(session, version, entries),
         gaps=_gaps(session, entries) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),

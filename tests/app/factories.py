@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,17 +59,25 @@ def add_entries(session: Session, version: Version, entries: int) -> None:
             visibility.set_visibility(session, submission, Visibility.ANONYMOUS)
         if rng.random() < 0.3:
             session.add(Provenance(submission_id=submission.id, repository=f"{owner.name}/{family}", commit="0" * 40))
-        evaluation = Evaluation(
-            submission_id=submission.id, version_id=version.id, scorer_version=result.SCORER_VERSION, scored_at=now()
-        )
         influence_M = 0.3 * common_M + 0.1 * rng.normal(size=M)
-        influence_M -= influence_M.mean()
-        error = float(np.sqrt(np.square(influence_M).sum() / (M * (M - 1))))
-        lds = float(rng.beta(2, 3)) * 0.7
-        evaluation.measurements = [_measurement(part, lds, error, influence_M) for part in ("public", "ranking")]
-        session.add(evaluation)
+        _add_result(session, submission, float(rng.beta(2, 3)) * 0.7, influence_M - influence_M.mean())
     session.flush()
     update_ranks(session, version)
+
+
+def add_entry(session: Session, version: Version, owner: User, method: str, lds: float, day: int) -> Submission:
+    """Add a public entry with an LDS and a day of submission, without ranking the board.
+
+    Two entries of equal LDS are not significantly different; entries that differ by .1 are.
+    """
+    rng = np.random.default_rng([7, day])
+    submission = _submission(rng, version, owner, method)
+    submission.created_at = datetime(2026, 1, 1, tzinfo=UTC) + day * DAY
+    session.add(submission)
+    session.flush()
+    influence_M = 0.1 * rng.normal(size=version.manifest["subsets"]["ranking"])
+    _add_result(session, submission, lds, influence_M - influence_M.mean())
+    return submission
 
 
 def _submission(rng: np.random.Generator, version: Version, owner: User, method: str) -> Submission:
@@ -90,6 +98,21 @@ def _submission(rng: np.random.Generator, version: Version, owner: User, method:
         size=1,
         created_at=now() - float(rng.random()) * 300 * DAY,
     )
+
+
+def _add_result(
+    session: Session, submission: Submission, lds: float, influence_M: np.ndarray[Any, np.dtype[np.float64]]
+) -> None:
+    evaluation = Evaluation(
+        submission_id=submission.id,
+        version_id=submission.version_id,
+        scorer_version=result.SCORER_VERSION,
+        scored_at=now(),
+    )
+    error = float(np.sqrt(np.square(influence_M).sum() / (influence_M.size * (influence_M.size - 1))))
+    evaluation.measurements = [_measurement(part, lds, error, influence_M) for part in ("public", "ranking")]
+    session.add(evaluation)
+    session.flush()
 
 
 def _measurement(part: str, lds: float, error: float, influence_M: np.ndarray[Any, Any]) -> Measurement:

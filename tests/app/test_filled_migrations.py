@@ -36,6 +36,11 @@ RECENT = REVISIONS[-3:]
 PIN_REVISION = "0008"
 """The downgrade of this revision removes all pins, because an earlier schema allows fewer pins."""
 
+FAMILY_REVISION = "0019"
+"""This revision ranks all boards again, in both directions, and therefore raises their revisions."""
+
+BOARD_REVISION = ("version", "board_revision")
+
 Table = dict[str, list[str]]
 """The values of each column, in the order of the rows' ids, as SQL literals."""
 
@@ -122,7 +127,7 @@ def test_rows_survive_a_step_up(filled: FilledDatabase, revision: str) -> None:
     assert filled.revision() == REVISIONS[REVISIONS.index(revision) + 1]
     after = filled.tables()
     assert after.keys() >= before.keys()
-    _assert_rows_kept(before, after)
+    _assert_rows_kept(before, after, *([BOARD_REVISION] if filled.revision() == FAMILY_REVISION else []))
     filled.assert_sound()
 
 
@@ -132,6 +137,7 @@ def test_rows_survive_a_step_down(filled: FilledDatabase, revision: str) -> None
     filled.migrate("-1", down=True)
     assert filled.revision() == REVISIONS[REVISIONS.index(revision) - 1]
     changed = {PIN_REVISION: [("submission", "pinned")], "0015": [("token", "expires_at")]}  # tokens of CI runs end
+    changed[FAMILY_REVISION] = [BOARD_REVISION]
     _assert_rows_kept(before, filled.tables(), *changed.get(revision, []))
     filled.assert_sound()
 
@@ -142,7 +148,7 @@ def test_rows_survive_the_way_to_the_newest_schema_and_back(filled: FilledDataba
     upgrade(filled.url)
     newest = filled.tables()
     assert newest.keys() == Base.metadata.tables.keys()
-    _assert_rows_kept(before, newest)
+    _assert_rows_kept(before, newest, BOARD_REVISION)
     filled.assert_sound()
     engine = create_engine(filled.url)
     with engine.connect() as connection:
@@ -156,7 +162,7 @@ def test_rows_survive_the_way_to_the_newest_schema_and_back(filled: FilledDataba
         table: columns.keys() for table, columns in before.items()
     }
     pins = [("submission", "pinned")] if revision < PIN_REVISION else []
-    _assert_rows_kept(before, after, *pins)
+    _assert_rows_kept(before, after, *pins, BOARD_REVISION)
     filled.assert_sound()
 
 
@@ -164,6 +170,16 @@ def test_rows_survive_the_way_to_the_newest_schema_and_back(filled: FilledDataba
 def test_filled_database_can_be_emptied(filled: FilledDatabase) -> None:
     filled.migrate("base", down=True)
     assert (filled.revision(), filled.tables()) == ("", {})
+
+
+@pytest.mark.parametrize("revision", ["0018"])
+def test_boards_are_ranked_again_after_the_migration_that_limits_the_entries_of_an_owner(
+    filled: FilledDatabase,
+) -> None:
+    outdated = "SELECT count(*) FROM version WHERE ranked_revision < board_revision"
+    assert filled.execute(outdated) == [(0,)]
+    filled.migrate(FAMILY_REVISION)
+    assert filled.execute(outdated) == filled.execute("SELECT count(*) FROM version") != [(0,)]
 
 
 @pytest.mark.parametrize("revision", ["0013"])

@@ -12,8 +12,8 @@ import pytest
 
 from app.db.models import State
 from app.submissions.lifecycle import transition
+from ldsboard.core.board import rank_board
 from ldsboard.core.ceiling import attempt_gain
-from ldsboard.core.comparison import rank_intervals
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy
 
@@ -74,10 +74,15 @@ def test_leaderboard_lists_the_newest_entry_per_owner_and_method_by_lds(service:
 def test_ranks_are_the_rank_intervals_of_the_library(service: Service, board: Board) -> None:
     results = {method: board.example.offline(scores)["ranking"] for method, scores in board.sent.items()}
     influence_kM = np.stack([result.influence for result in results.values()])
-    intervals = rank_intervals([result.lds for result in results.values()], influence_kM)
-    expected = {board.ids[method]: list(interval) for method, interval in zip(results, intervals, strict=True)}
+    first = list(results).index("best")
+    family_k = np.ones(len(results), dtype=np.bool_)
+    standings = rank_board([result.lds for result in results.values()], influence_kM, family_k, first)
+    expected = {board.ids[method]: list(standing[:2]) for method, standing in zip(results, standings, strict=True)}
     assert {row["id"]: row["rank"] for row in _leaderboard(service)["rows"]} == expected
     assert len({tuple(rank) for rank in expected.values()}) > 2
+    separable = {row["id"]: row["separable_from_first"] for row in _leaderboard(service)["rows"]}
+    assert separable == {board.ids[name]: standing[2] for name, standing in zip(results, standings, strict=True)}
+    assert set(separable.values()) >= {None, True}
     for submission_id, rank in expected.items():
         assert service.client.get(f"/submissions/{submission_id}").json()["hidden"]["rank"] == rank
 
@@ -116,7 +121,7 @@ def test_csv_matches_json_and_escapes_formulas(service: Service, board: Board) -
         if row["id"] == board.ids["rival"]:
             assert cells["title"] == '=2+"x",@'
             cells["title"] = "'" + cells["title"]
-        assert line == {name: str(cells[name]) for name in line}
+        assert line == {name: "" if cells[name] is None else str(cells[name]) for name in line}
 
 
 def test_pages_of_the_leaderboard_join_to_the_whole(service: Service, board: Board) -> None:

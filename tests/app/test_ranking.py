@@ -16,7 +16,7 @@ from app.leaderboard import ranking
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import editing
-from ldsboard.core.comparison import rank_intervals
+from ldsboard.core.board import rank_board
 from tests.app import factories
 from tests.app.service import npy
 
@@ -56,8 +56,9 @@ def expected_ranks(harness: ServiceHarness) -> dict[str, tuple[int | None, int |
         entries = list_entries(session, catalog.find_version(session, "toy"))
         evaluations = [session.get_one(Evaluation, entry.evaluation_id) for entry in entries]
         arrays = [np.frombuffer(found.parts["ranking"].influence, dtype="<f8") for found in evaluations]
-    intervals = rank_intervals([entry.lds for entry in entries], np.array(arrays))
-    return dict(zip([entry.id for entry in entries], intervals, strict=True))
+    in_family_k = np.ones(len(entries), dtype=np.bool_)  # no owner has more than five entries
+    standings = rank_board([entry.lds for entry in entries], np.array(arrays), in_family_k, 0)
+    return {entry.id: standing[:2] for entry, standing in zip(entries, standings, strict=True)}
 
 
 def hide_best(harness: ServiceHarness) -> str:
@@ -134,7 +135,7 @@ def test_simultaneous_changes_share_a_computation(board: ServiceHarness, monkeyp
 
 def test_unchanged_entries_are_not_compared_again(board: ServiceHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ranks(board)
-    monkeypatch.setattr(ranking, "rank_intervals", lambda *_: pytest.fail("expected no comparison"))
+    monkeypatch.setattr(ranking, "rank_board", lambda *_: pytest.fail("expected no comparison"))
     with board.database.write() as session:
         ranking.note_change(session, catalog.find_version(session, "toy"))
     Ranker(board.database).renew_all()

@@ -1,6 +1,6 @@
-"""Paired differences and rank intervals.
+"""Paired differences.
 
-Legend: M subsets, n training examples, N targets, k entries.
+Legend: M subsets, n training examples, N targets.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError, compare
-from ldsboard.core.comparison import compare_influences, rank_intervals
+from ldsboard.core.comparison import compare_influences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from tests.ldsboard.conftest import MakeProblem
 
 
@@ -82,72 +78,3 @@ def test_compare_rejects_equal_scores_at_nominal_rate() -> None:
         rejected += compare(truth.score(a_nN), truth.score(b_nN)).p_value < 0.05
     # The nominal rate is .05, with a Monte Carlo standard error of .0097.
     assert rejected / count == pytest.approx(0.05, abs=3 * 0.0097)
-
-
-def naive_intervals(lds: Sequence[float], influence_kM: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Compute rank intervals by applying Holm's procedure to one pair after another."""
-    k = len(lds)
-    pairs = []
-    for i in range(k):
-        for j in range(i + 1, k):
-            comparison = compare_influences(lds[i] - lds[j], influence_kM[i], influence_kM[j])
-            pairs.append(
-                (comparison.p_value, i if comparison.difference > 0 else j, j if comparison.difference > 0 else i)
-            )
-    better = [0] * k
-    worse = [0] * k
-    for place, (p_value, winner, loser) in enumerate(sorted(pairs)):
-        if p_value > 0.05 / (len(pairs) - place):
-            break
-        better[loser] += 1
-        worse[winner] += 1
-    return [(1 + better[i], k - worse[i]) for i in range(k)]
-
-
-@pytest.mark.parametrize("k", [2, 3, 6, 15])
-@pytest.mark.parametrize("spread", [0.0, 0.05, 0.5])
-def test_rank_intervals_equal_plain_loop(k: int, spread: float, rng: np.random.Generator) -> None:
-    influence_kM = rng.normal(size=(1, 60)) + 0.3 * rng.normal(size=(k, 60))
-    lds = (spread * rng.normal(size=k)).tolist()
-    intervals = rank_intervals(lds, influence_kM)
-    assert intervals == naive_intervals(lds, influence_kM)
-    assert all(1 <= low <= high <= k for low, high in intervals)
-    if spread == 0.5:
-        assert intervals != [(1, k)] * k
-
-
-def test_rank_intervals_of_no_entry_and_one_entry() -> None:
-    assert rank_intervals([], np.zeros((0, 10))) == []
-    assert rank_intervals([0.3], np.ones((1, 10))) == [(1, 1)]
-
-
-def test_rank_intervals_of_equal_entries_are_equal(rng: np.random.Generator) -> None:
-    psi_M, other_M = rng.normal(size=(2, 200))
-    influence_kM = np.stack([psi_M, other_M, psi_M])
-    assert rank_intervals([0.9, 0.1, 0.9], influence_kM) == [(1, 2), (3, 3), (1, 2)]
-    assert rank_intervals([0.5, 0.5, 0.5], influence_kM) == [(1, 3)] * 3
-
-
-def test_rank_intervals_without_errors_follow_values() -> None:
-    assert rank_intervals([0.1, 0.3, 0.2, 0.3], np.zeros((4, 10))) == [(4, 4), (1, 2), (3, 3), (1, 2)]
-
-
-def test_rank_intervals_stop_at_first_insignificant_pair() -> None:
-    # With three pairs, the smallest p must be below .05 / 3. It is .02 here, so Holm's procedure decides no pair, not even
-    # the second pair, whose p is below .05 / 2.
-    M = 1000
-    influence_kM = np.zeros((3, M))
-    influence_kM[0, :2] = influence_kM[1, 2:4] = influence_kM[2, 4:6] = [1, -1]
-    error = math.sqrt(4 / (M * (M - 1)))
-    step = error * float(stats.t.isf(0.01, M - 1))
-    assert rank_intervals([step, 0, 0.0], influence_kM) == [(1, 3)] * 3
-    assert rank_intervals([step, 0], influence_kM[:2]) == [(1, 1), (2, 2)]
-
-
-def test_rank_intervals_of_nearly_equal_entries_agree_with_compare() -> None:
-    influence_kM = np.zeros((2, 800))
-    influence_kM[:] = np.random.default_rng(5).normal(size=800)
-    influence_kM[1, :2] += (1e-8, -1e-8)
-    pair = compare_influences(1e-11, *influence_kM)
-    assert pair.p_value > 0.05
-    assert rank_intervals([0.5 + 1e-11, 0.5], influence_kM) == [(1, 2), (1, 2)]

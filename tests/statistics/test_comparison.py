@@ -13,11 +13,13 @@ import pytest
 from scipy import stats
 
 from ldsboard import compare
-from ldsboard.core.comparison import rank_intervals
+from ldsboard.core.board import Standing, rank_board
 from tests.statistics.figures import Share
 from tests.statistics.populations import Population, correlated_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ldsboard import Result
@@ -31,6 +33,12 @@ pytestmark = pytest.mark.slow
 BOARDS = {
     "all equal": [0.4] * 10,
     "some equal": [0.1, 0.3, 0.3, 0.4, 0.4, 0.4, 0.41, 0.42, 0.55, 0.7],
+}
+
+TOPS = {
+    "all equal": [0.4] * 10,
+    "steps": [0.40, 0.38, 0.36, 0.34, 0.32, 0.30, 0.28, 0.26, 0.24, 0.22],
+    "two best": [0.4, 0.4, 0.38, 0.36, 0.3, 0.3, 0.2, 0.1, 0.1, 0.1],
 }
 
 
@@ -49,6 +57,24 @@ def rivals(levels: tuple[float, ...]) -> tuple[Population, Entries]:
 def unpaired_p(a: Result, b: Result) -> float:
     z = (a.lds - b.lds) / np.hypot(a.std_error, b.std_error)
     return float(2 * stats.norm.sf(abs(z)))
+
+
+def stand(results: Sequence[Result]) -> list[Standing]:
+    """Return the standings of a board whose entries are all in the family."""
+    lds = [result.lds for result in results]
+    influence_kM = np.array([result.influence for result in results])
+    return rank_board(lds, influence_kM, np.ones(len(lds), dtype=np.bool_), int(np.argmax(lds)))
+
+
+def separated_without_correction(results: Sequence[Result]) -> NDArray[np.bool_]:
+    """Return which entries Holm's procedure finds worse than the first, as if the first had not been chosen by its result."""
+    first = max(results, key=lambda result: result.lds)
+    p_k = np.array([compare(first, result).p_value if result is not first else np.inf for result in results])
+    order = np.argsort(p_k)
+    limit_k = np.append(0.05 / np.arange(p_k.size - 1, 0, -1), 0)
+    separated_k = np.zeros(p_k.size, dtype=np.bool_)
+    separated_k[order] = np.logical_and.accumulate(p_k[order] <= limit_k)
+    return separated_k
 
 
 @pytest.mark.parametrize("M", [50, 200])
@@ -84,8 +110,7 @@ def test_all_rank_intervals_of_a_board_contain_true_ranks(board: str, M: int, dr
     for _ in range(draws.count):
         truth = population.sample(rng, M)
         results = [truth.score(scores_nN) for scores_nN in entries]
-        intervals = rank_intervals([r.lds for r in results], np.array([r.influence for r in results]))
-        low_k, high_k = np.array(intervals).T
+        low_k, high_k, _ = np.array(stand(results)).T
         holds.append(bool(((low_k <= best_k) & (high_k >= worst_k)).all()))
         width.append(float((high_k - low_k + 1).mean()))
     covered = Share.of(holds)
@@ -95,3 +120,35 @@ def test_all_rank_intervals_of_a_board_contain_true_ranks(board: str, M: int, dr
     assert covered.value >= draws.lower_bar(0.95)
     # Intervals of all ranks would be correct too, so limit the width.
     assert np.mean(width) < true_width + 4
+
+
+@pytest.mark.parametrize(("board", "M"), [("all equal", 100), ("all equal", 200), ("steps", 200), ("two best", 200)])
+def test_entries_as_good_as_the_first_are_not_separated(board: str, M: int, draws: Draws, report: Report) -> None:
+    # The first entry is the one with the highest LDS in the draw. A board is wrong if an entry is separated whose true value is
+    # at least that of the first. A board loses the best entry if an entry is separated whose true value is the highest of all.
+    true_k = np.array(TOPS[board])
+    population, entries = rivals(tuple(TOPS[board]))
+    rng = np.random.default_rng([15, M])
+    wrong, uncorrected, lost, counts = [], [], [], []
+    for _ in range(draws.count):
+        truth = population.sample(rng, M)
+        results = [truth.score(scores_nN) for scores_nN in entries]
+        standings = stand(results)
+        first = next(i for i, standing in enumerate(standings) if standing.separable_from_first is None)
+        separated_k = np.array([bool(standing.separable_from_first) for standing in standings])
+        as_good_k = true_k >= true_k[first]
+        wrong.append(bool((separated_k & as_good_k).any()))
+        uncorrected.append(bool((separated_without_correction(results) & as_good_k).any()))
+        lost.append(bool(separated_k[np.argmax(true_k)]))
+        counts.append((separated_k.sum(), true_k.size - standings[first].rank_high))
+    counted = np.array(counts)
+    setting = f"{true_k.size} entries, {board}, M {M}"
+    separated, by_ranks = counted.mean(axis=0)
+    report(f"{setting}, {separated:.2f} separated, {by_ranks:.2f} by ranks", Share.of(wrong), "at most 5 %")
+    report(f"{setting}, limits of Holm for the tests against the first", Share.of(uncorrected))
+    report(f"{setting}, the best entry is separated", Share.of(lost), "at most 5 %")
+    assert Share.of(wrong).value <= draws.upper_bar(0.05)
+    assert Share.of(lost).value <= draws.upper_bar(0.05)
+    assert (counted[:, 0] >= counted[:, 1]).all()
+    if board == "all equal":  # the correction is needed: without it, far more than 5 % of the boards are wrong
+        assert Share.of(uncorrected).value >= draws.lower_bar(0.1)

@@ -1,4 +1,4 @@
-"""Conclusions from rank intervals: the best entry, the entries that are not significantly worse, and rank groups."""
+"""Conclusions from the tests of a board: the best entry, the entries that are not significantly worse, and rank groups."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Verdict(NamedTuple):
     Attributes
     ----------
     tied
-        Number of other entries that are not significantly worse than the first entry; None on a board without ranks.
+        Number of other entries that are not separable from the first entry; None on a board without ranks.
     beats_second
-        Whether the first entry is significantly better than the second, with Holm's correction over all pairs of entries.
+        Whether the second entry is separable from the first.
     """
 
     first: Row
@@ -26,27 +26,34 @@ class Verdict(NamedTuple):
     beats_second: bool
 
 
-def verdict(rows: Sequence[Row]) -> Verdict | None:
-    """Return the verdict on the rows of an unfiltered board, best first; None if the board is empty."""
+def verdict(rows: Sequence[Row], entries: Sequence[Entry]) -> Verdict | None:
+    """Return the verdict on an unfiltered board; None if the board is empty.
+
+    Parameters
+    ----------
+    rows
+        The rows of at least the first two entries.
+    entries
+        All entries, best first.
+    """
     if not rows:
         return None
     first, second = rows[0], rows[1] if len(rows) > 1 else None
     if first.rank is None:
         return Verdict(first, second, tied=None, beats_second=False)
-    # If an entry is significantly better than the second, that entry is the first, and the second rank interval starts after 1.
-    beats_second = second is not None and second.rank is not None and second.rank[0] > 1
-    return Verdict(first, second, first.rank[1] - 1, beats_second)
+    tied = sum(1 for entry in entries[1:] if not entry.separable_from_first)
+    return Verdict(first, second, tied, second is not None and bool(second.separable_from_first))
 
 
 def rivals(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries of an unfiltered board to compare with the first entry.
 
-    The result holds the second entry. If the rank intervals of the first two entries overlap, the result also holds the best
-    entry whose rank interval does not overlap the first entry's.
+    The result holds the second entry. If the second entry is not separable from the first, the result also holds the best entry
+    that is.
     """
-    second, reach = entries[1:2], entries[0].rank_high or 0 if entries else 0
-    below = next(([entry] for entry in entries[2:] if (entry.rank_low or 0) > reach), [])
-    return [*second, *below] if second and (second[0].rank_low or 0) <= reach else [*second]
+    second = entries[1:2]
+    below = [] if second and second[0].separable_from_first else [e for e in entries[2:] if e.separable_from_first][:1]
+    return [*second, *below]
 
 
 def groups(entries: Sequence[Entry]) -> dict[str, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from app.leaderboard.entries import Entry
 from app.leaderboard.schemas import Row
-from app.pages.content.rank_groups import groups, rivals, verdict
+from app.pages.content.rank_groups import Verdict, groups, rivals, verdict
 from app.pages.content.sorting import DEFAULT_ORDER, LeaderboardQuery
 from app.submissions.visibility import PublicIdentity, anonymous_identity
 
@@ -34,6 +34,8 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
         seconds=values.get("seconds"),
         rank_low=rank[0],
         rank_high=rank[1],
+        in_family=True,
+        separable_from_first=values.get("separable"),
         lds=0.5,
         std_error=0.1,
         ci_low=0.3,
@@ -106,31 +108,40 @@ def test_neighbours_with_overlapping_ranks_form_a_rank_group() -> None:
     assert list(groups(board).values()) == [1, 2, 2, 2, 3]
 
 
-def row(lds: float, rank: tuple[int, int]) -> Row:
-    return Row.model_construct(lds=lds, rank=rank)
+def row(separable: bool | None = None) -> Row:
+    return Row.model_construct(lds=0.5, rank=(1, 1), separable_from_first=separable)
 
 
-def test_verdict_follows_from_the_ranks() -> None:
-    assert verdict([]) is None
-    alone = verdict([row(0.5, (1, 1))])
+def test_verdict_follows_from_the_tests_against_the_first() -> None:
+    def conclude(*separable: bool) -> Verdict | None:
+        values = (None, *separable)
+        return verdict([row(value) for value in values[:2]], [entry("e", separable=value) for value in values])
+
+    assert verdict([], []) is None
+    alone = conclude()
     assert alone
     assert (alone.second, alone.tied, alone.beats_second) == (None, 0, False)
-    clear = verdict([row(0.5, (1, 1)), row(0.4, (2, 2))])
+    clear = conclude(True, True)
     assert clear
     assert (clear.tied, clear.beats_second) == (0, True)
-    open_ = verdict([row(0.5, (1, 3)), row(0.4, (1, 3))])
+    open_ = conclude(False, False, True)
     assert open_
     assert (open_.tied, open_.beats_second) == (2, False)
-    odd = verdict([row(0.5, (1, 2)), row(0.4, (2, 2))])  # an imprecise third entry may be the best
+    odd = conclude(True, False)  # an imprecise third entry may be the best
     assert odd
     assert (odd.tied, odd.beats_second) == (1, True)
 
 
-def test_first_entry_is_compared_with_the_second_and_the_first_below_its_ties() -> None:
-    assert rivals([]) == rivals([entry("a", (1, 1))]) == []
-    a, b, c, d = entry("a", (1, 2)), entry("b", (1, 2)), entry("c", (3, 4)), entry("d", (3, 4))
+def test_verdict_claims_nothing_before_a_changed_board_is_ranked() -> None:
+    changed = verdict([row(), row()], [entry("a"), entry("b"), entry("c")])
+    assert changed
+    assert (changed.tied, changed.beats_second) == (2, False)
+
+
+def test_first_entry_is_compared_with_the_second_and_the_first_that_is_separable() -> None:
+    a, b, c, d = entry("a"), entry("b", separable=False), entry("c", separable=True), entry("d", separable=True)
+    assert rivals([]) == rivals([a]) == []
     assert rivals([a, b]) == [b]
     assert rivals([a, b, c, d]) == [b, c]
-    clear = entry("a", (1, 1))
-    assert rivals([clear, entry("b", (2, 2)), c, d]) == [entry("b", (2, 2))]
-    assert rivals([entry("a", (1, 3)), b, entry("c", (2, 4)), d]) == [b]  # no entry is certainly below the first
+    assert rivals([a, c, d]) == [c]
+    assert rivals([a, b, entry("e", separable=False)]) == [b]  # no entry is certainly below the first
