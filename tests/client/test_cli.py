@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from app.accounts import users
+from app.benchmarks import catalog
+from app.leaderboard.ranking import update_ranks
 from ldsboard import GroundTruth, cache
 from ldsboard.commands import exits
 from ldsboard.core.result import FEW_TARGETS
+from tests.app import factories
+from tests.app.benchmarks import write_benchmark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,3 +166,27 @@ def test_pull_replaces_damaged_benchmark(shell: Shell, service: Service) -> None
     path.write_bytes(b"damaged")
     assert shell("pull", "toy").code == 0
     assert path.read_bytes() != b"damaged"
+
+
+def test_leaderboard_shows_which_entries_are_separable_from_the_first(
+    shell: Shell, service: Service, tmp_path: Path
+) -> None:
+    service.publish(write_benchmark(tmp_path / "crowd", "crowd").folder)
+    with service.database.write() as session:
+        version, owner = catalog.find_version(session, "crowd"), users.add_user(session, "crowd")
+        ids = [
+            factories.add_entry(session, version, owner, f"m{day}", lds, day).id
+            for day, lds in enumerate([0.1, 0.5, 0.5, 0.3, 0.3, 0.3])
+        ]
+        update_ranks(session, version)
+    shell.environment.setenv("COLUMNS", "200")
+    shown = shell("leaderboard", "crowd").out
+    rows = [[cell.strip() for cell in line[1:-1].split("│")] for line in shown.splitlines()]
+    cells = {row[-1]: (row[0], row[-2]) for row in rows if len(row) > 1}
+    assert [cells[name] for name in ids] == [
+        ("(6)", "yes"),
+        ("1-2", ""),
+        ("1-2", "no"),
+        *[("3-5", "yes")] * 3,
+    ]
+    assert "Other entries have ranks in parentheses." in shown

@@ -152,3 +152,34 @@ def test_entries_as_good_as_the_first_are_not_separated(board: str, M: int, draw
     assert (counted[:, 0] >= counted[:, 1]).all()
     if board == "all equal":  # the correction is needed: without it, far more than 5 % of the boards are wrong
         assert Share.of(uncorrected).value >= draws.lower_bar(0.1)
+
+
+# Settings of normal influences where the rate is highest: true values in standard errors, and weights of the entries' own noise.
+HARDEST: dict[str, list[list[float]]] = {
+    "two equal entries": [[0, 0], [1, 1]],
+    "two equal entries, and eight that are 8 standard errors worse": [[0, 0] + [-8] * 8, [1] * 10],
+    "two equal entries, and one that is 1.9 standard errors worse and similar to the second": [
+        [0, 0, -1.9],
+        [1, 0.3, 0.3],
+    ],
+    "steps of half a standard error": [[-0.5 * step for step in range(10)], [1] * 10],
+    "40 equal entries": [[0] * 40, [1] * 40],
+}
+
+
+@pytest.mark.parametrize("setting", HARDEST)
+def test_separation_holds_where_it_is_hardest(setting: str, draws: Draws, report: Report) -> None:
+    M, (true, own) = 100, HARDEST[setting]
+    true_k, own_k1 = np.array(true, dtype=np.float64), np.array(own)[:, None]
+    rng = np.random.default_rng(16)
+    wrong = []
+    for _ in range(draws.count):
+        influence_kM = own_k1 * rng.normal(size=(true_k.size, M)) + rng.normal(size=M)
+        lds_k = true_k / np.sqrt(M) + influence_kM.mean(axis=1)
+        influence_kM -= influence_kM.mean(axis=1, keepdims=True)
+        first = int(np.argmax(lds_k))
+        standings = rank_board(lds_k, influence_kM, np.ones(true_k.size, dtype=np.bool_), first)
+        separated_k = np.array([bool(standing.separable_from_first) for standing in standings])
+        wrong.append(bool((separated_k & (true_k >= true_k[first])).any()))
+    report(f"normal influences, {setting}", Share.of(wrong), "at most 6 %")
+    assert Share.of(wrong).value <= draws.upper_bar(0.06)

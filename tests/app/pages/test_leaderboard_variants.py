@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from app.accounts import users
+from app.benchmarks import catalog
+from app.leaderboard.ranking import update_ranks
+from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
 from tests.app.pages.test_leaderboard import text_between
@@ -84,3 +88,25 @@ def test_pages_of_a_board_with_few_subsets_say_that_its_ceiling_is_unknown(servi
     for text in (board, about, result):
         assert "needs several runs" not in text
         assert "None" not in text
+
+
+def test_board_marks_entries_outside_the_family_and_entries_that_are_not_separable(
+    service: Service, tmp_path: Path
+) -> None:
+    service.publish(write_benchmark(tmp_path / "crowded", "crowded").folder)
+    with service.database.write() as session:
+        version = catalog.find_version(session, "crowded")
+        rival, crowd = (users.add_user(session, name) for name in ("rival", "crowd"))
+        factories.add_entry(session, version, rival, "best", 0.5, 30)
+        factories.add_entry(session, version, rival, "equal", 0.5, 31)
+        for day in range(6):
+            factories.add_entry(session, version, crowd, f"weak-{day}", 0.2 - 0.0001 * day, day)
+        update_ranks(session, version)
+    text = httpx.get(f"{service.url}/benchmarks/crowded", trust_env=False).text
+    cells = [row[0] for row in Markup(text).tables[0][1:]]
+    assert cells == ["1–2", "≈ not separable from the first, 1–2", "(3–8)", *["3–7"] * 5]  # noqa: RUF001 -- dashes of ranges
+    caption = text_between(text, "<caption", "</caption>")
+    assert "; ≈ marks entries that are not separable from the first" in caption
+    assert "; entries with ranks in parentheses are not counted by other ranks" in caption
+    lead = text_between(text, '<p class="lead', "</p>")
+    assert "may not be the best: it does not differ significantly from the second, equal by rival" in lead
