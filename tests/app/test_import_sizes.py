@@ -75,7 +75,7 @@ def test_command_of_the_guide_publishes_a_benchmark_of_each_size(folder: Path, t
     made = run(f"{command} --out kept")
     assert made.exit_code == 0, made.stderr
     assert "1 run of each subset.\n26 public subsets and 104 ranking subsets (rows 26 to 129)." in made.stdout
-    assert made.stderr.endswith("needs 20 public and 100 ranking subsets of one size: 5 subsets of 500 examples.\n")
+    assert made.stderr.endswith("needs 8 public and 8 ranking subsets of one size: 5 subsets of 500 examples.\n")
     listed = run("python -m app benchmark list").stdout
     for size in (3000, 7000):
         name = f"cifar2-size-{size}"

@@ -93,13 +93,11 @@ def random_predictions(
         (1000, 5000, 1, 1.0, 0.98),
         (1000, 5000, 5, 0.5, 0.98),
         (800, 1200, 1, 1.0, 0.96),
-        (2000, 1200, 1, 1.0, 0.94),
     ],
     ids=[
         "one component, all explained",
         "five components, half explained",
         "the size of the digits benchmark",
-        "M > n",
     ],
 )
 def test_random_files_get_random_warning(
