@@ -159,3 +159,23 @@ def test_removed_entry_outside_the_family_causes_no_comparison(board: Board, mon
     monkeypatch.setattr(ranking, "rank_board", lambda *_: pytest.fail("expected no comparison"))
     assert transition(board.session, submissions[0].id, State.SCORED, State.WITHDRAWN)
     assert standings(board.rank()) == {name: place for name, place in before.items() if name != submissions[0].id}
+
+
+def test_board_without_a_later_entry_is_ranked_again(board: Board) -> None:
+    ids = [board.add(board.user(f"user-{day}"), 0.9 - 0.1 * day, day).id for day in range(4)]
+    assert [standings(board.rank())[name][:2] for name in ids] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert transition(board.session, ids[1], State.SCORED, State.WITHDRAWN)
+    assert [place[:2] for place in standings(board.rank()).values()] == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_family_that_changes_without_a_new_size_is_ranked_again(board: Board) -> None:
+    owner = board.user("owner")
+    public = [board.add(owner, 0.01 * day, day) for day in range(6)]
+    anonymous = [board.add(owner, 0.5, day, anonymous=True).id for day in range(10, 15)]
+    assert family(board.rank()) == {*anonymous, *(submission.id for submission in public[1:])}
+    # The five anonymous entries are newer, so that the entry leaves the family, and an older public entry joins it.
+    visibility.set_visibility(board.session, public[3], Visibility.ANONYMOUS)
+    assert family(board.rank()) == {
+        *anonymous,
+        *(submission.id for submission in public if submission is not public[3]),
+    }

@@ -253,6 +253,8 @@ def test_leaderboard_is_a_list_of_flat_records(toy: Example) -> None:
         assert record["rank_low"] <= record["rank_high"]
         assert record["ci_low"] <= record["lds"] <= record["ci_high"]
         assert (record["benchmark"], record["version"]) == ("open-toy", 1)
+        assert record["in_family"] is True
+        assert (record["separable_from_first"] is None) == (record is records[0])
     assert [record["lds"] for record in records] == sorted((record["lds"] for record in records), reverse=True)
     (mine,) = (record for record in records if record["id"] == entry.id)
     assert (mine["owner"], mine["method"], mine["lds"], mine["std_error"]) == (
