@@ -140,6 +140,19 @@ def test_board_has_ranks_from_twenty_ranking_subsets(
     assert "possible gain" in text
 
 
+def test_more_subsets_give_no_ranks_if_all_are_public(
+    service: Service, token: str, publish: Callable[..., GroundTruth]
+) -> None:
+    publish("all-public", 30)
+    for method, noise in (("good", 0.1), ("fair", 1.0)):
+        service.submit_and_score(token, "all-public", npy(scores(noise)), method=method)
+    rows = service.client.get("/benchmarks/all-public/leaderboard").json()["rows"]
+    assert [(row["rank"], row["attempts"]) for row in rows] == [(None, None)] * 2
+    text = page(service, "/benchmarks/all-public")
+    assert "This board has no ranks: all subsets are public, and anybody can fit scores to them." in text
+    assert "cannot be seen" not in text
+
+
 def test_scores_fitted_to_the_ranking_subsets_are_marked(service: Service, token: str, tmp_path: Path) -> None:
     rng, many = np.random.default_rng(7), 300
     masks_Mn = rng.permuted(np.tile(np.arange(many) < many // 2, (200, 1)), axis=1)
