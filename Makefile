@@ -137,7 +137,7 @@ siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploa
 chaos: $(VENV)/.dev ## kill the server ten times while 200 files are sent, and check that none is lost
 	$(BIN)/python -m tests.acceptance.chaos
 
-screenshots: setup ## save a screenshot of every page of the demo in screenshots/
+screenshots: setup ## save screenshots of the main pages of the demo in screenshots/
 	$(BIN)/python -m tests.browser.screenshots
 
 readme: $(VENV)/.run ## write the leaderboards of the demo and of the practice board into the README

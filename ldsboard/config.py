@@ -93,7 +93,8 @@ def _known(content: dict[str, Any]) -> dict[str, str]:
     if others := content.keys() - {TOKENS}:
         names = ", ".join(sorted(others))[:100]
         raise ConfigError(
-            f"The configuration file {path()} has settings of another version ({names}). Edit it by hand."
+            f"The configuration file {path()} has settings that this version of ldsboard does not know and would lose: {names}. "
+            "Change the tokens in the file by hand."
         )
     return _tokens(content)
 

@@ -82,7 +82,7 @@ PROBLEMS = {
     "webhook.address": Kind("The webhook's address cannot be called", 422),
     "benchmark.unknown": Kind("There is no such benchmark", 404),
     "submission.unknown": Kind("There is no such submission", 404),
-    "submission.not_scored": Kind("The submission has no result yet", 409),
+    "submission.not_scored": Kind("The submission has no result", 409),
     "submission.busy": Kind("The submission is being received or scored", 409),
     "submission.gone": Kind("The submission is withdrawn or expired already", 409),
     "compare.different": Kind("The submissions cannot be compared", 409),

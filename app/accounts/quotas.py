@@ -235,7 +235,7 @@ class Quotas:
 def _remaining(
     session: Session, version: Version, by: ColumnElement[bool], per_day: int, per_version: int
 ) -> RemainingQuota:
-    """Return quotas of the ranked submissions that the condition `by` selects, and how many are left."""
+    """Return the given quotas, and how many ranked submissions are left after the attempts that the condition `by` selects."""
     is_attempt = (
         by,
         Submission.kind == Kind.RANKED,

@@ -161,7 +161,7 @@ def _still(session: Session, query: Select[str], ids: Sequence[str]) -> Sequence
 
 
 def _has_ended(before: datetime) -> ColumnElement[bool]:
-    """Return the SQL condition that a submission has no result, is not an attempt, and was created before `before`.
+    """Return the SQL condition that a submission has ended without a result, is no attempt, and was created before `before`.
 
     The submission must also have no event. A sweep deletes old events, so a submission without events has not changed recently.
     """

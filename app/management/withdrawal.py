@@ -1,4 +1,4 @@
-"""Withdrawal of a submission by its owner."""
+"""Withdrawal of a submission by its owner or an admin."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     """
     before = State(submission.state)
     if before is State.UPLOADING and session.get(Upload, submission.id) is not None:
-        multipart.cancel(session, submission.id, "cancelled by its owner")
+        multipart.cancel(session, submission.id, "cancelled by its owner or an admin")
         return None
     if State.WITHDRAWN not in TRANSITIONS[before]:
         busy = before in (State.UPLOADING, State.SCORING)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from app.db.models import Evaluation, Version
+from app.db.models import FINAL, Evaluation, Version
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -52,13 +52,16 @@ def scored_evaluations(session: Session, submissions: Sequence[Submission]) -> l
     Raises
     ------
     ProblemError
-        ``submission.not_scored``: a submission has no result yet.
+        ``submission.not_scored``: a submission has no result.
     """
     evaluations = current_evaluations(session, submissions, arrays=True)
     for submission in submissions:
         if submission.id not in evaluations:
             detail = f"The state of submission {submission.id} is {submission.state}."
-            raise ProblemError("submission.not_scored", detail, "Wait until the state of the submission is 'scored'.")
+            hint = "Wait until the state of the submission is 'scored'."
+            if submission.state in FINAL:
+                hint = "The submission has no result. Choose another submission."
+            raise ProblemError("submission.not_scored", detail, hint)
     return [evaluations[submission.id] for submission in submissions]
 
 

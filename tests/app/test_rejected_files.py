@@ -105,4 +105,5 @@ def test_rejected_submission_cannot_be_compared_or_downloaded(service: Service, 
     ):
         assert response.status_code == 409
         assert response.json()["code"] == "submission.not_scored"
+        assert response.json()["hint"] == "The submission has no result. Choose another submission."
         assert "rejected" in response.json()["detail"]

@@ -1,4 +1,4 @@
-"""Write screenshots of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots``.
+"""Write screenshots of the main pages, light and dark, wide and narrow: ``python -m tests.browser.screenshots``.
 
 Requires a data folder filled by ``make demo`` and no server that uses the folder; writes into ``screenshots/``. The demo's user
 signs in through a temporary identity provider.
@@ -34,7 +34,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def main() -> None:
-    """Start an identity provider and the server, and write a screenshot of every page."""
+    """Start an identity provider and the server, and write screenshots of the main pages."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
@@ -66,7 +66,7 @@ def signed_in_as_owner(demo: Demo, provider: Provider) -> Iterator[None]:
 
 
 def write_screenshots(demo: Demo, browser: Browser) -> None:
-    """Write a screenshot of every page at every width in every colour scheme."""
+    """Write a screenshot of each main page at every width in every colour scheme."""
     rows = demo.rows()
     if len(rows) < 2:
         raise SystemExit("The demo's board has fewer than two entries. Run first: make demo")

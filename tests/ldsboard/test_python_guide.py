@@ -1,4 +1,4 @@
-"""The Python sessions of the guide for Python that need no server; tests/references runs the lines with dattri."""
+"""The examples of the Python guide that need no server. Lines that import or call dattri run only in tests/references."""
 
 from __future__ import annotations
 

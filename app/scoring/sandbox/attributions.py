@@ -55,7 +55,7 @@ class Attributions(NamedTuple):
 
     @classmethod
     def of(cls, scores_nN: ScoreArray, truth: GroundTruth, public: slice, rho_N: NDArray[np.float64]) -> Self:
-        """Return the attributions of a file. To save memory, the scores are read one target at a time.
+        """Return the attributions of a file. To save memory, only the scores of the shown targets are read.
 
         Parameters
         ----------
