@@ -155,7 +155,7 @@ def test_entries_as_good_as_the_first_are_not_separated(board: str, M: int, draw
 
 
 # Settings of normal influences where the rate is highest: true values in standard errors, and weights of the entries' own noise.
-HARDEST: dict[str, list[list[float]]] = {
+HARDEST: dict[str, Sequence[Sequence[float]]] = {
     "two equal entries": [[0, 0], [1, 1]],
     "two equal entries, and eight that are 8 standard errors worse": [[0.0, 0.0] + [-8.0] * 8, [1.0] * 10],
     "two equal entries, and one that is 1.9 standard errors worse and similar to the second": [
