@@ -57,10 +57,17 @@ def rivals(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def groups(entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the rank group of each entry by entry id. Groups are numbered from 1, from the best entries down."""
+    """Return the rank group of each entry by entry id. Groups are numbered from 1, from the best entries down.
+
+    An entry that other ranks do not count is a group of its own, with a negative number: an equal rank of a counted entry does
+    not mean that the two entries may not differ.
+    """
     group_of: dict[str, int] = {}
     group, reach = 0, 0
-    for entry in entries:
+    for place, entry in enumerate(entries):
+        if entry.in_family is False:
+            group_of[entry.id] = -1 - place
+            continue
         low, high = entry.rank_low or 0, entry.rank_high or 0
         if low > reach:
             group += 1

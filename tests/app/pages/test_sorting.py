@@ -34,7 +34,7 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
         seconds=values.get("seconds"),
         rank_low=rank[0],
         rank_high=rank[1],
-        in_family=True,
+        in_family=values.get("in_family", True),
         separable_from_first=values.get("separable"),
         lds=0.5,
         std_error=0.1,
@@ -106,6 +106,12 @@ def test_addresses_keep_unchanged_parameters() -> None:
 def test_neighbours_with_overlapping_ranks_form_a_rank_group() -> None:
     board = [entry("a", (1, 1)), entry("b", (2, 3)), entry("c", (2, 4)), entry("d", (4, 4)), entry("e", (5, 5))]
     assert list(groups(board).values()) == [1, 2, 2, 2, 3]
+
+
+def test_entry_that_ranks_do_not_count_forms_no_rank_group_with_others() -> None:
+    outside = [entry("x", (2, 2), in_family=False), entry("y", (2, 2), in_family=False)]
+    board = [entry("a", (1, 1)), *outside, entry("b", (2, 3)), entry("c", (2, 3))]
+    assert list(groups(board).values()) == [1, -2, -3, 2, 2]
 
 
 def row(separable: bool | None = None) -> Row:
