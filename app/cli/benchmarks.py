@@ -99,7 +99,7 @@ def import_benchmark(
     ranking: Annotated[
         str | None,
         typer.Option(
-            help="Ranking subsets as A-B: rows A to B - 1; by default the last 80 %, or all of fewer than 125.",
+            help="Ranking subsets as A-B: rows A to B - 1; or all. By default the last 80 %, or all of fewer than 125.",
             show_default=False,
         ),
     ] = None,

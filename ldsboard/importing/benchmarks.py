@@ -39,22 +39,22 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
     M
         Number of subsets.
     requested
-        The rows as text ``A-B``, from A up to but not including B. ``0-M`` stands for all rows, which are then public subsets
+        The rows as text ``A-B``, from A up to but not including B; or ``all`` for all rows, which are then public subsets
         too. By default the rows are the last 80 %, or all rows if there are fewer than `MIN_DIVIDED`.
 
     Raises
     ------
     TableError
-        The text is malformed, A is not below B, B exceeds M, or A is 0 and B is not M.
+        The text is malformed, A is not below B, B exceeds M, or A is 0.
     """
-    if requested is None:
-        return (M // PRACTICE_SHARE if M >= MIN_DIVIDED else 0, M)
+    if requested is None or requested == "all":
+        return (M // PRACTICE_SHARE if requested is None and M >= MIN_DIVIDED else 0, M)
     rows = re.fullmatch(r"(\d{1,9})-(\d{1,9})", requested)
-    if rows is None or not (0 < int(rows[1]) < int(rows[2]) <= M or (int(rows[1]), int(rows[2])) == (0, M)):
+    if rows is None or not 0 < int(rows[1]) < int(rows[2]) <= M:
         raise TableError(
             f"Invalid ranking rows {requested!r}: give A-B with 0 < A < B <= {M}. "
             "Rows A to B - 1 are the ranking subsets; the rows before A are public. "
-            f"Or give 0-{M}: all rows are both ranking and public subsets, and the board has no ranks."
+            "Or give all: all rows are both ranking and public subsets, and the board has no ranks."
         )
     return int(rows[1]), int(rows[2])
 

@@ -146,7 +146,7 @@ def large_sizes(
     for rows in rows_by_size(sizes_M, n):
         size = int(np.sort(sizes_M[rows])[(len(rows) - 1) // 2])
         if ranking is None or ranking == (0, len(sizes_M)):
-            start, stop = ranking_rows(len(rows), None if ranking is None else f"0-{len(rows)}")
+            start, stop = ranking_rows(len(rows), None if ranking is None else "all")
             public = start or stop
         else:
             start, stop = np.searchsorted(rows, ranking).tolist()

@@ -139,10 +139,10 @@ def test_ranking_rows_default_to_last_80_percent() -> None:
 
 def test_few_subsets_are_not_divided_by_default() -> None:
     assert ranking_rows(124, None) == (0, 124)
-    assert ranking_rows(1000, "0-1000") == (0, 1000)
+    assert ranking_rows(1000, "all") == (0, 1000)
 
 
-@pytest.mark.parametrize("wanted", ["0-39", "5-41", "20-20", "30-10", "5", "5:40", "-5-40", "a-b", "", "5-40 "])
+@pytest.mark.parametrize("wanted", ["0-40", "0-39", "5-41", "20-20", "30-10", "5", "5:40", "-5-40", "a-b", "", "5-40 "])
 def test_ranking_rows_rejects_invalid_range(wanted: str) -> None:
     with pytest.raises(TableError, match=r"Invalid ranking rows .*A-B with 0 < A < B <= 40\."):
         ranking_rows(40, wanted)
