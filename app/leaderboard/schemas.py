@@ -80,6 +80,7 @@ class BenchmarkView(BaseModel):
     n_train: int
     n_targets: int
     subsets: dict[str, int]
+    subset_count: int = Field(description="number of subsets, public and ranking subsets together")
     runs: int
     split: Literal["protected", "open"]
     output_function: str
@@ -95,11 +96,6 @@ class BenchmarkView(BaseModel):
     ranked: bool = Field(description=RANKED)
     all_subsets_rank: bool = Field(description="whether all subsets are both public and ranking subsets")
     best: Best | None = Field(description="null if there are no entries or no ranks")
-
-    @property
-    def subset_count(self) -> int:
-        """Number of subsets, public and ranking subsets together."""
-        return self.subsets["ranking"] + (0 if self.all_subsets_rank else self.subsets["public"])
 
 
 class Row(BaseModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from app.benchmarks.catalog import all_subsets_rank, has_ranks
+from app.benchmarks.catalog import all_subsets_rank, count_subsets, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.attempts import count_all_attempts
@@ -148,7 +148,11 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
 
 
 def _published_manifest(version: Version) -> dict[str, Any]:
-    """Return the manifest of a version with rounded numbers, and with ``ranked`` and ``all_subsets_rank`` of `BenchmarkView`."""
+    """Return the manifest of a version with rounded numbers, and with the further fields of `BenchmarkView` about subsets."""
     manifest = version.manifest
-    ranks = {"ranked": has_ranks(manifest), "all_subsets_rank": all_subsets_rank(manifest)}
-    return manifest | benchmark_numbers(manifest) | ranks
+    return manifest | {
+        **benchmark_numbers(manifest),
+        "subset_count": count_subsets(manifest),
+        "ranked": has_ranks(manifest),
+        "all_subsets_rank": all_subsets_rank(manifest),
+    }
