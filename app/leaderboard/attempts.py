@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import BindParameter, bindparam, func, select
 
 from app.benchmarks.catalog import are_compatible
 from app.db.accounts import User
@@ -45,9 +45,7 @@ def count_attempts(session: Session, version: Version) -> Attempts:
     All methods of a user are counted together. Attempts at earlier compatible versions are included: a user can send the same
     score file to this version, and has learned from the earlier results how to improve the file.
     """
-    query = select(Submission.user_id, User.verified, func.count()).join(User, User.id == Submission.user_id)
-    query = query.where(*IS_ATTEMPT, Submission.version_id.in_(_counted_version_ids(version)))
-    rows = session.execute(query.group_by(Submission.user_id, User.verified)).all()
+    rows = session.connection().execute(BY_USER, {"version_ids": _counted_version_ids(version)}).all()
     by_user = {user_id: made for user_id, _, made in rows}
     unverified = frozenset(user_id for user_id, verified, _ in rows if not verified)
     return Attempts(by_user, unverified, sum(by_user[user_id] for user_id in unverified))
@@ -55,8 +53,7 @@ def count_attempts(session: Session, version: Version) -> Attempts:
 
 def count_all_attempts(session: Session, version: Version) -> int:
     """Return the number of attempts of all users together at a version, counted as in `count_attempts`."""
-    query = select(func.count()).where(*IS_ATTEMPT, Submission.version_id.in_(_counted_version_ids(version)))
-    return session.scalar(query) or 0
+    return session.connection().scalar(ALL, {"version_ids": _counted_version_ids(version)}) or 0
 
 
 def count_user_attempts(session: Session, version: Version, user_id: int) -> int:
@@ -74,6 +71,19 @@ IS_ATTEMPT = (
     Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
 )
 """SQL conditions under which a submission is an attempt at its version."""
+
+VERSION_IDS: BindParameter[list[int]] = bindparam("version_ids", expanding=True)
+
+BY_USER = (
+    select(Submission.user_id, User.verified, func.count())
+    .join(User, User.id == Submission.user_id)
+    .where(*IS_ATTEMPT, Submission.version_id.in_(VERSION_IDS))
+    .group_by(Submission.user_id, User.verified)
+)
+"""Query of `count_attempts`, built once for speed."""
+
+ALL = select(func.count()).where(*IS_ATTEMPT, Submission.version_id.in_(VERSION_IDS))
+"""Query of `count_all_attempts`, built once for speed."""
 
 
 def _counted_version_ids(version: Version) -> list[int]:

@@ -6,7 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Text, and_, null, select, type_coerce
+from sqlalchemy import Text, and_, bindparam, null, select, type_coerce
 
 from app.db.accounts import User
 from app.db.models import Alias, Benchmark, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
@@ -17,7 +17,7 @@ from app.submissions import visibility
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import BindParameter, ColumnElement, Select
     from sqlalchemy.orm import Session
 
 
@@ -49,15 +49,57 @@ def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
     The submission must be ranked, scored, not private and not suspended; the result must be on the ranking subsets and from the
     scorer version of the board. The conditions apply to a join of `Submission`, `Evaluation` and `Measurement`.
     """
+    return _can_be_listed(version.id, version.scorer_version)
+
+
+def _can_be_listed(
+    version_id: int | BindParameter[int], scorer_version: int | BindParameter[int]
+) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of `can_be_listed`."""
     return (
-        Evaluation.version_id == version.id,
-        Evaluation.scorer_version == version.scorer_version,
+        Evaluation.version_id == version_id,
+        Evaluation.scorer_version == scorer_version,
         Measurement.part == "ranking",
         Submission.kind == Kind.RANKED,
         Submission.state == State.SCORED,
         Submission.visibility != Visibility.PRIVATE,
         Submission.suspension.is_(null()),
     )
+
+
+ENTRIES = (
+    select(
+        Submission.user_id,
+        Submission.visibility,
+        Submission.method,
+        Submission.title,
+        type_coerce(Submission.tags, Text),  # as text: many tag lists are equal, and each text is parsed once
+        User.name,
+        Alias.number,
+        # The following columns are the fields of an `Entry`, in order.
+        Submission.id,
+        Evaluation.id,
+        Submission.created_at,
+        Submission.cost["seconds"].as_float(),
+        Evaluation.rank_low,
+        Evaluation.rank_high,
+        Evaluation.in_family,
+        Evaluation.separable_from_first,
+        Measurement.lds,
+        Measurement.std_error,
+        Measurement.ci_low,
+        Measurement.ci_high,
+        Measurement.z_random,
+        Measurement.p_random,
+    )
+    .join(User, User.id == Submission.user_id)
+    .join(Evaluation, Evaluation.submission_id == Submission.id)
+    .join(Measurement, Measurement.evaluation_id == Evaluation.id)
+    .outerjoin(Alias, and_(Alias.user_id == Submission.user_id, Alias.benchmark_id == bindparam("benchmark_id")))
+    .where(*_can_be_listed(bindparam("version_id"), bindparam("scorer_version")), Evaluation.rank_low.is_not(None))
+    .order_by(Submission.pinned, Submission.created_at, Submission.id)
+)
+"""Query of `list_entries`. The query is built once, because building it takes as long as half of the reading."""
 
 
 def list_entries(session: Session, version: Version) -> list[Entry]:
@@ -71,42 +113,11 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     creates no database objects, and runs on the connection, without the overhead of the ORM's session. `leaderboard_view` reads
     further columns for the rows that are shown.
     """
-    query = (
-        select(
-            Submission.user_id,
-            Submission.visibility,
-            Submission.method,
-            Submission.title,
-            type_coerce(Submission.tags, Text),  # as text: many tag lists are equal, and each text is parsed once
-            User.name,
-            Alias.number,
-            # The following columns are the fields of an `Entry`, in order.
-            Submission.id,
-            Evaluation.id,
-            Submission.created_at,
-            Submission.cost["seconds"].as_float(),
-            Evaluation.rank_low,
-            Evaluation.rank_high,
-            Evaluation.in_family,
-            Evaluation.separable_from_first,
-            Measurement.lds,
-            Measurement.std_error,
-            Measurement.ci_low,
-            Measurement.ci_high,
-            Measurement.z_random,
-            Measurement.p_random,
-        )
-        .join(User, User.id == Submission.user_id)
-        .join(Evaluation, Evaluation.submission_id == Submission.id)
-        .join(Measurement, Measurement.evaluation_id == Evaluation.id)
-        .outerjoin(Alias, and_(Alias.user_id == Submission.user_id, Alias.benchmark_id == version.benchmark_id))
-        .where(*can_be_listed(version), Evaluation.rank_low.is_not(None))
-        .order_by(Submission.pinned, Submission.created_at, Submission.id)
-    )
+    ids = {"version_id": version.id, "scorer_version": version.scorer_version, "benchmark_id": version.benchmark_id}
     attempts = count_attempts(session, version)
     parse = cache(json.loads)
     newest = {}
-    for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(query):
+    for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(ENTRIES, ids):
         if visible_to == Visibility.ANONYMOUS:
             # The number of attempts is left out: a public entry with the same number would reveal the owner.
             entry = Entry(visibility.anonymous_identity(number), None, None, *rest)

@@ -58,7 +58,7 @@ class LeaderboardQuery(BaseModel, frozen=True):
         entries
             All entries of the board, best first.
         """
-        matching = [entry for entry in entries if self._matches(entry)]
+        matching = self._matching(entries)
         # Without a sort key, keep the order of the board, which also decides between equal LDS.
         if (sort_key := SORT_KEYS.get(self.sort)) is None:
             return matching if self.is_ranking else matching[::-1]
@@ -67,11 +67,18 @@ class LeaderboardQuery(BaseModel, frozen=True):
         known.sort(key=lambda pair: pair[0], reverse=self.direction == "desc")
         return [entry for _, entry in known] + unknown
 
-    def _matches(self, entry: Entry) -> bool:
-        """Return whether an entry has the tag and all words of the search, in fields that visitors can see."""
-        shown = entry.identity
-        text = "\n".join((shown.method, shown.title, shown.owner, *shown.tags)).casefold()
-        return (not self.tag or self.tag in shown.tags) and all(word in text for word in self.q.casefold().split())
+    def _matching(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries with the tag and all words of the search, in fields that visitors can see."""
+        if not self.is_filtered:
+            return list(entries)
+        words = self.q.casefold().split()
+
+        def matches(entry: Entry) -> bool:
+            shown = entry.identity
+            text = "\n".join((shown.method, shown.title, shown.owner, *shown.tags)).casefold()
+            return (not self.tag or self.tag in shown.tags) and all(word in text for word in words)
+
+        return [entry for entry in entries if matches(entry)]
 
     def url(self, **changes: object) -> str:
         """Return the query string of this query with changed parameters; `after` is 0, the first page, unless it is given."""
