@@ -141,7 +141,7 @@ class Row(BaseModel):
 
 
 class AllUsers(BaseModel):
-    """The attempts of all users together, as if one person had made them."""
+    """How many attempts all users have made together, and how much one person could have gained from all their results."""
 
     attempts: int = Field(description="attempts at this and at earlier compatible versions")
     possible_gain: float = Field(description="upper bound on the average gain of the best entry from using all results")

@@ -54,8 +54,8 @@ class Periods:
         How long events and calls of webhooks are kept. A submission that ended without a result, and is not an attempt, is kept
         until all its events have been deleted.
     practice
-        How long a scored practice submission is kept after its file was last sent. The attributions of practice submissions and
-        of private submissions are kept for the same time after the submission was created.
+        How long a scored practice submission is kept, counted from the last time that its file was sent. The attributions of a
+        practice or private submission are kept for an equally long time, counted from the creation of the submission.
     audit
         How long rows of the audit log are kept.
     """

@@ -135,10 +135,11 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
 def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> bool:
     """Return whether the run cannot submit because it is for a pull request from a fork or from Dependabot.
 
-    The result is False if the run has a token, or is not for a pull request. On GitHub and Forgejo, the result is True if the
-    pull request comes from a fork or from Dependabot, and the run has no identity. GitHub gives no identity to such runs. On
-    GitLab, the result is True if the merge request comes from a fork and the run belongs to the fork. Such a run has the
-    identity of the fork, but no user is expected to trust this identity.
+    The result is False if the run has a token, or is not for a pull request. Otherwise the provider decides:
+
+    - GitHub and Forgejo: True if the pull request comes from a fork or from Dependabot, and the run has no identity.
+    - GitLab: True if the merge request comes from a fork and the run belongs to the fork. The run then has an identity, but the
+      identity is that of the fork, which no user is expected to trust.
     """
     if token or origin.number is None:
         return False
