@@ -56,7 +56,10 @@ class RateError(LimitError):
 
 
 class QuotaError(LimitError):
-    """The caller has used up a quota. The quota resets at ``resets_at``; if ``resets_at`` is None, the quota never resets."""
+    """The caller has used up a quota.
+
+    The next action of this kind is possible at the time ``resets_at``; if ``resets_at`` is None, waiting does not help.
+    """
 
     def __init__(self, limit: str, resets_at: datetime | None, now: datetime, advice: str) -> None:
         when = "This quota is for the whole version and does not reset."

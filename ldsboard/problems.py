@@ -127,7 +127,7 @@ class Problem:
         return PROBLEMS[self.code].title if self.code in PROBLEMS else self.code
 
     def as_dict(self) -> dict[str, str]:
-        """Return the members of an RFC 9457 problem object, except the HTTP status; members that are None are left out."""
+        """Return the members of an RFC 9457 problem object except ``type`` and ``status``; members that are None are left out."""
         return {"title": self.title} | {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod

@@ -1,4 +1,8 @@
-"""The key sets of issuers: fetched when a token needs a key, kept for an hour, and fetched again when a key is unknown."""
+"""The key sets of issuers, against which the signatures of identity tokens are checked.
+
+A key set is fetched when a token needs a key: at first, after an hour, and for an unknown key if the set is at least a minute
+old. While an issuer cannot be reached, its last key set is used for up to 24 hours.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +180,7 @@ async def _download(address: str) -> bytes:
 
 
 def usable_keys(content: bytes) -> dict[str, jwt.PyJWK]:
-    """Return the keys of a key set that can verify identity tokens, by id; skip all other keys.
+    """Return the keys of a key set that can verify identity tokens, by id; skip other keys, and all after the first `MAX_KEYS`.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Changes:
 
     @contextmanager
     def watch(self, submission_id: str) -> Iterator[asyncio.Event]:
-        """Yield an asyncio event, bound to the running loop, that is set after each further change of the submission."""
+        """Yield an asyncio event of the running loop that is set after each commit that changes the submission's state."""
         watcher = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting[submission_id].append(watcher)

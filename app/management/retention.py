@@ -54,7 +54,8 @@ class Periods:
         How long events and calls of webhooks are kept. A submission that ended without a result, and is not an attempt, is kept
         until all its events have been deleted.
     practice
-        How long a scored practice submission is kept, counted from the last time that its file was sent. The attributions of a
+        How long a scored practice submission is kept, counted from the last time that its file was sent. Two kinds are kept
+        longer: the newest of a branch, see the text of this module, and those that wait for rescoring. The attributions of a
         practice or private submission are kept for an equally long time, counted from the creation of the submission.
     audit
         How long rows of the audit log are kept.

@@ -268,7 +268,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class _DrainingTransport:
-    """A transport that is closed only after the rest of a rejected body has been received and dropped."""
+    """A transport that receives and drops the rest of a rejected body before it closes, within the limits of draining."""
 
     def __init__(self, transport: asyncio.Transport, protocol: GuardedProtocol) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""Validation of query parameter names: the API rejects unknown and repeated parameters, pages reject repeated ones."""
+"""Validation of query parameter names: the API rejects unknown parameters; API and pages reject repeated ones except lists."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ PREFIX = "/api/v1"
 
 
 async def check_query_names(request: Request) -> None:
-    """Reject unknown and repeated query parameters, so that a misspelt ``dry_run`` does not become a counted submission.
+    """Reject unknown query parameters, so that a misspelt ``dry_run`` does not become a counted submission.
+
+    Repeated parameters are rejected too, except lists such as ``tags``.
 
     Raises
     ------
     ProblemError
-        ``request.invalid``: a parameter is unknown or repeated; the message lists the names.
+        ``request.invalid``: a parameter is unknown or repeated; the message lists the first of these names.
     """
     known = _parameters(request.scope["route"].dependant)
     if unknown := [name for name in dict.fromkeys(request.query_params) if name not in known]:

@@ -140,6 +140,7 @@ def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> b
     - GitHub and Forgejo: True if the pull request comes from a fork or from Dependabot, and the run has no identity.
     - GitLab: True if the merge request comes from a fork and the run belongs to the fork. The run then has an identity, but the
       identity is that of the fork, which no user is expected to trust.
+    - Any other CI: False.
     """
     if token or origin.number is None:
         return False
@@ -149,7 +150,7 @@ def is_unprivileged(origin: Origin, environ: Mapping[str, str], token: str) -> b
     base = environ.get("FORGEJO_REPOSITORY") or environ.get("GITHUB_REPOSITORY")
     unknown = origin.repository is None and origin.problem is not None  # an event that cannot be read names no fork
     foreign = (origin.repository != base and not unknown) or environ.get("GITHUB_ACTOR") == DEPENDABOT
-    return foreign and not has_identity(environ)
+    return base is not None and foreign and not has_identity(environ)
 
 
 def fork_note(environ: Mapping[str, str]) -> str:

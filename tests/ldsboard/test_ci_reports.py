@@ -136,6 +136,7 @@ GITLAB = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_PATH": "lab/a"}
         (Origin(repository="fork/a", number=7), GITLAB | {"CI_PROJECT_PATH": "lab/a"}, "", False),
         (Origin(repository="lab/a", number=7), GITLAB | {"CI_PROJECT_PATH": "lab/a"}, "", False),
         (Origin(repository="fork/a", number=7), {"GITLAB_CI": "true", "CI_PROJECT_PATH": "lab/a"}, "", False),
+        (Origin(repository="lab/a", number=7), {"CI": "woodpecker", "CI_REPO": "lab/a"}, "", False),
     ],
 )
 def test_only_foreign_pull_requests_without_secret_are_scored_offline(

@@ -121,7 +121,7 @@ class Sandbox:
         return (server is not None and server.heartbeats.late) or late_processes >= self._processes
 
     def start(self) -> None:
-        """Start the fork server unless it is running, so that the imports are done before the first file arrives."""
+        """Start the fork server, unless it was started before, so that its imports begin before the first file arrives."""
         with self._lock:
             if self._server is None:
                 self._start()
