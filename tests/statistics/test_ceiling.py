@@ -14,7 +14,8 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.core import ceiling as core
-from ldsboard.core.ceiling import noise_ceiling, uncorrected_ceiling
+from ldsboard.core.ceiling import noise_ceiling
+from tests.ceilings import uncorrected_ceiling
 from tests.statistics.figures import Spread
 from tests.statistics.populations import Population, correlated_columns, subsets
 
@@ -75,7 +76,7 @@ def test_correction_reduces_bias_of_few_subsets_and_noisy_runs(
         rows_M = rng.integers(len(population.masks_Pn), size=M)
         margins_MRN = population.margins_PN[rows_M, None] + noise * rng.normal(size=(M, 2, N))
         reached.append(GroundTruth(population.masks_Pn[rows_M], margins_MRN).score(population.effects_nN).lds)
-        plain.append(uncorrected_ceiling(margins_MRN)[0])
+        plain.append(uncorrected_ceiling(margins_MRN))
         ceiling = noise_ceiling(margins_MRN)
         values.append(ceiling.value)
         errors.append(ceiling.std_error)
