@@ -28,6 +28,10 @@ MIN_CEILING_SUBSETS = 64
 """Smallest number of subsets from which the noise ceiling is estimated; with fewer, bias and spread are too large."""
 
 
+MAX_SHARE_ERROR = 0.1
+"""Largest standard error of a noise ceiling, relative to the ceiling, from which shares of the ceiling are computed."""
+
+
 @dataclass(frozen=True)
 class NoiseCeiling:
     """The LDS that no function of the subset can be expected to exceed, estimated from repeated runs.
@@ -135,6 +139,14 @@ def _choices(size: int) -> NDArray[np.bool_]:
 def can_know_ceiling(M: int, R: int) -> bool:
     """Return whether the noise ceiling can be estimated from R runs of M subsets."""
     return R > 1 and M >= MIN_CEILING_SUBSETS
+
+
+def share_of_ceiling(lds: float, ceiling: float, std_error: float) -> float | None:
+    """Return the LDS divided by the noise ceiling, or None if the standard error of the ceiling is above a tenth of the ceiling.
+
+    With a larger error, noise in the denominator and the choice of the known ceilings would make the share wrong on average.
+    """
+    return lds / ceiling if ceiling > 0 and std_error <= MAX_SHARE_ERROR * ceiling else None
 
 
 def ceiling_text(value: float | None, std_error: float | None, R: int) -> str:
