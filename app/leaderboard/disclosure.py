@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app.benchmarks.catalog import has_ranks
 from app.leaderboard.schemas import Numbers, RankingNumbers
+from ldsboard.core.ceiling import share_of_ceiling
 
 if TYPE_CHECKING:
     from app.db.models import Measurement
@@ -138,14 +139,15 @@ def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) ->
     """
     split, ceiling, share = manifest["split"], manifest["ceiling"], None
     lds, z, p = round_lds(measurement.lds, split), measurement.z_random, measurement.p_random
-    if ceiling and (published_ceiling := round_lds(ceiling, split)):
-        # The share is computed from the published LDS and ceiling, so that the share reveals no further digit.
-        share = round_lds(lds / published_ceiling, split)
+    if ceiling is not None:
+        # The share is computed from published numbers, so that the share reveals no further digit.
+        error = round_lds(manifest["ceiling_std_error"], split)
+        share = share_of_ceiling(lds, round_lds(ceiling, split), error)
     return {
         "lds": lds,
         "std_error": round_lds(measurement.std_error, split),
         "ci": (round_lds(measurement.ci_low, split), round_lds(measurement.ci_high, split)),
-        "of_ceiling": share,
+        "of_ceiling": None if share is None else round_lds(share, split),
         "z_random": z if split == "open" else round_significant(z),
         "p_random": p if split == "open" else round_significant(p),
     }

@@ -13,6 +13,9 @@ P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-valu
 
 RANKED = "whether entries have ranks: not with fewer than 20 ranking subsets, nor if all subsets are ranking subsets"
 
+OF_CEILING = (
+    "LDS divided by the noise ceiling; null if the ceiling is unknown, or its standard error is above a tenth of it"
+)
 
 NEW_TARGETS = (
     "standard error of the LDS for a new draw of subsets and targets; null for one target or fewer than 4 subsets"
@@ -54,7 +57,7 @@ class RankingNumbers(BaseModel):
     rank: tuple[int, int] | None = Field(
         description="rank interval: lowest and highest rank; null if the submission is not listed or the board has no ranks"
     )
-    of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
+    of_ceiling: float | None = Field(description=OF_CEILING)
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
     p_random: float = Field(description=P_RANDOM)
     std_error_new_targets: float | None = Field(description=NEW_TARGETS)
@@ -66,7 +69,7 @@ class Best(BaseModel):
     method: str
     owner: str
     lds: float
-    of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
+    of_ceiling: float | None = Field(description=OF_CEILING)
 
 
 class BenchmarkView(BaseModel):

@@ -50,7 +50,8 @@ def new_targets_error(
     """Return the standard error of the LDS over draws of both subsets and targets.
 
     The squared error is the variance over subsets plus the variance over targets, minus the variance that both contain (a two-way
-    decomposition). The squared error is never below the larger of the first two variances.
+    decomposition). The squared error is never below the larger of the first two variances, so that the error is never below
+    `standard_error`.
 
     Parameters
     ----------
@@ -69,9 +70,9 @@ def new_targets_error(
     M, N = influence_M.size, rho_N.size
     if M < FEWEST_SUBSETS or N < 2:  # noqa: PLR2004
         return math.nan
-    subsets = math.fsum(influence_M**2) / M**2
+    subsets = math.fsum(influence_M**2) / (M * (M - 1))
     targets = float(rho_N.var(ddof=1)) / N
-    both = math.fsum(squared_influence_N) / (M * N) ** 2
+    both = math.fsum(squared_influence_N) / (M * (M - 1) * N**2)
     return math.sqrt(max(subsets, targets, subsets + targets - both))
 
 
