@@ -14,6 +14,8 @@ P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-valu
 RANKED = "whether entries have ranks: not with fewer than 20 ranking subsets, nor if all subsets are ranking subsets"
 
 
+SPREAD = "standard deviation of the LDS over replicates (ddof 1); null for a single file"
+
 NEW_TARGETS = (
     "standard error of the LDS for a new draw of subsets and targets; null for one target or fewer than 4 subsets"
 )
@@ -107,9 +109,11 @@ class Row(BaseModel):
     title: str
     tags: list[str]
     urls: dict[str, str]
-    lds: float
+    lds: float = Field(description="LDS; the mean over replicates if the entry has replicates")
     std_error: float
     ci: Interval
+    replicates: int = Field(description="number of replicates that the entry is the mean of; 1 for a single file")
+    spread: float | None = Field(description=SPREAD)
     rank: tuple[int, int] | None = Field(
         description="rank interval: lowest and highest rank; null if the board has no ranks"
     )

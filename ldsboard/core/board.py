@@ -153,7 +153,7 @@ class _Known(NamedTuple):
 
 def _p_values(difference: Floats, squares: Floats, M: int, reruns: tuple[Reruns, Reruns] | None) -> Floats:
     """Return the p-values of `compare_influences` from differences of LDS, ``sum((psi_a - psi_b)**2)``, and the reruns."""
-    error, degrees = np.sqrt(squares / (M * (M - 1))), np.float64(M - 1)
+    error, degrees = np.sqrt(squares / (M * (M - 1))), np.asarray(M - 1, dtype=np.float64)
     if reruns is not None:
         error, degrees, _ = add_reruns(error, M, *reruns)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,7 +10,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ldsboard.core.replicates import FILES_ONLY, Reruns, add_reruns
+from ldsboard.core.replicates import FILES_ONLY, Reruns, add_reruns, mean_influence
+from ldsboard.core.result import Result
 from ldsboard.core.significance import standard_error, two_sided_p
 from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import ProblemError
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-    from ldsboard.core.result import Result
 
 ONE_FILE = Reruns(1, 1, math.nan)
 """A single file, without replicates."""
@@ -109,7 +108,7 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
     lds : Score one array.
     GroundTruth : Score many arrays on the same ground truth.
     """
-    sides = [list(side) if isinstance(side, list | tuple) else [side] for side in (a, b)]
+    sides = [[side] if isinstance(side, Result) else list(side) for side in (a, b)]
     prints = sorted({result.fingerprint[:12] for side in sides for result in side})
     if len(prints) > 1:
         raise ProblemError.mismatch(
@@ -119,17 +118,17 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
             hint="Score all files against the same subsets of the same version of a benchmark.",
         )
     lds_a, lds_b = ([result.lds for result in side] for side in sides)
-    influences = [sum(result.influence for result in side) / len(side) for side in sides]
+    influence_a_M, influence_b_M = (mean_influence([result.influence for result in side]) for side in sides)
     difference = statistics.fmean(lds_a) - statistics.fmean(lds_b)
-    return compare_influences(difference, *influences, Reruns.of(lds_a), Reruns.of(lds_b))
+    return compare_influences(difference, influence_a_M, influence_b_M, reruns=(Reruns.of(lds_a), Reruns.of(lds_b)))
 
 
 def compare_influences(
     difference: float,
     influence_a_M: NDArray[np.float64],
     influence_b_M: NDArray[np.float64],
-    reruns_a: Reruns = ONE_FILE,
-    reruns_b: Reruns = ONE_FILE,
+    *,
+    reruns: tuple[Reruns, Reruns] = (ONE_FILE, ONE_FILE),
 ) -> Comparison:
     """Return the comparison of two results a and b, computed from the difference of their LDS and from the influences.
 
@@ -142,11 +141,11 @@ def compare_influences(
         LDS of a minus LDS of b.
     influence_a_M, influence_b_M
         psi_a and psi_b, the influence of each subset on the LDS of a and of b, float64 (M,); the means over averaged replicates.
-    reruns_a, reruns_b
+    reruns
         The replicates of a and of b; by default, a and b are single files.
     """
     paired = standard_error(influence_a_M - influence_b_M)
-    found = add_reruns(paired, influence_a_M.size, reruns_a, reruns_b)
+    found = add_reruns(paired, influence_a_M.size, *reruns)
     error, degrees, spread = (float(number) for number in found)
     without_error = math.copysign(math.inf, difference) if difference else 0.0
     z = difference / error if error else without_error
@@ -156,6 +155,6 @@ def compare_influences(
         z,
         float(two_sided_p(z, degrees)),
         degrees,
-        (reruns_a.averaged, reruns_b.averaged),
+        (reruns[0].averaged, reruns[1].averaged),
         None if math.isnan(spread) else spread,
     )

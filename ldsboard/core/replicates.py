@@ -93,3 +93,8 @@ def add_reruns(paired_error: Floats | float, M: int, a: Reruns, b: Reruns) -> Er
         np.where(of_reruns > 0, degrees, float(M - 1)),
         np.where(weight > 0, np.sqrt(variance), math.nan),
     )
+
+
+def mean_influence(influences: Sequence[Floats]) -> Floats:
+    """Return the mean of the influences of at least one replicate, each float64 (M,), as float64 (M,)."""
+    return sum(influences[1:], influences[0]) / len(influences)

@@ -91,7 +91,7 @@ def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(
         expected = (found.difference - half, found.difference + half)
         with service.database.read() as session:
             submissions = [session.get_one(Submission, submission_id) for submission_id in ids]
-            (pair,) = compare_all(scored_evaluations(session, submissions))
+            (pair,) = compare_all(session, scored_evaluations(session, submissions))
         if hidden:
             # Interval ends computed from rounded numbers disclose no further digit.
             half_width = stats.t.ppf(0.975, 119) * pair.std_error
