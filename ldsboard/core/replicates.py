@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,3 +98,17 @@ def add_reruns(paired_error: Floats | float, M: int, a: Reruns, b: Reruns) -> Er
 def mean_influence(influences: Sequence[Floats]) -> Floats:
     """Return the mean of the influences of at least one replicate, each float64 (M,), as float64 (M,)."""
     return sum(influences[1:], influences[0]) / len(influences)
+
+
+def in_words(compared: Mapping[str, Any]) -> str:
+    """Return what a comparison compared, in words.
+
+    `compared` has the members ``spread`` and ``replicates`` of a comparison. Without them, as in answers of older servers, the
+    comparison is about files.
+    """
+    if compared.get("spread") is None:
+        return FILES_ONLY
+    a, b = compared["replicates"]
+    return (
+        f"means over {a} and {b} replicates, with a standard deviation of {compared['spread']:.4f} from rerun to rerun"
+    )
