@@ -205,7 +205,7 @@ def compare(
             for name, more in ((a, more_a), (b, more_b))
         ]
         found = compare_results(*sides)
-        difference = vars(found) | {"note": found.note, "part": "public"}
+        difference = vars(found) | {"ci": found.confidence_interval, "note": found.note, "part": "public"}
     elif more_a or more_b or any(Path(name).exists() for name in (a, b)):
         fail(exits.USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     else:

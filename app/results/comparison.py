@@ -14,13 +14,13 @@ from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation, Measurement
 from app.leaderboard.averages import Mean, mean_of
-from app.leaderboard.disclosure import lds_difference, round_for_publication, round_lds, round_significant
+from app.leaderboard.disclosure import lds_difference, round_for_publication, round_lds
 from app.results.current_evaluation import scored_evaluations
 from app.results.replicate_sets import find_replicates
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
-from ldsboard.core.significance import half_width, half_width_for, standard_error
+from ldsboard.core.significance import half_width, standard_error
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -127,7 +127,6 @@ def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evalu
         std_error=numbers["std_error"],
         z=numbers["z"] if np.isfinite(numbers["z"]) else None,
         p_value=numbers["p_value"],
-        degrees=numbers["degrees"],
         replicates=numbers["replicates"],
         spread=numbers["spread"],
         note=numbers["note"],
@@ -166,16 +165,9 @@ def paired_difference(a: Mean, b: Mean, split: str) -> dict[str, Any]:
     found = compare_influences(difference, a.influence_M, b.influence_M, reruns=(a.reruns, b.reruns))
     names = ("difference", "std_error", "z", "p_value")
     numbers = round_for_publication({name: getattr(found, name) for name in names}, split)
-    # The interval is computed from the rounded numbers, so that the interval reveals no further digit.
-    degrees = found.degrees if found.spread is None or split == "open" else round_significant(found.degrees)
-    middle, half = numbers["difference"], half_width_for(numbers["std_error"], degrees)
+    # The interval is computed from the rounded standard error, so that the interval reveals no further digit.
+    half = found.critical * numbers["std_error"]
+    middle = numbers["difference"]
     ends = round_for_publication({"low": middle - half, "high": middle + half}, split)
     spread = None if found.spread is None else round_lds(found.spread, split)
-    return {
-        **numbers,
-        **ends,
-        "degrees": degrees,
-        "replicates": found.replicates,
-        "spread": spread,
-        "note": found.note,
-    }
+    return {**numbers, **ends, "replicates": found.replicates, "spread": spread, "note": found.note}

@@ -133,7 +133,6 @@ class ComparisonView(BaseModel):
     std_error: float
     z: float | None = Field(description="difference divided by its standard error; null if it is infinite")
     p_value: float
-    degrees: float = Field(description="degrees of freedom of Student's t for the p-value and the interval")
     ci: Interval = Field(description="95 % interval of the difference")
     replicates: tuple[int, int] = Field(
         description="numbers of replicates of a and of b whose mean LDS is compared; 1 for a single file"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ldsboard.core.replicates import FEWEST_REPLICATES, Reruns, add_reruns
+from ldsboard.core.replicates import FEWEST_REPLICATES, Reruns, add_reruns, rerun_p_values
 from ldsboard.core.significance import two_sided_p
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def rank_board(
         Index of the entry that the board lists first. It may be outside the family.
     reruns
         The replicates of each entry; by default, every entry is one file. Pairs in which an entry has at least
-        `FEWEST_REPLICATES` replicates are tested with the standard error of `add_reruns`.
+        `FEWEST_REPLICATES` replicates are tested with the standard error of `add_reruns` and the p-value of `rerun_p_values`.
 
     Returns
     -------
@@ -153,12 +153,11 @@ class _Known(NamedTuple):
 
 def _p_values(difference: Floats, squares: Floats, M: int, reruns: tuple[Reruns, Reruns] | None) -> Floats:
     """Return the p-values of `compare_influences` from differences of LDS, ``sum((psi_a - psi_b)**2)``, and the reruns."""
-    error, degrees = np.sqrt(squares / (M * (M - 1))), np.asarray(M - 1, dtype=np.float64)
-    if reruns is not None:
-        error, degrees, _ = add_reruns(error, M, *reruns)
+    paired_error = np.sqrt(squares / (M * (M - 1)))
+    error = None if reruns is None else add_reruns(paired_error, *reruns)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(difference == 0, 0.0, difference / error)
-    return two_sided_p(z, degrees)
+        z = np.where(difference == 0, 0.0, difference / (paired_error if error is None else error.std_error))
+    return two_sided_p(z, M - 1) if error is None else rerun_p_values(z, M, error)
 
 
 def _first_above(sorted_p: Floats, limit: Floats) -> float:

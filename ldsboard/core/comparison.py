@@ -10,9 +10,16 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ldsboard.core.replicates import FILES_ONLY, Reruns, add_reruns, mean_influence
+from ldsboard.core.replicates import (
+    FILES_ONLY,
+    Reruns,
+    add_reruns,
+    critical_value,
+    mean_influence,
+    rerun_p_values,
+)
 from ldsboard.core.result import Result
-from ldsboard.core.significance import standard_error, two_sided_p
+from ldsboard.core.significance import standard_error
 from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import ProblemError
 
@@ -39,9 +46,10 @@ class Comparison:
     z : float
         The difference divided by its standard error. If the standard error is 0, z is infinite, or 0 for a difference of 0.
     p_value : float
-        Two-sided p-value of z, by Student's t with `degrees` degrees of freedom.
-    degrees : float
-        Degrees of freedom: M - 1 for M subsets; if `spread` is known, those of Welch and Satterthwaite.
+        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom. If `spread` is known, the p-value of
+        `ldsboard.core.replicates.rerun_p_values`.
+    critical : float
+        Half width of the 95 % interval of the difference, in standard errors.
     replicates : tuple of int
         Numbers of replicates of a and of b whose mean LDS is compared.
     spread : float or None
@@ -53,9 +61,15 @@ class Comparison:
     std_error: float
     z: float
     p_value: float
-    degrees: float
+    critical: float
     replicates: tuple[int, int] = (1, 1)
     spread: float | None = None
+
+    @property
+    def confidence_interval(self) -> tuple[float, float]:
+        """95 % interval (low, high) of the difference. It contains 0 if the p-value is above 5 %."""
+        half = self.critical * self.std_error
+        return (self.difference - half, self.difference + half)
 
     @property
     def note(self) -> str | None:
@@ -144,17 +158,18 @@ def compare_influences(
     reruns
         The replicates of a and of b; by default, a and b are single files.
     """
+    M = influence_a_M.size
     paired = standard_error(influence_a_M - influence_b_M)
-    found = add_reruns(paired, influence_a_M.size, *reruns)
-    error, degrees, spread = (float(number) for number in found)
+    found = add_reruns(paired, *reruns)
+    error, spread = float(found.std_error), float(found.spread)
     without_error = math.copysign(math.inf, difference) if difference else 0.0
     z = difference / error if error else without_error
     return Comparison(
         difference,
         error,
         z,
-        float(two_sided_p(z, degrees)),
-        degrees,
+        float(rerun_p_values(z, M, found)),
+        critical_value(M, found),
         (reruns[0].averaged, reruns[1].averaged),
         None if math.isnan(spread) else spread,
     )

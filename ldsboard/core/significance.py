@@ -24,7 +24,7 @@ FEW_SUBSETS = 64
 """With fewer subsets, intervals are computed on the scale of atanh, and permutations decide whether scores are random."""
 
 
-def two_sided_p(t: NDArray[np.float64] | float, degrees: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def two_sided_p(t: NDArray[np.float64] | float, degrees: NDArray[np.int64] | int) -> NDArray[np.float64]:
     """Return the two-sided p-value of `t` by Student's t distribution; nan for 0 degrees of freedom."""
     return 2 * np.asarray(scipy.special.stdtr(degrees, -np.abs(t)), dtype=np.float64)
 
@@ -77,12 +77,7 @@ def new_targets_error(
 
 def half_width(std_error: float, M: int) -> float:
     """Return the half width of the 95 % interval with this standard error, by Student's t with M - 1 degrees of freedom."""
-    return half_width_for(std_error, M - 1)
-
-
-def half_width_for(std_error: float, degrees: float) -> float:
-    """Return the half width of the 95 % interval with this standard error, by Student's t with `degrees` degrees of freedom."""
-    return float(scipy.special.stdtrit(degrees, (1 + LEVEL) / 2)) * std_error
+    return float(scipy.special.stdtrit(M - 1, (1 + LEVEL) / 2)) * std_error
 
 
 def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -> tuple[float, float]:
