@@ -85,6 +85,7 @@ PROBLEMS = {
     "submission.not_scored": Kind("The submission has no result", 409),
     "submission.busy": Kind("The submission is being received or scored", 409),
     "submission.gone": Kind("The submission is withdrawn or expired already", 409),
+    "replicate.different": Kind("The submission is no replicate of the other", 422),
     "compare.different": Kind("The submissions cannot be compared", 409),
     "request.invalid": Kind("The request is not valid", 422),
     "request.not_found": Kind("There is nothing at this address", 404),

@@ -35,6 +35,9 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
             Method and title of the entry, and the user who submitted it; the alias for an anonymous entry.
         lds, std_error, ci_low, ci_high : float
             LDS on the ranking subsets, its standard error, and its 95 % interval.
+        replicates, spread : int, float, or None
+            Number of replicates that the entry is the mean of, and the standard deviation of their LDS. The spread is None for a
+            single file. Both are None if the server is too old to tell.
         of_ceiling : float or None
             LDS divided by the noise ceiling; None if the ceiling is unknown.
         z_random : float
@@ -88,6 +91,7 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
         **{name: row[name] for name in ("method", "title", "owner", "lds", "std_error")},
         "ci_low": row["ci"][0],
         "ci_high": row["ci"][1],
+        **{name: row.get(name) for name in ("replicates", "spread")},
         **{name: row[name] for name in ("of_ceiling", "z_random")},
         **{name: row.get(name) for name in ("p_random", "in_family", "separable_from_first")},
         **{name: row[name] for name in ("attempts", "possible_gain")},

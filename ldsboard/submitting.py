@@ -149,7 +149,8 @@ def submit(
         Other fields of ``POST /api/v1/submissions``, which the server checks, and which change nothing if the server already has
         the file: ``kind`` (``"ranked"`` or ``"practice"``; by default ``"practice"`` in a CI, and otherwise ``"ranked"``),
         ``visibility`` (``"public"``, ``"anonymous"`` or ``"private"``), ``title``, ``description``, ``tags``, ``paper``,
-        ``code``, ``cost``, and ``provenance`` (by default the values that the variables of a CI state).
+        ``code``, ``replicate_of`` (the id of your submission of the same method from another seed), ``cost``, and ``provenance``
+        (by default the values that the variables of a CI state).
 
     Returns
     -------

@@ -32,6 +32,8 @@ COLUMNS = [
     "std_error",
     "ci_low",
     "ci_high",
+    "replicates",
+    "spread",
     "of_ceiling",
     "z_random",
     "p_random",

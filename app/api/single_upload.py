@@ -18,7 +18,7 @@ from app.benchmarks import catalog
 from app.context import AppContext
 from app.db.models import Submission, Version
 from app.results.schemas import SubmissionView
-from app.submissions import idempotency, lifecycle
+from app.submissions import idempotency, lifecycle, replicates
 from app.submissions.fields import SubmissionQuery, SubmissionRequest
 from app.submissions.schemas import BenchmarkName, DryRunView
 from app.submissions.storage import Arrival
@@ -127,17 +127,20 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Check disk space for the file; return the current version of the benchmark that the request names.
+        """Check disk space for the file and the field ``replicate_of``; return the current version of the requested benchmark.
 
         Raises
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
             ``benchmark.unknown``: the server has no such benchmark.
+            ``replicate.different``: the error of `replicates.find_root`.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
-            return catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_version(session, self.wanted.benchmark)
+            replicates.find_root(session, self.account.id, version, self.wanted)
+            return version
 
     def check_whole_file(self, version: Version) -> DryRunView:
         """Check header, values and announced SHA-256 of the received file; return the response to a dry run."""

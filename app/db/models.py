@@ -110,6 +110,9 @@ class Submission(Base):
 
     ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
     and the admins.
+
+    ``replicate_of`` is the id of the submission that this submission is a replicate of, and that is no replicate itself. It is no
+    foreign key: it still joins the other replicates after that submission was deleted, and ids are never used again.
     """
 
     __tablename__ = "submission"
@@ -152,6 +155,7 @@ class Submission(Base):
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"), index=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     suspension: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    replicate_of: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
     version: Mapped[Version] = relationship()
@@ -174,6 +178,8 @@ class Evaluation(Base):
 
     An evaluation is a job in the queue until ``scored_at`` is set. ``claimed_at`` is set while a worker runs the evaluation.
     After a server error, the evaluation is not retried before ``not_before``.
+
+    ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
     """
 
     __tablename__ = "evaluation"
@@ -193,6 +199,7 @@ class Evaluation(Base):
     rank_high: Mapped[int | None]
     in_family: Mapped[bool | None]
     separable_from_first: Mapped[bool | None]
+    replicates: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     submission: Mapped[Submission] = relationship(back_populates="evaluations")
     version: Mapped[Version] = relationship()
     measurements: Mapped[list[Measurement]] = relationship(back_populates="evaluation", lazy="selectin")

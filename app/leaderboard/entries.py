@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Text, and_, bindparam, null, select, type_coerce
 
@@ -41,6 +41,21 @@ class Entry(NamedTuple):
     ci_high: float
     z_random: float
     p_random: float
+    average: dict[str, Any] | None = None
+
+    @property
+    def replicates(self) -> int:
+        """Number of replicates that the numbers are the mean of; 1 for a single file."""
+        return len(self.average["ids"]) if self.average else 1
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the LDS over replicates; None for a single file."""
+        return self.average["spread"] if self.average else None
+
+
+AVERAGED = ("lds", "std_error", "ci_low", "ci_high", "z_random", "p_random")
+"""Fields of an `Entry` that are means over replicates, or of one of the replicates."""
 
 
 def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
@@ -91,6 +106,7 @@ ENTRIES = (
         Measurement.ci_high,
         Measurement.z_random,
         Measurement.p_random,
+        Evaluation.replicates,
     )
     .join(User, User.id == Submission.user_id)
     .join(Evaluation, Evaluation.submission_id == Submission.id)
@@ -106,6 +122,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     """Return the ranked entries of a version, best first.
 
     For each owner, method and visibility, the entry is the pinned submission, or the newest scored submission if none is pinned.
+    The numbers of an entry with replicates are the means over its replicates, as stored with its rank.
     A public submission never replaces an anonymous entry of the same owner, because the replacement would reveal the owner.
     Only submissions with a stored rank are listed. Entries with equal published LDS are ordered by time of submission.
 
@@ -124,6 +141,8 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
         else:
             identity = visibility.PublicIdentity(name, method, title, "", parse(tags), {}, None, None)
             entry = Entry(identity, attempts.by_user[user_id], attempts.usable(user_id), *rest)
+        if entry.average:
+            entry = entry._replace(**{field: entry.average[field] for field in AVERAGED})
         newest[user_id, method, visible_to] = entry
 
     split = version.manifest["split"]

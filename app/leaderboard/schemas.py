@@ -17,6 +17,8 @@ OF_CEILING = (
     "LDS divided by the noise ceiling; null if the ceiling is unknown, or its standard error is above a tenth of it"
 )
 
+SPREAD = "standard deviation of the LDS over replicates (ddof 1); null for a single file"
+
 NEW_TARGETS = (
     "standard error of the LDS for a new draw of subsets and targets; null for one target or fewer than 4 subsets"
 )
@@ -110,9 +112,11 @@ class Row(BaseModel):
     title: str
     tags: list[str]
     urls: dict[str, str]
-    lds: float
+    lds: float = Field(description="LDS; the mean over replicates if the entry has replicates")
     std_error: float
     ci: Interval
+    replicates: int = Field(description="number of replicates that the entry is the mean of; 1 for a single file")
+    spread: float | None = Field(description=SPREAD)
     rank: tuple[int, int] | None = Field(
         description="rank interval: lowest and highest rank; null if the board has no ranks"
     )

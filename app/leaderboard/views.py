@@ -11,7 +11,7 @@ from app.benchmarks.catalog import all_subsets_rank, count_subsets, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.attempts import count_all_attempts
-from app.leaderboard.disclosure import benchmark_numbers, ranking_fields
+from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, round_lds
 from app.leaderboard.entries import Entry, list_entries
 from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
@@ -92,6 +92,8 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         tags=identity.tags,
         urls=details.urls if named else identity.urls,
         **numbers,
+        replicates=entry.replicates,
+        spread=None if entry.spread is None else round_lds(entry.spread, manifest["split"]),
         rank=(entry.rank_low, entry.rank_high) if manifest["ranked"] else None,
         in_family=entry.in_family if manifest["ranked"] else None,
         separable_from_first=entry.separable_from_first if manifest["ranked"] else None,

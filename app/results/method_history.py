@@ -16,6 +16,7 @@ from sqlalchemy import and_, func, null, or_, select
 from app.db.accounts import Role, User
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visibility
 from app.db.uploads import Provenance
+from app.leaderboard.averages import mean_of
 from app.leaderboard.disclosure import round_for_publication
 from app.leaderboard.entries import can_be_listed
 from app.results.comparison import paired_difference, part_split
@@ -254,7 +255,8 @@ def _row(row: Any, baseline: _Baseline | None, measured: dict[int, Any], split: 
     numbers = round_for_publication(numbers, split)
     difference = None
     if baseline is not None and baseline.id != row.id:
-        paired = paired_difference(measured[row.evaluation_id], measured[baseline.evaluation_id], split)
+        file, other = (mean_of([measured[number]], split) for number in (row.evaluation_id, baseline.evaluation_id))
+        paired = paired_difference(file, other, split)
         difference = DifferenceView(**paired, ci=(paired["low"], paired["high"]))
     return HistoryRow(
         id=row.id,

@@ -5,21 +5,23 @@ from __future__ import annotations
 import io
 from dataclasses import asdict
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from sqlalchemy import select, tuple_
 
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
-from app.leaderboard.disclosure import public_numbers, ranking_numbers
+from app.leaderboard.averages import mean_lds
+from app.leaderboard.disclosure import public_numbers, ranking_numbers, round_lds
 from app.leaderboard.schemas import TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
-from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
+from app.results.replicate_sets import find_replicates
+from app.results.schemas import ProblemView, Queue, ReplicatesView, SubmissionView, SuspensionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
-from app.submissions.visibility import may_know_owner, visible_cost, visible_identity
+from app.submissions.visibility import may_know_owner, owns, visible_cost, visible_identity
 from ldsboard.core.significance import spearman_p_values
 from ldsboard.core.target_summary import summarise_targets
 from ldsboard.problems import Problem
@@ -71,7 +73,20 @@ def submission_view(session: Session, submission: Submission, viewer: Account | 
     (only,) = submission_views(session, [submission], viewer, evaluations)
     if only.public is not None:
         only.public.targets = target_numbers(evaluations[submission.id])
+        only.replicates = replicates_view(session, evaluations[submission.id])
     return only
+
+
+def replicates_view(session: Session, evaluation: Evaluation) -> ReplicatesView | None:
+    """Return the replicates of a scored submission, from its evaluation with arrays; None if it has no other replicates."""
+    replicates = find_replicates(session, [evaluation])[evaluation.submission_id]
+    if len(replicates) == 1:
+        return None
+    part: Literal["ranking", "public"] = "ranking" if "ranking" in evaluation.parts else "public"
+    split = evaluation.version.manifest["split"] if part == "ranking" else "open"
+    lds, reruns = mean_lds([each.parts[part].lds for each in replicates], split)
+    ids = [each.submission_id for each in replicates]
+    return ReplicatesView(ids=ids, part=part, lds=round_lds(lds, split), spread=round_lds(reruns.spread, split))
 
 
 def submission_views(
@@ -151,6 +166,7 @@ def _view(
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
+        replicate_of=submission.replicate_of if owns(viewer, submission) else None,
         warnings=shown.warnings if shown else [],
         error=_visible_error(submission, viewer),
         suspension=SuspensionView.model_validate(submission.suspension) if submission.suspension else None,

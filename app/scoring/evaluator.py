@@ -13,7 +13,8 @@ from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version
 from app.errors import DamagedFileError
-from app.leaderboard.ranking import NewResult, Ranker, Ranks, compute_ranks, store_ranks
+from app.leaderboard.candidates import NewResult
+from app.leaderboard.ranking import Ranker, Ranks, compute_ranks, store_ranks
 from app.scoring import queue, rescoring, stored_attributions
 from app.submissions.files import delete_unreferenced, release_file, unusable_file
 from app.submissions.lifecycle import transition
@@ -111,7 +112,13 @@ class Evaluator:
         """
         found = scored["ranking"]
         new = NewResult(
-            evaluation.submission, evaluation.id, found.numbers["lds"], found.influence.astype("<f8").tobytes()
+            evaluation.submission,
+            evaluation.id,
+            lds=found.numbers["lds"],
+            z_random=found.numbers["z_random"],
+            p_random=found.numbers["p_random"],
+            influence=found.influence.astype("<f8").tobytes(),
+            per_target=found.per_target.astype("<f8").tobytes(),
         )
         with self.database.read() as session:
             return compute_ranks(session, session.get_one(Version, evaluation.version_id), new)

@@ -18,6 +18,7 @@ from app.submissions.field_types import (
     Repository,
     RequestNumber,
     Sha256,
+    SubmissionId,
     Tags,
     Title,
 )
@@ -61,6 +62,11 @@ class CommonFields(BaseModel, extra="forbid"):
     tags: Tags = Field(default=[], description="at most 8 tags")
     paper: Link | None = Field(default=None, description="address of the paper about the method")
     code: Link | None = Field(default=None, description="address of the code of the method")
+    replicate_of: SubmissionId | None = Field(
+        default=None,
+        description="id of an own submission of the same method to the same version that differs only by the seed; the "
+        "leaderboard then lists the mean LDS",
+    )
 
 
 class SubmissionFields(CommonFields):
@@ -72,7 +78,8 @@ class SubmissionFields(CommonFields):
     def columns(self) -> dict[str, Any]:
         """Return the values to store in the table of submissions, by name of the column.
 
-        Visibility and provenance are left out, because they are stored separately.
+        Visibility and provenance are left out, because they are stored separately. ``replicate_of`` is left out too: the id that
+        `app.submissions.replicates.find_root` returns is stored instead.
         """
         values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
         urls = self.model_dump(include={"paper", "code"}, exclude_none=True)

@@ -13,7 +13,7 @@ from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
 from app.db.uploads import Upload
-from app.submissions import files, provenance
+from app.submissions import files, provenance, replicates
 from app.submissions.fields import stated
 from app.submissions.visibility import set_visibility
 from ldsboard.arrays.scores import check_shape
@@ -97,14 +97,16 @@ def reserve(
     ------
     ProblemError
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
-        Also the errors of `check_standing`.
+        Also the errors of `check_standing` and of `replicates.find_root`.
     """
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication
+    root = replicates.find_root(session, user_id, version, request)
     submission = Submission(
         counted=check_quotas(session, user_id, version, request, quotas),
         user_id=user_id,
         version_id=version.id,
         size=request.size or 0,
+        replicate_of=root,
         **request.columns(),
     )
     session.add(submission)

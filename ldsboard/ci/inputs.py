@@ -63,6 +63,7 @@ class Inputs:
     no_regress_from: str | None
     visibility: str
     description: str
+    replicate_of: str = ""
 
     def submit(self, origin: Origin) -> list[str]:
         """Return the arguments of ``ldsboard`` that submit the file.
@@ -76,6 +77,7 @@ class Inputs:
             "kind": self.kind,
             "visibility": self.visibility,
             "description": self.description,
+            "replicate-of": self.replicate_of,
         }
         if self.min_lds is not None:
             options["min-lds"] = repr(self.min_lds)
@@ -129,6 +131,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         no_regress_from=_gate(environ, "no-regress-from", "the id of a submission, or latest"),
         visibility=_choice(environ, "visibility", ("public", "anonymous", "private")),
         description=_value(environ, "description"),
+        replicate_of=_value(environ, "replicate-of"),
     )
 
 

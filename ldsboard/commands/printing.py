@@ -33,6 +33,11 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
     if submission["public"]:
         output.print(f"Public LDS {format_interval(submission['public'])}")
         print_new_targets(submission["public"], targets)
+    if replicates := submission.get("replicates"):  # absent in the responses of older servers
+        output.print(
+            f"Mean LDS of {len(replicates['ids'])} replicates on the {replicates['part']} subsets {replicates['lds']:.4f}, "
+            f"standard deviation {replicates['spread']:.4f}"
+        )
     print_warnings(submission["warnings"])
     if submission["error"]:
         errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
@@ -65,6 +70,13 @@ def format_interval(numbers: dict[str, Any]) -> str:
     """Format an LDS and the 95 % interval of the LDS."""
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def format_replicates(row: dict[str, Any]) -> str:
+    """Format the number and the spread of the replicates of an entry; return an empty string for a single file."""
+    if row.get("replicates", 1) == 1:
+        return ""
+    return f", mean of {row['replicates']}, spread {row['spread']:.4f}"
 
 
 def format_share(numbers: dict[str, Any]) -> str:

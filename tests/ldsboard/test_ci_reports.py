@@ -195,7 +195,8 @@ def test_outputs_of_a_ranked_submission() -> None:
         "json-path": "x.json",
     }
     text = in_markdown(outcome)
-    assert "| 0.2500 | [0.2000, 0.3000] | ranking | 3-5 | -0.0100 [-0.0300, +0.0100], p 0.3 from [" in text
+    assert "| 0.2500 | [0.2000, 0.3000] | ranking | 3-5 | -0.0100 [-0.0300, +0.0100], p 0.3 (" in text
+    assert "(these two files; how much a rerun moves is not known) from [" in text
     assert "(https://board.example/submissions/fedcba9876543210) (public subsets) |" in text
 
 

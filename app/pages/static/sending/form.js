@@ -95,8 +95,8 @@ addEventListener("DOMContentLoaded", () => {
     if (value("models")) cost.models = Number(value("models"));
     const texts = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
     const tags = value("tags").split(/\s+/).filter(Boolean);
-    const links = Object.fromEntries(["paper", "code"].filter(value).map((name) => [name, value(name)]));
-    return { benchmark, ...texts, ...links, tags, cost, size: file.size, sha256 };
+    const optional = Object.fromEntries(["paper", "code", "replicate_of"].filter(value).map((name) => [name, value(name)]));
+    return { benchmark, ...texts, ...optional, tags, cost, size: file.size, sha256 };
   }
 
   async function start(file, signal) {
