@@ -40,6 +40,7 @@ COLUMNS = [
     "attempts",
     "possible_gain",
     "fitted",
+    "uses_subsets",
     "created_at",
     "id",
     "benchmark",

@@ -127,17 +127,19 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Check disk space for the file; return the current version of the benchmark that the request names.
+        """Check the declaration and disk space; return the current version of the benchmark that the request names.
 
         Raises
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
-            ``benchmark.unknown``: the server has no such benchmark.
+            ``benchmark.unknown``: the server has no such benchmark. Also the error of `lifecycle.check_declaration`.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
-            return catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_version(session, self.wanted.benchmark)
+        lifecycle.check_declaration(version, uses_subsets=self.wanted.uses_subsets)
+        return version
 
     def check_whole_file(self, version: Version) -> DryRunView:
         """Check header, values and announced SHA-256 of the received file; return the response to a dry run."""

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sqlalchemy import select, update
 
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Evaluation, Measurement, Submission, Version
-from app.leaderboard.entries import can_be_listed, listing_key
+from app.leaderboard.entries import can_be_listed, counts_as_fitted, listing_key
 from app.submissions.visibility import is_restricted
 from ldsboard.core.board import rank_board
 
@@ -78,30 +79,42 @@ class _Entry(NamedTuple):
     method: str
     evaluation_id: int
     lds: float
+    uses_subsets: bool
 
 
 def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
     """Return the ranks of a version's entries; a new result is ranked as if it were saved.
 
     Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
+
+    Entries that are declared as fitted to the ranking subsets are outside the family and never the first entry. Their places are
+    stored only because an entry is listed if it has a place; no answer of the server shows these places.
     """
     columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
-    query = _rows(version, *columns, Submission.method, Evaluation.id, Measurement.lds)
+    query = _rows(version, *columns, Submission.method, Evaluation.id, Measurement.lds, counts_as_fitted(version))
     candidates = [
-        _Entry(pinned, created_at, submission_id, (user_id, visible_to), method, evaluation_id, lds)
-        for pinned, created_at, submission_id, user_id, visible_to, method, evaluation_id, lds in session.execute(query)
+        _Entry(pinned, created_at, submission_id, (user_id, visible_to), *rest)
+        for pinned, created_at, submission_id, user_id, visible_to, *rest in session.execute(query)
     ]
     if new is not None and not is_restricted(new.submission):
         sent = new.submission
         owner = (sent.user_id, sent.visibility)
-        candidates.append(_Entry(sent.pinned, sent.created_at, sent.id, owner, sent.method, new.evaluation_id, new.lds))
+        fitted = sent.uses_subsets and not has_hidden_subsets(version.manifest)
+        result = (sent.method, new.evaluation_id, new.lds, fitted)
+        candidates.append(_Entry(sent.pinned, sent.created_at, sent.id, owner, *result))
     # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
     entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
     if not entries:
         return Ranks(version.board_revision, {})
     family = _family(entries)
     split = version.manifest["split"]
-    first = min(entries, key=lambda entry: listing_key(entry.lds, split, entry.created_at, entry.submission_id))
+    first = min(
+        entries,
+        key=lambda entry: (
+            entry.uses_subsets,
+            *listing_key(entry.lds, split, entry.created_at, entry.submission_id),
+        ),
+    )
     found = session.execute(_rows(version, Evaluation.id, *PLACE).where(Evaluation.rank_low.is_not(None)))
     places = {evaluation_id: Place(*place) for evaluation_id, *place in found}
     if not _belong_to(places, entries, family, first):
@@ -124,12 +137,15 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
 def _family(entries: Iterable[_Entry]) -> set[int]:
     """Return the evaluation ids of the entries that ranks count: of each owner the newest, at most `FAMILY_PER_OWNER`.
 
+    Entries that are declared as fitted to the ranking subsets are left out.
+
     Results play no part in this choice, so that the choice does not bias the tests. Public and anonymous entries of one owner are
     counted apart: otherwise a change of the public entries could change the ranks of the anonymous entries, and reveal the owner.
     """
     of_owner = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: (entry.created_at, entry.submission_id), reverse=True):
-        of_owner[entry.owner].append(entry.evaluation_id)
+        if not entry.uses_subsets:
+            of_owner[entry.owner].append(entry.evaluation_id)
     return {evaluation_id for newest in of_owner.values() for evaluation_id in newest[:FAMILY_PER_OWNER]}
 
 
