@@ -160,16 +160,16 @@ def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) ->
         "of_ceiling": share,
         "z_random": z if split == "open" else round_significant(z),
         "p_random": p if split == "open" else round_significant(p),
-        "fitted": _is_fitted(measurement, manifest),
+        "fitted": is_fitted(measurement.lds, measurement.std_error, manifest),
     }
 
 
-def _is_fitted(measurement: RankingMeasurement, manifest: dict[str, Any]) -> bool:
+def is_fitted(lds: float, std_error: float, manifest: dict[str, Any]) -> bool:
     """Return whether the LDS of an entry of a practice board is more than 3 standard errors above the noise ceiling.
 
     No function of the subset can be expected to exceed the ceiling, unless it was fitted to the noise of these very models.
     """
     if has_hidden_subsets(manifest) or manifest["ceiling"] is None:
         return False
-    error = math.hypot(measurement.std_error, manifest["ceiling_std_error"])
-    return bool(measurement.lds > manifest["ceiling"] + 3 * error)
+    error = math.hypot(std_error, manifest["ceiling_std_error"])
+    return bool(lds > manifest["ceiling"] + 3 * error)
