@@ -129,9 +129,8 @@ def test_declared_entry_in_every_answer(
 
     view = service.client.get(f"/submissions/{fitted['id']}").json()
     assert [view["hidden"][name] for name in ("listed", "rank", "in_family")] == [True, None, None]
-    assert [
-        service.client.get(f"/submissions/{honest['id']}").json()["hidden"][name] for name in ("rank", "in_family")
-    ] == [[1, 1], True]
+    hidden = service.client.get(f"/submissions/{honest['id']}").json()["hidden"]
+    assert (hidden["rank"], hidden["in_family"]) == ([1, 1], True)
     rows = service.client.get("/benchmarks/declared/leaderboard").json()["rows"]
     assert [(row["method"], row["uses_subsets"]) for row in rows] == [
         ("honest", False),
@@ -237,7 +236,7 @@ def test_pages_and_badges_show_the_rank_of_older_entries_in_parentheses(service:
         place = ("rank", "in_family", "separable_from_first", "fitted")
         assert [hidden[field] for field in place] == [rows[name][field] for field in place]
         low, high = hidden["rank"]
-        rank = str(low) if low == high else f"{low}–{high}"
+        rank = str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
         shown = f"({rank})" if name == ids[0] else rank
         text = page(service, f"/submissions/{name}")
         assert f", rank {shown}. " in text
