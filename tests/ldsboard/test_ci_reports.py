@@ -73,8 +73,6 @@ def test_gate_is_absent_if_it_is_not_stated_or_none() -> None:
     [
         ("visibility", ""),
         ("visibility", "Private"),
-        ("uses-subsets", ""),
-        ("uses-subsets", "yes"),
         ("kind", ""),
         ("kind", "rankd"),
         ("min-lds", "None"),
@@ -104,13 +102,6 @@ def test_difference_without_gate_is_asked_for_where_it_can_be_known() -> None:
     assert "--no-regress-from=latest" not in anonymous.submit(known)
     gated = read_inputs(REQUIRED | {"LDSBOARD_NO_REGRESS_FROM": "latest"})
     assert [option for option in gated.submit(known) if "tolerance" in option] == []
-
-
-def test_declaration_is_passed_on_only_if_it_is_true() -> None:
-    for value, options in (("true", ["--uses-subsets"]), ("false", [])):
-        arguments = read_inputs(REQUIRED | {"LDSBOARD_USES_SUBSETS": value}).submit(Origin())
-        assert [option for option in arguments if "subsets" in option] == options
-    assert "--uses-subsets" not in read_inputs(REQUIRED).submit(Origin())
 
 
 def test_token_is_a_variable_and_no_argument() -> None:
