@@ -51,6 +51,7 @@ def show_benchmark(
         board=board,
         timed=sum(1 for row in board.rows if not row.uses_subsets and row.cost and row.cost.get("seconds")),
         verdict=verdict(top, compared),
+        declared=len(entries) - len(compared),
         all_users=all_users(session, version, entries),
         gaps=_gaps(session, compared) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),

@@ -149,6 +149,8 @@ def test_declared_entry_in_every_answer(
         assert block < board.index('data-method="ridge"')
         assert all(board.find(f'data-method="{method}"') < block for method in ("honest", "weak"))
         assert "<strong>honest</strong> by alice is best" in text
+        assert "than every other entry that is not declared as fitted to these subsets." in text
+        assert "without declared entries" in text
     own = page(service, fitted["links"]["page"])
     assert "Declared: fitted to these subsets." in own
     assert "declared: fitted to these subsets." in own
@@ -222,14 +224,16 @@ def test_owner_can_declare_later_and_only_an_admin_can_take_it_back(service: Ser
 
 
 def test_pages_and_badges_show_the_rank_of_older_entries_in_parentheses(service: Service, tmp_path: Path) -> None:
-    example = write_benchmark(tmp_path, "crowded", split="open")
+    example = write_benchmark(tmp_path, "parenthesised", split="open")
     service.publish(example.folder)
     token = service.token("crowd", ranked_per_day=6)
     ids = [
-        service.submit_and_score(token, "crowded", npy(example.scores(0.2 + 0.7 * place)), method=f"m-{place}")["id"]
+        service.submit_and_score(token, "parenthesised", npy(example.scores(0.2 + 0.7 * place)), method=f"m-{place}")[
+            "id"
+        ]
         for place in range(6)
     ]
-    rows = {row["id"]: row for row in service.client.get("/benchmarks/crowded/leaderboard").json()["rows"]}
+    rows = {row["id"]: row for row in service.client.get("/benchmarks/parenthesised/leaderboard").json()["rows"]}
     assert [rows[name]["in_family"] for name in ids] == [False] + [True] * 5
     for name in ids:
         hidden = service.client.get(f"/submissions/{name}").json()["hidden"]
@@ -242,4 +246,4 @@ def test_pages_and_badges_show_the_rank_of_older_entries_in_parentheses(service:
         assert f", rank {shown}. " in text
         assert ("The rank is in parentheses" in text) == (name == ids[0])
         assert f", rank {shown}</title>" in page(service, f"/submissions/{name}/badge.svg")
-    assert ", rank (1" in page(service, "/benchmarks/crowded/feed.atom")
+    assert ", rank (1" in page(service, "/benchmarks/parenthesised/feed.atom")
