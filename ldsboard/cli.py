@@ -22,7 +22,7 @@ from ldsboard.commands.exits import errors, fail
 from ldsboard.commands.offline import open_pulled, pulled_truth
 from ldsboard.commands.printing import (
     format_interval,
-    format_rank,
+    format_place,
     format_replicates,
     format_share,
     output,
@@ -146,14 +146,15 @@ def leaderboard(
         "rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "separable from first", "id", title=title
     )
     for row in board["rows"]:
-        rank = format_rank(row["rank"])
+        rank = "fitted" if row.get("uses_subsets") else format_place(row)
         separable = {None: "", True: "yes", False: "no"}[row.get("separable_from_first")]
         interval = f"{format_interval(row)}{format_replicates(row)}"
-        cells = (row["method"], row["owner"], interval, format_share(row), separable, row["id"])
-        table.add_row(f"({rank})" if row.get("in_family") is False else rank, *cells)
+        table.add_row(rank, row["method"], row["owner"], interval, format_share(row), separable, row["id"])
     output.print(table)
     if any(row.get("in_family") is False for row in board["rows"]):
         output.print("Ranks count the five newest entries of each owner. Other entries have ranks in parentheses.")
+    if any(row.get("uses_subsets") for row in board["rows"]):
+        output.print("fitted: declared as fitted to these subsets, and not ranked.")
 
 
 @cli.command()

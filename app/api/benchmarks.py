@@ -42,6 +42,7 @@ COLUMNS = [
     "attempts",
     "possible_gain",
     "fitted",
+    "uses_subsets",
     "created_at",
     "id",
     "benchmark",

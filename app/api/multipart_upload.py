@@ -32,7 +32,7 @@ from ldsboard.problems import ProblemError
 router = APIRouter(tags=["uploads"])
 WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None, "suspension": None}
 WITHHELD_TEXTS: dict[str, Any] = {"title": WITHHELD, "description": "", "tags": [], "urls": {}}
-WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None}
+WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None, "uses_subsets": False}
 
 UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 

@@ -127,18 +127,19 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Check disk space for the file and the field ``replicate_of``; return the current version of the requested benchmark.
+        """Check the declared fields and disk space; return the current version of the benchmark that the request names.
 
         Raises
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
             ``benchmark.unknown``: the server has no such benchmark.
-            ``replicate.different``: the error of `replicates.find_root`.
+            Also the errors of `lifecycle.check_declaration` and `replicates.find_root`.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
             version = catalog.find_version(session, self.wanted.benchmark)
+            lifecycle.check_declaration(version, uses_subsets=self.wanted.uses_subsets)
             replicates.find_root(session, self.account.id, version, self.wanted)
             return version
 

@@ -60,6 +60,11 @@ def has_ranks(manifest: dict[str, Any]) -> bool:
     return manifest["subsets"]["ranking"] >= FEWEST_RANKED and not all_subsets_rank(manifest)
 
 
+def has_hidden_subsets(manifest: dict[str, Any]) -> bool:
+    """Return whether the ranking subsets of a benchmark are hidden, so that no method can be fitted to them."""
+    return bool(manifest["split"] == "protected")
+
+
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
     """Return a published version of a benchmark, by default the current version.
 

@@ -108,6 +108,8 @@ class Submission(Base):
     submission that was withdrawn after a server error. ``counted`` is also false if the SHA-256 that the user announced belongs
     to a duplicate. When the file arrives, the server looks for duplicates again; if it finds none, ``counted`` becomes true.
 
+    ``uses_subsets`` is the owner's declaration that the method was fitted to the ranking subsets or to their margins.
+
     ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
     and the admins.
 
@@ -150,6 +152,7 @@ class Submission(Base):
     urls: Mapped[dict[str, str]] = mapped_column(default=dict)
     pinned: Mapped[bool] = mapped_column(default=False)
     counted: Mapped[bool] = mapped_column(default=True, server_default=true())
+    uses_subsets: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     cost: Mapped[dict[str, Any] | None]
     size: Mapped[int]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"), index=True)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Evaluation, Measurement, Submission
 from app.leaderboard.averages import WholeMeasured, average, mean_lds
-from app.leaderboard.entries import can_be_listed
+from app.leaderboard.entries import can_be_listed, counts_as_fitted
 from app.submissions import replicates as connections
 from app.submissions.replicates import FIRST_COMMIT
 from app.submissions.visibility import is_restricted
@@ -50,6 +51,7 @@ class Sent(NamedTuple):
     method: str
     evaluation_id: int
     lds: float
+    uses_subsets: bool
     version_id: int
     replicate_of: str | None
     commit: str | None
@@ -65,7 +67,7 @@ class Board(NamedTuple):
 def find_candidates(session: Session, version: Version, new: NewResult | None) -> list[Sent]:
     """Return all submissions that may appear on a board, with their own LDS; a new result as if it were saved."""
     columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
-    numbers = (Submission.method, Evaluation.id, Measurement.lds)
+    numbers = (Submission.method, Evaluation.id, Measurement.lds, counts_as_fitted(version))
     query = listable(version, *columns, *numbers, Submission.version_id, Submission.replicate_of, FIRST_COMMIT)
     candidates = [
         Sent(pinned, created_at, submission_id, (user_id, visible_to), *rest)
@@ -76,7 +78,9 @@ def find_candidates(session: Session, version: Version, new: NewResult | None) -
         owner = (sent.user_id, sent.visibility)
         commit = session.scalar(select(FIRST_COMMIT).select_from(Submission).where(Submission.id == sent.id))
         first = (sent.pinned, sent.created_at, sent.id, owner, sent.method)
-        candidates.append(Sent(*first, new.evaluation_id, new.lds, sent.version_id, sent.replicate_of, commit))
+        fitted = sent.uses_subsets and not has_hidden_subsets(version.manifest)
+        result = (new.evaluation_id, new.lds, fitted)
+        candidates.append(Sent(*first, *result, sent.version_id, sent.replicate_of, commit))
     return candidates
 
 
@@ -86,7 +90,12 @@ def select_entries(candidates: list[Sent], split: str) -> Board:
     entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
     by_id = {sent.submission_id: sent for sent in candidates}
     groups = connections.group(
-        connections.Sent(sent.submission_id, (sent.owner, sent.method, sent.version_id), sent.replicate_of, sent.commit)
+        connections.Sent(
+            sent.submission_id,
+            (sent.owner, sent.method, sent.version_id, sent.uses_subsets),
+            sent.replicate_of,
+            sent.commit,
+        )
         for sent in candidates
     )
     replicates = {

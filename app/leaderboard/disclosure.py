@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.benchmarks.catalog import has_ranks
+from app.benchmarks.catalog import has_hidden_subsets, has_ranks
 from app.leaderboard.schemas import Numbers, RankingNumbers
 from ldsboard.core.ceiling import share_of_ceiling
 
@@ -113,17 +113,29 @@ def public_numbers(measurement: Measurement) -> Numbers:
     )
 
 
-def ranking_numbers(measurement: Measurement, manifest: dict[str, Any], rank: tuple[int, int] | None) -> RankingNumbers:
+def ranking_numbers(
+    measurement: Measurement,
+    manifest: dict[str, Any],
+    rank: tuple[int, int] | None,
+    *,
+    in_family: bool | None = None,
+    separable_from_first: bool | None = None,
+    uses_subsets: bool = False,
+) -> RankingNumbers:
     """Return the result on the ranking subsets, rounded by `round_for_publication`.
 
-    `rank` is the stored rank interval, or None if the submission is not listed. On a board without ranks it is left out.
+    `rank`, `in_family` and `separable_from_first` are the stored place; None if the submission is not listed. The place is left
+    out on a board without ranks, and if the entry is declared as fitted to the ranking subsets, as `uses_subsets` tells.
     """
+    ranked = has_ranks(manifest) and not uses_subsets
     error = _known(measurement.std_error_new_targets)
     return RankingNumbers(
         **ranking_fields(measurement, manifest),
         std_error_new_targets=None if error is None else round_lds(error, manifest["split"]),
         listed=rank is not None,
-        rank=rank if has_ranks(manifest) else None,
+        rank=rank if ranked else None,
+        in_family=in_family if ranked else None,
+        separable_from_first=separable_from_first if ranked else None,
     )
 
 
@@ -150,4 +162,16 @@ def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) ->
         "of_ceiling": None if share is None else round_lds(share, split),
         "z_random": z if split == "open" else round_significant(z),
         "p_random": p if split == "open" else round_significant(p),
+        "fitted": is_fitted(measurement.lds, measurement.std_error, manifest),
     }
+
+
+def is_fitted(lds: float, std_error: float, manifest: dict[str, Any]) -> bool:
+    """Return whether the LDS of an entry of a practice board is more than 3 standard errors above the noise ceiling.
+
+    No function of the subset can be expected to exceed the ceiling, unless it was fitted to the noise of these very models.
+    """
+    if has_hidden_subsets(manifest) or manifest["ceiling"] is None:
+        return False
+    error = math.hypot(std_error, manifest["ceiling_std_error"])
+    return bool(lds > manifest["ceiling"] + 3 * error)

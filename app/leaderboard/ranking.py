@@ -70,13 +70,22 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
     """Return the ranks of a version's entries; a new result is ranked as if it were saved.
 
     Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
+
+    Entries that are declared as fitted to the ranking subsets are outside the family and never the first entry. Their places are
+    stored only because an entry is listed if it has a place; no answer of the server shows these places.
     """
     split = version.manifest["split"]
     entries, replicates = select_entries(find_candidates(session, version, new), split)
     if not entries:
         return Ranks(version.board_revision, {})
     family = _family(entries)
-    first = min(entries, key=lambda entry: listing_key(entry.lds, split, entry.created_at, entry.submission_id))
+    first = min(
+        entries,
+        key=lambda entry: (
+            entry.uses_subsets,
+            *listing_key(entry.lds, split, entry.created_at, entry.submission_id),
+        ),
+    )
     found = session.execute(listable(version, Evaluation.id, *PLACE).where(Evaluation.rank_low.is_not(None)))
     places = {evaluation_id: Place(*place) for evaluation_id, *place in found}
     if not _belong_to(places, Board(entries, replicates), family, first):
@@ -110,12 +119,15 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
 def _family(entries: Iterable[Sent]) -> set[int]:
     """Return the evaluation ids of the entries that ranks count: of each owner the newest, at most `FAMILY_PER_OWNER`.
 
+    Entries that are declared as fitted to the ranking subsets are left out.
+
     Results play no part in this choice, so that the choice does not bias the tests. Public and anonymous entries of one owner are
     counted apart: otherwise a change of the public entries could change the ranks of the anonymous entries, and reveal the owner.
     """
     of_owner = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: (entry.created_at, entry.submission_id), reverse=True):
-        of_owner[entry.owner].append(entry.evaluation_id)
+        if not entry.uses_subsets:
+            of_owner[entry.owner].append(entry.evaluation_id)
     return {evaluation_id for newest in of_owner.values() for evaluation_id in newest[:FAMILY_PER_OWNER]}
 
 

@@ -11,6 +11,26 @@ Interval = tuple[float, float]
 
 P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-value above .0027 may be random"
 
+USES_SUBSETS = (
+    "whether the owner declares that the method was fitted to the ranking subsets or to their margins; such an entry of a "
+    "practice board stands below all other entries, without rank"
+)
+
+FITTED = (
+    "whether the LDS is more than 3 standard errors above the noise ceiling of a practice board, as of scores that were fitted "
+    "to the ranking subsets"
+)
+
+IN_FAMILY = (
+    "whether the ranks of other entries count this entry: of each owner only the five newest, public and anonymous entries "
+    "apart; null without a rank"
+)
+
+SEPARABLE = (
+    "whether the entry is significantly worse than the first entry, with limits that allow for the choice of the first entry by "
+    "its result; null for the first entry, without a rank, and until a changed board is ranked"
+)
+
 RANKED = "whether entries have ranks: not with fewer than 20 ranking subsets, nor if all subsets are ranking subsets"
 
 OF_CEILING = (
@@ -57,8 +77,12 @@ class RankingNumbers(BaseModel):
     ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
     listed: bool = Field(description="whether the leaderboard lists the submission")
     rank: tuple[int, int] | None = Field(
-        description="rank interval: lowest and highest rank; null if the submission is not listed or the board has no ranks"
+        description="rank interval: lowest and highest rank; null if the submission is not listed, the board has no ranks, or "
+        "the entry is declared as fitted to the ranking subsets"
     )
+    in_family: bool | None = Field(description=IN_FAMILY)
+    separable_from_first: bool | None = Field(description=SEPARABLE)
+    fitted: bool = Field(description=FITTED)
     of_ceiling: float | None = Field(description=OF_CEILING)
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
     p_random: float = Field(description=P_RANDOM)
@@ -100,7 +124,7 @@ class BenchmarkView(BaseModel):
     entries: int
     ranked: bool = Field(description=RANKED)
     all_subsets_rank: bool = Field(description="whether all subsets are both public and ranking subsets")
-    best: Best | None = Field(description="null if there are no entries or no ranks")
+    best: Best | None = Field(description="null if there are no entries with a rank")
 
 
 class Row(BaseModel):
@@ -118,16 +142,11 @@ class Row(BaseModel):
     replicates: int = Field(description="number of replicates that the entry is the mean of; 1 for a single file")
     spread: float | None = Field(description=SPREAD)
     rank: tuple[int, int] | None = Field(
-        description="rank interval: lowest and highest rank; null if the board has no ranks"
+        description="rank interval: lowest and highest rank; null if the board has no ranks, or the entry is declared as "
+        "fitted to the ranking subsets"
     )
-    in_family: bool | None = Field(
-        description="whether the ranks of other entries count this entry: of each owner only the five newest, public and "
-        "anonymous entries apart; null if the board has no ranks"
-    )
-    separable_from_first: bool | None = Field(
-        description="whether the entry is significantly worse than the first entry, with limits that allow for the choice of the "
-        "first entry by its result; null for the first entry, if the board has no ranks, and until a changed board is ranked"
-    )
+    in_family: bool | None = Field(description=IN_FAMILY)
+    separable_from_first: bool | None = Field(description=SEPARABLE)
     of_ceiling: float | None
     z_random: float
     p_random: float = Field(description=P_RANDOM)
@@ -140,10 +159,8 @@ class Row(BaseModel):
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
-    fitted: bool = Field(
-        description="whether the LDS is more than 3 standard errors above the noise ceiling of a practice board, as of scores "
-        "that were fitted to the ranking subsets"
-    )
+    fitted: bool = Field(description=FITTED)
+    uses_subsets: bool = Field(description=USES_SUBSETS)
     created_at: datetime
 
 
@@ -155,7 +172,10 @@ class AllUsers(BaseModel):
 
 
 class LeaderboardView(BaseModel):
-    """One page of the leaderboard of a version: entries, best first, with the noise ceiling and the null band of the version."""
+    """One page of the leaderboard of a version, with the noise ceiling and the null band of the version.
+
+    Entries are listed best first, and those that are declared as fitted to the ranking subsets after all others.
+    """
 
     benchmark: str
     version: int
@@ -163,6 +183,6 @@ class LeaderboardView(BaseModel):
     ceiling: float | None
     ceiling_std_error: float | None
     null_band: dict[str, float]
-    all_users: AllUsers | None = Field(description="null if the board has no entries or no ranks")
+    all_users: AllUsers | None = Field(description="null if the board has no entries with a rank")
     rows: list[Row]
     next: str | None = Field(description="address of the next page; null on the last page")

@@ -89,14 +89,19 @@ def _badge(session: Session, submission: Submission, shown: Shown) -> Response |
     name = view.method if view.method != visibility.WITHHELD else view.owner
     if len(name) > MAX_NAME_LENGTH:
         name = f"{name[: MAX_NAME_LENGTH - 1]}…"
-    numbers = _numbers(view.hidden, shown)
+    numbers = _numbers(view.hidden, shown, uses_subsets=view.uses_subsets)
     image = render("badge.svg", name=name, benchmark=view.benchmark.name, numbers=numbers)
     headers = {"Cache-Control": f"public, max-age={CACHE_SECONDS}"}
     return Response(image, media_type="image/svg+xml", headers=headers)
 
 
-def _numbers(numbers: RankingNumbers, shown: Shown) -> str:
-    """Return the text of a badge that states the LDS with its standard error, the rank, or both."""
+def _numbers(numbers: RankingNumbers, shown: Shown, *, uses_subsets: bool) -> str:
+    """Return the text of a badge that states the LDS with its standard error, the rank, or both.
+
+    The badge of an entry that is declared as fitted to the ranking subsets always says so, because its LDS means little.
+    """
     lds = f"LDS {numbers.lds:.3f} ± {numbers.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
-    place = f"rank {formatting.rank(numbers.rank)}" if numbers.rank else "no ranks"
+    if uses_subsets:
+        return "fitted to these subsets" if shown is Shown.RANK else f"{lds}, fitted to these subsets"
+    place = f"rank {formatting.place(numbers)}" if numbers.rank else "no ranks"
     return {Shown.BOTH: f"{lds}, {place}", Shown.LDS: lds, Shown.RANK: place}[shown]

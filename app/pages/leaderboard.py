@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.benchmarks import perfect_scores
 from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
-from app.leaderboard.entries import Entry, list_entries
+from app.leaderboard.entries import Entry, comparable, list_entries
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
@@ -41,19 +41,21 @@ def show_benchmark(
     entries = list_entries(session, version)
     selected = query.select(entries)
     board = leaderboard_view(session, version, after=query.after, limit=PAGE_SIZE, entries=selected)
-    has_top = query.after == 0 and selected[:2] == entries[:2]
-    top = board.rows if has_top else leaderboard_view(session, version, limit=2, entries=entries).rows
+    compared = comparable(entries)
+    has_top = query.after == 0 and selected[:2] == compared[:2]
+    top = board.rows if has_top else leaderboard_view(session, version, limit=2, entries=compared).rows
     tags = dict(sorted(Counter(tag for entry in entries for tag in entry.identity.tags).items()))
     return render(
         "benchmark.html",
         benchmark=benchmark_view(session, version, entries),
         board=board,
-        timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
-        verdict=verdict(top, entries),
+        timed=sum(1 for row in board.rows if not row.uses_subsets and row.cost and row.cost.get("seconds")),
+        verdict=verdict(top, compared),
+        declared=len(entries) - len(compared),
         all_users=all_users(session, version, entries),
-        gaps=_gaps(session, entries) if board.ranked else [],
+        gaps=_gaps(session, compared) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
-        resolution=_resolution(session, version, entries),
+        resolution=_resolution(session, version, compared),
         groups=groups(entries) if board.rows and board.ranked and query.is_ranking else {},
         tags=tags,
         tag_urls={tag: query.url(tag=tag) for tag in tags},
@@ -65,7 +67,7 @@ def show_benchmark(
 
 
 def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
-    """Compare the first entry of a board with each of the `rivals` of the board.
+    """Compare the first of the `comparable` entries of a board with each of its `rivals`.
 
     Return one pair for each rival: the visible identity of the rival, and the comparison of the first entry with the rival.
     """

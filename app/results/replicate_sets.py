@@ -37,7 +37,8 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
         submission.id: submission for submission in session.scalars(select(Submission).where(Submission.id.in_(own)))
     }
     columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
-    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *columns).where(
+    alike = (*columns, Submission.uses_subsets)
+    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).where(
         Submission.user_id.in_({submission.user_id for submission in sent.values()}),
         Submission.version_id.in_({submission.version_id for submission in sent.values()}),
         Submission.method.in_({submission.method for submission in sent.values()}),

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
+from app.leaderboard.schemas import USES_SUBSETS, Interval, Numbers, RankingNumbers
 from app.submissions.schemas import BenchmarkName, StateName
 from ldsboard.problems import PROBLEMS, Problem
 
@@ -74,6 +74,7 @@ class SubmissionView(BaseModel):
     pinned: bool = Field(description="whether the owner chose this submission as the entry of its method")
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
+    uses_subsets: bool = Field(description=USES_SUBSETS)
     created_at: datetime
     attempts: int | None = Field(
         description="attempts of this owner at this version; null if the owner is not visible to the caller"

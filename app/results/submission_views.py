@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from sqlalchemy import select, tuple_
 
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.averages import mean_lds
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, round_lds
-from app.leaderboard.schemas import TargetNumbers
+from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.replicate_sets import find_replicates
 from app.results.schemas import ProblemView, Queue, ReplicatesView, SubmissionView, SuspensionView
@@ -147,9 +148,7 @@ def _view(
     version = submission.version if evaluation is None else evaluation.version
     parts = {} if evaluation is None else evaluation.parts
     public, ranking = parts.get("public"), parts.get("ranking")
-    rank = None
-    if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
-        rank = (evaluation.rank_low, evaluation.rank_high)
+    uses_subsets = submission.uses_subsets and not has_hidden_subsets(version.manifest)
     name = version.benchmark.name
     shown = ranking or public
     identity = visible_identity(session, submission, viewer, origin)
@@ -161,10 +160,11 @@ def _view(
         pinned=submission.pinned,
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # a check constraint of the table allows these values only
+        uses_subsets=uses_subsets,
         created_at=submission.created_at,
         attempts=attempts(version, submission.user_id) if may_know_owner(viewer, submission) else None,
         queue=_queue(session, submission),
-        hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
+        hidden=_ranking_numbers(evaluation, uses_subsets=uses_subsets) if evaluation and ranking else None,
         public=public_numbers(public) if public else None,
         replicate_of=submission.replicate_of if owns(viewer, submission) else None,
         warnings=shown.warnings if shown else [],
@@ -178,6 +178,22 @@ def _view(
             "per_target": f"{API}/submissions/{submission.id}/per-target.npz",
             "leaderboard": f"{API}/benchmarks/{name}/leaderboard?version={version.version}",
         },
+    )
+
+
+def _ranking_numbers(evaluation: Evaluation, *, uses_subsets: bool) -> RankingNumbers:
+    """Return the result and the place of an evaluation on the ranking subsets, as the board of its version shows them."""
+    version, rank = evaluation.version, None
+    if evaluation.rank_low is not None and evaluation.rank_high is not None:
+        rank = (evaluation.rank_low, evaluation.rank_high)
+    is_current = version.ranked_revision >= version.board_revision  # otherwise another entry may be the first by now
+    return ranking_numbers(
+        evaluation.parts["ranking"],
+        version.manifest,
+        rank,
+        in_family=evaluation.in_family,
+        separable_from_first=evaluation.separable_from_first if is_current else None,
+        uses_subsets=uses_subsets,
     )
 
 

@@ -57,6 +57,11 @@ class CommonFields(BaseModel, extra="forbid"):
     visibility: Visibility = Field(
         default=Visibility.PUBLIC, description="who may see the submission, from its creation on"
     )
+    uses_subsets: bool = Field(
+        default=False,
+        description="whether the method was fitted to the ranking subsets or to their margins, which is possible on practice "
+        "boards only; the entry then has no rank",
+    )
     title: Title = Field(default="", description="free text; by default the name of the method")
     description: Description = Field(default="", description="free text of several lines")
     tags: Tags = Field(default=[], description="at most 8 tags")
@@ -81,7 +86,7 @@ class SubmissionFields(CommonFields):
         Visibility and provenance are left out, because they are stored separately. ``replicate_of`` is left out too: the id that
         `app.submissions.replicates.find_root` returns is stored instead.
         """
-        values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
+        values = self.model_dump(include={"method", "kind", "uses_subsets", "title", "description", "tags"})
         urls = self.model_dump(include={"paper", "code"}, exclude_none=True)
         return values | {"title": self.title or self.method, "urls": urls, "cost": stated(self.cost)}
 

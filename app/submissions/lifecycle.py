@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from app.accounts import webhooks
 from app.accounts.daily_quotas import Daily
 from app.accounts.standing import check_standing
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
@@ -45,6 +46,17 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
     header = read_header(start, size)
     check_shape(header.shape, version.manifest["n_train"], version.manifest["n_targets"])
     return header
+
+
+def check_declaration(version: Version, *, uses_subsets: bool) -> None:
+    """Raise ``request.invalid`` if a submission is declared as fitted to ranking subsets that are hidden."""
+    if uses_subsets and has_hidden_subsets(version.manifest):
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected="uses_subsets false: no method can be fitted to the hidden ranking subsets of a protected benchmark",
+            got="uses_subsets true",
+            hint="Leave uses_subsets out. Scores may be fitted to the public subsets of this benchmark, and are ranked.",
+        )
 
 
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
@@ -97,9 +109,10 @@ def reserve(
     ------
     ProblemError
         ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
-        Also the errors of `check_standing` and of `replicates.find_root`.
+        Also the errors of `check_standing`, of `check_declaration` and of `replicates.find_root`.
     """
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication
+    check_declaration(version, uses_subsets=request.uses_subsets)
     root = replicates.find_root(session, user_id, version, request)
     submission = Submission(
         counted=check_quotas(session, user_id, version, request, quotas),

@@ -62,6 +62,7 @@ class Inputs:
     min_lds: float | None
     no_regress_from: str | None
     visibility: str
+    uses_subsets: bool
     description: str
     replicate_of: str = ""
 
@@ -86,6 +87,7 @@ class Inputs:
         elif origin.default_branch and self.visibility != "anonymous":
             options |= {"no-regress-from": LATEST, "tolerance": f"{ANY_DIFFERENCE:g}"}
         stated = [f"--{name}={value}" for name, value in options.items() if value]
+        stated += ["--uses-subsets"] if self.uses_subsets else []
         return ["submit", *stated, "--json", "--", self.file, self.benchmark]
 
     def pull(self) -> list[str]:
@@ -130,6 +132,7 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         min_lds=_number(_gate(environ, "min-lds", "a number")),
         no_regress_from=_gate(environ, "no-regress-from", "the id of a submission, or latest"),
         visibility=_choice(environ, "visibility", ("public", "anonymous", "private")),
+        uses_subsets=_choice(environ, "uses-subsets", ("false", "true")) == "true",
         description=_value(environ, "description"),
         replicate_of=_value(environ, "replicate-of"),
     )

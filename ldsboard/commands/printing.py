@@ -27,7 +27,9 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
     targets = over_targets["count"] if over_targets else None
     if hidden := submission["hidden"]:
         of_ceiling = f", {format_share(hidden)} of the ceiling" if format_share(hidden) else ""
-        rank = f", rank {format_rank(hidden['rank'])}" if hidden["rank"] else ""
+        rank = f", rank {format_place(hidden)}" if hidden["rank"] else ""
+        if submission.get("uses_subsets"):  # absent in the responses of older servers
+            rank = ", declared: fitted to these subsets"
         output.print(f"LDS {format_interval(hidden)}{of_ceiling}{rank}")
         print_new_targets(hidden, targets)
     if submission["public"]:
@@ -64,6 +66,12 @@ def format_rank(rank: list[int] | None) -> str:
     """Format a rank interval, such as ``3-5``; a single rank is one number, and a dash stands for no rank."""
     low, high = rank or ("-", "-")
     return str(low) if low == high else f"{low}-{high}"
+
+
+def format_place(numbers: dict[str, Any]) -> str:
+    """Format the rank of an entry as the board shows it: in parentheses if the ranks of other entries do not count the entry."""
+    rank = format_rank(numbers["rank"])
+    return f"({rank})" if numbers.get("in_family") is False else rank
 
 
 def format_interval(numbers: dict[str, Any]) -> str:

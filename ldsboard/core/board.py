@@ -100,7 +100,7 @@ def rank_board(
     below_first_k = np.zeros(k, dtype=np.bool_)
     losses_f, wins_f = np.zeros((2, f), dtype=np.int64)
     first_f = int(np.searchsorted(inside, first))
-    for i, row in enumerate(np.split(better, np.cumsum(np.arange(f - 1, 0, -1)))):
+    for i, row in enumerate(np.split(better, np.cumsum(np.arange(f - 1, 0, -1)))[:f]):  # without a family, no row
         wins_f[i] += np.count_nonzero(row > 0)
         losses_f[i] += np.count_nonzero(row < 0)
         losses_f[i + 1 :] += row > 0

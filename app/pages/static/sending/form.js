@@ -96,7 +96,8 @@ addEventListener("DOMContentLoaded", () => {
     const texts = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
     const tags = value("tags").split(/\s+/).filter(Boolean);
     const optional = Object.fromEntries(["paper", "code", "replicate_of"].filter(value).map((name) => [name, value(name)]));
-    return { benchmark, ...texts, ...optional, tags, cost, size: file.size, sha256 };
+    const declared = field("uses_subsets")?.checked ? { uses_subsets: true } : {}; // only forms of practice boards have this field
+    return { benchmark, ...texts, ...declared, ...optional, tags, cost, size: file.size, sha256 };
   }
 
   async function start(file, signal) {
