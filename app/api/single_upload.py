@@ -133,11 +133,11 @@ class _Upload:
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
-            ``benchmark.unknown``: the server has no such benchmark.
+            ``benchmark.unknown``, ``benchmark.retired``: the errors of `find_open_version`.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
-            return catalog.find_version(session, self.wanted.benchmark)
+            return catalog.find_open_version(session, self.wanted.benchmark)
 
     def check_whole_file(self, version: Version) -> DryRunView:
         """Check header, values and announced SHA-256 of the received file; return the response to a dry run."""
@@ -185,7 +185,7 @@ class _Upload:
                 find_token(
                     session, self.account.token_id
                 )  # the user may have ended the trust in the CI workflow meanwhile
-            version = catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_open_version(session, self.wanted.benchmark)
             lifecycle.check_header(version, self.arrival.start, self.wanted.size)
             known = idempotency.find_by_key(session, self.key, self.wanted)
             # A client sends a file again only after it has lost the first connection, so an unfinished upload is replaced.

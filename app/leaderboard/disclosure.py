@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.benchmarks.catalog import has_ranks
-from app.leaderboard.schemas import Numbers, RankingNumbers
+from app.leaderboard.schemas import Numbers, RankingNumbers, ReserveNumbers
 
 if TYPE_CHECKING:
-    from app.db.models import Measurement
+    from app.db.models import Benchmark, Measurement
 
 
 DECIMALS = 4
@@ -124,6 +124,19 @@ def ranking_numbers(measurement: Measurement, manifest: dict[str, Any], rank: tu
         listed=rank is not None,
         rank=rank if has_ranks(manifest) else None,
     )
+
+
+def reserve_numbers(measurement: Measurement | None, benchmark: Benchmark) -> ReserveNumbers | None:
+    """Return the result on the reserve, rounded by `round_for_publication`.
+
+    Before the benchmark is retired, the result is None: until then, nothing may reveal a number from the reserve.
+    """
+    if measurement is None or benchmark.retired_at is None:
+        return None
+    names = ("lds", "std_error", "ci_low", "ci_high")
+    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, "protected")
+    ends = (numbers["ci_low"], numbers["ci_high"])
+    return ReserveNumbers(lds=numbers["lds"], std_error=numbers["std_error"], ci=ends)
 
 
 def _known(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
+from app.leaderboard.schemas import Interval, Numbers, RankingNumbers, ReserveNumbers
 from app.submissions.schemas import BenchmarkName, StateName
 from ldsboard.problems import PROBLEMS, Problem
 
@@ -77,6 +77,9 @@ class SubmissionView(BaseModel):
         description="result on the ranking subsets; null before the first result, and for practice"
     )
     public: Numbers | None
+    reserve: ReserveNumbers | None = Field(
+        description="result on the reserve; null until the benchmark is retired, and if there is no reserve"
+    )
     warnings: list[str]
     error: ProblemView | None
     suspension: SuspensionView | None = Field(

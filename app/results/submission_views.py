@@ -12,7 +12,7 @@ from sqlalchemy import select, tuple_
 
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
-from app.leaderboard.disclosure import public_numbers, ranking_numbers
+from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
 from app.leaderboard.schemas import TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
@@ -151,6 +151,7 @@ def _view(
         queue=_queue(session, submission),
         hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
         public=public_numbers(public) if public else None,
+        reserve=reserve_numbers(parts.get("reserve"), version.benchmark),
         warnings=shown.warnings if shown else [],
         error=_visible_error(submission, viewer),
         suspension=SuspensionView.model_validate(submission.suspension) if submission.suspension else None,
