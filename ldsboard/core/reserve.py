@@ -48,7 +48,7 @@ def check_reserve(answered: tuple[float, float, int], reserve: tuple[float, floa
     the squared error of the difference is ``SE_a² + SE_r²``. The standard errors come from psi, see
     `ldsboard.core.significance.standard_error`. The degrees of freedom of Student's t are those of Welch (Biometrika 34, 1947),
     from M - 1 for each set. The level of z > 3 is .0014 for many subsets, and .0031 for a reserve of 25 subsets that alone
-    determines the error. The LDS at few subsets is biased by less than a fifth of this standard error in simulation
+    determines the error. The LDS at few subsets is biased by less than a quarter of this standard error in simulation
     (``tests/statistics/test_reserve.py``); the difference is not corrected for it.
 
     Parameters

@@ -12,8 +12,9 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth
-from ldsboard.bundle import Bundle, BundleError, HiddenPart, write_bundle
+from ldsboard.bundle import Bundle, HiddenPart, write_bundle
 from ldsboard.core.reserve import check_reserve
+from ldsboard.manifest import BundleError
 from ldsboard.subsets import FEWEST_ANSWERED, draw_reserve
 from tests.ldsboard.bundle.example import DESCRIPTION, HIDDEN, LABELS, MARGINS, MASKS
 

@@ -15,6 +15,7 @@ from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
 from ldsboard.core.reserve import check_reserve
 from ldsboard.subsets import draw_reserve
+from worker.baselines.datamodel import RIDGE, ridge
 from worker.baselines.material import Material
 from worker.baselines.registry import BASELINES
 
@@ -28,11 +29,8 @@ HONEST = ("random", "similarity", "grad-dot", "datamodel", "trak")
 """The baselines that take less than a minute; all read the public subsets only."""
 
 
-def fitted(truth: GroundTruth) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Return a datamodel: scores fitted by ridge regression to all subsets of a ground truth, (n, N)."""
-    centred_Mn = truth.masks_Mn - truth.masks_Mn.mean(axis=0)
-    weights_MN = np.linalg.solve(centred_Mn @ centred_Mn.T + 30 * np.eye(len(centred_Mn)), truth.margins_MN)
-    return np.asarray(centred_Mn.T @ weights_MN)
+FITTED_DRAWS = 2
+"""Number of draws with a fitted file; each fit takes seconds."""
 
 
 def test_five_baselines_are_never_flagged_and_a_fitted_datamodel_is(report: Report) -> None:
@@ -47,7 +45,9 @@ def test_five_baselines_are_never_flagged_and_a_fitted_datamodel_is(report: Repo
         order_M = np.concatenate([np.delete(order_M, reserve), order_M[list(reserve)]])
         truth, answered = GroundTruth(masks_Mn[order_M], margins_MRN[order_M]), len(order_M) - len(reserve)
         splits = {"answered": slice(0, answered), "reserve": slice(answered, None)}
-        own = {"fitted": fitted(GroundTruth(truth.masks_Mn[:answered], truth.margins_MRN[:answered]))} if draw < 2 else {}  # noqa: PLR2004 -- a fit takes long
+        own = {}
+        if draw < FITTED_DRAWS:
+            own["fitted"] = ridge(truth.masks_Mn[:answered], truth.margins_MN[:answered], RIDGE)
         for name, scores_nN in (files | own).items():
             results = truth.score(scores_nN, splits).values()
             check = check_reserve(*((part.lds, part.std_error, part.influence.size) for part in results))
