@@ -35,6 +35,7 @@ class Action(StrEnum):
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_REMOVED = "webhook.removed"
     BENCHMARK_PUBLISHED = "benchmark.published"
+    BENCHMARK_RETIRED = "benchmark.retired"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"
     SUBMISSION_EDITED = "submission.edited"
     SUBMISSION_RESCORED = "submission.rescored"

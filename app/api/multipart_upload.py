@@ -98,7 +98,7 @@ def start_upload(
         if account.verified_origin is not None:
             # The user may have ended the trust in the CI workflow meanwhile.
             tokens.find_token(session, account.token_id)
-        version = catalog.find_version(session, announced.benchmark)
+        version = catalog.find_open_version(session, announced.benchmark)
         if announced.size == 0:
             lifecycle.check_header(version, b"", 0)
         known = idempotency.find_by_key(session, key, announced)

@@ -133,12 +133,12 @@ class _Upload:
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
-            ``benchmark.unknown``: the server has no such benchmark.
+            ``benchmark.unknown``, ``benchmark.retired``: the errors of `find_open_version`.
             Also the errors of `lifecycle.check_declaration` and `replicates.find_root`.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
-            version = catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_open_version(session, self.wanted.benchmark)
             lifecycle.check_declaration(version, uses_subsets=self.wanted.uses_subsets)
             replicates.find_root(session, self.account.id, version, self.wanted)
             return version
@@ -189,7 +189,7 @@ class _Upload:
                 find_token(
                     session, self.account.token_id
                 )  # the user may have ended the trust in the CI workflow meanwhile
-            version = catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_open_version(session, self.wanted.benchmark)
             lifecycle.check_header(version, self.arrival.start, self.wanted.size)
             known = idempotency.find_by_key(session, self.key, self.wanted)
             # A client sends a file again only after it has lost the first connection, so an unfinished upload is replaced.

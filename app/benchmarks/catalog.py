@@ -90,6 +90,25 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
     return version
 
 
+def find_open_version(session: Session, name: str) -> Version:
+    """Return the current version of a benchmark that takes submissions.
+
+    Raises
+    ------
+    ProblemError
+        ``benchmark.unknown``: the benchmark does not exist.
+        ``benchmark.retired``: the benchmark is retired.
+    """
+    version = find_version(session, name)
+    if (retired_at := version.benchmark.retired_at) is not None:
+        raise ProblemError(
+            "benchmark.retired",
+            f"The benchmark {name} was retired on {retired_at:%Y-%m-%d} and takes no more submissions.",
+            "Send the file to another benchmark: GET /api/v1/benchmarks lists all of them. Score a file offline with ldsboard score.",
+        )
+    return version
+
+
 def current_versions(session: Session) -> list[Version]:
     """Return the current version of every benchmark, sorted by benchmark name."""
     query = VERSIONS.where(Version.version == Benchmark.current_version)

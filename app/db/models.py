@@ -58,7 +58,10 @@ class Visibility(StrEnum):
 
 
 class Benchmark(Base):
-    """A benchmark. Submissions go to the current version. The next version, if any, becomes current after rescoring."""
+    """A benchmark. Submissions go to the current version. The next version, if any, becomes current after rescoring.
+
+    A retired benchmark takes no more submissions and versions, and its results on the reserve are shown.
+    """
 
     __tablename__ = "benchmark"
 
@@ -66,6 +69,7 @@ class Benchmark(Base):
     name: Mapped[str] = mapped_column(String(64), unique=True)
     current_version: Mapped[int]
     next_version: Mapped[int | None]
+    retired_at: Mapped[datetime | None]
     versions: Mapped[list[Version]] = relationship(order_by="Version.version", back_populates="benchmark")
 
 
@@ -73,7 +77,8 @@ class Version(Base):
     """A published, immutable version of a benchmark; the arrays of the version are in the data folder.
 
     The board of the version shows only results of ``scorer_version``. Every change of the board's entries raises
-    ``board_revision``; ``ranked_revision`` is the board revision for which the stored ranks were computed.
+    ``board_revision``; ``ranked_revision`` is the board revision for which the stored ranks were computed. ``reserve_subsets`` is
+    the number of hidden subsets in the reserve; the manifest does not count them.
     """
 
     __tablename__ = "version"
@@ -86,6 +91,7 @@ class Version(Base):
     scorer_version: Mapped[int]
     board_revision: Mapped[int] = mapped_column(default=0)
     ranked_revision: Mapped[int] = mapped_column(default=0)
+    reserve_subsets: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(default=now)
     benchmark: Mapped[Benchmark] = relationship(back_populates="versions")
 
@@ -209,19 +215,20 @@ class Evaluation(Base):
 
     @property
     def parts(self) -> dict[str, Measurement]:
-        """The measurements of the evaluation, by the name of the subsets: ``public`` or ``ranking``."""
+        """The measurements of the evaluation, by the name of the subsets: ``public``, ``ranking`` or ``reserve``."""
         return {measurement.part: measurement for measurement in self.measurements}
 
 
 class Measurement(Base):
-    """The numbers of an evaluation on the ``public`` or the ``ranking`` subsets, at full precision.
+    """The numbers of an evaluation on the ``public`` or the ``ranking`` subsets or on the ``reserve``, at full precision.
 
-    ``influence`` (psi) and ``per_target`` (rho) are arrays of little-endian float64. If the ranking subsets are hidden, the two
-    arrays for the ranking subsets never leave the server.
+    Numbers of the reserve leave the server only when the benchmark is retired. ``influence`` (psi) and ``per_target`` (rho) are
+    arrays of little-endian float64. If the ranking subsets are hidden, the arrays for these subsets and for the reserve never
+    leave the server.
     """
 
     __tablename__ = "measurement"
-    __table_args__ = (CheckConstraint("part IN ('public', 'ranking')", name="part"),)
+    __table_args__ = (CheckConstraint("part IN ('public', 'ranking', 'reserve')", name="part"),)
 
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
     part: Mapped[str] = mapped_column(String(8), primary_key=True)

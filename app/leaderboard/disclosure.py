@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.benchmarks.catalog import has_hidden_subsets, has_ranks
-from app.leaderboard.schemas import Numbers, RankingNumbers
+from app.leaderboard.schemas import Numbers, RankingNumbers, ReserveNumbers
 from ldsboard.core.ceiling import share_of_ceiling
 
 if TYPE_CHECKING:
-    from app.db.models import Measurement
+    from app.db.models import Benchmark, Measurement
 
 
 DECIMALS = 4
@@ -137,6 +137,19 @@ def ranking_numbers(
         in_family=in_family if ranked else None,
         separable_from_first=separable_from_first if ranked else None,
     )
+
+
+def reserve_numbers(measurement: Measurement | None, benchmark: Benchmark) -> ReserveNumbers | None:
+    """Return the result on the reserve, rounded by `round_for_publication`.
+
+    Before the benchmark is retired, the result is None: until then, nothing may reveal a number from the reserve.
+    """
+    if measurement is None or benchmark.retired_at is None:
+        return None
+    names = ("lds", "std_error", "ci_low", "ci_high")
+    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, "protected")
+    ends = (numbers["ci_low"], numbers["ci_high"])
+    return ReserveNumbers(lds=numbers["lds"], std_error=numbers["std_error"], ci=ends)
 
 
 def _known(value: float | None) -> float | None:

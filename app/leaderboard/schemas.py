@@ -89,6 +89,14 @@ class RankingNumbers(BaseModel):
     std_error_new_targets: float | None = Field(description=NEW_TARGETS)
 
 
+class ReserveNumbers(BaseModel):
+    """The result on the reserve, the hidden subsets that no result revealed before the benchmark was retired; rounded."""
+
+    lds: float
+    std_error: float
+    ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
+
+
 class Best(BaseModel):
     """The best entry of a leaderboard."""
 
@@ -110,6 +118,12 @@ class BenchmarkView(BaseModel):
     n_targets: int
     subsets: dict[str, int]
     subset_count: int = Field(description="number of subsets, public and ranking subsets together")
+    reserve_subsets: int = Field(
+        description="number of further hidden subsets, whose results are shown only when the benchmark is retired"
+    )
+    retired_at: datetime | None = Field(
+        description="since when the benchmark takes no more submissions; null if it does"
+    )
     runs: int
     split: Literal["protected", "open"]
     output_function: str

@@ -135,7 +135,14 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
         best = Best(method=identity.method, owner=identity.owner, lds=numbers["lds"], of_ceiling=numbers["of_ceiling"])
     current = version.benchmark.current_version
     versions = [other.version for other in version.benchmark.versions if other.version <= current]
-    return BenchmarkView(**fields, versions=versions, entries=len(entries), best=best)
+    return BenchmarkView(
+        **fields,
+        reserve_subsets=version.reserve_subsets,
+        retired_at=version.benchmark.retired_at,
+        versions=versions,
+        entries=len(entries),
+        best=best,
+    )
 
 
 def _published_manifest(version: Version) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator
         try:
             bundle = Bundle.open(version_folder(root, version.benchmark.name, version.version))
             if not quick:
-                verify_benchmark(bundle, version.manifest)
+                verify_benchmark(bundle, version.manifest, version.reserve_subsets)
         except (ValueError, OSError) as error:
             yield Finding(
                 f"{version.benchmark.name} version {version.version} cannot be read: {error} "

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from app.leaderboard.schemas import USES_SUBSETS, Interval, Numbers, RankingNumbers
+from app.leaderboard.schemas import USES_SUBSETS, Interval, Numbers, RankingNumbers, ReserveNumbers
 from app.submissions.schemas import BenchmarkName, StateName
 from ldsboard.problems import PROBLEMS, Problem
 
@@ -92,6 +92,9 @@ class SubmissionView(BaseModel):
     )
     replicates: ReplicatesView | None = Field(
         default=None, description="the replicates; null without other replicates, and in lists of submissions"
+    )
+    reserve: ReserveNumbers | None = Field(
+        description="result on the reserve; null until the benchmark is retired, and if there is no reserve"
     )
     warnings: list[str]
     error: ProblemView | None

@@ -14,7 +14,7 @@ from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.averages import mean_lds
-from app.leaderboard.disclosure import public_numbers, ranking_numbers, round_lds
+from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers, round_lds
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.replicate_sets import find_replicates
@@ -167,6 +167,7 @@ def _view(
         hidden=_ranking_numbers(evaluation, uses_subsets=uses_subsets) if evaluation and ranking else None,
         public=public_numbers(public) if public else None,
         replicate_of=submission.replicate_of if owns(viewer, submission) else None,
+        reserve=reserve_numbers(parts.get("reserve"), version.benchmark),
         warnings=shown.warnings if shown else [],
         error=_visible_error(submission, viewer),
         suspension=SuspensionView.model_validate(submission.suspension) if submission.suspension else None,

@@ -16,6 +16,7 @@ from app.leaderboard.ranking import Ranker
 from app.management import moderation
 from ldsboard.core.ceiling import attempt_gain
 from ldsboard.core.comparison import compare_influences
+from ldsboard.core.reserve import check_reserve
 from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
 from tests.app.disclosure.hidden_numbers import HiddenNumbers
 from tests.app.multipart_upload import MultipartUpload
@@ -36,6 +37,9 @@ NAME = "seen"
 MEMBERS = {visibility: f"member-of-{visibility}" for visibility in Visibility}
 """The name of an array in a rejected archive of each owner; the error of the rejection quotes the name."""
 
+
+RESERVE_DIGITS = 3
+"""Significant digits in which a published number may agree with the LDS on the reserve by chance."""
 
 SUSPENDED, REASON, CONTACT = "suspended ranked, public", "A copy of another entry.", "moderator@example.org"
 
@@ -112,7 +116,7 @@ def create_board(service: Service, folder: Path) -> Board:
         service, roles.owners[Visibility.PRIVATE], NAME, npy(first.scores(0.8)), visibility="private"
     )
     upload.started()
-    second = write_benchmark(folder / "second", NAME, version=2, ranking=130, pictures=(8, 8))
+    second = write_benchmark(folder / "second", NAME, version=2, ranking=135, pictures=(8, 8), reserve=True)
     service.publish(second.folder)
     until(lambda: service.client.get(f"/benchmarks/{NAME}").json()["version"] == 2, "the board of the second version")
     return Board(service, roles, [first, second], further, upload)
@@ -151,11 +155,35 @@ def _add_version(numbers: HiddenNumbers, session: Session, version: Version) -> 
         numbers.add_decimals([measurement.lds / manifest["ceiling"]], 4)
         spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
         numbers.add_decimals([attempt_gain(measurement.lds, attempts, spectrum, M) for attempts in range(1, 6)], 4)
+    reserve = {
+        found.evaluation_id: found
+        for found in session.scalars(of_version.where(Measurement.part == "reserve").options(undefer("*")))
+    }
+    for measurement in measured:
+        if (held := reserve.get(measurement.evaluation_id)) is not None:
+            _add_reserve(numbers, measurement, held)
     for a, b in combinations(measured, 2):
         influences = (np.frombuffer(each.influence, "<f8") for each in (a, b))
         compared = compare_influences(a.lds - b.lds, *influences)
         numbers.add_decimals([compared.difference, compared.std_error], 4)
         numbers.add_digits([compared.z, compared.p_value], 4)
+
+
+def _add_reserve(numbers: HiddenNumbers, answered: Measurement, reserve: Measurement) -> None:
+    """Add the numbers of a result on the reserve; not even the rounded LDS may appear."""
+    _add_measurement(numbers, reserve)
+    numbers.add_digits([reserve.lds], RESERVE_DIGITS)
+    M, M_r = len(answered.influence) // 8, len(reserve.influence) // 8
+    check = check_reserve((answered.lds, answered.std_error, M), (reserve.lds, reserve.std_error, M_r))
+    numbers.add_decimals([check.difference, check.std_error], 4)
+    numbers.add_digits([check.z, check.p_value], 4)
+
+
+def reserve_lds(database: Database, submission_id: str) -> float:
+    """Return the LDS of a submission on the reserve of the second version."""
+    query = select(Measurement.lds).join(Evaluation).where(Measurement.part == "reserve")
+    with database.read() as session:
+        return session.scalars(query.where(Evaluation.submission_id == submission_id)).one()
 
 
 def _add_measurement(numbers: HiddenNumbers, measurement: Measurement) -> None:
