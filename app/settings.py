@@ -262,3 +262,8 @@ class Settings(BaseSettings):
     def benchmarks_dir(self) -> Path:
         """Folder of the published benchmarks."""
         return self.data_dir / "benchmarks"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Folder of the snapshots of leaderboards."""
+        return self.data_dir / "snapshots"

@@ -81,6 +81,8 @@ PROBLEMS = {
     "webhook.unknown": Kind("There is no such webhook", 404),
     "webhook.address": Kind("The webhook's address cannot be called", 422),
     "benchmark.unknown": Kind("There is no such benchmark", 404),
+    "snapshot.unknown": Kind("There is no such snapshot", 404),
+    "snapshot.removed": Kind("The snapshot was removed", 410),
     "submission.unknown": Kind("There is no such submission", 404),
     "submission.not_scored": Kind("The submission has no result", 409),
     "submission.busy": Kind("The submission is being received or scored", 409),

@@ -35,6 +35,8 @@ class Action(StrEnum):
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_REMOVED = "webhook.removed"
     BENCHMARK_PUBLISHED = "benchmark.published"
+    SNAPSHOT_TAKEN = "snapshot.taken"
+    SNAPSHOT_REMOVED = "snapshot.removed"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"
     SUBMISSION_EDITED = "submission.edited"
     SUBMISSION_RESCORED = "submission.rescored"

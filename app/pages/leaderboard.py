@@ -13,6 +13,7 @@ from app.benchmarks import perfect_scores
 from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
 from app.leaderboard.entries import Entry, list_entries
+from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
@@ -60,6 +61,7 @@ def show_benchmark(
         selected=len(selected),
         query=query,
         page_size=PAGE_SIZE,
+        snapshots=snapshot_links(settings.snapshots_dir, version.benchmark.name, version.version),
         public_url=settings.public_url,
     )
 
