@@ -18,6 +18,7 @@ from tests.app.benchmarks import write_benchmark
 from tests.app.commands import run_in_process
 from tests.app.factories import add_entries, add_entry
 from tests.app.pages.markup import Markup
+from tests.app.service import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.app.service import Service
 
+GUIDE = (ROOT / "docs/how-to/cite-a-board.md").read_text(encoding="utf-8")
 NAME = "dated"
 API = f"/benchmarks/{NAME}"
 
@@ -101,6 +103,19 @@ def test_downloads_pass_sha256sum(dated: Dated, tmp_path: Path) -> None:
     command = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout.count(": OK\n")) == (0, 7), checked
+
+
+def test_commands_of_the_guide_list_download_and_check(dated: Dated, tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```text\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+    written = {"https://board.example.org": dated.service.url, "fashion5k-mlp": NAME, "2026-11-28": dated.link["date"]}
+    for example, here in written.items():
+        assert example in block
+        block = block.replace(example, here)
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[{")
+    assert done.stdout.count(": OK\n") == 7
 
 
 def test_page_shows_every_entry_and_how_to_cite(dated: Dated) -> None:

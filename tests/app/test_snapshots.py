@@ -198,6 +198,14 @@ def test_second_snapshot_of_an_unchanged_board_is_the_same(archive: Archive) -> 
     assert {path: path.stat().st_mtime_ns for path in first.folder.iterdir()} == stamps
 
 
+def test_simultaneous_writers_keep_the_first_folder(archive: Archive) -> None:
+    folder = archive.take().folder
+    before = _bytes(folder)
+    snapshots._write(folder, {SUMS: b"of another process"})
+    assert _bytes(folder) == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_files_are_read_only_and_no_draft_remains(archive: Archive) -> None:
     folder = archive.take().folder
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
