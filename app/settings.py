@@ -267,3 +267,8 @@ class Settings(BaseSettings):
     def snapshots_dir(self) -> Path:
         """Folder of the snapshots of leaderboards."""
         return self.data_dir / "snapshots"
+
+    @property
+    def as_published_dir(self) -> Path:
+        """Folder of the LDS values that papers report."""
+        return self.data_dir / "as-published"

@@ -35,6 +35,7 @@ class Action(StrEnum):
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_REMOVED = "webhook.removed"
     BENCHMARK_PUBLISHED = "benchmark.published"
+    BENCHMARK_AS_PUBLISHED = "benchmark.as_published"
     SNAPSHOT_TAKEN = "snapshot.taken"
     SNAPSHOT_REMOVED = "snapshot.removed"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"

@@ -12,6 +12,7 @@ from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
 from app.cli.common import open_database
+from app.leaderboard import as_published
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import publishing
@@ -156,3 +157,19 @@ def list_benchmarks() -> None:
         for version in catalog.current_versions(session):
             name, split, entries = version.benchmark.name, version.manifest["split"], list_entries(session, version)
             typer.echo(f"{name} version {version.version}, {split}, {count(len(entries), 'entry', 'entries')}")
+
+
+@benchmark.command("as-published")
+def declare_published_values(
+    name: Annotated[str, typer.Argument(help="Name of the benchmark.")],
+    file: Annotated[Path, typer.Argument(help="TOML file with all values; an empty file removes all values.")],
+) -> None:
+    """Replace the LDS values of papers that are shown beside a board, never ranked; see docs/how-to/operate.md."""
+    with open_database(ValueError, OSError) as (settings, database):
+        with database.read() as session:
+            found = catalog.find_version(session, name).benchmark.name
+        values = as_published.parse(file.read_text(encoding="utf-8"))
+        as_published.store(settings.as_published_dir, found, values)
+        with database.write() as session:
+            audit.record_action(session, OPERATOR, Action.BENCHMARK_AS_PUBLISHED, found, values=len(values))
+    typer.echo(f"The board of {found} shows {count(len(values), 'published value')}.")
