@@ -20,6 +20,7 @@ from app.api import (
     own_data,
     publishers,
     single_upload,
+    snapshots,
     submissions,
     webhooks,
 )
@@ -70,6 +71,7 @@ def create_app(context: AppContext) -> FastAPI:
     )
     for module in (
         benchmarks,
+        snapshots,
         file_check,
         single_upload,
         multipart_upload,

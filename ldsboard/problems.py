@@ -82,6 +82,8 @@ PROBLEMS = {
     "webhook.address": Kind("The webhook's address cannot be called", 422),
     "benchmark.unknown": Kind("There is no such benchmark", 404),
     "benchmark.retired": Kind("The benchmark is retired", 409),
+    "snapshot.unknown": Kind("There is no such snapshot", 404),
+    "snapshot.removed": Kind("The snapshot was removed", 410),
     "submission.unknown": Kind("There is no such submission", 404),
     "submission.not_scored": Kind("The submission has no result", 409),
     "submission.busy": Kind("The submission is being received or scored", 409),

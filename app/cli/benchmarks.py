@@ -13,6 +13,7 @@ from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
 from app.cli.common import fail, open_database
 from app.db.base import now
+from app.leaderboard import as_published
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import publishing
@@ -208,3 +209,19 @@ def retire_benchmark(name: Annotated[str, typer.Argument(help="Name of the bench
         retired.retired_at = now()
         audit.record_action(session, OPERATOR, Action.BENCHMARK_RETIRED, name)
     typer.echo(f"{name} is retired. The pages of its submissions show their results on the reserve.")
+
+
+@benchmark.command("as-published")
+def declare_published_values(
+    name: Annotated[str, typer.Argument(help="Name of the benchmark.")],
+    file: Annotated[Path, typer.Argument(help="TOML file with all values; an empty file removes all values.")],
+) -> None:
+    """Replace the LDS values of papers that are shown beside a board, never ranked; see docs/how-to/operate.md."""
+    with open_database(ValueError, OSError) as (settings, database):
+        with database.read() as session:
+            found = catalog.find_version(session, name).benchmark.name
+        values = as_published.parse(file.read_text(encoding="utf-8"))
+        as_published.store(settings.as_published_dir, found, values)
+        with database.write() as session:
+            audit.record_action(session, OPERATOR, Action.BENCHMARK_AS_PUBLISHED, found, values=len(values))
+    typer.echo(f"The board of {found} shows {count(len(values), 'published value')}.")

@@ -178,6 +178,36 @@ class Row(BaseModel):
     created_at: datetime
 
 
+class SnapshotFile(BaseModel):
+    """A file of a snapshot."""
+
+    name: str
+    size: int = Field(description="bytes")
+    sha256: str
+    url: str = Field(description="path of the download on this server")
+
+
+class SnapshotView(BaseModel):
+    """A dated copy of the leaderboard of a version, whose files never change."""
+
+    benchmark: str
+    version: int
+    date: str = Field(description="day of the snapshot in UTC, YYYY-MM-DD")
+    title: str = Field(description="title of the benchmark")
+    address: str = Field(description="permanent address of the snapshot's page, to be cited")
+    entries: int
+    scorer_version: int = Field(description="version of the scorer of all results")
+    page: str = Field(description="path of the snapshot's page on this server")
+    files: list[SnapshotFile]
+
+
+class SnapshotLink(BaseModel):
+    """A snapshot in a list."""
+
+    date: str = Field(description="day of the snapshot in UTC, YYYY-MM-DD")
+    page: str = Field(description="path of the snapshot's page; after /api/v1, the path of the API call")
+
+
 class AllUsers(BaseModel):
     """How many attempts all users have made together, and how much one person could have gained from all their results."""
 

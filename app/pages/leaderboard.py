@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from app.benchmarks import perfect_scores
 from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
+from app.leaderboard.as_published import shown_values
 from app.leaderboard.entries import Entry, comparable, list_entries
+from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
@@ -62,6 +64,8 @@ def show_benchmark(
         selected=len(selected),
         query=query,
         page_size=PAGE_SIZE,
+        published=shown_values(settings.as_published_dir, version.manifest),
+        snapshots=snapshot_links(settings.snapshots_dir, version.benchmark.name, version.version),
         public_url=settings.public_url,
     )
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import undefer
 from app.accounts.audit import OPERATOR
 from app.db.models import FINAL, Benchmark, Evaluation, Measurement, State, Version, Visibility
 from app.leaderboard.ranking import Ranker
-from app.management import moderation
+from app.management import moderation, snapshots
 from ldsboard.core.ceiling import attempt_gain
 from ldsboard.core.comparison import compare_influences
 from ldsboard.core.reserve import check_reserve
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
     from tests.app.service import Service
 
 NAME = "seen"
+SNAPSHOT_FILES = (
+    "benchmark.json",
+    "CITATION.cff",
+    "leaderboard.csv",
+    "leaderboard.json",
+    "per-target.npz",
+    "README.txt",
+    "SHA256SUMS",
+    "snapshot.json",
+)
 MEMBERS = {visibility: f"member-of-{visibility}" for visibility in Visibility}
 """The name of an array in a rejected archive of each owner; the error of the rejection quotes the name."""
 
@@ -53,6 +63,8 @@ class Board(NamedTuple):
     further: dict[str, str]
     """Ids of submissions with a result, or with an error of the scorer, by a description."""
     upload: MultipartUpload
+    snapshots: list[str]
+    """The end of the address of each snapshot: ``versions/NUMBER/DAY``; nobody took the last one."""
 
     @property
     def ids(self) -> list[str]:
@@ -119,7 +131,16 @@ def create_board(service: Service, folder: Path) -> Board:
     second = write_benchmark(folder / "second", NAME, version=2, ranking=135, pictures=(8, 8), reserve=True)
     service.publish(second.folder)
     until(lambda: service.client.get(f"/benchmarks/{NAME}").json()["version"] == 2, "the board of the second version")
-    return Board(service, roles, [first, second], further, upload)
+    taken = [_take_snapshot(service, number) for number in (1, 2)]
+    return Board(service, roles, [first, second], further, upload, [*taken, "versions/2/2026-01-01"])
+
+
+def _take_snapshot(service: Service, number: int) -> str:
+    """Take a snapshot of a version, and return the end of its address."""
+    settings = service.settings
+    taken = snapshots.take(service.database, settings.snapshots_dir, settings.public_url, NAME, number)
+    assert {path.name for path in taken.folder.iterdir()} == set(SNAPSHOT_FILES)
+    return f"versions/{number}/{taken.folder.name}"
 
 
 def _wait_until_final(service: Service, submission_id: str) -> None:
