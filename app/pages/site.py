@@ -16,6 +16,7 @@ from app.pages import (
     own_data,
     own_submissions,
     publishers,
+    review,
     submissions,
     submit,
     webhooks,
@@ -45,6 +46,7 @@ PAGE_MODULES = (
     own_submissions,
     own_data,
     publishers,
+    review,
     webhooks,
 )
 """The modules that define pages, each with a ``router``."""
