@@ -58,8 +58,8 @@ def test_owner_makes_replaces_and_withdraws_a_link(owner: SignedInUser, sign_in_
     assert "is valid" in again
     second = _link(owner.post(f"{sent}/review-link"))
     assert (_status(first), _status(second)) == (404, 200)
-    page = owner.post(f"{sent}/review-link/withdraw")
-    assert (page.url.path, "has no valid review link" in page.text) == (path, True)
+    ended = owner.post(f"{sent}/review-link/withdraw")
+    assert (ended.url.path, "has no valid review link" in ended.text) == (path, True)
     assert _status(second) == 404
     assert not _has_link(sign_in_service, sent)
     assert owner.post(f"{sent}/review-link/withdraw").status_code == 200
