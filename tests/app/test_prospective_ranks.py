@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select, update
@@ -53,7 +53,7 @@ def add(
 def test_prospective_rank_is_the_rank_after_publication(session: Session, version: Version, lds: float) -> None:
     evaluation = add(session, version, "newcomer", lds, 20, Visibility.PRIVATE)
     update_ranks(session, version)
-    assert evaluation.rank_low is None
+    assert not evaluation.in_family
     expected = prospective_rank(session, evaluation)
     session.execute(update(Submission).where(Submission.id == evaluation.submission_id).values(visibility="public"))
     update_ranks(session, version)
@@ -88,8 +88,12 @@ def test_rank_is_computed_once_for_each_state_of_the_board(
     session: Session, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    compute = prospective_rank
-    monkeypatch.setattr(prospective_ranks, "prospective_rank", lambda *given: calls.append(given) or compute(*given))
+
+    def compute(*given: Any) -> tuple[int, int] | None:
+        calls.append(given)
+        return prospective_rank(*given)
+
+    monkeypatch.setattr(prospective_ranks, "prospective_rank", compute)
     monkeypatch.setattr(prospective_ranks, "MAX_KEPT", 2)
     ranks = ProspectiveRanks()
     first = add(session, version, "newcomer", 0.05, 20, Visibility.PRIVATE)

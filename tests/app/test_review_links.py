@@ -198,13 +198,15 @@ def test_links_end_with_the_account_of_the_owner(harness: ServiceHarness, toy: E
 
 
 def test_published_submission_keeps_id_date_and_link(service: Service, token: str, toy: Example) -> None:
-    fields = {"method": "to-publish", "visibility": "private"}
+    fields = {"method": "to-publish", "visibility": "private", "models": "5", "device": "a GPU of Zora's lab"}
     sent = service.submit(token, "toy", npy(toy.scores(0.45)), **fields).json()
     owner = {"Authorization": f"Bearer {token}"}
     service.wait_until_idle()
     secret = make(service, sent["id"], token)
     before = open_link(service, secret).text
     assert "Rank if it joined the board" in before
+    assert "5 models" in before
+    assert "a GPU" not in before
     changed = service.client.patch(f"/submissions/{sent['id']}", json={"visibility": "public"}, headers=owner)
     published = service.client.get(f"/submissions/{sent['id']}").json()
     assert (published["id"], published["created_at"]) == (sent["id"], sent["created_at"])
