@@ -1,4 +1,6 @@
-"""The command line: ``ldsboard score | validate | submit | status | leaderboard | pull | compare | login | logout``.
+"""The command line.
+
+``ldsboard score | validate | submit | status | leaderboard | pull | compare | review-link | login | logout``
 
 `ldsboard.commands.exits` lists the exit codes.
 """
@@ -16,7 +18,7 @@ from rich.table import Table
 
 from ldsboard.arrays.scores import check_finite, check_shape
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
-from ldsboard.commands import exits, login, options, submission
+from ldsboard.commands import exits, login, options, review, submission
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
 from ldsboard.commands.offline import open_pulled, pulled_truth
@@ -104,6 +106,7 @@ def validate(
 
 
 cli.command()(submission.submit)
+cli.command()(review.review_link)
 cli.command()(login.login)
 cli.command()(login.logout)
 

@@ -41,6 +41,8 @@ class Action(StrEnum):
     SNAPSHOT_REMOVED = "snapshot.removed"
     SUBMISSION_WITHDRAWN = "submission.withdrawn"
     SUBMISSION_EDITED = "submission.edited"
+    REVIEW_LINK_MADE = "submission.link_made"
+    REVIEW_LINK_WITHDRAWN = "submission.link_withdrawn"
     SUBMISSION_RESCORED = "submission.rescored"
     SUBMISSION_SUSPENDED = "submission.suspended"
     SUBMISSION_REINSTATED = "submission.reinstated"

@@ -20,6 +20,7 @@ from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
 from app.pages.content.sorting import LeaderboardQuery
 from app.pages.content.templates import render
+from app.pages.content.variants import variants
 from app.pages.routing import Pages
 from app.results import comparison, history
 from app.results.schemas import PairView
@@ -52,6 +53,7 @@ def show_benchmark(
         benchmark=benchmark_view(session, version, entries),
         board=board,
         timed=sum(1 for row in board.rows if not row.uses_subsets and row.cost and row.cost.get("seconds")),
+        variants=variants(board.rows) if query.tag else [],
         verdict=verdict(top, compared),
         declared=len(entries) - len(compared),
         all_users=all_users(session, version, entries),

@@ -94,8 +94,26 @@ def test_cost_chart_shows_table_and_pareto_front(visitor: Visitor) -> None:
     front = [lds for i, (_, lds) in enumerate(pairs) if all(lds > other for _, other in pairs[:i])]
     assert chart.locator("g[aria-label=dot] circle[fill='var(--accent)']").count() == len(front)
     assert "NaN" not in chart.inner_html()
-    # A board with at most one known cost has no cost chart.
+    # A board with at most one known cost has no cost chart; only a board with a tag has a chart of the number of models.
+    assert page.locator("figure[data-chart=models]").count() == 0
     assert visitor.open("/benchmarks/toy").locator("figure[data-chart=pareto]").count() == 0
+
+
+def test_variants_with_a_tag_are_drawn_by_number_of_models(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/crowd?tag=kernel", width=PHONE)
+    chart = page.locator("figure[data-chart=models] svg.plot")
+    chart.wait_for()
+    rows = page.locator("#board tbody tr[data-models]")
+    pairs = sorted(zip(numbers(rows, "data-models"), numbers(rows, "data-lds"), strict=True))
+    assert chart.locator("g[aria-label=dot] circle").count() == len(pairs) > 5
+    front = {(models, lds) for models, lds in pairs if all(lds > high for fewer, high in pairs if fewer < models)}
+    front = {
+        (models, lds) for models, lds in front if (models, lds) == max(pair for pair in pairs if pair[0] == models)
+    }
+    assert chart.locator("g[aria-label=dot] circle[fill='var(--accent)']").count() == len(front)
+    assert page.locator("#variants tbody td:nth-of-type(4)", has_text="yes").count() == len(front)
+    assert "NaN" not in chart.inner_html()
+    assert find_faults(page) == []
 
 
 def test_boards_with_long_names_and_many_entries_fit_width(visitor: Visitor) -> None:

@@ -69,6 +69,7 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/account/webhooks": _once("/account/webhooks"),
     "/account/publishers": lambda _: ["/account/publishers", "/account/publishers?like=1"],
     "/account/publishers/{publisher_id}/remove": _once("/account/publishers/1/remove"),
+    "/account/submissions/{submission_id}/review-link": _each("/account/submissions/{}/review-link"),
     "/account/submissions/{submission_id}/withdraw": _each("/account/submissions/{}/withdraw"),
     "/benchmarks/{name}": lambda board: [
         *(f"{BOARD}{query}" for query in (*VERSIONS, *SORTS, "?after=1")),
@@ -94,6 +95,7 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/badges/{name}/{owner}/{method}.svg": _methods(
         f"/badges/{NAME}/{{owner}}/{{method}}.svg{{query}}", "", "?show=rank", "?show=both"
     ),
+    "/review": lambda board: [*board.review_links.values(), *map(str.lower, board.review_links.values()), "/review"],
     "/compare": lambda board: [
         *(f"/compare?a={a}&b={b}" for a, b in combinations(board.scored_ids, 2)),
         f"/compare?{'&'.join(f'id={each}' for each in board.scored_ids)}",

@@ -20,7 +20,7 @@ from ldsboard.core.reserve import check_reserve
 from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
 from tests.app.disclosure.hidden_numbers import HiddenNumbers
 from tests.app.multipart_upload import MultipartUpload
-from tests.app.roles import Roles, create_roles, identifying_texts, provenance_texts
+from tests.app.roles import Roles, create_roles, identifying_fields, identifying_texts, provenance_texts
 from tests.app.service import npy, until
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Board(NamedTuple):
     upload: MultipartUpload
     snapshots: list[str]
     """The end of the address of each snapshot: ``versions/NUMBER/DAY``; nobody took the last one."""
+    review_links: dict[Visibility, str]
+    """The address, without the host, of a review link of one submission of each visibility."""
 
     @property
     def ids(self) -> list[str]:
@@ -80,6 +82,13 @@ class Board(NamedTuple):
             self.roles.rival_id,
             *(self.further[name] for name in self.further if name.startswith("practice")),
         ]
+
+    def shown_to_reviewers(self, address: str) -> set[str]:
+        """Return the texts that the page of a review link shows on purpose: name of the method and id of the submission."""
+        linked = {link: visibility for visibility, link in self.review_links.items()}
+        if (visibility := linked.get(address)) is None:
+            return set()
+        return {str(identifying_fields(visibility)["method"]), self.roles.ids[visibility, State.SCORED]}
 
     def owners_texts(self, visibility: Visibility) -> list[str]:
         """Return the texts that only the owner of the submissions with this visibility, and admins, may see.
@@ -132,7 +141,8 @@ def create_board(service: Service, folder: Path) -> Board:
     service.publish(second.folder)
     until(lambda: service.client.get(f"/benchmarks/{NAME}").json()["version"] == 2, "the board of the second version")
     taken = [_take_snapshot(service, number) for number in (1, 2)]
-    return Board(service, roles, [first, second], further, upload, [*taken, "versions/2/2026-01-01"])
+    links = {visibility: _review_link(roles, visibility) for visibility in Visibility}
+    return Board(service, roles, [first, second], further, upload, [*taken, "versions/2/2026-01-01"], links)
 
 
 def _take_snapshot(service: Service, number: int) -> str:
@@ -141,6 +151,14 @@ def _take_snapshot(service: Service, number: int) -> str:
     taken = snapshots.take(service.database, settings.snapshots_dir, settings.public_url, NAME, number)
     assert {path.name for path in taken.folder.iterdir()} == set(SNAPSHOT_FILES)
     return f"versions/{number}/{taken.folder.name}"
+
+
+def _review_link(roles: Roles, visibility: Visibility) -> str:
+    made = roles.service.client.post(
+        f"/submissions/{roles.ids[visibility, State.SCORED]}/review-link",
+        headers={"Authorization": f"Bearer {roles.owners[visibility]}"},
+    )
+    return str(made.json()["url"]).removeprefix(roles.service.url)
 
 
 def _wait_until_final(service: Service, submission_id: str) -> None:
