@@ -15,7 +15,7 @@ from scipy import stats
 from ldsboard import GroundTruth, ProblemError
 from ldsboard.core import agreement
 from ldsboard.core.agreement import agreement_on_unions
-from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling
+from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling, share_of_ceiling
 from tests.ceilings import uncorrected_ceiling
 
 
@@ -129,6 +129,12 @@ def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, hint: str, rng:
 def test_ceiling_of_64_subsets_is_known(rng: np.random.Generator) -> None:
     margins_MRN = rng.normal(size=(64, 2, 3)) + 2 * rng.normal(size=(64, 1, 3))
     assert 0.7 < noise_ceiling(margins_MRN).value < 1
+
+
+def test_share_of_ceiling_needs_a_precise_ceiling() -> None:
+    assert share_of_ceiling(0.3, 0.5, 0.05) == 0.6
+    assert share_of_ceiling(0.3, 0.5, 0.0501) is None
+    assert share_of_ceiling(0.3, 0.0, 0.0) is None
 
 
 @pytest.mark.parametrize(("M", "N"), [(40, 7), (12, 30)], ids=["M > N", "M < N"])

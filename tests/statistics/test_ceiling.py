@@ -97,10 +97,11 @@ def test_correction_reduces_bias_of_few_subsets_and_noisy_runs(
     assert abs(after) <= BIAS_LIMITS[noise] + draws.slack * after_error
     slack = draws.slack * ratio * spread.relative_error
     assert 0.85 - slack <= ratio <= 1.6 + slack
-    if noise > 1:  # the uncorrected estimate is biased, and the correction moves it towards the truth
-        gain_k = np.subtract(values, plain)
-        assert before <= -0.02 + draws.slack * before_error
-        assert gain_k.mean() >= 0.005 - draws.slack * Spread.of(gain_k).value / np.sqrt(draws.count)
+    # The uncorrected estimate of noisy runs is too low. The correction raises it, but hardly for very noisy runs.
+    least_gain = {1.0: -np.inf, 2.0: 0.015, 3.0: -0.005}[noise]
+    gain_k = np.subtract(values, plain)
+    assert gain_k.mean() >= least_gain - draws.slack * Spread.of(gain_k).value / np.sqrt(draws.count)
+    assert noise == 1 or before <= -0.02 + draws.slack * before_error
 
 
 TruthAndEffects = tuple[GroundTruth, "NDArray[np.float64]"]
