@@ -84,7 +84,10 @@ def test_entry_is_the_mean_over_its_replicates(service: Service, toy: Example) -
     assert row["p_random"] == max(view["hidden"]["p_random"] for view in (first, second, third))
     view = service.client.get(f"/submissions/{first['id']}").json()
     ids = sorted(each["id"] for each in (first, second, third))
-    assert view["replicates"] == {"ids": ids, "part": "ranking", "lds": row["lds"], "spread": row["spread"]}
+    numbers = {name: row[name] for name in ("lds", "std_error", "spread")}
+    assert view["replicates"] == {"ids": ids, "part": "ranking"} | numbers
+    badge = httpx.get(f"{service.url}/submissions/{third['id']}/badge.svg", trust_env=False).text
+    assert f"LDS {row['lds']:.3f} ± {row['std_error']:.3f}" in badge
     header, *lines = service.client.get("/benchmarks/toy/leaderboard", params={"format": "csv"}).text.splitlines()
     cells = dict(zip(header.split(","), next(line for line in lines if third["id"] in line).split(","), strict=True))
     assert (cells['"replicates"'], cells['"spread"']) == ("3", str(row["spread"]))
