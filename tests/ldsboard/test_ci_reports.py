@@ -49,10 +49,9 @@ def in_markdown(outcome: Outcome, method: str = "ours") -> str:
 
 
 def test_replicate_is_an_option_of_the_command() -> None:
-    origin = Origin()
     stated = read_inputs(REQUIRED | {"LDSBOARD_REPLICATE_OF": " 0123456789abcdef "})
-    assert "--replicate-of=0123456789abcdef" in stated.submit(origin)
-    assert not any("replicate" in option for option in read_inputs(REQUIRED).submit(origin))
+    assert "--replicate-of=0123456789abcdef" in stated.submit(Origin())
+    assert not any("replicate" in option for option in read_inputs(REQUIRED).submit(Origin()))
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))
