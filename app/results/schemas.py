@@ -56,6 +56,7 @@ class ReplicatesView(BaseModel):
     ids: list[str] = Field(description="ids of all replicates, with the submission itself")
     part: Literal["ranking", "public"] = Field(description="the subsets that the numbers belong to")
     lds: float = Field(description="mean LDS over the replicates")
+    std_error: float = Field(description="standard error of the mean LDS over subsets, for these replicates")
     spread: float = Field(description="standard deviation of the LDS over the replicates (ddof 1)")
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select, tuple_
 from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
-from app.leaderboard.averages import mean_lds
+from app.leaderboard.averages import mean_of
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers, round_lds
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
@@ -23,7 +23,7 @@ from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
 from app.submissions.visibility import may_know_owner, owns, visible_cost, visible_identity
-from ldsboard.core.significance import spearman_p_values
+from ldsboard.core.significance import spearman_p_values, standard_error
 from ldsboard.core.target_summary import summarise_targets
 from ldsboard.problems import Problem
 
@@ -85,9 +85,14 @@ def replicates_view(session: Session, evaluation: Evaluation) -> ReplicatesView 
         return None
     part: Literal["ranking", "public"] = "ranking" if "ranking" in evaluation.parts else "public"
     split = evaluation.version.manifest["split"] if part == "ranking" else "open"
-    lds, reruns = mean_lds([each.parts[part].lds for each in replicates], split)
-    ids = [each.submission_id for each in replicates]
-    return ReplicatesView(ids=ids, part=part, lds=round_lds(lds, split), spread=round_lds(reruns.spread, split))
+    mean = mean_of([each.parts[part] for each in replicates], split)
+    return ReplicatesView(
+        ids=[each.submission_id for each in replicates],
+        part=part,
+        lds=round_lds(mean.lds, split),
+        std_error=round_lds(standard_error(mean.influence_M), split),
+        spread=round_lds(mean.reruns.spread, split),
+    )
 
 
 def submission_views(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 
+from app.pages.content import formatting
 from app.submissions.replicates import Sent, group
 from ldsboard import compare
+from ldsboard.client import Client
+from ldsboard.commands.gates import Baseline, Gates, judge
+from ldsboard.core.replicates import FILES_ONLY
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -77,7 +84,10 @@ def test_entry_is_the_mean_over_its_replicates(service: Service, toy: Example) -
     assert row["p_random"] == max(view["hidden"]["p_random"] for view in (first, second, third))
     view = service.client.get(f"/submissions/{first['id']}").json()
     ids = sorted(each["id"] for each in (first, second, third))
-    assert view["replicates"] == {"ids": ids, "part": "ranking", "lds": row["lds"], "spread": row["spread"]}
+    numbers = {name: row[name] for name in ("lds", "std_error", "spread")}
+    assert view["replicates"] == {"ids": ids, "part": "ranking"} | numbers
+    badge = httpx.get(f"{service.url}/submissions/{third['id']}/badge.svg", trust_env=False).text
+    assert f"LDS {row['lds']:.3f} ± {row['std_error']:.3f}" in badge
     header, *lines = service.client.get("/benchmarks/toy/leaderboard", params={"format": "csv"}).text.splitlines()
     cells = dict(zip(header.split(","), next(line for line in lines if third["id"] in line).split(","), strict=True))
     assert (cells['"replicates"'], cells['"spread"']) == ("3", str(row["spread"]))
@@ -172,3 +182,53 @@ def test_replicate_must_have_the_same_owner_version_and_method(
     assert (malformed.status_code, malformed.json()["code"]) == (422, "request.invalid")
     # The hint works: the file is accepted with the method of the other submission.
     assert service.submit(token, "toy", npy(toy.scores(0.7)), method="ours", replicate_of=own).status_code == 202
+
+
+def test_pages_show_mean_and_spread_and_say_what_is_compared(service: Service, toy: Example) -> None:
+    token = service.token("showing")
+    files = [
+        service.submit_and_score(token, "toy", npy(toy.scores(noise)), method=f"file-{noise}") for noise in (0.4, 0.8)
+    ]
+    several = submit_seeds(service, token, toy, 3, method="seeds")
+
+    def text(path: str) -> str:
+        page = httpx.get(f"{service.url}{path}", headers={"Accept": "text/html"}, trust_env=False)
+        assert page.status_code == httpx.codes.OK
+        return " ".join(html.unescape(re.sub("<[^>]*>", " ", page.text)).split())
+
+    row = next(
+        row for row in service.client.get("/benchmarks/toy/leaderboard").json()["rows"] if row["method"] == "seeds"
+    )
+    mean = f"mean of 3, spread {formatting.number(row['spread'])}"
+    board = text("/benchmarks/toy")
+    assert mean in board
+    assert FILES_ONLY in board
+    assert f"Compared: {FILES_ONLY}." in text(f"/compare?a={files[0]['id']}&b={files[1]['id']}")
+    compared = text(f"/compare?a={several[0]['id']}&b={files[1]['id']}")
+    assert FILES_ONLY not in compared
+    assert "means over 3 and 1 replicate" in compared
+    submission = text(f"/submissions/{several[0]['id']}")
+    assert "This submission is one of 3 replicates, which differ by the seed: mean LDS" in submission
+    assert all(each["id"] in submission for each in several)
+    assert FILES_ONLY in text("/benchmarks/toy/methods/showing/seeds")
+    assert "Replicates" in text("/guide")
+
+
+def test_regression_gate_accounts_for_reruns(service: Service, open_toy: Example) -> None:
+    # The same drop is significant between two files, and not once three reruns with a large spread are known.
+    token, name = service.token("gating"), open_toy.name
+    runs = [npy(open_toy.scores(noise)) for noise in (0.2, 1.4, 0.6)]
+    baseline = service.submit_and_score(token, name, runs[0], kind="practice", commit="b" * 40)
+    drop = service.submit_and_score(token, name, runs[1], kind="practice", commit=COMMIT)
+    subsets = {"public": 1, "ranking": 1}
+    with Client(str(service.client.base_url).removesuffix("/").removesuffix("/api/v1"), token) as client:
+        gate = Gates(no_regress_from=baseline["id"])
+        (before,) = judge(client, drop, gate, Baseline(baseline, subsets))
+        for content in (npy(open_toy.scores(0.2, seed=3)), runs[2]):
+            service.submit_and_score(token, name, content, kind="practice", commit=COMMIT)
+        (after,) = judge(client, drop, gate, Baseline(baseline, subsets))
+    assert (before.met, before.numbers["note"], before.numbers["replicates"]) == (False, FILES_ONLY, [1, 1])
+    assert FILES_ONLY in before.line
+    assert (after.met, after.numbers["note"], after.numbers["replicates"]) == (True, None, [3, 1])
+    assert "means over 3 and 1 replicates" in after.line
+    assert after.numbers["p_value"] > 0.05 > before.numbers["p_value"]
