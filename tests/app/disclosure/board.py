@@ -137,7 +137,7 @@ def create_board(service: Service, folder: Path) -> Board:
         service, roles.owners[Visibility.PRIVATE], NAME, npy(first.scores(0.8)), visibility="private"
     )
     upload.started()
-    second = write_benchmark(folder / "second", NAME, version=2, ranking=135, pictures=(8, 8), reserve=True)
+    second = write_benchmark(folder / "second", NAME, version=2, ranking=160, pictures=(8, 8), reserve=True)
     service.publish(second.folder)
     until(lambda: service.client.get(f"/benchmarks/{NAME}").json()["version"] == 2, "the board of the second version")
     taken = [_take_snapshot(service, number) for number in (1, 2)]
