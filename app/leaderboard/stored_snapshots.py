@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.leaderboard.schemas import SnapshotFile, SnapshotLink, SnapshotView
+from app.submissions.field_types import DAY_PATTERN
 from ldsboard.bundle import sha256
 from ldsboard.drafts import sync_folder
 from ldsboard.problems import ProblemError
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 ABOUT, ROWS, SUMS, REMOVAL = "snapshot.json", "leaderboard.json", "SHA256SUMS", "removed.json"
 """Names of files: description of the snapshot, rows of the board, hashes of all other files, and the note of a removal."""
-
-DAY_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-"""Pattern of the name of a snapshot's folder: the day in UTC."""
 
 SUM_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9.-]+)\n")
 """A line of `SUMS`, as ``sha256sum`` writes and checks it."""

@@ -23,6 +23,7 @@ _TAG = r"^[a-z0-9][a-z0-9-]{0,31}$"
 _COMMIT = "^[0-9a-f]{7,64}$"
 _SHA256 = "^[0-9a-f]{64}$"
 _SUBMISSION = "^[0-9a-f]{16}$"
+DAY_PATTERN = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _IDENTITY_TOKEN = "^[A-Za-z0-9_.=-]+$"  # noqa: S105 -- the pattern of a token
 
 PATTERN_DESCRIPTIONS = {
@@ -32,6 +33,7 @@ PATTERN_DESCRIPTIONS = {
     _METHOD: "1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit",
     _TAG: "1 to 32 lower-case letters, digits and '-', beginning with a letter or digit",
     _COMMIT: "7 to 64 hexadecimal digits in lower case",
+    DAY_PATTERN: "a day as YYYY-MM-DD",
     _SHA256: "64 hexadecimal digits in lower case",
     _SUBMISSION: "the id of a submission, 16 hexadecimal digits in lower case",
     _IDENTITY_TOKEN: "a JSON Web Token: letters, digits, '.', '_', '=' and '-'",

@@ -16,8 +16,9 @@ from app.benchmarks.catalog import find_version
 from app.context import AppContext
 from app.db.accounts import Role, Scope
 from app.db.models import Version
-from app.leaderboard.stored_snapshots import DAY_PATTERN, StoredSnapshot, find_snapshot
+from app.leaderboard.stored_snapshots import StoredSnapshot, find_snapshot
 from app.settings import Settings
+from app.submissions.field_types import DAY_PATTERN
 from app.submissions.storage import Storage
 from ldsboard.problems import ProblemError
 

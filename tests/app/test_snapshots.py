@@ -1,13 +1,12 @@
-"""Snapshots of leaderboards: what the files hold, that no byte changes later, removals, and what `doctor` finds."""
+"""Snapshots of leaderboards: what the files hold, that no byte changes later, and removals."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import shutil
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,22 +14,15 @@ import pytest
 import yaml
 from sqlalchemy import select, update
 
-from app.accounts import users
 from app.accounts.audit import OPERATOR
 from app.db.models import Evaluation, Measurement, Submission, Version, Visibility
-from app.leaderboard.ranking import Ranker, note_change
+from app.leaderboard.ranking import Ranker
 from app.leaderboard.stored_snapshots import REMOVAL, SUMS, find_snapshot, snapshot_links
-from app.leaderboard.views import leaderboard_view
 from app.management import account_deletion, snapshots
-from app.management.consistency import inspect_snapshots
 from app.management.snapshots import SnapshotError, Taken
 from app.submissions.storage import Storage
-from app.submissions.visibility import set_visibility
 from ldsboard.problems import ProblemError
-from tests.app.benchmarks import publish
-from tests.app.commands import run_in_process
-from tests.app.factories import add_entries, add_entry
-from tests.app.service import Service
+from tests.app.archive import DAY, URL, Archive, damage, file_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,55 +30,10 @@ if TYPE_CHECKING:
     from app.db.sessions import Database
     from tests.app.benchmarks import Example
 
-URL = "https://board.example.org"
-DAY = "2026-11-28"
-
-
-class Archive:
-    """A board of twelve entries, one of them anonymous, and the folder of its snapshots; `today` is the day of the clock."""
-
-    def __init__(self, database: Database, folder: Path, toy: Example, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.database, self.root = database, folder / "snapshots"
-        self.today = datetime(2026, 11, 28, 23, 59, tzinfo=UTC)
-        monkeypatch.setattr(snapshots, "now", lambda: self.today)
-        publish(database, folder / "benchmarks", toy.folder)
-        with database.write() as session:
-            version = session.scalars(select(Version)).one()
-            add_entries(session, version, 12)
-            anonymous = session.scalars(select(Submission).order_by(Submission.method).limit(1)).one()
-            anonymous.title = "Only the owner knows this title"
-            users.add_user(session, "late")
-            set_visibility(session, anonymous, Visibility.ANONYMOUS)
-            note_change(session, version)
-        self.anonymous = anonymous
-
-    def take(self) -> Taken:
-        return snapshots.take(self.database, self.root, URL, "toy")
-
-    def send(self, lds: float = 0.99) -> None:
-        """Add an entry to the board."""
-        with self.database.write() as session:
-            version = session.scalars(select(Version)).one()
-            add_entry(session, version, users.add_user(session, "late"), "late", lds, day=400)
-            note_change(session, version)
-        Ranker(self.database).renew_all()
-
-    def board(self) -> str:
-        """Return the JSON of the board that everybody can read."""
-        with self.database.read() as session:
-            return leaderboard_view(session, session.scalars(select(Version)).one()).model_dump_json()
-
-    def findings(self, *, quick: bool = False) -> list[str]:
-        return [finding.message for finding in inspect_snapshots(self.root, quick=quick)]
-
 
 @pytest.fixture
 def archive(database: Database, tmp_path: Path, toy: Example, monkeypatch: pytest.MonkeyPatch) -> Archive:
     return Archive(database, tmp_path, toy, monkeypatch)
-
-
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_snapshot_holds_the_public_board(archive: Archive) -> None:
@@ -126,7 +73,7 @@ def test_numbers_are_rounded_and_anonymous_owners_stay_unknown(archive: Archive)
     assert manifest["ceiling"] == round(manifest["ceiling"], 4)
     (hidden,) = [row for row in rows if row["id"] == archive.anonymous.id]
     assert (hidden["owner"].startswith("anonymous-"), hidden["method"]) == (True, "withheld")
-    for name, content in _bytes(folder).items():
+    for name, content in file_bytes(folder).items():
         assert archive.anonymous.title.encode() not in content, name
         assert archive.anonymous.method.encode() not in content, name
 
@@ -136,8 +83,8 @@ def test_sha256sum_accepts_the_hashes_and_refuses_a_changed_byte(archive: Archiv
     command = ["sha256sum", "--strict", "-c", SUMS]
     checked = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked
-    assert checked.stdout.count(": OK\n") == len(_bytes(folder)) - 1
-    _damage(folder / "leaderboard.csv")
+    assert checked.stdout.count(": OK\n") == len(file_bytes(folder)) - 1
+    damage(folder / "leaderboard.csv")
     assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 1
 
 
@@ -162,21 +109,21 @@ def test_citation_file_is_valid(archive: Archive) -> None:
 
 def test_new_entry_changes_the_board_and_no_byte_of_the_snapshot(archive: Archive) -> None:
     folder = archive.take().folder
-    before, board = _bytes(folder), archive.board()
+    before, board = file_bytes(folder), archive.board()
     archive.send()
     assert archive.board() != board
     with pytest.raises(SnapshotError, match=r"exists with other content \(SHA256SUMS, leaderboard\.csv"):
         archive.take()
-    assert _bytes(folder) == before
+    assert file_bytes(folder) == before
     archive.today += timedelta(days=1)
     assert len(json.loads((archive.take().folder / "leaderboard.json").read_text())["rows"]) == 13
     assert [link.date for link in snapshot_links(archive.root, "toy", 1)] == ["2026-11-29", DAY]
-    assert _bytes(folder) == before
+    assert file_bytes(folder) == before
 
 
 def test_deleted_account_is_named_in_earlier_snapshots_only(archive: Archive, tmp_path: Path) -> None:
     folder = archive.take().folder
-    before = _bytes(folder)
+    before = file_bytes(folder)
     with archive.database.read() as session:
         entry = session.scalars(select(Submission).where(Submission.visibility == Visibility.PUBLIC)).first()
         assert entry is not None
@@ -188,7 +135,7 @@ def test_deleted_account_is_named_in_earlier_snapshots_only(archive: Archive, tm
     assert f'"owner": "{name}"' in before["leaderboard.json"].decode()
     assert f'"owner": "{name}"' not in (later / "leaderboard.json").read_text()
     assert f'"owner": "deleted-{owner_id}"' in (later / "leaderboard.json").read_text()
-    assert _bytes(folder) == before
+    assert file_bytes(folder) == before
 
 
 def test_second_snapshot_of_an_unchanged_board_is_the_same(archive: Archive) -> None:
@@ -200,9 +147,9 @@ def test_second_snapshot_of_an_unchanged_board_is_the_same(archive: Archive) -> 
 
 def test_simultaneous_writers_keep_the_first_folder(archive: Archive) -> None:
     folder = archive.take().folder
-    before = _bytes(folder)
+    before = file_bytes(folder)
     snapshots._write(folder, {SUMS: b"of another process"})
-    assert _bytes(folder) == before
+    assert file_bytes(folder) == before
     assert list(folder.parent.iterdir()) == [folder]
 
 
@@ -250,72 +197,7 @@ def test_removed_snapshot_says_so_and_its_day_stays_taken(archive: Archive) -> N
 @pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 501])
 def test_removal_needs_a_reason(archive: Archive, reason: str) -> None:
     folder = archive.take().folder
-    before = _bytes(folder)
+    before = file_bytes(folder)
     with pytest.raises(SnapshotError, match="--reason"):
         snapshots.remove(archive.root, "toy", 1, DAY, reason)
-    assert _bytes(folder) == before
-
-
-def _damage(path: Path) -> None:
-    content = path.read_bytes()
-    path.chmod(0o644)
-    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-
-
-def test_doctor_finds_damaged_lost_and_strange_files(archive: Archive) -> None:
-    folder = archive.take().folder
-    assert archive.findings() == []
-    _damage(folder / "per-target.npz")
-    (folder / "README.txt").unlink()
-    (folder / "notes.txt").write_text("not from the server")
-    quick = [f"snapshot toy 1 {DAY}: notes.txt does not belong to it.", f"snapshot toy 1 {DAY}: README.txt is missing."]
-    repair = " Restore the folder of this snapshot from a backup or an archive."
-    assert archive.findings(quick=True) == [text + repair for text in quick]
-    assert archive.findings() == [
-        *(text + repair for text in quick),
-        f"snapshot toy 1 {DAY}: per-target.npz is damaged.{repair}",
-    ]
-    (folder / SUMS).unlink()
-    (folder / SUMS).write_text("no hash\n")
-    assert archive.findings() == [f"snapshot toy 1 {DAY}: SHA256SUMS is missing or damaged.{repair}"]
-
-
-def test_doctor_repairs_interrupted_snapshots_and_removals(archive: Archive) -> None:
-    folder = archive.take().folder
-    draft = folder.with_name(f".{DAY}.0123456789abcdef")
-    draft.mkdir()
-    (draft / SUMS).touch()
-    (folder / REMOVAL).write_text('{"removed_on": "2026-11-29", "reason": "Killed before the files were deleted."}')
-    found = list(inspect_snapshots(archive.root, quick=True))
-    assert [finding.message for finding in found] == [
-        f"snapshot toy 1 {draft.name} was not written completely",
-        f"snapshot toy 1 {DAY} is removed, but has files",
-    ]
-    for finding in found:
-        assert finding.repair is not None
-        finding.repair()
-    assert archive.findings() == []
-    assert [path.name for path in folder.parent.rglob("*")] == [DAY, REMOVAL]
-
-
-def test_doctor_command_checks_and_repairs_snapshots_also_of_a_restored_backup(tmp_path: Path, toy: Example) -> None:
-    stopped = Service(tmp_path)
-    try:
-        stopped.publish(toy.folder)
-        assert run_in_process(stopped, "snapshot", "toy").exit_code == 0
-        folder = next(stopped.settings.snapshots_dir.glob("toy/1/*"))
-        backup = shutil.copytree(stopped.settings.data_dir, tmp_path / "backup")
-        draft = folder.with_name(".draft")
-        draft.mkdir()
-        _damage(folder / "leaderboard.json")
-        for options in ((), ("--repair",)):
-            run = run_in_process(stopped, "doctor", *options)
-            assert run.exit_code == 1
-            assert f"snapshot toy 1 {folder.name}: leaderboard.json is damaged." in run.output
-            assert "snapshot toy 1 .draft was not written completely" in run.output
-        assert not draft.exists()
-        shutil.rmtree(stopped.settings.data_dir)
-        backup.rename(stopped.settings.data_dir)
-        assert run_in_process(stopped, "doctor").output == "Database rows and files agree.\n"
-    finally:
-        stopped.__exit__(None, None, None)
+    assert file_bytes(folder) == before

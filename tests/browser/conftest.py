@@ -32,7 +32,7 @@ class Site:
     ids: dict[str, str]
     service: Service
     drawn: Example
-    snapshots: list[str]
+    snapshots: list[str] = field(default_factory=list)
     """The pages of the snapshots of toy and crowd."""
 
     @property
