@@ -206,7 +206,7 @@ def test_pages_show_mean_and_spread_and_say_what_is_compared(service: Service, t
     assert f"Compared: {FILES_ONLY}." in text(f"/compare?a={files[0]['id']}&b={files[1]['id']}")
     compared = text(f"/compare?a={several[0]['id']}&b={files[1]['id']}")
     assert FILES_ONLY not in compared
-    assert "means over 3 and 1 replicate" in compared
+    assert "the mean of 3 replicates with one file" in compared
     submission = text(f"/submissions/{several[0]['id']}")
     assert "This submission is one of 3 replicates, which differ by the seed: mean LDS" in submission
     assert all(each["id"] in submission for each in several)
