@@ -80,9 +80,10 @@ def average(replicates: dict[str, WholeMeasured], split: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``ids``: the submission ids of all replicates. ``lds``: the mean LDS. ``spread``: the standard deviation over replicates,
-        with ``ddof=1``. ``std_error``, ``ci_low`` and ``ci_high``: of the mean LDS over subsets, for these replicates.
-        ``z_random`` and ``p_random``: of the replicate that is the least distinguishable from random scores.
+        ``ids``: the submission ids of all replicates. ``lds``: the mean of their LDS. ``spread``: the standard deviation of their
+        LDS, with ``ddof=1``. ``std_error``, ``ci_low`` and ``ci_high``: standard error and 95 % interval of ``lds`` from the draw
+        of the subsets alone, without the differences between replicates. ``z_random`` and ``p_random``: the values of the
+        replicate that is the least distinguishable from random scores.
     """
     mean = mean_of(list(replicates.values()), split)
     rho_N = np.mean([np.frombuffer(measured.per_target, dtype="<f8") for measured in replicates.values()], axis=0)
