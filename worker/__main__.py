@@ -226,7 +226,7 @@ def gather(
     *,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Accept missing models: end each part of the benchmark before its first subset that lacks a model."),
+        typer.Option("--partial", help="End each part before its first subset that lacks a model."),
     ] = False,
 ) -> None:
     """Write the benchmark from the trained models of a folder."""
