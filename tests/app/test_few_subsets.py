@@ -53,8 +53,8 @@ def publish(service: Service, tmp_path: Path) -> Callable[..., GroundTruth]:
     return run
 
 
-def scores(noise: float) -> NDArray[np.float32]:
-    drawn = np.random.default_rng(5).normal(size=EFFECTS.shape)
+def scores(noise: float, seed: int = 5) -> NDArray[np.float32]:
+    drawn = np.random.default_rng(seed).normal(size=EFFECTS.shape)
     return (EFFECTS + noise * drawn).astype(np.float32)
 
 
@@ -90,7 +90,7 @@ def test_board_whose_subsets_are_all_public_has_no_ranks(
 
     text = page(service, "/benchmarks/few")
     widths = [half_width(compare(a, b).std_error, 12) for a, b in combinations(results.values(), 2)]
-    assert f"differences below {np.median(widths):.4f} cannot be seen" in text
+    assert f"differences below {np.median(widths):.4f} cannot be seen for a typical pair" in text
     assert "This board has no ranks: all subsets are public, and anybody can fit scores to them." in text
     assert not [heading for heading in (">Rank<", "possible gain", 'class="n place"') if heading in text]
     assert (
@@ -116,6 +116,28 @@ def test_board_whose_subsets_are_all_public_has_no_ranks(
     pulled = CliRunner().invoke(cli, ["pull", "few"], catch_exceptions=False).stdout.strip()
     assert Bundle.open(Path(pulled).parent).manifest.public_rows == slice(None)
     assert GroundTruth.from_pulled("few").score(scores(0.1)).lds == results["good"].lds
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_smallest_visible_difference_is_that_of_the_comparisons_of_the_entries(
+    service: Service, publish: Callable[..., GroundTruth], seeds: int
+) -> None:
+    name = f"reruns-{seeds}"
+    publish(name, 12)
+    entries = []
+    for number, owner in enumerate(("ann", "ben", "cleo")):
+        token = service.token(f"{owner}-{seeds}", ranked_per_day=50, ranked_per_version=50)
+        reruns = seeds if number < 2 else 1
+        for seed in range(reruns):
+            noisy = npy(scores(0.3 * 3**seed * (1 + number / 10), seed=10 * number + seed))
+            sent = service.submit_and_score(token, name, noisy, method=owner, commit="a" * 40)
+        entries.append(sent["id"])
+    pairs = [service.client.get("/compare", params={"a": a, "b": b}).json() for a, b in combinations(entries, 2)]
+    assert [pair["replicates"] for pair in pairs] == [[seeds, seeds], [seeds, 1], [seeds, 1]]
+    assert {pair["spread"] is None for pair in pairs} == {seeds < 3}
+    widths = [(high - low) / 2 for low, high in (pair["ci"] for pair in pairs)]
+    text = page(service, f"/benchmarks/{name}")
+    assert f"With 12 subsets, differences below {np.median(widths):.4f} cannot be seen for a typical pair." in text
 
 
 @pytest.mark.parametrize(
