@@ -28,7 +28,10 @@ VISIBLE_TO = {
     "public": ("everybody", "Shown under your name."),
     "anonymous": (
         "everybody, without your name",
-        "Listed under an alias. Your name, the method, title, description, tags and provenance are hidden.",
+        (
+            "Listed under an alias. Your name, the method, title, description, tags and provenance are hidden. All your "
+            "anonymous entries on one benchmark share one alias: publishing one of them later reveals the others."
+        ),
     ),
     "private": (
         "only you",
