@@ -100,13 +100,18 @@ def find_open_version(session: Session, name: str) -> Version:
         ``benchmark.retired``: the benchmark is retired.
     """
     version = find_version(session, name)
-    if (retired_at := version.benchmark.retired_at) is not None:
+    check_not_retired(version.benchmark)
+    return version
+
+
+def check_not_retired(benchmark: Benchmark) -> None:
+    """Raise ``benchmark.retired`` if a benchmark is retired, so that it takes no more files."""
+    if (retired_at := benchmark.retired_at) is not None:
         raise ProblemError(
             "benchmark.retired",
-            f"The benchmark {name} was retired on {retired_at:%Y-%m-%d} and takes no more submissions.",
+            f"The benchmark {benchmark.name} was retired on {retired_at:%Y-%m-%d} and takes no more submissions.",
             "Send the file to another benchmark: GET /api/v1/benchmarks lists all of them. Score a file offline with ldsboard score.",
         )
-    return version
 
 
 def current_versions(session: Session) -> list[Version]:

@@ -19,6 +19,7 @@ from app.leaderboard.ranking import Ranker
 from app.management import publishing
 from app.management.publication_checks import MINIMUM
 from app.scoring import reserve
+from app.submissions import multipart
 from ldsboard.counts import count
 from ldsboard.importing import benchmarks, sizes
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
@@ -201,12 +202,16 @@ def show_reserve(
 
 @benchmark.command("retire")
 def retire_benchmark(name: Annotated[str, typer.Argument(help="Name of the benchmark.")]) -> None:
-    """End a benchmark for good: it takes no more submissions and versions, and results on the reserve are shown."""
+    """End a benchmark for good: it takes no more submissions and versions, and results on the reserve are shown.
+
+    Uploads under way are refused. Submissions whose file has arrived are scored.
+    """
     with open_database(ProblemError) as (_, database), database.write() as session:
         retired = catalog.find_version(session, name).benchmark
         if retired.retired_at is not None:
             raise fail(f"{name} was retired on {retired.retired_at:%Y-%m-%d}.")
         retired.retired_at = now()
+        multipart.cancel_retired(session, retired.id)
         audit.record_action(session, OPERATOR, Action.BENCHMARK_RETIRED, name)
     typer.echo(f"{name} is retired. The pages of its submissions show their results on the reserve.")
 

@@ -61,6 +61,7 @@ def edit_and_rank(
     ------
     ProblemError
         ``quota.exceeded``: the account has used up its daily quota of edits.
+        ``benchmark.retired``: the benchmark is retired, and the edit would add or replace an entry of its board.
         ``request.invalid``: ``uses_subsets`` is true, and the ranking subsets are hidden.
         ``request.conflict``: ``uses_subsets`` is false after it was true, and the account is no admin.
         Also the errors of `find_owned` and `edit`.
@@ -68,11 +69,48 @@ def edit_and_rank(
     with database.write() as session:
         submission = find_owned(session, submission_id, account)
         quotas.check(session, account.id, Daily.EDITS)
+        _check_retired(session, submission, changes)
         _check_declaration(submission, changes, account)
         edit(session, submission, changes)
         record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, fields=sorted(changes))
         boards = [version.id for version in boards_of(submission)]
     ranker.renew(boards)
+
+
+def _check_retired(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
+    """Check that an edit neither adds nor replaces an entry of the board of a retired benchmark.
+
+    The owner knows the results on the reserve, and could otherwise choose the entry by them. Making a submission private stays
+    possible. A submission that is the only candidate for its entry can change between public and anonymous.
+    """
+    benchmark = submission.version.benchmark
+    if benchmark.retired_at is None or submission.kind != Kind.RANKED:
+        return
+    before, after = submission.visibility, changes.get("visibility", submission.visibility)
+    shows = after not in (before, Visibility.PRIVATE)
+    pins = changes.get("pinned", submission.pinned) != submission.pinned
+    if pins or (shows and (before == Visibility.PRIVATE or _has_others(session, submission))):
+        raise ProblemError(
+            "benchmark.retired",
+            f"The benchmark {benchmark.name} was retired on {benchmark.retired_at:%Y-%m-%d}; its board takes no more entries.",
+            "Results on the reserve are open, so that nobody may choose an entry by them: pins stay, and private submissions stay"
+            " private. You can still hide (private) or withdraw the submission, and edit its texts and links.",
+        )
+
+
+def _has_others(session: Session, submission: Submission) -> bool:
+    """Return whether the owner has other ranked submissions of the method to the benchmark that are listed or can be listed."""
+    query = select(Submission.id).join(Submission.version)
+    others = query.where(
+        Submission.id != submission.id,
+        Submission.user_id == submission.user_id,
+        Version.benchmark_id == submission.version.benchmark_id,
+        Submission.method == submission.method,
+        Submission.kind == Kind.RANKED,
+        Submission.visibility != Visibility.PRIVATE,
+        Submission.state.not_in([State.REJECTED, State.EXPIRED, State.WITHDRAWN]),
+    )
+    return session.scalar(others.limit(1)) is not None
 
 
 def _check_declaration(submission: Submission, changes: dict[str, Any], account: Account) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from app.accounts import webhooks
 from app.accounts.daily_quotas import Daily
 from app.accounts.standing import check_standing
-from app.benchmarks.catalog import has_hidden_subsets
+from app.benchmarks.catalog import check_not_retired, has_hidden_subsets
 from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
@@ -144,6 +144,7 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
     Raises
     ------
     ProblemError
+        ``benchmark.retired``: the benchmark was retired while the file arrived.
         ``upload.interrupted``: the submission has expired, or was deleted with its owner's account.
         ``scores.truncated``: a file that was sent compressed does not have the size that its header claims.
         ``quota.exceeded``: the file is no duplicate any more, and the quota is used up.
@@ -158,6 +159,7 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
             "Nothing was stored or counted.",
         )
     check_standing(submission.user)
+    check_not_retired(submission.version.benchmark)
     duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, arrival.sha256)
     if duplicate is None and not submission.counted:
         _check_kind(session, submission.user_id, submission.version, submission.kind, quotas)

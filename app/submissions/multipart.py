@@ -10,9 +10,10 @@ from sqlalchemy import delete, select
 from app.accounts import users
 from app.accounts.standing import check_standing
 from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
+from app.benchmarks.catalog import check_not_retired
 from app.db.accounts import Scope
 from app.db.base import now
-from app.db.models import State, Submission
+from app.db.models import State, Submission, Version
 from app.db.uploads import Upload, UploadPart
 from app.submissions import lifecycle
 from app.submissions.schemas import PartView, UploadView
@@ -106,8 +107,17 @@ def _unknown(submission_id: str) -> ProblemError:
 
 
 def check_open(upload: Upload) -> None:
-    """Raise ``upload.expired`` if an upload has expired, and ``request.conflict`` if the file of the upload has arrived."""
+    """Check that an upload is neither completed nor expired, and that its benchmark takes submissions.
+
+    Raises
+    ------
+    ProblemError
+        ``benchmark.retired``: the benchmark is retired, and the file of the upload had not arrived.
+        ``upload.expired``: the upload has expired. ``request.conflict``: the file of the upload has arrived.
+    """
     state = upload.submission.state
+    if state in (State.UPLOADING, State.EXPIRED):
+        check_not_retired(upload.submission.version.benchmark)
     if state == State.EXPIRED or (state == State.UPLOADING and upload.expires_at <= now()):
         raise _expired(upload)
     if state != State.UPLOADING:
@@ -227,6 +237,13 @@ def expire_overdue(session: Session) -> None:
     """Expire all multipart uploads that were not completed in time."""
     for upload_id in session.scalars(_select_open_ids().where(Upload.expires_at <= now())).all():
         cancel(session, upload_id, "not completed in time")
+
+
+def cancel_retired(session: Session, benchmark_id: int) -> None:
+    """Expire all open multipart uploads to a benchmark that is retired. Recovery deletes the files of their upload parts."""
+    query = _select_open_ids().join(Submission.version).where(Version.benchmark_id == benchmark_id)
+    for upload_id in session.scalars(query).all():
+        cancel(session, upload_id, "benchmark.retired")
 
 
 def open_upload_ids(session: Session) -> set[str]:

@@ -12,10 +12,13 @@ from sqlalchemy import select
 from app.db.accounts import Audit, User
 from app.db.models import Kind, State, Submission, Version, Visibility
 from app.pages.content import formatting
+from tests.app.benchmarks import write_benchmark
+from tests.app.commands import run_in_process
 from tests.app.pages.markup import Markup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.app.benchmarks import Example
     from tests.app.pages.signed_in import SignedInUser
@@ -48,6 +51,29 @@ def test_visibility_change_is_applied_and_audited(owner: SignedInUser, sign_in_s
     other = owner.send(toy, "seen-too", 0.6)
     assert "/api/v1/compare" not in owner.client.get(f"/compare?a={sent}&b={other}").text
     assert _audit_rows(sign_in_service, sent) == [("submission.edited", {"fields": ["visibility"]})]
+
+
+def test_private_submission_stays_private_after_retirement(
+    owner: SignedInUser, sign_in_service: Service, tmp_path: Path
+) -> None:
+    example = write_benchmark(tmp_path, "over")
+    sign_in_service.publish(example.folder)
+    sent = owner.send(example, "unseen")
+    assert owner.post(sent, visibility="private").is_success
+    assert run_in_process(sign_in_service, "benchmark", "retire", "over").exit_code == 0
+    refused = owner.post(sent, visibility="public")
+    assert (refused.status_code, sign_in_service.row(sent).visibility) == (409, "private")
+    assert "its board takes no more entries" in refused.text
+    assert "private submissions stay private" in refused.text
+
+
+def test_account_and_review_page_say_that_anonymous_entries_share_an_alias(owner: SignedInUser, toy: Example) -> None:
+    sent = owner.send(toy, "hidden-name", visibility="anonymous")
+    account = " ".join(owner.client.get("/account").text.split())
+    assert "share one alias: publishing one of them reveals the others, also through a snapshot" in account
+    review = owner.client.get(f"/account/submissions/{sent}/review-link").text
+    assert "If you publish one of these entries, you reveal the others." in review
+    assert "share one alias" in owner.client.get("/benchmarks/toy/submit").text
 
 
 def test_description_and_tags_are_saved_and_checked(
