@@ -131,6 +131,11 @@ def counts_as_fitted(version: Version) -> ColumnElement[bool]:
     return false() if has_hidden_subsets(version.manifest) else Submission.uses_subsets.expression
 
 
+def is_declared_fitted(submission: Submission, version: Version) -> bool:
+    """Return whether a submission counts as fitted on the board of a version, as `counts_as_fitted` does."""
+    return submission.uses_subsets and not has_hidden_subsets(version.manifest)
+
+
 def comparable(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries of a board that are not declared as fitted to its ranking subsets, in the same order."""
     return [entry for entry in entries if not entry.uses_subsets]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import null, select
 from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation, State, Submission
+from app.leaderboard.averages import mean_of
+from app.leaderboard.disclosure import round_lds
+from app.leaderboard.entries import counts_as_fitted
+from app.results.schemas import ReplicatesView
 from app.submissions.replicates import FIRST_COMMIT, Sent, group
+from ldsboard.core.significance import standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +37,21 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     dict
         The evaluations, by submission id. A submission without replicates has only its own evaluation.
     """
+    first = evaluations[0]
     own = {evaluation.submission_id: evaluation for evaluation in evaluations}
     sent = {
         submission.id: submission for submission in session.scalars(select(Submission).where(Submission.id.in_(own)))
     }
     columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
-    alike = (*columns, Submission.uses_subsets)
-    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).where(
+    alike = (*columns, counts_as_fitted(first.version))
+    scored = (
+        Evaluation.version_id == first.version_id,
+        Evaluation.scorer_version == first.scorer_version,
+        Evaluation.scored_at.is_not(None),
+    )
+    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).join(Evaluation)
+    query = query.where(
+        *scored,
         Submission.user_id.in_({submission.user_id for submission in sent.values()}),
         Submission.version_id.in_({submission.version_id for submission in sent.values()}),
         Submission.method.in_({submission.method for submission in sent.values()}),
@@ -50,13 +63,24 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     others = {member for ids in members.values() for member in ids} - own.keys()
     found = dict(own)
     if others:
-        first = evaluations[0]
-        loaded = select(Evaluation).where(
-            Evaluation.submission_id.in_(others),
-            Evaluation.version_id == first.version_id,
-            Evaluation.scorer_version == first.scorer_version,
-            Evaluation.scored_at.is_not(None),
-        )
+        loaded = select(Evaluation).where(Evaluation.submission_id.in_(others), *scored)
         arrays = selectinload(Evaluation.measurements).undefer("*")
         found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(arrays))}
-    return {name: [found[member] for member in sorted(ids) if member in found] for name, ids in members.items()}
+    return {name: [found[member] for member in sorted(ids)] for name, ids in members.items()}
+
+
+def replicates_view(replicates: Sequence[Evaluation]) -> ReplicatesView | None:
+    """Return the mean over the replicates of one submission, as `find_replicates` returns them; None for a single file."""
+    if len(replicates) == 1:
+        return None
+    first = replicates[0]
+    part: Literal["ranking", "public"] = "ranking" if "ranking" in first.parts else "public"
+    split = first.version.manifest["split"] if part == "ranking" else "open"
+    mean = mean_of([each.parts[part] for each in replicates], split)
+    return ReplicatesView(
+        ids=[each.submission_id for each in replicates],
+        part=part,
+        lds=round_lds(mean.lds, split),
+        std_error=round_lds(standard_error(mean.influence_M), split),
+        spread=round_lds(mean.reruns.spread, split),
+    )
