@@ -237,7 +237,7 @@ def test_practice_submission_and_board_without_ranks_say_so(
     assert number(on_open["public"]["lds"]) in page
 
 
-def send(service: Service, token: str, benchmark: str, scores: NDArray[np.float64], **fields: str) -> dict[str, Any]:
+def send(service: Service, token: str, benchmark: str, scores: NDArray[np.float32], **fields: str) -> dict[str, Any]:
     """Send a file, and return the scored submission as its owner sees it."""
     sent = service.submit(token, benchmark, npy(scores), **fields).json()
     service.wait_until_idle()
