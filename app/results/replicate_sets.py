@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+ARRAYS = selectinload(Evaluation.measurements).undefer("*")
+"""Option of queries for evaluations: load the arrays of psi and rho too."""
+
 
 def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
     """Return the evaluations of the replicates of each submission, with its own, in the order of the submission ids.
@@ -65,8 +68,7 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     found = dict(own)
     if others:
         loaded = select(Evaluation).where(Evaluation.submission_id.in_(others), *scored)
-        arrays = selectinload(Evaluation.measurements).undefer("*")
-        found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(arrays))}
+        found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(ARRAYS))}
     return {name: [found[member] for member in sorted(ids)] for name, ids in members.items()}
 
 

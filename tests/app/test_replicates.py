@@ -18,6 +18,7 @@ from app.db.uploads import Provenance
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import update_ranks
 from app.pages.content import formatting
+from app.results.comparison import compare_with_first, smallest_visible_difference
 from app.results.replicate_sets import find_replicates
 from app.submissions.replicates import Sent, group
 from ldsboard import compare
@@ -262,3 +263,22 @@ def test_pages_and_boards_average_the_same_replicates(harness: ServiceHarness, j
         found = find_replicates(session, [evaluations[rerun.id]])[rerun.id]
         assert [each.submission_id for each in found] == (entry.average["ids"] if entry.average else [entry.id])
         assert len(found) == (3 if joined else 1)
+
+
+def test_smallest_visible_difference_is_that_of_the_means(harness: ServiceHarness, open_toy: Example) -> None:
+    harness.publish(open_toy.folder)
+    with harness.database.write() as session:
+        version = catalog.find_version(session, "open-toy")
+        user = users.add_user(session, "lab")
+        sent = [factories.add_entry(session, version, user, f"m{day % 2}", 0.3 + 0.01 * day, day) for day in range(6)]
+        ids = [session.scalars(select(Evaluation.id).where(Evaluation.submission_id == each.id)).one() for each in sent]
+        (files,) = compare_with_first(session, ids[-2:])
+        assert smallest_visible_difference(session, ids[-2:]) == pytest.approx((files.ci[1] - files.ci[0]) / 2)
+        for submission in sent[2:]:
+            submission.replicate_of = sent[0 if submission.method == "m0" else 1].id
+        session.flush()
+        (means,) = compare_with_first(session, ids[-2:])
+        assert means.replicates == (3, 3)
+        assert smallest_visible_difference(session, ids[-2:]) == pytest.approx((means.ci[1] - means.ci[0]) / 2)
+        assert means.ci != files.ci
+        assert smallest_visible_difference(session, ids[:1]) is None
