@@ -180,4 +180,4 @@ def test_removed_snapshot_states_the_reason(service: Service, tmp_path: Path) ->
         assert gone.status_code == 410
         assert "An order &lt;of&gt; a court." in gone.text
         assert browser.get(f"/api/v1{page}/leaderboard.csv").json()["code"] == "snapshot.removed"
-    assert service.client.get("/benchmarks/withdrawn/snapshots").json() == []
+    assert service.client.get("/benchmarks/removed/snapshots").json() == []
