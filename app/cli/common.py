@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+LONGEST_MESSAGE = 1900
+"""Largest number of characters of an error that are printed: a file can hold names and words of any length."""
+
+
 def migrate_database() -> Settings:
     """Create the data folder, and migrate the database to the newest schema; return the settings."""
     settings = Settings()
@@ -62,7 +66,9 @@ def write_session() -> Iterator[Session]:
 
 def fail(error: Exception | str) -> typer.Exit:
     """Print an error to standard error; return the exception that ends the command with exit code 2."""
-    typer.echo(f"Error: {error}", err=True)
+    message = str(error)
+    shown = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} …"
+    typer.echo(f"Error: {shown}", err=True)
     return typer.Exit(2)
 
 

@@ -15,7 +15,8 @@ import pytest
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
 from ldsboard.importing.benchmarks import output_function, ranking_rows, summary, write_import
-from ldsboard.importing.origins import Origin, read_origin
+from ldsboard.importing.origins import Origin
+from ldsboard.importing.reading import read_origin
 from ldsboard.importing.tables import TableError
 from ldsboard.manifest import BundleError
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard.importing.origins import BitOrder, Origin, read_origin
+from ldsboard.importing.origins import BitOrder, Origin
+from ldsboard.importing.reading import read_origin
 from ldsboard.importing.tables import TableError
 from tests.ldsboard.origin_files import (
     MARGINS,

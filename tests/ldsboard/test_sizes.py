@@ -13,7 +13,8 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.arrays.sizes import rows_by_size, sizes_in_words
-from ldsboard.importing.origins import ImportedArrays, Origin
+from ldsboard.importing.origins import Origin
+from ldsboard.importing.reading import ImportedArrays
 from ldsboard.importing.sizes import Minimum, boards_by_size, large_sizes, only_board, score_of_ones
 from ldsboard.importing.tables import TableError
 

@@ -1,0 +1,152 @@
+"""Read pickles of numbers, text, containers and NumPy arrays, without running anything that a pickle asks for.
+
+A pickle can call any function that it names. Here, a name is looked up in a list of stand-ins, which only keep what they are
+given: the arrays are made afterwards, by this module. Every other name is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle  # ArrayUnpickler restricts it
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+MAX_DEPTH = 32
+"""Containers that are nested more deeply are refused: a pickle can hold a list that contains itself."""
+
+MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+
+
+class ArrayPickleError(ValueError):
+    """The error for a pickle that is damaged, or that holds something other than numbers, text, containers and arrays."""
+
+
+def load_arrays(content: bytes, encoding: str = "ASCII") -> Any:
+    """Return the content of a pickle; an array of objects in one dimension becomes a list.
+
+    Parameters
+    ----------
+    content
+        The bytes of the pickle.
+    encoding
+        Encoding of the text in a pickle of Python 2.
+
+    Raises
+    ------
+    ArrayPickleError
+        A ValueError: the pickle is damaged, or asks for anything that no array needs.
+    """
+    return ArrayUnpickler(content, encoding).content()
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads the pickle in `content`, see `load_arrays`.
+
+    `names` has the stand-in for each name that a pickle may ask for. The stand-ins are methods of this object, since a pickle
+    can set attributes of all objects that it gets, but not attributes of methods.
+    """
+
+    def __init__(self, content: bytes, encoding: str = "ASCII") -> None:
+        super().__init__(io.BytesIO(content), encoding=encoding)
+        self.names: dict[tuple[str, str], Callable[..., Any] | str] = {
+            ("numpy", "ndarray"): "ndarray",
+            ("numpy", "dtype"): self._type,
+            ("_codecs", "encode"): self._bytes,
+            ("collections", "OrderedDict"): self._mapping,
+            **{(module, "_reconstruct"): self._array for module in MULTIARRAY},
+            **{(module, "scalar"): self._scalar for module in MULTIARRAY},
+            **{(module, "_frombuffer"): self._from_buffer for module in NUMERIC},
+        }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the stand-in for a name; nothing is imported."""
+        if (module, name) not in self.names:
+            raise ArrayPickleError(f"it asks for {module[:60]}.{name[:60]}, which no array needs")
+        return self.names[module, name]
+
+    def content(self) -> Any:
+        """Return the content of the pickle, in which arrays have taken the place of their stand-ins."""
+        try:
+            return _resolve(self.load(), 0)
+        except ArrayPickleError:
+            raise
+        except Exception as error:  # a damaged pickle makes pickle raise nearly every kind of exception
+            raise ArrayPickleError(f"it is damaged ({type(error).__name__}: {str(error)[:100]})") from error
+
+    def _array(self, *_: object) -> _Array:
+        return _Array()
+
+    def _type(self, code: str, *_: object) -> _Type:
+        return _Type(code)
+
+    def _bytes(self, text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise ArrayPickleError(f"it encodes bytes as {encoding[:20]}")
+        return text.encode(encoding)
+
+    def _mapping(self, *_: object) -> dict[Any, Any]:
+        return {}
+
+    def _scalar(self, kind: _Type, content: bytes | str) -> Any:
+        return _numbers(kind, content)[0]
+
+    def _from_buffer(self, content: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+        return _numbers(kind, content).reshape(shape, order="F" if order == "F" else "C")
+
+
+class _Type:
+    """Stand-in for ``numpy.dtype``, whose ``__setstate__`` could declare any bytes to be objects."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str) -> None:
+        dtype = np.dtype(str(code))
+        if dtype.kind not in "biufOSU":
+            raise ArrayPickleError(f"it has an array of type {str(dtype)[:60]}")
+        self.dtype = dtype
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] == ">":
+            self.dtype = self.dtype.newbyteorder(">")
+
+
+class _Array:
+    """Stand-in for ``numpy.ndarray``; `value` is the array, or the objects of an array of objects."""
+
+    __slots__ = ("value",)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, content = state
+        if isinstance(content, list):
+            if len(shape) != 1:
+                raise ArrayPickleError(f"it has an array of objects of shape {str(shape)[:60]}")
+            self.value: Any = content
+        else:
+            self.value = _numbers(kind, content).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _numbers(kind: _Type, content: bytes | bytearray | str) -> NDArray[Any]:
+    if kind.dtype.kind == "O":
+        raise ArrayPickleError("it declares bytes to be objects")
+    # Python 2 pickled bytes as text.
+    return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, kind.dtype)
+
+
+def _resolve(content: Any, depth: int) -> Any:
+    """Return `content` with arrays in the place of their stand-ins."""
+    if depth > MAX_DEPTH:
+        raise ArrayPickleError(f"its containers are nested more than {MAX_DEPTH} times")
+    if isinstance(content, _Array):
+        return _resolve(content.value, depth + 1)
+    if isinstance(content, dict):
+        return {key: _resolve(value, depth + 1) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(_resolve(value, depth + 1) for value in content)
+    return content
