@@ -49,20 +49,20 @@ def load_arrays(content: bytes, encoding: str = "ASCII") -> Any:
 class ArrayUnpickler(pickle.Unpickler):
     """Reads the pickle in `content`, see `load_arrays`.
 
-    `names` has the stand-in for each name that a pickle may ask for. The stand-ins are methods of this object, since a pickle
-    can set attributes of all objects that it gets, but not attributes of methods.
+    `names` has the stand-in for each name that a pickle may ask for.
     """
 
     def __init__(self, content: bytes, encoding: str = "ASCII") -> None:
         super().__init__(io.BytesIO(content), encoding=encoding)
-        self.names: dict[tuple[str, str], Callable[..., Any] | str] = {
+        self.names: dict[tuple[str, str], StandIn | str] = {
             ("numpy", "ndarray"): "ndarray",
-            ("numpy", "dtype"): self._type,
-            ("_codecs", "encode"): self._bytes,
-            ("collections", "OrderedDict"): self._mapping,
-            **{(module, "_reconstruct"): self._array for module in MULTIARRAY},
-            **{(module, "scalar"): self._scalar for module in MULTIARRAY},
-            **{(module, "_frombuffer"): self._from_buffer for module in NUMERIC},
+            ("numpy", "dtype"): StandIn(_type),
+            ("_codecs", "encode"): StandIn(_bytes),
+            ("__builtin__", "bytes"): StandIn(_no_bytes),
+            ("collections", "OrderedDict"): StandIn(_mapping),
+            **{(module, "_reconstruct"): StandIn(_array) for module in MULTIARRAY},
+            **{(module, "scalar"): StandIn(_scalar) for module in MULTIARRAY},
+            **{(module, "_frombuffer"): StandIn(_from_buffer) for module in NUMERIC},
         }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -80,25 +80,22 @@ class ArrayUnpickler(pickle.Unpickler):
         except Exception as error:  # a damaged pickle makes pickle raise nearly every kind of exception
             raise ArrayPickleError(f"it is damaged ({type(error).__name__}: {str(error)[:100]})") from error
 
-    def _array(self, *_: object) -> _Array:
-        return _Array()
 
-    def _type(self, code: str, *_: object) -> _Type:
-        return _Type(code)
+class StandIn:
+    """A function that takes the place of one that a pickle asks for; a pickle can call it, but cannot set its attributes."""
 
-    def _bytes(self, text: str, encoding: str) -> bytes:
-        if encoding != "latin1":
-            raise ArrayPickleError(f"it encodes bytes as {encoding[:20]}")
-        return text.encode(encoding)
+    __slots__ = ("_function",)
 
-    def _mapping(self, *_: object) -> dict[Any, Any]:
-        return {}
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
 
-    def _scalar(self, kind: _Type, content: bytes | str) -> Any:
-        return _numbers(kind, content)[0]
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the function returns."""
+        return self._function(*arguments)
 
-    def _from_buffer(self, content: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> NDArray[Any]:
-        return _numbers(kind, content).reshape(shape, order="F" if order == "F" else "C")
+    def __setstate__(self, _: object) -> None:
+        """Refuse to set attributes, as a pickle can ask of every object that has no such method."""
+        raise ArrayPickleError("it changes a function")
 
 
 class _Type:
@@ -130,6 +127,36 @@ class _Array:
             self.value: Any = content
         else:
             self.value = _numbers(kind, content).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _array(*_: object) -> _Array:
+    return _Array()
+
+
+def _type(code: str, *_: object) -> _Type:
+    return _Type(code)
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise ArrayPickleError(f"it encodes bytes as {encoding[:20]}")
+    return text.encode(encoding)
+
+
+def _mapping() -> dict[Any, Any]:
+    return {}
+
+
+def _scalar(kind: _Type, content: bytes | str) -> Any:
+    return _numbers(kind, content)[0]
+
+
+def _from_buffer(content: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+    return _numbers(kind, content).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _numbers(kind: _Type, content: bytes | bytearray | str) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ldsboard.formats.array_pickles import ArrayPickleError, ArrayUnpickler
+from ldsboard.formats.array_pickles import ArrayPickleError, ArrayUnpickler, StandIn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +75,8 @@ class _TensorUnpickler(ArrayUnpickler):
         self._byte_order: Literal["<", ">"] = ">" if is_big else "<"
         self._storages: dict[str, NDArray[Any]] = {}
         self.names |= {("torch", name): name for name in TYPES} | {
-            ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
-            ("torch._utils", "_rebuild_parameter"): self._parameter,
+            ("torch._utils", "_rebuild_tensor_v2"): StandIn(_tensor),
+            ("torch._utils", "_rebuild_parameter"): StandIn(_parameter),
         }
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
@@ -88,23 +88,24 @@ class _TensorUnpickler(ArrayUnpickler):
             self._storages[member] = (values.astype("<u4") << 16).view("<f4") if kind == BFLOAT16 else values
         return self._storages[member]
 
-    def _tensor(
-        self,
-        storage: NDArray[Any],
-        offset: int,
-        shape: tuple[int, ...],
-        strides: tuple[int, ...],
-        _requires_grad: object,
-        _hooks: object,
-        metadata: dict[str, bool] | None = None,
-    ) -> NDArray[Any]:
-        """Return a tensor as an array; offset and strides are counted in numbers, not in bytes."""
-        last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-        if offset < 0 or min((*shape, *strides), default=0) < 0 or (0 not in shape and last >= storage.size):
-            raise ArrayPickleError("a tensor has more numbers than its storage")
-        steps = [stride * storage.itemsize for stride in strides]
-        tensor = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
-        return -tensor if (metadata or {}).get("neg") else tensor
 
-    def _parameter(self, tensor: NDArray[Any], *_: object) -> NDArray[Any]:
-        return tensor
+def _tensor(
+    storage: NDArray[Any],
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    _requires_grad: object,
+    _hooks: object,
+    metadata: dict[str, bool] | None = None,
+) -> NDArray[Any]:
+    """Return a tensor as an array; offset and strides are counted in numbers, not in bytes."""
+    last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+    if offset < 0 or min((*shape, *strides), default=0) < 0 or (0 not in shape and last >= storage.size):
+        raise ArrayPickleError("a tensor has more numbers than its storage")
+    steps = [stride * storage.itemsize for stride in strides]
+    tensor = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+    return -tensor if (metadata or {}).get("neg") else tensor
+
+
+def _parameter(tensor: NDArray[Any], *_: object) -> NDArray[Any]:
+    return tensor

@@ -86,8 +86,9 @@ def only_board(
     if len(rows_by_size(sizes_M, n)) == 1:
         return Board(found, about | {"ranking": ranking})
     chosen = large_sizes(sizes_M, n, ranking if requested else None, minimum)
-    if len(chosen) == 1 and len(sizes_M) - len(chosen[0].rows) <= max(1, MAX_LEFT_OUT * len(sizes_M)):
-        return _without_other_sizes(found, about, chosen[0])
+    most = max(chosen, key=lambda one: len(one.rows), default=None)
+    if most is not None and len(sizes_M) - len(most.rows) <= max(1, MAX_LEFT_OUT * len(sizes_M)):
+        return _without_other_sizes(found, about, most)
     with name_files_in_errors(origin.margins):
         ones = score_of_ones(found)
     raise TableError(

@@ -141,7 +141,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         r"--target-labels: expected 4 labels in .*target\.npy, one for each example, got 3",
     ),
     "labels that are none": (
-        lambda folder: save_origin(folder, MASKS, **save_labels(folder, "train", np.ones(n))),
+        lambda folder: save_origin(folder, MASKS, **save_labels(folder, "train", np.full(n, 0.5))),
         r"--train-labels: expected one integer for each example in .*train\.npy, got float64",
     ),
     "completion of other models": (
