@@ -29,7 +29,7 @@ class ArrayPickleError(ValueError):
 
 
 def load_arrays(content: bytes, encoding: str = "ASCII") -> Any:
-    """Return the content of a pickle; an array of objects in one dimension becomes a list.
+    """Return the content of a pickle; an array of objects becomes nested lists.
 
     Parameters
     ----------
@@ -115,16 +115,17 @@ class _Type:
 
 
 class _Array:
-    """Stand-in for ``numpy.ndarray``; `value` is the array, or the objects of an array of objects."""
+    """Stand-in for ``numpy.ndarray``; `value` is the array, or the nested lists of an array of objects."""
 
     __slots__ = ("value",)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, content = state
         if isinstance(content, list):
-            if len(shape) != 1:
-                raise ArrayPickleError(f"it has an array of objects of shape {str(shape)[:60]}")
-            self.value: Any = content
+            objects = np.empty(len(content), dtype=object)
+            for position, value in enumerate(content):
+                objects[position] = value
+            self.value: Any = objects.reshape(shape).tolist()  # numpy lists objects with the last index fastest
         else:
             self.value = _numbers(kind, content).reshape(shape, order="F" if is_fortran else "C")
 

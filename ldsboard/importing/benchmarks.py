@@ -165,7 +165,7 @@ def summary(manifest: Manifest) -> str:
     lines = [
         f"{manifest.n_train:,} training examples; {each} in each subset.",
         (
-            f"{manifest.n_targets:,} targets, output function {manifest.output_function}, "
+            f"{count(manifest.n_targets, 'target')}, output function {manifest.output_function}, "
             f"{count(manifest.runs, 'run')} of each subset."
         ),
         f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1})."

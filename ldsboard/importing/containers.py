@@ -42,7 +42,8 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
         An array; a list or tuple of rows; or dicts, lists and tuples that hold several tables, such as the pair of a float array
         and an array of indices, in either order.
     part
-        What is looked for. A table with a name of `part` is taken, otherwise the only table with numbers of its kinds.
+        What is looked for. A table with a name of `part` is taken, whatever its dimensions, otherwise the only table of its
+        dimensions with numbers of its kinds.
     key
         Name of the table: the keys and positions that lead to the table, joined by dots.
 
@@ -65,7 +66,7 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
         return tables[""]
     large = {name: table for name, table in tables.items() if _dimensions(table) >= part.dimensions}
     for found in (
-        {name: table for name, table in large.items() if name.rpartition(".")[2].lower() in part.names},
+        {name: table for name, table in tables.items() if name.rpartition(".")[2].lower() in part.names},
         {name: table for name, table in large.items() if _kinds(table) <= set(part.kinds)},
         large,
     ):

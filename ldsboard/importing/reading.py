@@ -65,11 +65,15 @@ def read_origin(origin: Origin) -> ImportedArrays:
     raw_masks, raw_margins = _raw_arrays(origin)
     values = _read_values(origin, raw_margins)
     _check_two_tables(origin, values, raw_masks)
+    notes = []
     masks_Pn = _read_masks(origin, labels.get("train"), len(values) if values.ndim else 0, raw_masks)
     rows_P = np.arange(len(masks_Pn))
     if origin.completed is not None:
         done_P = _read_completed(origin, masks_Pn, values)
         masks_Pn, values, rows_P = masks_Pn[done_P], values[done_P], rows_P[done_P]
+    if values.ndim == 3 and values.shape[0] != len(masks_Pn) == values.shape[1]:  # noqa: PLR2004 -- (R, M, N)
+        values = values.swapaxes(0, 1)
+        notes.append(f"The first axis of {origin.margins} are the runs, and the second one the subsets.")
     row_axes = 2 if origin.evaluations == 1 else 3
     one_mask_for_runs = origin.runs > 1 and values.ndim == row_axes and len(values) == origin.runs * len(masks_Pn)
     if one_mask_for_runs:
@@ -95,13 +99,14 @@ def read_origin(origin: Origin) -> ImportedArrays:
         )
     exact_MRN = -margins_MRN if origin.losses or origin.negated else margins_MRN
     rounded_MRN = exact_MRN.astype(np.float32)
-    notes = (f"The rows of {origin.margins} are in the order of the runs: first all subsets of one run.",)
+    if order is RowOrder.RUN and origin.order is None:
+        notes.append(f"The rows of {origin.margins} are in the order of the runs: first all subsets of one run.")
     return ImportedArrays(
         masks_Mn ^ origin.removed,
         rounded_MRN,
         labels,
         not np.array_equal(exact_MRN, rounded_MRN),
-        notes if order is RowOrder.RUN and origin.order is None else (),
+        tuple(notes),
         order,
     )
 
@@ -141,11 +146,12 @@ def _check_two_tables(origin: Origin, values: NDArray[Any], raw: RawArray | None
 
 
 def _read_values(origin: Origin, raw: RawArray | None) -> NDArray[Any]:
-    """Read the margins; those of several files become the runs of each subset, (M, R, N)."""
-    values = read_array(origin.margins, Part.MARGINS, origin.margins_key, raw)
+    """Read the margins; those of several files become the runs of each subset, (M, R, N), and a vector (M,) becomes (M, 1)."""
+    every = [read_array(path, Part.MARGINS, origin.margins_key, raw) for path in (origin.margins, *origin.further_runs)]
+    every = [values[:, None] if values.ndim == 1 else values for values in every]
+    values = every[0]
     if not origin.further_runs:
         return values
-    every = [values, *(read_array(path, Part.MARGINS, origin.margins_key, raw) for path in origin.further_runs)]
     shapes = {array.shape for array in every}
     if len(shapes) > 1 or values.ndim != 2 or origin.runs > 1 or origin.evaluations > 1:  # noqa: PLR2004 -- (M, N)
         raise TableError(

@@ -6,6 +6,7 @@ runs nothing.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.formats import safetensors
 from ldsboard.formats.array_pickles import ArrayPickleError, load_arrays
+from ldsboard.formats.named_arrays import read_named
 from ldsboard.formats.npy import MAGIC as NPY
 from ldsboard.formats.torch_archives import is_archive, read_archive
 from ldsboard.importing.containers import Part, choose, stack_equal_rows
@@ -101,8 +104,8 @@ def read_table(
     Parameters
     ----------
     path
-        ``.npy`` (memory-mapped); ``.npz`` with one array, with one array for each row, in order, or with named arrays; a file of
-        ``torch.save`` or a pickle, with arrays or tensors in lists, tuples and dicts; any text that
+        ``.npy`` (memory-mapped); ``.npz`` with one array, with one array for each row, in order, or with named arrays;
+        ``.safetensors``; a file of ``torch.save`` or a pickle, with arrays or tensors in lists, tuples and dicts; any text that
         `ldsboard.importing.texts.read_text` reads; or a folder of dattri's ``retrain_lds``, which holds the subsets as
         ``0/indices.txt``, ``1/indices.txt`` and so on.
     part, key
@@ -165,7 +168,9 @@ def is_raw(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(SAMPLE)
-    return not (start.startswith((NPY, *PICKLES)) or zipfile.is_zipfile(path) or _is_text(start))
+    return not (
+        start.startswith((NPY, *PICKLES)) or _is_safetensors(path, start) or zipfile.is_zipfile(path) or _is_text(start)
+    )
 
 
 def _is_text(start: bytes) -> bool:
@@ -200,6 +205,8 @@ def _read_file(path: Path) -> Any:
         raise _legacy_error(path)
     if start.startswith(PICKLES):
         return _unpickled(path, path.read_bytes())
+    if _is_safetensors(path, start):
+        return _read_safetensors(path)
     if start.startswith(b"PK"):
         raise ValueError("the archive is damaged")
     if not _is_text(start):
@@ -208,6 +215,18 @@ def _read_file(path: Path) -> Any:
             "numpy.memmap, add --dtype and --shape, such as --dtype float32 --shape 1000,500 for 1,000 rows of 500 numbers."
         )
     return read_text(path.read_text(encoding="utf-8"))
+
+
+def _is_safetensors(path: Path, start: bytes) -> bool:
+    """Return whether a file begins with a header of safetensors: its length, which the file has, and a JSON object."""
+    is_object = start[safetensors.PRELUDE :].startswith(b'{"')
+    return is_object and int.from_bytes(start[: safetensors.PRELUDE], "little") < path.stat().st_size
+
+
+def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(safetensors.PRELUDE), "little")))
+    return {name: read_named(path, name) for name in header if name != safetensors.METADATA}
 
 
 def _read_npy(path: Path) -> Any:

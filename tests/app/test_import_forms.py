@@ -5,6 +5,7 @@ Legend: M subsets, R runs, n training examples, N targets.
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from app.__main__ import cli
 from app.cli.common import LONGEST_MESSAGE
+from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
 from tests.app.commands import run_in_process
 
@@ -168,3 +170,35 @@ def test_page_of_imported_benchmark_states_how_it_was_made(service: Service, tmp
     assert "How they were drawn: not stated by the files; overlapping, as of independent draws." in text
     assert "On each subset, 3 models were trained" in text
     assert "Scores are compared cross-seed: the models behind the scores have other seeds" in text
+
+
+def test_lists_of_the_notebook_make_a_board_on_which_a_file_is_scored(
+    service: Service, token: str, tmp_path: Path
+) -> None:
+    """The subsets are drawn and saved by the lines of the notebook: 20 lists of 2,500 of 5,000 examples, and 256 targets."""
+    rng = np.random.default_rng(42)
+    subsets = [rng.choice(range(5_000), 2_500, replace=False) for _ in range(20)]
+    effects = rng.normal(size=(5_000, 256)).astype(np.float32)
+    outputs = np.stack([effects[subset].sum(axis=0) for subset in subsets]) + 30 * rng.normal(size=(20, 256))
+    np.save(tmp_path / "subsets.npy", subsets)
+    np.save(tmp_path / "outputs.npy", outputs.astype(np.float32))
+    options = [
+        "--masks",
+        str(tmp_path / "subsets.npy"),
+        "--margins",
+        str(tmp_path / "outputs.npy"),
+        "--n-train",
+        "5000",
+    ]
+    made = run_in_process(service, "benchmark", "import", "notebook", *options)
+    assert made.exit_code == 0, made.stderr
+    assert "20 subsets, all public and all used for the LDS of entries" in made.stdout
+    scores = np.sign(effects).astype(np.float16)
+    file = io.BytesIO()
+    np.savez_compressed(file, scores=scores)  # the test server takes small files only
+    view = service.submit_and_score(token, "notebook", file.getvalue(), method="effects")
+    truth = GroundTruth(subsets, outputs.astype(np.float32), n_train=5_000)
+    assert view["hidden"]["lds"] == truth.score(scores).lds > 0.5
+    page = service.client.get(f"{service.url}/benchmarks/notebook").text
+    assert f"{view['hidden']['lds']:.4f}" in page
+    assert "effects" in page

@@ -224,6 +224,15 @@ def test_read_origin_takes_files_of_further_margins_as_runs(tmp_path: Path) -> N
         read_origin(origin)
 
 
+def test_read_origin_takes_runs_as_first_axis_if_only_this_fits(tmp_path: Path) -> None:
+    found = read_origin(save_origin(tmp_path, MASKS, RUNS_MN.swapaxes(0, 1)))
+    assert np.array_equal(found.margins_MRN, RUNS_MN)
+    (note,) = found.notes
+    assert note.endswith("val_margins.npy are the runs, and the second one the subsets.")
+    square_MRN = rng.normal(size=(M, M, 2))
+    assert np.array_equal(read_origin(save_origin(tmp_path, MASKS, square_MRN)).margins_MRN, square_MRN.astype("f4"))
+
+
 def test_read_origin_reads_raw_files_in_the_order_masks_margins(tmp_path: Path) -> None:
     MASKS.tofile(tmp_path / "masks.dat")
     MARGINS.tofile(tmp_path / "margins.dat")

@@ -57,7 +57,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         lambda folder: save_origin(folder, MASKS.T, MARGINS, n_train=n),
         r"mask\.npy: .*which is transposed\. Give masks\.T",
     ),
-    "one margin for each subset": (lambda folder: save_origin(folder, MASKS, MARGINS[:, 0]), r"of shape \(30,\)"),
+    "a vector of fewer margins": (lambda folder: save_origin(folder, MASKS, MARGINS[:-1, 0]), r"of shape \(29, 1\)"),
     "no array of margins": (lambda folder: save_origin(folder, MASKS, np.float32(3)), "does not hold rows of numbers"),
     "margins that are words": (
         lambda folder: save_origin(folder, MASKS, np.full((M, N), "a")),

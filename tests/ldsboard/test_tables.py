@@ -123,6 +123,33 @@ def test_read_table_chooses_among_named_arrays_of_npz(tmp_path: Path) -> None:
         read_array(tmp_path / "named.npz", Part.MARGINS, "values")
 
 
+def _safetensors(path: Path, tensors: dict[str, np.ndarray[Any, Any]]) -> None:
+    types = {"float32": "F32", "int64": "I64", "bool": "BOOL"}
+    header, body = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in tensors.items():
+        offsets = [len(body), len(body) + array.nbytes]
+        header[name] = {"dtype": types[array.dtype.name], "shape": [*array.shape], "data_offsets": offsets}  # type: ignore[dict-item]
+        body += array.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def test_read_table_chooses_among_tensors_of_safetensors(tmp_path: Path) -> None:
+    masks, margins = np.array(EQUAL_LENGTHS), np.array([[0.5], [1.5]], dtype=np.float32)
+    _safetensors(tmp_path / "both", {"a": margins, "b": masks})
+    assert not is_raw(tmp_path / "both")
+    assert np.array_equal(read_array(tmp_path / "both", Part.MARGINS), margins)
+    assert np.array_equal(read_table(tmp_path / "both", Part.MASKS), masks)
+    (tmp_path / "cut").write_bytes((tmp_path / "both").read_bytes()[:-1])
+    with pytest.raises(TableError, match=r"Cannot read rows of numbers from .*cut: The file does not have the size"):
+        read_table(tmp_path / "cut")
+
+
+def test_read_table_reads_dict_that_numpy_saved(tmp_path: Path) -> None:
+    np.save(tmp_path / "dict.npy", {"masks": np.array(EQUAL_LENGTHS), "margins": np.ones((2, 1))})  # type: ignore[arg-type]
+    assert read_array(tmp_path / "dict.npy", Part.MASKS).tolist() == EQUAL_LENGTHS
+
+
 def test_read_table_reads_files_without_header(tmp_path: Path) -> None:
     margins = np.random.default_rng(0).normal(size=(20, 7)).astype(np.float16)
     margins.tofile(tmp_path / "margins.dat")

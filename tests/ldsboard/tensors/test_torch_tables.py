@@ -6,6 +6,7 @@ Legend: M subsets, n training examples, N targets.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,18 @@ def test_read_origin_reads_loss_cache_of_bergson(tmp_path: Path) -> None:
     torch.save(cache, tmp_path / "losses.pt")
     (tmp_path / "subsets.json").write_text(json.dumps([row.tolist() for row in index_lists(~MASKS)]))
     check(Origin(tmp_path / "subsets.json", tmp_path / "losses.pt", n_train=n, removed=True, losses=True))
+
+
+def test_read_origin_reads_loss_cache_of_bergson_with_one_query(tmp_path: Path) -> None:
+    """The losses of one query are a vector, beside a vector of zeros that has one number for each document."""
+    for seed in range(2):
+        cache = {"baseline": 0.4, "baseline_per_doc": torch.zeros(7), "per_subset": LOSSES[:, seed]}
+        torch.save(cache, tmp_path / f"losses{seed}")
+    np.save(tmp_path / "masks.npy", MASKS)
+    origin = Origin(tmp_path / "masks.npy", tmp_path / "losses0", losses=True)
+    assert np.array_equal(read_origin(origin).margins_MRN, MARGINS[:, :1, None])
+    both = read_origin(replace(origin, further_runs=(tmp_path / "losses1",)))
+    assert np.array_equal(both.margins_MRN, MARGINS[:, :2, None])
 
 
 def test_read_array_refuses_old_format_with_a_command_that_works(tmp_path: Path) -> None:
