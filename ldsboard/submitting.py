@@ -104,7 +104,11 @@ class Submission:
             rows.append((f"LDS on the {self.part} subsets", self._interval))
         if self.rank is not None:
             low, high = self.rank
-            rows.append(("rank", str(low) if low == high else f"{low} to {high}"))
+            rank = str(low) if low == high else f"{low} to {high}"
+            counted = self.details["hidden"].get("in_family") is not False  # absent in the responses of older servers
+            rows.append(("rank", rank if counted else f"({rank})"))
+        if self.details.get("uses_subsets"):
+            rows.append(("declared", "fitted to these subsets"))
         rows += [("warning", WARNINGS.get(code, code)) for code in self.warnings]
         return notebook_table(f"Submission {self.id}", [*rows, ("page", self.url)])
 
@@ -149,7 +153,9 @@ def submit(
         Other fields of ``POST /api/v1/submissions``, which the server checks, and which change nothing if the server already has
         the file: ``kind`` (``"ranked"`` or ``"practice"``; by default ``"practice"`` in a CI, and otherwise ``"ranked"``),
         ``visibility`` (``"public"``, ``"anonymous"`` or ``"private"``), ``title``, ``description``, ``tags``, ``paper``,
-        ``code``, ``cost``, and ``provenance`` (by default the values that the variables of a CI state).
+        ``code``, ``replicate_of`` (the id of your submission of the same method from another seed), ``uses_subsets`` (True if the
+        method was fitted to the ranking subsets of a practice board or to their margins), ``cost``, and ``provenance`` (by
+        default the values that the variables of a CI state).
 
     Returns
     -------
