@@ -11,7 +11,7 @@ import typer
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
-from app.cli.common import fail, open_database
+from app.cli.common import fail, open_database, shorten
 from app.db.base import now
 from app.leaderboard import as_published
 from app.leaderboard.entries import list_entries
@@ -209,7 +209,7 @@ def import_benchmark(
     notes = [note for board in boards for note in (*board.found.notes, *coverage_notes(board.found))]
     for note in dict.fromkeys([*notes, left_out, warning]):
         if note:
-            typer.echo(note, err=True)
+            typer.echo(shorten(note), err=True)
 
 
 @benchmark.command("list")
