@@ -96,9 +96,10 @@ async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
 
 
 async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> str:
-    """Receive the rest of the file and call `_Upload.accept`; return the id of the accepted submission.
+    """Receive the rest of the file and call `_Upload.accept`; return the id that `_Upload.accept` returns.
 
-    After any error, the reserved submission expires.
+    The reserved submission expires after any error, and if the owner has sent the same file before: then the id is that of the
+    earlier submission.
     """
     try:
         await body.receive()

@@ -45,7 +45,7 @@ class WholeMeasured(Measured, Protocol):
 
     @property
     def p_random(self) -> float:
-        """Two-sided p-value of the LDS for random scores."""
+        """Two-sided p-value of the LDS of this replicate, if its scores were random."""
 
 
 class Mean(NamedTuple):

@@ -79,7 +79,7 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
 
     All evaluations are loaded together, with few queries. The evaluations must be finished, against the same version and by the
     same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
-    check the versions.
+    check the versions. An evaluation with replicates stands for their mean, as in `compare`.
     """
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}

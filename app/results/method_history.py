@@ -191,7 +191,10 @@ def _rows(version: Version, viewer: Account | None, wanted: Wanted) -> Select[*t
 
 
 def _is_visible_to(viewer: Account | None, method: str) -> ColumnElement[bool]:
-    """Return the SQL condition that the history of a method, which names the owner, may show a submission to a viewer."""
+    """Return the SQL condition for the submissions that the history of a method may show to a viewer.
+
+    Anonymous submissions are never among them, because a history names its owner.
+    """
     is_open = and_(
         Submission.kind == Kind.RANKED, Submission.visibility == Visibility.PUBLIC, Submission.suspension.is_(null())
     )

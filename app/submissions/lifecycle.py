@@ -69,6 +69,7 @@ def check_quotas(session: Session, user_id: int, version: Version, request: Subm
     ------
     ProblemError
         ``quota.exceeded``: nothing is left of the quotas of ranked or practice submissions, or of the daily quota of uploads.
+        ``quota.approval``: the operator has to approve the user first.
         ``quota.bytes``: the file is too large for the quota of stored bytes.
         ``quota.uploads``: too many uploads of the user are under way.
     """
@@ -82,7 +83,7 @@ def check_quotas(session: Session, user_id: int, version: Version, request: Subm
 
 
 def _check_kind(session: Session, user_id: int, version: Version, kind: str, quotas: Quotas) -> None:
-    """Raise QuotaError if the user may not send another submission of this kind now."""
+    """Raise ProblemError, ``quota.exceeded`` or ``quota.approval``, if the user may not send another of this kind now."""
     if kind == Kind.RANKED:
         quotas.check_ranked(session, user_id, version)
     else:
@@ -108,7 +109,7 @@ def reserve(
     Raises
     ------
     ProblemError
-        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
+        ``quota.exceeded``, ``quota.approval``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
         Also the errors of `check_standing`, of `check_declaration` and of `replicates.find_root`.
     """
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication

@@ -46,7 +46,7 @@ GITLAB_FORK_NOTE = (
 
 
 class InputError(ValueError):
-    """The error for an input that cannot be used; the message names the input."""
+    """The error for an input, or for a file or folder of the job, that cannot be used; the message says which."""
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,11 @@ def test_pages_show_mean_and_spread_and_say_what_is_compared(service: Service, t
     submission = text(f"/submissions/{several[0]['id']}")
     assert "This submission is one of 3 replicates, which differ by the seed: mean LDS" in submission
     assert all(each["id"] in submission for each in several)
+    shown = f"Mean LDS {row['lds']:.4f} of 3 replicates on the ranking subsets, standard deviation over replicates"
+    assert f"{shown} {formatting.number(row['spread'])}" in submission
+    cited = rf"${row['lds']:.3f} \pm {row['std_error']:.3f}$"
+    assert submission.count(cited) == 2
+    assert submission.count(f"mean of 3 replicates with standard deviation {row['spread']:.4f}") == 2
     assert FILES_ONLY in text("/benchmarks/toy/methods/showing/seeds")
     assert "Replicates" in text("/guide")
 

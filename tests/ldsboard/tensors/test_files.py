@@ -14,8 +14,7 @@ import torch
 from ldsboard import ProblemError
 from ldsboard.formats.score_files import open_scores, read_header
 from ldsboard.formats.torch_files import as_score_file, read_tensor
-from ldsboard.importing.tables import TableError, read_array, read_table
-from tests.ldsboard.suggested_commands import run_suggested_command
+from ldsboard.importing.tables import read_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,17 +134,10 @@ def test_read_header_rejects_torch_file_and_explains_conversion(new: bool) -> No
 
 
 @pytest.mark.parametrize("value", [INDICES, list(INDICES), torch.tensor([3.5, 4.5])])
-def test_read_table_rejects_torch_file_and_suggests_working_conversion(tmp_path: Path, value: Any) -> None:
-    path = tmp_path / "indices_lds.pt"
-    torch.save(value, path)
-    (tmp_path / "misnamed.npy").write_bytes(path.read_bytes())
-    with pytest.raises(TableError, match=r"pickled objects, which this program never opens.*torch\.load"):
-        read_table(tmp_path / "misnamed.npy")
-    with pytest.raises(TableError, match="holds pickled objects, which this program never opens") as refused:
-        read_table(path)
-    run_suggested_command(str(refused.value))
+def test_read_array_reads_torch_file_whatever_its_name(tmp_path: Path, value: Any) -> None:
+    torch.save(value, tmp_path / "misnamed.npy")
     expected = value if isinstance(value, torch.Tensor) else torch.stack(value)
-    assert np.array_equal(read_array(path.with_suffix(".npz")), expected.numpy())
+    assert np.array_equal(read_array(tmp_path / "misnamed.npy"), expected.numpy())
 
 
 def test_compare_command_converts_tensors(scores: Path, run: Run) -> None:
