@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
 
-from app.db.models import Evaluation, Measurement
+from app.db.models import Evaluation
 from app.leaderboard.averages import Mean, mean_of
 from app.leaderboard.disclosure import lds_difference, round_for_publication, round_lds
 from app.results.current_evaluation import scored_evaluations
-from app.results.replicate_sets import find_replicates
+from app.results.replicate_sets import ARRAYS, find_replicates
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
-from ldsboard.core.significance import half_width, standard_error
+from ldsboard.core.replicates import Reruns, add_reruns, critical_values
+from ldsboard.core.significance import standard_error
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
     same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
     check the versions. An evaluation with replicates stands for their mean, as in `compare`.
     """
-    arrays = selectinload(Evaluation.measurements).undefer("*")
-    query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
+    query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
     first, *others = (found[number] for number in evaluation_ids)
     replicates = find_replicates(session, [first, *others])
@@ -92,15 +91,23 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
 def smallest_visible_difference(session: Session, evaluation_ids: Sequence[int]) -> float | None:
     """Return the median half width of the 95 % intervals of the differences in LDS on the ranking subsets, over all pairs.
 
-    The evaluations must be against the same version. The result is None for fewer than two evaluations. The number is not rounded
-    for publication; it may be published for open benchmarks only.
+    The evaluations must be against the same version and by the same scorer version. An evaluation with replicates stands for
+    their mean, as in `compare`. The result is None for fewer than two evaluations. The number is not rounded for publication; it
+    may be published for open benchmarks only.
     """
-    query = select(Measurement.influence).where(
-        Measurement.evaluation_id.in_(evaluation_ids), Measurement.part == "ranking"
-    )
-    influences = [np.frombuffer(influence, dtype="<f8") for influence in session.scalars(query)]
-    widths = [half_width(standard_error(a - b), a.size) for a, b in combinations(influences, 2)]
-    return float(np.median(widths)) if widths else None
+    if len(evaluation_ids) < 2:  # noqa: PLR2004 -- a pair
+        return None
+    evaluations = session.scalars(select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)).all()
+    replicates = find_replicates(session, evaluations)
+    means = [
+        mean_of([each.parts["ranking"] for each in replicates[evaluation.submission_id]], "open")
+        for evaluation in evaluations
+    ]
+    paired_error = np.array([standard_error(a.influence_M - b.influence_M) for a, b in combinations(means, 2)])
+    columns = [np.array(column) for column in zip(*(mean.reruns for mean in means), strict=True)]
+    sides = [Reruns(*(column[side] for column in columns)) for side in np.triu_indices(len(means), 1)]
+    error = add_reruns(paired_error, *sides)
+    return float(np.median(critical_values(means[0].influence_M.size, error) * error.std_error))
 
 
 def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evaluation]]) -> PairView:

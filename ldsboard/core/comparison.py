@@ -14,7 +14,7 @@ from ldsboard.core.replicates import (
     FILES_ONLY,
     Reruns,
     add_reruns,
-    critical_value,
+    critical_values,
     mean_influence,
     rerun_p_values,
 )
@@ -169,7 +169,7 @@ def compare_influences(
         error,
         z,
         float(rerun_p_values(z, M, found)),
-        critical_value(M, found),
+        float(critical_values(M, found)),
         (reruns[0].averaged, reruns[1].averaged),
         None if math.isnan(spread) else spread,
     )

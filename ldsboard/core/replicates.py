@@ -10,6 +10,7 @@ import statistics
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy
 
 from ldsboard.core.significance import LEVEL, half_width, two_sided_p
 
@@ -24,7 +25,7 @@ FEWEST_REPLICATES = 3
 """With fewer replicates, their standard deviation is not used in comparisons."""
 
 BISECTIONS = 60
-"""Steps in which `critical_value` halves an interval: more than a float64 can tell apart."""
+"""Steps in which `critical_values` halves an interval: more than a float64 can tell apart."""
 
 FILES_ONLY = "these two files; how much a rerun moves is not known"
 """What a comparison is about if neither side has `FEWEST_REPLICATES` replicates."""
@@ -125,16 +126,19 @@ def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
     return np.where(error.share > 0, mixed, of_subsets)
 
 
-def critical_value(M: int, error: Error) -> float:
-    """Return the half width of the 95 % interval of one difference in standard errors: where `rerun_p_values` is 5 %."""
-    low, high = half_width(1.0, M), math.inf
-    if not error.share > 0:
-        return low
-    high = max(low, half_width(1.0, int(error.degrees) + 1))
+def critical_values(M: int, error: Error) -> Floats:
+    """Return the half widths of the 95 % intervals of differences in standard errors: where `rerun_p_values` is 5 %."""
+    of_subsets = np.full(np.shape(error.share), half_width(1.0, M))
+    has_reruns = error.share > 0
+    if not np.any(has_reruns):
+        return of_subsets
+    of_reruns = scipy.special.stdtrit(np.maximum(error.degrees, 1), (1 + LEVEL) / 2)
+    low, high = of_subsets, np.maximum(of_subsets, of_reruns)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if rerun_p_values(middle, M, error) > 1 - LEVEL else (low, middle)
-    return high
+        is_below = rerun_p_values(middle, M, error) > 1 - LEVEL
+        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+    return np.where(has_reruns, high, of_subsets)
 
 
 def mean_influence(influences: Sequence[Floats]) -> Floats:
