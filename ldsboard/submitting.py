@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ldsboard import environment
-from ldsboard.arrays.scores import read_scores
+from ldsboard.arrays.scores import check_shape, is_turned, read_scores
 from ldsboard.core.result import WARNINGS
-from ldsboard.formats import torch_files
+from ldsboard.formats.saved_scores import read_saved
 from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import Problem, ProblemError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ldsboard.client import Client
+    from ldsboard.formats.headers import ScoreArray
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,8 +132,8 @@ def submit(
     Parameters
     ----------
     scores : array_like or path, shape (n, N)
-        As in `ldsboard.lds`: an array, a tensor on the CPU, or the path of a score file. The path may also name a ``.pt`` file
-        with one tensor.
+        As in `ldsboard.lds`: an array, a tensor on the CPU, or the path of a file or folder in which an attribution library saved
+        scores. If only the transpose of a file fits, the server transposes the file.
     benchmark : str
         Name of the benchmark.
     method : str
@@ -189,6 +191,8 @@ def submit(
     fields.setdefault("provenance", environment.find_origin().provenance() or None)
     with _client(server, token, method) as client:
         check_token(client)
+        if not isinstance(scores, str | os.PathLike):
+            scores = _not_transposed(read_scores(scores), client.benchmark(benchmark))
         with _score_file(scores) as (path, source):
             try:
                 view = sending.submit(client, benchmark, path, method=method, source=source, **fields)
@@ -253,20 +257,31 @@ def _client(server: str | None, token: str | None, method: str | None = None) ->
     return open_client(server, token, method=method)
 
 
+def _not_transposed(scores_nN: ScoreArray, benchmark: dict[str, Any]) -> ScoreArray:
+    """Return an array; raise ``scores.transposed`` if only its transpose fits: the server would transpose the file."""
+    n, N = benchmark["n_train"], benchmark["n_targets"]
+    if is_turned(scores_nN.shape, n, N):
+        check_shape(scores_nN.shape, n, N)
+    return scores_nN
+
+
 @contextmanager
 def _score_file(scores: Any) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the path of a score file with the scores, and the path of the ``.pt`` file that they come from, if any.
+    """Yield the path of a score file with the scores, and the path of the other file or folder that they come from, if any.
 
-    From an array or a ``.pt`` file, a temporary score file is made. Equal scores always give the same bytes, so a repeated call
-    makes the same file, and an unfinished upload of that file is continued.
+    From an array, or from a file that the server does not accept, a temporary score file is made. Equal scores always give the
+    same bytes, so a repeated call makes the same file, and an unfinished upload of that file is continued.
     """
     source = None
     if isinstance(scores, str | os.PathLike):
-        path = Path(scores)
-        if path.suffix not in torch_files.SUFFIXES:
-            yield path, None
+        source = Path(scores)
+        saved = read_saved(source)
+        if saved.is_score_file:
+            yield source, None
             return
-        source, scores = path, torch_files.read_tensor(path)
+        for note in saved.notes:
+            warnings.warn(note, stacklevel=4)
+        scores = saved.array
     scores_nN = read_scores(scores)
     with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "scores.npy"
