@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ldsboard import environment
-from ldsboard.arrays.scores import check_shape, is_turned, read_scores
+from ldsboard.arrays.scores import check_finite, check_shape, is_turned, read_scores
 from ldsboard.core.result import WARNINGS
 from ldsboard.formats.saved_scores import read_saved
 from ldsboard.notebook_table import notebook_table
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ldsboard.client import Client
-    from ldsboard.formats.headers import ScoreArray
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,7 +191,11 @@ def submit(
     with _client(server, token, method) as client:
         check_token(client)
         if not isinstance(scores, str | os.PathLike):
-            scores = _not_transposed(read_scores(scores), client.benchmark(benchmark))
+            scores = read_scores(scores)
+            check_finite(scores)
+            known = client.benchmark(benchmark)
+            if is_turned(scores.shape, known["n_train"], known["n_targets"]):  # the server would transpose the file
+                check_shape(scores.shape, known["n_train"], known["n_targets"])
         with _score_file(scores) as (path, source):
             try:
                 view = sending.submit(client, benchmark, path, method=method, source=source, **fields)
@@ -255,14 +258,6 @@ def _client(server: str | None, token: str | None, method: str | None = None) ->
     from ldsboard.identity import open_client  # noqa: PLC0415
 
     return open_client(server, token, method=method)
-
-
-def _not_transposed(scores_nN: ScoreArray, benchmark: dict[str, Any]) -> ScoreArray:
-    """Return an array; raise ``scores.transposed`` if only its transpose fits: the server would transpose the file."""
-    n, N = benchmark["n_train"], benchmark["n_targets"]
-    if is_turned(scores_nN.shape, n, N):
-        check_shape(scores_nN.shape, n, N)
-    return scores_nN
 
 
 @contextmanager

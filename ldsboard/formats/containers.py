@@ -43,7 +43,7 @@ def choose_table(content: object, key: str | None = None) -> NDArray[Any]:
     found = dict(_leaves(content, "", 0))
     if key is not None and set(found) != {""}:
         if key not in found:
-            raise no_such_array(key, (name for name in found if _dimensions(found[name]) > 1))
+            raise no_such_array(key, found)
         return _array(found[key])
     if key is not None:
         raise no_such_array(key, ())

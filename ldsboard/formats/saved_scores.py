@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 BATCH = re.compile(r"(.*?)(\d+)\.(pt|pth|npy|npz|safetensors)")
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 MORE_THAN_THE_SERVER = ("scores.several", "scores.dtype", "scores.unreadable")
-"""Codes of refusals of the server after which a file may still be read: of several arrays, or of numbers of another type."""
+"""Codes of refusals of the server after which a file may still be read: of several arrays, or of numbers of another type. The
+refusal of an archive can also be about its first array, which need not be the scores."""
 
 TRAINING_ORDER = ("row_train_ids", "row_steps")
 """Members of dattri-llm's ``metadata.json``: of which example and which step of the training each row is."""
@@ -90,7 +91,8 @@ def _read_file(path: Path, key: str | None) -> SavedScores:
         return SavedScores(open_scores(path), is_score_file=True)
     except ProblemError as error:
         # What the server refuses for these reasons may still be clear: one table of several, or numbers of another type.
-        found = _read_other(path, start) if error.problem.code in MORE_THAN_THE_SERVER else None
+        may_be_read = error.problem.code in MORE_THAN_THE_SERVER or start.startswith(npz.MAGIC)
+        found = _read_other(path, start) if may_be_read else None
         if found is None:
             raise
         return found
@@ -104,14 +106,18 @@ def _read_other(path: Path, start: bytes) -> SavedScores | None:
         return None
     try:
         if start.startswith(npy.MAGIC):
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return SavedScores(array) if array.dtype.kind in "biu" else None
+            return _integers(np.load(path, mmap_mode="r", allow_pickle=False))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return SavedScores(choose_table({name: archive[name] for name in archive.files}))
+            arrays = {name: archive[name] for name in archive.files}
+            return SavedScores(choose_table(arrays)) if len(arrays) > 1 else _integers(*arrays.values())
     except ProblemError:
         raise
     except Exception:  # noqa: BLE001 -- a damaged file makes numpy and zipfile raise nearly every kind of exception
         return None
+
+
+def _integers(array: NDArray[Any]) -> SavedScores | None:
+    return SavedScores(array) if array.dtype.kind in "biu" else None
 
 
 def _read_folder(folder: Path, key: str | None) -> SavedScores:
