@@ -254,8 +254,7 @@ class SubmissionError(Exception):
 
 def _client(server: str | None, token: str | None, method: str | None = None) -> Client:
     """Return the client that `ldsboard.identity.open_client` returns for these parameters."""
-    # The HTTP client is slow to import, and most users only score.
-    from ldsboard.identity import open_client  # noqa: PLC0415
+    from ldsboard.identity import open_client  # noqa: PLC0415 -- as in submit
 
     return open_client(server, token, method=method)
 
