@@ -91,7 +91,7 @@ test-slow: setup ## run the slow tests: the whole demo, chaos, retraining, other
 	@$(TIMED) $(PYTEST) -m slow $(TESTS)
 
 test-all: test test-slow ## run all tests, and all simulations of the scoring rules at full size
-	@$(TIMED) $(PYTEST) tests/statistics --full
+	@$(TIMED) $(PYTEST) --numprocesses $(WORKERS) --dist worksteal tests/statistics --full
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build; warnings and broken links are errors
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build

@@ -14,11 +14,12 @@ from app.cli.benchmarks import benchmark
 from app.cli.demo import demo
 from app.cli.maintenance import doctor, prune, rescore
 from app.cli.serve import migrate, serve
+from app.cli.snapshots import snapshot
 from app.cli.submissions import submission
 from app.cli.users import token, user
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
-for command in (serve, migrate, demo, rescore, prune, doctor):
+for command in (serve, migrate, demo, snapshot, rescore, prune, doctor):
     cli.command()(command)
 for name, group in (("benchmark", benchmark), ("user", user), ("token", token), ("submission", submission)):
     cli.add_typer(group, name=name)

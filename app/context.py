@@ -13,6 +13,7 @@ from app.benchmarks.catalog import current_versions, version_folder
 from app.db.sessions import Database
 from app.feedback.addresses import Addresses
 from app.feedback.sender import Sender
+from app.leaderboard.prospective_ranks import ProspectiveRanks
 from app.management import recovery
 from app.management.retention import Periods, Retention
 from app.scoring.evaluator import Evaluator
@@ -51,6 +52,7 @@ class AppContext:
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
         )
         self.ranker = self._evaluator.ranker
+        self.prospective_ranks = ProspectiveRanks()
         self._retention = Retention(self.database, self.storage, Periods.of(settings))
         self.runner = Runner(self._evaluator.evaluate_next, settings.scoring_processes, self._recover)
         self.quotas = Quotas(

@@ -19,7 +19,9 @@ from app.api import (
     oidc,
     own_data,
     publishers,
+    review_links,
     single_upload,
+    snapshots,
     submissions,
     webhooks,
 )
@@ -70,11 +72,13 @@ def create_app(context: AppContext) -> FastAPI:
     )
     for module in (
         benchmarks,
+        snapshots,
         file_check,
         single_upload,
         multipart_upload,
         submissions,
         editing,
+        review_links,
         accounts,
         oidc,
         own_data,

@@ -262,3 +262,13 @@ class Settings(BaseSettings):
     def benchmarks_dir(self) -> Path:
         """Folder of the published benchmarks."""
         return self.data_dir / "benchmarks"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Folder of the snapshots of leaderboards."""
+        return self.data_dir / "snapshots"
+
+    @property
+    def as_published_dir(self) -> Path:
+        """Folder of the LDS values that papers report."""
+        return self.data_dir / "as-published"

@@ -10,7 +10,8 @@ Anyone can download the public part. Only a protected benchmark has a hidden par
     public/train_labels.npy, target_labels.npy, optionally train_images.npy, target_images.npy
     public/kit/                recipe.py, index files, reference models
                                (imported ground truth has no kit, and need not have labels)
-    hidden/hidden.json         the hidden root seed and nonce, and the sha256 of the hidden arrays
+    hidden/hidden.json         the hidden root seed and nonce, the sha256 of the hidden arrays, and any reserve: ``reserve``,
+                               the ascending rows of the hidden arrays that are scored but not answered
     hidden/masks.npy, margins.npy
 
 Legend: M subsets, R runs, n training examples, N targets.
@@ -31,7 +32,8 @@ from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
 from ldsboard.core.ceiling import can_know_ceiling, margin_spectrum, noise_ceiling
 from ldsboard.counts import count
 from ldsboard.drafts import atomic_folder, atomic_write
-from ldsboard.manifest import MANIFEST, BundleError, Manifest
+from ldsboard.hidden_file import HIDDEN_FILE, HiddenFile, check_reserve
+from ldsboard.manifest import MANIFEST, REQUIRED, BundleError, Manifest
 from ldsboard.subsets import commitment, draw_masks
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-REQUIRED = {"masks.npy", "margins.npy"}
-"""Arrays that every public part and every hidden part has."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,24 @@ class HiddenPart:
         Root seed, an integer below 2**128, and the 16 random bytes that are hashed with the seed for the published commitment.
     masks_Mn, margins_MRN
         Hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
+    reserve
+        Ascending rows of these arrays that are the reserve, see `ldsboard.subsets.draw_reserve`. The other rows are the ranking
+        subsets. By default there is no reserve, and all rows are ranking subsets.
     """
 
     seed: int
     nonce: bytes
     masks_Mn: NDArray[np.bool_]
     margins_MRN: NDArray[np.float32]
+    reserve: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_reserve(self.reserve, len(self.masks_Mn))
+
+    @property
+    def answered(self) -> NDArray[np.intp]:
+        """Ascending rows of the ranking subsets: all rows that are not in the reserve."""
+        return np.setdiff1d(np.arange(len(self.masks_Mn)), np.array(self.reserve, dtype=np.intp))
 
 
 @dataclass(frozen=True)
@@ -116,29 +127,16 @@ class Bundle:
             The hidden part is missing or damaged, or belongs to another benchmark.
         """
         folder = self.folder / "hidden"
-        path = folder / "hidden.json"
+        path = folder / HIDDEN_FILE
         if not path.exists():
             raise BundleError(f"The hidden part of {self.manifest.name} is missing: there is no {path}. Restore it.")
-        try:
-            members = json.loads(path.read_text(encoding="utf-8"))
-            files = dict(members["files"])
-            seed_bytes, nonce = _sixteen_bytes(members["seed"]), _sixteen_bytes(members["nonce"])
-        except (ValueError, KeyError, TypeError):
-            # The message quotes nothing of the file, because the file holds the seed and messages are logged.
-            raise BundleError(
-                f"{path} is damaged: it must hold files, a seed and a nonce, the last two with 32 hexadecimal digits. Restore it."
-            ) from None
-        if not set(files) >= REQUIRED:
-            raise BundleError(
-                f"{path} is damaged: it must list the hashes of {sorted(REQUIRED)}, but lists {sorted(files)}. Restore it."
-            )
+        seed, nonce, files, reserve = HiddenFile.read(path)
         masks_Mn, margins_MRN = _verified_arrays(folder, files, self.manifest)
-        seed = int.from_bytes(seed_bytes, "big")
         if commitment(seed, nonce) != self.manifest.commitment:
             raise BundleError(f"{path} does not match the commitment in {MANIFEST}: it belongs to another benchmark.")
         if not np.array_equal(masks_Mn, draw_masks(seed, len(masks_Mn), self.manifest.n_train, self.manifest.alpha)):
             raise BundleError(f"{folder / 'masks.npy'} differs from the masks that the hidden seed draws. Restore it.")
-        return HiddenPart(seed, nonce, masks_Mn, margins_MRN)
+        return HiddenPart(seed, nonce, masks_Mn, margins_MRN, reserve)
 
     def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
         """Return all subsets and margins that submissions are scored against.
@@ -146,9 +144,11 @@ class Bundle:
         Returns
         -------
         masks_Mn, margins_MRN
-            The public subsets and then any hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
+            The public subsets, then any hidden ranking subsets, then any reserve, bool (M, n), and their margins, float32
+            (M, R, N).
         splits
-            Row slices ``public`` and ``ranking``: on an open benchmark as in the manifest, otherwise public and hidden rows.
+            Row slices ``public`` and ``ranking``: on an open benchmark as in the manifest, otherwise public and hidden rows. If
+            there is a reserve, ``reserve`` holds its rows, and ``ranking`` the other hidden rows.
 
         Raises
         ------
@@ -159,10 +159,14 @@ class Bundle:
             parts = {"public": self.manifest.public_rows, "ranking": slice(*self.manifest.ranking)}
             return self.masks_Mn, self.margins_MRN, parts
         hidden = self.hidden()
-        public = len(self.masks_Mn)
-        masks_Mn = np.concatenate([self.masks_Mn, hidden.masks_Mn])
-        margins_MRN = np.concatenate([self.margins_MRN, hidden.margins_MRN])
-        return masks_Mn, margins_MRN, {"public": slice(0, public), "ranking": slice(public, None)}
+        public, answered = len(self.masks_Mn), len(hidden.answered)
+        order_M = [*hidden.answered, *hidden.reserve]
+        masks_Mn = np.concatenate([self.masks_Mn, hidden.masks_Mn[order_M]])
+        margins_MRN = np.concatenate([self.margins_MRN, hidden.margins_MRN[order_M]])
+        parts = {"public": slice(0, public), "ranking": slice(public, public + answered)}
+        if hidden.reserve:
+            parts["reserve"] = slice(public + answered, None)
+        return masks_Mn, margins_MRN, parts
 
 
 def write_bundle(
@@ -212,7 +216,7 @@ def write_bundle(
         all_masks_Mn, ranking_MRN = masks_Mn, margins_MRN[start:stop]
     else:
         start = len(masks_Mn)
-        all_masks_Mn, ranking_MRN = np.concatenate([masks_Mn, hidden.masks_Mn]), hidden.margins_MRN
+        all_masks_Mn, ranking_MRN = np.concatenate([masks_Mn, hidden.masks_Mn]), hidden.margins_MRN[hidden.answered]
     if duplicates := count_duplicates(all_masks_Mn):
         raise BundleError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw the subsets again.")
     if hidden is None and (folder / "hidden").exists():
@@ -264,10 +268,7 @@ def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
         with atomic_write(folder / name) as file:
             np.save(file, values)
         digests[name] = sha256(folder / name)
-    members = {"seed": f"{hidden.seed:032x}", "nonce": hidden.nonce.hex(), "files": digests}
-    # The file is replaced atomically, because it can be the only copy of the seed.
-    with atomic_write(folder / "hidden.json") as file:
-        file.write((json.dumps(members, indent=2) + "\n").encode())
+    HiddenFile(hidden.seed, hidden.nonce, digests, hidden.reserve).write(folder / HIDDEN_FILE)
 
 
 def sha256(path: Path) -> str:
@@ -292,9 +293,3 @@ def _verified_arrays(
     if margins_MRN.shape != shape:
         raise BundleError(f"{folder} has margins of shape {margins_MRN.shape}, not {shape}. Fetch the benchmark again.")
     return masks_Mn, margins_MRN
-
-
-def _sixteen_bytes(digits: str) -> bytes:
-    if len(digits) != 32:  # noqa: PLR2004
-        raise ValueError
-    return bytes.fromhex(digits)

@@ -1,4 +1,6 @@
-"""The command line: ``ldsboard score | validate | submit | status | leaderboard | pull | compare | login | logout``.
+"""The command line.
+
+``ldsboard score | validate | submit | status | leaderboard | pull | compare | review-link | login | logout``
 
 `ldsboard.commands.exits` lists the exit codes.
 """
@@ -14,13 +16,14 @@ from rich.table import Table
 
 from ldsboard.arrays.scores import check_finite
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
-from ldsboard.commands import exits, findings, login, options, submission
+from ldsboard.commands import exits, findings, login, options, review, submission
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
 from ldsboard.commands.offline import open_pulled, pulled_truth, truth_of
 from ldsboard.commands.printing import (
     format_interval,
-    format_rank,
+    format_place,
+    format_replicates,
     format_share,
     output,
     print_json,
@@ -28,6 +31,7 @@ from ldsboard.commands.printing import (
 )
 from ldsboard.config import ConfigError
 from ldsboard.core.comparison import compare as compare_results
+from ldsboard.core.replicates import in_words
 from ldsboard.identity import open_client
 from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
@@ -85,6 +89,7 @@ def validate(
 
 
 cli.command()(submission.submit)
+cli.command()(review.review_link)
 cli.command()(login.login)
 cli.command()(login.logout)
 
@@ -127,13 +132,15 @@ def leaderboard(
         "rank", "method", "owner", "LDS [95 % interval]", "of ceiling", "separable from first", "id", title=title
     )
     for row in board["rows"]:
-        rank = format_rank(row["rank"])
+        rank = "fitted" if row.get("uses_subsets") else format_place(row)
         separable = {None: "", True: "yes", False: "no"}[row.get("separable_from_first")]
-        cells = (row["method"], row["owner"], format_interval(row), format_share(row), separable, row["id"])
-        table.add_row(f"({rank})" if row.get("in_family") is False else rank, *cells)
+        interval = f"{format_interval(row)}{format_replicates(row)}"
+        table.add_row(rank, row["method"], row["owner"], interval, format_share(row), separable, row["id"])
     output.print(table)
     if any(row.get("in_family") is False for row in board["rows"]):
         output.print("Ranks count the five newest entries of each owner. Other entries have ranks in parentheses.")
+    if any(row.get("uses_subsets") for row in board["rows"]):
+        output.print("fitted: declared as fitted to these subsets, and not ranked.")
 
 
 @cli.command()
@@ -159,20 +166,35 @@ def compare(
     ] = None,
     *,
     named_benchmark: options.NamedBenchmark = None,
+    more_a: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A replicate of the file A, from another seed; repeat for more."),
+    ] = None,
+    more_b: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A replicate of the file B, from another seed; repeat for more."),
+    ] = None,
     axes: options.Axes = TRAIN_TARGET,
     key: options.Key = None,
     server: options.Server = None,
     token: options.Token = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compare two submissions, or two score files offline: print the LDS of A minus the LDS of B, and the p-value."""
+    """Compare two submissions, or score files offline: print the LDS of A minus the LDS of B, and the p-value.
+
+    With replicates, the mean LDS are compared. The server knows the replicates of submissions.
+    """
     axes = check_axes(axes)
     if benchmark or named_benchmark:
         truth = pulled_truth(options.benchmark_name(benchmark, named_benchmark), server)
-        sides = truth.n_train, truth.n_targets
-        results = [truth.score(read_file(Path(name), *sides, axes, key)) for name in (a, b)]
-        difference = vars(compare_results(*results)) | {"part": "public"}
-    elif any(Path(name).exists() for name in (a, b)):
+        shape = truth.n_train, truth.n_targets
+        sides = [
+            [truth.score(read_file(path, *shape, axes, key)) for path in (Path(name), *(more or ()))]
+            for name, more in ((a, more_a), (b, more_b))
+        ]
+        found = compare_results(*sides)
+        difference = vars(found) | {"ci": found.confidence_interval, "note": found.note, "part": "public"}
+    elif more_a or more_b or any(Path(name).exists() for name in (a, b)):
         fail(exits.USAGE, "To compare score files, add --benchmark NAME. Without it, give the ids of two submissions.")
     else:
         with open_client(server, token) as client:
@@ -182,7 +204,7 @@ def compare(
     else:
         output.print(
             f"{difference['difference']:+.4f} (standard error {difference['std_error']:.4f}, p {difference['p_value']:.2g}) "
-            f"on the {difference['part']} subsets"
+            f"on the {difference['part']} subsets: {in_words(difference)}"
         )
 
 

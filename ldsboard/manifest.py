@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "benchmark.json"
 
+REQUIRED = {"masks.npy", "margins.npy"}
+"""Arrays that every public part and every hidden part has."""
+
 
 class BundleError(ValueError):
     """The error for a benchmark folder that is incomplete, altered or inconsistent; the message names the file and a remedy."""

@@ -30,11 +30,14 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
         One record for each entry. All records have the same keys, in the same order:
 
         rank_low, rank_high : int or None
-            The rank interval; None on a board without ranks.
+            The rank interval; None on a board without ranks, and if `uses_subsets` is True.
         method, title, owner : str
             Method and title of the entry, and the user who submitted it; the alias for an anonymous entry.
         lds, std_error, ci_low, ci_high : float
             LDS on the ranking subsets, its standard error, and its 95 % interval.
+        replicates, spread : int, float, or None
+            Number of replicates that the entry is the mean of, and the standard deviation of their LDS. The spread is None for a
+            single file. Both are None if the server is too old to tell.
         of_ceiling : float or None
             LDS divided by the noise ceiling; None if the ceiling is unknown.
         z_random : float
@@ -47,6 +50,12 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
         separable_from_first : bool or None
             Whether the entry is significantly worse than the first entry; None for the first entry, on a board without ranks,
             until a changed board is ranked, or if the server is too old to tell.
+        uses_subsets : bool or None
+            Whether the owner declares that the method was fitted to the ranking subsets; such an entry has no rank. None if the
+            server is too old to tell.
+        fitted : bool or None
+            Whether the LDS is higher than the runs allow, as of scores that were fitted to the ranking subsets. None if the
+            server is too old to tell.
         attempts, possible_gain : int, float, or None
             Attempts of the owner, and the upper bound of the gain from them; None for an anonymous entry, and on a board whose
             subsets are all public.
@@ -88,8 +97,9 @@ def _record(row: Mapping[str, Any], board: Mapping[str, Any]) -> Record:
         **{name: row[name] for name in ("method", "title", "owner", "lds", "std_error")},
         "ci_low": row["ci"][0],
         "ci_high": row["ci"][1],
+        **{name: row.get(name) for name in ("replicates", "spread")},
         **{name: row[name] for name in ("of_ceiling", "z_random")},
-        **{name: row.get(name) for name in ("p_random", "in_family", "separable_from_first")},
+        **{name: row.get(name) for name in ("p_random", "in_family", "separable_from_first", "uses_subsets", "fitted")},
         **{name: row[name] for name in ("attempts", "possible_gain")},
         **{name: cost.get(name) for name in COST},
         **{name: provenance.get(name) for name in PROVENANCE},

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import os
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
 
 from ldsboard import environment
 from ldsboard.arrays.scores import check_finite, check_shape, is_turned, read_scores
 from ldsboard.core.result import WARNINGS
-from ldsboard.formats.saved_scores import read_saved
 from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import Problem, ProblemError
+from ldsboard.temporary_scores import score_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ldsboard.client import Client
 
 
@@ -105,7 +97,11 @@ class Submission:
             rows.append((f"LDS on the {self.part} subsets", self._interval))
         if self.rank is not None:
             low, high = self.rank
-            rows.append(("rank", str(low) if low == high else f"{low} to {high}"))
+            rank = str(low) if low == high else f"{low} to {high}"
+            counted = self.details["hidden"].get("in_family") is not False  # absent in the responses of older servers
+            rows.append(("rank", rank if counted else f"({rank})"))
+        if self.details.get("uses_subsets"):
+            rows.append(("declared", "fitted to these subsets"))
         rows += [("warning", WARNINGS.get(code, code)) for code in self.warnings]
         return notebook_table(f"Submission {self.id}", [*rows, ("page", self.url)])
 
@@ -150,7 +146,9 @@ def submit(
         Other fields of ``POST /api/v1/submissions``, which the server checks, and which change nothing if the server already has
         the file: ``kind`` (``"ranked"`` or ``"practice"``; by default ``"practice"`` in a CI, and otherwise ``"ranked"``),
         ``visibility`` (``"public"``, ``"anonymous"`` or ``"private"``), ``title``, ``description``, ``tags``, ``paper``,
-        ``code``, ``cost``, and ``provenance`` (by default the values that the variables of a CI state).
+        ``code``, ``replicate_of`` (the id of your submission of the same method from another seed), ``uses_subsets`` (True if the
+        method was fitted to the ranking subsets of a practice board or to their margins), ``cost``, and ``provenance`` (by
+        default the values that the variables of a CI state).
 
     Returns
     -------
@@ -196,7 +194,7 @@ def submit(
             known = client.benchmark(benchmark)
             if is_turned(scores.shape, known["n_train"], known["n_targets"]):  # the server would transpose the file
                 check_shape(scores.shape, known["n_train"], known["n_targets"])
-        with _score_file(scores) as (path, source):
+        with score_file(scores) as (path, source):
             try:
                 view = sending.submit(client, benchmark, path, method=method, source=source, **fields)
             except RefusedError as error:
@@ -257,30 +255,6 @@ def _client(server: str | None, token: str | None, method: str | None = None) ->
     from ldsboard.identity import open_client  # noqa: PLC0415 -- as in submit
 
     return open_client(server, token, method=method)
-
-
-@contextmanager
-def _score_file(scores: Any) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the path of a score file with the scores, and the path of the other file or folder that they come from, if any.
-
-    From an array, or from a file that the server does not accept, a temporary score file is made. Equal scores always give the
-    same bytes, so a repeated call makes the same file, and an unfinished upload of that file is continued.
-    """
-    source = None
-    if isinstance(scores, str | os.PathLike):
-        source = Path(scores)
-        saved = read_saved(source)
-        if saved.is_score_file:
-            yield source, None
-            return
-        for note in saved.notes:
-            warnings.warn(note, stacklevel=4)
-        scores = saved.array
-    scores_nN = read_scores(scores)
-    with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "scores.npy"
-        np.save(path, scores_nN)
-        yield path, source
 
 
 def _scored(client: Client, view: dict[str, Any], timeout: float) -> Submission:

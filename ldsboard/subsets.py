@@ -14,8 +14,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUBSET, INITIALISATION, ORDER, AUGMENTATION = range(4)
-"""The streams: what the random numbers of a seed are for. The seed of a subset has run 0, because all runs share the subset."""
+SUBSET, INITIALISATION, ORDER, AUGMENTATION, RESERVE = range(5)
+"""The streams: what the random numbers of a seed are for. The seed of a subset has run 0, because all runs share the subset. The
+seed of the reserve has the number of a block of five subsets in place of a subset, and run 0."""
+
+RESERVE_BLOCK = 5
+"""One of so many consecutive hidden subsets is in the reserve."""
+
+FEWEST_ANSWERED = 100
+"""If a reserve would leave fewer hidden subsets for the ranking, there is no reserve; so with fewer than 125 hidden subsets."""
 
 
 def generator(root: int, subset: int, run: int, stream: int) -> np.random.Generator:
@@ -50,6 +57,34 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
     for subset in range(count):
         masks_Mn[subset, generator(root, subset, 0, SUBSET).choice(n, size, replace=False)] = True
     return masks_Mn
+
+
+def draw_reserve(seed: int, count: int) -> tuple[int, ...]:
+    """Draw the reserve: the hidden subsets that are scored and never answered until the benchmark is retired.
+
+    Of each block of five consecutive subsets, one of the first three is drawn. Incomplete last blocks of one or two subsets are
+    left out, so that the reserve has ``round(count / 5)`` subsets. Whether a subset of a complete block is in the reserve does
+    not depend on `count`; a benchmark that is gathered again with more subsets therefore keeps its reserve.
+
+    Parameters
+    ----------
+    seed
+        The hidden seed. Nobody who does not know the seed can know the rows.
+    count
+        Number of hidden subsets.
+
+    Returns
+    -------
+    tuple of int
+        Ascending rows; empty if fewer than `FEWEST_ANSWERED` other rows would be left.
+    """
+    size = round(count / RESERVE_BLOCK)
+    if count - size < FEWEST_ANSWERED:
+        return ()
+    return tuple(
+        RESERVE_BLOCK * block + int(generator(seed, block, 0, RESERVE).integers(RESERVE_BLOCK - 2))
+        for block in range(size)
+    )
 
 
 def commitment(seed: int, nonce: bytes) -> str:

@@ -226,7 +226,7 @@ def gather(
     *,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Make a smaller benchmark from the subsets before the first missing model."),
+        typer.Option("--partial", help="End each part before its first subset that lacks a model."),
     ] = False,
 ) -> None:
     """Write the benchmark from the trained models of a folder."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ldsboard.bundle import HiddenPart, write_bundle
 from ldsboard.manifest import MANIFEST, Manifest
+from ldsboard.subsets import draw_reserve
 from worker import data, device
 from worker.kit import write_kit
 from worker.plan import HIDDEN, Configuration, ConfigurationError, HiddenSeed
@@ -70,10 +71,13 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
             labels={name: part.labels for name, part in trainer.data.parts.items()},
             images={name: part.images for name, part in trainer.data.parts.items() if trainer.data.ships_images},
             kit=kit,
-            hidden=HiddenPart(hidden.seed, hidden.nonce, trainer.masks["hidden"], margins["hidden"])
-            if hidden
-            else None,
+            hidden=_hidden_part(hidden, trainer.masks["hidden"], margins["hidden"]) if hidden else None,
         )
+
+
+def _hidden_part(hidden: HiddenSeed, masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> HiddenPart:
+    """Return the hidden part of the benchmark, with the reserve that the hidden seed draws."""
+    return HiddenPart(hidden.seed, hidden.nonce, masks_Mn, margins_MRN, draw_reserve(hidden.seed, len(masks_Mn)))
 
 
 def is_complete(folder: Path) -> bool:

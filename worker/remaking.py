@@ -10,7 +10,6 @@ import torch
 
 from ldsboard.manifest import MANIFEST, BundleError, Manifest
 from worker import data, device
-from worker.gathering import COUNTS
 from worker.models import has_convolutions
 from worker.plan import HIDDEN, ConfigurationError, HiddenSeed, Plan, recipe_file
 
@@ -88,12 +87,15 @@ def _plan(manifest: Manifest, path: Path, recipe_path: str | None) -> Plan:
         raise BundleError(
             f"Cannot remake: {path} has no public seed, because the subsets were imported instead of drawn."
         )
+    public = manifest.subsets["public"]
     try:
+        # The ranking subsets that the manifest counts do not include the reserve.
+        subsets = provenance["models"] // manifest.runs
         return Plan(
             recipe=recipe_path or manifest.recipe["name"],
             version=manifest.version,
             split=manifest.split,
-            **provenance.get("planned", {name: manifest.subsets[name] for name in COUNTS}),
+            **provenance.get("planned", {"public": public, "ranking": subsets - public}),
             runs=manifest.runs,
             group=provenance["models_at_once"],
             engine=provenance["engine"],

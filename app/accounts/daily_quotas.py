@@ -39,6 +39,9 @@ class Daily(StrEnum):
     WEBHOOKS = "webhooks"
 
 
+EDITS = (Action.SUBMISSION_EDITED, Action.PUBLISHER_ADDED, Action.REVIEW_LINK_MADE)
+"""The actions that count towards the daily quota of edits."""
+
 NOUNS = {
     Daily.PRACTICE: "practice submission",
     Daily.UPLOADS: "upload",
@@ -51,7 +54,7 @@ NOUNS = {
 ADVICE = {
     Daily.PRACTICE: "A dry run (dry_run=true) uses no quota.",
     Daily.UPLOADS: "Interrupted, cancelled and repeated uploads count too.",
-    Daily.EDITS: "One edit can change several fields; trusting a CI workflow is an edit too.",
+    Daily.EDITS: "One edit can change several fields; trusting a CI workflow and making a review link are edits too.",
     Daily.TOKENS: "A token can be used any number of times.",
     Daily.MINTS: "Until then, CI can use a token that you create on the page /account.",
     Daily.WEBHOOKS: "A webhook is called for every submission.",
@@ -89,7 +92,7 @@ class DailyQuotas:
         Number of uploads that the user starts, single and multipart, of ranked and of practice submissions. Every started upload
         counts, whether or not the file arrives.
     edits
-        Number of edits of submissions, and of registrations of trusted CI workflows.
+        Number of edits of submissions, of registrations of trusted CI workflows, and of new review links.
     tokens
         Number of tokens that the user creates, including the tokens of the submission form.
     mints
@@ -138,7 +141,7 @@ def _times(user: User, what: Daily) -> Select[datetime]:
         case Daily.UPLOADS:
             return sent
         case Daily.EDITS:
-            return done.where(Audit.action.in_([Action.SUBMISSION_EDITED, Action.PUBLISHER_ADDED]))
+            return done.where(Audit.action.in_(EDITS))
         case Daily.TOKENS:
             return done.where(Audit.action == Action.TOKEN_CREATED)
         case Daily.MINTS:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -13,6 +10,7 @@ from fastapi.responses import FileResponse
 from app.benchmarks import catalog
 from app.db.models import Kind, Version
 from app.leaderboard.schemas import BenchmarkView, LeaderboardView
+from app.leaderboard.tables import csv_table
 from app.leaderboard.views import benchmark_view, leaderboard_view
 from app.results.method_history import MAX_ROWS, Wanted, method_history
 from app.results.schemas import HistoryView
@@ -22,29 +20,6 @@ from app.web.dependencies import OptionalUser, ReadSession, SettingsDep, Version
 from app.web.public_route import PublicRoute
 
 router = APIRouter(prefix="/benchmarks", tags=["benchmarks"], route_class=PublicRoute)
-COLUMNS = [
-    "rank_low",
-    "rank_high",
-    "method",
-    "title",
-    "owner",
-    "lds",
-    "std_error",
-    "ci_low",
-    "ci_high",
-    "of_ceiling",
-    "z_random",
-    "p_random",
-    "in_family",
-    "separable_from_first",
-    "attempts",
-    "possible_gain",
-    "fitted",
-    "created_at",
-    "id",
-    "benchmark",
-    "version",
-]
 
 
 @router.get("")
@@ -90,20 +65,8 @@ def show_leaderboard(
     JSON is paged by `after` (number of entries to skip) and `limit`; CSV contains all entries.
     """
     if format == "csv":
-        return Response(_csv(leaderboard_view(session, version)), media_type="text/csv; charset=utf-8")
+        return Response(csv_table(leaderboard_view(session, version)), media_type="text/csv; charset=utf-8")
     return leaderboard_view(session, version, after=after, limit=limit)
-
-
-def _csv(view: LeaderboardView) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writeheader()
-    for row in view.rows:
-        cells = row.model_dump(mode="json") | {"benchmark": view.benchmark, "version": view.version}
-        cells["rank_low"], cells["rank_high"] = row.rank or ("", "")
-        cells["ci_low"], cells["ci_high"] = row.ci
-        writer.writerow({name: _escape_formula(value) for name, value in cells.items()})
-    return buffer.getvalue()
 
 
 @router.get("/{name}/history")
@@ -127,14 +90,3 @@ def show_history(
     If `kind` is `ranked`, every LDS is computed on the ranking subsets; otherwise, on the public subsets.
     """
     return method_history(session, version, viewer, Wanted(owner, method, kind, branch), limit=limit, before=before)
-
-
-FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""Pattern of the first characters of a text that a spreadsheet may run as a formula (OWASP, CSV injection).
-
-Full-width signs match too, and so do leading spaces, which some spreadsheets ignore."""
-
-
-def _escape_formula(value: object) -> object:
-    """Prefix a text with an apostrophe if a spreadsheet could run it as a formula."""
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value

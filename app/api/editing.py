@@ -40,6 +40,11 @@ class Changes(BaseModel, extra="forbid"):
     code: Link | None = Field(default=None, description="address of the code; null removes the link")
     visibility: Visibility = Visibility.PUBLIC
     pinned: bool = False
+    uses_subsets: bool = Field(
+        default=False,
+        description="whether the method was fitted to the ranking subsets or to their margins; only an admin can set it back "
+        "to false",
+    )
 
     @model_validator(mode="after")
     def _check_links(self) -> Self:
@@ -82,9 +87,12 @@ def list_own_submissions(
 def edit_submission(
     caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str, changes: Changes
 ) -> SubmissionView:
-    """Edit one of your submissions: its texts and links, its visibility, or whether it is pinned.
+    """Edit one of your submissions: its texts and links, its visibility, `uses_subsets`, or whether it is pinned.
 
     A pinned submission is the leaderboard entry of its method, in place of the newest submission.
+
+    `uses_subsets` declares that the method was fitted to the ranking subsets of a practice board. Only an admin can take this
+    back.
     """
     quotas = context.quotas.daily
     editing.edit_and_rank(context.database, context.ranker, quotas, submission_id, caller, actor, changes.by_name())

@@ -62,7 +62,7 @@ async def check_file(
 
 def _check(context: AppContext, name: str, start: bytes, size: int) -> FileCheckView:
     with context.database.read() as session:
-        version = catalog.find_version(session, name)
+        version = catalog.find_open_version(session, name)
     header = check_header(version, start, size)
     n, N = version.manifest["n_train"], version.manifest["n_targets"]
     checked = BenchmarkName(name=name, version=version.version)

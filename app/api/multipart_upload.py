@@ -32,7 +32,7 @@ from ldsboard.problems import ProblemError
 router = APIRouter(tags=["uploads"])
 WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None, "suspension": None}
 WITHHELD_TEXTS: dict[str, Any] = {"title": WITHHELD, "description": "", "tags": [], "urls": {}}
-WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None}
+WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None, "uses_subsets": False}
 
 UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
@@ -98,7 +98,7 @@ def start_upload(
         if account.verified_origin is not None:
             # The user may have ended the trust in the CI workflow meanwhile.
             tokens.find_token(session, account.token_id)
-        version = catalog.find_version(session, announced.benchmark)
+        version = catalog.find_open_version(session, announced.benchmark)
         if announced.size == 0:
             lifecycle.check_header(version, b"", 0)
         known = idempotency.find_by_key(session, key, announced)

@@ -18,7 +18,7 @@ from app.benchmarks import catalog
 from app.context import AppContext
 from app.db.models import Submission, Version
 from app.results.schemas import SubmissionView
-from app.submissions import idempotency, lifecycle
+from app.submissions import idempotency, lifecycle, replicates
 from app.submissions.fields import SubmissionQuery, SubmissionRequest
 from app.submissions.schemas import BenchmarkName, DryRunView
 from app.submissions.storage import Arrival
@@ -96,9 +96,10 @@ async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
 
 
 async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> str:
-    """Receive the rest of the file and call `_Upload.accept`; return the id of the accepted submission.
+    """Receive the rest of the file and call `_Upload.accept`; return the id that `_Upload.accept` returns.
 
-    After any error, the reserved submission expires.
+    The reserved submission expires after any error, and if the owner has sent the same file before: then the id is that of the
+    earlier submission.
     """
     try:
         await body.receive()
@@ -127,17 +128,21 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Check disk space for the file; return the current version of the benchmark that the request names.
+        """Check the declared fields and disk space; return the current version of the benchmark that the request names.
 
         Raises
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
-            ``benchmark.unknown``: the server has no such benchmark.
+            ``benchmark.unknown``, ``benchmark.retired``: the errors of `find_open_version`.
+            Also the errors of `lifecycle.check_declaration` and `replicates.find_root`.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
-            return catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_open_version(session, self.wanted.benchmark)
+            lifecycle.check_declaration(version, uses_subsets=self.wanted.uses_subsets)
+            replicates.find_root(session, self.account.id, version, self.wanted)
+            return version
 
     def check_whole_file(self, version: Version) -> DryRunView:
         """Check header, values and announced SHA-256 of the received file; return the response to a dry run."""
@@ -185,7 +190,7 @@ class _Upload:
                 find_token(
                     session, self.account.token_id
                 )  # the user may have ended the trust in the CI workflow meanwhile
-            version = catalog.find_version(session, self.wanted.benchmark)
+            version = catalog.find_open_version(session, self.wanted.benchmark)
             lifecycle.check_header(version, self.arrival.start, self.wanted.size)
             known = idempotency.find_by_key(session, self.key, self.wanted)
             # A client sends a file again only after it has lost the first connection, so an unfinished upload is replaced.

@@ -60,6 +60,11 @@ def has_ranks(manifest: dict[str, Any]) -> bool:
     return manifest["subsets"]["ranking"] >= FEWEST_RANKED and not all_subsets_rank(manifest)
 
 
+def has_hidden_subsets(manifest: dict[str, Any]) -> bool:
+    """Return whether the ranking subsets of a benchmark are hidden, so that no method can be fitted to them."""
+    return bool(manifest["split"] == "protected")
+
+
 def find_version(session: Session, name: str, number: int | None = None) -> Version:
     """Return a published version of a benchmark, by default the current version.
 
@@ -81,6 +86,25 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
             "GET /api/v1/benchmarks lists all benchmarks and their versions.",
             f"a published version of one of these benchmarks: {', '.join(names) or '(none is published yet)'}",
             got,
+        )
+    return version
+
+
+def find_open_version(session: Session, name: str) -> Version:
+    """Return the current version of a benchmark that takes submissions.
+
+    Raises
+    ------
+    ProblemError
+        ``benchmark.unknown``: the benchmark does not exist.
+        ``benchmark.retired``: the benchmark is retired.
+    """
+    version = find_version(session, name)
+    if (retired_at := version.benchmark.retired_at) is not None:
+        raise ProblemError(
+            "benchmark.retired",
+            f"The benchmark {name} was retired on {retired_at:%Y-%m-%d} and takes no more submissions.",
+            "Send the file to another benchmark: GET /api/v1/benchmarks lists all of them. Score a file offline with ldsboard score.",
         )
     return version
 

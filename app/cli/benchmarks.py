@@ -11,14 +11,18 @@ import typer
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
-from app.cli.common import open_database
+from app.cli.common import fail, open_database
+from app.db.base import now
+from app.leaderboard import as_published
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import publishing
 from app.management.publication_checks import MINIMUM
+from app.scoring import reserve
 from ldsboard.counts import count
 from ldsboard.importing import benchmarks, sizes
 from ldsboard.importing.origins import BitOrder, Origin, read_origin
+from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from app.db.sessions import Database
@@ -155,4 +159,69 @@ def list_benchmarks() -> None:
     with open_database() as (_, database), database.read() as session:
         for version in catalog.current_versions(session):
             name, split, entries = version.benchmark.name, version.manifest["split"], list_entries(session, version)
-            typer.echo(f"{name} version {version.version}, {split}, {count(len(entries), 'entry', 'entries')}")
+            flagged = sum(each.check.is_flagged for each in reserve.list_checked(session, version))
+            notes = [f"{flagged} flagged by the reserve"] if flagged else []
+            notes += ["retired"] if version.benchmark.retired_at else []
+            entries_text = count(len(entries), "entry", "entries")
+            typer.echo(", ".join([f"{name} version {version.version}", split, entries_text, *notes]))
+
+
+@benchmark.command("reserve")
+def show_reserve(
+    name: Annotated[str, typer.Argument(help="Name of the benchmark.")],
+    *,
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, help="Version of the benchmark; by default the current version.", show_default=False),
+    ] = None,
+) -> None:
+    """Compare every scored ranked submission with the reserve, and mark files that may be fitted to the answers.
+
+    These numbers are for the operator only, until the benchmark is retired.
+    """
+    with open_database(ProblemError) as (_, database), database.read() as session:
+        found = catalog.find_version(session, name, version)
+        checked = reserve.list_checked(session, found)
+        subsets, answered = found.reserve_subsets, found.manifest["subsets"]["ranking"]
+        number = found.version
+    if not subsets:
+        typer.echo(f"{name} version {number} has no reserve.")
+        return
+    typer.echo(f"{name} version {number}: {answered} ranking subsets are answered, {subsets} are in the reserve.")
+    for each in checked:
+        check = each.check
+        typer.echo(
+            f"{each.submission_id}  {each.method} by {each.owner}  LDS {each.answered_lds:.4f}  reserve {each.reserve_lds:.4f}  "
+            f"difference {check.difference:+.4f} ± {check.std_error:.4f}  z {check.z:+.1f}  p {check.p_value:.2g}"
+            f"{'  FLAGGED' if check.is_flagged else ''}"
+        )
+    flagged = sum(each.check.is_flagged for each in checked)
+    typer.echo(f"{count(len(checked), 'submission')}, {flagged} flagged.")
+
+
+@benchmark.command("retire")
+def retire_benchmark(name: Annotated[str, typer.Argument(help="Name of the benchmark.")]) -> None:
+    """End a benchmark for good: it takes no more submissions and versions, and results on the reserve are shown."""
+    with open_database(ProblemError) as (_, database), database.write() as session:
+        retired = catalog.find_version(session, name).benchmark
+        if retired.retired_at is not None:
+            raise fail(f"{name} was retired on {retired.retired_at:%Y-%m-%d}.")
+        retired.retired_at = now()
+        audit.record_action(session, OPERATOR, Action.BENCHMARK_RETIRED, name)
+    typer.echo(f"{name} is retired. The pages of its submissions show their results on the reserve.")
+
+
+@benchmark.command("as-published")
+def declare_published_values(
+    name: Annotated[str, typer.Argument(help="Name of the benchmark.")],
+    file: Annotated[Path, typer.Argument(help="TOML file with all values; an empty file removes all values.")],
+) -> None:
+    """Replace the LDS values of papers that are shown beside a board, never ranked; see docs/how-to/operate.md."""
+    with open_database(ValueError, OSError) as (settings, database):
+        with database.read() as session:
+            found = catalog.find_version(session, name).benchmark.name
+        values = as_published.parse(file.read_text(encoding="utf-8"))
+        as_published.store(settings.as_published_dir, found, values)
+        with database.write() as session:
+            audit.record_action(session, OPERATOR, Action.BENCHMARK_AS_PUBLISHED, found, values=len(values))
+    typer.echo(f"The board of {found} shows {count(len(values), 'published value')}.")

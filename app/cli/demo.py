@@ -193,9 +193,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         low, high = row["rank"]
         rank = str(low) if low == high else f"{low}-{high}"
+        share = "-" if row["of_ceiling"] is None else f"{row['of_ceiling']:.1%}"
         lines.append(
             f"| {rank} | `{row['method']}` | {row['lds']:.4f} [{row['ci'][0]:.4f}, {row['ci'][1]:.4f}] "
-            f"| {row['of_ceiling']:.1%} | {row['z_random']:.3g} |"
+            f"| {share} | {row['z_random']:.3g} |"
         )
     return "\n".join(lines) + "\n"
 

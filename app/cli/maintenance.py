@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,13 +81,14 @@ def doctor(
         _check_database(Settings().resolved_database_url)
     with open_database(RuntimeError) as (settings, database):
         storage = Storage(settings.storage_dir)
+        snapshots = consistency.inspect_snapshots(settings.snapshots_dir, quick=quick)
         if repair:
             with data_lock.lock_data_folder(settings.data_dir), database.write() as session:
-                remaining = _repair(
-                    session, consistency.inspect(session, storage, settings.benchmarks_dir, quick=quick)
-                )
+                found = consistency.inspect(session, storage, settings.benchmarks_dir, quick=quick)
+                remaining = _repair(session, chain(found, snapshots))
         else:
             remaining = find_inconsistencies(database, storage, settings.benchmarks_dir, quick=quick)
+            remaining += [finding.message for finding in snapshots]
     for message in remaining:
         typer.echo(message)
     if remaining:

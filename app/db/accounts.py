@@ -33,8 +33,9 @@ class User(Base):
     with the earliest time first. A sign-out, a ban and the deletion of the account each add 1 to ``session_generation``, which
     ends all sessions of earlier generations. ``ban`` holds ``reason``, ``contact`` and ``at`` while the user is banned. After the
     deletion of the account, ``name`` is a placeholder name, and ``retired_name`` is the SHA-256 of the former name. ``verified``
-    tells accounts that one person cannot create in large numbers: the operator added or approved the user, or the user first
-    signed in through the OpenID Connect provider. An account at GitHub is no such proof.
+    is true if one person cannot easily have many such users: the operator added or approved the user, or the user first signed in
+    through the OpenID Connect provider. It is false for a user who signed in through GitHub, because anybody can have many
+    accounts there.
     """
 
     __tablename__ = "user"

@@ -58,7 +58,10 @@ class Visibility(StrEnum):
 
 
 class Benchmark(Base):
-    """A benchmark. Submissions go to the current version. The next version, if any, becomes current after rescoring."""
+    """A benchmark. Submissions go to the current version. The next version, if any, becomes current after rescoring.
+
+    A retired benchmark takes no more submissions and versions, and its results on the reserve are shown.
+    """
 
     __tablename__ = "benchmark"
 
@@ -66,6 +69,7 @@ class Benchmark(Base):
     name: Mapped[str] = mapped_column(String(64), unique=True)
     current_version: Mapped[int]
     next_version: Mapped[int | None]
+    retired_at: Mapped[datetime | None]
     versions: Mapped[list[Version]] = relationship(order_by="Version.version", back_populates="benchmark")
 
 
@@ -73,7 +77,8 @@ class Version(Base):
     """A published, immutable version of a benchmark; the arrays of the version are in the data folder.
 
     The board of the version shows only results of ``scorer_version``. Every change of the board's entries raises
-    ``board_revision``; ``ranked_revision`` is the board revision for which the stored ranks were computed.
+    ``board_revision``; ``ranked_revision`` is the board revision for which the stored ranks were computed. ``reserve_subsets`` is
+    the number of hidden subsets in the reserve; the manifest does not count them.
     """
 
     __tablename__ = "version"
@@ -86,6 +91,7 @@ class Version(Base):
     scorer_version: Mapped[int]
     board_revision: Mapped[int] = mapped_column(default=0)
     ranked_revision: Mapped[int] = mapped_column(default=0)
+    reserve_subsets: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(default=now)
     benchmark: Mapped[Benchmark] = relationship(back_populates="versions")
 
@@ -108,8 +114,13 @@ class Submission(Base):
     submission that was withdrawn after a server error. ``counted`` is also false if the SHA-256 that the user announced belongs
     to a duplicate. When the file arrives, the server looks for duplicates again; if it finds none, ``counted`` becomes true.
 
+    ``uses_subsets`` is the owner's declaration that the method was fitted to the ranking subsets or to their margins.
+
     ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
     and the admins.
+
+    ``replicate_of`` is the id of the submission that this submission is a replicate of, and that is no replicate itself. It is no
+    foreign key: it still joins the other replicates after that submission was deleted, and ids are never used again.
     """
 
     __tablename__ = "submission"
@@ -147,11 +158,13 @@ class Submission(Base):
     urls: Mapped[dict[str, str]] = mapped_column(default=dict)
     pinned: Mapped[bool] = mapped_column(default=False)
     counted: Mapped[bool] = mapped_column(default=True, server_default=true())
+    uses_subsets: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     cost: Mapped[dict[str, Any] | None]
     size: Mapped[int]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"), index=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     suspension: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    replicate_of: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
     version: Mapped[Version] = relationship()
@@ -174,6 +187,8 @@ class Evaluation(Base):
 
     An evaluation is a job in the queue until ``scored_at`` is set. ``claimed_at`` is set while a worker runs the evaluation.
     After a server error, the evaluation is not retried before ``not_before``.
+
+    ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
     """
 
     __tablename__ = "evaluation"
@@ -193,25 +208,27 @@ class Evaluation(Base):
     rank_high: Mapped[int | None]
     in_family: Mapped[bool | None]
     separable_from_first: Mapped[bool | None]
+    replicates: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     submission: Mapped[Submission] = relationship(back_populates="evaluations")
     version: Mapped[Version] = relationship()
     measurements: Mapped[list[Measurement]] = relationship(back_populates="evaluation", lazy="selectin")
 
     @property
     def parts(self) -> dict[str, Measurement]:
-        """The measurements of the evaluation, by the name of the subsets: ``public`` or ``ranking``."""
+        """The measurements of the evaluation, by the name of the subsets: ``public``, ``ranking`` or ``reserve``."""
         return {measurement.part: measurement for measurement in self.measurements}
 
 
 class Measurement(Base):
-    """The numbers of an evaluation on the ``public`` or the ``ranking`` subsets, at full precision.
+    """The numbers of an evaluation on the ``public`` or the ``ranking`` subsets or on the ``reserve``, at full precision.
 
-    ``influence`` (psi) and ``per_target`` (rho) are arrays of little-endian float64. If the ranking subsets are hidden, the two
-    arrays for the ranking subsets never leave the server.
+    Numbers of the reserve leave the server only when the benchmark is retired. ``influence`` (psi) and ``per_target`` (rho) are
+    arrays of little-endian float64. If the ranking subsets are hidden, the arrays for these subsets and for the reserve never
+    leave the server.
     """
 
     __tablename__ = "measurement"
-    __table_args__ = (CheckConstraint("part IN ('public', 'ranking')", name="part"),)
+    __table_args__ = (CheckConstraint("part IN ('public', 'ranking', 'reserve')", name="part"),)
 
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
     part: Mapped[str] = mapped_column(String(8), primary_key=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.benchmarks.catalog import has_ranks
-from app.leaderboard.schemas import Numbers, RankingNumbers
+from app.benchmarks.catalog import has_hidden_subsets, has_ranks
+from app.leaderboard.schemas import Numbers, RankingNumbers, ReserveNumbers
+from ldsboard.core.ceiling import share_of_ceiling
 
 if TYPE_CHECKING:
-    from app.db.models import Measurement
+    from app.db.models import Benchmark, Measurement
 
 
 DECIMALS = 4
@@ -112,18 +113,43 @@ def public_numbers(measurement: Measurement) -> Numbers:
     )
 
 
-def ranking_numbers(measurement: Measurement, manifest: dict[str, Any], rank: tuple[int, int] | None) -> RankingNumbers:
+def ranking_numbers(
+    measurement: Measurement,
+    manifest: dict[str, Any],
+    rank: tuple[int, int] | None,
+    *,
+    in_family: bool | None = None,
+    separable_from_first: bool | None = None,
+    uses_subsets: bool = False,
+) -> RankingNumbers:
     """Return the result on the ranking subsets, rounded by `round_for_publication`.
 
-    `rank` is the stored rank interval, or None if the submission is not listed. On a board without ranks it is left out.
+    `rank`, `in_family` and `separable_from_first` are the stored place; None if the submission is not listed. The place is left
+    out on a board without ranks, and if the entry is declared as fitted to the ranking subsets, as `uses_subsets` tells.
     """
+    ranked = has_ranks(manifest) and not uses_subsets
     error = _known(measurement.std_error_new_targets)
     return RankingNumbers(
         **ranking_fields(measurement, manifest),
         std_error_new_targets=None if error is None else round_lds(error, manifest["split"]),
         listed=rank is not None,
-        rank=rank if has_ranks(manifest) else None,
+        rank=rank if ranked else None,
+        in_family=in_family if ranked else None,
+        separable_from_first=separable_from_first if ranked else None,
     )
+
+
+def reserve_numbers(measurement: Measurement | None, benchmark: Benchmark) -> ReserveNumbers | None:
+    """Return the result on the reserve, rounded by `round_for_publication`.
+
+    Before the benchmark is retired, the result is None: until then, nothing may reveal a number from the reserve.
+    """
+    if measurement is None or benchmark.retired_at is None:
+        return None
+    names = ("lds", "std_error", "ci_low", "ci_high")
+    numbers = round_for_publication({name: getattr(measurement, name) for name in names}, "protected")
+    ends = (numbers["ci_low"], numbers["ci_high"])
+    return ReserveNumbers(lds=numbers["lds"], std_error=numbers["std_error"], ci=ends)
 
 
 def _known(value: float | None) -> float | None:
@@ -138,14 +164,27 @@ def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) ->
     """
     split, ceiling, share = manifest["split"], manifest["ceiling"], None
     lds, z, p = round_lds(measurement.lds, split), measurement.z_random, measurement.p_random
-    if ceiling and (published_ceiling := round_lds(ceiling, split)):
-        # The share is computed from the published LDS and ceiling, so that the share reveals no further digit.
-        share = round_lds(lds / published_ceiling, split)
+    if ceiling is not None:
+        # The share is computed from published numbers, so that the share reveals no further digit.
+        error = round_lds(manifest["ceiling_std_error"], split)
+        share = share_of_ceiling(lds, round_lds(ceiling, split), error)
     return {
         "lds": lds,
         "std_error": round_lds(measurement.std_error, split),
         "ci": (round_lds(measurement.ci_low, split), round_lds(measurement.ci_high, split)),
-        "of_ceiling": share,
+        "of_ceiling": None if share is None else round_lds(share, split),
         "z_random": z if split == "open" else round_significant(z),
         "p_random": p if split == "open" else round_significant(p),
+        "fitted": is_fitted(measurement.lds, measurement.std_error, manifest),
     }
+
+
+def is_fitted(lds: float, std_error: float, manifest: dict[str, Any]) -> bool:
+    """Return whether the LDS of an entry of a practice board is more than 3 standard errors above the noise ceiling.
+
+    No function of the subset can be expected to exceed the ceiling, unless it was fitted to the noise of these very models.
+    """
+    if has_hidden_subsets(manifest) or manifest["ceiling"] is None:
+        return False
+    error = math.hypot(std_error, manifest["ceiling_std_error"])
+    return bool(lds > manifest["ceiling"] + 3 * error)

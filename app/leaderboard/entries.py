@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Text, and_, bindparam, null, select, type_coerce
+from sqlalchemy import Boolean, Text, and_, bindparam, false, null, select, type_coerce
 
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import User
 from app.db.models import Alias, Benchmark, Evaluation, Kind, Measurement, State, Submission, Version, Visibility
 from app.leaderboard.attempts import count_attempts
@@ -15,6 +16,7 @@ from app.leaderboard.disclosure import round_lds
 from app.submissions import visibility
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import BindParameter, ColumnElement, Select
@@ -35,12 +37,28 @@ class Entry(NamedTuple):
     rank_high: int | None
     in_family: bool | None
     separable_from_first: bool | None
+    uses_subsets: bool
     lds: float
     std_error: float
     ci_low: float
     ci_high: float
     z_random: float
     p_random: float
+    average: dict[str, Any] | None = None
+
+    @property
+    def replicates(self) -> int:
+        """Number of replicates that the numbers are the mean of; 1 for a single file."""
+        return len(self.average["ids"]) if self.average else 1
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the LDS over replicates; None for a single file."""
+        return self.average["spread"] if self.average else None
+
+
+AVERAGED = ("lds", "std_error", "ci_low", "ci_high", "z_random", "p_random")
+"""Fields of an `Entry` that are means over replicates, or of one of the replicates."""
 
 
 def can_be_listed(version: Version) -> tuple[ColumnElement[bool], ...]:
@@ -85,12 +103,14 @@ ENTRIES = (
         Evaluation.rank_high,
         Evaluation.in_family,
         Evaluation.separable_from_first,
+        and_(Submission.uses_subsets, bindparam("can_be_fitted", type_=Boolean)),
         Measurement.lds,
         Measurement.std_error,
         Measurement.ci_low,
         Measurement.ci_high,
         Measurement.z_random,
         Measurement.p_random,
+        Evaluation.replicates,
     )
     .join(User, User.id == Submission.user_id)
     .join(Evaluation, Evaluation.submission_id == Submission.id)
@@ -102,34 +122,57 @@ ENTRIES = (
 """Query of `list_entries`. The query is built once, because building it takes as long as half of the reading."""
 
 
+def counts_as_fitted(version: Version) -> ColumnElement[bool]:
+    """Return the SQL value whether a submission counts as fitted to the ranking subsets on the board of a version.
+
+    The owner declares it. Nobody can fit scores to hidden subsets, so the declaration has no effect on a protected board, which
+    can be the next version of a practice board.
+    """
+    return false() if has_hidden_subsets(version.manifest) else Submission.uses_subsets.expression
+
+
+def comparable(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries of a board that are not declared as fitted to its ranking subsets, in the same order."""
+    return [entry for entry in entries if not entry.uses_subsets]
+
+
 def list_entries(session: Session, version: Version) -> list[Entry]:
     """Return the ranked entries of a version, best first.
 
     For each owner, method and visibility, the entry is the pinned submission, or the newest scored submission if none is pinned.
+    The numbers of an entry with replicates are the means over its replicates, as stored with its rank.
     A public submission never replaces an anonymous entry of the same owner, because the replacement would reveal the owner.
-    Only submissions with a stored rank are listed. Entries with equal published LDS are ordered by time of submission.
+    Only submissions with a stored rank are listed. Entries with equal published LDS are ordered by time of submission. Entries
+    that are declared as fitted to the ranking subsets follow all other entries.
 
     Pages sort and search all entries of a board. For speed, the query therefore reads only the columns that an `Entry` needs,
     creates no database objects, and runs on the connection, without the overhead of the ORM's session. `leaderboard_view` reads
     further columns for the rows that are shown.
     """
-    ids = {"version_id": version.id, "scorer_version": version.scorer_version, "benchmark_id": version.benchmark_id}
+    values = {
+        "version_id": version.id,
+        "scorer_version": version.scorer_version,
+        "benchmark_id": version.benchmark_id,
+        "can_be_fitted": not has_hidden_subsets(version.manifest),
+    }
     attempts = count_attempts(session, version)
     parse = cache(json.loads)
     newest = {}
-    for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(ENTRIES, ids):
+    for user_id, visible_to, method, title, tags, name, number, *rest in session.connection().execute(ENTRIES, values):
         if visible_to == Visibility.ANONYMOUS:
             # The number of attempts is left out: a public entry with the same number would reveal the owner.
             entry = Entry(visibility.anonymous_identity(number), None, None, *rest)
         else:
             identity = visibility.PublicIdentity(name, method, title, "", parse(tags), {}, None, None)
             entry = Entry(identity, attempts.by_user[user_id], attempts.usable(user_id), *rest)
+        if entry.average:
+            entry = entry._replace(**{field: entry.average[field] for field in AVERAGED})
         newest[user_id, method, visible_to] = entry
 
     split = version.manifest["split"]
 
-    def sort_key(entry: Entry) -> tuple[float, datetime, str]:
-        return listing_key(entry.lds, split, entry.created_at, entry.id)
+    def sort_key(entry: Entry) -> tuple[bool, float, datetime, str]:
+        return (entry.uses_subsets, *listing_key(entry.lds, split, entry.created_at, entry.id))
 
     entries = sorted(newest.values(), key=sort_key)
     if entries and entries[0].separable_from_first is not None:

@@ -21,15 +21,22 @@ import numpy as np
 from sqlalchemy import select, update
 
 from app.db.models import Evaluation, Measurement, Submission, Version
-from app.leaderboard.entries import can_be_listed, listing_key
-from app.submissions.visibility import is_restricted
+from app.leaderboard.averages import mean_of
+from app.leaderboard.candidates import (
+    Board,
+    NewResult,
+    Sent,
+    find_averages,
+    find_candidates,
+    listable,
+    select_entries,
+)
+from app.leaderboard.entries import listing_key
 from ldsboard.core.board import rank_board
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
-    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
@@ -39,16 +46,6 @@ FAMILY_PER_OWNER = 5
 """How many entries of one owner ranks count: the newest public entries, and as many of the newest anonymous entries."""
 
 
-class NewResult(NamedTuple):
-    """A result on the ranking subsets that is not in the database yet."""
-
-    submission: Submission
-    evaluation_id: int
-    lds: float
-    influence: bytes
-    """psi of the M ranking subsets, as the bytes of an array of little-endian float64."""
-
-
 class Place(NamedTuple):
     """The place of an entry on its board, as the columns of `Evaluation` with these names; all None for other evaluations."""
 
@@ -56,6 +53,7 @@ class Place(NamedTuple):
     rank_high: int | None = None
     in_family: bool | None = None
     separable_from_first: bool | None = None
+    replicates: dict[str, Any] | None = None
 
 
 PLACE = tuple(getattr(Evaluation, name) for name in Place._fields)
@@ -68,90 +66,87 @@ class Ranks(NamedTuple):
     places: dict[int, Place]
 
 
-class _Entry(NamedTuple):
-    """The columns that decide which submissions are entries, and in what order; `owner` is a user and a visibility."""
-
-    pinned: bool
-    created_at: datetime
-    submission_id: str
-    owner: tuple[int, str]
-    method: str
-    evaluation_id: int
-    lds: float
-
-
 def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
     """Return the ranks of a version's entries; a new result is ranked as if it were saved.
 
     Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
+
+    Entries that are declared as fitted to the ranking subsets are outside the family and never the first entry. Their places are
+    stored only because an entry is listed if it has a place; no answer of the server shows these places.
     """
-    columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
-    query = _rows(version, *columns, Submission.method, Evaluation.id, Measurement.lds)
-    candidates = [
-        _Entry(pinned, created_at, submission_id, (user_id, visible_to), method, evaluation_id, lds)
-        for pinned, created_at, submission_id, user_id, visible_to, method, evaluation_id, lds in session.execute(query)
-    ]
-    if new is not None and not is_restricted(new.submission):
-        sent = new.submission
-        owner = (sent.user_id, sent.visibility)
-        candidates.append(_Entry(sent.pinned, sent.created_at, sent.id, owner, sent.method, new.evaluation_id, new.lds))
-    # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
-    entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
+    split = version.manifest["split"]
+    entries, replicates = select_entries(find_candidates(session, version, new), split)
     if not entries:
         return Ranks(version.board_revision, {})
     family = _family(entries)
-    split = version.manifest["split"]
-    first = min(entries, key=lambda entry: listing_key(entry.lds, split, entry.created_at, entry.submission_id))
-    found = session.execute(_rows(version, Evaluation.id, *PLACE).where(Evaluation.rank_low.is_not(None)))
+    first = min(
+        entries,
+        key=lambda entry: (
+            entry.uses_subsets,
+            *listing_key(entry.lds, split, entry.created_at, entry.submission_id),
+        ),
+    )
+    found = session.execute(listable(version, Evaluation.id, *PLACE).where(Evaluation.rank_low.is_not(None)))
     places = {evaluation_id: Place(*place) for evaluation_id, *place in found}
-    if not _belong_to(places, entries, family, first):
-        influences = dict(session.execute(_rows(version, Evaluation.id, Measurement.influence)).all())
+    if not _belong_to(places, Board(entries, replicates), family, first):
+        influences: dict[int, Any] = {
+            row.id: row
+            for row in session.execute(listable(version, Evaluation.id, Measurement.lds, Measurement.influence))
+        }
         if new is not None:
-            influences[new.evaluation_id] = new.influence
+            influences[new.evaluation_id] = new
+        means = [
+            mean_of([influences[sent.evaluation_id] for sent in replicates[entry.submission_id]], split)
+            for entry in entries
+        ]
         standings = rank_board(
-            [entry.lds for entry in entries],
-            np.array([np.frombuffer(influences[entry.evaluation_id], dtype="<f8") for entry in entries]),
+            [mean.lds for mean in means],
+            np.array([mean.influence_M for mean in means]),
             np.array([entry.evaluation_id in family for entry in entries]),
             entries.index(first),
+            [mean.reruns for mean in means],
         )
+        averages = find_averages(session, version, new, replicates)
         places = {
-            entry.evaluation_id: Place(low, high, entry.evaluation_id in family, separable)
+            entry.evaluation_id: Place(
+                low, high, entry.evaluation_id in family, separable, averages.get(entry.submission_id)
+            )
             for entry, (low, high, separable) in zip(entries, standings, strict=True)
         }
     return Ranks(version.board_revision, places)
 
 
-def _family(entries: Iterable[_Entry]) -> set[int]:
+def _family(entries: Iterable[Sent]) -> set[int]:
     """Return the evaluation ids of the entries that ranks count: of each owner the newest, at most `FAMILY_PER_OWNER`.
+
+    Entries that are declared as fitted to the ranking subsets are left out.
 
     Results play no part in this choice, so that the choice does not bias the tests. Public and anonymous entries of one owner are
     counted apart: otherwise a change of the public entries could change the ranks of the anonymous entries, and reveal the owner.
     """
     of_owner = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: (entry.created_at, entry.submission_id), reverse=True):
-        of_owner[entry.owner].append(entry.evaluation_id)
+        if not entry.uses_subsets:
+            of_owner[entry.owner].append(entry.evaluation_id)
     return {evaluation_id for newest in of_owner.values() for evaluation_id in newest[:FAMILY_PER_OWNER]}
 
 
-def _belong_to(places: dict[int, Place], entries: list[_Entry], family: set[int], first: _Entry) -> bool:
-    """Return whether stored places belong to these entries, this family and this first entry."""
+def _belong_to(places: dict[int, Place], board: Board, family: set[int], first: Sent) -> bool:
+    """Return whether stored places belong to these entries with these replicates, this family and this first entry."""
+    entries, replicates = board
+    averaged = {
+        entry.evaluation_id: ids
+        for entry in entries
+        if len(ids := [sent.submission_id for sent in replicates[entry.submission_id]]) > 1
+    }
     counted = [place.rank_high or 0 for place in places.values() if place.in_family]
     return (
         places.keys() == {entry.evaluation_id for entry in entries}
         and {evaluation_id for evaluation_id, place in places.items() if place.in_family} == family
+        and {number: place.replicates["ids"] for number, place in places.items() if place.replicates} == averaged
         # The highest rank of the last entry was the size of the family, so it reveals that another entry has gone meanwhile.
         and max(counted, default=0) == len(family)
         and places[first.evaluation_id].separable_from_first is None
-    )
-
-
-def _rows(version: Version, *columns: Any) -> Select[Any]:
-    """Return a query for `columns` of all results that may appear on the board of a version, see `can_be_listed`."""
-    query = select(*columns).join(Evaluation, Evaluation.submission_id == Submission.id)
-    return (
-        query.select_from(Submission)
-        .join(Measurement, Measurement.evaluation_id == Evaluation.id)
-        .where(*can_be_listed(version))
     )
 
 
@@ -180,7 +175,7 @@ def update_ranks(session: Session, version: Version) -> None:
 
 def is_ranked(session: Session, version: Version) -> bool:
     """Return whether every entry of a version has a rank that belongs to the present revision of the board."""
-    keys = _rows(version, Submission.user_id, Submission.method, Submission.visibility).distinct()
+    keys = listable(version, Submission.user_id, Submission.method, Submission.visibility).distinct()
     ranked = set(session.execute(keys.where(Evaluation.rank_low.is_not(None))))
     return version.ranked_revision == version.board_revision and set(session.execute(keys)) == ranked
 

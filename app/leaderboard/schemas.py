@@ -11,8 +11,33 @@ Interval = tuple[float, float]
 
 P_RANDOM = "two-sided p-value of the LDS for random scores; scores with a p-value above .0027 may be random"
 
+USES_SUBSETS = (
+    "whether the owner declares that the method was fitted to the ranking subsets or to their margins; such an entry of a "
+    "practice board stands below all other entries, without rank"
+)
+
+FITTED = (
+    "whether the LDS is more than 3 standard errors above the noise ceiling of a practice board, as of scores that were fitted "
+    "to the ranking subsets"
+)
+
+IN_FAMILY = (
+    "whether the ranks of other entries count this entry: of each owner only the five newest, public and anonymous entries "
+    "apart; null without a rank"
+)
+
+SEPARABLE = (
+    "whether the entry is significantly worse than the first entry, with limits that allow for the choice of the first entry by "
+    "its result; null for the first entry, without a rank, and until a changed board is ranked"
+)
+
 RANKED = "whether entries have ranks: not with fewer than 20 ranking subsets, nor if all subsets are ranking subsets"
 
+OF_CEILING = (
+    "LDS divided by the noise ceiling; null if the ceiling is unknown, or its standard error is above a tenth of it"
+)
+
+SPREAD = "standard deviation of the LDS over replicates (ddof 1); null for a single file"
 
 NEW_TARGETS = (
     "standard error of the LDS for a new draw of subsets and targets; null for one target or fewer than 4 subsets"
@@ -52,12 +77,24 @@ class RankingNumbers(BaseModel):
     ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
     listed: bool = Field(description="whether the leaderboard lists the submission")
     rank: tuple[int, int] | None = Field(
-        description="rank interval: lowest and highest rank; null if the submission is not listed or the board has no ranks"
+        description="rank interval: lowest and highest rank; null if the submission is not listed, the board has no ranks, or "
+        "the entry is declared as fitted to the ranking subsets"
     )
-    of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
+    in_family: bool | None = Field(description=IN_FAMILY)
+    separable_from_first: bool | None = Field(description=SEPARABLE)
+    fitted: bool = Field(description=FITTED)
+    of_ceiling: float | None = Field(description=OF_CEILING)
     z_random: float = Field(description="distance of the LDS from the LDS of random scores, in standard deviations")
     p_random: float = Field(description=P_RANDOM)
     std_error_new_targets: float | None = Field(description=NEW_TARGETS)
+
+
+class ReserveNumbers(BaseModel):
+    """The result on the reserve, the hidden subsets that no result revealed before the benchmark was retired; rounded."""
+
+    lds: float
+    std_error: float
+    ci: Interval = Field(description="95 % interval of the LDS, for these targets and this recipe")
 
 
 class Best(BaseModel):
@@ -66,7 +103,7 @@ class Best(BaseModel):
     method: str
     owner: str
     lds: float
-    of_ceiling: float | None = Field(description="LDS divided by the noise ceiling; null if the ceiling is unknown")
+    of_ceiling: float | None = Field(description=OF_CEILING)
 
 
 class BenchmarkView(BaseModel):
@@ -81,6 +118,12 @@ class BenchmarkView(BaseModel):
     n_targets: int
     subsets: dict[str, int]
     subset_count: int = Field(description="number of subsets, public and ranking subsets together")
+    reserve_subsets: int = Field(
+        description="number of further hidden subsets, whose results are shown only when the benchmark is retired"
+    )
+    retired_at: datetime | None = Field(
+        description="since when the benchmark takes no more submissions; null if it does"
+    )
     runs: int
     split: Literal["protected", "open"]
     output_function: str
@@ -95,7 +138,7 @@ class BenchmarkView(BaseModel):
     entries: int
     ranked: bool = Field(description=RANKED)
     all_subsets_rank: bool = Field(description="whether all subsets are both public and ranking subsets")
-    best: Best | None = Field(description="null if there are no entries or no ranks")
+    best: Best | None = Field(description="null if there are no entries with a rank")
 
 
 class Row(BaseModel):
@@ -107,20 +150,17 @@ class Row(BaseModel):
     title: str
     tags: list[str]
     urls: dict[str, str]
-    lds: float
+    lds: float = Field(description="LDS; the mean over replicates if the entry has replicates")
     std_error: float
     ci: Interval
+    replicates: int = Field(description="number of replicates that the entry is the mean of; 1 for a single file")
+    spread: float | None = Field(description=SPREAD)
     rank: tuple[int, int] | None = Field(
-        description="rank interval: lowest and highest rank; null if the board has no ranks"
+        description="rank interval: lowest and highest rank; null if the board has no ranks, or the entry is declared as "
+        "fitted to the ranking subsets"
     )
-    in_family: bool | None = Field(
-        description="whether the ranks of other entries count this entry: of each owner only the five newest, public and "
-        "anonymous entries apart; null if the board has no ranks"
-    )
-    separable_from_first: bool | None = Field(
-        description="whether the entry is significantly worse than the first entry, with limits that allow for the choice of the "
-        "first entry by its result; null for the first entry, if the board has no ranks, and until a changed board is ranked"
-    )
+    in_family: bool | None = Field(description=IN_FAMILY)
+    separable_from_first: bool | None = Field(description=SEPARABLE)
     of_ceiling: float | None
     z_random: float
     p_random: float = Field(description=P_RANDOM)
@@ -133,11 +173,39 @@ class Row(BaseModel):
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
-    fitted: bool = Field(
-        description="whether the LDS is more than 3 standard errors above the noise ceiling of a practice board, as of scores "
-        "that were fitted to the ranking subsets"
-    )
+    fitted: bool = Field(description=FITTED)
+    uses_subsets: bool = Field(description=USES_SUBSETS)
     created_at: datetime
+
+
+class SnapshotFile(BaseModel):
+    """A file of a snapshot."""
+
+    name: str
+    size: int = Field(description="bytes")
+    sha256: str
+    url: str = Field(description="path of the download on this server")
+
+
+class SnapshotView(BaseModel):
+    """A dated copy of the leaderboard of a version, whose files never change."""
+
+    benchmark: str
+    version: int
+    date: str = Field(description="day of the snapshot in UTC, YYYY-MM-DD")
+    title: str = Field(description="title of the benchmark")
+    address: str = Field(description="permanent address of the snapshot's page, to be cited")
+    entries: int
+    scorer_version: int = Field(description="version of the scorer of all results")
+    page: str = Field(description="path of the snapshot's page on this server")
+    files: list[SnapshotFile]
+
+
+class SnapshotLink(BaseModel):
+    """A snapshot in a list."""
+
+    date: str = Field(description="day of the snapshot in UTC, YYYY-MM-DD")
+    page: str = Field(description="path of the snapshot's page; after /api/v1, the path of the API call")
 
 
 class AllUsers(BaseModel):
@@ -148,7 +216,10 @@ class AllUsers(BaseModel):
 
 
 class LeaderboardView(BaseModel):
-    """One page of the leaderboard of a version: entries, best first, with the noise ceiling and the null band of the version."""
+    """One page of the leaderboard of a version, with the noise ceiling and the null band of the version.
+
+    Entries are listed best first, and those that are declared as fitted to the ranking subsets after all others.
+    """
 
     benchmark: str
     version: int
@@ -156,6 +227,6 @@ class LeaderboardView(BaseModel):
     ceiling: float | None
     ceiling_std_error: float | None
     null_band: dict[str, float]
-    all_users: AllUsers | None = Field(description="null if the board has no entries or no ranks")
+    all_users: AllUsers | None = Field(description="null if the board has no entries with a rank")
     rows: list[Row]
     next: str | None = Field(description="address of the next page; null on the last page")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -11,8 +10,8 @@ from app.benchmarks.catalog import all_subsets_rank, count_subsets, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.attempts import count_all_attempts
-from app.leaderboard.disclosure import benchmark_numbers, ranking_fields
-from app.leaderboard.entries import Entry, list_entries
+from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, round_lds
+from app.leaderboard.entries import Entry, comparable, list_entries
 from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
 from ldsboard.core.ceiling import attempt_gain
@@ -79,6 +78,7 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     if entry.rank_low is None or entry.rank_high is None:
         raise LookupError(f"The listed entry {entry.id} has no rank.")
     numbers = ranking_fields(entry, manifest)
+    ranked = manifest["ranked"] and not entry.uses_subsets
     gain = None
     attempts = None if manifest["all_subsets_rank"] else entry.attempts
     if attempts is not None and entry.usable_attempts is not None:
@@ -92,27 +92,18 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
         tags=identity.tags,
         urls=details.urls if named else identity.urls,
         **numbers,
-        rank=(entry.rank_low, entry.rank_high) if manifest["ranked"] else None,
-        in_family=entry.in_family if manifest["ranked"] else None,
-        separable_from_first=entry.separable_from_first if manifest["ranked"] else None,
+        replicates=entry.replicates,
+        spread=None if entry.spread is None else round_lds(entry.spread, manifest["split"]),
+        rank=(entry.rank_low, entry.rank_high) if ranked else None,
+        in_family=entry.in_family if ranked else None,
+        separable_from_first=entry.separable_from_first if ranked else None,
         attempts=attempts,
         possible_gain=gain,
         cost=visibility.visible_cost(details.cost, named=named),
         provenance=(provenance.as_dict(details) or None) if named else None,
-        fitted=_is_fitted(numbers, manifest),
+        uses_subsets=entry.uses_subsets,
         created_at=entry.created_at,
     )
-
-
-def _is_fitted(numbers: dict[str, Any], manifest: dict[str, Any]) -> bool:
-    """Return whether the LDS of an entry of a practice board is more than 3 standard errors above the noise ceiling.
-
-    No function of the subset can be expected to exceed the ceiling, unless it was fitted to the noise of these very models.
-    """
-    if manifest["split"] != "open" or manifest["ceiling"] is None:
-        return False
-    error = math.hypot(numbers["std_error"], manifest["ceiling_std_error"])
-    return bool(numbers["lds"] > manifest["ceiling"] + 3 * error)
 
 
 def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float:
@@ -123,13 +114,13 @@ def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float
 def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> AllUsers | None:
     """Return the attempts of all users at a version, and the gain that is possible if all users are one person.
 
-    `entries` holds all entries of the board. The result is None if there are no entries or no ranks.
+    `entries` holds all entries of the board. The result is None if no entry has a rank.
     """
     manifest = _published_manifest(version)
-    if not entries or not manifest["ranked"]:
+    if not (ranked := comparable(entries)) or not manifest["ranked"]:
         return None
     attempts = count_all_attempts(session, version)
-    best = ranking_fields(entries[0], manifest)["lds"]
+    best = ranking_fields(ranked[0], manifest)["lds"]
     return AllUsers(attempts=attempts, possible_gain=_possible_gain(best, attempts, manifest))
 
 
@@ -139,12 +130,19 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     fields = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
     entries = list_entries(session, version) if entries is None else entries
     best = None
-    if entries and manifest["ranked"]:
-        identity, numbers = entries[0].identity, ranking_fields(entries[0], manifest)
+    if (ranked := comparable(entries)) and manifest["ranked"]:
+        identity, numbers = ranked[0].identity, ranking_fields(ranked[0], manifest)
         best = Best(method=identity.method, owner=identity.owner, lds=numbers["lds"], of_ceiling=numbers["of_ceiling"])
     current = version.benchmark.current_version
     versions = [other.version for other in version.benchmark.versions if other.version <= current]
-    return BenchmarkView(**fields, versions=versions, entries=len(entries), best=best)
+    return BenchmarkView(
+        **fields,
+        reserve_subsets=version.reserve_subsets,
+        retired_at=version.benchmark.retired_at,
+        versions=versions,
+        entries=len(entries),
+        best=best,
+    )
 
 
 def _published_manifest(version: Version) -> dict[str, Any]:

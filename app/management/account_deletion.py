@@ -24,6 +24,7 @@ from app.accounts.standing import check_standing
 from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import FINAL, Evaluation, Idempotency, Kind, State, Submission, Version, Visibility
+from app.db.review_links import ReviewLink
 from app.db.uploads import Provenance, Upload, UploadPart
 from app.leaderboard.attempts import IS_ATTEMPT
 from app.management.removal import delete_submissions
@@ -133,7 +134,7 @@ def _boards_of_erased(session: Session, own: ColumnElement[bool]) -> Sequence[Ve
 
 
 def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Delete the database rows of the user's uploads, upload parts, provenances and idempotency keys.
+    """Delete the database rows of the user's uploads, upload parts, provenances, idempotency keys and review links.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list
     """
     unfinished = session.scalars(select(Submission.id).where(own, Submission.state == State.UPLOADING)).all()
     all_ids = select(Submission.id).where(own)
-    for table in (UploadPart, Upload, Provenance, Idempotency):
+    for table in (UploadPart, Upload, Provenance, Idempotency, ReviewLink):
         _change(session, delete(table).where(table.submission_id.in_(all_ids)))
     return list(unfinished)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from app.benchmarks.catalog import version_folder
 from app.db.models import FINAL, Evaluation, File, Kind, State, Submission, Version
 from app.db.webhooks import CallState, Webhook, WebhookCall
 from app.leaderboard.ranking import is_ranked, update_ranks
+from app.leaderboard.stored_snapshots import REMOVAL, delete_removed, find_faults
 from app.management.damage import find_altered, is_altered, open_parts, stated_hashes, verify_benchmark
 from app.submissions import multipart
 from app.submissions.files import unusable_file
@@ -73,12 +75,26 @@ def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator
         try:
             bundle = Bundle.open(version_folder(root, version.benchmark.name, version.version))
             if not quick:
-                verify_benchmark(bundle, version.manifest)
+                verify_benchmark(bundle, version.manifest, version.reserve_subsets)
         except (ValueError, OSError) as error:
             yield Finding(
                 f"{version.benchmark.name} version {version.version} cannot be read: {error} "
                 "Restore the folder of this version from a backup."
             )
+
+
+def inspect_snapshots(root: Path, *, quick: bool) -> Iterator[Finding]:
+    """Find damaged, unfinished and half removed snapshots; `quick` leaves out the comparison of bytes and hashes."""
+    for folder in sorted(root.glob("*/*/*")):
+        name = "snapshot " + " ".join(folder.parts[-3:])
+        if folder.name.startswith("."):
+            yield Finding(f"{name} was not written completely", partial(shutil.rmtree, folder))
+        elif (folder / REMOVAL).exists():
+            if len(list(folder.iterdir())) > 1:
+                yield Finding(f"{name} is removed, but has files", partial(delete_removed, folder))
+        else:
+            for fault in find_faults(folder, quick=quick):
+                yield Finding(f"{name}: {fault}. Restore the folder of this snapshot from a backup or an archive.")
 
 
 def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:

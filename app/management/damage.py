@@ -53,11 +53,12 @@ def is_altered(path: Path, stated: str) -> bool:
         return False
 
 
-def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any]) -> None:
+def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any], reserve_subsets: int) -> None:
     """Verify the parts of a published benchmark that `Bundle.open` does not check.
 
     These parts are the hidden part, the archives for download, and the manifest in the database (`manifest`). The manifest in
-    the database must equal the manifest in the folder.
+    the database must equal the manifest in the folder, and the reserve must have `reserve_subsets` subsets as when the version
+    was published.
 
     Raises
     ------
@@ -67,7 +68,12 @@ def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any]) -> None:
     if json.loads(json.dumps(asdict(bundle.manifest))) != manifest:
         raise BundleError(f"{bundle.folder / 'public' / MANIFEST} differs from the manifest in the database.")
     if bundle.manifest.split == "protected":
-        bundle.hidden()
+        reserve = len(bundle.hidden().reserve)
+        if reserve != reserve_subsets:
+            folder = bundle.folder / "hidden"
+            raise BundleError(
+                f"{folder} has {reserve} subsets in the reserve, not {reserve_subsets} as published. Restore it."
+            )
     for name in ("public.npz", "kit.zip"):
         path = bundle.folder / "downloads" / name
         try:

@@ -9,10 +9,11 @@ from sqlalchemy import select
 from app.accounts.audit import Action, record_action
 from app.accounts.daily_quotas import Daily
 from app.accounts.standing import check_standing
-from app.db.accounts import User
+from app.db.accounts import Role, User
 from app.db.models import Kind, State, Submission, Version, Visibility
 from app.leaderboard.ranking import note_change
 from app.submissions import visibility
+from app.submissions.lifecycle import check_declaration
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -59,19 +60,42 @@ def edit_and_rank(
     Raises
     ------
     ProblemError
-        ``quota.exceeded``: the account has used up its daily quota of edits. Also the errors of `find_owned` and `edit`.
+        ``quota.exceeded``: the account has used up its daily quota of edits.
+        ``request.invalid``: ``uses_subsets`` is true, and the ranking subsets are hidden.
+        ``request.conflict``: ``uses_subsets`` is false after it was true, and the account is no admin.
+        Also the errors of `find_owned` and `edit`.
     """
     with database.write() as session:
         submission = find_owned(session, submission_id, account)
         quotas.check(session, account.id, Daily.EDITS)
+        _check_declaration(submission, changes, account)
         edit(session, submission, changes)
         record_action(session, actor, Action.SUBMISSION_EDITED, submission.id, fields=sorted(changes))
         boards = [version.id for version in boards_of(submission)]
     ranker.renew(boards)
 
 
+def _check_declaration(submission: Submission, changes: dict[str, Any], account: Account) -> None:
+    """Check a change of ``uses_subsets``: owners can declare at any time, but only admins can take a declaration back.
+
+    An owner knows the result, and could otherwise take the declaration back to get a rank.
+    """
+    uses_subsets = changes.get("uses_subsets", submission.uses_subsets)
+    if uses_subsets and not submission.uses_subsets:
+        check_declaration(submission.version, uses_subsets=True)
+    if submission.uses_subsets and not uses_subsets and account.role is not Role.ADMIN:
+        raise ProblemError(
+            "request.conflict",
+            f"Submission {submission.id} is declared as fitted to the ranking subsets, and its owner cannot take this back.",
+            "If the declaration was a mistake, ask the operator, or withdraw the submission and send the file again.",
+        )
+
+
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
-    """Change a submission's ``title``, ``description``, ``tags``, ``urls``, ``paper``, ``code``, ``visibility`` or ``pinned``.
+    """Change fields of a submission.
+
+    The fields are ``title``, ``description``, ``tags``, ``urls``, ``paper``, ``code``, ``visibility``, ``pinned`` and
+    ``uses_subsets``.
 
     ``urls`` replaces the links to the paper and to the code. ``paper`` and ``code`` each replace one link; None removes it.
 
@@ -110,7 +134,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     for name in changes.keys() - links.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()
-    if changes.keys() & {"visibility", "pinned"}:
+    if changes.keys() & {"visibility", "pinned", "uses_subsets"}:
         for version in versions:
             note_change(session, version)
 

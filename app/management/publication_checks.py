@@ -14,6 +14,7 @@ from ldsboard.arrays.masks import count_duplicates
 from ldsboard.core.ceiling import can_know_ceiling
 from ldsboard.counts import count
 from ldsboard.importing.sizes import Minimum, check_one_size
+from ldsboard.subsets import draw_reserve
 
 if TYPE_CHECKING:
     from ldsboard.bundle import Bundle
@@ -29,16 +30,21 @@ class PublishError(ValueError):
     """A folder cannot be published; the message says why and what to do."""
 
 
-def check_publishable(bundle: Bundle) -> None:
+def check_publishable(bundle: Bundle) -> int:
     """Check that a benchmark whose public part is verified may be published.
+
+    Returns
+    -------
+    int
+        The number of hidden subsets in the reserve.
 
     Raises
     ------
     BundleError
         The hidden part is missing or damaged, or the subsets have several sizes.
     PublishError
-        The name, version, split, subsets or noise ceiling is not allowed; or a number in the manifest contradicts the arrays, or
-        the kit lacks labels, see `_check_numbers`.
+        The name, version, split, subsets, reserve or noise ceiling is not allowed; or a number in the manifest contradicts the
+        arrays, or the kit lacks labels, see `_check_numbers`.
     ProblemError
         The subsets cannot be ranked, for instance because a target has equal margins for all subsets.
     """
@@ -56,10 +62,17 @@ def check_publishable(bundle: Bundle) -> None:
         )
     masks_Mn, margins_MRN, parts = bundle.scored_arrays()
     counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
+    reserve_subsets = counts.pop("reserve", 0)
     if counts != manifest.subsets:
         raise PublishError(
             f"The manifest states {manifest.subsets} subsets, but the arrays hold {counts}. {_rewrite_hint(bundle)}"
         )
+    if reserve_subsets:
+        hidden = bundle.hidden()
+        if hidden.reserve != draw_reserve(hidden.seed, len(hidden.masks_Mn)):
+            raise PublishError(
+                f"The reserve differs from the {reserve_subsets} subsets that the hidden seed draws. {_rewrite_hint(bundle)}"
+            )
     least = MINIMUM[manifest.split]
     if counts["ranking"] < least.ranking or counts["public"] < least.public:
         raise PublishError(
@@ -79,6 +92,7 @@ def check_publishable(bundle: Bundle) -> None:
     for rows in parts.values():
         truth.fingerprint(rows)  # raises an error for constant margins
     _check_numbers(bundle, truth, parts["ranking"])
+    return reserve_subsets
 
 
 def _check_numbers(bundle: Bundle, truth: GroundTruth, rows: slice) -> None:

@@ -50,11 +50,14 @@ class PreparedVersion:
         Path of a temporary copy of the benchmark folder, to which archives for download and any images were added.
     target
         Path at which the copy is published.
+    reserve_subsets
+        Number of hidden subsets in the reserve.
     """
 
     manifest: Manifest
     copy: Path
     target: Path
+    reserve_subsets: int
 
 
 @contextmanager
@@ -98,12 +101,13 @@ def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None)
     prepared, images_of = [], []
     for folder in folders:
         bundle = Bundle.open(folder)
-        check_publishable(bundle)
+        reserve_subsets = check_publishable(bundle)
         added = find_images(images, bundle.manifest) if images is not None else {}
         digests = {name: sha256(content).hexdigest() for name, content in added.items()}
         manifest = replace(bundle.manifest, files=bundle.manifest.files | digests)
         target = version_folder(root, manifest.name, manifest.version)
-        prepared.append(PreparedVersion(manifest, target.with_name(f"{target.name}.partial"), target))
+        copy = target.with_name(f"{target.name}.partial")
+        prepared.append(PreparedVersion(manifest, copy, target, reserve_subsets))
         images_of.append(added)
     root.mkdir(parents=True, exist_ok=True)
     try:
@@ -136,9 +140,9 @@ def publish_all(session: Session, prepared: Sequence[PreparedVersion]) -> list[V
     Raises
     ------
     PublishError
-        One of the versions was published before; no copy was moved.
+        One of the versions was published before, or a benchmark is retired; no copy was moved.
     """
-    versions = [_save(session, made.manifest) for made in prepared]
+    versions = [_save(session, made) for made in prepared]
     for made in prepared:
         # A killed process may have left this folder; no row refers to it, because this version was not published before.
         shutil.rmtree(made.target, ignore_errors=True)
@@ -146,13 +150,18 @@ def publish_all(session: Session, prepared: Sequence[PreparedVersion]) -> list[V
     return versions
 
 
-def _save(session: Session, manifest: Manifest) -> Version:
-    """Save the row of a version, and of a new benchmark; raise PublishError if the version was published before."""
+def _save(session: Session, prepared: PreparedVersion) -> Version:
+    """Save the row of a version, and of a new benchmark; raise PublishError as `publish_all` does."""
+    manifest = prepared.manifest
     benchmark = session.scalar(select(Benchmark).where(Benchmark.name == manifest.name))
     if benchmark is None:
         benchmark = Benchmark(name=manifest.name, current_version=manifest.version)
         session.add(benchmark)
         session.flush()
+    elif benchmark.retired_at is not None:
+        raise PublishError(
+            f"{manifest.name} is retired and takes no new versions. Publish a benchmark with another name."
+        )
     elif any(other.version == manifest.version for other in benchmark.versions):
         raise PublishError(
             f"{manifest.name} version {manifest.version} is published already, and versions are immutable. "
@@ -160,7 +169,11 @@ def _save(session: Session, manifest: Manifest) -> Version:
             "option --version."
         )
     version = Version(
-        benchmark=benchmark, version=manifest.version, manifest=asdict(manifest), scorer_version=result.SCORER_VERSION
+        benchmark=benchmark,
+        version=manifest.version,
+        manifest=asdict(manifest),
+        reserve_subsets=prepared.reserve_subsets,
+        scorer_version=result.SCORER_VERSION,
     )
     session.add(version)
     session.flush()

@@ -8,6 +8,7 @@ from sqlalchemy import delete, select
 
 from app.accounts.audit import Action, record_action
 from app.db.models import TRANSITIONS, Attribution, Evaluation, Measurement, State, Submission
+from app.db.review_links import ReviewLink
 from app.db.uploads import Upload
 from app.management.editing import boards_of, find_owned
 from app.scoring import rescoring
@@ -49,7 +50,9 @@ def withdraw_and_delete(
 
 
 def withdraw(session: Session, submission: Submission) -> str | None:
-    """Withdraw a submission: delete its results, release its file and keep its row. A counted attempt stays counted.
+    """Withdraw a submission: delete its results and review link, release its file and keep its row.
+
+    A counted attempt stays counted.
 
     If the submission is a multipart upload that is not completed, the upload is cancelled instead, and does not count.
 
@@ -85,6 +88,7 @@ def withdraw(session: Session, submission: Submission) -> str | None:
     session.execute(delete(Measurement).where(Measurement.evaluation_id.in_(evaluations)))
     session.execute(delete(Attribution).where(Attribution.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.submission_id == submission.id))
+    session.execute(delete(ReviewLink).where(ReviewLink.submission_id == submission.id))
     session.expire(submission)
     for version in versions:  # a new board may have waited for this submission only
         rescoring.update_board(session, version)

@@ -13,6 +13,7 @@ from app.leaderboard.schemas import RankingNumbers
 from app.pages.content import formatting
 from app.pages.content.templates import render
 from app.pages.routing import Pages
+from app.results.schemas import ReplicatesView
 from app.results.submission_views import submission_view
 from app.submissions import visibility
 from app.web.dependencies import CurrentVersionDep, ReadSession
@@ -89,14 +90,22 @@ def _badge(session: Session, submission: Submission, shown: Shown) -> Response |
     name = view.method if view.method != visibility.WITHHELD else view.owner
     if len(name) > MAX_NAME_LENGTH:
         name = f"{name[: MAX_NAME_LENGTH - 1]}…"
-    numbers = _numbers(view.hidden, shown)
+    numbers = _numbers(view.hidden, view.replicates or view.hidden, shown, uses_subsets=view.uses_subsets)
     image = render("badge.svg", name=name, benchmark=view.benchmark.name, numbers=numbers)
     headers = {"Cache-Control": f"public, max-age={CACHE_SECONDS}"}
     return Response(image, media_type="image/svg+xml", headers=headers)
 
 
-def _numbers(numbers: RankingNumbers, shown: Shown) -> str:
-    """Return the text of a badge that states the LDS with its standard error, the rank, or both."""
-    lds = f"LDS {numbers.lds:.3f} ± {numbers.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
-    place = f"rank {formatting.rank(numbers.rank)}" if numbers.rank else "no ranks"
+def _numbers(
+    numbers: RankingNumbers, entry: RankingNumbers | ReplicatesView, shown: Shown, *, uses_subsets: bool
+) -> str:
+    """Return the text of a badge that states the LDS with its standard error, the rank, or both.
+
+    `entry` has the LDS of the entry, which is the mean over replicates if the submission has replicates. The badge of an entry
+    that is declared as fitted to the ranking subsets always says so, because its LDS means little.
+    """
+    lds = f"LDS {entry.lds:.3f} ± {entry.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
+    if uses_subsets:
+        return "fitted to these subsets" if shown is Shown.RANK else f"{lds}, fitted to these subsets"
+    place = f"rank {formatting.place(numbers)}" if numbers.rank else "no ranks"
     return {Shown.BOTH: f"{lds}, {place}", Shown.LDS: lds, Shown.RANK: place}[shown]

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.benchmarks import catalog, perfect_scores
 from app.benchmarks.margin_histogram import MarginHistogram, margin_histogram
+from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import benchmark_view
 from app.pages.content.charts import Bin
 from app.pages.content.templates import render
@@ -47,6 +48,7 @@ def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep)
         version_summaries=history.version_summaries(session, version),
         before=before.version if before else None,
         moves=history.entry_changes(session, before, version) if before else [],
+        snapshots=snapshot_links(settings.snapshots_dir, version.benchmark.name, version.version),
         kit=catalog.has_kit(manifest["files"]),
         sizes={name: (folder / "downloads" / name).stat().st_size for name in ("public.npz", "kit.zip")},
         public_url=settings.public_url,

@@ -45,7 +45,7 @@ def compare(
     if choose or len(submissions) < 2:  # noqa: PLR2004
         return _choice_page(session, submission_views(session, submissions, visitor), benchmark, version)
     evaluations = current_evaluation.scored_evaluations(session, submissions)
-    pairs = comparison.compare_all(evaluations)
+    pairs = comparison.compare_all(session, evaluations)
     shown = {evaluation.submission_id: evaluation for evaluation in evaluations}
     sides = submission_views(session, submissions, visitor, shown)
     return render(

@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session
 from app.benchmarks import perfect_scores
 from app.benchmarks.catalog import FEWEST_RANKED
 from app.db.models import Version
-from app.leaderboard.entries import Entry, list_entries
+from app.leaderboard.as_published import shown_values
+from app.leaderboard.entries import Entry, comparable, list_entries
+from app.leaderboard.stored_snapshots import snapshot_links
 from app.leaderboard.views import all_users, benchmark_view, leaderboard_view
 from app.pages.content.feed import atom
 from app.pages.content.rank_groups import groups, rivals, verdict
 from app.pages.content.sorting import LeaderboardQuery
 from app.pages.content.templates import render
+from app.pages.content.variants import variants
 from app.pages.routing import Pages
 from app.results import comparison, history
 from app.results.schemas import PairView
@@ -41,31 +44,36 @@ def show_benchmark(
     entries = list_entries(session, version)
     selected = query.select(entries)
     board = leaderboard_view(session, version, after=query.after, limit=PAGE_SIZE, entries=selected)
-    has_top = query.after == 0 and selected[:2] == entries[:2]
-    top = board.rows if has_top else leaderboard_view(session, version, limit=2, entries=entries).rows
+    compared = comparable(entries)
+    has_top = query.after == 0 and selected[:2] == compared[:2]
+    top = board.rows if has_top else leaderboard_view(session, version, limit=2, entries=compared).rows
     tags = dict(sorted(Counter(tag for entry in entries for tag in entry.identity.tags).items()))
     return render(
         "benchmark.html",
         benchmark=benchmark_view(session, version, entries),
         board=board,
-        timed=sum(1 for row in board.rows if row.cost and row.cost.get("seconds")),
-        verdict=verdict(top, entries),
+        timed=sum(1 for row in board.rows if not row.uses_subsets and row.cost and row.cost.get("seconds")),
+        variants=variants(board.rows) if query.tag else [],
+        verdict=verdict(top, compared),
+        declared=len(entries) - len(compared),
         all_users=all_users(session, version, entries),
-        gaps=_gaps(session, entries) if board.ranked else [],
+        gaps=_gaps(session, compared) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
-        resolution=_resolution(session, version, entries),
+        resolution=_resolution(session, version, compared),
         groups=groups(entries) if board.rows and board.ranked and query.is_ranking else {},
         tags=tags,
         tag_urls={tag: query.url(tag=tag) for tag in tags},
         selected=len(selected),
         query=query,
         page_size=PAGE_SIZE,
+        published=shown_values(settings.as_published_dir, version.manifest),
+        snapshots=snapshot_links(settings.snapshots_dir, version.benchmark.name, version.version),
         public_url=settings.public_url,
     )
 
 
 def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
-    """Compare the first entry of a board with each of the `rivals` of the board.
+    """Compare the first of the `comparable` entries of a board with each of its `rivals`.
 
     Return one pair for each rival: the visible identity of the rival, and the comparison of the first entry with the rival.
     """

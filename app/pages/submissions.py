@@ -101,6 +101,7 @@ def _page_values(
     rho_N, p_values_N = submission_views.public_per_target(evaluation), submission_views.public_p_values(evaluation)
     if view.public is not None:
         view.public.targets = submission_views.target_numbers(evaluation)
+        view.replicates = submission_views.replicates_view(session, evaluation)
     examples = Examples(context.settings.benchmarks_dir, version)
     by_sign = []
     if version.manifest["output_function"] == "margin":  # of other output functions, the sign need not have a meaning

@@ -16,6 +16,7 @@ from app.accounts.audit import OPERATOR
 from app.accounts.users import read_only_account
 from app.db.accounts import Audit, Identity, Publisher, Token, User
 from app.db.models import Alias, Benchmark, Event, Idempotency, Submission, Version
+from app.db.review_links import ReviewLink
 from app.db.uploads import Provenance, Upload
 from app.db.webhooks import Webhook, WebhookCall
 from app.results.submission_views import submission_views
@@ -131,7 +132,7 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
         events[event.submission_id].append({"at": event.at, "before": event.before, "after": event.after})
     provenances = _by_submission(session, Provenance, ids)
     keys, uploads = _by_submission(session, Idempotency, ids), _by_submission(session, Upload, ids)
-    calls = _by_submission(session, WebhookCall, ids)
+    calls, links = _by_submission(session, WebhookCall, ids), _by_submission(session, ReviewLink, ids)
     return [
         view.model_dump(mode="json")
         | {
@@ -142,13 +143,14 @@ def _submissions(session: Session, ids: Sequence[str], account: Account) -> list
             "idempotency_keys": keys[row.id],
             "uploads": uploads[row.id],
             "webhook_calls": calls[row.id],
+            "review_links": links[row.id],
         }
         for row, view in zip(rows, submission_views(session, rows, account), strict=True)
     ]
 
 
 def _by_submission(
-    session: Session, table: type[Provenance | Idempotency | Upload | WebhookCall], ids: Sequence[str]
+    session: Session, table: type[Provenance | Idempotency | Upload | WebhookCall | ReviewLink], ids: Sequence[str]
 ) -> defaultdict[str, list[dict[str, Any]]]:
     """Return, for each submission id, the rows of a table that belong to the submission, each as a dictionary from `_values`."""
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Paired comparison of submissions on the subsets that both were scored on.
+"""Paired comparison of submissions, or of the means over their replicates, on the subsets that both were scored on.
 
 Legend: M subsets, N targets.
 """
@@ -6,15 +6,17 @@ Legend: M subsets, N targets.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation, Measurement
-from app.leaderboard.disclosure import lds_difference, round_for_publication
+from app.leaderboard.averages import Mean, mean_of
+from app.leaderboard.disclosure import lds_difference, round_for_publication, round_lds
 from app.results.current_evaluation import scored_evaluations
+from app.results.replicate_sets import find_replicates
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
@@ -32,17 +34,19 @@ if TYPE_CHECKING:
 def compare(session: Session, a: Submission, b: Submission) -> PairView:
     """Compare two submissions: on the ranking subsets if both are ranked, otherwise on the public subsets.
 
+    A submission with replicates stands for their mean, unless the two submissions are replicates of each other.
+
     Raises
     ------
     ProblemError
         ``compare.different``: the submissions were scored against different versions, or by different versions of the scorer.
         ``submission.not_scored``: a submission has no result yet.
     """
-    (pair,) = compare_all(scored_evaluations(session, [a, b]))
+    (pair,) = compare_all(session, scored_evaluations(session, [a, b]))
     return pair
 
 
-def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
+def compare_all(session: Session, evaluations: Sequence[Evaluation]) -> list[PairView]:
     """Return the comparison of every pair of evaluations: the first with the second, the first with the third, and so on.
 
     Parameters
@@ -66,7 +70,8 @@ def compare_all(evaluations: Sequence[Evaluation]) -> list[PairView]:
             got=" and ".join(names),
             hint="Compare submissions to one version, or submit the files to the same version.",
         )
-    return [_compare_pair(a, b) for a, b in combinations(evaluations, 2)]
+    replicates = find_replicates(session, evaluations)
+    return [_compare_pair(a, b, replicates) for a, b in combinations(evaluations, 2)]
 
 
 def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
@@ -74,13 +79,14 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
 
     All evaluations are loaded together, with few queries. The evaluations must be finished, against the same version and by the
     same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
-    check the versions.
+    check the versions. An evaluation with replicates stands for their mean, as in `compare`.
     """
     arrays = selectinload(Evaluation.measurements).undefer("*")
     query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
     found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
     first, *others = (found[number] for number in evaluation_ids)
-    return [_compare_pair(first, other) for other in others]
+    replicates = find_replicates(session, [first, *others])
+    return [_compare_pair(first, other, replicates) for other in others]
 
 
 def smallest_visible_difference(session: Session, evaluation_ids: Sequence[int]) -> float | None:
@@ -97,10 +103,20 @@ def smallest_visible_difference(session: Session, evaluation_ids: Sequence[int])
     return float(np.median(widths)) if widths else None
 
 
-def _compare_pair(a: Evaluation, b: Evaluation) -> PairView:
-    """Return the difference in LDS, a minus b, of two evaluations, with a 95 % interval, rounded for publication."""
+def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evaluation]]) -> PairView:
+    """Return the difference in LDS, a minus b, of two evaluations, with a 95 % interval, rounded for publication.
+
+    `replicates` is the result of `find_replicates`.
+    """
     part: Literal["ranking", "public"] = "ranking" if "ranking" in a.parts.keys() & b.parts.keys() else "public"
-    numbers = paired_difference(a.parts[part], b.parts[part], part_split(a.version, part))
+    split = part_split(a.version, part)
+    mean_a, mean_b = (mean_of([each.parts[part] for each in replicates[side.submission_id]], split) for side in (a, b))
+    if any(each.submission_id == b.submission_id for each in replicates[a.submission_id]):
+        # Two replicates of one method are compared as files. All their replicates tell how much a rerun moves.
+        reruns = mean_a.reruns._replace(averaged=1)
+        mean_a, mean_b = (mean_of([side.parts[part]], split) for side in (a, b))
+        mean_a = mean_a._replace(reruns=reruns)
+    numbers = paired_difference(mean_a, mean_b, split)
     rho_a_N, rho_b_N = (np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8") for evaluation in (a, b))
     return PairView(
         a=a.submission_id,
@@ -111,21 +127,12 @@ def _compare_pair(a: Evaluation, b: Evaluation) -> PairView:
         std_error=numbers["std_error"],
         z=numbers["z"] if np.isfinite(numbers["z"]) else None,
         p_value=numbers["p_value"],
+        replicates=numbers["replicates"],
+        spread=numbers["spread"],
+        note=numbers["note"],
         ci=(numbers["low"], numbers["high"]),
         wins=(int(np.count_nonzero(rho_a_N > rho_b_N)), int(np.count_nonzero(rho_b_N > rho_a_N))),
     )
-
-
-class Measured(Protocol):
-    """The LDS of a submission on the public or the ranking subsets, and psi of these subsets as little-endian float64."""
-
-    @property
-    def lds(self) -> float:
-        """LDS: the mean over targets of Spearman's rho."""
-
-    @property
-    def influence(self) -> bytes:
-        """Bytes of psi, float64 (M,)."""
 
 
 def part_split(version: Version, part: str) -> str:
@@ -138,23 +145,29 @@ def part_split(version: Version, part: str) -> str:
     return split if part == "ranking" else "open"
 
 
-def paired_difference(a: Measured, b: Measured, split: str) -> dict[str, float]:
+def paired_difference(a: Mean, b: Mean, split: str) -> dict[str, Any]:
     """Return the LDS of a minus the LDS of b on the same subsets, rounded for publication.
 
     Parameters
     ----------
+    a, b
+        The results of `mean_of`.
     split
         The result of `part_split` for the subsets.
 
     Returns
     -------
     dict
-        ``difference``, ``std_error``, ``z`` and ``p_value`` as in `ldsboard.core.comparison.Comparison`, and the ends ``low`` and
-        ``high`` of the 95 % interval of the difference.
+        The attributes of `ldsboard.core.comparison.Comparison`, and the ends ``low`` and ``high`` of the 95 % interval of the
+        difference.
     """
-    influences = [np.frombuffer(measured.influence, dtype="<f8") for measured in (a, b)]
-    comparison = compare_influences(lds_difference(a.lds, b.lds, split), *influences)
-    numbers = round_for_publication(vars(comparison), split)
-    # The interval is computed from the rounded numbers, so that the interval reveals no further digit.
-    middle, half = numbers["difference"], half_width(numbers["std_error"], influences[0].size)
-    return numbers | round_for_publication({"low": middle - half, "high": middle + half}, split)
+    difference = lds_difference(a.lds, b.lds, split)
+    found = compare_influences(difference, a.influence_M, b.influence_M, reruns=(a.reruns, b.reruns))
+    names = ("difference", "std_error", "z", "p_value")
+    numbers = round_for_publication({name: getattr(found, name) for name in names}, split)
+    # The interval is computed from the rounded standard error, so that the interval reveals no further digit.
+    half = found.critical * numbers["std_error"]
+    middle = numbers["difference"]
+    ends = round_for_publication({"low": middle - half, "high": middle + half}, split)
+    spread = None if found.spread is None else round_lds(found.spread, split)
+    return {**numbers, **ends, "replicates": found.replicates, "spread": spread, "note": found.note}

@@ -16,6 +16,7 @@ from sqlalchemy import and_, func, null, or_, select
 from app.db.accounts import Role, User
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visibility
 from app.db.uploads import Provenance
+from app.leaderboard.averages import mean_of
 from app.leaderboard.disclosure import round_for_publication
 from app.leaderboard.entries import can_be_listed
 from app.results.comparison import paired_difference, part_split
@@ -190,7 +191,10 @@ def _rows(version: Version, viewer: Account | None, wanted: Wanted) -> Select[*t
 
 
 def _is_visible_to(viewer: Account | None, method: str) -> ColumnElement[bool]:
-    """Return the SQL condition that the history of a method, which names the owner, may show a submission to a viewer."""
+    """Return the SQL condition for the submissions that the history of a method may show to a viewer.
+
+    Anonymous submissions are never among them, because a history names its owner.
+    """
     is_open = and_(
         Submission.kind == Kind.RANKED, Submission.visibility == Visibility.PUBLIC, Submission.suspension.is_(null())
     )
@@ -254,7 +258,8 @@ def _row(row: Any, baseline: _Baseline | None, measured: dict[int, Any], split: 
     numbers = round_for_publication(numbers, split)
     difference = None
     if baseline is not None and baseline.id != row.id:
-        paired = paired_difference(measured[row.evaluation_id], measured[baseline.evaluation_id], split)
+        file, other = (mean_of([measured[number]], split) for number in (row.evaluation_id, baseline.evaluation_id))
+        paired = paired_difference(file, other, split)
         difference = DifferenceView(**paired, ci=(paired["low"], paired["high"]))
     return HistoryRow(
         id=row.id,

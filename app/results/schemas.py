@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
+from app.leaderboard.schemas import USES_SUBSETS, Interval, Numbers, RankingNumbers, ReserveNumbers
 from app.submissions.schemas import BenchmarkName, StateName
 from ldsboard.problems import PROBLEMS, Problem
 
@@ -50,6 +50,16 @@ class SuspensionView(BaseModel):
     at: datetime
 
 
+class ReplicatesView(BaseModel):
+    """A submission and its replicates together: submissions of one method that differ by the seed."""
+
+    ids: list[str] = Field(description="ids of all replicates, with the submission itself")
+    part: Literal["ranking", "public"] = Field(description="the subsets that the numbers belong to")
+    lds: float = Field(description="mean LDS over the replicates")
+    std_error: float = Field(description="standard error of the mean LDS over subsets, for these replicates")
+    spread: float = Field(description="standard deviation of the LDS over the replicates (ddof 1)")
+
+
 class SubmissionView(BaseModel):
     """A submission with its state and result."""
 
@@ -65,6 +75,7 @@ class SubmissionView(BaseModel):
     pinned: bool = Field(description="whether the owner chose this submission as the entry of its method")
     kind: Literal["ranked", "practice"]
     visibility: Literal["public", "anonymous", "private"]
+    uses_subsets: bool = Field(description=USES_SUBSETS)
     created_at: datetime
     attempts: int | None = Field(
         description="attempts of this owner at this version; null if the owner is not visible to the caller"
@@ -77,6 +88,15 @@ class SubmissionView(BaseModel):
         description="result on the ranking subsets; null before the first result, and for practice"
     )
     public: Numbers | None
+    replicate_of: str | None = Field(
+        description="id of the submission that the owner states this submission to be a replicate of; null for other viewers"
+    )
+    replicates: ReplicatesView | None = Field(
+        default=None, description="the replicates; null without other replicates, and in lists of submissions"
+    )
+    reserve: ReserveNumbers | None = Field(
+        description="result on the reserve; null until the benchmark is retired, and if there is no reserve"
+    )
     warnings: list[str]
     error: ProblemView | None
     suspension: SuspensionView | None = Field(
@@ -118,12 +138,20 @@ class ComparisonView(BaseModel):
     std_error: float
     z: float | None = Field(description="difference divided by its standard error; null if it is infinite")
     p_value: float
+    ci: Interval = Field(description="95 % interval of the difference")
+    replicates: tuple[int, int] = Field(
+        description="numbers of replicates of a and of b whose mean LDS is compared; 1 for a single file"
+    )
+    spread: float | None = Field(
+        description="standard deviation of the LDS over replicates, which the standard error accounts for; null if neither side "
+        "has at least 3 replicates"
+    )
+    note: str | None = Field(description="what the comparison does not account for; null if it accounts for reruns")
 
 
 class PairView(ComparisonView):
-    """A comparison of two submissions as the pages show it, with an interval and per-target wins."""
+    """A comparison of two submissions as the pages show it, with per-target wins."""
 
-    ci: Interval = Field(description="95 % interval of the difference")
     wins: tuple[int, int] = Field(
         description="numbers of targets whose rho on the public subsets is higher for a, and for b"
     )
@@ -136,6 +164,7 @@ class DifferenceView(BaseModel):
     std_error: float
     ci: Interval = Field(description="95 % interval of the difference")
     p_value: float
+    note: str | None = Field(description="what the comparison does not account for")
 
 
 class HistoryRow(BaseModel):

@@ -5,22 +5,25 @@ from __future__ import annotations
 import io
 from dataclasses import asdict
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from sqlalchemy import select, tuple_
 
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
-from app.leaderboard.disclosure import public_numbers, ranking_numbers
-from app.leaderboard.schemas import TargetNumbers
+from app.leaderboard.averages import mean_of
+from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers, round_lds
+from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
-from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
+from app.results.replicate_sets import find_replicates
+from app.results.schemas import ProblemView, Queue, ReplicatesView, SubmissionView, SuspensionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
-from app.submissions.visibility import may_know_owner, visible_cost, visible_identity
-from ldsboard.core.significance import spearman_p_values
+from app.submissions.visibility import may_know_owner, owns, visible_cost, visible_identity
+from ldsboard.core.significance import spearman_p_values, standard_error
 from ldsboard.core.target_summary import summarise_targets
 from ldsboard.problems import Problem
 
@@ -71,7 +74,25 @@ def submission_view(session: Session, submission: Submission, viewer: Account | 
     (only,) = submission_views(session, [submission], viewer, evaluations)
     if only.public is not None:
         only.public.targets = target_numbers(evaluations[submission.id])
+        only.replicates = replicates_view(session, evaluations[submission.id])
     return only
+
+
+def replicates_view(session: Session, evaluation: Evaluation) -> ReplicatesView | None:
+    """Return the replicates of a scored submission, from its evaluation with arrays; None if it has no other replicates."""
+    replicates = find_replicates(session, [evaluation])[evaluation.submission_id]
+    if len(replicates) == 1:
+        return None
+    part: Literal["ranking", "public"] = "ranking" if "ranking" in evaluation.parts else "public"
+    split = evaluation.version.manifest["split"] if part == "ranking" else "open"
+    mean = mean_of([each.parts[part] for each in replicates], split)
+    return ReplicatesView(
+        ids=[each.submission_id for each in replicates],
+        part=part,
+        lds=round_lds(mean.lds, split),
+        std_error=round_lds(standard_error(mean.influence_M), split),
+        spread=round_lds(mean.reruns.spread, split),
+    )
 
 
 def submission_views(
@@ -132,9 +153,7 @@ def _view(
     version = submission.version if evaluation is None else evaluation.version
     parts = {} if evaluation is None else evaluation.parts
     public, ranking = parts.get("public"), parts.get("ranking")
-    rank = None
-    if evaluation is not None and evaluation.rank_low is not None and evaluation.rank_high is not None:
-        rank = (evaluation.rank_low, evaluation.rank_high)
+    uses_subsets = submission.uses_subsets and not has_hidden_subsets(version.manifest)
     name = version.benchmark.name
     shown = ranking or public
     identity = visible_identity(session, submission, viewer, origin)
@@ -146,11 +165,14 @@ def _view(
         pinned=submission.pinned,
         kind=Kind(submission.kind).value,
         visibility=submission.visibility,  # type: ignore[arg-type]  # a check constraint of the table allows these values only
+        uses_subsets=uses_subsets,
         created_at=submission.created_at,
         attempts=attempts(version, submission.user_id) if may_know_owner(viewer, submission) else None,
         queue=_queue(session, submission),
-        hidden=ranking_numbers(ranking, version.manifest, rank) if ranking else None,
+        hidden=_ranking_numbers(evaluation, uses_subsets=uses_subsets) if evaluation and ranking else None,
         public=public_numbers(public) if public else None,
+        replicate_of=submission.replicate_of if owns(viewer, submission) else None,
+        reserve=reserve_numbers(parts.get("reserve"), version.benchmark),
         warnings=shown.warnings if shown else [],
         error=_visible_error(submission, viewer),
         suspension=SuspensionView.model_validate(submission.suspension) if submission.suspension else None,
@@ -162,6 +184,22 @@ def _view(
             "per_target": f"{API}/submissions/{submission.id}/per-target.npz",
             "leaderboard": f"{API}/benchmarks/{name}/leaderboard?version={version.version}",
         },
+    )
+
+
+def _ranking_numbers(evaluation: Evaluation, *, uses_subsets: bool) -> RankingNumbers:
+    """Return the result and the place of an evaluation on the ranking subsets, as the board of its version shows them."""
+    version, rank = evaluation.version, None
+    if evaluation.rank_low is not None and evaluation.rank_high is not None:
+        rank = (evaluation.rank_low, evaluation.rank_high)
+    is_current = version.ranked_revision >= version.board_revision  # otherwise another entry may be the first by now
+    return ranking_numbers(
+        evaluation.parts["ranking"],
+        version.manifest,
+        rank,
+        in_family=evaluation.in_family,
+        separable_from_first=evaluation.separable_from_first if is_current else None,
+        uses_subsets=uses_subsets,
     )
 
 

@@ -13,8 +13,9 @@ from app.benchmarks.catalog import version_folder
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Version
 from app.errors import DamagedFileError
-from app.leaderboard.ranking import NewResult, Ranker, Ranks, compute_ranks, store_ranks
-from app.scoring import queue, rescoring, stored_attributions
+from app.leaderboard.candidates import NewResult
+from app.leaderboard.ranking import Ranker, Ranks, compute_ranks, store_ranks
+from app.scoring import queue, rescoring, reserve, stored_attributions
 from app.submissions.files import delete_unreferenced, release_file, unusable_file
 from app.submissions.lifecycle import transition
 from ldsboard.problems import Problem, ProblemError
@@ -85,7 +86,7 @@ class Evaluator:
             is_first = submission.state != State.SCORED
             folder = version_folder(self.benchmarks, version.benchmark.name, version.version)
             scores = self.storage.path(str(submission.file_sha256))
-            parts = ["public", "ranking"] if submission.kind == Kind.RANKED else ["public"]
+            parts = reserve.scored_parts(version) if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
         try:
             scored = self.sandbox.score(folder, scores, parts, submission.file_sha256)
@@ -102,6 +103,7 @@ class Evaluator:
             self._fail(evaluation, error)
             return
         self.ranker.renew([version.id])
+        reserve.warn_if_flagged(submission, scored)
         log.info("submission.scored", submission=submission.id, seconds=round(time.perf_counter() - started, 3))
 
     def _rank_with(self, evaluation: Evaluation, scored: dict[str, PartResult]) -> Ranks:
@@ -111,7 +113,13 @@ class Evaluator:
         """
         found = scored["ranking"]
         new = NewResult(
-            evaluation.submission, evaluation.id, found.numbers["lds"], found.influence.astype("<f8").tobytes()
+            evaluation.submission,
+            evaluation.id,
+            lds=found.numbers["lds"],
+            z_random=found.numbers["z_random"],
+            p_random=found.numbers["p_random"],
+            influence=found.influence.astype("<f8").tobytes(),
+            per_target=found.per_target.astype("<f8").tobytes(),
         )
         with self.database.read() as session:
             return compute_ranks(session, session.get_one(Version, evaluation.version_id), new)

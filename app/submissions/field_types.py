@@ -22,6 +22,8 @@ _METHOD = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _TAG = r"^[a-z0-9][a-z0-9-]{0,31}$"
 _COMMIT = "^[0-9a-f]{7,64}$"
 _SHA256 = "^[0-9a-f]{64}$"
+_SUBMISSION = "^[0-9a-f]{16}$"
+DAY_PATTERN = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _IDENTITY_TOKEN = "^[A-Za-z0-9_.=-]+$"  # noqa: S105 -- the pattern of a token
 
 PATTERN_DESCRIPTIONS = {
@@ -31,7 +33,9 @@ PATTERN_DESCRIPTIONS = {
     _METHOD: "1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit",
     _TAG: "1 to 32 lower-case letters, digits and '-', beginning with a letter or digit",
     _COMMIT: "7 to 64 hexadecimal digits in lower case",
+    DAY_PATTERN: "a day as YYYY-MM-DD",
     _SHA256: "64 hexadecimal digits in lower case",
+    _SUBMISSION: "the id of a submission, 16 hexadecimal digits in lower case",
     _IDENTITY_TOKEN: "a JSON Web Token: letters, digits, '.', '_', '=' and '-'",
 }
 """Description of each pattern for error messages."""
@@ -61,5 +65,6 @@ Branch = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 RequestNumber = Annotated[int, Field(ge=1, lt=2**31)]
 Commit = Annotated[str, StringConstraints(pattern=_COMMIT)]
 Link = Annotated[str, StringConstraints(max_length=500, pattern=_LINK)]
+SubmissionId = Annotated[str, StringConstraints(strip_whitespace=True, pattern=_SUBMISSION)]
 Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 IdentityToken = Annotated[str, StringConstraints(max_length=MAX_LENGTH, pattern=_IDENTITY_TOKEN)]

@@ -18,6 +18,7 @@ from app.submissions.field_types import (
     Repository,
     RequestNumber,
     Sha256,
+    SubmissionId,
     Tags,
     Title,
 )
@@ -56,11 +57,21 @@ class CommonFields(BaseModel, extra="forbid"):
     visibility: Visibility = Field(
         default=Visibility.PUBLIC, description="who may see the submission, from its creation on"
     )
+    uses_subsets: bool = Field(
+        default=False,
+        description="whether the method was fitted to the ranking subsets or to their margins, which is possible on practice "
+        "boards only; the entry then has no rank",
+    )
     title: Title = Field(default="", description="free text; by default the name of the method")
     description: Description = Field(default="", description="free text of several lines")
     tags: Tags = Field(default=[], description="at most 8 tags")
     paper: Link | None = Field(default=None, description="address of the paper about the method")
     code: Link | None = Field(default=None, description="address of the code of the method")
+    replicate_of: SubmissionId | None = Field(
+        default=None,
+        description="id of an own submission of the same method to the same version that differs only by the seed; the "
+        "leaderboard then lists the mean LDS",
+    )
 
 
 class SubmissionFields(CommonFields):
@@ -72,9 +83,10 @@ class SubmissionFields(CommonFields):
     def columns(self) -> dict[str, Any]:
         """Return the values to store in the table of submissions, by name of the column.
 
-        Visibility and provenance are left out, because they are stored separately.
+        Visibility and provenance are left out, because they are stored separately. ``replicate_of`` is left out too: the id that
+        `app.submissions.replicates.find_root` returns is stored instead.
         """
-        values = self.model_dump(include={"method", "kind", "title", "description", "tags"})
+        values = self.model_dump(include={"method", "kind", "uses_subsets", "title", "description", "tags"})
         urls = self.model_dump(include={"paper", "code"}, exclude_none=True)
         return values | {"title": self.title or self.method, "urls": urls, "cost": stated(self.cost)}
 

@@ -9,11 +9,12 @@ from sqlalchemy import select, update
 from app.accounts import webhooks
 from app.accounts.daily_quotas import Daily
 from app.accounts.standing import check_standing
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
 from app.db.uploads import Upload
-from app.submissions import files, provenance
+from app.submissions import files, provenance, replicates
 from app.submissions.fields import stated
 from app.submissions.visibility import set_visibility
 from ldsboard.arrays.scores import check_shape, is_turned
@@ -51,6 +52,17 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
     return header
 
 
+def check_declaration(version: Version, *, uses_subsets: bool) -> None:
+    """Raise ``request.invalid`` if a submission is declared as fitted to ranking subsets that are hidden."""
+    if uses_subsets and has_hidden_subsets(version.manifest):
+        raise ProblemError.mismatch(
+            "request.invalid",
+            expected="uses_subsets false: no method can be fitted to the hidden ranking subsets of a protected benchmark",
+            got="uses_subsets true",
+            hint="Leave uses_subsets out. Scores may be fitted to the public subsets of this benchmark, and are ranked.",
+        )
+
+
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
     """Check that a user's quotas allow a new submission; return False if the announced file is a duplicate, otherwise True.
 
@@ -61,6 +73,7 @@ def check_quotas(session: Session, user_id: int, version: Version, request: Subm
     ------
     ProblemError
         ``quota.exceeded``: nothing is left of the quotas of ranked or practice submissions, or of the daily quota of uploads.
+        ``quota.approval``: the operator has to approve the user first.
         ``quota.bytes``: the file is too large for the quota of stored bytes.
         ``quota.uploads``: too many uploads of the user are under way.
     """
@@ -74,7 +87,7 @@ def check_quotas(session: Session, user_id: int, version: Version, request: Subm
 
 
 def _check_kind(session: Session, user_id: int, version: Version, kind: str, quotas: Quotas) -> None:
-    """Raise QuotaError if the user may not send another submission of this kind now."""
+    """Raise ProblemError, ``quota.exceeded`` or ``quota.approval``, if the user may not send another of this kind now."""
     if kind == Kind.RANKED:
         quotas.check_ranked(session, user_id, version)
     else:
@@ -100,15 +113,18 @@ def reserve(
     Raises
     ------
     ProblemError
-        ``quota.exceeded``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
-        Also the errors of `check_standing`.
+        ``quota.exceeded``, ``quota.approval``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
+        Also the errors of `check_standing`, of `check_declaration` and of `replicates.find_root`.
     """
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication
+    check_declaration(version, uses_subsets=request.uses_subsets)
+    root = replicates.find_root(session, user_id, version, request)
     submission = Submission(
         counted=check_quotas(session, user_id, version, request, quotas),
         user_id=user_id,
         version_id=version.id,
         size=request.size or 0,
+        replicate_of=root,
         **request.columns(),
     )
     session.add(submission)

@@ -40,7 +40,7 @@ async def finish(response: Response, *, packed: bool) -> Response:
     """Give a public response an ETag, and compress its body if `packed` is set; return the response.
 
     Short bodies, and media types that compress badly, get an ETag but are not compressed. Files, streams and responses with
-    another status than 200 get no ETag and are not compressed.
+    another status than 200 get no ETag here and are not compressed.
     """
     mark_personal(response)
     if isinstance(response, FileResponse | StreamingResponse) or response.status_code != OK:

@@ -16,7 +16,9 @@ from app.benchmarks.catalog import find_version
 from app.context import AppContext
 from app.db.accounts import Role, Scope
 from app.db.models import Version
+from app.leaderboard.stored_snapshots import StoredSnapshot, find_snapshot
 from app.settings import Settings
+from app.submissions.field_types import DAY_PATTERN
 from app.submissions.storage import Storage
 from ldsboard.problems import ProblemError
 
@@ -188,3 +190,18 @@ The default is the current version."""
 
 CurrentVersionDep = Annotated[Version, Depends(_current_version)]
 """The current version of the benchmark ``name`` in the path."""
+
+
+def _snapshot(
+    settings: SettingsDep,
+    session: ReadSession,
+    name: str,
+    number: Annotated[int, Path(ge=1, lt=2**31)],
+    day: Annotated[str, Path(pattern=DAY_PATTERN)],
+) -> StoredSnapshot:
+    version = find_version(session, name, number)
+    return find_snapshot(settings.snapshots_dir, version.benchmark.name, version.version, day)
+
+
+SnapshotDep = Annotated[StoredSnapshot, Depends(_snapshot)]
+"""A snapshot: the path names the benchmark (``name``), the version (``number``) and the day (``day``)."""

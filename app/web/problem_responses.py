@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types
-from app.web.security_headers import HEADERS
+from app.web.security_headers import headers_of
 from ldsboard.problems import Problem, ProblemError
 
 MEDIA_TYPE = "application/problem+json"
@@ -49,7 +49,7 @@ def problem_response(
         if "text/html" in request.headers.get("accept", "").lower():
             page = request.app.state.render_problem_page(view, request.url.path)
             # The response to a server failure does not pass through the middleware that adds these headers.
-            return HTMLResponse(page, view.status, HEADERS | headers)
+            return HTMLResponse(page, view.status, headers_of(request.url.path) | headers)
     return JSONResponse(view.model_dump(exclude_none=True), view.status, headers, MEDIA_TYPE)
 
 

@@ -46,6 +46,22 @@ HEADERS = {
 }
 
 
+SECRET_PATHS = frozenset({"/review"})
+"""Paths of pages whose address holds a secret in the query."""
+
+SECRET_PATH_HEADERS = {
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Robots-Tag": "noindex",
+}
+"""Headers that keep the address and the content of such a page, or of its error, from other sites, caches and search engines."""
+
+
+def headers_of(path: str) -> dict[str, str]:
+    """Return the security headers of every response to a request for `path`."""
+    return HEADERS | SECRET_PATH_HEADERS if path.rstrip("/") in SECRET_PATHS else HEADERS
+
+
 class SecurityHeaders:
     """Middleware that adds every security header that a response does not set itself."""
 
@@ -58,7 +74,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in headers_of(scope["path"]).items():
                     headers.setdefault(name, value)
                 if any(name in (b"cookie", b"authorization") for name, _ in scope["headers"]):
                     headers.setdefault("Cache-Control", "no-store")  # the response may contain private data

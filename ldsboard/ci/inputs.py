@@ -46,7 +46,7 @@ GITLAB_FORK_NOTE = (
 
 
 class InputError(ValueError):
-    """The error for an input that cannot be used; the message names the input."""
+    """The error for an input, or for a file or folder of the job, that cannot be used; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ class Inputs:
     min_lds: float | None
     no_regress_from: str | None
     visibility: str
+    uses_subsets: bool
     description: str
+    replicate_of: str = ""
 
     def submit(self, origin: Origin) -> list[str]:
         """Return the arguments of ``ldsboard`` that submit the file.
@@ -76,6 +78,7 @@ class Inputs:
             "kind": self.kind,
             "visibility": self.visibility,
             "description": self.description,
+            "replicate-of": self.replicate_of,
         }
         if self.min_lds is not None:
             options["min-lds"] = repr(self.min_lds)
@@ -84,6 +87,7 @@ class Inputs:
         elif origin.default_branch and self.visibility != "anonymous":
             options |= {"no-regress-from": LATEST, "tolerance": f"{ANY_DIFFERENCE:g}"}
         stated = [f"--{name}={value}" for name, value in options.items() if value]
+        stated += ["--uses-subsets"] if self.uses_subsets else []
         return ["submit", *stated, "--json", "--", self.file, self.benchmark]
 
     def pull(self) -> list[str]:
@@ -128,7 +132,9 @@ def read_inputs(environ: Mapping[str, str]) -> Inputs:
         min_lds=_number(_gate(environ, "min-lds", "a number")),
         no_regress_from=_gate(environ, "no-regress-from", "the id of a submission, or latest"),
         visibility=_choice(environ, "visibility", ("public", "anonymous", "private")),
+        uses_subsets=_choice(environ, "uses-subsets", ("false", "true")) == "true",
         description=_value(environ, "description"),
+        replicate_of=_value(environ, "replicate-of"),
     )
 
 

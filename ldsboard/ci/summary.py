@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsboard.ci.outcome import PUBLIC_ONLY
 from ldsboard.commands import exits
+from ldsboard.core.replicates import in_words
 from ldsboard.core.result import WARNINGS
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _gate_lines(outcome: Outcome) -> list[str]:
 def _format_difference(found: Mapping[str, Any]) -> str:
     low, high = found["ci"]
     p_value = "" if found["p_value"] is None else f", p {found['p_value']:.2g}"
-    return f"{found['difference']:+.4f} [{low:+.4f}, {high:+.4f}]{p_value}"
+    return f"{found['difference']:+.4f} [{low:+.4f}, {high:+.4f}]{p_value} ({in_words(found)})"
 
 
 def _origin(submission: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ldsboard.client import FINAL_STATES, RefusedError
 from ldsboard.commands.exits import TIMED_OUT, USAGE, fail
 from ldsboard.commands.queries import account, history
+from ldsboard.core.replicates import FILES_ONLY, in_words
 from ldsboard.core.significance import half_width
 
 if TYPE_CHECKING:
@@ -230,9 +231,13 @@ def _judge_difference(
     found = client.compare(submission["id"], base)
     difference, p_value, part = found["difference"], found["p_value"], found["part"]
     met = not regressed(difference, p_value, tolerance)
-    half = half_width(found["std_error"], baseline.subsets[part]) if found["std_error"] is not None else float("nan")
-    interval = [difference - half, difference + half]
-    shown = f"by {difference:+.4f} [{interval[0]:+.4f}, {interval[1]:+.4f}] (p {_format_p(p_value)})"
+    interval = found.get("ci")  # absent in the answers of older servers
+    if interval is None:
+        half = (
+            half_width(found["std_error"], baseline.subsets[part]) if found["std_error"] is not None else float("nan")
+        )
+        interval = [difference - half, difference + half]
+    shown = f"by {difference:+.4f} [{interval[0]:+.4f}, {interval[1]:+.4f}] (p {_format_p(p_value)}; {in_words(found)})"
     if met:
         line = f"The LDS on the {part} subsets differs from that of {base} {shown}."
     else:
@@ -241,19 +246,24 @@ def _judge_difference(
             f"The drop is more than the tolerance of {tolerance:g}."
         )
     names = ("difference", "std_error", "p_value", "part")
+    compared = {
+        "replicates": found.get("replicates", [1, 1]),
+        "spread": found.get("spread"),
+        "note": FILES_ONLY if found.get("spread") is None else None,
+    }
     return Outcome(
         met,
         line,
-        numbers | {"met": met, "baseline": base, "ci": interval} | {name: found[name] for name in names},
+        numbers | {"met": met, "baseline": base, "ci": interval} | {name: found[name] for name in names} | compared,
     )
 
 
 def regressed(difference: float, p_value: float | None, tolerance: float) -> bool:
     """Return whether a difference in LDS, new minus baseline, is a drop that fails ``--no-regress-from``.
 
-    A drop fails if it exceeds the tolerance and is significant by the paired test. Only this function contains this rule. The
-    paired test compares two score files, not two methods: the files of two seeds of one method often differ significantly. The
-    tolerance accepts the small drops between such files.
+    A drop fails if it exceeds the tolerance and is significant by the paired test. Only this function contains this rule. Without
+    3 replicates of the new submission or of the baseline, the paired test compares two score files, not two methods: the files of
+    two seeds of one method often differ significantly. The tolerance accepts the small drops between such files.
 
     Parameters
     ----------

@@ -27,12 +27,19 @@ def show(submission: dict[str, Any], *, as_json: bool) -> None:
     targets = over_targets["count"] if over_targets else None
     if hidden := submission["hidden"]:
         of_ceiling = f", {format_share(hidden)} of the ceiling" if format_share(hidden) else ""
-        rank = f", rank {format_rank(hidden['rank'])}" if hidden["rank"] else ""
+        rank = f", rank {format_place(hidden)}" if hidden["rank"] else ""
+        if submission.get("uses_subsets"):  # absent in the responses of older servers
+            rank = ", declared: fitted to these subsets"
         output.print(f"LDS {format_interval(hidden)}{of_ceiling}{rank}")
         print_new_targets(hidden, targets)
     if submission["public"]:
         output.print(f"Public LDS {format_interval(submission['public'])}")
         print_new_targets(submission["public"], targets)
+    if replicates := submission.get("replicates"):  # absent in the responses of older servers
+        output.print(
+            f"Mean LDS of {len(replicates['ids'])} replicates on the {replicates['part']} subsets {replicates['lds']:.4f}, "
+            f"standard deviation {replicates['spread']:.4f}"
+        )
     print_warnings(submission["warnings"])
     if submission["error"]:
         errors.print(f"{Problem.from_dict(submission['error'])} [{submission['error']['code']}]", markup=False)
@@ -61,10 +68,23 @@ def format_rank(rank: list[int] | None) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
+def format_place(numbers: dict[str, Any]) -> str:
+    """Format the rank of an entry as the board shows it: in parentheses if the ranks of other entries do not count the entry."""
+    rank = format_rank(numbers["rank"])
+    return f"({rank})" if numbers.get("in_family") is False else rank
+
+
 def format_interval(numbers: dict[str, Any]) -> str:
     """Format an LDS and the 95 % interval of the LDS."""
     low, high = numbers["ci"]
     return f"{numbers['lds']:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def format_replicates(row: dict[str, Any]) -> str:
+    """Format the number and the spread of the replicates of an entry; return an empty string for a single file."""
+    if row.get("replicates", 1) == 1:
+        return ""
+    return f", mean of {row['replicates']}, spread {row['spread']:.4f}"
 
 
 def format_share(numbers: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Calls of the API that only commands make: get the account of the user, get the history of a method, and make a dry run."""
+"""Calls of the API that only commands make: the account of the user, the history of a method, review links, and dry runs."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def history(client: Client, benchmark: str, **query: str | None) -> dict[str, An
     stated = {name: value for name, value in query.items() if value is not None}
     url = f"/benchmarks/{quote(benchmark, safe='')}/history"
     return client.ask("GET", url, {"rows": list, "next": str | None}, params=stated)
+
+
+def make_review_link(client: Client, submission_id: str) -> dict[str, Any]:
+    """Make a review link of a submission of the user, and return the answer; its member ``url`` is the link."""
+    return client.ask("POST", _review_link(submission_id), {"url": str, "created_at": str})
+
+
+def withdraw_review_link(client: Client, submission_id: str) -> dict[str, Any]:
+    """Withdraw the review link of a submission; the member ``withdrawn`` of the answer tells whether there was a link."""
+    return client.ask("DELETE", _review_link(submission_id), {"withdrawn": bool})
+
+
+def _review_link(submission_id: str) -> str:
+    return f"/submissions/{quote(submission_id, safe='')}/review-link"
 
 
 def dry_run(

@@ -35,6 +35,21 @@ def submit(
     paper: Annotated[str, typer.Option(metavar="URL", help="Address of the paper.")] = "",
     code: Annotated[str, typer.Option(metavar="URL", help="Address of the code.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Tag of the submission; repeat the option for more.")] = None,
+    replicate_of: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Your submission of the same method that this file replicates with another seed; the board lists the mean.",
+        ),
+    ] = "",
+    uses_subsets: Annotated[
+        bool,
+        typer.Option(
+            "--uses-subsets",
+            help="Declare that the method was fitted to the ranking subsets of a practice board, or to their margins; the entry "
+            "then has no rank.",
+        ),
+    ] = False,
     axes: options.Axes = TRAIN_TARGET,
     key: options.Key = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check: nothing is saved or counted.")] = False,
@@ -116,7 +131,8 @@ def submit(
     if not resume and (scores is None or not (benchmark or named_benchmark) or not method):
         fail(USAGE, "Give SCORES, BENCHMARK and --method, or --resume.")
     fields: dict[str, Any] = {"method": method, "kind": kind, "visibility": visibility, "title": title}
-    optional = {"description": description, "paper": paper, "code": code, "tags": tag}
+    optional: dict[str, Any] = {"description": description, "paper": paper, "code": code, "tags": tag}
+    optional |= {"replicate_of": replicate_of, "uses_subsets": uses_subsets}
     fields |= {name: value for name, value in optional.items() if value}
     fields["cost"] = {"seconds": seconds, "device": device or None, "models": models}
     fields["provenance"] = origin.provenance()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ldsboard.environment import Origin
 
 
-EDITABLE = ("visibility", "title", "description", "tags", "paper", "code")
+EDITABLE = ("visibility", "title", "description", "tags", "paper", "code", "uses_subsets")
 """Announced fields that a command can ask for, and that a repeated file does not change."""
 
 

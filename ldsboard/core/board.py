@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ldsboard.core.replicates import FEWEST_REPLICATES, Reruns, add_reruns, rerun_p_values
 from ldsboard.core.significance import two_sided_p
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ class Standing(NamedTuple):
     separable_from_first: bool | None
 
 
-def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k: Bools, first: int) -> list[Standing]:
+def rank_board(
+    lds: Sequence[float] | Floats,
+    influence_kM: Floats,
+    in_family_k: Bools,
+    first: int,
+    reruns: Sequence[Reruns] | None = None,
+) -> list[Standing]:
     """Return the rank interval of each entry, and whether the entry can be separated from the first entry.
 
     **Rank.** The paired test of `compare_influences` is applied to every pair of entries of the family, with Holm's correction at
@@ -53,13 +60,16 @@ def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k:
     Parameters
     ----------
     lds
-        LDS of the k entries.
+        LDS of the k entries; for an entry with replicates, the mean over its replicates.
     influence_kM
-        psi, the influence of each subset on the LDS of each entry, float64 (k, M).
+        psi, the influence of each subset on the LDS of each entry, float64 (k, M); likewise the mean over replicates.
     in_family_k
         Which entries the ranks count, bool (k,).
     first
         Index of the entry that the board lists first. It may be outside the family.
+    reruns
+        The replicates of each entry; by default, every entry is one file. Pairs in which an entry has at least
+        `FEWEST_REPLICATES` replicates are tested with the standard error of `add_reruns` and the p-value of `rerun_p_values`.
 
     Returns
     -------
@@ -74,11 +84,13 @@ def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k:
     lds_k = np.asarray(lds, dtype=np.float64)
     inside, outside = np.flatnonzero(in_family_k), np.flatnonzero(~in_family_k)
     lds_f, influence_fM, f = lds_k[inside], influence_kM[inside], inside.size
+    known = _Known.of(reruns)
 
     # `difference`, `p` and `better` have one element for each pair i < j of the family, row by row. `pdist` sums the squares of
     # differences. To expand these squares would lose digits by cancellation for nearly equal entries.
     difference = np.concatenate([lds_f[i] - lds_f[i + 1 :] for i in range(f)] or [lds_f])
-    p = _p_values(difference, pdist(influence_fM, "sqeuclidean") if f > 1 else difference[:0], M)
+    squares = pdist(influence_fM, "sqeuclidean") if f > 1 else difference[:0]
+    p = _p_values(difference, squares, M, known and known.between(*(inside[side] for side in np.triu_indices(f, 1))))
     sorted_p = np.sort(p)
     better = np.sign(difference) * (p < _holm_stop(sorted_p))  # 1: i is better, -1: j is better, 0: neither
 
@@ -88,7 +100,7 @@ def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k:
     below_first_k = np.zeros(k, dtype=np.bool_)
     losses_f, wins_f = np.zeros((2, f), dtype=np.int64)
     first_f = int(np.searchsorted(inside, first))
-    for i, row in enumerate(np.split(better, np.cumsum(np.arange(f - 1, 0, -1)))):
+    for i, row in enumerate(np.split(better, np.cumsum(np.arange(f - 1, 0, -1)))[:f]):  # without a family, no row
         wins_f[i] += np.count_nonzero(row > 0)
         losses_f[i] += np.count_nonzero(row < 0)
         losses_f[i + 1 :] += row > 0
@@ -101,7 +113,8 @@ def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k:
 
     if outside.size:
         difference_of = lds_k[outside, None] - lds_f
-        p_of = _p_values(difference_of, cdist(influence_kM[outside], influence_fM, "sqeuclidean"), M)
+        squares_of = cdist(influence_kM[outside], influence_fM, "sqeuclidean")
+        p_of = _p_values(difference_of, squares_of, M, known and known.between(outside[:, None], inside))
         better_of = np.sign(difference_of) * (p_of < _holm_stops_with_one_more(sorted_p, p_of)[:, None])
         losses_k[outside] = np.count_nonzero(better_of < 0, axis=1)
         wins_k[outside] = np.count_nonzero(better_of > 0, axis=1)
@@ -111,7 +124,8 @@ def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k:
             below_first_k[inside] = better_of[np.searchsorted(outside, first)] > 0
 
     lead_k = lds_k[first] - lds_k
-    p_first_k = _p_values(lead_k, np.square(influence_kM - influence_kM[first]).sum(axis=1), M)
+    squares_k = np.square(influence_kM - influence_kM[first]).sum(axis=1)
+    p_first_k = _p_values(lead_k, squares_k, M, known and known.between(np.array([first]), np.arange(k)))
     below_first_k |= _separated(p_first_k, in_family_k, first) & (lead_k > 0)
     size_k = f + ~in_family_k  # the number of entries among which an entry is ranked
     return [
@@ -120,12 +134,30 @@ def rank_board(lds: Sequence[float] | Floats, influence_kM: Floats, in_family_k:
     ]
 
 
-def _p_values(difference: Floats, squares: Floats, M: int) -> Floats:
-    """Return the p-values of `compare_influences` from differences of LDS and from ``sum((psi_a - psi_b)**2)``."""
-    error = np.sqrt(squares / (M * (M - 1)))
+class _Known(NamedTuple):
+    """The `Reruns` of all k entries, as arrays (k,)."""
+
+    reruns: Reruns
+
+    @classmethod
+    def of(cls, reruns: Sequence[Reruns] | None) -> _Known | None:
+        """Return the reruns of all entries; None if no entry has enough replicates to change a test."""
+        if reruns is None or all(entry.known < FEWEST_REPLICATES for entry in reruns):
+            return None
+        return cls(Reruns(*(np.array(column) for column in zip(*reruns, strict=True))))
+
+    def between(self, a: NDArray[np.intp], b: NDArray[np.intp]) -> tuple[Reruns, Reruns]:
+        """Return the reruns of the entries with the indices `a` and `b`."""
+        return (Reruns(*(column[a] for column in self.reruns)), Reruns(*(column[b] for column in self.reruns)))
+
+
+def _p_values(difference: Floats, squares: Floats, M: int, reruns: tuple[Reruns, Reruns] | None) -> Floats:
+    """Return the p-values of `compare_influences` from differences of LDS, ``sum((psi_a - psi_b)**2)``, and the reruns."""
+    paired_error = np.sqrt(squares / (M * (M - 1)))
+    error = None if reruns is None else add_reruns(paired_error, *reruns)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(difference == 0, 0.0, difference / error)
-    return two_sided_p(z, M - 1)
+        z = np.where(difference == 0, 0.0, difference / (paired_error if error is None else error.std_error))
+    return two_sided_p(z, M - 1) if error is None else rerun_p_values(z, M, error)
 
 
 def _first_above(sorted_p: Floats, limit: Floats) -> float:

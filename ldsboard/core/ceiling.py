@@ -1,6 +1,6 @@
 """The noise ceiling and the null band of a benchmark, computed from its margins alone.
 
-Legend: M subsets, R runs, N targets.
+Legend: M subsets, R runs, N targets, g groups of subsets, P unions of groups, S unions of half of the groups.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.core.agreement import agreement_on_unions
 from ldsboard.core.chance import scaled_rows
-from ldsboard.core.ranking import rank_rows, spearman
+from ldsboard.core.ranking import rank_rows
 from ldsboard.counts import count
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-JACKKNIFE_GROUPS = 20
-"""Number of groups of subsets in the delete-a-group jackknife of the noise ceiling."""
+GROUPS = 10
+"""Number of groups of subsets in the jackknife of the noise ceiling. Every choice of half of the groups is used."""
 
 MIN_CEILING_SUBSETS = 64
 """Smallest number of subsets from which the noise ceiling is estimated; with fewer, bias and spread are too large."""
+
+
+MAX_SHARE_ERROR = 0.1
+"""Largest standard error of a noise ceiling, relative to the ceiling, from which shares of the ceiling are computed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class NoiseCeiling:
     ----------
     value, std_error
         Mean over targets of the ceiling of each target, corrected for bias and limited to 0 to 1, and the standard error of this
-        mean; both by a delete-a-group jackknife over the subsets.
+        corrected mean; both by a jackknife over groups of subsets.
     unreliable_targets
         Number of targets whose runs correlate negatively on average; the ceiling of such a target is 0.
     """
@@ -74,9 +79,13 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     average is negative. The ceiling of the target is ``sqrt(R r / (1 + (R - 1) r))``, the square root of the Spearman-Brown
     reliability of the mean over runs. For ranks this formula is an approximation. The estimate is too high if a few runs diverge.
 
-    Let t be the mean of this ceiling over targets. With few subsets and noisy runs, t is too low. A delete-a-group jackknife
-    (Quenouille 1956) therefore corrects t: ``g t - (g - 1) mean(t_k)``, where t_k is computed without the subsets of group k, and
-    subset i is in group i mod g, with g = 20. The result is limited to 0 to 1.
+    Let t be the mean of this ceiling over targets. With few subsets and noisy runs, t is too low. The jackknife of half of the
+    subsets (Quenouille 1956) therefore corrects t: ``2 t - mean(t_S)``. Subset i is in group i mod 10, and t_S is t on the
+    subsets of 5 groups; the mean is over all 252 choices S of 5 groups. The result is limited to 0 to 1.
+
+    The standard error is that of the delete-a-group jackknife of the corrected value. Without group k, of 9 groups, the corrected
+    value is ``c_k = (9 t_k - 5 mean(t_S)) / 4``, where t_k is t without the subsets of group k, and the mean is over the 126
+    choices S that do not contain k. The standard error is ``sqrt(9 / 10 * sum((c_k - mean(c_k))**2))``.
 
     Parameters
     ----------
@@ -86,7 +95,7 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
     Returns
     -------
     NoiseCeiling
-        The corrected mean ceiling over targets, the standard error of this mean, and the number of unreliable targets.
+        The corrected mean ceiling over targets, its standard error, and the number of unreliable targets.
 
     Raises
     ------
@@ -103,28 +112,41 @@ def noise_ceiling(margins_MRN: NDArray[np.floating]) -> NoiseCeiling:
             if R > 1
             else "Train at least 2 models on every subset, each with another initialisation and order of examples.",
         )
-    whole, unreliable = uncorrected_ceiling(margins_MRN)
-    group_M = np.arange(M) % JACKKNIFE_GROUPS
-    left_out = np.array([uncorrected_ceiling(margins_MRN[group_M != group])[0] for group in range(JACKKNIFE_GROUPS)])
-    others = JACKKNIFE_GROUPS - 1
-    corrected = JACKKNIFE_GROUPS * whole - others * float(left_out.mean())
-    variance = others / JACKKNIFE_GROUPS * float(np.sum((left_out - left_out.mean()) ** 2))
+    half = GROUPS // 2
+    halves = _choices(half)
+    agreement_PN = agreement_on_unions(margins_MRN, np.vstack([_choices(GROUPS), _choices(GROUPS - 1), halves]))
+    positive_PN = np.maximum(agreement_PN, 0.0)
+    t_P = np.sqrt(R * positive_PN / (1 + (R - 1) * positive_PN)).mean(axis=1)
+    whole, left_out_g, t_S = float(t_P[0]), t_P[1 : GROUPS + 1], t_P[GROUPS + 1 :]
+    corrected = (GROUPS * whole - half * float(t_S.mean())) / (GROUPS - half)
+    # The choices of 9 groups are in the order of combinations: the first choice leaves out the last group.
+    left_out_g = left_out_g[::-1]
+    mean_g = np.array([t_S[~halves[:, group]].mean() for group in range(GROUPS)])
+    corrected_g = ((GROUPS - 1) * left_out_g - half * mean_g) / (GROUPS - 1 - half)
+    variance = (GROUPS - 1) / GROUPS * float(np.sum((corrected_g - corrected_g.mean()) ** 2))
+    unreliable = int((agreement_PN[0] < 0).sum())
     return NoiseCeiling(min(max(corrected, 0.0), 1.0), math.sqrt(variance), unreliable)
 
 
-def uncorrected_ceiling(margins_MRN: NDArray[np.floating]) -> tuple[float, int]:
-    """Return the mean ceiling over targets without correction, and the number of unreliable targets; see `noise_ceiling`."""
-    R = margins_MRN.shape[1]
-    runs = [rank_rows(np.ascontiguousarray(margins_MRN[:, run].T, dtype=np.float64)) for run in range(R)]
-    agreement_N = np.mean([spearman(a, b) for a, b in combinations(runs, 2)], axis=0)
-    positive_N = np.maximum(agreement_N, 0.0)
-    ceiling_N = np.sqrt(R * positive_N / (1 + (R - 1) * positive_N))
-    return float(ceiling_N.mean()), int((agreement_N < 0).sum())
+def _choices(size: int) -> NDArray[np.bool_]:
+    """Return all choices of `size` groups as rows, bool (P, GROUPS)."""
+    chosen = list(combinations(range(GROUPS), size))
+    choices = np.zeros((len(chosen), GROUPS), dtype=np.bool_)
+    np.put_along_axis(choices, np.array(chosen), values=True, axis=1)
+    return choices
 
 
 def can_know_ceiling(M: int, R: int) -> bool:
     """Return whether the noise ceiling can be estimated from R runs of M subsets."""
     return R > 1 and M >= MIN_CEILING_SUBSETS
+
+
+def share_of_ceiling(lds: float, ceiling: float, std_error: float) -> float | None:
+    """Return the LDS divided by the noise ceiling, or None if the standard error of the ceiling is above a tenth of the ceiling.
+
+    With a larger error, noise in the denominator and the choice of the known ceilings would make the share wrong on average.
+    """
+    return lds / ceiling if ceiling > 0 and std_error <= MAX_SHARE_ERROR * ceiling else None
 
 
 def ceiling_text(value: float | None, std_error: float | None, R: int) -> str:

@@ -6,40 +6,75 @@ Legend: M subsets.
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ldsboard.core.significance import standard_error, two_sided_p
+from ldsboard.core.replicates import (
+    FILES_ONLY,
+    Reruns,
+    add_reruns,
+    critical_value,
+    mean_influence,
+    rerun_p_values,
+)
+from ldsboard.core.result import Result
+from ldsboard.core.significance import standard_error
 from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from ldsboard.core.result import Result
+ONE_FILE = Reruns(1, 1, math.nan)
+"""A single file, without replicates."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The paired difference between the LDS of two results, a and b, on the same subsets.
+    """The paired difference between the LDS of two results or methods, a and b, on the same subsets.
 
     Attributes
     ----------
     difference : float
         LDS of a minus LDS of b.
     std_error : float
-        Standard error of the difference over subsets; nan for fewer than 4 subsets.
+        Standard error of the difference over subsets; nan for fewer than 4 subsets. If `spread` is known, over reruns too.
     z : float
         The difference divided by its standard error. If the standard error is 0, z is infinite, or 0 for a difference of 0.
     p_value : float
-        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom.
+        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom. If `spread` is known, the p-value of
+        `ldsboard.core.replicates.rerun_p_values`.
+    critical : float
+        Half width of the 95 % interval of the difference, in standard errors.
+    replicates : tuple of int
+        Numbers of replicates of a and of b whose mean LDS is compared.
+    spread : float or None
+        Standard deviation of the LDS over replicates; None without 3 replicates on either side. Then only the files are compared:
+        how much a rerun of a method moves its LDS is not known.
     """
 
     difference: float
     std_error: float
     z: float
     p_value: float
+    critical: float
+    replicates: tuple[int, int] = (1, 1)
+    spread: float | None = None
+
+    @property
+    def confidence_interval(self) -> tuple[float, float]:
+        """95 % interval (low, high) of the difference. It contains 0 if the p-value is above 5 %."""
+        half = self.critical * self.std_error
+        return (self.difference - half, self.difference + half)
+
+    @property
+    def note(self) -> str | None:
+        """What the comparison does not account for, in words; None if it accounts for reruns."""
+        return FILES_ONLY if self.spread is None else None
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook."""
@@ -49,19 +84,28 @@ class Comparison:
             ("z", f"{self.z:.2f}"),
             ("p-value", f"{self.p_value:.2g}"),
         ]
+        if self.spread is None:
+            rows.append(("compared", FILES_ONLY))
+        else:
+            rows.append(("replicates of a and b", f"{self.replicates[0]} and {self.replicates[1]}"))
+            rows.append(("standard deviation over replicates", f"{self.spread:.4f}"))
         return notebook_table("Paired comparison", rows)
 
 
-def compare(a: Result, b: Result) -> Comparison:
+def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Comparison:
     """Compare the LDS of two results on the same ground truth, by a test that is paired over the subsets.
 
     The test uses, for each subset, the difference of two numbers: the subset's influence on the LDS of a, and its influence on
     the LDS of b. Noise that both LDS share cancels in this difference.
 
+    Two results are two files. To compare two methods, give the results of several replicates of each method, that is, of runs
+    with other seeds: the mean LDS are compared. With at least 3 replicates of one of the methods, the standard error accounts for
+    reruns: `ldsboard.core.replicates.add_reruns` has the formula.
+
     Parameters
     ----------
-    a, b : Result
-        Results with the same fingerprint.
+    a, b : Result or sequence of Result
+        Results with the same fingerprint. The results of a sequence are replicates of one method.
 
     Returns
     -------
@@ -78,31 +122,54 @@ def compare(a: Result, b: Result) -> Comparison:
     lds : Score one array.
     GroundTruth : Score many arrays on the same ground truth.
     """
-    if a.fingerprint != b.fingerprint:
+    sides = [[side] if isinstance(side, Result) else list(side) for side in (a, b)]
+    prints = sorted({result.fingerprint[:12] for side in sides for result in side})
+    if len(prints) > 1:
         raise ProblemError.mismatch(
             "compare.different",
-            expected="two results on the same subsets and margins",
-            got=f"results with the fingerprints {a.fingerprint[:12]} and {b.fingerprint[:12]}",
-            hint="Score both files against the same subsets of the same version of a benchmark.",
+            expected="results on the same subsets and margins",
+            got=f"results with the fingerprints {' and '.join(prints)}",
+            hint="Score all files against the same subsets of the same version of a benchmark.",
         )
-    return compare_influences(a.lds - b.lds, a.influence, b.influence)
+    lds_a, lds_b = ([result.lds for result in side] for side in sides)
+    influence_a_M, influence_b_M = (mean_influence([result.influence for result in side]) for side in sides)
+    difference = statistics.fmean(lds_a) - statistics.fmean(lds_b)
+    return compare_influences(difference, influence_a_M, influence_b_M, reruns=(Reruns.of(lds_a), Reruns.of(lds_b)))
 
 
 def compare_influences(
-    difference: float, influence_a_M: NDArray[np.float64], influence_b_M: NDArray[np.float64]
+    difference: float,
+    influence_a_M: NDArray[np.float64],
+    influence_b_M: NDArray[np.float64],
+    *,
+    reruns: tuple[Reruns, Reruns] = (ONE_FILE, ONE_FILE),
 ) -> Comparison:
     """Return the comparison of two results a and b, computed from the difference of their LDS and from the influences.
 
-    The standard error of the difference is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``, or nan for M < 4.
+    The standard error of the difference over subsets is ``sqrt(sum((psi_a - psi_b)**2) / (M (M - 1)))``, or nan for M < 4.
+    `add_reruns` adds the standard error over reruns.
 
     Parameters
     ----------
     difference
         LDS of a minus LDS of b.
     influence_a_M, influence_b_M
-        psi_a and psi_b, the influence of each subset on the LDS of a and of b, float64 (M,).
+        psi_a and psi_b, the influence of each subset on the LDS of a and of b, float64 (M,); the means over averaged replicates.
+    reruns
+        The replicates of a and of b; by default, a and b are single files.
     """
-    error = standard_error(influence_a_M - influence_b_M)
+    M = influence_a_M.size
+    paired = standard_error(influence_a_M - influence_b_M)
+    found = add_reruns(paired, *reruns)
+    error, spread = float(found.std_error), float(found.spread)
     without_error = math.copysign(math.inf, difference) if difference else 0.0
     z = difference / error if error else without_error
-    return Comparison(difference, error, z, float(two_sided_p(z, influence_a_M.size - 1)))
+    return Comparison(
+        difference,
+        error,
+        z,
+        float(rerun_p_values(z, M, found)),
+        critical_value(M, found),
+        (reruns[0].averaged, reruns[1].averaged),
+        None if math.isnan(spread) else spread,
+    )

@@ -24,7 +24,7 @@ FEW_SUBSETS = 64
 """With fewer subsets, intervals are computed on the scale of atanh, and permutations decide whether scores are random."""
 
 
-def two_sided_p(t: NDArray[np.float64] | float, degrees: int) -> NDArray[np.float64]:
+def two_sided_p(t: NDArray[np.float64] | float, degrees: NDArray[np.int64] | int) -> NDArray[np.float64]:
     """Return the two-sided p-value of `t` by Student's t distribution; nan for 0 degrees of freedom."""
     return 2 * np.asarray(scipy.special.stdtr(degrees, -np.abs(t)), dtype=np.float64)
 
@@ -50,7 +50,8 @@ def new_targets_error(
     """Return the standard error of the LDS over draws of both subsets and targets.
 
     The squared error is the variance over subsets plus the variance over targets, minus the variance that both contain (a two-way
-    decomposition). The squared error is never below the larger of the first two variances.
+    decomposition). The squared error is never below the larger of the first two variances, so that the error is never below
+    `standard_error`.
 
     Parameters
     ----------
@@ -69,9 +70,9 @@ def new_targets_error(
     M, N = influence_M.size, rho_N.size
     if M < FEWEST_SUBSETS or N < 2:  # noqa: PLR2004
         return math.nan
-    subsets = math.fsum(influence_M**2) / M**2
+    subsets = math.fsum(influence_M**2) / (M * (M - 1))
     targets = float(rho_N.var(ddof=1)) / N
-    both = math.fsum(squared_influence_N) / (M * N) ** 2
+    both = math.fsum(squared_influence_N) / (M * (M - 1) * N**2)
     return math.sqrt(max(subsets, targets, subsets + targets - both))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from app.management import publishing
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle, HiddenPart, write_bundle
-from ldsboard.subsets import draw_masks
+from ldsboard.subsets import draw_masks, draw_reserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,8 +73,12 @@ def write_benchmark(
     dataset: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     pictures: tuple[int, ...] = (),
+    reserve: bool = False,
 ) -> Example:
-    """Write a benchmark whose margins are sums of known effects plus noise of each run; `pictures` is the shape of its images."""
+    """Write a benchmark whose margins are sums of known effects plus noise of each run; `pictures` is the shape of its images.
+
+    With `reserve`, a protected benchmark has the reserve that the worker would give it.
+    """
     rng = np.random.default_rng(0)
     effects_nN = rng.normal(size=(n, N))
 
@@ -86,6 +90,7 @@ def write_benchmark(
     protected = split == "protected"
     masks_Mn = draw_masks(1, public if protected else public + ranking, n, ALPHA)
     hidden_Mn = draw_masks(HIDDEN_SEED, ranking, n, ALPHA)
+    rows = draw_reserve(HIDDEN_SEED, ranking) if reserve else ()
     kit = folder / "made" / "kit"
     kit.mkdir(parents=True)
     (kit / "recipe.py").write_text("LAYERS = (64, 128, 10)\n")
@@ -116,7 +121,7 @@ def write_benchmark(
             if pictures
         },
         kit=kit,
-        hidden=HiddenPart(HIDDEN_SEED, NONCE, hidden_Mn, margins(hidden_Mn)) if protected else None,
+        hidden=HiddenPart(HIDDEN_SEED, NONCE, hidden_Mn, margins(hidden_Mn), rows) if protected else None,
     )
     return Example(folder / name, effects_nN)
 

@@ -189,7 +189,7 @@ def test_every_table_with_rows_of_users_is_exported() -> None:
         if any(key.column.table.name in owned for key in table.foreign_keys)
     }
     exported = {"token", "identity", "alias", "submission", "event", "idempotency", "provenance", "upload"}
-    exported |= {"publisher", "webhook", "webhook_call"}
+    exported |= {"publisher", "webhook", "webhook_call", "review_link"}
     as_results = {"evaluation"}
     assert dependent == exported | as_results, "add the new table to the export"
 

@@ -14,6 +14,7 @@ import pytest
 from ldsboard.formats.score_files import HEADER_LIMIT
 from ldsboard.problems import PROBLEMS
 from tests.app.benchmarks import write_benchmark
+from tests.app.commands import run_in_process
 from tests.app.service import ROOT
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
     example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
     np.save(folder / "scores.npy", example.scores().astype(np.float64))
     small_part_service.publish(example.folder)
+    assert run_in_process(small_part_service, "snapshot", "fashion5k-mlp").exit_code == 0
     address = {
         "LDSBOARD_SERVER": small_part_service.url,
         "LDSBOARD_TOKEN": small_part_service.token("reading-the-guide"),
@@ -44,7 +46,7 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_guide_commands_run_and_their_files_are_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 25
+    assert len(printed) == len(BLOCKS) == 26
     for place in (1, 11):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}

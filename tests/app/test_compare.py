@@ -37,6 +37,11 @@ def _published_difference(a: Result, b: Result) -> float:
     return round(round(a.lds, 4) - round(b.lds, 4), 4)
 
 
+def _published_interval(view: dict[str, Any]) -> tuple[float, float]:
+    half = stats.t.ppf(0.975, 119) * view["std_error"]
+    return round(view["difference"] - half, 4), round(view["difference"] + half, 4)
+
+
 def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, toy: Example) -> None:
     scores = [toy.scores(0.5), toy.scores(0.8, seed=1)]
     a, b = (service.submit_and_score(token, "toy", npy(array)) for array in scores)
@@ -52,6 +57,10 @@ def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, t
         "std_error": round(expected.std_error, 4),
         "z": _two_digits(expected.z),
         "p_value": _two_digits(expected.p_value),
+        "ci": list(_published_interval(forward)),
+        "replicates": [1, 1],
+        "spread": None,
+        "note": "these two files; how much a rerun moves is not known",
     }
     assert (backward["difference"], backward["z"]) == (-forward["difference"], -forward["z"])
     assert (backward["std_error"], backward["p_value"]) == (forward["std_error"], forward["p_value"])
@@ -91,7 +100,7 @@ def test_interval_on_hidden_subsets_is_computed_from_rounded_numbers(
         expected = (found.difference - half, found.difference + half)
         with service.database.read() as session:
             submissions = [session.get_one(Submission, submission_id) for submission_id in ids]
-            (pair,) = compare_all(scored_evaluations(session, submissions))
+            (pair,) = compare_all(session, scored_evaluations(session, submissions))
         if hidden:
             # Interval ends computed from rounded numbers disclose no further digit.
             half_width = stats.t.ppf(0.975, 119) * pair.std_error

@@ -118,6 +118,14 @@ def test_error_for_new_targets_is_rounded_on_hidden_subsets_only() -> None:
         assert public_numbers(measured).std_error_new_targets is None
 
 
+def test_share_of_an_imprecise_ceiling_is_not_published() -> None:
+    names = ("lds", "std_error", "ci_low", "ci_high", "mean_p", "z_random", "p_random", "std_error_new_targets")
+    measured = Measurement(**dict.fromkeys(names, 0.3))
+    manifest: dict[str, Any] = {"split": "protected", "ceiling": 0.5, "ranking": None, "subsets": {"ranking": 100}}
+    for error, share in ((0.05004, 0.6), (0.0502, None)):
+        assert ranking_numbers(measured, manifest | {"ceiling_std_error": error}, (1, 1)).of_ceiling == share
+
+
 def test_difference_is_computed_from_published_values() -> None:
     assert lds_difference(0.12344, 0.12336, "protected") == 0
     assert lds_difference(0.12346, 0.12344, "protected") == 0.0001

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.api.benchmarks import _escape_formula
+from app.leaderboard.tables import _escape_formula
 from app.submissions.fields import ReportedProvenance
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy

@@ -36,8 +36,8 @@ RECENT = REVISIONS[-3:]
 PIN_REVISION = "0008"
 """The downgrade of this revision removes all pins, because an earlier schema allows fewer pins."""
 
-FAMILY_REVISION = "0019"
-"""This revision ranks all boards again, in both directions, and therefore raises their revisions."""
+FAMILY_REVISION, REPLICATES_REVISION = "0019", "0020"
+"""These revisions rank all boards again, in both directions, and therefore raise the revisions of the boards."""
 
 BOARD_REVISION = ("version", "board_revision")
 
@@ -127,7 +127,9 @@ def test_rows_survive_a_step_up(filled: FilledDatabase, revision: str) -> None:
     assert filled.revision() == REVISIONS[REVISIONS.index(revision) + 1]
     after = filled.tables()
     assert after.keys() >= before.keys()
-    _assert_rows_kept(before, after, *([BOARD_REVISION] if filled.revision() == FAMILY_REVISION else []))
+    _assert_rows_kept(
+        before, after, *([BOARD_REVISION] if filled.revision() in (FAMILY_REVISION, REPLICATES_REVISION) else [])
+    )
     filled.assert_sound()
 
 
@@ -137,7 +139,7 @@ def test_rows_survive_a_step_down(filled: FilledDatabase, revision: str) -> None
     filled.migrate("-1", down=True)
     assert filled.revision() == REVISIONS[REVISIONS.index(revision) - 1]
     changed = {PIN_REVISION: [("submission", "pinned")], "0015": [("token", "expires_at")]}  # tokens of CI runs end
-    changed[FAMILY_REVISION] = [BOARD_REVISION]
+    changed[FAMILY_REVISION] = changed[REPLICATES_REVISION] = [BOARD_REVISION]
     _assert_rows_kept(before, filled.tables(), *changed.get(revision, []))
     filled.assert_sound()
 
@@ -172,13 +174,13 @@ def test_filled_database_can_be_emptied(filled: FilledDatabase) -> None:
     assert (filled.revision(), filled.tables()) == ("", {})
 
 
-@pytest.mark.parametrize("revision", ["0018"])
-def test_boards_are_ranked_again_after_the_migration_that_limits_the_entries_of_an_owner(
-    filled: FilledDatabase,
+@pytest.mark.parametrize("revision", ["0018", "0019"])
+def test_boards_are_ranked_again_after_a_migration_that_changes_their_ranks(
+    filled: FilledDatabase, revision: str
 ) -> None:
     outdated = "SELECT count(*) FROM version WHERE ranked_revision < board_revision"
     assert filled.execute(outdated) == [(0,)]
-    filled.migrate(FAMILY_REVISION)
+    filled.migrate({"0018": FAMILY_REVISION, "0019": REPLICATES_REVISION}[revision])
     assert filled.execute(outdated) == filled.execute("SELECT count(*) FROM version") != [(0,)]
 
 

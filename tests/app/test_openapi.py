@@ -20,6 +20,7 @@ from app.main import create_app
 from app.pages.site import PAGE_MODULES
 from app.settings import Settings
 from app.submissions.field_types import PATTERN_DESCRIPTIONS
+from tests.app.commands import run_in_process
 from tests.app.service import PATIENCE_SECONDS, Service, npy
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def test_only_public_calls_are_described_without_security() -> None:
         "get /api/v1/benchmarks/{name}/public.npz",
         "get /api/v1/benchmarks/{name}/kit.zip",
         "get /api/v1/benchmarks/{name}/leaderboard",
+        "get /api/v1/benchmarks/{name}/snapshots",
+        "get /api/v1/benchmarks/{name}/versions/{number}/{day}",
+        "get /api/v1/benchmarks/{name}/versions/{number}/{day}/{file}",
         "post /api/v1/benchmarks/{name}/check",
         "get /api/v1/oidc/audience",
         "post /api/v1/oidc/mint-token",
@@ -102,6 +106,9 @@ def test_head_answers_like_get(fuzzed_service: Service) -> None:
     row = fuzzed_service.client.get("/benchmarks/toy/leaderboard").json()["rows"][0]
     values = {"name": "toy", "submission_id": row["id"], "part": "train", "index": 0, "provider": "github"}
     values |= {"owner": row["owner"], "method": row["method"], "publisher_id": 1}
+    assert run_in_process(fuzzed_service, "snapshot", "toy").exit_code == 0
+    (taken,) = fuzzed_service.client.get("/benchmarks/toy/snapshots").json()
+    values |= {"number": 1, "day": taken["date"], "file": "leaderboard.json"}
     pages = {route.path for module in PAGE_MODULES for route in module.router.routes if "GET" in route.methods}
     paths = {path for path, calls in DESCRIBED["paths"].items() if "get" in calls} | pages
     assert len(paths) > 25

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.db.models import State, Visibility
-from app.pages import account, own_data, own_submissions, publishers, site, webhooks
+from app.pages import account, own_data, own_review_links, own_submissions, publishers, site, webhooks
 from tests.app.roles import Roles, create_roles, identifying_fields, identifying_texts, provenance_texts
 from tests.app.service import Service
 
@@ -62,6 +62,9 @@ OWN = {"/api/v1/users/me", "/api/v1/users/me/export", "/api/v1/users/me/submissi
 OWN |= {"/api/v1/publishers", "/api/v1/webhooks"}
 """Routes that show data of the caller."""
 
+REVIEW = {"/review"}
+"""Routes that show one submission to the holder of its review link; see test_review_links.py."""
+
 NONE = {
     "/docs",
     "/benchmarks/{name}/images/{part}/{index}.png",
@@ -108,12 +111,13 @@ def test_route_sets_cover_every_route(service: Service) -> None:
     modules = set(site.PAGE_MODULES) - {
         account,
         own_data,
+        own_review_links,
         own_submissions,
         publishers,
         webhooks,
     }  # need a session; tested in pages/
     pages = {route.path for module in modules for route in module.router.routes}
-    assert api | pages == ONE | PARTS | PAIR | MANY | METHOD | BADGE | OWN | NONE
+    assert api | pages == ONE | PARTS | PAIR | MANY | METHOD | BADGE | OWN | REVIEW | NONE
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from app.benchmarks import catalog
 from app.db.models import Submission
+from app.management import snapshots
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import fill_board
@@ -31,6 +32,8 @@ class Site:
     ids: dict[str, str]
     service: Service
     drawn: Example
+    snapshots: list[str] = field(default_factory=list)
+    """The pages of the snapshots of toy and crowd."""
 
     @property
     def paths(self) -> list[str]:
@@ -49,6 +52,7 @@ class Site:
             pair,
             f"{pair}&c={self.ids['random']}",
             *(f"/submissions/{submission_id}" for submission_id in self.ids.values()),
+            *self.snapshots,
         ]
 
 
@@ -71,7 +75,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         service.publish(drawn.folder)
         pictured = service.submit_and_score(service.token("ada"), drawn.name, npy(drawn.scores()))
         ids = fill_board(service, toy) | {"alone": alone["id"], "pictured": pictured["id"]}
-        yield Site(service.url, ids, service, drawn)
+        settings = service.settings
+        taken = [
+            snapshots.take(service.database, settings.snapshots_dir, settings.public_url, name)
+            for name in ("toy", "crowd")
+        ]
+        pages = [snapshot.address.removeprefix(settings.public_url) for snapshot in taken]
+        yield Site(service.url, ids, service, drawn, pages)
 
 
 @pytest.fixture(scope="session")

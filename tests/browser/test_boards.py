@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.app.benchmarks import write_benchmark
+from tests.app.service import npy
 from tests.browser.page_faults import PHONE, find_faults
 from tests.browser.test_browsing import numbers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
 
     from tests.browser.conftest import Visitor
@@ -90,8 +94,26 @@ def test_cost_chart_shows_table_and_pareto_front(visitor: Visitor) -> None:
     front = [lds for i, (_, lds) in enumerate(pairs) if all(lds > other for _, other in pairs[:i])]
     assert chart.locator("g[aria-label=dot] circle[fill='var(--accent)']").count() == len(front)
     assert "NaN" not in chart.inner_html()
-    # A board with at most one known cost has no cost chart.
+    # A board with at most one known cost has no cost chart; only a board with a tag has a chart of the number of models.
+    assert page.locator("figure[data-chart=models]").count() == 0
     assert visitor.open("/benchmarks/toy").locator("figure[data-chart=pareto]").count() == 0
+
+
+def test_variants_with_a_tag_are_drawn_by_number_of_models(visitor: Visitor) -> None:
+    page = visitor.open("/benchmarks/crowd?tag=kernel", width=PHONE)
+    chart = page.locator("figure[data-chart=models] svg.plot")
+    chart.wait_for()
+    rows = page.locator("#board tbody tr[data-models]")
+    pairs = sorted(zip(numbers(rows, "data-models"), numbers(rows, "data-lds"), strict=True))
+    assert chart.locator("g[aria-label=dot] circle").count() == len(pairs) > 5
+    front = {(models, lds) for models, lds in pairs if all(lds > high for fewer, high in pairs if fewer < models)}
+    front = {
+        (models, lds) for models, lds in front if (models, lds) == max(pair for pair in pairs if pair[0] == models)
+    }
+    assert chart.locator("g[aria-label=dot] circle[fill='var(--accent)']").count() == len(front)
+    assert page.locator("#variants tbody td:nth-of-type(4)", has_text="yes").count() == len(front)
+    assert "NaN" not in chart.inner_html()
+    assert find_faults(page) == []
 
 
 def test_boards_with_long_names_and_many_entries_fit_width(visitor: Visitor) -> None:
@@ -145,3 +167,30 @@ def test_copy_button_copies_commands(visitor: Visitor) -> None:
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
     assert lines == page.locator("pre").inner_text().splitlines()
     assert [line.split()[0] for line in lines] == ["export", "ldsboard", "ldsboard"]
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_declared_entries_stand_below_the_board_and_in_no_chart(
+    visitor: Visitor, tmp_path: Path, javascript: bool
+) -> None:
+    name = f"fitted-{javascript}".lower()
+    example, service = write_benchmark(tmp_path, name, split="open"), visitor.site.service
+    service.publish(example.folder)
+    token = service.token("ada")
+    for method, noise, declared in (("ridge", 0.1, "true"), ("good", 0.5, "false"), ("fair", 2.0, "false")):
+        content = npy(example.scores(noise))
+        service.submit_and_score(token, name, content, method=method, uses_subsets=declared, seconds="3")
+    page = visitor.open(f"/benchmarks/{name}", width=PHONE, javascript=javascript)
+    assert [method for method in methods(page) if method] == ["good", "fair", "ridge"]
+    block = page.locator("#board tbody.apart")
+    assert "Declared: fitted to these subsets, so not ranked" in block.inner_text()
+    assert block.locator("tr[data-method]").count() == 1
+    if javascript:
+        for chart in ("forest", "pareto"):
+            assert page.locator(f"figure[data-chart={chart}] g[aria-label=dot] circle").count() == 2
+        assert find_faults(page) == []
+    page.get_by_role("searchbox").fill("ridge")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_text("1 of 3 entries found").wait_for()
+    assert page.locator("figure").count() == 0
+    assert "Declared: fitted to these subsets" in page.locator("#board").inner_text()

@@ -119,6 +119,15 @@ def test_target_can_be_selected_without_javascript(visitor: Visitor) -> None:
     assert displayed_targets(page)[0] == page.locator(".extremes a").first.inner_text()
 
 
+def test_tables_of_targets_need_no_scrolling_on_a_phone(visitor: Visitor) -> None:
+    page = visitor.open(f"/submissions/{visitor.site.ids['pictured']}", width=PHONE)
+    page.locator("details:has(#classes) summary").click()
+    for table in ("#classes", "#margins"):
+        found = page.locator(f".scroll:has({table})")
+        assert found.evaluate("region => region.scrollWidth <= region.clientWidth"), table
+        assert found.locator("thead th").last.inner_text() == "p < 0.05"
+
+
 def test_images_are_rendered_pixelated(visitor: Visitor) -> None:
     page = visitor.open(f"/submissions/{visitor.site.ids['pictured']}", width=PHONE)
     images = page.locator("img.face")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import ldsboard
 from app.accounts import users
 from app.benchmarks import catalog
 from app.leaderboard.ranking import update_ranks
-from ldsboard import GroundTruth, cache
+from ldsboard import GroundTruth, cache, compare
 from ldsboard.commands import exits
 from ldsboard.core.result import FEW_TARGETS
 from tests.app import factories
@@ -151,6 +152,36 @@ def test_compare_works_online_and_offline(shell: Shell, toy: Example, scores: Pa
     assert gate.code == exits.GATE
     assert "worse than" in gate.err
     assert shell("submit", str(scores), "toy", "--method", "scores", "--no-regress-from", b).code == 0
+
+
+def test_replicates_are_submitted_and_compared(shell: Shell, toy: Example, tmp_path: Path) -> None:
+    paths = [tmp_path / f"seed-{seed}.npy" for seed in range(4)]
+    for seed, path in enumerate(paths):
+        np.save(path, toy.scores(0.5, seed=seed))
+    first = shell("submit", str(paths[0]), "toy", "--method", "seeds", "--json").json["id"]
+    for path in paths[1:3]:
+        sent = shell("submit", str(path), "toy", "--method", "seeds", "--replicate-of", first)
+        assert sent.code == 0, sent.err
+    assert "Mean LDS of 3 replicates on the ranking subsets" in sent.out
+    assert ", mean of 3, spread 0." in shell("leaderboard", "toy").out
+    (record,) = [row for row in ldsboard.leaderboard("toy") if row["method"] == "seeds"]
+    assert (record["replicates"], record["spread"] > 0) == (3, True)
+    refused = shell("submit", str(paths[3]), "toy", "--method", "other", "--replicate-of", first)
+    assert refused.code == exits.USAGE
+    assert "Submit the file with the method seeds, or leave out replicate_of." in refused.err
+
+    shell("pull", "toy")
+    names = [str(path) for path in paths]
+    command = ("compare", names[0], names[3], "toy")
+    assert "these two files; how much a rerun moves is not known" in shell(*command).out
+    more = ("--more-a", names[1], "--more-a", names[2])
+    found = shell(*command, *more, "--json").json
+    results = [toy.offline(toy.scores(0.5, seed=seed))["public"] for seed in range(4)]
+    expected = compare(results[:3], results[3])
+    assert (found["std_error"], found["p_value"]) == (expected.std_error, expected.p_value)
+    assert (found["replicates"], found["note"]) == ([3, 1], None)
+    assert "means over 3 and 1 replicates" in shell(*command, *more).out
+    assert shell("compare", first, first, *more).code == exits.USAGE  # the server knows the replicates of submissions
 
 
 def test_submit_explains_warnings(shell: Shell, toy: Example, tmp_path: Path) -> None:

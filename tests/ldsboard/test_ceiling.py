@@ -6,13 +6,17 @@ Legend: M subsets, R runs, N targets.
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth, ProblemError
-from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling, uncorrected_ceiling
+from ldsboard.core import agreement
+from ldsboard.core.agreement import agreement_on_unions
+from ldsboard.core.ceiling import attempt_gain, margin_spectrum, noise_ceiling, share_of_ceiling
+from tests.ceilings import uncorrected_ceiling
 
 
 @pytest.mark.parametrize("R", [2, 3, 5])
@@ -28,25 +32,44 @@ def test_ceiling_equals_lds_of_noiseless_signal(R: int, rng: np.random.Generator
     assert ceiling.unreliable_targets == 0
 
 
-def test_ceiling_averages_spearman_brown_values_of_targets(rng: np.random.Generator) -> None:
-    margins_MRN = rng.normal(size=(30, 3, 2)) + rng.normal(size=(30, 1, 2)) * np.array([4.0, 0.5])
-    values = []
-    for j in range(2):
-        runs = margins_MRN[:, :, j].T
-        r = np.mean([stats.spearmanr(runs[a], runs[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))])
-        values.append(math.sqrt(3 * r / (1 + 2 * r)))
-    assert uncorrected_ceiling(margins_MRN)[0] == pytest.approx(np.mean(values), rel=1e-12)
+@pytest.mark.parametrize("R", [2, 3])
+@pytest.mark.parametrize("decimals", [0, 8], ids=["ties", "no ties"])
+def test_agreement_on_unions_equals_correlations_of_their_subsets(
+    R: int, decimals: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    margins_MRN = np.round(rng.normal(size=(23, R, 5)) + rng.normal(size=(23, 1, 5)), decimals)
+    unions_Pg = np.array(
+        [[True] * 4, [True, False, True, True], [False, True, True, False], [False, False, False, True]]
+    )
+    expected_PN = [
+        [
+            np.mean([stats.spearmanr(margins_MRN[rows][:, [r, s], j]).statistic for r, s in combinations(range(R), 2)])
+            for j in range(5)
+        ]
+        for rows in (union_g[np.arange(23) % 4] for union_g in unions_Pg)
+    ]
+    found_PN = agreement_on_unions(margins_MRN, unions_Pg)
+    assert found_PN == pytest.approx(np.array(expected_PN), rel=1e-12)
+    monkeypatch.setattr(agreement, "BLOCK_NUMBERS", 2 * 23 * R * 4)  # blocks of two targets
+    assert (agreement_on_unions(margins_MRN, unions_Pg) == found_PN).all()
+
+
+def test_agreement_with_a_run_that_is_constant_on_a_union_is_zero(rng: np.random.Generator) -> None:
+    margins_MRN = rng.normal(size=(8, 2, 1))
+    margins_MRN[::2, 0] = 1
+    agreement_PN = agreement_on_unions(margins_MRN, np.array([[True, False], [True, True]]))
+    assert agreement_PN[0] == 0
+    assert agreement_PN[1] != 0
 
 
 def test_ceiling_is_below_spearman_brown_of_averaged_correlations() -> None:
     # Two runs: the runs of one target agree fully, the ranks of the other target's runs are uncorrelated.
     margins_MRN = np.array([[[1, 1], [1, 2]], [[2, 2], [2, 4]], [[3, 3], [3, 1]], [[4, 4], [4, 3]]])
-    r_N = [stats.spearmanr(*margins_MRN[:, :, j].T).statistic for j in range(2)]
+    r_N = agreement_on_unions(margins_MRN, np.ones((1, 1), dtype=np.bool_))[0]
     assert r_N == pytest.approx([1, 0], abs=1e-12)
     averaged_first = math.sqrt(2 * np.mean(r_N) / (1 + np.mean(r_N)))
-    ceiling, _ = uncorrected_ceiling(margins_MRN.astype(np.float64))
-    assert ceiling == 0.5
-    assert averaged_first - ceiling == pytest.approx(0.32, abs=0.005)  # the figure stated in the guide
+    assert uncorrected_ceiling(margins_MRN) == 0.5
+    assert averaged_first - 0.5 == pytest.approx(0.32, abs=0.005)  # the figure stated in the guide
 
 
 def test_ceiling_counts_targets_with_disagreeing_runs_as_zero(rng: np.random.Generator) -> None:
@@ -57,20 +80,28 @@ def test_ceiling_counts_targets_with_disagreeing_runs_as_zero(rng: np.random.Gen
     assert ceiling.unreliable_targets == 2
 
 
-def test_ceiling_and_error_are_jackknife_over_groups_of_every_20th_subset(rng: np.random.Generator) -> None:
-    margins_MRN = rng.normal(size=(90, 2, 3)) + rng.normal(size=(90, 1, 3))
-    left_out = [uncorrected_ceiling(np.delete(margins_MRN, np.s_[group::20], axis=0))[0] for group in range(20)]
-    error = math.sqrt(19 / 20 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+@pytest.mark.parametrize("R", [2, 3])
+def test_ceiling_and_error_are_jackknife_over_halves_of_ten_groups(R: int, rng: np.random.Generator) -> None:
+    margins_MRN = rng.normal(size=(93, R, 3)) + rng.normal(size=(93, 1, 3))
+    group_M = np.arange(93) % 10
+    halves = {half: uncorrected_ceiling(margins_MRN[np.isin(group_M, half)]) for half in combinations(range(10), 5)}
+    assert len(halves) == 252
+    corrected = []
+    for k in range(10):
+        without = [value for half, value in halves.items() if k not in half]
+        corrected.append((9 * uncorrected_ceiling(margins_MRN[group_M != k]) - 5 * np.mean(without)) / 4)
     ceiling = noise_ceiling(margins_MRN)
-    assert ceiling.std_error == pytest.approx(error, rel=1e-12)
-    assert ceiling.value == pytest.approx(20 * uncorrected_ceiling(margins_MRN)[0] - 19 * np.mean(left_out), rel=1e-12)
-    assert ceiling.value != pytest.approx(uncorrected_ceiling(margins_MRN)[0], abs=1e-4)
+    whole = uncorrected_ceiling(margins_MRN)
+    assert ceiling.value == pytest.approx(2 * whole - np.mean(list(halves.values())), rel=1e-12)
+    assert ceiling.value != pytest.approx(whole, abs=1e-4)
+    assert ceiling.std_error == pytest.approx(math.sqrt(9 * np.var(corrected)), rel=1e-9)
 
 
-@pytest.mark.parametrize(("seed", "limit"), [(1104, 1.0), (1, 0.0)])
-def test_ceiling_of_unrelated_runs_is_limited_to_0_and_1(seed: int, limit: float) -> None:
-    # Selected seeds: without limits, the corrected values are 1.08 and -0.89.
-    assert noise_ceiling(np.random.default_rng(seed).normal(size=(64, 2, 1))).value == limit
+@pytest.mark.parametrize(("step", "limit"), [(100, 1.0), (0, 0.0)])
+def test_ceiling_is_limited_to_0_and_1(step: float, limit: float) -> None:
+    # The runs agree on the order of the groups, or, with this seed, disagree: without limits, the values are 1.005 and -0.165.
+    margins_MRN = step * (np.arange(100) % 10)[:, None, None] + np.random.default_rng(5).normal(size=(100, 2, 1))
+    assert noise_ceiling(margins_MRN).value == limit
 
 
 def test_ceiling_error_equals_spread_over_draws(rng: np.random.Generator) -> None:
@@ -98,6 +129,12 @@ def test_ceiling_rejects_too_few_runs_or_subsets(M: int, R: int, hint: str, rng:
 def test_ceiling_of_64_subsets_is_known(rng: np.random.Generator) -> None:
     margins_MRN = rng.normal(size=(64, 2, 3)) + 2 * rng.normal(size=(64, 1, 3))
     assert 0.7 < noise_ceiling(margins_MRN).value < 1
+
+
+def test_share_of_ceiling_needs_a_precise_ceiling() -> None:
+    assert share_of_ceiling(0.3, 0.5, 0.05) == 0.6
+    assert share_of_ceiling(0.3, 0.5, 0.0501) is None
+    assert share_of_ceiling(0.3, 0.0, 0.0) is None
 
 
 @pytest.mark.parametrize(("M", "N"), [(40, 7), (12, 30)], ids=["M > N", "M < N"])

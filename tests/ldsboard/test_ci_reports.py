@@ -48,6 +48,12 @@ def in_markdown(outcome: Outcome, method: str = "ours") -> str:
     return summary(outcome, method=method, benchmark="toy", server="https://board.example/")
 
 
+def test_replicate_is_an_option_of_the_command() -> None:
+    stated = read_inputs(REQUIRED | {"LDSBOARD_REPLICATE_OF": " 0123456789abcdef "})
+    assert "--replicate-of=0123456789abcdef" in stated.submit(Origin())
+    assert not any("replicate" in option for option in read_inputs(REQUIRED).submit(Origin()))
+
+
 @pytest.mark.parametrize("name", sorted(REQUIRED))
 def test_missing_input_is_named(name: str) -> None:
     with pytest.raises(InputError, match=name.removeprefix("LDSBOARD_").lower()):
@@ -195,7 +201,8 @@ def test_outputs_of_a_ranked_submission() -> None:
         "json-path": "x.json",
     }
     text = in_markdown(outcome)
-    assert "| 0.2500 | [0.2000, 0.3000] | ranking | 3-5 | -0.0100 [-0.0300, +0.0100], p 0.3 from [" in text
+    assert "| 0.2500 | [0.2000, 0.3000] | ranking | 3-5 | -0.0100 [-0.0300, +0.0100], p 0.3 (" in text
+    assert "(these two files; how much a rerun moves is not known) from [" in text
     assert "(https://board.example/submissions/fedcba9876543210) (public subsets) |" in text
 
 

@@ -96,6 +96,7 @@ def test_comparison_shows_numbers_in_a_table(make_problem: MakeProblem) -> None:
         "standard error": [f"{paired.std_error:.4f}"],
         "z": [f"{paired.z:.2f}"],
         "p-value": [f"{paired.p_value:.2g}"],
+        "compared": ["these two files; how much a rerun moves is not known"],
     }
     assert cells(compare(a, a)._repr_html_())["p-value"] == ["1"]
 

@@ -59,13 +59,14 @@ def test_standard_error_for_new_targets_equals_formula(rng: np.random.Generator)
     f, g = rank_rows(rng.normal(size=(N, M))), rank_rows(rng.normal(size=(N, M)))
     rho_N, influence_NM = spearman(f, g), spearman_influence(f, g)
     psi_M = influence_NM.mean(axis=0)
-    V_S, V_T = (psi_M**2).sum() / M**2, np.var(rho_N, ddof=1) / N
-    V_ST = (influence_NM**2).sum() / (M * N) ** 2
+    V_S, V_T = (psi_M**2).sum() / (M * (M - 1)), np.var(rho_N, ddof=1) / N
+    V_ST = (influence_NM**2).sum() / (M * (M - 1) * N**2)
     expected = math.sqrt(max(V_S, V_T, V_S + V_T - V_ST))
     squared_N = (influence_NM**2).sum(axis=1)
     assert new_targets_error(psi_M, rho_N, squared_N) == pytest.approx(expected, rel=1e-12)
     # The result never falls below the larger of the two parts.
     assert new_targets_error(psi_M, rho_N, squared_N * 1e6) == pytest.approx(math.sqrt(max(V_S, V_T)), rel=1e-12)
+    assert new_targets_error(psi_M, np.full(N, 0.2), squared_N) == standard_error(psi_M)
     wide_N = np.array([-0.9, 0.9, 0.8, 0.1, -0.7, 0.3])
     V_T = np.var(wide_N, ddof=1) / N
     assert V_T > V_S

@@ -49,8 +49,32 @@ class Share:
         holds = np.asarray(holds_k, dtype=np.bool_)
         return cls(float(holds.mean()), holds.size)
 
+    @property
+    def error(self) -> float:
+        """Monte Carlo error, computed for a share of at least one draw and at most all but one."""
+        clear = 1 / (self.count + 1)
+        return share_error(min(max(self.value, clear), 1 - clear), self.count)
+
     def __str__(self) -> str:
         return f"{self.value:.2%} ± {share_error(self.value, self.count):.2%}"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over draws, with its Monte Carlo error."""
+
+    value: float
+    error: float
+    as_share: bool = False
+
+    @classmethod
+    def of(cls, values_k: ArrayLike, *, as_share: bool = False) -> Mean:
+        values = np.asarray(values_k, dtype=np.float64)
+        return cls(float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size)), as_share)
+
+    def __str__(self) -> str:
+        form = ".2%" if self.as_share else ".3f"
+        return f"{self.value:{form}} ± {self.error:{form}}"
 
 
 @dataclass(frozen=True)

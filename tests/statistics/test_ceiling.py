@@ -1,4 +1,4 @@
-"""The noise ceiling equals the LDS of the noiseless function, its jackknife error equals its spread, and known cases fail.
+"""The noise ceiling equals the LDS of the noiseless function, its jackknife error is at least its spread, and known cases fail.
 
 With few subsets and noisy runs, the mean of square roots is too low; the jackknife corrects this bias.
 
@@ -14,7 +14,8 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.core import ceiling as core
-from ldsboard.core.ceiling import noise_ceiling, uncorrected_ceiling
+from ldsboard.core.ceiling import noise_ceiling
+from tests.ceilings import uncorrected_ceiling
 from tests.statistics.figures import Spread
 from tests.statistics.populations import Population, correlated_columns, subsets
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.statistics.conftest import Report
     from tests.statistics.figures import Draws
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_permutations")]
 
 M, N = 200, 10
 NOISES = {"equally reliable targets": np.full(N, 1.0), "unequally reliable targets": np.geomspace(0.2, 3, N)}
@@ -75,7 +76,7 @@ def test_correction_reduces_bias_of_few_subsets_and_noisy_runs(
         rows_M = rng.integers(len(population.masks_Pn), size=M)
         margins_MRN = population.margins_PN[rows_M, None] + noise * rng.normal(size=(M, 2, N))
         reached.append(GroundTruth(population.masks_Pn[rows_M], margins_MRN).score(population.effects_nN).lds)
-        plain.append(uncorrected_ceiling(margins_MRN)[0])
+        plain.append(uncorrected_ceiling(margins_MRN))
         ceiling = noise_ceiling(margins_MRN)
         values.append(ceiling.value)
         errors.append(ceiling.std_error)
@@ -88,17 +89,19 @@ def test_correction_reduces_bias_of_few_subsets_and_noisy_runs(
     report(f"{setting}: uncorrected estimate less truth", f"{before:+.4f} ± {before_error:.4f}")
     report(f"{setting}: corrected estimate less truth", f"{after:+.4f} ± {after_error:.4f}", bar)
     report(f"{setting}: spread of uncorrected, corrected", f"{Spread.of(plain).value:.3f}, {spread.value:.3f}")
-    report(f"{setting}: error stated / spread of corrected", f"{ratio:.3f} ± {ratio * spread.relative_error:.3f}")
+    figure = f"{ratio:.3f} ± {ratio * spread.relative_error:.3f}"
+    report(f"{setting}: error stated / spread of corrected", figure, "0.85 to 1.6" if M > 20 else "")
     if M == 20:  # the reason why the ceiling is withheld
         assert abs(after) >= 0.02 - draws.slack * after_error
         return
     assert abs(after) <= BIAS_LIMITS[noise] + draws.slack * after_error
-    if noise == 1:
-        assert abs(ratio - 1) <= 0.25 + draws.slack * ratio * spread.relative_error
-    else:  # the uncorrected estimate is biased, and the correction moves it towards the truth
-        gain_k = np.subtract(values, plain)
-        assert before <= -0.02 + draws.slack * before_error
-        assert gain_k.mean() >= 0.005 - draws.slack * Spread.of(gain_k).value / np.sqrt(draws.count)
+    slack = draws.slack * ratio * spread.relative_error
+    assert 0.85 - slack <= ratio <= 1.6 + slack
+    # The uncorrected estimate of noisy runs is too low. The correction raises it, but hardly for very noisy runs.
+    least_gain = {1.0: -np.inf, 2.0: 0.015, 3.0: -0.005}[noise]
+    gain_k = np.subtract(values, plain)
+    assert gain_k.mean() >= least_gain - draws.slack * Spread.of(gain_k).value / np.sqrt(draws.count)
+    assert noise == 1 or before <= -0.02 + draws.slack * before_error
 
 
 TruthAndEffects = tuple[GroundTruth, "NDArray[np.float64]"]

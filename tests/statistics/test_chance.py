@@ -1,6 +1,6 @@
-"""The distance from chance (z_random): its spread equals that of permutations, and random files get the warning.
+"""The distance from chance (z_random): its spread equals that of permutations, also with few subsets.
 
-Legend: M subsets, n training examples, N targets, c components of the margins, f files, k draws.
+Legend: M subsets, n training examples, N targets, k draws.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import pytest
 from ldsboard import GroundTruth
 from ldsboard.core.chance import RANDOM_P
 from tests.statistics.figures import Share, Spread, share_error
-from tests.statistics.populations import Population, correlated_columns, subsets, unit_ranks
+from tests.statistics.populations import Population, correlated_columns, unit_ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from tests.statistics.conftest import Report
@@ -54,72 +52,6 @@ def test_chance_spread_equals_spread_of_3000_permutations(sort: str, report: Rep
     ratio = result.lds / result.z_random / spread.value
     report(f"{sort}, M {M}, N {N}: ratio", f"{ratio:.3f} ± {ratio * spread.relative_error:.3f}", "0.95 to 1.05")
     assert abs(ratio - 1) <= 0.05
-
-
-def margins_of(
-    rng: np.random.Generator, masks_Mn: NDArray[np.float32], components: int, explained: float
-) -> NDArray[np.float64]:
-    """Return margins of 40 targets that share components of both signs; the examples explain part of the variance."""
-    M, n = masks_Mn.shape
-    loadings_cN = rng.normal(size=(components, 40))
-    effects_nN = rng.normal(size=(n, components)) @ loadings_cN + 0.3 * rng.normal(size=(n, 40))
-    noise_MN = rng.normal(size=(M, components)) @ loadings_cN + 0.3 * rng.normal(size=(M, 40))
-    return np.asarray(np.sqrt(explained) * (masks_Mn @ effects_nN) + np.sqrt((1 - explained) * n / 4) * noise_MN)
-
-
-def random_predictions(
-    rng: np.random.Generator, masks_Mn: NDArray[np.float32], margins_MN: NDArray[np.float64]
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Yield endlessly the predictions (M, N) of random score files of three sorts, computed for 20 files at a time."""
-    (M, n), N = masks_Mn.shape, margins_MN.shape[1]
-    ranks_NM = unit_ranks(margins_MN.T)
-    first_N = np.linalg.eigh(ranks_NM @ ranks_NM.T)[1][:, -1]
-    while True:
-        shared_Mf = masks_Mn @ rng.standard_normal((n, 20), dtype=np.float32)
-        unrelated_MfN = (masks_Mn @ rng.standard_normal((n, 20 * N), dtype=np.float32)).reshape(M, 20, N)
-        for f in range(20):
-            shared_MN = np.repeat(shared_Mf[:, f, None], N, axis=1)
-            signed_MN = shared_MN * np.sign(first_N).astype(np.float32)
-            yield {
-                "unrelated columns": unrelated_MfN[:, f],
-                "one vector": shared_MN,
-                "one vector, signs of the first component": signed_MN,
-            }
-
-
-@pytest.mark.parametrize(
-    ("M", "n", "components", "explained", "bar"),
-    [
-        (1000, 5000, 1, 1.0, 0.98),
-        (1000, 5000, 5, 0.5, 0.98),
-        (800, 1200, 1, 1.0, 0.96),
-    ],
-    ids=[
-        "one component, all explained",
-        "five components, half explained",
-        "the size of the digits benchmark",
-    ],
-)
-def test_random_files_get_random_warning(
-    M: int, n: int, components: int, explained: float, bar: float, draws: Draws, report: Report
-) -> None:
-    rng = np.random.default_rng([19, M, components])
-    masks_Mn = subsets(rng, M, n).astype(np.float32)
-    margins_MN = margins_of(rng, masks_Mn, components, explained)
-    # Each subset holds a single example of its own, so that predictions can be passed as scores.
-    truth = GroundTruth(np.eye(M, dtype=np.bool_), margins_MN)
-    predictions = random_predictions(rng, masks_Mn, margins_MN)
-    found = [
-        {sort: truth.score(values_MN) for sort, values_MN in next(predictions).items()} for _ in range(draws.count)
-    ]
-    for sort in found[0]:
-        z_k = [results[sort].z_random for results in found]
-        random = Share.of(["scores.random" in results[sort].warnings for results in found])
-        setting = (
-            f"{sort}, {components} component(s), {explained:.0%} explained, M {M}, n {n}, spread of z {np.std(z_k):.2f}"
-        )
-        report(setting, random, f"at least {bar:.0%}")
-        assert random.value >= draws.lower_bar(bar)
 
 
 FEW = [8, 12, 20, 40, 63]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Entries = list[NDArray[np.float64]]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_permutations")]
 
 BOARDS = {
     "all equal": [0.4] * 10,

@@ -11,8 +11,9 @@ import pytest
 
 from app.management.publication_checks import PublishError
 from ldsboard.bundle import Bundle
-from ldsboard.core.ceiling import noise_ceiling, uncorrected_ceiling
+from ldsboard.core.ceiling import noise_ceiling
 from tests.app.benchmarks import publish
+from tests.ceilings import uncorrected_ceiling
 from worker import recipes
 from worker.gathering import gather
 from worker.plan import Configuration, Plan
@@ -38,7 +39,7 @@ def test_hint_of_publishing_repairs_an_uncorrected_ceiling(
     gather(folder, recipes.load)
     margins_MRN = Bundle.open(folder).margins_MRN[20:]
     path = folder / "public" / "benchmark.json"
-    earlier = json.loads(path.read_text()) | {"ceiling": uncorrected_ceiling(margins_MRN)[0]}
+    earlier = json.loads(path.read_text()) | {"ceiling": uncorrected_ceiling(margins_MRN)}
     path.write_text(json.dumps(earlier))
     with pytest.raises(PublishError, match="The manifest must state the numbers that the arrays give") as refused:
         publish(database, tmp_path / "published", folder)

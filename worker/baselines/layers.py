@@ -36,8 +36,9 @@ class Pass(NamedTuple):
 def run_forward(model: nn.Module, examples: Examples) -> Pass | None:
     """Run a model forward, keeping the inputs and outputs of its linear layers.
 
-    Return None if the model has parameters outside linear layers with biases, or uses a layer more than once for an example.
-    The gradient of such a model is not given by one outer product of slopes and inputs for each layer.
+    Return None if a parameter of the model is not the weight or bias of a linear layer that has a bias, or if the model uses a
+    layer more than once for an example. The gradients of such a model are not, for each layer, one outer product of the gradient
+    of the layer's outputs and its inputs.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
     covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers
+from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers, SnapshotView
+from app.leaderboard.stored_snapshots import SUMS
+from app.management.snapshot_texts import author
 from app.results.schemas import SubmissionView
 from app.submissions.visibility import WITHHELD
 
@@ -70,8 +72,27 @@ def bibtex(
         "note": f"Linear datamodeling score {plus_minus(numbers)} (standard error) on the {part} subsets of "
         f"{latex(benchmark.name)}, version {benchmark.version}; scorer version {submission.scorer_version}",
     }
+    return _entry(f"ldsboard-{submission.id}", fields)
+
+
+def snapshot_bibtex(snapshot: SnapshotView) -> str:
+    """Return a BibTeX entry for a snapshot, with the hash of ``SHA256SUMS``, which fixes every byte of the snapshot."""
+    board = f"{snapshot.benchmark} version {snapshot.version}"
+    digest = next(file.sha256 for file in snapshot.files if file.name == SUMS)
+    fields = {
+        "author": f"{{{latex(author(snapshot.address))}}}",
+        "title": f"{{{latex(snapshot.title)}: leaderboard of {board} on {snapshot.date}}}",
+        "year": snapshot.date[:4],
+        "howpublished": rf"LDSBoard, \url{{{snapshot.address}}}",
+        "note": rf"SHA-256 of SHA256SUMS: \texttt{{{digest}}}",
+    }
+    return _entry(f"ldsboard-{snapshot.benchmark}-{snapshot.version}-{snapshot.date}", fields)
+
+
+def _entry(key: str, fields: dict[str, str]) -> str:
+    """Return a BibTeX entry of the type ``misc``; `fields` holds LaTeX texts by name."""
     lines = ",\n".join(f"  {name:<12} = {{{text}}}" for name, text in fields.items())
-    return f"@misc{{ldsboard-{submission.id},\n{lines}\n}}"
+    return f"@misc{{{key},\n{lines}\n}}"
 
 
 def reproduction(benchmark: BenchmarkView, current: int, server: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
+from app.leaderboard.schemas import Interval, Numbers, RankingNumbers, Row
 from ldsboard.core.chance import RANDOM_P
 from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
@@ -84,6 +84,13 @@ def rank(interval: tuple[int, int]) -> str:
     """Format a rank interval as one rank, or as the lowest and the highest rank if these differ."""
     low, high = interval
     return str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
+
+
+def place(numbers: Row | RankingNumbers) -> str:
+    """Format the rank of an entry: in parentheses if the ranks of other entries do not count the entry; a dash without a rank."""
+    if numbers.rank is None:
+        return "–"  # noqa: RUF001 -- the dash is meant
+    return f"({rank(numbers.rank)})" if numbers.in_family is False else rank(numbers.rank)
 
 
 def share(value: float | None) -> str:

@@ -27,14 +27,14 @@ class Verdict(NamedTuple):
 
 
 def verdict(rows: Sequence[Row], entries: Sequence[Entry]) -> Verdict | None:
-    """Return the verdict on an unfiltered board; None if the board is empty.
+    """Return the verdict on the `comparable` entries of an unfiltered board; None if there are none.
 
     Parameters
     ----------
     rows
         The rows of at least the first two entries.
     entries
-        All entries, best first.
+        The `comparable` entries, best first.
     """
     if not rows:
         return None
@@ -46,7 +46,7 @@ def verdict(rows: Sequence[Row], entries: Sequence[Entry]) -> Verdict | None:
 
 
 def rivals(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries of an unfiltered board to compare with the first entry.
+    """Return the entries to compare with the first entry, from the `comparable` entries of an unfiltered board.
 
     The result holds the second entry. If the second entry is not separable from the first, the result also holds the best entry
     that is.
@@ -60,12 +60,12 @@ def groups(entries: Sequence[Entry]) -> dict[str, int]:
     """Return the rank group of each entry by entry id. Groups are numbered from 1, from the best entries down.
 
     An entry that other ranks do not count is a group of its own, with a negative number: an equal rank of a counted entry does
-    not mean that the two entries may not differ.
+    not mean that the two entries may not differ. The same holds for an entry that is declared as fitted to the ranking subsets.
     """
     group_of: dict[str, int] = {}
     group, reach = 0, 0
     for place, entry in enumerate(entries):
-        if entry.in_family is False:
+        if entry.in_family is False or entry.uses_subsets:
             group_of[entry.id] = -1 - place
             continue
         low, high = entry.rank_low or 0, entry.rank_high or 0

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, Field
 
-from app.leaderboard.entries import Entry
+from app.leaderboard.entries import Entry, comparable
 from app.web.dependencies import VersionNumber
 
 Column = Literal["rank", "lds", "ceiling", "cost", "attempts", "date"]
@@ -53,12 +53,19 @@ class LeaderboardQuery(BaseModel, frozen=True):
     def select(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the matching entries in the requested order.
 
+        In every order, entries that are declared as fitted to the ranking subsets follow all other entries.
+
         Parameters
         ----------
         entries
             All entries of the board, best first.
         """
         matching = self._matching(entries)
+        fitted = [entry for entry in matching if entry.uses_subsets]
+        return self._sort(comparable(matching)) + self._sort(fitted)
+
+    def _sort(self, matching: list[Entry]) -> list[Entry]:
+        """Return entries in the requested order; `matching` is in the order of the board."""
         # Without a sort key, keep the order of the board, which also decides between equal LDS.
         if (sort_key := SORT_KEYS.get(self.sort)) is None:
             return matching if self.is_ranking else matching[::-1]

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.pages import static_files
 from app.pages.content import ci_providers, formatting, origins
+from ldsboard.core.replicates import FEWEST_REPLICATES, FILES_ONLY
 from ldsboard.core.result import FEW_TARGETS, WARNINGS
 from ldsboard.core.significance import FEW_SUBSETS
 
@@ -39,6 +40,8 @@ def _environment() -> Environment:
         warning_texts=WARNINGS,
         few_subsets=FEW_SUBSETS,
         few_targets=FEW_TARGETS,
+        fewest_replicates=FEWEST_REPLICATES,
+        files_only=FILES_ONLY,
     )
     return environment
 

@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class PartResult:
-    """The result of one file, either on the public or on the ranking subsets. Legend: M subsets of that kind, N targets."""
+    """The result of one file on the public subsets, the ranking subsets or the reserve. Legend: M of these subsets, N targets."""
 
     numbers: dict[str, Any]
     """Scalars of the result, as `app.scoring.sandbox.scoring_process.numbers` returns them."""
@@ -55,7 +55,7 @@ class PartResult:
     per_target: NDArray[np.float64]
     """rho of each target, float64 (N,)."""
     attributions: Attributions | None = None
-    """Attributions of the file in the result on the public subsets; None in the result on the ranking subsets."""
+    """Attributions of the file in the result on the public subsets; None in the other results."""
 
 
 @dataclass(eq=False)
@@ -161,7 +161,7 @@ class Sandbox:
         scores
             The score file.
         parts
-            Names of the subsets to score against: ``"public"``, and ``"ranking"`` for a ranked submission.
+            Names of the subsets to score against: ``"public"``, and ``"ranking"`` and ``"reserve"`` for a ranked submission.
         sha256
             The SHA-256 that the score file must have; None allows any SHA-256.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from app.db.models import Visibility
-from tests.app.disclosure.board import NAME
+from tests.app.disclosure.board import NAME, SNAPSHOT_FILES
 from tests.app.roles import identifying_texts
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def _methods(path: str, *queries: str) -> Callable[[Board], Iterable[str]]:
     ]
 
 
+def _snapshots(path: str, *files: str) -> Callable[[Board], Iterable[str]]:
+    """Return the addresses of the snapshots below `path`, with the end of each address in `files`."""
+    return lambda board: [f"{path}/{taken}{file}" for taken, file in product(board.snapshots, files or ("",))]
+
+
 def _searches(_: Board) -> list[str]:
     texts = [text for visibility in Visibility for text in identifying_texts(visibility)]
     return [f"{BOARD}?{name}={quote(text)}" for name, text in product(("q", "tag"), texts)]
@@ -64,12 +69,14 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/account/webhooks": _once("/account/webhooks"),
     "/account/publishers": lambda _: ["/account/publishers", "/account/publishers?like=1"],
     "/account/publishers/{publisher_id}/remove": _once("/account/publishers/1/remove"),
+    "/account/submissions/{submission_id}/review-link": _each("/account/submissions/{}/review-link"),
     "/account/submissions/{submission_id}/withdraw": _each("/account/submissions/{}/withdraw"),
     "/benchmarks/{name}": lambda board: [
         *(f"{BOARD}{query}" for query in (*VERSIONS, *SORTS, "?after=1")),
         *_searches(board),
     ],
     "/benchmarks/{name}/about": _versions(f"{BOARD}/about"),
+    "/benchmarks/{name}/versions/{number}/{day}": _snapshots(BOARD),
     "/benchmarks/{name}/submit": _once(f"{BOARD}/submit"),
     "/benchmarks/{name}/methods/{owner}/{method}": _methods(
         f"{BOARD}/methods/{{owner}}/{{method}}?{{query}}",
@@ -88,6 +95,7 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
     "/badges/{name}/{owner}/{method}.svg": _methods(
         f"/badges/{NAME}/{{owner}}/{{method}}.svg{{query}}", "", "?show=rank", "?show=both"
     ),
+    "/review": lambda board: [*board.review_links.values(), *map(str.lower, board.review_links.values()), "/review"],
     "/compare": lambda board: [
         *(f"/compare?a={a}&b={b}" for a, b in combinations(board.scored_ids, 2)),
         f"/compare?{'&'.join(f'id={each}' for each in board.scored_ids)}",
@@ -103,6 +111,11 @@ ADDRESSES: dict[str, Callable[[Board], Iterable[str]]] = {
         f"{API}{BOARD}/leaderboard{query}"
         for query in (*VERSIONS, "?format=csv", "?format=csv&version=1", "?after=1&limit=1", "?format=xml")
     ],
+    f"{API}/benchmarks/{{name}}/snapshots": _versions(f"{API}{BOARD}/snapshots"),
+    f"{API}/benchmarks/{{name}}/versions/{{number}}/{{day}}": _snapshots(f"{API}{BOARD}"),
+    f"{API}/benchmarks/{{name}}/versions/{{number}}/{{day}}/{{file}}": _snapshots(
+        f"{API}{BOARD}", *(f"/{file}" for file in (*SNAPSHOT_FILES, "hidden.json"))
+    ),
     f"{API}/benchmarks/{{name}}/history": _methods(
         f"{API}{BOARD}/history?owner={{owner}}&method={{method}}{{query}}",
         *("", "&kind=ranked", "&kind=practice", "&version=1", "&kind=ranked&version=1&limit=1"),

@@ -13,13 +13,14 @@ from sqlalchemy.orm import undefer
 from app.accounts.audit import OPERATOR
 from app.db.models import FINAL, Benchmark, Evaluation, Measurement, State, Version, Visibility
 from app.leaderboard.ranking import Ranker
-from app.management import moderation
+from app.management import moderation, snapshots
 from ldsboard.core.ceiling import attempt_gain
 from ldsboard.core.comparison import compare_influences
+from ldsboard.core.reserve import check_reserve
 from tests.app.benchmarks import HIDDEN_SEED, NONCE, write_benchmark
 from tests.app.disclosure.hidden_numbers import HiddenNumbers
 from tests.app.multipart_upload import MultipartUpload
-from tests.app.roles import Roles, create_roles, identifying_texts, provenance_texts
+from tests.app.roles import Roles, create_roles, identifying_fields, identifying_texts, provenance_texts
 from tests.app.service import npy, until
 
 if TYPE_CHECKING:
@@ -33,9 +34,22 @@ if TYPE_CHECKING:
     from tests.app.service import Service
 
 NAME = "seen"
+SNAPSHOT_FILES = (
+    "benchmark.json",
+    "CITATION.cff",
+    "leaderboard.csv",
+    "leaderboard.json",
+    "per-target.npz",
+    "README.txt",
+    "SHA256SUMS",
+    "snapshot.json",
+)
 MEMBERS = {visibility: f"member-of-{visibility}" for visibility in Visibility}
 """The name of an array in a rejected archive of each owner; the error of the rejection quotes the name."""
 
+
+RESERVE_DIGITS = 3
+"""Significant digits in which a published number may agree with the LDS on the reserve by chance."""
 
 SUSPENDED, REASON, CONTACT = "suspended ranked, public", "A copy of another entry.", "moderator@example.org"
 
@@ -49,6 +63,10 @@ class Board(NamedTuple):
     further: dict[str, str]
     """Ids of submissions with a result, or with an error of the scorer, by a description."""
     upload: MultipartUpload
+    snapshots: list[str]
+    """The end of the address of each snapshot: ``versions/NUMBER/DAY``; nobody took the last one."""
+    review_links: dict[Visibility, str]
+    """The address, without the host, of a review link of one submission of each visibility."""
 
     @property
     def ids(self) -> list[str]:
@@ -64,6 +82,13 @@ class Board(NamedTuple):
             self.roles.rival_id,
             *(self.further[name] for name in self.further if name.startswith("practice")),
         ]
+
+    def shown_to_reviewers(self, address: str) -> set[str]:
+        """Return the texts that the page of a review link shows on purpose: name of the method and id of the submission."""
+        linked = {link: visibility for visibility, link in self.review_links.items()}
+        if (visibility := linked.get(address)) is None:
+            return set()
+        return {str(identifying_fields(visibility)["method"]), self.roles.ids[visibility, State.SCORED]}
 
     def owners_texts(self, visibility: Visibility) -> list[str]:
         """Return the texts that only the owner of the submissions with this visibility, and admins, may see.
@@ -112,10 +137,28 @@ def create_board(service: Service, folder: Path) -> Board:
         service, roles.owners[Visibility.PRIVATE], NAME, npy(first.scores(0.8)), visibility="private"
     )
     upload.started()
-    second = write_benchmark(folder / "second", NAME, version=2, ranking=130, pictures=(8, 8))
+    second = write_benchmark(folder / "second", NAME, version=2, ranking=160, pictures=(8, 8), reserve=True)
     service.publish(second.folder)
     until(lambda: service.client.get(f"/benchmarks/{NAME}").json()["version"] == 2, "the board of the second version")
-    return Board(service, roles, [first, second], further, upload)
+    taken = [_take_snapshot(service, number) for number in (1, 2)]
+    links = {visibility: _review_link(roles, visibility) for visibility in Visibility}
+    return Board(service, roles, [first, second], further, upload, [*taken, "versions/2/2026-01-01"], links)
+
+
+def _take_snapshot(service: Service, number: int) -> str:
+    """Take a snapshot of a version, and return the end of its address."""
+    settings = service.settings
+    taken = snapshots.take(service.database, settings.snapshots_dir, settings.public_url, NAME, number)
+    assert {path.name for path in taken.folder.iterdir()} == set(SNAPSHOT_FILES)
+    return f"versions/{number}/{taken.folder.name}"
+
+
+def _review_link(roles: Roles, visibility: Visibility) -> str:
+    made = roles.service.client.post(
+        f"/submissions/{roles.ids[visibility, State.SCORED]}/review-link",
+        headers={"Authorization": f"Bearer {roles.owners[visibility]}"},
+    )
+    return str(made.json()["url"]).removeprefix(roles.service.url)
 
 
 def _wait_until_final(service: Service, submission_id: str) -> None:
@@ -151,11 +194,35 @@ def _add_version(numbers: HiddenNumbers, session: Session, version: Version) -> 
         numbers.add_decimals([measurement.lds / manifest["ceiling"]], 4)
         spectrum, M = manifest["attempts_spectrum"], manifest["subsets"]["ranking"]
         numbers.add_decimals([attempt_gain(measurement.lds, attempts, spectrum, M) for attempts in range(1, 6)], 4)
+    reserve = {
+        found.evaluation_id: found
+        for found in session.scalars(of_version.where(Measurement.part == "reserve").options(undefer("*")))
+    }
+    for measurement in measured:
+        if (held := reserve.get(measurement.evaluation_id)) is not None:
+            _add_reserve(numbers, measurement, held)
     for a, b in combinations(measured, 2):
         influences = (np.frombuffer(each.influence, "<f8") for each in (a, b))
         compared = compare_influences(a.lds - b.lds, *influences)
         numbers.add_decimals([compared.difference, compared.std_error], 4)
         numbers.add_digits([compared.z, compared.p_value], 4)
+
+
+def _add_reserve(numbers: HiddenNumbers, answered: Measurement, reserve: Measurement) -> None:
+    """Add the numbers of a result on the reserve; not even the rounded LDS may appear."""
+    _add_measurement(numbers, reserve)
+    numbers.add_digits([reserve.lds], RESERVE_DIGITS)
+    M, M_r = len(answered.influence) // 8, len(reserve.influence) // 8
+    check = check_reserve((answered.lds, answered.std_error, M), (reserve.lds, reserve.std_error, M_r))
+    numbers.add_decimals([check.difference, check.std_error], 4)
+    numbers.add_digits([check.z, check.p_value], 4)
+
+
+def reserve_lds(database: Database, submission_id: str) -> float:
+    """Return the LDS of a submission on the reserve of the second version."""
+    query = select(Measurement.lds).join(Evaluation).where(Measurement.part == "reserve")
+    with database.read() as session:
+        return session.scalars(query.where(Evaluation.submission_id == submission_id)).one()
 
 
 def _add_measurement(numbers: HiddenNumbers, measurement: Measurement) -> None:

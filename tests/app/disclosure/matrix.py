@@ -52,8 +52,9 @@ class Matrix:
         self._numbers = numbers
         key = (board.service.settings.data_dir / KEY_FILE).read_text()
         github = board.service.settings.github_client_secret.get_secret_value()
-        self.secrets = [key, github, *(secret for viewer in viewers for secret in viewer.secrets)]
-        """Tokens, cookies and keys that no response may contain."""
+        links = (link.partition("=")[2] for link in board.review_links.values())
+        self.secrets = [key, github, *links, *(secret for viewer in viewers for secret in viewer.secrets)]
+        """Tokens, cookies, keys and the secrets of review links, which no response may contain."""
         self.names = {viewer.name for viewer in viewers}
         owned = (text for visibility in Visibility for text in board.owners_texts(visibility))
         self._texts = list(dict.fromkeys([*self.secrets, *owned]))
@@ -105,4 +106,4 @@ class Matrix:
         """Return the texts that a viewer must not see, except those in the address, which an error message may repeat."""
         unknown = set(Visibility) - viewer.knows
         texts = {text for kept in unknown for text in self._board.owners_texts(kept) if text not in address}
-        return texts.union(self.secrets)
+        return texts.union(self.secrets) - self._board.shown_to_reviewers(address)

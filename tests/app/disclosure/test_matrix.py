@@ -1,6 +1,6 @@
 """No response discloses a hidden number, a withheld text or a secret: every route, viewer and kind of submission.
 
-`test_search.py` tests the search itself. The positive control plants two leaks, and the matrix must find both.
+`test_search.py` tests the search itself. The positive control plants three leaks, and the matrix must find all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.web.public_route import PublicRoute
 from tests.app.disclosure.addresses import ADDRESSES, API, BOARD
-from tests.app.disclosure.board import NAME, Board, create_board, hidden_numbers
+from tests.app.disclosure.board import NAME, Board, create_board, hidden_numbers, reserve_lds
 from tests.app.disclosure.matrix import Matrix
 from tests.app.disclosure.viewers import create_viewers
 from tests.app.service import Service
@@ -71,7 +71,7 @@ def test_no_response_discloses_anything_hidden(board: Board, matrix: Matrix) -> 
 
 @pytest.fixture
 def planted_leaks(board: Board, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run a server with leaks: one decimal too many, and the unrounded noise ceiling in a compressed file of the kit."""
+    """Run a server with leaks: one decimal too many, LDS on the reserve, and the unrounded ceiling in a compressed file."""
     service = board.service
     kit = service.settings.benchmarks_dir / NAME / "2" / "downloads" / "kit.zip"
     before = kit.read_bytes()
@@ -90,7 +90,7 @@ def planted_leaks(board: Board, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("planted_leaks")
-def test_planted_leaks_are_found(matrix: Matrix) -> None:
+def test_planted_leaks_are_found(board: Board, matrix: Matrix) -> None:
     found = matrix.search([f"{API}{BOARD}/{name}" for name in ("leaderboard", "kit.zip", "public.npz")])
     places = {(find.request.split()[1], find.place) for find in found if find.viewer == "a visitor"}
     assert places == {
@@ -99,3 +99,6 @@ def test_planted_leaks_are_found(matrix: Matrix) -> None:
         (f"{API}{BOARD}/kit.zip", "body > notes.json.gz > gzip"),
     }
     assert {find.viewer for find in found} == matrix.names
+    shown = board.scored_ids[0]
+    for address in (f"{API}/submissions/{shown}", f"/submissions/{shown}"):
+        assert f"{reserve_lds(board.service.database, shown):.4f}" in {find.what for find in matrix.search([address])}

@@ -11,6 +11,7 @@ from scipy import stats
 from app.pages.content import formatting
 from app.pages.content.charts import versus
 from ldsboard.core.comparison import compare_influences
+from ldsboard.core.replicates import FILES_ONLY
 from tests.app.service import npy
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_three_submissions_are_compared_in_pairs(site: Site, toy: Example) -> No
             formatting.p_value(found.p_value).replace("\N{NO-BREAK SPACE}", " "),
         ]
         wins = [np.count_nonzero(x["public"].per_target > y["public"].per_target) for x, y in ((a, b), (b, a))]
-        assert row[6:] == ["ranking", f"{wins[0]} : {wins[1]} by target"]
+        assert row[6:] == ["ranking", FILES_ONLY, f"{wins[0]} : {wins[1]} by target"]
 
 
 def test_two_submissions_are_compared_by_target(site: Site, toy: Example) -> None:

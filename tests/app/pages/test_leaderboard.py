@@ -15,6 +15,7 @@ from app.pages.content import formatting
 from app.pages.content.feed import atom
 from app.pages.content.templates import render
 from ldsboard.core.chance import RANDOM_P
+from ldsboard.core.replicates import FILES_ONLY
 from tests.app.benchmarks import write_benchmark
 from tests.app.boards import HOSTILE
 from tests.app.pages.markup import Markup
@@ -106,7 +107,8 @@ def test_leaderboard_names_the_best_entry_and_its_certainty(site: Site) -> None:
     # Both users sent the same file, so the two entries are equal.
     assert text_between(text, '<p class="lead', "</p>") == (
         "good by ada has the highest LDS, but may not be the best: it does not differ significantly from the second, "
-        "good by bob, which is lower by 0.0000 [0.0000, 0.0000] (95 % interval; p-value 1). Compare the two."
+        "good by bob, which is lower by 0.0000 [0.0000, 0.0000] (95 % interval; p-value 1; "
+        "these two files; how much a rerun moves is not known). Compare the two."
     )
     found = site.api(f"/compare?a={first['id']}&b={third['id']}")
     half = stats.t.ppf(0.975, 119) * found["std_error"]
@@ -114,7 +116,7 @@ def test_leaderboard_names_the_best_entry_and_its_certainty(site: Site) -> None:
     assert found["p_value"] < 1e-4
     assert text_between(text, '<p class="certain', "</p>") == (
         f"The best entry that is significantly worse is middling by ada, lower by {found['difference']:.4f} {interval} "
-        "(95 % interval; p-value < 0.0001). Compare."
+        "(95 % interval; p-value < 0.0001; these two files; how much a rerun moves is not known). Compare."
     )
     assert f'href="/compare?a={first["id"]}&amp;b={third["id"]}"' in text
     assert f'href="/compare?a={first["id"]}&amp;b={second["id"]}"' in text
@@ -133,7 +135,7 @@ def test_practice_board_verdict_says_that_ground_truth_is_public(site: Site, tmp
         service.submit_and_score(service.token("ada"), example.name, npy(example.scores(noise)), method=method)
     verdict = text_between(site.text("/benchmarks/practised"), '<section class="verdict', "</section>")
     assert "one by ada is best: significantly better than the second, two by ada, by 0." in verdict
-    assert "(95 % interval; p-value < 0.0001), and than every other entry. Compare the two." in verdict
+    assert f"(95 % interval; p-value < 0.0001; {FILES_ONLY}), and than every other entry. Compare the two." in verdict
     assert "all ground truth is public, so a method may have been fitted to it" in verdict
     assert "ground truth is public" not in site.text("/benchmarks/toy")
 
@@ -253,6 +255,7 @@ def test_feed_is_well_formed_and_lists_the_newest_entry_first(site: Site) -> Non
 def test_feed_removes_characters_that_xml_forbids() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     values: dict[str, Any] = {"owner": "ada", "method": "m", "title": "a\x00\x1b]b\ud800c\ufffe", "tags": ["\x07t"]}
+    values |= {"in_family": True, "uses_subsets": False}
     row = Row.model_construct(id="1", lds=0.5, ci=(0.4, 0.6), rank=(1, 1), created_at=moment, **values)
     benchmark = BenchmarkView.model_construct(name="toy", title="T")
     written = atom(benchmark, [row], {"1": moment}, moment, "https://example.org")

@@ -9,6 +9,7 @@ import httpx
 from app.accounts import users
 from app.benchmarks import catalog
 from app.leaderboard.ranking import update_ranks
+from app.pages.content import formatting
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
 from tests.app.pages.markup import Markup
@@ -88,6 +89,22 @@ def test_pages_of_a_board_with_few_subsets_say_that_its_ceiling_is_unknown(servi
     for text in (board, about, result):
         assert "needs several runs" not in text
         assert "None" not in text
+
+
+def test_board_shows_an_imprecise_ceiling_without_shares(service: Service, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path / "imprecise", "imprecise", split="open")
+    service.publish(example.folder)
+    submission = service.submit_and_score(service.token("unsure"), "imprecise", npy(example.scores()))
+    address = f"{service.url}/benchmarks/imprecise"
+    assert submission["hidden"]["of_ceiling"] is not None
+    assert "not known well enough" not in httpx.get(address, trust_env=False).text
+    with service.database.write() as session:
+        version = catalog.find_version(session, "imprecise")
+        version.manifest = version.manifest | {"ceiling": 0.5, "ceiling_std_error": 0.06}
+    board = httpx.get(address, trust_env=False).text
+    numbers = f"of {formatting.number(0.5)} ± {formatting.number(0.06)}, the highest LDS to expect"
+    assert f"<dd>not known well enough</dd><dd>{numbers}</dd>" in board
+    assert "None" not in board
 
 
 def test_board_marks_entries_outside_the_family_and_entries_that_are_not_separable(

@@ -36,6 +36,7 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
         rank_high=rank[1],
         in_family=values.get("in_family", True),
         separable_from_first=values.get("separable"),
+        uses_subsets=values.get("uses_subsets", False),
         lds=0.5,
         std_error=0.1,
         ci_low=0.3,

@@ -33,7 +33,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 
 @pytest.fixture
 def visitor(browser: Browser, board: Board) -> Iterator[Visitor]:
-    opened = Visitor(browser, Site(board.service.url, {}, board.service, board.example))
+    opened = Visitor(browser, Site(board.service.url, {}, board.service, board.example, []))
     yield opened
     for page in opened.pages:
         page.close()

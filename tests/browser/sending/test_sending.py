@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from app.db.accounts import Scope
 from ldsboard.problems import Problem
+from tests.app.benchmarks import write_benchmark
 from tests.app.service import npy, until
 from tests.browser.sending.form import N_TRAIN, PARTS, TARGETS, Board, choose_file, open_form
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Route
 
     from tests.browser.conftest import Visitor
@@ -50,6 +53,23 @@ def test_form_sends_file_in_parts_and_shows_result(visitor: Visitor, board: Boar
         "POST /api/v1/submissions",
         f"POST /api/v1/submissions/{view['id']}/complete",
     ]
+
+
+def test_form_declares_fitted_scores_on_a_practice_board(
+    visitor: Visitor, board: Board, calls: list[str], tmp_path: Path
+) -> None:
+    example = write_benchmark(tmp_path, "declared", split="open")
+    board.service.publish(example.folder)
+    page = open_form(visitor, calls)
+    assert page.get_by_label("fitted to the ranking subsets").count() == 0  # this board is protected
+    for method, declared in (("honest", False), ("ridge", True)):
+        visitor.visit(page, "/benchmarks/declared/submit")
+        choose_file(page, npy(example.scores(0.5 + declared)))
+        page.get_by_role("status").filter(has_text="it fits").wait_for()
+        page.get_by_label("Method", exact=True).fill(method)
+        page.get_by_label("fitted to the ranking subsets").set_checked(declared)
+        page.get_by_role("button", name="Send").click()
+        assert board.submission(page)["uses_subsets"] is declared
 
 
 def test_form_accepts_token_without_sign_in(visitor: Visitor, board: Board, calls: list[str]) -> None:

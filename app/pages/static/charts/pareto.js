@@ -1,18 +1,20 @@
-// Scatter plot of LDS and reported seconds, with the Pareto front: entries with a higher LDS than every faster entry.
+// Scatter plots of LDS and a reported cost, with the Pareto front: entries with a higher LDS than every cheaper entry.
 "use strict";
 
-charts.pareto = (table, width) => {
+// `cost` is the name of a data attribute of the rows; `label` is the label of its axis, and `format` writes a value
+// of it. `steps` are the ticks from 1 to 10.
+const pareto = (table, width, cost, label, steps, format) => {
   const CHARACTER = 6.6; // pixels, at the font size of charts
   const LINE = 16; // height of a label in pixels
   const MAX_LABEL = 18; // characters of a label
   const entries = rows(table)
-    .filter((row) => row.dataset.seconds)
-    .map((row) => ({ ...numbers(row), method: row.dataset.method, owner: row.dataset.owner }))
-    .sort((a, b) => a.seconds - b.seconds || b.lds - a.lds);
+    .filter((row) => row.dataset[cost])
+    .map((row) => ({ ...numbers(row), cost: Number(row.dataset[cost]), method: row.dataset.method, owner: row.dataset.owner }))
+    .sort((a, b) => a.cost - b.cost || b.lds - a.lds);
   const front = entries.filter(({ lds }, i) => entries.slice(0, i).every((earlier) => earlier.lds < lds));
   const name = ({ method, owner }) => (method === "withheld" ? owner : method);
   const short = (text) => (text.length > MAX_LABEL ? `${text.slice(0, MAX_LABEL - 1)}…` : text);
-  const [least, most] = [entries[0].seconds, entries[entries.length - 1].seconds];
+  const [least, most] = [entries[0].cost, entries[entries.length - 1].cost];
   const { ceiling } = numbers(table);
   const height = Math.max(260, Math.min(380, Math.round(width * 0.7)));
   const [inner, tall] = [width - 48 - 16, height - 28 - 40];
@@ -22,7 +24,7 @@ charts.pareto = (table, width) => {
   const low = lowest - ((high - lowest) * (LINE + 4)) / tall; // space for a label below the lowest dot
   const places = entries.map((entry) => ({
     entry,
-    x: (Math.log(entry.seconds / left) / Math.log(right / left)) * inner,
+    x: (Math.log(entry.cost / left) / Math.log(right / left)) * inner,
     y: ((high - entry.lds) / (high - low)) * tall,
   }));
   // Places each label at the upper right of its dot, or on another side if that space is taken. The front gets labels first, best entry first.
@@ -45,35 +47,43 @@ charts.pareto = (table, width) => {
   const named = ({ textAnchor, dx, dy }) =>
     Plot.text(
       labelled.filter((box) => box.textAnchor === textAnchor && box.dy === dy).map(({ entry }) => entry),
-      { x: "seconds", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 },
+      { x: "cost", y: "lds", text: (entry) => short(name(entry)), textAnchor, dx, dy, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 },
     );
-  const powers = Array.from({ length: 24 }, (_, i) => 10 ** (i - 9)).filter((tick) => tick >= left && tick <= right);
-  const every = Math.ceil((powers.length * 64) / inner); // 64: width of a tick label in pixels
-  const ticks = powers.filter((_, i) => i % every === 0);
-  const time = (seconds) => (seconds < 1 ? `${Number((seconds * 1000).toPrecision(3))} ms` : `${seconds.toLocaleString("en")} s`);
+  const decades = Array.from({ length: 24 }, (_, i) => 10 ** (i - 9));
+  const possible = decades.flatMap((decade) => steps.map((step) => step * decade)).filter((tick) => tick >= left && tick <= right);
+  const every = Math.ceil((possible.length * 64) / inner); // 64: width of a tick label in pixels
+  const ticks = possible.filter((_, i) => i % every === 0);
   return {
     height,
     marginLeft: 48,
     marginTop: 28,
     marginRight: 16,
     marginBottom: 40,
-    x: { type: "log", domain: [left, right], label: "Reported time, log scale", ticks, tickFormat: time },
+    x: { type: "log", domain: [left, right], label, ticks, tickFormat: format },
     y: { domain: [low, high], label: "LDS", grid: true },
     marks: [
       Plot.ruleY([0], { stroke: "var(--line-strong)" }),
       Plot.ruleY(ceiling === undefined ? [] : [ceiling], { stroke: "var(--ceiling)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
       Plot.text(ceiling === undefined ? [] : [ceiling], { y: (value) => value, text: () => "ceiling", frameAnchor: "right", textAnchor: "end", dy: -8, fill: "var(--ceiling)" }),
-      Plot.line(front, { x: "seconds", y: "lds", curve: "step-after", stroke: "var(--accent)", strokeWidth: 1.5, strokeOpacity: 0.7 }),
+      Plot.line(front, { x: "cost", y: "lds", curve: "step-after", stroke: "var(--accent)", strokeWidth: 1.5, strokeOpacity: 0.7 }),
       ...sides.map(named),
       Plot.dot(entries, {
-        x: "seconds",
+        x: "cost",
         y: "lds",
         r: 4,
         fill: (entry) => (front.includes(entry) ? "var(--accent)" : "var(--ground)"),
         stroke: "var(--accent)",
         strokeWidth: 1.5,
-        title: (entry) => `${name(entry)}: ${entry.lds.toFixed(4)} in ${entry.seconds} s`,
+        title: (entry) => `${name(entry)}: ${entry.lds.toFixed(4)}, ${format(entry.cost)}`,
       }),
     ],
   };
 };
+
+charts.pareto = (table, width) =>
+  pareto(table, width, "seconds", "Reported time, log scale", [1], (seconds) =>
+    seconds < 1 ? `${Number((seconds * 1000).toPrecision(3))} ms` : `${seconds.toLocaleString("en")} s`,
+  );
+
+charts.models = (table, width) =>
+  pareto(table, width, "models", "Reported number of models, log scale", [1, 2, 5], (models) => models.toLocaleString("en"));

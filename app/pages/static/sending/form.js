@@ -97,8 +97,9 @@ addEventListener("DOMContentLoaded", () => {
     if (value("models")) cost.models = Number(value("models"));
     const texts = Object.fromEntries(["method", "kind", "visibility", "title", "description"].map((name) => [name, value(name)]));
     const tags = value("tags").split(/\s+/).filter(Boolean);
-    const links = Object.fromEntries(["paper", "code"].filter(value).map((name) => [name, value(name)]));
-    return { benchmark, ...texts, ...links, tags, cost, size: file.size, sha256 };
+    const optional = Object.fromEntries(["paper", "code", "replicate_of"].filter(value).map((name) => [name, value(name)]));
+    const declared = field("uses_subsets")?.checked ? { uses_subsets: true } : {}; // only forms of practice boards have this field
+    return { benchmark, ...texts, ...declared, ...optional, tags, cost, size: file.size, sha256 };
   }
 
   async function start(file, signal) {

@@ -1,0 +1,142 @@
+"""The submissions that may appear on a board, and the choice of its entries, with the means over their replicates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import select
+
+from app.benchmarks.catalog import has_hidden_subsets
+from app.db.models import Evaluation, Measurement, Submission
+from app.leaderboard.averages import WholeMeasured, average, mean_lds
+from app.leaderboard.entries import can_be_listed, counts_as_fitted
+from app.submissions import replicates as connections
+from app.submissions.replicates import FIRST_COMMIT
+from app.submissions.visibility import is_restricted
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session
+
+    from app.db.models import Version
+
+
+class NewResult(NamedTuple):
+    """A result on the ranking subsets that is not in the database yet.
+
+    ``influence`` is psi of the M ranking subsets, and ``per_target`` is rho of the N targets, as bytes of little-endian float64.
+    """
+
+    submission: Submission
+    evaluation_id: int
+    lds: float
+    z_random: float
+    p_random: float
+    influence: bytes
+    per_target: bytes
+
+
+class Sent(NamedTuple):
+    """The columns that decide which submissions are entries, and in what order; `owner` is a user and a visibility.
+
+    `lds` of an entry with replicates is the mean over the replicates.
+    """
+
+    pinned: bool
+    created_at: datetime
+    submission_id: str
+    owner: tuple[int, str]
+    method: str
+    evaluation_id: int
+    lds: float
+    uses_subsets: bool
+    version_id: int
+    replicate_of: str | None
+    commit: str | None
+
+
+class Board(NamedTuple):
+    """The entries of a board, and the submissions that each entry is the mean of, by the submission id of the entry."""
+
+    entries: list[Sent]
+    replicates: dict[str, list[Sent]]
+
+
+def find_candidates(session: Session, version: Version, new: NewResult | None) -> list[Sent]:
+    """Return all submissions that may appear on a board, with their own LDS; a new result as if it were saved."""
+    columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
+    numbers = (Submission.method, Evaluation.id, Measurement.lds, counts_as_fitted(version))
+    query = listable(version, *columns, *numbers, Submission.version_id, Submission.replicate_of, FIRST_COMMIT)
+    candidates = [
+        Sent(pinned, created_at, submission_id, (user_id, visible_to), *rest)
+        for pinned, created_at, submission_id, user_id, visible_to, *rest in session.execute(query)
+    ]
+    if new is not None and not is_restricted(new.submission):
+        sent = new.submission
+        owner = (sent.user_id, sent.visibility)
+        commit = session.scalar(select(FIRST_COMMIT).select_from(Submission).where(Submission.id == sent.id))
+        first = (sent.pinned, sent.created_at, sent.id, owner, sent.method)
+        fitted = sent.uses_subsets and not has_hidden_subsets(version.manifest)
+        result = (new.evaluation_id, new.lds, fitted)
+        candidates.append(Sent(*first, *result, sent.version_id, sent.replicate_of, commit))
+    return candidates
+
+
+def select_entries(candidates: list[Sent], split: str) -> Board:
+    """Return the entries of a board, whose LDS are means over replicates, and the replicates of each entry."""
+    # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
+    entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
+    by_id = {sent.submission_id: sent for sent in candidates}
+    groups = connections.group(
+        connections.Sent(
+            sent.submission_id,
+            (sent.owner, sent.method, sent.version_id, sent.uses_subsets),
+            sent.replicate_of,
+            sent.commit,
+        )
+        for sent in candidates
+    )
+    replicates = {
+        entry.submission_id: [by_id[name] for name in sorted(groups[entry.submission_id])] for entry in entries
+    }
+    averaged = [
+        entry._replace(lds=mean_lds([sent.lds for sent in replicates[entry.submission_id]], split)[0])
+        for entry in entries
+    ]
+    return Board(averaged, replicates)
+
+
+def find_averages(
+    session: Session, version: Version, new: NewResult | None, replicates: dict[str, list[Sent]]
+) -> dict[str, dict[str, Any]]:
+    """Return the `average` of each entry that has replicates, by the submission id of the entry."""
+    several = {name: sent for name, sent in replicates.items() if len(sent) > 1}
+    ids = [sent.evaluation_id for group in several.values() for sent in group]
+    columns = (
+        Measurement.lds,
+        Measurement.influence,
+        Measurement.per_target,
+        Measurement.z_random,
+        Measurement.p_random,
+    )
+    query = listable(version, Evaluation.id, *columns).where(Evaluation.id.in_(ids))
+    measured: dict[int, WholeMeasured | Any] = {row.id: row for row in session.execute(query)} if ids else {}
+    if new is not None:
+        measured[new.evaluation_id] = new
+    split = version.manifest["split"]
+    return {
+        name: average({each.submission_id: measured[each.evaluation_id] for each in sent}, split)
+        for name, sent in several.items()
+    }
+
+
+def listable(version: Version, *columns: Any) -> Select[Any]:
+    """Return a query for `columns` of all results that may appear on the board of a version, see `can_be_listed`."""
+    query = select(*columns).join(Evaluation, Evaluation.submission_id == Submission.id)
+    return (
+        query.select_from(Submission)
+        .join(Measurement, Measurement.evaluation_id == Evaluation.id)
+        .where(*can_be_listed(version))
+    )

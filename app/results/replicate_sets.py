@@ -1,0 +1,62 @@
+"""The scored replicates of submissions, for comparisons and for the page of a submission."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import null, select
+from sqlalchemy.orm import selectinload
+
+from app.db.models import Evaluation, State, Submission
+from app.submissions.replicates import FIRST_COMMIT, Sent, group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+
+def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    """Return the evaluations of the replicates of each submission, with its own, in the order of the submission ids.
+
+    The replicates are scored, not suspended, and evaluated against the same version by the same scorer version; the arrays of psi
+    and rho are loaded. Replicates have the visibility of the submission, so that whoever may see the submission may see them.
+
+    Parameters
+    ----------
+    evaluations
+        Finished evaluations with the arrays of psi and rho, against one version and by one scorer version.
+
+    Returns
+    -------
+    dict
+        The evaluations, by submission id. A submission without replicates has only its own evaluation.
+    """
+    own = {evaluation.submission_id: evaluation for evaluation in evaluations}
+    sent = {
+        submission.id: submission for submission in session.scalars(select(Submission).where(Submission.id.in_(own)))
+    }
+    columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
+    alike = (*columns, Submission.uses_subsets)
+    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).where(
+        Submission.user_id.in_({submission.user_id for submission in sent.values()}),
+        Submission.version_id.in_({submission.version_id for submission in sent.values()}),
+        Submission.method.in_({submission.method for submission in sent.values()}),
+        Submission.state == State.SCORED,
+        Submission.suspension.is_(null()),
+    )
+    groups = group(Sent(name, tuple(series), root, commit) for name, root, commit, *series in session.execute(query))
+    members = {name: groups.get(name, frozenset({name})) | {name} for name in own}
+    others = {member for ids in members.values() for member in ids} - own.keys()
+    found = dict(own)
+    if others:
+        first = evaluations[0]
+        loaded = select(Evaluation).where(
+            Evaluation.submission_id.in_(others),
+            Evaluation.version_id == first.version_id,
+            Evaluation.scorer_version == first.scorer_version,
+            Evaluation.scored_at.is_not(None),
+        )
+        arrays = selectinload(Evaluation.measurements).undefer("*")
+        found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(arrays))}
+    return {name: [found[member] for member in sorted(ids) if member in found] for name, ids in members.items()}

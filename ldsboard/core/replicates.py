@@ -1,0 +1,156 @@
+"""Replicates: how much a rerun of a method moves its LDS, and what this adds to the standard error of a difference.
+
+Legend: M subsets.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ldsboard.core.significance import LEVEL, half_width, two_sided_p
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+FEWEST_REPLICATES = 3
+"""With fewer replicates, their standard deviation is not used in comparisons."""
+
+BISECTIONS = 60
+"""Steps in which `critical_value` halves an interval: more than a float64 can tell apart."""
+
+FILES_ONLY = "these two files; how much a rerun moves is not known"
+"""What a comparison is about if neither side has `FEWEST_REPLICATES` replicates."""
+
+
+class Reruns(NamedTuple):
+    """How many replicates were averaged, and how much single replicates vary; numbers, or arrays of equal shapes.
+
+    Attributes
+    ----------
+    averaged
+        Number of replicates that were averaged, at least 1.
+    known
+        Number of replicates that `spread` was computed from.
+    spread
+        Standard deviation of the LDS over replicates, with ``ddof=1``; nan for fewer than two replicates.
+    """
+
+    averaged: Any
+    known: Any
+    spread: Any
+
+    @classmethod
+    def of(cls, lds: Sequence[float]) -> Reruns:
+        """Return the reruns of one method, which are all averaged, from the LDS of each replicate."""
+        return cls(len(lds), len(lds), statistics.stdev(lds) if len(lds) > 1 else math.nan)
+
+
+class Error(NamedTuple):
+    """The standard error of a difference, over subsets and over reruns.
+
+    Attributes
+    ----------
+    std_error
+        The standard error.
+    share
+        The share of the squared standard error that comes from reruns; 0 if their spread is unknown.
+    degrees
+        Degrees of freedom of the spread; 0 if it is unknown.
+    spread
+        The pooled spread; nan if it is unknown.
+    """
+
+    std_error: Floats
+    share: Floats
+    degrees: NDArray[np.int64]
+    spread: Floats
+
+
+def add_reruns(paired_error: Floats | float, a: Reruns, b: Reruns) -> Error:
+    """Return the standard error of the difference between the mean LDS of two methods, over subsets and over reruns.
+
+    The standard error is ``sqrt(SE_paired**2 + s**2 (1/a + 1/b))``, where a and b count the averaged replicates. s is the
+    standard deviation over the replicates of a method with at least `FEWEST_REPLICATES` replicates. If both methods have as many,
+    s is pooled: ``s**2 = sum((r - 1) s_r**2) / sum(r - 1)``. If only one has, its s is used for both. If neither has, the
+    standard error is `paired_error`.
+
+    The result is on the safe side: `paired_error` contains the part of the reruns' effect that differs between subsets, and s
+    contains the same part again.
+
+    Parameters
+    ----------
+    paired_error
+        Standard error of the difference over subsets, from the mean influences of the averaged replicates.
+    a, b
+        The reruns of each method. Arrays are broadcast against `paired_error`.
+    """
+    weight_a, weight_b = (np.where(np.asarray(side.known) < FEWEST_REPLICATES, 0, side.known - 1) for side in (a, b))
+    weight = weight_a + weight_b
+    squares_a, squares_b = (
+        np.where(w > 0, w * np.square(side.spread), 0.0) for w, side in ((weight_a, a), (weight_b, b))
+    )
+    variance = (squares_a + squares_b) / np.maximum(weight, 1)
+    of_reruns = variance * (1 / np.asarray(a.averaged) + 1 / np.asarray(b.averaged))
+    total = np.square(paired_error) + of_reruns
+    with np.errstate(invalid="ignore"):
+        share = of_reruns / total
+    has_reruns = of_reruns > 0
+    return Error(
+        np.where(has_reruns, np.sqrt(total), paired_error),
+        np.where(has_reruns, share, 0.0),
+        np.where(weight > 0, weight, 0),
+        np.where(weight > 0, np.sqrt(variance), math.nan),
+    )
+
+
+def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
+    """Return the two-sided p-values of differences divided by their standard errors of `add_reruns`.
+
+    The p-value is the mean of two p-values of Student's t, with M - 1 degrees of freedom for the paired part and `Error.degrees`
+    for the reruns, weighted by the share of each part in the squared standard error. W. G. Cochran (Biometrics 20, 1964) weights
+    critical values in the same way. In simulations of normal errors, this mean keeps every level from .05 to .0001. The degrees
+    of freedom of Welch and Satterthwaite do not: with 3 replicates, up to 8 % of equal pairs have p < .05, and up to 0.8 % have
+    p < .0001.
+    """
+    of_subsets = two_sided_p(z, M - 1)
+    mixed = error.share * two_sided_p(z, np.maximum(error.degrees, 1)) + (1 - error.share) * of_subsets
+    return np.where(error.share > 0, mixed, of_subsets)
+
+
+def critical_value(M: int, error: Error) -> float:
+    """Return the half width of the 95 % interval of one difference in standard errors: where `rerun_p_values` is 5 %."""
+    low, high = half_width(1.0, M), math.inf
+    if not error.share > 0:
+        return low
+    high = max(low, half_width(1.0, int(error.degrees) + 1))
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rerun_p_values(middle, M, error) > 1 - LEVEL else (low, middle)
+    return high
+
+
+def mean_influence(influences: Sequence[Floats]) -> Floats:
+    """Return the mean of the influences of at least one replicate, each float64 (M,), as float64 (M,)."""
+    return sum(influences[1:], influences[0]) / len(influences)
+
+
+def in_words(compared: Mapping[str, Any]) -> str:
+    """Return what a comparison compared, in words.
+
+    `compared` has the members ``spread`` and ``replicates`` of a comparison. Without them, as in answers of older servers, the
+    comparison is about files.
+    """
+    if compared.get("spread") is None:
+        return FILES_ONLY
+    a, b = compared["replicates"]
+    return (
+        f"means over {a} and {b} replicates, with a standard deviation of {compared['spread']:.4f} from rerun to rerun"
+    )
