@@ -112,10 +112,11 @@ def test_validate_says_all_that_score_says(tmp_path: Path, board: Board, run: Ru
 def test_axes_of_square_files_are_proposed_and_never_chosen(tmp_path: Path, board: Board, run: Run) -> None:
     scores = board(100, 40, 40)
     truth = GroundTruth.from_pulled("b")
-    right, turned, noise = (tmp_path / f"{name}.npy" for name in ("right", "turned", "noise"))
+    right, turned, noise, both = (tmp_path / f"{name}.npy" for name in ("right", "turned", "noise", "both"))
     np.save(right, scores)
     np.save(turned, scores.T)
     np.save(noise, np.random.default_rng(1).normal(size=(40, 40)))
+    np.save(both, scores.T + scores / 2)  # the LDS of either order is far above chance
     proposal = "the file seems to be "
     for path, axes, other in (
         (right, "train,target", ""),
@@ -123,6 +124,7 @@ def test_axes_of_square_files_are_proposed_and_never_chosen(tmp_path: Path, boar
         (right, "target,train", "train,target"),
         (turned, "target,train", ""),
         (noise, "train,target", ""),
+        (both, "train,target", ""),
     ):
         array = np.load(path)
         expected, other_way = (truth.score(each) for each in ((array, array.T) if axes[1] == "r" else (array.T, array)))

@@ -40,9 +40,10 @@ def test_all_modules_is_read_in_every_type(tmp_path: Path, dtype: str) -> None:
 
 def test_modules_are_summed_in_float64_and_this_is_said(tmp_path: Path) -> None:
     path = tmp_path / "renamed"
-    write_kronfluence_modules(path, SCORES)
+    write_kronfluence_modules(path, SCORES / 3)
     saved = read_saved(path)
-    assert np.array_equal(saved.array, SCORES.T)
+    assert saved.array.dtype == np.float64
+    assert np.array_equal(saved.array, SCORES.T / 3)
     assert saved.notes == ("The scores of 2 modules of kronfluence were summed.",)
     modules = modules_of(SCORES, np.random.default_rng(2))
     write_safetensors(tmp_path / "pairwise_scores.safetensors", modules)

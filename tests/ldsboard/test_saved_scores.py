@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -259,3 +260,20 @@ def test_square_file_is_never_transposed_for_its_lds(tmp_path: Path, make_proble
     scores, masks, margins = make_problem(80, 30, 30)
     save(tmp_path / "turned", scores.T)
     assert GroundTruth(masks, margins).score(tmp_path / "turned").lds == lds(scores.T, masks, margins).lds
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_damaged_file_is_read_or_refused(tmp_path: Path, form: str) -> None:
+    """At most 60 places of each file are changed, and the file ends at each of these places; no other exception is raised."""
+    path = tmp_path / "scores"
+    FORMS[form](path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 1 + len(whole) // 60):
+        for content in (
+            whole[:at],
+            whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :],
+            whole[:at] + whole[at + 3 :],
+        ):
+            path.write_bytes(content)
+            with suppress(ProblemError):
+                assert read_scores(path).ndim == 2

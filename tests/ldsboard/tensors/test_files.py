@@ -158,6 +158,16 @@ def test_unclear_content_is_refused_and_named(tmp_path: Path, name: str) -> None
     assert len(str(refused.value)) < 2000
 
 
+def test_rows_in_the_order_of_training_are_refused(tmp_path: Path) -> None:
+    """dattri-llm saves scores.pt beside metadata.json; an array that was put in order and saved there is read."""
+    torch.save(SCORES, tmp_path / "scores.pt")
+    (tmp_path / "metadata.json").write_text('{"row_train_ids": ["a"], "row_steps": [0]}')
+    with pytest.raises(ProblemError, match="in the order of the training"):
+        read_saved(tmp_path / "scores.pt")
+    np.save(tmp_path / "scores.npy", SCORES.numpy())
+    assert np.array_equal(read_scores(tmp_path / "scores.npy"), SCORES.numpy())
+
+
 class Hostile:
     """An object whose unpickling runs code."""
 
