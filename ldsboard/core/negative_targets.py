@@ -20,9 +20,10 @@ FEWEST, SHARE, FEW_SUBSETS = 3, 0.05, 64
 def negative_targets(rho_N: NDArray[np.float64], M: int, n: int) -> int:
     """Return how many targets are clearly negative: their rho is at most ``-3.09 sqrt((1 + M / n) / (M - 1))``.
 
-    For scores without a relation to the margins, the probability of such a rho is below 0.001 for each target. By Markov's
-    inequality, the probability that 5 % of the targets have such a rho is therefore below 2 %, however the targets depend on
-    one another. The term ``M / n`` is for scores whose target has a weak relation to the margins of the wrong sign.
+    The bound is 3.09 standard deviations of rho for random scores: over subsets, the variance is ``1 / (M - 1)``; and random
+    scores correlate by chance with the true effects of n examples, with the variance ``1 / n``. Each target of a random file
+    therefore has such a rho with a probability of at most about 0.001. By Markov's inequality, the probability that 5 % of the targets
+    have such a rho is at most about 2 %, however the targets depend on one another.
 
     Parameters
     ----------
