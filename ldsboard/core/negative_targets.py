@@ -22,8 +22,8 @@ def negative_targets(rho_N: NDArray[np.float64], M: int, n: int) -> int:
 
     The bound is 3.09 standard deviations of rho for random scores: over subsets, the variance is ``1 / (M - 1)``; and random
     scores correlate by chance with the true effects of n examples, with the variance ``1 / n``. Each target of a random file
-    therefore has such a rho with a probability of at most about 0.001. By Markov's inequality, the probability that 5 % of the targets
-    have such a rho is at most about 2 %, however the targets depend on one another.
+    therefore has such a rho with a probability of at most about 0.001. By Markov's inequality, the probability that 5 % of the
+    targets have such a rho is at most about 2 %, however the targets depend on one another.
 
     Parameters
     ----------
