@@ -78,7 +78,7 @@ class SubmissionRun:
         method = fields["method"]
         baseline = gates.find_baseline(self.client, self.gates, benchmark, method, self.origin, self.timeout)
         check_token(self.client)
-        with score_file(scores, **conversion, note=self._note) as path, ways_on(self.client) as started:
+        with ways_on(self.client) as started, score_file(scores, **conversion, note=self._note) as path:
             made: dict[str, Any] = {}
             if path != scores:
                 made = {"source": scores, "conversion": _stated(conversion)}
