@@ -45,6 +45,7 @@ def count_attempts(session: Session, version: Version) -> Attempts:
     All methods of a user are counted together. Attempts at earlier compatible versions are included: a user can send the same
     score file to this version, and has learned from the earlier results how to improve the file.
     """
+    session.flush()  # a connection does not flush pending changes by itself
     rows = session.connection().execute(BY_USER, {"version_ids": _counted_version_ids(version)}).all()
     by_user = {user_id: made for user_id, _, made in rows}
     unverified = frozenset(user_id for user_id, verified, _ in rows if not verified)
@@ -53,6 +54,7 @@ def count_attempts(session: Session, version: Version) -> Attempts:
 
 def count_all_attempts(session: Session, version: Version) -> int:
     """Return the number of attempts of all users together at a version, counted as in `count_attempts`."""
+    session.flush()
     return session.connection().scalar(ALL, {"version_ids": _counted_version_ids(version)}) or 0
 
 

@@ -138,7 +138,10 @@ class BenchmarkView(BaseModel):
     entries: int
     ranked: bool = Field(description=RANKED)
     all_subsets_rank: bool = Field(description="whether all subsets are both public and ranking subsets")
-    best: Best | None = Field(description="null if there are no entries with a rank")
+    best: Best | None = Field(
+        description="the first ranked entry that is not marked as fitted; null if there is none, and on practice boards whose "
+        "noise ceiling is unknown, because nothing tells which entries were fitted there"
+    )
 
 
 class Row(BaseModel):
@@ -169,7 +172,7 @@ class Row(BaseModel):
     )
     possible_gain: float | None = Field(
         description="upper bound on the average gain in LDS from using the results of the owner's attempts, and of the attempts "
-        "of all users without a verified identity; null if attempts is null"
+        "of all users without a verified identity; null if attempts is null, and on practice boards, where nothing is hidden"
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
@@ -227,6 +230,6 @@ class LeaderboardView(BaseModel):
     ceiling: float | None
     ceiling_std_error: float | None
     null_band: dict[str, float]
-    all_users: AllUsers | None = Field(description="null if the board has no entries with a rank")
+    all_users: AllUsers | None = Field(description="null if no entry has a rank, and on practice boards")
     rows: list[Row]
     next: str | None = Field(description="address of the next page; null on the last page")

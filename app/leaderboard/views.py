@@ -81,7 +81,7 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     ranked = manifest["ranked"] and not entry.uses_subsets
     gain = None
     attempts = None if manifest["all_subsets_rank"] else entry.attempts
-    if attempts is not None and entry.usable_attempts is not None:
+    if attempts is not None and entry.usable_attempts is not None and manifest["split"] == "protected":
         gain = _possible_gain(numbers["lds"], entry.usable_attempts, manifest)
     named, identity = details.visibility != Visibility.ANONYMOUS, entry.identity
     return Row(
@@ -117,7 +117,7 @@ def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> A
     `entries` holds all entries of the board. The result is None if no entry has a rank.
     """
     manifest = _published_manifest(version)
-    if not (ranked := comparable(entries)) or not manifest["ranked"]:
+    if not (ranked := comparable(entries)) or not manifest["ranked"] or manifest["split"] == "open":
         return None
     attempts = count_all_attempts(session, version)
     best = ranking_fields(ranked[0], manifest)["lds"]
@@ -130,8 +130,12 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     fields = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
     entries = list_entries(session, version) if entries is None else entries
     best = None
-    if (ranked := comparable(entries)) and manifest["ranked"]:
-        identity, numbers = ranked[0].identity, ranking_fields(ranked[0], manifest)
+    # Without hidden subsets and without a ceiling, nothing tells a good method from one that was fitted to the subsets.
+    knows_fitted = manifest["split"] == "protected" or manifest["ceiling"] is not None
+    candidates = comparable(entries) if manifest["ranked"] and knows_fitted else []
+    shown = ((entry.identity, ranking_fields(entry, manifest)) for entry in candidates)
+    if found := next((each for each in shown if not each[1]["fitted"]), None):
+        identity, numbers = found
         best = Best(method=identity.method, owner=identity.owner, lds=numbers["lds"], of_ceiling=numbers["of_ceiling"])
     current = version.benchmark.current_version
     versions = [other.version for other in version.benchmark.versions if other.version <= current]

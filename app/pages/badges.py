@@ -107,5 +107,5 @@ def _numbers(
     lds = f"LDS {entry.lds:.3f} ± {entry.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
     if uses_subsets:
         return "fitted to these subsets" if shown is Shown.RANK else f"{lds}, fitted to these subsets"
-    place = f"rank {formatting.place(numbers)}" if numbers.rank else "no ranks"
+    place = f"rank {formatting.place(numbers.rank, numbers.in_family)}" if numbers.rank else "no ranks"
     return {Shown.BOTH: f"{lds}, {place}", Shown.LDS: lds, Shown.RANK: place}[shown]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import null, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy import and_, null, select
+from sqlalchemy.orm import aliased, selectinload
 
 from app.db.models import Evaluation, State, Submission
 from app.submissions.replicates import FIRST_COMMIT, Sent, group
@@ -33,18 +33,20 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
         The evaluations, by submission id. A submission without replicates has only its own evaluation.
     """
     own = {evaluation.submission_id: evaluation for evaluation in evaluations}
-    sent = {
-        submission.id: submission for submission in session.scalars(select(Submission).where(Submission.id.in_(own)))
-    }
     columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
     alike = (*columns, Submission.uses_subsets)
-    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).where(
-        Submission.user_id.in_({submission.user_id for submission in sent.values()}),
-        Submission.version_id.in_({submission.version_id for submission in sent.values()}),
-        Submission.method.in_({submission.method for submission in sent.values()}),
-        Submission.state == State.SCORED,
-        Submission.suspension.is_(null()),
+    given = aliased(Submission)
+    same_method = and_(
+        given.user_id == Submission.user_id,
+        given.version_id == Submission.version_id,
+        given.method == Submission.method,
     )
+    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).join(
+        given, same_method
+    )
+    query = query.where(
+        given.id.in_(own), Submission.state == State.SCORED, Submission.suspension.is_(null())
+    ).distinct()
     groups = group(Sent(name, tuple(series), root, commit) for name, root, commit, *series in session.execute(query))
     members = {name: groups.get(name, frozenset({name})) | {name} for name in own}
     others = {member for ids in members.values() for member in ids} - own.keys()

@@ -46,7 +46,7 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_guide_commands_run_and_their_files_are_scored(printed: list[str]) -> None:
-    assert len(printed) == len(BLOCKS) == 26
+    assert len(printed) == len(BLOCKS) == 27
     for place in (1, 11):
         shown = json.loads(printed[place])
         assert shown["state"] in {"queued", "scoring", "scored"}

@@ -71,6 +71,9 @@ def test_ranked_submission_shows_exact_public_and_rounded_hidden_numbers(
         "z_random": float(f"{hidden.z_random:.2g}"),
         "p_random": float(f"{hidden.p_random:.2g}"),
         "std_error_new_targets": round(hidden.std_error_new_targets, 4),
+        "in_family": True,
+        "separable_from_first": None,
+        "fitted": False,
     }
     measured = service.measurements(view["id"])
     for part, result in offline.items():

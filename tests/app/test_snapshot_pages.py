@@ -167,12 +167,12 @@ def test_malformed_addresses_are_refused(dated: Dated, place: str) -> None:
 
 
 def test_removed_snapshot_states_the_reason(service: Service, tmp_path: Path) -> None:
-    service.publish(write_benchmark(tmp_path, "withdrawn").folder)
-    address = re.findall(r"https?://\S+", run_in_process(service, "snapshot", "withdrawn").output)[0]
+    service.publish(write_benchmark(tmp_path, "removed").folder)
+    address = re.findall(r"https?://\S+", run_in_process(service, "snapshot", "removed").output)[0]
     page = address.removeprefix(service.settings.public_url)
     with httpx.Client(base_url=service.url, headers={"Accept": "text/html"}, trust_env=False) as browser:
         assert "The leaderboard had no entries." in browser.get(page).text
-        removal = ["snapshot", "withdrawn", "--remove", page[-10:]]
+        removal = ["snapshot", "removed", "--remove", page[-10:]]
         assert run_in_process(service, *removal).exit_code == 2
         run = run_in_process(service, *removal, "--reason", "An order <of> a court.")
         assert run.output == f"Removed the snapshot of {page[-10:]}. Also remove it from archives and backups.\n"
@@ -180,4 +180,4 @@ def test_removed_snapshot_states_the_reason(service: Service, tmp_path: Path) ->
         assert gone.status_code == 410
         assert "An order &lt;of&gt; a court." in gone.text
         assert browser.get(f"/api/v1{page}/leaderboard.csv").json()["code"] == "snapshot.removed"
-    assert service.client.get("/benchmarks/withdrawn/snapshots").json() == []
+    assert service.client.get("/benchmarks/removed/snapshots").json() == []

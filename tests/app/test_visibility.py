@@ -52,6 +52,14 @@ MANY = {
 }
 """Routes that show listed submissions."""
 
+SNAPSHOTS = {
+    "/benchmarks/{name}/versions/{number}/{day}",
+    "/api/v1/benchmarks/{name}/snapshots",
+    "/api/v1/benchmarks/{name}/versions/{number}/{day}",
+    "/api/v1/benchmarks/{name}/versions/{number}/{day}/{file}",
+}
+"""Routes that show a leaderboard as it was on a day, to everybody the same; see test_snapshots.py."""
+
 BADGE = {"/badges/{name}/{owner}/{method}.svg"}
 """Routes that show the public entry of one method of one owner, to everybody the same."""
 
@@ -117,7 +125,7 @@ def test_route_sets_cover_every_route(service: Service) -> None:
         webhooks,
     }  # need a session; tested in pages/
     pages = {route.path for module in modules for route in module.router.routes}
-    assert api | pages == ONE | PARTS | PAIR | MANY | METHOD | BADGE | OWN | REVIEW | NONE
+    assert api | pages == ONE | PARTS | PAIR | MANY | METHOD | BADGE | OWN | REVIEW | SNAPSHOTS | NONE
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))

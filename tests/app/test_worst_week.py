@@ -50,6 +50,7 @@ PER_WEEK = {
     "withdrawal": DEFAULTS.uploads_per_day * DAYS,
     "token created and revoked": DEFAULTS.tokens_per_day * DAYS,
     "webhook added and removed": DEFAULTS.webhooks_per_day * DAYS,
+    "review link made and withdrawn": DEFAULTS.edits_per_day * DAYS,
     "workflow trusted and removed": DEFAULTS.edits_per_day * DAYS,
     "identity of a CI run exchanged": DEFAULTS.mints_per_day * DAYS,
 }
@@ -90,6 +91,10 @@ ROUTES = {
     "POST /account/webhooks/{webhook_id}/remove": ("webhook added and removed",),
     "POST /account/submissions/{submission_id}": ("edit with the longest values",),
     "POST /account/submissions/{submission_id}/withdraw": ("withdrawal",),
+    "POST /api/v1/submissions/{submission_id}/review-link": ("review link made and withdrawn",),
+    "DELETE /api/v1/submissions/{submission_id}/review-link": ("review link made and withdrawn",),
+    "POST /account/submissions/{submission_id}/review-link": ("review link made and withdrawn",),
+    "POST /account/submissions/{submission_id}/review-link/withdraw": ("review link made and withdrawn",),
     "POST /sign-out": ("sign-in and sign-out",),
     "GET /sign-in/{provider}/callback": ("sign-in and sign-out",),
 }
@@ -175,6 +180,7 @@ def actions(user: WorstUser) -> dict[str, tuple[int, Callable[[int], None]]]:
         "withdrawal": (200, lambda i: user.withdraw(50_000 + i)),
         "token created and revoked": (300, user.create_and_revoke_token),
         "webhook added and removed": (100, user.add_and_remove_webhook),
+        "review link made and withdrawn": (100, user.make_and_withdraw_review_link),
         "workflow trusted and removed": (100, user.trust_and_remove_workflow),
         "identity of a CI run exchanged": (200, user.exchange_identity),
         "part sent again": (300, user.send_part_again),

@@ -126,6 +126,11 @@ class WorstUser:
         added = self.call("POST", "/webhooks", json={"url": f"https://localhost:1/{number:0470}"}).json()
         self.call("DELETE", f"/webhooks/{added['id']}")
 
+    def make_and_withdraw_review_link(self, _number: int) -> None:
+        address = f"/submissions/{self.submission_ids[0]}/review-link"
+        self.call("POST", address)
+        self.call("DELETE", address)
+
     def workflow(self, **fields: str) -> dict[str, str]:
         """Return the fields of a publisher with the longest values, for the method of this user."""
         wide = {"environment": WIDE * 255, "branch": WIDE * 255, "repository": f"o/{WIDE * 198}"}

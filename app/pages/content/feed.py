@@ -47,7 +47,7 @@ def atom(
     for row in rows:
         entry = ET.SubElement(feed, "entry")
         title = f"{row.method} by {row.owner}" if row.title == row.method else f"{row.title} ({row.method})"
-        place = f", rank {formatting.place(row)}" if row.rank else ""
+        place = f", rank {formatting.place(row.rank, row.in_family)}" if row.rank else ""
         if row.uses_subsets:
             place = ", declared: fitted to these subsets"
         summary = f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}{place}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from app.leaderboard.schemas import Interval, Numbers, RankingNumbers, Row
+from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
 from ldsboard.core.chance import RANDOM_P
 from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
@@ -80,17 +81,17 @@ def coordinate(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
 
 
-def rank(interval: tuple[int, int]) -> str:
+def rank(interval: Sequence[int]) -> str:
     """Format a rank interval as one rank, or as the lowest and the highest rank if these differ."""
     low, high = interval
     return str(low) if low == high else f"{low}–{high}"  # noqa: RUF001 -- the dash of ranges is meant
 
 
-def place(numbers: Row | RankingNumbers) -> str:
+def place(interval: Sequence[int] | None, in_family: bool | None) -> str:
     """Format the rank of an entry: in parentheses if the ranks of other entries do not count the entry; a dash without a rank."""
-    if numbers.rank is None:
+    if interval is None:
         return "–"  # noqa: RUF001 -- the dash is meant
-    return f"({rank(numbers.rank)})" if numbers.in_family is False else rank(numbers.rank)
+    return f"({rank(interval)})" if in_family is False else rank(interval)
 
 
 def share(value: float | None) -> str:

@@ -134,9 +134,9 @@ def test_practice_board_verdict_says_that_ground_truth_is_public(site: Site, tmp
     for method, noise in (("one", 0.2), ("two", 3.0)):
         service.submit_and_score(service.token("ada"), example.name, npy(example.scores(noise)), method=method)
     verdict = text_between(site.text("/benchmarks/practised"), '<section class="verdict', "</section>")
-    assert "one by ada is best: significantly better than the second, two by ada, by 0." in verdict
-    assert f"(95 % interval; p-value < 0.0001; {FILES_ONLY}), and than every other entry. Compare the two." in verdict
-    assert "all ground truth is public, so a method may have been fitted to it" in verdict
+    assert "one by ada has the highest LDS, significantly above that of the second, two by ada, by 0." in verdict
+    assert f"(95 % interval; p-value < 0.0001; {FILES_ONLY}), and of every other entry. Compare one and two." in verdict
+    assert "all ground truth is public, so a high LDS may only mean that the scores were fitted to it" in verdict
     assert "ground truth is public" not in site.text("/benchmarks/toy")
 
 
