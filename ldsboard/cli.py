@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +14,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ldsboard.arrays.scores import check_finite, check_shape
+from ldsboard.arrays.scores import check_finite
 from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
-from ldsboard.commands import exits, login, options, review, submission
+from ldsboard.commands import exits, findings, login, options, review, submission
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
-from ldsboard.commands.offline import open_pulled, pulled_truth
+from ldsboard.commands.offline import open_pulled, pulled_truth, truth_of
 from ldsboard.commands.printing import (
     format_interval,
     format_place,
@@ -29,8 +27,6 @@ from ldsboard.commands.printing import (
     format_share,
     output,
     print_json,
-    print_new_targets,
-    print_warnings,
     show,
 )
 from ldsboard.config import ConfigError
@@ -60,30 +56,13 @@ def score(
 ) -> None:
     """Compute the LDS of a score file offline: the public LDS that a server would show for a pulled benchmark."""
     name, axes = options.benchmark_name(benchmark, named_benchmark), check_axes(axes)
-    result = pulled_truth(name, server).score(read_file(scores, axes, key))
-    low, high = result.confidence_interval
-    numbers = {
-        "part": "public",
-        "subsets": len(result.influence),
-        "lds": result.lds,
-        "std_error": result.std_error,
-        "ci": [low, high],
-        "mean_p": result.mean_p,
-        "z_random": result.z_random,
-        "p_random": result.p_random,
-        "std_error_new_targets": None if math.isnan(result.std_error_new_targets) else result.std_error_new_targets,
-        "targets": asdict(result.target_summary),
-        "warnings": result.warnings,
-    }
+    truth = pulled_truth(name, server)
+    result = truth.score(read_file(scores, truth.n_train, truth.n_targets, axes, key))
+    numbers = findings.numbers_of(result, truth.n_train)
     if as_json:
         print_json(numbers)
     else:
-        output.print(
-            f"LDS {format_interval(numbers)} on the {numbers['subsets']:,} public subsets, mean p-value {result.mean_p:.3g}, "
-            f"{result.z_random:.1f} standard deviations from random scores (p-value {result.p_random:.2g})"
-        )
-        print_new_targets(numbers, len(result.per_target))
-        print_warnings(result.warnings)
+        findings.print_result(numbers)
 
 
 @cli.command()
@@ -96,13 +75,17 @@ def validate(
     key: options.Key = None,
     server: options.Server = None,
 ) -> None:
-    """Check offline whether a pulled benchmark would accept a score file."""
+    """Check offline whether a pulled benchmark would accept a score file, and whether its scores look right."""
     name, axes = options.benchmark_name(benchmark, named_benchmark), check_axes(axes)
-    manifest = open_pulled(name, server).manifest
-    array = read_file(scores, axes, key)
-    check_shape(array.shape, manifest.n_train, manifest.n_targets)
+    bundle = open_pulled(name, server)
+    array = read_file(scores, bundle.manifest.n_train, bundle.manifest.n_targets, axes, key)
     check_finite(array)
-    output.print(f"{scores} fits {name} version {manifest.version}: {array.dtype} {array.shape}", markup=False)
+    output.print(f"{scores} fits {name} version {bundle.manifest.version}: {array.dtype} {array.shape}", markup=False)
+    truth = truth_of(bundle)
+    result = truth.score(array)
+    findings.print_orientation(truth, array, result, axes)
+    findings.print_result(findings.numbers_of(result, truth.n_train))
+    findings.print_zeros(array)
 
 
 cli.command()(submission.submit)
@@ -204,8 +187,9 @@ def compare(
     axes = check_axes(axes)
     if benchmark or named_benchmark:
         truth = pulled_truth(options.benchmark_name(benchmark, named_benchmark), server)
+        shape = truth.n_train, truth.n_targets
         sides = [
-            [truth.score(read_file(path, axes, key)) for path in (Path(name), *(more or ()))]
+            [truth.score(read_file(path, *shape, axes, key)) for path in (Path(name), *(more or ()))]
             for name, more in ((a, more_a), (b, more_b))
         ]
         found = compare_results(*sides)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ldsboard.arrays.margins import mean_over_runs, read_margins
 from ldsboard.arrays.masks import read_masks
-from ldsboard.arrays.scores import check_shape, read_scores
+from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled
 from ldsboard.core import ceiling
@@ -152,7 +152,8 @@ class GroundTruth:
         ----------
         scores : array_like or path, shape (n, N)
             How much the presence of each of n training examples raises the margin of each of N targets: anything with
-            ``__array__`` or DLPack, or the path of a ``.npy``, ``.safetensors`` or ``.npz`` file.
+            ``__array__`` or DLPack, or the path of a file or folder in which an attribution library saved scores. If only the
+            transpose of a file has this shape, the file is transposed, with a warning.
         splits : mapping of str to slice, optional
             Names, and the rows of the masks to evaluate under each name; one matrix product serves all names.
         threads : int, optional
@@ -173,8 +174,7 @@ class GroundTruth:
         """
         if threads is not None and threads < 1:
             raise ValueError(f"threads: expected at least 1, got {threads}. Omit 'threads' to use all processors.")
-        scores_nN = read_scores(scores)
-        check_shape(scores_nN.shape, self.n_train, self.n_targets)
+        scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
         parts = self._rank_all(ALL if splits is None else splits)
         results = self._score_parts(scores_nN, parts, threads or usable_processors())
         return results["all"] if splits is None else results
@@ -220,8 +220,7 @@ class GroundTruth:
         ProblemError
             A ValueError, as in `score`; only the scores of the given targets must be finite.
         """
-        scores_nN = read_scores(scores)
-        check_shape(scores_nN.shape, self.n_train, self.n_targets)
+        scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
         chosen_t = np.asarray(targets, dtype=np.intp)
         step = max(1, MAX_BLOCK_BYTES // (8 * (self.n_train + len(self.masks_Mn))))
         blocks = []

@@ -103,6 +103,18 @@ PROBLEMS = {
 """The title and HTTP status of every problem code."""
 
 
+MAX_DETAIL, MAX_SIDE = 1100, 500
+"""Largest number of characters of a detail, and of each of the texts expected, got and hint. A message has at most 2,000."""
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters: of a longer text, the middle is left out."""
+    if len(text) <= limit:
+        return text
+    half = (limit - 3) // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One problem, with the texts that every interface shows.
@@ -161,13 +173,15 @@ class ProblemError(ValueError):
     """A subclass of ValueError for a request or a score file that cannot be used; the attribute ``problem`` says why."""
 
     def __init__(self, code: str, detail: str, hint: str, expected: str | None = None, got: str | None = None) -> None:
-        self.problem = Problem(code, detail, hint, expected, got)
+        expected, got = (None if text is None else shortened(text, MAX_SIDE) for text in (expected, got))
+        self.problem = Problem(code, shortened(detail, MAX_DETAIL), shortened(hint, MAX_SIDE), expected, got)
         super().__init__(str(self.problem))
 
     @classmethod
     def mismatch(cls, code: str, *, expected: str, got: str, hint: str) -> Self:
         """Return the error for a value, `got`, that differs from the value that was expected."""
-        return cls(code, f"Expected {expected}, got {got}.", hint, expected, got)
+        detail = f"Expected {shortened(expected, MAX_SIDE)}, got {shortened(got, MAX_SIDE)}."
+        return cls(code, detail, hint, expected, got)
 
     @classmethod
     def of(cls, problem: Problem) -> Self:

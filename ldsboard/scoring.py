@@ -5,12 +5,14 @@ Legend: M subsets, R runs, n training examples, N targets.
 
 from __future__ import annotations
 
+import warnings
+from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
 from ldsboard.arrays.dattri import on_cpu, values_and_indices
 from ldsboard.arrays.margins import margins_array
 from ldsboard.arrays.masks import read_indices
-from ldsboard.arrays.scores import check_shape, read_scores
+from ldsboard.arrays.scores import TURNED, check_shape, read_scores
 from ldsboard.groundtruth import GroundTruth
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
     scores : array_like or path, shape (n, N)
         How much the presence of each of n training examples raises the margin of each of N targets: float16, float32, float64, or
         integers of magnitude up to 2**53. An array, any object with ``__array__`` or DLPack (such as a torch tensor on the CPU),
-        or the path of a ``.npy``, ``.safetensors`` or ``.npz`` file. If n equals N, a transposed array is not detected.
+        or the path of a file or folder in which an attribution library saved scores. A file is transposed, with a warning, if
+        only its transpose fits. If n equals N, a transposed array or file is not detected.
     masks : array_like, shape (M, n), or sequence of M index lists, or tuple (values, indices)
         The subsets: bool or 0/1, 1 where the example is in the training subset; or for each subset the unique indices in [0, n)
         of its examples. The index lists can differ in length. Without `margins`: the ground truth of ``dattri.metric.lds``, a
@@ -164,6 +167,9 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
     # Check the orientation of the scores first: otherwise the error for transposed scores would blame the masks.
     n, N = scores_nN.shape
     targets = array.shape[-1] if array.ndim else 0
+    if n == targets != N and isinstance(scores, str | PathLike):
+        warnings.warn(TURNED, stacklevel=2)
+        scores_nN, n, N = scores_nN.T, N, n
     check_shape((n, N), N if n == targets != N else n, targets if n == targets else N)
     truth = GroundTruth(masks if indices is None else read_indices(indices, n), array, n_train=n, packed=packed)
     return truth.score(scores_nN)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from ldsboard import environment
-from ldsboard.arrays.scores import read_scores
+from ldsboard.arrays.scores import check_finite, check_shape, is_turned, read_scores
 from ldsboard.core.result import WARNINGS
-from ldsboard.formats import torch_files
 from ldsboard.notebook_table import notebook_table
 from ldsboard.problems import Problem, ProblemError
+from ldsboard.temporary_scores import score_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ldsboard.client import Client
 
 
@@ -134,8 +127,8 @@ def submit(
     Parameters
     ----------
     scores : array_like or path, shape (n, N)
-        As in `ldsboard.lds`: an array, a tensor on the CPU, or the path of a score file. The path may also name a ``.pt`` file
-        with one tensor.
+        As in `ldsboard.lds`: an array, a tensor on the CPU, or the path of a file or folder in which an attribution library saved
+        scores. If only the transpose of a file fits, the server transposes the file.
     benchmark : str
         Name of the benchmark.
     method : str
@@ -195,7 +188,13 @@ def submit(
     fields.setdefault("provenance", environment.find_origin().provenance() or None)
     with _client(server, token, method) as client:
         check_token(client)
-        with _score_file(scores) as (path, source):
+        if not isinstance(scores, str | os.PathLike):
+            scores = read_scores(scores)
+            check_finite(scores)
+            known = client.benchmark(benchmark)
+            if is_turned(scores.shape, known["n_train"], known["n_targets"]):  # the server would transpose the file
+                check_shape(scores.shape, known["n_train"], known["n_targets"])
+        with score_file(scores) as (path, source):
             try:
                 view = sending.submit(client, benchmark, path, method=method, source=source, **fields)
             except RefusedError as error:
@@ -253,31 +252,9 @@ class SubmissionError(Exception):
 
 def _client(server: str | None, token: str | None, method: str | None = None) -> Client:
     """Return the client that `ldsboard.identity.open_client` returns for these parameters."""
-    # The HTTP client is slow to import, and most users only score.
-    from ldsboard.identity import open_client  # noqa: PLC0415
+    from ldsboard.identity import open_client  # noqa: PLC0415 -- as in submit
 
     return open_client(server, token, method=method)
-
-
-@contextmanager
-def _score_file(scores: Any) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the path of a score file with the scores, and the path of the ``.pt`` file that they come from, if any.
-
-    From an array or a ``.pt`` file, a temporary score file is made. Equal scores always give the same bytes, so a repeated call
-    makes the same file, and an unfinished upload of that file is continued.
-    """
-    source = None
-    if isinstance(scores, str | os.PathLike):
-        path = Path(scores)
-        if path.suffix not in torch_files.SUFFIXES:
-            yield path, None
-            return
-        source, scores = path, torch_files.read_tensor(path)
-    scores_nN = read_scores(scores)
-    with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "scores.npy"
-        np.save(path, scores_nN)
-        yield path, source
 
 
 def _scored(client: Client, view: dict[str, Any], timeout: float) -> Submission:

@@ -26,6 +26,7 @@ class FileCheckView(BaseModel):
     benchmark: BenchmarkName
     dtype: str = Field(description="of the scores, such as float32")
     shape: tuple[int, int] = Field(description="training examples and targets")
+    transposed: bool = Field(description="whether the file has targets as rows, so that scoring will transpose it")
 
 
 @router.post(
@@ -63,6 +64,6 @@ def _check(context: AppContext, name: str, start: bytes, size: int) -> FileCheck
     with context.database.read() as session:
         version = catalog.find_open_version(session, name)
     header = check_header(version, start, size)
-    n, N = header.shape
+    n, N = version.manifest["n_train"], version.manifest["n_targets"]
     checked = BenchmarkName(name=name, version=version.version)
-    return FileCheckView(benchmark=checked, dtype=str(header.dtype), shape=(n, N))
+    return FileCheckView(benchmark=checked, dtype=str(header.dtype), shape=(n, N), transposed=header.shape != (n, N))

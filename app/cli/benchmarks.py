@@ -11,7 +11,7 @@ import typer
 from app.accounts import audit
 from app.accounts.audit import OPERATOR, Action
 from app.benchmarks import catalog
-from app.cli.common import fail, open_database
+from app.cli.common import fail, open_database, shorten
 from app.db.base import now
 from app.leaderboard import as_published
 from app.leaderboard.entries import list_entries
@@ -22,7 +22,10 @@ from app.scoring import reserve
 from app.submissions import multipart
 from ldsboard.counts import count
 from ldsboard.importing import benchmarks, sizes
-from ldsboard.importing.origins import BitOrder, Origin, read_origin
+from ldsboard.importing.origins import BitOrder, Origin, RowOrder
+from ldsboard.importing.plausibility import check_sign, coverage_notes, label_warning
+from ldsboard.importing.reading import read_origin
+from ldsboard.importing.tables import RawArray
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -67,11 +70,18 @@ def import_benchmark(
     name: Annotated[str, typer.Argument(help="Name of the new benchmark: lower-case letters, digits, dashes.")],
     *,
     masks: Annotated[
-        Path, typer.Option(help="File of the subsets: 0/1 for each training example, index lists, or packed bits.")
-    ],
+        Path | None,
+        typer.Option(
+            help="File of the subsets: 0/1 for each training example, index lists, or packed bits; by default the margins' file."
+        ),
+    ] = None,
     margins: Annotated[
-        Path, typer.Option(help="File of the model outputs: (subsets, targets) or (subsets, runs, targets).")
-    ],
+        list[Path] | None,
+        typer.Option(
+            help="File of the model outputs, (subsets, targets) or (subsets, runs, targets), by default the file of the masks; "
+            "or repeat the option for a file of each run."
+        ),
+    ] = None,
     n_train: Annotated[
         int | None, typer.Option(min=1, help="Number of training examples, if the masks do not determine it.")
     ] = None,
@@ -82,6 +92,9 @@ def import_benchmark(
         bool, typer.Option("--removed", help="The masks mark the training examples that were left out.")
     ] = False,
     losses: Annotated[bool, typer.Option("--losses", help="The margins are losses; negate them.")] = False,
+    negated: Annotated[
+        bool, typer.Option("--negated", help="The margins are negated, as by dattri; negate them again.")
+    ] = False,
     output_function: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +102,26 @@ def import_benchmark(
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each subset, if each row is one run.")] = 1,
+    order: Annotated[
+        RowOrder | None,
+        typer.Option(
+            help="Order of the rows with --runs: first all runs of one subset, or first all subsets of one run. "
+            "By default, the agreement of the runs decides.",
+            show_default=False,
+        ),
+    ] = None,
+    masks_key: Annotated[str | None, typer.Option(help="Name of the subsets in a file of several tables.")] = None,
+    margins_key: Annotated[
+        str | None, typer.Option(help="Name of the model outputs in a file of several tables.")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="Type of the numbers in a raw file without a header; for two raw files, give masks first."),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="Shape of the numbers in a raw file, such as 1000,500, in the order of --dtype."),
+    ] = None,
     evaluations: Annotated[
         int,
         typer.Option(
@@ -104,7 +137,7 @@ def import_benchmark(
     ranking: Annotated[
         str | None,
         typer.Option(
-            help="Ranking subsets as A-B: rows A to B - 1; or all. By default the last 80 %, or all of fewer than 125.",
+            help="Ranking subsets as A-B: rows A to B - 1; or all. By default the last 80 %, or all of fewer than 64.",
             show_default=False,
         ),
     ] = None,
@@ -130,14 +163,38 @@ def import_benchmark(
     ] = None,
 ) -> None:
     """Publish existing ground truth as a practice board; see docs/how-to/import-ground-truth.md."""
-    origin = Origin(
-        masks, margins, n_train, packed, removed, losses, runs, evaluations, completed, train_labels, target_labels
-    )
+    files = [path for path in (masks, *(margins or ())) if path is not None]
+    if not files:
+        raise typer.BadParameter("Give --masks, --margins, or both.")
+    if len(dtype or ()) != len(shape or ()):
+        raise typer.BadParameter("Give --dtype and --shape together, both as often.")
     about: dict[str, Any] = {"name": name, "version": version, "title": title or name, "licence": licence}
-    about["description"] = description or f"Ground truth from {masks.name} and {margins.name}, trained elsewhere."
+    names = " and ".join(dict.fromkeys(path.name for path in files))
+    about["description"] = description or f"Ground truth from {names}, trained elsewhere."
     with open_database(ValueError, OSError) as (settings, database), TemporaryDirectory() as temporary:
+        origin = Origin(
+            masks=files[0],
+            margins=margins[0] if margins else files[0],
+            n_train=n_train,
+            packed=packed,
+            removed=removed,
+            losses=losses,
+            runs=runs,
+            evaluations=evaluations,
+            completed=completed,
+            train_labels=train_labels,
+            target_labels=target_labels,
+            further_runs=tuple(margins or ())[1:],
+            negated=negated,
+            order=order,
+            masks_key=masks_key,
+            margins_key=margins_key,
+            raw=tuple(map(RawArray.parse, dtype or (), shape or ())),
+        )
         about["output_function"] = benchmarks.output_function(origin, output_function)
         found = read_origin(origin)
+        check_sign(origin, found, output_function)
+        warning = label_warning(origin, found)
         boards, left_out = (
             sizes.boards_by_size(origin, found, about, ranking, MINIMUM["open"])
             if by_size
@@ -150,8 +207,10 @@ def import_benchmark(
             benchmarks.write_import(folder, origin, board.found, board.about)
         manifests = _publish(settings, database, folders)
     typer.echo("\n\n".join(map(benchmarks.summary, manifests)))
-    if left_out:
-        typer.echo(left_out, err=True)
+    notes = [note for board in boards for note in (*board.found.notes, *coverage_notes(board.found))]
+    for note in dict.fromkeys([*notes, left_out, warning]):
+        if note:
+            typer.echo(shorten(note), err=True)
 
 
 @benchmark.command("list")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+LONGEST_MESSAGE = 1900
+"""Largest number of characters of a message that are printed: a file can hold names and words of any length."""
+
+
 def migrate_database() -> Settings:
     """Create the data folder, and migrate the database to the newest schema; return the settings."""
     settings = Settings()
@@ -62,8 +66,13 @@ def write_session() -> Iterator[Session]:
 
 def fail(error: Exception | str) -> typer.Exit:
     """Print an error to standard error; return the exception that ends the command with exit code 2."""
-    typer.echo(f"Error: {error}", err=True)
+    typer.echo(f"Error: {shorten(str(error))}", err=True)
     return typer.Exit(2)
+
+
+def shorten(message: str) -> str:
+    """Return a message, cut to `LONGEST_MESSAGE` characters if it is longer."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} …"
 
 
 def listen(host: str, port: int) -> socket.socket:

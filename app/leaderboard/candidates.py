@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Evaluation, Measurement, Submission
 from app.leaderboard.averages import WholeMeasured, average, mean_lds
-from app.leaderboard.entries import can_be_listed, counts_as_fitted
+from app.leaderboard.entries import can_be_listed, counts_as_fitted, is_declared_fitted
 from app.submissions import replicates as connections
 from app.submissions.replicates import FIRST_COMMIT
 from app.submissions.visibility import is_restricted
@@ -78,8 +77,7 @@ def find_candidates(session: Session, version: Version, new: NewResult | None) -
         owner = (sent.user_id, sent.visibility)
         commit = session.scalar(select(FIRST_COMMIT).select_from(Submission).where(Submission.id == sent.id))
         first = (sent.pinned, sent.created_at, sent.id, owner, sent.method)
-        fitted = sent.uses_subsets and not has_hidden_subsets(version.manifest)
-        result = (new.evaluation_id, new.lds, fitted)
+        result = (new.evaluation_id, new.lds, is_declared_fitted(sent, version))
         candidates.append(Sent(*first, *result, sent.version_id, sent.replicate_of, commit))
     return candidates
 

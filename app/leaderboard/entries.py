@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import Boolean, Text, and_, bindparam, false, null, select, type_coerce
 
@@ -55,6 +55,22 @@ class Entry(NamedTuple):
     def spread(self) -> float | None:
         """Standard deviation of the LDS over replicates; None for a single file."""
         return self.average["spread"] if self.average else None
+
+
+class Listed(Protocol):
+    """What decides the place of an entry in the list of entries; both `Entry` and `app.leaderboard.candidates.Sent` have it."""
+
+    @property
+    def uses_subsets(self) -> bool:
+        """Whether the entry counts as fitted to the ranking subsets."""
+
+    @property
+    def lds(self) -> float:
+        """LDS of the entry, not rounded."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When the submission was sent."""
 
 
 AVERAGED = ("lds", "std_error", "ci_low", "ci_high", "z_random", "p_random")
@@ -131,6 +147,11 @@ def counts_as_fitted(version: Version) -> ColumnElement[bool]:
     return false() if has_hidden_subsets(version.manifest) else Submission.uses_subsets.expression
 
 
+def is_declared_fitted(submission: Submission, version: Version) -> bool:
+    """Return whether a submission counts as fitted on the board of a version, as `counts_as_fitted` does."""
+    return submission.uses_subsets and not has_hidden_subsets(version.manifest)
+
+
 def comparable(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries of a board that are not declared as fitted to its ranking subsets, in the same order."""
     return [entry for entry in entries if not entry.uses_subsets]
@@ -171,19 +192,19 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
 
     split = version.manifest["split"]
 
-    def sort_key(entry: Entry) -> tuple[bool, float, datetime, str]:
-        return (entry.uses_subsets, *listing_key(entry.lds, split, entry.created_at, entry.id))
-
-    entries = sorted(newest.values(), key=sort_key)
+    entries = sorted(newest.values(), key=lambda entry: listing_key(entry, split, entry.id))
     if entries and entries[0].separable_from_first is not None:
         # Another entry was the first when the board was ranked.
         entries = [entry._replace(separable_from_first=None) for entry in entries]
     return entries
 
 
-def listing_key(lds: float, split: str, created_at: datetime, submission_id: str) -> tuple[float, datetime, str]:
-    """Return the key by which entries are listed: the highest published LDS first, then the earliest submission."""
-    return (-round_lds(lds, split), created_at, submission_id)
+def listing_key(entry: Listed, split: str, submission_id: str) -> tuple[bool, float, datetime, str]:
+    """Return the key by which entries are listed: the highest published LDS first, then the earliest submission.
+
+    Entries that are declared as fitted to the ranking subsets follow all other entries.
+    """
+    return (entry.uses_subsets, -round_lds(entry.lds, split), entry.created_at, submission_id)
 
 
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:

@@ -10,21 +10,29 @@ import numpy as np
 from sqlalchemy import select
 
 from app.db.models import Evaluation, Measurement, Submission
-from app.leaderboard.entries import can_be_listed, listing_key
+from app.leaderboard.averages import mean_of
+from app.leaderboard.candidates import listable
+from app.leaderboard.entries import is_declared_fitted
 from ldsboard.core.board import rank_board
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
+
+    from app.db.models import Version
+    from app.leaderboard.averages import Mean
 
 MAX_KEPT = 1000
 """Number of ranks that are kept; the ranks that were not used for longest are dropped first."""
 
 
 class _Key(NamedTuple):
-    """What a prospective rank depends on. SQLite reuses row ids, so the submission is part of the key."""
+    """What a prospective rank depends on. SQLite reuses row ids, so the submissions are part of the key."""
 
-    submission_id: str
-    evaluation_id: int
+    replicates: frozenset[tuple[str, int]]
+    """Submission id and evaluation id of each replicate."""
+    uses_subsets: bool
     board_revision: int
     ranked_revision: int
 
@@ -32,27 +40,32 @@ class _Key(NamedTuple):
 class ProspectiveRanks:
     """Computes prospective ranks, and keeps each rank until its board changes. All methods are thread-safe.
 
-    A rank is computed in one thread at a time, because each computation compares all entries of a board.
+    A rank is computed in one thread at a time, because each computation compares a result with all entries of a board.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Key, tuple[int, int] | None] = OrderedDict()
 
-    def rank(self, session: Session, evaluation: Evaluation) -> tuple[int, int] | None:
-        """Return `prospective_rank` of a finished evaluation."""
-        version = evaluation.version
-        key = _Key(evaluation.submission_id, evaluation.id, version.board_revision, version.ranked_revision)
+    def rank(self, session: Session, replicates: Sequence[Evaluation]) -> tuple[int, int] | None:
+        """Return `prospective_rank` of finished evaluations."""
+        version = replicates[0].version
+        key = _Key(
+            frozenset((evaluation.submission_id, evaluation.id) for evaluation in replicates),
+            is_declared_fitted(replicates[0].submission, version),
+            version.board_revision,
+            version.ranked_revision,
+        )
         with self._lock:
             if key not in self._kept:
-                self._kept[key] = prospective_rank(session, evaluation)
+                self._kept[key] = prospective_rank(session, replicates)
                 if len(self._kept) > MAX_KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]
 
 
-def prospective_rank(session: Session, evaluation: Evaluation) -> tuple[int, int] | None:
+def prospective_rank(session: Session, replicates: Sequence[Evaluation]) -> tuple[int, int] | None:
     """Return the rank interval that a result would have if it alone joined the entries that the board lists now.
 
     The entries of the same owner and method stay on the board, and the result replaces none of them: otherwise, the rank would
@@ -60,36 +73,49 @@ def prospective_rank(session: Session, evaluation: Evaluation) -> tuple[int, int
 
     Parameters
     ----------
-    evaluation
-        A finished evaluation. Whether its submission is listed, public or private plays no part.
+    replicates
+        Finished evaluations against one version: a submission and its replicates, whose mean is the result, as on the board; or
+        a single one. Whether the submissions are listed, public or private plays no part.
 
     Returns
     -------
     tuple of int, or None
-        The lowest and highest rank. None if the result has no numbers on the ranking subsets, or if another scorer version than
-        that of the board computed the result.
+        The lowest and highest rank. None if the result has no numbers on the ranking subsets, if another scorer version than that
+        of the board computed the result, or if the method is declared as fitted to the ranking subsets.
     """
-    version = evaluation.version
-    columns = (Measurement.lds, Measurement.influence)
-    own = session.execute(
-        select(*columns).where(Measurement.evaluation_id == evaluation.id, Measurement.part == "ranking")
-    ).first()
-    if own is None or evaluation.scorer_version != version.scorer_version:
+    first = replicates[0]
+    version, split = first.version, first.version.manifest["split"]
+    if first.scorer_version != version.scorer_version or is_declared_fitted(first.submission, version):
         return None
-    query = select(Submission.created_at, Submission.id, Evaluation.in_family, *columns).select_from(Submission)
-    query = query.join(Evaluation, Evaluation.submission_id == Submission.id)
-    query = query.join(Measurement, Measurement.evaluation_id == Evaluation.id)
-    listed = (*can_be_listed(version), Evaluation.rank_low.is_not(None), Evaluation.id != evaluation.id)
-    entries = session.execute(query.where(*listed)).all()
-    if not entries:
-        return (1, 1)
-    split = version.manifest["split"]
-    keys = [listing_key(entry.lds, split, entry.created_at, entry.id) for entry in entries]
-    influences = (entry.influence for entry in (*entries, own))
+    own = [evaluation.id for evaluation in replicates]
+    measured = session.execute(
+        select(Measurement.lds, Measurement.influence)
+        .where(Measurement.evaluation_id.in_(own), Measurement.part == "ranking")
+        .order_by(Measurement.evaluation_id)
+    ).all()
+    if not measured:
+        return None
+    means = [*_family_means(session, version, own), mean_of(measured, split)]
     standings = rank_board(
-        [*(entry.lds for entry in entries), own.lds],
-        np.array([np.frombuffer(influence, dtype="<f8") for influence in influences]),
-        np.array([*(bool(entry.in_family) for entry in entries), False]),
-        keys.index(min(keys)),
+        [mean.lds for mean in means],
+        np.array([mean.influence_M for mean in means]),
+        np.arange(len(means)) < len(means) - 1,
+        first=0,  # no rank depends on which entry is the first
+        reruns=[mean.reruns for mean in means],
     )
     return standings[-1].rank_low, standings[-1].rank_high
+
+
+def _family_means(session: Session, version: Version, without: Sequence[int]) -> list[Mean]:
+    """Return the means of the entries that ranks count, over the replicates that were stored with the ranks.
+
+    The entries of the evaluations `without` are left out.
+    """
+    family = listable(version, Submission.id, Evaluation.replicates)
+    family = family.where(Evaluation.in_family.is_(True), Evaluation.id.not_in(without)).order_by(Evaluation.id)
+    members = [average["ids"] if average else [name] for name, average in session.execute(family)]
+    query = listable(version, Submission.id, Measurement.lds, Measurement.influence)
+    query = query.where(Submission.id.in_([name for ids in members for name in ids]))
+    measured = {row.id: row for row in session.execute(query)}
+    split = version.manifest["split"]
+    return [mean_of([measured[name] for name in ids if name in measured], split) for ids in members]

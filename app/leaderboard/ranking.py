@@ -79,13 +79,7 @@ def compute_ranks(session: Session, version: Version, new: NewResult | None = No
     if not entries:
         return Ranks(version.board_revision, {})
     family = _family(entries)
-    first = min(
-        entries,
-        key=lambda entry: (
-            entry.uses_subsets,
-            *listing_key(entry.lds, split, entry.created_at, entry.submission_id),
-        ),
-    )
+    first = min(entries, key=lambda entry: listing_key(entry, split, entry.submission_id))
     found = session.execute(listable(version, Evaluation.id, *PLACE).where(Evaluation.rank_low.is_not(None)))
     places = {evaluation_id: Place(*place) for evaluation_id, *place in found}
     if not _belong_to(places, Board(entries, replicates), family, first):

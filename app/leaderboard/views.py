@@ -10,7 +10,7 @@ from app.benchmarks.catalog import all_subsets_rank, count_subsets, has_ranks
 from app.db.models import Submission, Version, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.attempts import count_all_attempts
-from app.leaderboard.disclosure import benchmark_numbers, ranking_fields, round_lds
+from app.leaderboard.disclosure import DECIMALS, benchmark_numbers, ranking_fields, round_lds
 from app.leaderboard.entries import Entry, comparable, list_entries
 from app.leaderboard.schemas import AllUsers, BenchmarkView, Best, LeaderboardView, Row
 from app.submissions import provenance, visibility
@@ -107,8 +107,9 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
 
 
 def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float:
-    """Return the bound of `attempt_gain` on the ranking subsets, with four decimals; `lds` and `manifest` are rounded."""
-    return round(attempt_gain(lds, attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"]), 4)
+    """Return the bound of `attempt_gain` on the ranking subsets, rounded; `lds` and `manifest` are rounded."""
+    gain = attempt_gain(lds, attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
+    return round(gain, DECIMALS)
 
 
 def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> AllUsers | None:

@@ -19,7 +19,8 @@ leaderboard.json  the entries, best first, with all fields of the API call
                   GET /api/v1/benchmarks/{about["benchmark"]}/leaderboard on {about["date"]}
 leaderboard.csv   the entries as a table
 per-target.npz    array ids, text (entries,): ids of the entries, in the order of leaderboard.json
-                  array rho, float64 (entries, targets): Spearman's rho of each target on the public subsets
+                  array rho, float64 (entries, targets): Spearman's rho of each target on the public subsets, of the file
+                  with this id alone, also if the entry is a mean over replicates
 benchmark.json    the manifest of the benchmark: data, recipe, subsets, noise ceiling, hashes of the public files
 snapshot.json     benchmark, version, day, address, number of entries, version of the scorer
 CITATION.cff      how to cite this snapshot

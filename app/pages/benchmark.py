@@ -39,6 +39,8 @@ def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep)
         hashes=list(_labelled_values(_dataset_hashes(manifest["dataset"].get("sha256")))),
         recipe=list(_labelled_values(manifest["recipe"])),
         provenance=list(_labelled_values(provenance)),
+        drawn=manifest["provenance"].get("subsets_drawn"),
+        seeds=manifest["provenance"].get("seeds"),
         accuracy=_accuracy(manifest, margins),
         bins=[
             Bin(low, high, count) for (low, high), count in zip(pairwise(margins.edges), margins.counts, strict=True)

@@ -22,7 +22,7 @@ from app.pages.content.target_groups import by_class, by_margin
 from app.pages.content.targets import targets
 from app.pages.content.templates import render
 from app.pages.routing import Pages
-from app.results import current_evaluation, submission_views
+from app.results import current_evaluation, replicate_sets, submission_views
 from app.submissions import visibility
 from app.web.dependencies import ContextDep, ReadSession
 from app.web.sessions import SignedInUser
@@ -101,7 +101,8 @@ def _page_values(
     rho_N, p_values_N = submission_views.public_per_target(evaluation), submission_views.public_p_values(evaluation)
     if view.public is not None:
         view.public.targets = submission_views.target_numbers(evaluation)
-        view.replicates = submission_views.replicates_view(session, evaluation)
+        found = replicate_sets.find_replicates(session, [evaluation])
+        view.replicates = replicate_sets.replicates_view(found[evaluation.submission_id])
     examples = Examples(context.settings.benchmarks_dir, version)
     by_sign = []
     if version.manifest["output_function"] == "margin":  # of other output functions, the sign need not have a meaning

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation
 from app.leaderboard.averages import Mean, mean_of
 from app.leaderboard.disclosure import lds_difference, round_for_publication, round_lds
 from app.results.current_evaluation import scored_evaluations
-from app.results.replicate_sets import find_replicates
+from app.results.replicate_sets import ARRAYS, find_replicates
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
@@ -82,7 +81,9 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
     same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
     check the versions. An evaluation with replicates stands for their mean, as in `compare`.
     """
-    first, *others = _with_arrays(session, evaluation_ids)
+    query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)
+    found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
+    first, *others = (found[number] for number in evaluation_ids)
     replicates = find_replicates(session, [first, *others])
     return [_compare_pair(first, other, replicates) for other in others]
 
@@ -90,31 +91,23 @@ def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[
 def smallest_visible_difference(session: Session, evaluation_ids: Sequence[int]) -> float | None:
     """Return the median half width of the 95 % intervals of the differences in LDS on the ranking subsets, over all pairs.
 
-    The intervals are those of `compare`: an evaluation with replicates stands for their mean, and intervals account for reruns.
-    The evaluations must be entries of the board of one version, so that no two are replicates of each other. The result is None
-    for fewer than two evaluations. The number is not rounded for publication; it may be published for open benchmarks only.
+    The evaluations must be against the same version and by the same scorer version. An evaluation with replicates stands for
+    their mean, as in `compare`. The result is None for fewer than two evaluations. The number is not rounded for publication; it
+    may be published for open benchmarks only.
     """
-    evaluations = _with_arrays(session, evaluation_ids)
-    if len(evaluations) < 2:  # noqa: PLR2004
+    if len(evaluation_ids) < 2:  # noqa: PLR2004 -- a pair
         return None
-    split = part_split(evaluations[0].version, "ranking")
-    groups = find_replicates(session, evaluations).values()
-    means = [mean_of([each.parts["ranking"] for each in group], split) for group in groups]
-    paired = [standard_error(a.influence_M - b.influence_M) for a, b in combinations(means, 2)]
-    reruns_a, reruns_b = (
-        Reruns(*map(np.array, zip(*side, strict=True)))
-        for side in zip(*combinations([mean.reruns for mean in means], 2), strict=True)
-    )
-    error = add_reruns(np.array(paired), reruns_a, reruns_b)
+    evaluations = session.scalars(select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)).all()
+    replicates = find_replicates(session, evaluations)
+    means = [
+        mean_of([each.parts["ranking"] for each in replicates[evaluation.submission_id]], "open")
+        for evaluation in evaluations
+    ]
+    paired_error = np.array([standard_error(a.influence_M - b.influence_M) for a, b in combinations(means, 2)])
+    columns = [np.array(column) for column in zip(*(mean.reruns for mean in means), strict=True)]
+    sides = [Reruns(*(column[side] for column in columns)) for side in np.triu_indices(len(means), 1)]
+    error = add_reruns(paired_error, *sides)
     return float(np.median(critical_values(means[0].influence_M.size, error) * error.std_error))
-
-
-def _with_arrays(session: Session, evaluation_ids: Sequence[int]) -> list[Evaluation]:
-    """Return the evaluations with these ids, with the arrays of psi and rho, in the order of the ids."""
-    arrays = selectinload(Evaluation.measurements).undefer("*")
-    query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(arrays)
-    found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
-    return [found[number] for number in evaluation_ids]
 
 
 def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evaluation]]) -> PairView:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import and_, null, select
 from sqlalchemy.orm import aliased, selectinload
 
 from app.db.models import Evaluation, State, Submission
+from app.leaderboard.averages import mean_of
+from app.leaderboard.disclosure import round_lds
+from app.leaderboard.entries import counts_as_fitted
+from app.results.schemas import ReplicatesView
 from app.submissions.replicates import FIRST_COMMIT, Sent, group
+from ldsboard.core.significance import standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
+
+ARRAYS = selectinload(Evaluation.measurements).undefer("*")
+"""Option of queries for evaluations: load the arrays of psi and rho too."""
 
 
 def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
@@ -32,9 +40,15 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     dict
         The evaluations, by submission id. A submission without replicates has only its own evaluation.
     """
+    first = evaluations[0]
     own = {evaluation.submission_id: evaluation for evaluation in evaluations}
     columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
-    alike = (*columns, Submission.uses_subsets)
+    alike = (*columns, counts_as_fitted(first.version))
+    scored = (
+        Evaluation.version_id == first.version_id,
+        Evaluation.scorer_version == first.scorer_version,
+        Evaluation.scored_at.is_not(None),
+    )
     given = aliased(Submission)
     same_method = and_(
         given.user_id == Submission.user_id,
@@ -44,21 +58,32 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).join(
         given, same_method
     )
-    query = query.where(
-        given.id.in_(own), Submission.state == State.SCORED, Submission.suspension.is_(null())
-    ).distinct()
+    query = query.join(Evaluation, Evaluation.submission_id == Submission.id).where(
+        given.id.in_(own), *scored, Submission.state == State.SCORED, Submission.suspension.is_(null())
+    )
+    query = query.distinct()
     groups = group(Sent(name, tuple(series), root, commit) for name, root, commit, *series in session.execute(query))
     members = {name: groups.get(name, frozenset({name})) | {name} for name in own}
     others = {member for ids in members.values() for member in ids} - own.keys()
     found = dict(own)
     if others:
-        first = evaluations[0]
-        loaded = select(Evaluation).where(
-            Evaluation.submission_id.in_(others),
-            Evaluation.version_id == first.version_id,
-            Evaluation.scorer_version == first.scorer_version,
-            Evaluation.scored_at.is_not(None),
-        )
-        arrays = selectinload(Evaluation.measurements).undefer("*")
-        found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(arrays))}
-    return {name: [found[member] for member in sorted(ids) if member in found] for name, ids in members.items()}
+        loaded = select(Evaluation).where(Evaluation.submission_id.in_(others), *scored)
+        found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(ARRAYS))}
+    return {name: [found[member] for member in sorted(ids)] for name, ids in members.items()}
+
+
+def replicates_view(replicates: Sequence[Evaluation]) -> ReplicatesView | None:
+    """Return the mean over the replicates of one submission, as `find_replicates` returns them; None for a single file."""
+    if len(replicates) == 1:
+        return None
+    first = replicates[0]
+    part: Literal["ranking", "public"] = "ranking" if "ranking" in first.parts else "public"
+    split = first.version.manifest["split"] if part == "ranking" else "open"
+    mean = mean_of([each.parts[part] for each in replicates], split)
+    return ReplicatesView(
+        ids=[each.submission_id for each in replicates],
+        part=part,
+        lds=round_lds(mean.lds, split),
+        std_error=round_lds(standard_error(mean.influence_M), split),
+        spread=round_lds(mean.reruns.spread, split),
+    )

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.benchmarks.catalog import has_ranks
 from app.leaderboard.disclosure import public_numbers, ranking_numbers
+from app.leaderboard.entries import is_declared_fitted
 from app.leaderboard.views import benchmark_view
 from app.results.current_evaluation import scored_evaluations
+from app.results.replicate_sets import find_replicates, replicates_view
 from app.submissions.visibility import visible_cost
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from app.db.models import Submission
     from app.leaderboard.prospective_ranks import ProspectiveRanks
     from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers
+    from app.results.schemas import ReplicatesView
 
 
 class ReviewView(NamedTuple):
@@ -34,8 +37,14 @@ class ReviewView(NamedTuple):
     kind: str
     benchmark: BenchmarkView
     ranking: RankingNumbers | None
-    """Result on the ranking subsets; ``rank`` is the rank interval that the submission has, or would have, on the board now."""
+    """Result on the ranking subsets; ``rank`` is the rank interval that the submission has, or would have, on the board now.
+
+    The numbers are those of the one file. ``listed`` and ``rank`` are those of the mean if the submission has replicates.
+    """
     public: Numbers
+    replicates: ReplicatesView | None
+    """The mean over the replicates; None for a single file. No page may show ``ids``."""
+    uses_subsets: bool
     cost: dict[str, Any] | None
     warnings: list[str]
 
@@ -50,14 +59,16 @@ def review_view(session: Session, submission: Submission, ranks: ProspectiveRank
     """
     (evaluation,) = scored_evaluations(session, [submission])
     version, parts = evaluation.version, evaluation.parts
+    replicates = find_replicates(session, [evaluation])[submission.id]
+    uses_subsets = is_declared_fitted(submission, version)
     ranking = None
     if "ranking" in parts:
-        place = None
-        if evaluation.rank_low is not None and evaluation.rank_high is not None:
-            place = (evaluation.rank_low, evaluation.rank_high)
-        ranking = ranking_numbers(parts["ranking"], version.manifest, place)
+        # One of the replicates is the entry that has the place of their mean.
+        places = [(each.rank_low, each.rank_high) for each in replicates if each.rank_low and each.rank_high]
+        place = places[0] if places else None
+        ranking = ranking_numbers(parts["ranking"], version.manifest, place, uses_subsets=uses_subsets)
         if place is None and has_ranks(version.manifest):
-            ranking.rank = ranks.rank(session, evaluation)
+            ranking.rank = ranks.rank(session, replicates)
     shown = parts.get("ranking", parts["public"])
     return ReviewView(
         id=submission.id,
@@ -67,6 +78,8 @@ def review_view(session: Session, submission: Submission, ranks: ProspectiveRank
         benchmark=benchmark_view(session, version).model_copy(update={"best": None}),
         ranking=ranking,
         public=public_numbers(parts["public"]),
+        replicates=replicates_view(replicates),
+        uses_subsets=uses_subsets,
         cost=visible_cost(submission.cost, named=False),
         warnings=shown.warnings,
     )

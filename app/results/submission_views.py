@@ -5,25 +5,24 @@ from __future__ import annotations
 import io
 from dataclasses import asdict
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import select, tuple_
 
-from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
-from app.leaderboard.averages import mean_of
-from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers, round_lds
+from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
+from app.leaderboard.entries import is_declared_fitted
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
-from app.results.replicate_sets import find_replicates
-from app.results.schemas import ProblemView, Queue, ReplicatesView, SubmissionView, SuspensionView
+from app.results.replicate_sets import find_replicates, replicates_view
+from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
 from app.scoring import queue
 from app.submissions import provenance
 from app.submissions.schemas import BenchmarkName
 from app.submissions.visibility import may_know_owner, owns, visible_cost, visible_identity
-from ldsboard.core.significance import spearman_p_values, standard_error
+from ldsboard.core.significance import spearman_p_values
 from ldsboard.core.target_summary import summarise_targets
 from ldsboard.problems import Problem
 
@@ -74,25 +73,8 @@ def submission_view(session: Session, submission: Submission, viewer: Account | 
     (only,) = submission_views(session, [submission], viewer, evaluations)
     if only.public is not None:
         only.public.targets = target_numbers(evaluations[submission.id])
-        only.replicates = replicates_view(session, evaluations[submission.id])
+        only.replicates = replicates_view(find_replicates(session, [evaluations[submission.id]])[submission.id])
     return only
-
-
-def replicates_view(session: Session, evaluation: Evaluation) -> ReplicatesView | None:
-    """Return the replicates of a scored submission, from its evaluation with arrays; None if it has no other replicates."""
-    replicates = find_replicates(session, [evaluation])[evaluation.submission_id]
-    if len(replicates) == 1:
-        return None
-    part: Literal["ranking", "public"] = "ranking" if "ranking" in evaluation.parts else "public"
-    split = evaluation.version.manifest["split"] if part == "ranking" else "open"
-    mean = mean_of([each.parts[part] for each in replicates], split)
-    return ReplicatesView(
-        ids=[each.submission_id for each in replicates],
-        part=part,
-        lds=round_lds(mean.lds, split),
-        std_error=round_lds(standard_error(mean.influence_M), split),
-        spread=round_lds(mean.reruns.spread, split),
-    )
 
 
 def submission_views(
@@ -153,7 +135,7 @@ def _view(
     version = submission.version if evaluation is None else evaluation.version
     parts = {} if evaluation is None else evaluation.parts
     public, ranking = parts.get("public"), parts.get("ranking")
-    uses_subsets = submission.uses_subsets and not has_hidden_subsets(version.manifest)
+    uses_subsets = is_declared_fitted(submission, version)
     name = version.benchmark.name
     shown = ranking or public
     identity = visible_identity(session, submission, viewer, origin)

@@ -17,7 +17,7 @@ from app.db.uploads import Upload
 from app.submissions import files, provenance, replicates
 from app.submissions.fields import stated
 from app.submissions.visibility import set_visibility
-from ldsboard.arrays.scores import check_shape
+from ldsboard.arrays.scores import check_shape, is_turned
 from ldsboard.core import result
 from ldsboard.formats.score_files import read_header
 from ldsboard.problems import ProblemError
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 def check_header(version: Version, start: bytes, size: int | None) -> Header:
     """Return the header of a score file; reject a file that cannot be scored against `version`.
 
+    A file of which only the transpose fits is accepted: the scoring process transposes it.
+
     Parameters
     ----------
     start
@@ -44,7 +46,9 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
         Size of the whole file in bytes; None if unknown.
     """
     header = read_header(start, size)
-    check_shape(header.shape, version.manifest["n_train"], version.manifest["n_targets"])
+    n, N = version.manifest["n_train"], version.manifest["n_targets"]
+    if not is_turned(header.shape, n, N):
+        check_shape(header.shape, n, N)
     return header
 
 

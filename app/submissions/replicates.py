@@ -1,7 +1,7 @@
 """Replicates: submissions of one method that differ by the seed, or by other chance in a rerun.
 
 Two submissions are replicates of each other if they have the same owner, version, method, visibility and kind, both or neither
-are declared as fitted to the ranking subsets, and
+count as fitted to the ranking subsets, and
 
 - the owner states it: `Submission.replicate_of` names the first of them, the root; or
 - the same commit sent both. Only the provenance with which a submission was created counts: a commit that sends the same file

@@ -5,17 +5,21 @@ Legend: n training examples, N targets.
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldsboard.formats.headers import ScoreArray, check_dimensions
-from ldsboard.formats.score_files import open_scores
+from ldsboard.formats.saved_scores import read_saved
+from ldsboard.formats.tensors import is_tensor, tensor_array
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+TURNED = "The rows of the file are targets and its columns training examples, so the file was transposed."
 
 
 def read_scores(scores: Any) -> ScoreArray:
@@ -24,8 +28,8 @@ def read_scores(scores: Any) -> ScoreArray:
     Parameters
     ----------
     scores
-        An array; an object with ``__array__`` or DLPack on the CPU, such as a torch tensor (torch is not imported); or the path
-        of a ``.npy``, ``.safetensors`` or ``.npz`` file. Integers and bools become float64.
+        An array; an object with ``__array__`` or DLPack on the CPU; a torch tensor on the CPU of any layout and real type (torch
+        is not imported); or the path of a file or folder that `read_saved` reads. Integers and bools become float64.
 
     Raises
     ------
@@ -34,7 +38,12 @@ def read_scores(scores: Any) -> ScoreArray:
         of real numbers, or the score file is not valid.
     """
     if isinstance(scores, str | PathLike):
-        return open_scores(scores)
+        saved = read_saved(scores)
+        for note in saved.notes:
+            warnings.warn(note, stacklevel=3)
+        if saved.is_score_file:
+            return saved.array
+        scores = saved.array
     array = _as_array(scores)
     if array.dtype.kind in "biu":
         whole, array = array, array.astype(np.float64)
@@ -50,7 +59,9 @@ def read_scores(scores: Any) -> ScoreArray:
             "scores.dtype",
             expected="float16, float32 or float64",
             got=str(array.dtype),
-            hint="Convert the scores, for instance with scores.astype('float32').",
+            hint="Decide what the score is, for instance the real part."
+            if array.dtype.kind == "c"
+            else "Convert the scores to numbers, for instance with numpy.asarray(scores, 'float64').",
         )
     check_dimensions(array.shape)
     return array
@@ -68,6 +79,8 @@ def _as_array(scores: Any) -> NDArray[Any]:
             "The scores are a masked array with masked values.",
             "Replace the masked values, for instance with scores.filled(0) if a score of 0 is intended.",
         )
+    if is_tensor(scores):
+        return tensor_array(scores)
     try:
         if hasattr(scores, "__array__") or not hasattr(scores, "__dlpack__"):
             return np.asarray(scores)
@@ -79,6 +92,27 @@ def _as_array(scores: Any) -> NDArray[Any]:
             got=f"{type(scores).__name__}, which numpy cannot read ({error})",
             hint="Convert the scores to a numpy array. Convert a torch tensor with scores.detach().cpu().float().numpy().",
         ) from error
+
+
+def scores_of_shape(scores: Any, n: int, N: int) -> ScoreArray:
+    """Return scores as `read_scores` does, and check their shape; a file, but no array, is transposed if only its transpose fits.
+
+    Raises
+    ------
+    ProblemError
+        The errors of `read_scores` and `check_shape`.
+    """
+    scores_nN = read_scores(scores)
+    if isinstance(scores, str | PathLike) and is_turned(scores_nN.shape, n, N):
+        warnings.warn(TURNED, stacklevel=3)
+        scores_nN = scores_nN.T
+    check_shape(scores_nN.shape, n, N)
+    return scores_nN
+
+
+def is_turned(shape: tuple[int, ...], n: int, N: int) -> bool:
+    """Return whether only the transpose of an array of this shape has one row per training example and one column per target."""
+    return shape == (N, n) != (n, N)
 
 
 def check_shape(shape: tuple[int, ...], n: int, N: int) -> None:
@@ -111,3 +145,14 @@ def check_finite(scores_nN: ScoreArray) -> None:
             got=f"{count} NaN or infinite, the first at (row, column) {first}",
             hint="Find the cause; replace such scores by 0 only if a score of 0 is intended.",
         )
+
+
+def zero_lines(scores_nN: ScoreArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices of the rows and of the columns that hold only zeros, as in files whose scores were not all computed."""
+    has_score_N = np.zeros(scores_nN.shape[1], np.bool_)
+    has_score_n = np.zeros(len(scores_nN), np.bool_)
+    for i, row in enumerate(scores_nN):  # one row at a time needs little memory, even for a memory-mapped file
+        nonzero = row != 0
+        has_score_n[i] = nonzero.any()
+        has_score_N |= nonzero
+    return np.flatnonzero(~has_score_n), np.flatnonzero(~has_score_N)

@@ -165,15 +165,15 @@ def fork_note(environ: Mapping[str, str]) -> str:
 
 
 def check_file(path: str) -> None:
-    """Check that the score file exists, before anything is sent.
+    """Check that the score file, or the folder of scores, exists, before anything is sent.
 
     Raises
     ------
     InputError
-        There is no such file; the message says where the file was looked for.
+        There is no such file or folder; the message says where the file was looked for.
     """
     try:
-        found = Path(path).is_file()
+        found = Path(path).exists()
     except OSError:  # for instance, the path is too long
         found = False
     if not found:

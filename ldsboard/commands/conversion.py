@@ -1,4 +1,4 @@
-"""Convert the file that a user names to a score file, if that is needed: a tensor, one array of several, a transposed array.
+"""Read the file or folder that a user names, and convert it to a score file if the server does not accept it as it is.
 
 The converted file is temporary. The same options always give the same bytes, so that an interrupted upload can be resumed.
 """
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.arrays.scores import read_scores
-from ldsboard.commands.exits import USAGE, fail
-from ldsboard.formats import torch_files
-from ldsboard.formats.named_arrays import read_named
-from ldsboard.formats.score_files import open_scores
+from ldsboard.arrays.scores import TURNED, check_shape, is_turned, read_scores
+from ldsboard.commands.exits import USAGE, errors, fail
+from ldsboard.formats.saved_scores import read_saved
+from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ldsboard.formats.headers import ScoreArray
 
@@ -35,13 +34,22 @@ def check_axes(axes: str) -> str:
     return order
 
 
-def read_file(path: Path, axes: str = TRAIN_TARGET, key: str | None = None) -> ScoreArray:
-    """Return the scores in a file, float16, float32 or float64, (n training examples, N targets).
+def print_note(note: str) -> None:
+    """Print a sentence about the reading of a file on standard error."""
+    errors.print(f"Note: {note}", markup=False)
+
+
+def read_file(path: Path, n: int, N: int, axes: str = TRAIN_TARGET, key: str | None = None) -> ScoreArray:
+    """Return the scores in a file, float16, float32 or float64, (n training examples, N targets); print what was changed.
+
+    If only the transpose of the file has this shape, the file is transposed.
 
     Parameters
     ----------
     path
-        A score file or a ``torch.save`` file.
+        A file or folder that `read_saved` reads.
+    n, N
+        Number of training examples and of targets of the benchmark.
     axes
         What the rows and the columns of the file are: `TRAIN_TARGET` or `TARGET_TRAIN`.
     key
@@ -54,23 +62,49 @@ def read_file(path: Path, axes: str = TRAIN_TARGET, key: str | None = None) -> S
     OSError
         The file cannot be read.
     """
-    if path.suffix in torch_files.SUFFIXES:
-        scores = read_scores(torch_files.read_tensor(path, key))
-    elif key is not None:
-        scores = read_scores(read_named(path, key))
-    else:
-        scores = open_scores(path)
-    return scores.T if axes == TARGET_TRAIN else scores
+    saved = read_saved(path, key)
+    scores = read_scores(saved.array)
+    for note in saved.notes:
+        print_note(note)
+    if axes == TARGET_TRAIN:
+        if is_turned(scores.T.shape, n, N):
+            raise ProblemError.mismatch(
+                "scores.transposed",
+                expected=f"shape ({N}, {n}) for --axes {TARGET_TRAIN}",
+                got=f"shape {scores.shape}, which fits without --axes",
+                hint=f"Leave out --axes {TARGET_TRAIN}.",
+            )
+        scores = scores.T
+    elif is_turned(scores.shape, n, N):
+        print_note(TURNED)
+        scores = scores.T
+    check_shape(scores.shape, n, N)
+    return scores
 
 
 @contextmanager
-def score_file(path: Path, axes: str = TRAIN_TARGET, key: str | None = None) -> Iterator[Path]:
-    """Yield the path of a file that the server accepts: `path`, or a temporary ``.npy`` file with the scores of `read_file`."""
-    if axes == TRAIN_TARGET and key is None and path.suffix not in torch_files.SUFFIXES:
+def score_file(
+    path: Path, axes: str = TRAIN_TARGET, key: str | None = None, note: Callable[[str], None] = print_note
+) -> Iterator[Path]:
+    """Yield the path of a file that the server accepts: `path`, or a temporary ``.npy`` file with the same scores.
+
+    The server transposes a file of which only the transpose fits. Therefore only `TARGET_TRAIN` transposes here.
+
+    Parameters
+    ----------
+    path, axes, key
+        As in `read_file`.
+    note
+        Function that receives sentences about what was changed.
+    """
+    saved = read_saved(path, key)
+    for sentence in saved.notes:
+        note(sentence)
+    if axes == TRAIN_TARGET and saved.is_score_file:
         yield path
         return
-    scores_nN = read_file(path, axes, key)
+    scores = read_scores(saved.array)
     with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:
         converted = Path(folder) / f"{path.name}.npy"
-        np.save(converted, scores_nN)
+        np.save(converted, scores.T if axes == TARGET_TRAIN else scores)
         yield converted

@@ -25,6 +25,10 @@ def open_pulled(name: str, server: str | None) -> Bundle:
 
 def pulled_truth(name: str, server: str | None) -> GroundTruth:
     """Find a benchmark with `open_pulled`, and return the subsets and margins that determine the public LDS of a score file."""
-    bundle = open_pulled(name, server)
+    return truth_of(open_pulled(name, server))
+
+
+def truth_of(bundle: Bundle) -> GroundTruth:
+    """Return the subsets of a pulled benchmark that its public LDS uses, and their margins."""
     rows = bundle.manifest.public_rows
     return GroundTruth(bundle.masks_Mn[rows], bundle.margins_MRN[rows])

@@ -12,7 +12,8 @@ from ldsboard.commands.exits import USAGE, fail
 from ldsboard.identity import TOKEN_VARIABLE
 
 SCORES_HELP = (
-    "Score file: .npy, .safetensors or .npz of shape (n training examples, N targets), or a .pt file with one tensor."
+    "File or folder of scores, (n training examples, N targets) or transposed: .npy, .safetensors, .npz, .pt, .csv or .json, or "
+    "a folder that bergson, kronfluence, quanda or zarr wrote."
 )
 
 

@@ -78,7 +78,7 @@ class SubmissionRun:
         method = fields["method"]
         baseline = gates.find_baseline(self.client, self.gates, benchmark, method, self.origin, self.timeout)
         check_token(self.client)
-        with score_file(scores, **conversion) as path, ways_on(self.client) as started:
+        with ways_on(self.client) as started, score_file(scores, **conversion, note=self._note) as path:
             made: dict[str, Any] = {}
             if path != scores:
                 made = {"source": scores, "conversion": _stated(conversion)}
@@ -106,7 +106,7 @@ class SubmissionRun:
         source = Path(pending.named)
         axes, key = pending.conversion.get("axes", TRAIN_TARGET), pending.conversion.get("key")
         with (
-            score_file(source, axes, key) as path,
+            score_file(source, axes, key, self._note) as path,
             ways_on(self.client) as started,
             progress.upload_bar(self._notes, source.name, pending.size) as advance,
         ):
@@ -126,7 +126,7 @@ class SubmissionRun:
     def check(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
         """Let the server check a file without saving anything, and print the result; the parameters are those of `submit`."""
         check_token(self.client)
-        with score_file(scores, **conversion) as path:
+        with score_file(scores, **conversion, note=self._note) as path:
             check_finite(open_scores(path))
             with progress.upload_bar(self._notes, scores.name, path.stat().st_size) as advance:
                 found = queries.dry_run(self.client, benchmark, path, fields, advance)
@@ -139,6 +139,9 @@ class SubmissionRun:
                 f"{found['method']}. Nothing was saved.",
                 markup=False,
             )
+
+    def _note(self, note: str) -> None:
+        self._notes.print(f"Note: {note}")
 
     def _warn_without_commit(self) -> None:
         if self.origin.problem and self.origin.commit is None:

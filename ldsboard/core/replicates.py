@@ -127,18 +127,18 @@ def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
 
 
 def critical_values(M: int, error: Error) -> Floats:
-    """Return the half widths of 95 % intervals of differences in standard errors: where `rerun_p_values` is 5 %."""
-    of_subsets = half_width(1.0, M)
-    low = np.full(np.shape(error.share), of_subsets)
-    if not np.any(error.share > 0):
-        return low
+    """Return the half widths of the 95 % intervals of differences in standard errors: where `rerun_p_values` is 5 %."""
+    of_subsets = np.full(np.shape(error.share), half_width(1.0, M))
+    has_reruns = error.share > 0
+    if not np.any(has_reruns):
+        return of_subsets
     of_reruns = scipy.special.stdtrit(np.maximum(error.degrees, 1), (1 + LEVEL) / 2)
-    high = np.maximum(low, of_reruns)
+    low, high = of_subsets, np.maximum(of_subsets, of_reruns)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        is_inside = rerun_p_values(middle, M, error) > 1 - LEVEL
-        low, high = np.where(is_inside, middle, low), np.where(is_inside, high, middle)
-    return np.where(error.share > 0, high, of_subsets)
+        is_below = rerun_p_values(middle, M, error) > 1 - LEVEL
+        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+    return np.where(has_reruns, high, of_subsets)
 
 
 def mean_influence(influences: Sequence[Floats]) -> Floats:

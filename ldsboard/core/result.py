@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.arrays.scores import TURNED
 from ldsboard.core import chance, significance
 from ldsboard.core.target_summary import TargetSummary, summarise_targets
 from ldsboard.counts import count
@@ -30,8 +31,10 @@ WARNINGS = {
     "scores.random": "The scores are not distinguishable from random scores.",
     "scores.sign_flipped": "The LDS is significantly negative. Is the sign flipped? A high score means that the training example "
     "raises the margin.",
+    "scores.was_transposed": TURNED,
+    "scores.negative_targets": "Many targets have a clearly negative rho. Is the sign of their scores flipped?",
 }
-"""The text of each warning code."""
+"""The text of each warning code. `Result.warnings` lacks the last two, which depend on the file and on the number of examples."""
 
 FEW_TARGETS = 200
 """With fewer targets, pages and commands show `Result.std_error_new_targets` beside the interval."""

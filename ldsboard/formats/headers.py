@@ -20,7 +20,11 @@ MAX_DIMENSIONS, MAX_SIDE = 64, 2**63
 """Limits of a numpy array: the number of dimensions is at most MAX_DIMENSIONS, and each side of the shape is below MAX_SIDE."""
 
 FORMATS = "a .npy, .safetensors or .npz file with one array"
-SAVE_HINT = "Save the scores with numpy.save('scores.npy', scores.astype('float32'))."
+SAVE_HINT = "Save the scores with numpy.save('scores.npy', numpy.asarray(scores, 'float64'))."
+KEEP_NUMBERS = (
+    "Open the file in the program that wrote it, and save only the numbers: "
+    "numpy.save('scores.npy', numpy.asarray(scores, 'float64'))."
+)
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,14 @@ def pickled(got: str) -> ProblemError:
         "scores.object",
         expected=FORMATS,
         got=got,
-        hint="'ldsboard submit' converts a torch.save file on your own machine. Or convert the file yourself: "
-        "numpy.save('scores.npy', torch.load('scores.pt', weights_only=True).float().numpy()).",
+        hint=f"The command line reads tensors of torch.save files on your own machine. {KEEP_NUMBERS}",
     )
 
 
 def unsupported_type(got: str) -> ProblemError:
     """Return the error for scores that are not floating-point numbers of 2, 4 or 8 bytes."""
-    return ProblemError.mismatch("scores.dtype", expected="float16, float32 or float64", got=got, hint=SAVE_HINT)
+    hint = "Give real numbers: the command line reads integers and bfloat16; save other types as float64."
+    return ProblemError.mismatch("scores.dtype", expected="float16, float32 or float64", got=got, hint=hint)
 
 
 def several(names: list[str], hint: str) -> ProblemError:

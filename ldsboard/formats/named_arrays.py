@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ldsboard.formats import npz, safetensors
+from ldsboard.formats.containers import no_such_array
 from ldsboard.formats.headers import is_shape, unreadable, unsupported_type
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,20 +60,26 @@ def read_named(path: Path, key: str) -> NDArray[Any]:
         if start.startswith((npz.MAGIC, npz.EMPTY_MAGIC)):
             return _from_npz(file, key)
         if safetensors.begins(start):
-            return _from_safetensors(file, key)
+            return read_stored(file, *stored_tensors(file), key)
     raise unreadable("a file that does not name its arrays", "Leave out --key.")
 
 
-def no_such_array(key: str, names: Iterable[str]) -> ProblemError:
-    """Return the error for a file that has no array of this name."""
-    found = sorted(names)
-    shown = ", ".join(repr(name[:60]) for name in found[:8]) or "no arrays"
-    return ProblemError.mismatch(
-        "scores.several",
-        expected=f"an array with the name {key[:60]!r}",
-        got=shown + (f" and {len(found) - 8} more" if len(found) > 8 else ""),  # noqa: PLR2004
-        hint="Give one of these names as --key." if found else "Check that this is the right file.",
-    )
+def stored_tensors(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, a JSON object by name of the tensor, and the position of the first tensor.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.unreadable``: the header is too long, or is not JSON.
+    """
+    length = int.from_bytes(file.read(safetensors.PRELUDE), "little")
+    if length > MAX_HEADER_BYTES:
+        raise unreadable(f"a header of {length} bytes, over the limit of {MAX_HEADER_BYTES}")
+    try:
+        tensors: dict[str, Any] = json.loads(file.read(length).decode())  # an object, since it begins with a brace
+    except (ValueError, RecursionError):
+        raise unreadable("a header that is not JSON") from None
+    return tensors, safetensors.PRELUDE + length
 
 
 def _from_npz(file: BinaryIO, key: str) -> NDArray[Any]:
@@ -95,17 +101,17 @@ def _from_npz(file: BinaryIO, key: str) -> NDArray[Any]:
     return found
 
 
-def _from_safetensors(file: BinaryIO, key: str) -> NDArray[Any]:
-    length = int.from_bytes(file.read(safetensors.PRELUDE), "little")
-    if length > MAX_HEADER_BYTES:
-        raise unreadable(f"a header of {length} bytes, over the limit of {MAX_HEADER_BYTES}")
-    try:
-        tensors = json.loads(file.read(length).decode())
-    except (ValueError, RecursionError):
-        raise unreadable("a header that is not JSON") from None
-    if not isinstance(tensors, dict) or key == safetensors.METADATA or key not in tensors:
-        names = tensors.keys() - {safetensors.METADATA} if isinstance(tensors, dict) else ()
-        raise no_such_array(key, names)
+def read_stored(file: BinaryIO, tensors: dict[str, Any], begin_of_tensors: int, key: str) -> NDArray[Any]:
+    """Return one tensor of a safetensors file, of which `stored_tensors` returned the header; bfloat16 becomes float32.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.several``: the file has no tensor of this name.
+        ``scores.unreadable``, ``scores.truncated``, ``scores.dtype``: the tensor cannot be read.
+    """
+    if key == safetensors.METADATA or key not in tensors:
+        raise no_such_array(key, tensors.keys() - {safetensors.METADATA})
     match tensors[key]:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if (
             is_shape(shape) and type(begin) is type(end) is int and 0 <= begin <= end
@@ -115,7 +121,7 @@ def _from_safetensors(file: BinaryIO, key: str) -> NDArray[Any]:
             raise unreadable(f"a header that does not describe {key[:60]!r} by dtype, shape and data_offsets")
     if dtype not in TYPES:
         raise unsupported_type(f"type {dtype[:60]!r}")
-    size, offset = math.prod(shape) * TYPES[dtype].itemsize, safetensors.PRELUDE + length + begin
+    size, offset = math.prod(shape) * TYPES[dtype].itemsize, begin_of_tensors + begin
     held = min(end - begin, max(0, os.fstat(file.fileno()).st_size - offset))
     if not held == size == end - begin:
         raise ProblemError.mismatch(

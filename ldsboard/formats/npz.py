@@ -39,7 +39,7 @@ MAX_NAME_LENGTH = 255
 DESCRIPTOR_BYTES = 24
 """Largest number of bytes of a data descriptor, which states the sizes after the content of a streamed member."""
 
-ONE_HINT = "Save one array: numpy.savez('scores.npz', scores=scores.astype('float32'))."
+ONE_HINT = "Save one array: numpy.savez('scores.npz', scores=numpy.asarray(scores, 'float64'))."
 PICKLES = (".pkl", ".pickle")
 ZIP64_SIZE = 0xFFFFFFFF
 """Placeholder in the local header for a size that the zip64 extra field states."""

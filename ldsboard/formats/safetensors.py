@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ldsboard.formats.headers import HEADER_LIMIT, Header, is_shape, several, unreadable, unsupported_type
+from ldsboard.formats.headers import HEADER_LIMIT, SAVE_HINT, Header, is_shape, several, unreadable, unsupported_type
 
 PRELUDE = 8
 TYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 METADATA = "__metadata__"
-ONE_HINT = "Save one tensor: safetensors.numpy.save_file({'scores': scores}, 'scores.safetensors')."
+ONE_HINT = f"The command line reads most files of several tensors. {SAVE_HINT}"
 
 
 def begins(start: bytes) -> bool:

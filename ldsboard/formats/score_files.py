@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from ldsboard.formats import npy, npz, safetensors
-from ldsboard.formats.headers import HEADER_LIMIT, Header, check_dimensions, empty, pickled, unreadable
+from ldsboard.formats.headers import HEADER_LIMIT, SAVE_HINT, Header, check_dimensions, empty, pickled, unreadable
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -76,7 +76,7 @@ def _unsupported_format(start: bytes) -> ProblemError:
         return pickled("a pickle")
     if start.startswith(HDF5):
         return unreadable(
-            "an HDF5 file", "Convert the file: numpy.save('scores.npy', h5py.File('scores.h5')['scores'][:])."
+            "an HDF5 file", f"Open the file with h5py, and read the scores from it as an array. {SAVE_HINT}"
         )
     for magic, name in COMPRESSED.items():
         if start.startswith(magic):
@@ -84,7 +84,7 @@ def _unsupported_format(start: bytes) -> ProblemError:
     if start.isascii() and start.decode().replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
         return unreadable(
             f"a text that begins with {start[:20].decode()!r}",
-            "Convert the file: numpy.save('scores.npy', numpy.loadtxt('scores.csv', delimiter=',')).",
+            f"The command line reads texts of numbers on your own machine. {SAVE_HINT}",
         )
     return unreadable(f"a file that begins with {start[:6]!r}")
 

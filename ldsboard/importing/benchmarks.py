@@ -14,19 +14,25 @@ from ldsboard.arrays.margins import check_margins_differ, mean_over_runs
 from ldsboard.bundle import sha256, write_bundle
 from ldsboard.core.ceiling import ceiling_text
 from ldsboard.counts import count
-from ldsboard.importing.origins import ImportedArrays, Origin, name_files_in_errors
+from ldsboard.importing.origins import Origin, name_files_in_errors
 from ldsboard.importing.tables import TableError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ldsboard.importing.reading import ImportedArrays
     from ldsboard.manifest import Manifest
 
 PRACTICE_SHARE = 5
 """By default, the first 1 / PRACTICE_SHARE of the subsets are public, and the others are ranking subsets."""
 
-MIN_DIVIDED = 125
+MIN_DIVIDED = 64
 """By default, fewer subsets are not divided: all subsets are both public and ranking subsets."""
+
+CROSS_SEED = "cross-seed: the models behind the scores have other seeds than the models of the ground truth"
 
 MARGIN, NEGATIVE_LOSS = "margin", "negative_loss"
 
@@ -77,6 +83,19 @@ def output_function(origin: Origin, requested: str | None) -> str:
     return name
 
 
+def how_drawn(masks_Mn: NDArray[np.bool_]) -> str:
+    """Return how the subsets seem to be drawn: as parts of a partition, as all but one of its parts, or otherwise.
+
+    The subsets are parts of a partition if every training example is in at most one of them.
+    """
+    held_n = masks_Mn.sum(axis=0)
+    if (held_n <= 1).all():
+        return "disjoint parts of the training examples"
+    if (held_n >= len(masks_Mn) - 1).all():
+        return "all training examples but one of several disjoint parts"
+    return "not stated by the files; overlapping, as of independent draws"
+
+
 def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dict[str, Any]) -> Manifest:
     """Write imported ground truth as the folder of an open benchmark.
 
@@ -121,9 +140,13 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
             "packed": origin.packed,
             "removed_inverted": origin.removed,
             "losses_negated": origin.losses,
+            "margins_negated": origin.negated,
+            "order_of_rows": found.order and found.order.value,
             "evaluations_averaged": origin.evaluations,
             "rounded_to_float32": found.rounded,
             "subset_sizes": {"smallest": int(sizes_M.min()), "largest": int(sizes_M.max())},
+            "subsets_drawn": how_drawn(found.masks_Mn),
+            "seeds": CROSS_SEED,
         },
     }
     return write_bundle(
@@ -142,7 +165,7 @@ def summary(manifest: Manifest) -> str:
     lines = [
         f"{manifest.n_train:,} training examples; {each} in each subset.",
         (
-            f"{manifest.n_targets:,} targets, output function {manifest.output_function}, "
+            f"{count(manifest.n_targets, 'target')}, output function {manifest.output_function}, "
             f"{count(manifest.runs, 'run')} of each subset."
         ),
         f"{start:,} public subsets and {stop - start:,} ranking subsets (rows {start} to {stop - 1})."

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ldsboard.arrays.sizes import rows_by_size, sizes_in_words
+from ldsboard.counts import count
 from ldsboard.groundtruth import GroundTruth
 from ldsboard.importing.benchmarks import ranking_rows
-from ldsboard.importing.origins import ImportedArrays, Origin, name_files_in_errors
+from ldsboard.importing.origins import Origin, name_files_in_errors
 from ldsboard.importing.tables import TableError
 from ldsboard.manifest import BundleError
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
     from ldsboard.bundle import Bundle
     from ldsboard.core.result import Result
+    from ldsboard.importing.reading import ImportedArrays
+
+
+MAX_LEFT_OUT = 0.05
+"""Largest share of the subsets that are left out because of another size, unless only one is; of more, the operator decides."""
+
+MAX_NAMED = 10
 
 
 class Minimum(NamedTuple):
@@ -53,7 +61,9 @@ class Board(NamedTuple):
 def only_board(
     origin: Origin, found: ImportedArrays, about: dict[str, Any], requested: str | None, minimum: Minimum
 ) -> Board:
-    """Return the benchmark that holds all subsets of an import.
+    """Return the benchmark that holds all subsets of an import, but for at most one, or 5 %, of another size.
+
+    A note of the benchmark's arrays names the subsets that were left out.
 
     Parameters
     ----------
@@ -69,21 +79,39 @@ def only_board(
     Raises
     ------
     TableError
-        The subsets have several sizes; the message states the LDS of a file of ones. Or `requested` is invalid.
+        More subsets have another size; the message states the LDS of a file of ones. Or `requested` is invalid.
     """
     ranking = ranking_rows(len(found.masks_Mn), requested)
     sizes_M, n = found.masks_Mn.sum(axis=1), found.masks_Mn.shape[1]
     if len(rows_by_size(sizes_M, n)) == 1:
         return Board(found, about | {"ranking": ranking})
+    chosen = large_sizes(sizes_M, n, ranking if requested else None, minimum)
+    most = max(chosen, key=lambda one: len(one.rows), default=None)
+    if most is not None and len(sizes_M) - len(most.rows) <= max(1, MAX_LEFT_OUT * len(sizes_M)):
+        return _without_other_sizes(found, about, most)
     with name_files_in_errors(origin.margins):
         ones = score_of_ones(found)
-    chosen = large_sizes(sizes_M, n, ranking if requested else None, minimum)
     raise TableError(
         f"{origin.masks} holds {sizes_in_words(sizes_M)}, but all subsets of a benchmark must have one size. Otherwise a part "
         f"of the LDS comes from the sizes alone: here a file of ones has an LDS of {ones.lds:.3f}, {abs(ones.z_random):.1f} "
         "standard deviations from chance. "
         + ("Add --by-size to make a benchmark of each size." if chosen else _none_is_large(minimum))
     )
+
+
+def _without_other_sizes(found: ImportedArrays, about: dict[str, Any], kept: OneSize) -> Board:
+    """Return the benchmark of the subsets of one size, with a note that names the others."""
+    others = np.delete(np.arange(len(found.masks_Mn)), kept.rows)
+    note = (
+        f"Left out because of another size than {count(kept.size, 'example')}: "
+        + ", ".join(f"subset {row} of {count(int(found.masks_Mn[row].sum()), 'example')}" for row in others[:MAX_NAMED])
+        + (f" and {len(others) - MAX_NAMED} more." if len(others) > MAX_NAMED else ".")
+    )
+    rows = kept.rows
+    arrays = replace(
+        found, masks_Mn=found.masks_Mn[rows], margins_MRN=found.margins_MRN[rows], notes=(*found.notes, note)
+    )
+    return Board(arrays, about | {"ranking": kept.ranking})
 
 
 def boards_by_size(

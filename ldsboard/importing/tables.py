@@ -1,40 +1,117 @@
 """Read tables of numbers (subsets, margins, labels) from the file formats of other projects, without interpreting them.
 
-Nothing is ever unpickled. The error for a pickle contains a command that converts the pickle on the user's own machine.
+What a file holds decides, not its suffix. Pickles, and the files of torch, are read by `ldsboard.formats.array_pickles`, which
+runs nothing.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+import struct
 import zipfile
+import zlib
+from dataclasses import dataclass
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.formats import safetensors
+from ldsboard.formats.array_pickles import ArrayPickleError, load_arrays
+from ldsboard.formats.named_arrays import read_named
+from ldsboard.formats.npy import MAGIC as NPY
+from ldsboard.formats.torch_archives import is_archive, read_archive
+from ldsboard.importing.containers import Part, choose, stack_equal_rows
+from ldsboard.importing.texts import read_text
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-TORCH, PICKLES = (".pt", ".pth"), (".pkl", ".pickle")
 INDICES = "indices.txt"
+ROW = re.compile(r"arr_\d+")
+"""Name that ``numpy.savez`` gives to an array without a name."""
+
+PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""First bytes of the files of torch before version 1.6, and of ``_use_new_zipfile_serialization=False``."""
+
+SAMPLE = 4096
+READ_ERRORS = (
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    EOFError,
+    TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Errors of numpy, zipfile and json for damaged files."""
 
 
 class TableError(ValueError):
     """The error for a file that cannot be read or contradicts another file; the message names the files and a remedy."""
 
 
-def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
+@dataclass(frozen=True)
+class RawArray:
+    """Type and shape of the numbers in a file without a header, as ``numpy.memmap`` and ``ndarray.tofile`` write it.
+
+    Attributes
+    ----------
+    dtype
+        Type of the numbers, as a name for ``numpy.dtype``.
+    shape
+        Length of each axis.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, dtype: str, shape: str) -> RawArray:
+        """Return the raw array with this type and with a shape such as ``400,1200``.
+
+        Raises
+        ------
+        TableError
+            The type is unknown or does not hold real numbers, or the shape is malformed.
+        """
+        try:
+            is_real = np.dtype(dtype).kind in "biuf"
+        except (TypeError, SyntaxError):
+            is_real = False
+        if not is_real:
+            raise TableError(f"--dtype: expected the name of a numpy type of real numbers, got {dtype[:60]!r}.")
+        if not re.fullmatch(r"\d{1,12}(,\d{1,12})*", shape):
+            raise TableError(f"--shape: expected the length of each axis, such as 400,1200, got {shape[:60]!r}.")
+        return cls(dtype, tuple(map(int, shape.split(","))))
+
+
+def read_table(
+    path: Path, part: Part = Part.MASKS, key: str | None = None, raw: RawArray | None = None
+) -> NDArray[Any] | list[NDArray[Any]]:
     """Read a file of numbers.
 
     Parameters
     ----------
     path
-        ``.npy`` (memory-mapped); ``.npz`` with one array, or with one array for each row, in order; ``.json`` with nested lists;
-        any other text file with one row per line, values separated by commas or white space; or a folder of dattri's
-        ``retrain_lds``, which holds the subsets as ``0/indices.txt``, ``1/indices.txt`` and so on.
+        ``.npy`` (memory-mapped); ``.npz`` with one array, with one array for each row, in order, or with named arrays;
+        ``.safetensors``; a file of ``torch.save`` or a pickle, with arrays or tensors in lists, tuples and dicts; any text that
+        `ldsboard.importing.texts.read_text` reads; or a folder of dattri's ``retrain_lds``, which holds the subsets as
+        ``0/indices.txt``, ``1/indices.txt`` and so on.
+    part, key
+        Which table of a file with several tables is read, see `ldsboard.importing.containers.choose`.
+    raw
+        Type and shape for a file without a header; such files only are read with `raw`.
 
     Returns
     -------
@@ -48,81 +125,161 @@ def read_table(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
     OSError
         The file cannot be opened.
     """
-    table = _stack_equal_rows(_read_numbered(path)) if path.is_dir() else _read_file(path)
+    if raw is not None:
+        return _read_raw(path, raw)
+    if path.is_dir():
+        table = stack_equal_rows(_read_numbered(path))
+    else:
+        try:
+            table = choose(_read_file(path), part, key)
+        except TableError:
+            raise
+        except READ_ERRORS as error:
+            raise TableError(
+                f"Cannot read rows of numbers from {path}: {str(error).removesuffix('.')[:600]}. "
+                "Save the rows with numpy.save as .npy, or as JSON lists."
+            ) from error
     kinds = {row.dtype.kind for row in table} if isinstance(table, list) else {table.dtype.kind}
     if not kinds or not kinds <= set("biuf") or (isinstance(table, np.ndarray) and not table.ndim):
         raise TableError(f"{path} does not hold rows of numbers. Save them with numpy.save as .npy, or as JSON lists.")
     return table
 
 
-def read_array(path: Path) -> NDArray[Any]:
+def read_array(
+    path: Path, part: Part = Part.MARGINS, key: str | None = None, raw: RawArray | None = None
+) -> NDArray[Any]:
     """Read a file of numbers as `read_table` does; raise a TableError unless all rows have the same shape."""
-    table = read_table(path)
+    table = read_table(path, part, key, raw)
     if isinstance(table, list):
         lengths = sorted({row.size for row in table})
         raise TableError(f"Expected rows of equal length in {path}, got lengths from {lengths[0]} to {lengths[-1]}.")
     return table
 
 
-def _read_file(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
-    if path.suffix in (*TORCH, *PICKLES):
-        raise _pickle_error(path, torch=path.suffix in TORCH)
+def is_raw(path: Path) -> bool:
+    """Return whether a file has no header: it has none of the forms of `read_table`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    """
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        start = file.read(SAMPLE)
+    return not (
+        start.startswith((NPY, *PICKLES)) or _is_safetensors(path, start) or zipfile.is_zipfile(path) or _is_text(start)
+    )
+
+
+def _is_text(start: bytes) -> bool:
+    """Return whether a file that begins with these bytes can be text in UTF-8: no control characters but white space."""
     try:
-        if zipfile.is_zipfile(path):
-            return _read_zip(path)
-        if path.suffix == ".npy":
-            # The file is memory-mapped, because masks of 50,000 bytes for many thousand models are large.
-            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-            return array
-        text = path.read_text(encoding="utf-8")
-        rows = json.loads(text) if path.suffix == ".json" else _lines(text)
-        return _stack_equal_rows(np.asarray(row) for row in rows)
-    except (ValueError, TypeError, IndexError, SyntaxError, TokenError, zipfile.BadZipFile) as error:
-        if "Python objects" in str(error):
-            raise _pickle_error(path, torch=False) from None
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # a character may be cut at the end of the sample
+            return False
+        text = start[: error.start].decode()
+    return not any(character < " " and character not in "\t\n\r\f" for character in text)
+
+
+def _read_raw(path: Path, raw: RawArray) -> NDArray[Any]:
+    expected, found = math.prod(raw.shape) * np.dtype(raw.dtype).itemsize, path.stat().st_size
+    if expected != found or not expected:
         raise TableError(
-            f"Cannot read rows of numbers from {path}: {error}. Save the rows with numpy.save as .npy, or as JSON lists."
-        ) from error
+            f"{path} has {found:,} bytes, but {raw.dtype} of shape {raw.shape} needs {expected:,}. "
+            "Correct --dtype or --shape."
+        )
+    return np.memmap(path, np.dtype(raw.dtype), "r", shape=raw.shape)
 
 
-def _read_zip(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as found:
-        if any(name.endswith(".pkl") for name in found.files):
-            raise _pickle_error(path, torch=True)
-        arrays = [np.asarray(found[name]) for name in found.files]
-    return _stack_equal_rows(arrays) if len(arrays) != 1 else arrays[0]
+def _read_file(path: Path) -> Any:
+    with path.open("rb") as file:
+        start = file.read(SAMPLE)
+    if zipfile.is_zipfile(path) and not start.startswith(NPY):
+        return _read_zip(path)
+    if start.startswith(NPY):
+        return _read_npy(path)
+    if start.startswith(LEGACY_TORCH):
+        raise _legacy_error(path)
+    if start.startswith(PICKLES):
+        return _unpickled(path, path.read_bytes())
+    if _is_safetensors(path, start):
+        return _read_safetensors(path)
+    if start.startswith(b"PK"):
+        raise ValueError("the archive is damaged")
+    if not _is_text(start):
+        raise TableError(
+            f"{path} is no text, and begins with none of the headers of .npy, .npz, .pt and .pkl files. If it is a raw "
+            "numpy.memmap, add --dtype and --shape, such as --dtype float32 --shape 1000,500 for 1,000 rows of 500 numbers."
+        )
+    return read_text(path.read_text(encoding="utf-8"))
 
 
-def _pickle_error(path: Path, *, torch: bool) -> TableError:
-    """Return the error for a pickle, which could run any code when opened; the message has a command that converts the pickle."""
-    load = (
-        f"torch.load('{path.as_posix()}', map_location='cpu', weights_only=True)"
-        if torch
-        else f"numpy.load('{path.as_posix()}', allow_pickle=True)"
-    )
-    modules = "numpy, torch" if torch else "numpy"
-    target = path.with_suffix(".npz").as_posix()  # a backslash would start an escape sequence in the command
-    return TableError(
-        f"{path} holds pickled objects, which this program never opens: they can run any code. If you trust the file, "
-        f"convert it on your own machine: python -c \"import {modules}; numpy.savez('{target}', *{load})\"  "
-        f"and give {target} instead."
-    )
+def _is_safetensors(path: Path, start: bytes) -> bool:
+    """Return whether a file begins with a header of safetensors: its length, which the file has, and a JSON object."""
+    is_object = start[safetensors.PRELUDE :].startswith(b'{"')
+    return is_object and int.from_bytes(start[: safetensors.PRELUDE], "little") < path.stat().st_size
 
 
-def _lines(text: str) -> list[NDArray[Any]]:
-    return [_row(number, line) for number, line in enumerate(text.splitlines(), 1)]
+def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(safetensors.PRELUDE), "little")))
+    return {name: read_named(path, name) for name in header if name != safetensors.METADATA}
 
 
-def _row(number: int, line: str) -> NDArray[Any]:
-    cells = line.replace(",", " ").split()
+def _read_npy(path: Path) -> Any:
     try:
-        return np.array(list(map(int, cells)), dtype=np.int64)
-    except ValueError:
-        pass
-    try:
-        return np.array(list(map(float, cells)))
+        # The file is memory-mapped, because masks of 50,000 bytes for many thousand models are large.
+        return np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
-        raise ValueError(f"line {number}: {error}") from None
+        if "Python objects" not in str(error):
+            raise
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        return _unpickled(path, file.read())
+
+
+def _read_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if is_archive(names):
+        try:
+            return read_archive(path)
+        except ArrayPickleError as error:
+            raise _pickle_error(path, error) from error
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {name: np.asarray(found[name]) for name in found.files}
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    is_rows = all(map(ROW.fullmatch, arrays)) or all(array.ndim == 1 for array in arrays.values())
+    return list(arrays.values()) if is_rows else arrays
+
+
+def _unpickled(path: Path, content: bytes) -> Any:
+    try:
+        return load_arrays(content)
+    except ArrayPickleError as error:
+        raise _pickle_error(path, error) from error
+
+
+def _pickle_error(path: Path, error: ArrayPickleError) -> TableError:
+    return TableError(
+        f"{path} is a pickle of which only numbers, arrays, dense tensors and containers of these are read, because a pickle can "
+        f"run any code: {error}. Nothing was run. Save only the numbers, in the program that wrote the file: numpy.save as .npy."
+    )
+
+
+def _legacy_error(path: Path) -> TableError:
+    """Return the error for a file in the format of torch before version 1.6, with a command that converts the file."""
+    source, target = path.as_posix(), path.with_suffix(".zip.pt").as_posix()
+    code = f"import torch; torch.save(torch.load({source!r}, map_location='cpu', weights_only=True), {target!r})"
+    return TableError(
+        f"{path} has the format of torch before version 1.6, which is not read. Convert the file where torch is installed: "
+        f'python -c "{code}"  and give {target} instead.'
+    )
 
 
 def _read_numbered(folder: Path) -> list[NDArray[Any]]:
@@ -135,9 +292,3 @@ def _read_numbered(folder: Path) -> list[NDArray[Any]]:
             f"folder for each subset, beginning with {folder / '0'}. Copy the folders of all retrain_lds jobs into {folder}."
         )
     return [np.array(found[i].read_text(encoding="utf-8").split(), dtype=np.int64) for i in range(len(found))]
-
-
-def _stack_equal_rows(rows: Iterable[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:
-    """Stack the rows into one array if all rows have the same shape; otherwise return a list of the rows."""
-    kept = list(rows)
-    return np.stack(kept) if kept and len({row.shape for row in kept}) == 1 else kept

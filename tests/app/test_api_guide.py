@@ -68,6 +68,7 @@ def test_guide_check_shows_type_and_shape(printed: list[str]) -> None:
         "benchmark": {"name": "fashion5k-mlp", "version": 1},
         "dtype": "float64",
         "shape": [600, 40],
+        "transposed": False,
     }
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard.arrays.scores import check_finite, check_shape, read_scores
-from ldsboard.formats.score_files import HEADER_LIMIT, read_header
+from ldsboard.arrays.scores import check_finite, check_shape
+from ldsboard.formats.score_files import HEADER_LIMIT, open_scores, read_header
 from ldsboard.problems import ProblemError
 from tests.app.service import npy
 from tests.app.test_invalid_requests import FILES
@@ -79,7 +79,7 @@ def test_dry_run_reports_the_same_problem_as_validate(
 
 
 def _validate(path: Path) -> None:
-    scores_nN = read_scores(path)
+    scores_nN = open_scores(path)
     check_shape(scores_nN.shape, 60, 7)
     check_finite(scores_nN)
 
@@ -101,12 +101,16 @@ def test_check_returns_the_header_of_a_file_that_fits_and_needs_no_token(service
     response = service.client.post(CHECK, params={"size": len(content)}, content=content[:HEADER_LIMIT])
     assert response.status_code == 200, response.text
     shape = list(toy.scores().shape)
-    assert response.json() == {"benchmark": {"name": "toy", "version": 1}, "dtype": "float32", "shape": shape}
+    fits = {"benchmark": {"name": "toy", "version": 1}, "dtype": "float32", "shape": shape, "transposed": False}
+    assert response.json() == fits
+    transposed = npy(toy.scores().T)
+    response = service.client.post(CHECK, params={"size": len(transposed)}, content=transposed[:HEADER_LIMIT])
+    assert response.json() == fits | {"transposed": True}
     assert service.rows() == rows
 
 
 def test_check_rejects_a_file_with_the_problem_of_the_library(service: Service, toy: Example) -> None:
-    content = npy(toy.scores().T)
+    content = npy(toy.scores()[1:])
     response = service.client.post(CHECK, params={"size": len(content)}, content=content[:HEADER_LIMIT])
     with pytest.raises(ProblemError) as raised:
         check_shape(read_header(content, len(content)).shape, *toy.scores().shape)

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from app.__main__ import cli
 from ldsboard.bundle import Bundle
 from ldsboard.importing.benchmarks import write_import
-from ldsboard.importing.origins import Origin, read_origin
+from ldsboard.importing.origins import Origin
+from ldsboard.importing.reading import read_origin
 from tests.app.service import ROOT
 
 if TYPE_CHECKING:

@@ -136,7 +136,6 @@ def test_unknown_part_number_is_rejected(service: Service, wide: Example) -> Non
 @pytest.mark.parametrize(
     ("code", "change"),
     [
-        ("scores.transposed", lambda scores: np.ascontiguousarray(scores.T)),
         ("scores.dtype", lambda scores: scores.astype(np.int64)),
         ("scores.shape", lambda scores: scores[:-1]),
     ],

@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import select
 
+from app.accounts import users
+from app.benchmarks import catalog
+from app.db.models import Evaluation
+from app.db.uploads import Provenance
+from app.leaderboard.entries import list_entries
+from app.leaderboard.ranking import update_ranks
 from app.pages.content import formatting
+from app.results.comparison import compare_with_first, smallest_visible_difference
+from app.results.replicate_sets import find_replicates
 from app.submissions.replicates import Sent, group
 from ldsboard import compare
 from ldsboard.client import Client
 from ldsboard.commands.gates import Baseline, Gates, judge
 from ldsboard.core.replicates import FILES_ONLY
+from tests.app import factories
 from tests.app.service import npy
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
+    from tests.app.harness import ServiceHarness
     from tests.app.service import Service
 
 COMMIT = "a" * 40
@@ -210,6 +221,11 @@ def test_pages_show_mean_and_spread_and_say_what_is_compared(service: Service, t
     submission = text(f"/submissions/{several[0]['id']}")
     assert "This submission is one of 3 replicates, which differ by the seed: mean LDS" in submission
     assert all(each["id"] in submission for each in several)
+    shown = f"Mean LDS {row['lds']:.4f} of 3 replicates on the ranking subsets, standard deviation over replicates"
+    assert f"{shown} {formatting.number(row['spread'])}" in submission
+    cited = rf"${row['lds']:.3f} \pm {row['std_error']:.3f}$"
+    assert submission.count(cited) == 2
+    assert submission.count(f"mean of 3 replicates with standard deviation {row['spread']:.4f}") == 2
     assert FILES_ONLY in text("/benchmarks/toy/methods/showing/seeds")
     assert "Replicates" in text("/guide")
 
@@ -232,3 +248,42 @@ def test_regression_gate_accounts_for_reruns(service: Service, open_toy: Example
     assert (after.met, after.numbers["note"], after.numbers["replicates"]) == (True, None, [3, 1])
     assert "means over 3 and 1 replicates" in after.line
     assert after.numbers["p_value"] > 0.05 > before.numbers["p_value"]
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_pages_and_boards_average_the_same_replicates(harness: ServiceHarness, joined: bool) -> None:
+    with harness.database.write() as session:
+        version = catalog.find_version(session, "toy")
+        user = users.add_user(session, "lab")
+        root, link, rerun = [factories.add_entry(session, version, user, "ours", 0.3, day) for day in range(3)]
+        link.replicate_of = root.id
+        link.uses_subsets = True  # without effect on hidden subsets, and so no reason to keep replicates apart
+        session.add_all(Provenance(submission_id=each.id, commit=COMMIT) for each in (link, rerun))
+        session.flush()
+        evaluations = {found.submission_id: found for found in session.scalars(select(Evaluation))}
+        if not joined:
+            evaluations[link.id].scorer_version += 1
+        update_ranks(session, version)
+        (entry,) = list_entries(session, version)
+        found = find_replicates(session, [evaluations[rerun.id]])[rerun.id]
+        assert [each.submission_id for each in found] == (entry.average["ids"] if entry.average else [entry.id])
+        assert len(found) == (3 if joined else 1)
+
+
+def test_smallest_visible_difference_is_that_of_the_means(harness: ServiceHarness, open_toy: Example) -> None:
+    harness.publish(open_toy.folder)
+    with harness.database.write() as session:
+        version = catalog.find_version(session, "open-toy")
+        user = users.add_user(session, "lab")
+        sent = [factories.add_entry(session, version, user, f"m{day % 2}", 0.3 + 0.01 * day, day) for day in range(6)]
+        ids = [session.scalars(select(Evaluation.id).where(Evaluation.submission_id == each.id)).one() for each in sent]
+        (files,) = compare_with_first(session, ids[-2:])
+        assert smallest_visible_difference(session, ids[-2:]) == pytest.approx((files.ci[1] - files.ci[0]) / 2)
+        for submission in sent[2:]:
+            submission.replicate_of = sent[0 if submission.method == "m0" else 1].id
+        session.flush()
+        (means,) = compare_with_first(session, ids[-2:])
+        assert means.replicates == (3, 3)
+        assert smallest_visible_difference(session, ids[-2:]) == pytest.approx((means.ci[1] - means.ci[0]) / 2)
+        assert means.ci != files.ci
+        assert smallest_visible_difference(session, ids[:1]) is None

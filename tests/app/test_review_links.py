@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
@@ -15,13 +15,18 @@ from app.db.review_links import ReviewLink
 from app.leaderboard.ranking import Ranker
 from app.management import account_deletion, moderation
 from app.pages.content.formatting import number
+from app.pages.content.formatting import rank as rank_text
+from tests.app.benchmarks import write_benchmark
 from tests.app.roles import Roles, commit_of, create_roles, identifying_texts, provenance_texts
 from tests.app.service import Service, npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import httpx
+    import numpy as np
+    from numpy.typing import NDArray
 
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
@@ -230,3 +235,52 @@ def test_practice_submission_and_board_without_ranks_say_so(
     page = open_link(service, make(service, on_open["id"], token)).text
     assert "all ground truth is public" in page
     assert number(on_open["public"]["lds"]) in page
+
+
+def send(service: Service, token: str, benchmark: str, scores: NDArray[np.float32], **fields: str) -> dict[str, Any]:
+    """Send a file, and return the scored submission as its owner sees it."""
+    sent = service.submit(token, benchmark, npy(scores), **fields).json()
+    service.wait_until_idle()
+    owner = {"Authorization": f"Bearer {token}"}
+    found: dict[str, Any] = service.client.get(f"/submissions/{sent['id']}", headers=owner).json()
+    return found
+
+
+def test_page_of_a_replicate_shows_the_mean_and_names_no_other_replicate(service: Service, toy: Example) -> None:
+    token = service.token("seeding")
+    fields = {"method": "seeded", "visibility": "private"}
+    first = send(service, token, "toy", toy.scores(0.45, seed=1), **fields)
+    root = {"replicate_of": first["id"]}
+    others = [send(service, token, "toy", toy.scores(0.45, seed=seed), **fields, **root) for seed in (2, 3)]
+    secret = make(service, first["id"], token)
+    pages = [open_link(service, secret).text]
+    for view in (first, *others):
+        change = {"visibility": "anonymous"}
+        headers = {"Authorization": f"Bearer {token}"}
+        service.client.patch(f"/submissions/{view['id']}", json=change, headers=headers)
+    pages.append(open_link(service, secret).text)
+    rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
+    (row,) = [
+        row for row in rows if row["id"] == others[-1]["id"]
+    ]  # the reviewed file is not the one that has the rank
+    assert row["replicates"] == 3
+    for page, name in zip(pages, ("Rank if it joined the board", "Rank"), strict=True):
+        assert f"<dt>{name}</dt><dd>{rank_text(tuple(row['rank']))}</dd>" in page
+        assert "one of 3 replicates" in page
+        assert f"mean LDS is {number(row['lds'])} ± {number(row['std_error'])} on the ranking subsets" in page
+        assert number(first["hidden"]["lds"]) in page
+        assert [view["id"] for view in others if view["id"] in page] == []
+
+
+def test_page_of_a_declared_submission_says_so_and_shows_no_rank(service: Service, token: str, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path, "for-reviewers", split="open")
+    service.publish(example.folder)
+    ranks = []
+    for visibility in ("private", "public"):
+        for declared in ("false", "true"):
+            fields = {"method": f"{visibility}-{declared}", "visibility": visibility, "uses_subsets": declared}
+            sent = send(service, token, example.name, example.scores(0.5), **fields)
+            page = open_link(service, make(service, sent["id"], token)).text
+            ranks.append("<dt>Rank" in page)
+            assert ("Declared: fitted to these subsets." in page) == (declared == "true") == ("has no rank" in page)
+    assert ranks == [True, False, True, False]

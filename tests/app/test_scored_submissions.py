@@ -12,6 +12,7 @@ import pytest
 from ldsboard import GroundTruth
 from ldsboard.core.significance import spearman_p_values
 from tests.app.service import npy
+from tests.ldsboard.files import npz_bytes
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
@@ -118,6 +119,21 @@ def test_practice_submission_is_scored_on_public_subsets_and_not_listed(
     assert set(service.measurements(view["id"])) == {"public"}
     rows = service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
     assert all(row["id"] != view["id"] for row in rows)
+
+
+def test_file_of_which_only_the_transpose_fits_is_transposed_and_this_is_said(
+    service: Service, token: str, toy: Example
+) -> None:
+    scores_nN = toy.scores(noise=0.3, seed=11)
+    plain = service.submit_and_score(token, "toy", npy(scores_nN), method="plain")
+    for name, content in (("npy", npy(scores_nN.T)), ("npz", npz_bytes(scores_nN.T))):
+        view = service.submit_and_score(token, "toy", content, method=f"turned-{name}")
+        assert (view["public"], view["hidden"]["lds"]) == (plain["public"], plain["hidden"]["lds"])
+        assert view["warnings"] == [*plain["warnings"], "scores.was_transposed"]
+        assert service.measurements(view["id"]).keys() == service.measurements(plain["id"]).keys()
+        page = service.client.get(f"{service.url}/submissions/{view['id']}").text
+        assert "so the file was transposed" in page
+    assert service.submit(token, "toy", npy(scores_nN.T[1:])).json()["code"] == "scores.shape"
 
 
 def test_open_benchmark_shows_exact_ranking_numbers(service: Service, token: str, open_toy: Example) -> None:

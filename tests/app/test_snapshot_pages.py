@@ -13,7 +13,7 @@ from sqlalchemy import select
 from app.accounts import users
 from app.db.accounts import Audit
 from app.db.models import Benchmark, Version
-from app.leaderboard.ranking import note_change
+from app.leaderboard.ranking import note_change, update_ranks
 from tests.app.benchmarks import write_benchmark
 from tests.app.commands import run_in_process
 from tests.app.factories import add_entries, add_entry
@@ -133,6 +133,30 @@ def test_page_shows_every_entry_and_how_to_cite(dated: Dated) -> None:
     assert rf"\texttt{{{hashes['SHA256SUMS']}}}" in text
 
 
+def test_page_and_files_tell_means_and_declared_entries(service: Service, tmp_path: Path) -> None:
+    service.publish(write_benchmark(tmp_path, "marked", split="open").folder)
+    with service.database.write() as session:
+        version = session.scalars(select(Version).join(Benchmark).where(Benchmark.name == "marked")).one()
+        owner = users.add_user(session, "seeds-and-fits")
+        seeds = [add_entry(session, version, owner, "seeds", 0.3 + 0.01 * day, day) for day in range(3)]
+        for submission in seeds[1:]:
+            submission.replicate_of = seeds[0].id
+        add_entry(session, version, owner, "fits", 0.99, 9).uses_subsets = True
+        update_ranks(session, version)
+    run_in_process(service, "snapshot", "marked")
+    (link,) = service.client.get("/benchmarks/marked/snapshots").json()
+    text = httpx.get(f"{service.url}{link['page']}", headers={"Accept": "text/html"}, trust_env=False).text
+    _, mean, declared = Markup(text).tables[0]
+    assert mean[0] == "1"
+    assert mean[1].endswith("mean of 3 replicates")
+    assert declared[1].endswith("declared: fitted to these subsets")
+    assert declared[0] == "\N{EN DASH}"
+    assert declared[2].startswith("0.9900")
+    assert "more than the runs allow" not in text
+    rows = service.client.get(f"{link['page']}/leaderboard.json").json()["rows"]
+    assert [(row["replicates"], row["uses_subsets"]) for row in rows] == [(3, False), (1, True)]
+
+
 def test_board_and_about_page_link_the_snapshot_at_once(dated: Dated) -> None:
     assert dated.link["page"] not in dated.unlinked
     for page in (f"/benchmarks/{NAME}", f"/benchmarks/{NAME}?version=1", f"/benchmarks/{NAME}/about"):
@@ -180,4 +204,4 @@ def test_removed_snapshot_states_the_reason(service: Service, tmp_path: Path) ->
         assert gone.status_code == 410
         assert "An order &lt;of&gt; a court." in gone.text
         assert browser.get(f"/api/v1{page}/leaderboard.csv").json()["code"] == "snapshot.removed"
-    assert service.client.get("/benchmarks/withdrawn/snapshots").json() == []
+    assert service.client.get("/benchmarks/removed/snapshots").json() == []

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ldsboard.ci.actions import SUMMARY_BYTES
+from ldsboard.ci.inputs import check_file
 from ldsboard.ci.job import main
 from ldsboard.commands import exits
 from tests.acceptance import ci_events
@@ -138,6 +139,7 @@ def test_report_that_cannot_be_written_fails_the_job_before_anything_is_sent(
     assert level == "error"
     assert message.startswith(f"{name} must be the path of a file that can be written")
     assert service.rows()["submission"] == before
+    check_file(str(tmp_path))  # a folder, in which a library can save scores
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,10 @@ def test_submit_exits_with_gate_code_below_min_lds(shell: Shell, scores: Path) -
 
 def write_malformed(kind: str, scores_nN: np.ndarray[Any, Any], path: Path) -> Path:
     match kind:
-        case "scores.transposed":
-            np.save(path, scores_nN.T)
         case "scores.shape":
             np.save(path, scores_nN[:, :-1])
         case "scores.dtype":
-            np.save(path, scores_nN.astype(np.int32))
+            np.save(path, scores_nN.astype(np.complex64))
         case "scores.object":
             np.save(path, scores_nN.astype(object))
         case "scores.nonfinite":
@@ -62,7 +60,6 @@ def write_malformed(kind: str, scores_nN: np.ndarray[Any, Any], path: Path) -> P
 @pytest.mark.parametrize(
     "code",
     [
-        "scores.transposed",
         "scores.shape",
         "scores.dtype",
         "scores.object",

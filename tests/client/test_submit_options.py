@@ -212,12 +212,13 @@ def test_axes_and_key_select_the_scores_for_every_command(
     assert both["difference"] == 0
     assert shell("submit", str(several), "toy", "--method", "x", "--dry-run", *select).code == 0
     assert sorted(tmp_path.rglob("*")) == before
-    assert shell("score", str(several), "toy").code == exits.REJECTED
+    assert shell("score", str(several), "toy", "--json").json == expected  # the only table, which only fits transposed
     unknown = shell("score", str(several), "toy", "--key", "nothing")
     assert unknown.code == exits.REJECTED
     assert "'influence', 'order'" in unknown.err
-    transposed = shell("submit", str(several), "toy", "--method", "x", "--key", "influence", "--practice")
-    assert "[scores.transposed]" in transposed.err
+    transposed = shell("submit", str(several), "toy", "--method", f"turned{suffix}", "--practice", "--json")
+    assert transposed.json["public"]["lds"] == expected["lds"]
+    assert transposed.json["warnings"] == [*expected["warnings"], "scores.was_transposed"]
     sent = shell("submit", str(several), "toy", "--method", f"axes{suffix}", "--practice", "--json", *select)
     assert sent.json["public"]["lds"] == expected["lds"]
 
@@ -230,7 +231,11 @@ def test_axes_transpose_a_file_of_one_array(shell: Shell, toy: Example, scores: 
     for axes in ("target,train", "target, train", "Target,Train"):
         assert shell("score", str(transposed), "toy", "--json", "--axes", axes).json == expected
     assert shell("score", str(scores), "toy", "--json", "--axes", "train,target").json == expected
-    assert "[scores.transposed]" in shell("score", str(transposed), "toy").err
+    turned = shell("score", str(transposed), "toy", "--json")
+    assert turned.json == expected
+    assert "was transposed" in turned.err
+    wrong = shell("score", str(scores), "toy", "--axes", "target,train")
+    assert (wrong.code, "Leave out --axes" in wrong.err) == (exits.REJECTED, True)
     for axes in ("", "train", "train,train", "auto"):
         wrong = shell("score", str(scores), "toy", "--axes", axes)
         assert wrong.code == exits.USAGE

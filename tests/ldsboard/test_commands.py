@@ -36,11 +36,11 @@ def test_compare_command_equals_library(scores: Path, run: Run) -> None:
 
 
 def test_commands_report_error_code_and_exit_code(scores: Path, run: Run) -> None:
-    turned = scores.with_name("turned.npy")
-    np.save(turned, np.load(scores).T)
-    code, _, err = run("validate", turned, "toy")
+    cut = scores.with_name("cut.npy")
+    np.save(cut, np.load(scores)[1:])
+    code, _, err = run("validate", cut, "toy")
     assert code == exits.REJECTED
-    assert "[scores.transposed]" in err
+    assert "[scores.shape]" in err
     assert run("score", scores.with_name("absent.npy"), "toy")[0] == exits.USAGE
     code, _, err = run("score", scores, "other")
     assert code == exits.USAGE

@@ -181,7 +181,7 @@ def test_open_scores_raises_file_not_found_for_missing_file(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (b"0.1,0.2\n0.3,0.4\n", r"a text that begins with '0.1,0.2\\n0.3,0.4\\n'.*numpy.loadtxt"),
+        (b"0.1,0.2\n0.3,0.4\n", r"a text that begins with '0.1,0.2\\n0.3,0.4\\n'.*The command line reads"),
         (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file.*h5py"),
         (b"\x28\xb5\x2f\xfd\0", "compressed by zstd.*Decompress"),
         (b"\0\1\2\3\4\5\6\7", r"begins with b'\\x00\\x01"),

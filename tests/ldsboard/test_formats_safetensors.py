@@ -93,7 +93,7 @@ def test_read_header_rejects_malformed_file_with_its_code(case: str) -> None:
 
 def test_read_header_names_several_tensors() -> None:
     names = {f"layer.{i}": tensor_entry(SCORES, i * len(DATA)) for i in range(5)}
-    with pytest.raises(ProblemError, match=r"5 arrays: 'layer\.0', 'layer\.1', 'layer\.2' and 2 more.*save_file"):
+    with pytest.raises(ProblemError, match=r"5 arrays: 'layer\.0', 'layer\.1', 'layer\.2' and 2 more"):
         read_header(safetensors_with_header(names, DATA * 5), None)
     overlapping = safetensors_with_header({"a": tensor_entry(SCORES), "b": tensor_entry(SCORES)}, DATA)
     assert header_error_code(overlapping) == "scores.several"

@@ -14,8 +14,16 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.bundle import Bundle
-from ldsboard.importing.benchmarks import output_function, ranking_rows, summary, write_import
-from ldsboard.importing.origins import Origin, read_origin
+from ldsboard.importing.benchmarks import (
+    CROSS_SEED,
+    how_drawn,
+    output_function,
+    ranking_rows,
+    summary,
+    write_import,
+)
+from ldsboard.importing.origins import Origin
+from ldsboard.importing.reading import read_origin
 from ldsboard.importing.tables import TableError
 from ldsboard.manifest import BundleError
 
@@ -62,10 +70,21 @@ def test_import_manifest_states_only_known_facts(origin: Origin, tmp_path: Path)
         "removed_inverted": False,
         "evaluations_averaged": 1,
         "losses_negated": False,
+        "margins_negated": False,
+        "order_of_rows": None,
         "rounded_to_float32": False,
         "subset_sizes": {"smallest": sizes.min(), "largest": sizes.max()},
+        "subsets_drawn": "not stated by the files; overlapping, as of independent draws",
+        "seeds": CROSS_SEED,
     }
     assert str(tmp_path) not in (tmp_path / "made/public/benchmark.json").read_text()
+
+
+def test_partitions_and_their_complements_are_recognized() -> None:
+    parts_Mn = np.repeat(np.eye(5, dtype=bool), 3, axis=1)
+    assert how_drawn(parts_Mn) == how_drawn(parts_Mn[:-1]) == "disjoint parts of the training examples"
+    assert how_drawn(~parts_Mn) == "all training examples but one of several disjoint parts"
+    assert how_drawn(np.concatenate([parts_Mn, parts_Mn[:1]])).startswith("not stated by the files")
 
 
 def test_imported_folder_opens_as_bundle(origin: Origin, tmp_path: Path) -> None:
@@ -134,11 +153,11 @@ def test_import_does_not_overwrite_protected_benchmark(origin: Origin, tmp_path:
 def test_ranking_rows_default_to_last_80_percent() -> None:
     assert ranking_rows(1000, None) == (200, 1000)
     assert ranking_rows(1000, "50-900") == (50, 900)
-    assert ranking_rows(125, None) == (25, 125)
+    assert ranking_rows(64, None) == (12, 64)
 
 
 def test_few_subsets_are_not_divided_by_default() -> None:
-    assert ranking_rows(124, None) == (0, 124)
+    assert ranking_rows(63, None) == (0, 63)
     assert ranking_rows(1000, "all") == (0, 1000)
 
 

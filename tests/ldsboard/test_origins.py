@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ldsboard.importing.origins import BitOrder, Origin, read_origin
-from ldsboard.importing.tables import TableError
+from ldsboard.importing.origins import BitOrder, Origin, RowOrder
+from ldsboard.importing.reading import read_origin
+from ldsboard.importing.tables import RawArray, TableError
 from tests.ldsboard.origin_files import (
     MARGINS,
     MASKS,
@@ -94,13 +95,13 @@ def test_read_origin_reads_completed_rows_of_datamodels_store(tmp_path: Path) ->
 
 @pytest.mark.parametrize("form", ["every row has its mask", "one mask for the rows of its runs", "rows in any order"])
 def test_read_origin_groups_rows_of_one_subset_into_runs(tmp_path: Path, form: str) -> None:
-    masks, rows = np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N)
+    masks, rows, order = np.repeat(MASKS, 3, axis=0), RUNS_MN.reshape(-1, N), None
     if form == "one mask for the rows of its runs":
-        masks = MASKS
+        masks, order = MASKS, RowOrder.SUBSET
     if form == "rows in any order":
-        order = np.concatenate([np.arange(run, 3 * M, 3) for run in range(3)])
-        masks, rows = masks[order], rows[order]
-    found = read_origin(save_origin(tmp_path, masks, rows, runs=3))
+        by_run = np.concatenate([np.arange(run, 3 * M, 3) for run in range(3)])
+        masks, rows = masks[by_run], rows[by_run]
+    found = read_origin(save_origin(tmp_path, masks, rows, runs=3, order=order))
     assert np.array_equal(found.masks_Mn, MASKS)
     assert np.array_equal(found.margins_MRN, RUNS_MN)
 
@@ -114,12 +115,12 @@ def test_read_origin_averages_evaluations_of_each_model_in_float64(tmp_path: Pat
     """Of 2 runs with 3 evaluations each, the mean is rounded once; a sum in float32 would lose the 1."""
     values_MRKN = rng.normal(size=(M, 2, 3, N)).astype(np.float32)
     values_MRKN[0, 1, :, 2] = 2**26, 1, -(2**26)
-    masks, values, runs = MASKS, values_MRKN.reshape(M, 6, N), 1
+    masks, values, runs, order = MASKS, values_MRKN.reshape(M, 6, N), 1, None
     if form != "runs as an axis":
-        values, runs = values_MRKN.reshape(2 * M, 3, N), 2
+        values, runs, order = values_MRKN.reshape(2 * M, 3, N), 2, RowOrder.SUBSET
     if form == "every run has its row":
-        masks = np.repeat(MASKS, 2, axis=0)
-    found = read_origin(save_origin(tmp_path, masks, values, runs=runs, evaluations=3))
+        masks, order = np.repeat(MASKS, 2, axis=0), None
+    found = read_origin(save_origin(tmp_path, masks, values, runs=runs, evaluations=3, order=order))
     assert np.array_equal(found.masks_Mn, MASKS)
     assert found.margins_MRN[0, 1, 2] == np.float32(1 / 3)
     expected_MRN = (values_MRKN.astype(np.float64).sum(axis=2) / 3).astype(np.float32)
@@ -191,3 +192,82 @@ def test_read_origin_reads_labels(tmp_path: Path) -> None:
         "train": list(range(n)),
         "target": list(range(N)),
     }
+
+
+def test_read_origin_takes_whole_floats_as_indices_and_labels(tmp_path: Path) -> None:
+    """numpy.savetxt writes 3 as 3.000000000000000000e+00."""
+    np.savetxt(tmp_path / "subsets.txt", np.stack(index_lists(MASKS)))
+    np.savetxt(tmp_path / "masks.txt", RAGGED)
+    lists = [indices.astype(float) for indices in index_lists(RAGGED)]
+    np.savez(tmp_path / "ragged.npz", *lists)
+    np.savetxt(tmp_path / "labels.txt", np.arange(n))
+    np.save(tmp_path / "margins.npy", MARGINS)
+    for name, expected in (("subsets.txt", MASKS), ("masks.txt", RAGGED), ("ragged.npz", RAGGED)):
+        origin = Origin(tmp_path / name, tmp_path / "margins.npy", n_train=n, train_labels=tmp_path / "labels.txt")
+        found = read_origin(origin)
+        assert np.array_equal(found.masks_Mn, expected)
+        assert found.labels["train"].tolist() == list(range(n))
+
+
+def test_read_origin_takes_files_of_further_margins_as_runs(tmp_path: Path) -> None:
+    paths = [tmp_path / f"seed{run}.npy" for run in range(3)]
+    for run, path in enumerate(paths):
+        np.save(path, RUNS_MN[:, run])
+    np.save(tmp_path / "mask.npy", MASKS)
+    origin = Origin(tmp_path / "mask.npy", paths[0], further_runs=tuple(paths[1:]))
+    assert np.array_equal(read_origin(origin).margins_MRN, RUNS_MN)
+    assert list(origin.files) == ["masks", "margins", "margins_of_run_2", "margins_of_run_3"]
+    with pytest.raises(TableError, match=r"expected the shape \(M, N\) in each of .* without --runs and --evaluations"):
+        read_origin(replace(origin, runs=3))
+    np.save(paths[1], RUNS_MN[:-1, 1])
+    with pytest.raises(TableError, match=r"and 2 further files, .* got the shapes \(29, 4\), \(30, 4\)"):
+        read_origin(origin)
+
+
+def test_read_origin_takes_runs_as_first_axis_if_only_this_fits(tmp_path: Path) -> None:
+    found = read_origin(save_origin(tmp_path, MASKS, RUNS_MN.swapaxes(0, 1)))
+    assert np.array_equal(found.margins_MRN, RUNS_MN)
+    (note,) = found.notes
+    assert note.endswith("val_margins.npy are the runs, and the second one the subsets.")
+    square_MRN = rng.normal(size=(M, M, 2))
+    assert np.array_equal(read_origin(save_origin(tmp_path, MASKS, square_MRN)).margins_MRN, square_MRN.astype("f4"))
+
+
+def test_read_origin_reads_raw_files_in_the_order_masks_margins(tmp_path: Path) -> None:
+    MASKS.tofile(tmp_path / "masks.dat")
+    MARGINS.tofile(tmp_path / "margins.dat")
+    np.save(tmp_path / "masks.npy", MASKS)
+    np.save(tmp_path / "margins.npy", MARGINS)
+    masks, margins = RawArray("bool", MASKS.shape), RawArray("float32", MARGINS.shape)
+    for names, raw in (
+        (("masks.dat", "margins.dat"), (masks, margins)),
+        (("masks.npy", "margins.dat"), (margins,)),
+        (("masks.dat", "margins.npy"), (masks,)),
+    ):
+        found = read_origin(Origin(tmp_path / names[0], tmp_path / names[1], raw=raw))
+        assert np.array_equal(found.masks_Mn, MASKS)
+        assert np.array_equal(found.margins_MRN[:, 0], MARGINS)
+    with pytest.raises(
+        TableError, match=r"expected them 2 times, got them 1 time\. Give them for .*masks\.dat and .*margins\.dat"
+    ):
+        read_origin(Origin(tmp_path / "masks.dat", tmp_path / "margins.dat", raw=(masks,)))
+    with pytest.raises(TableError, match=r"expected them 0 times, got them 1 time\. No file is without a header"):
+        read_origin(Origin(tmp_path / "masks.npy", tmp_path / "margins.npy", raw=(masks,)))
+
+
+def test_read_origin_reads_subsets_and_margins_of_one_file(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"train_subset": indices.tolist(), "test_loss": (-margins_N).tolist()})
+        for indices, margins_N in zip(index_lists(RAGGED), MARGINS, strict=True)
+    ]
+    path = tmp_path / "lds.jsonl"
+    path.write_text("\n".join([json.dumps({"_meta": {"num_train": n}}), *lines]))
+    found = read_origin(Origin(path, path, n_train=n, losses=True))
+    assert np.array_equal(found.masks_Mn, RAGGED)
+    assert np.array_equal(found.margins_MRN[:, 0], MARGINS)
+    np.savez(tmp_path / "both.npz", first=MARGINS, second=MARGINS + 1, third=MASKS)
+    both = Origin(tmp_path / "both.npz", tmp_path / "both.npz", margins_key="second")
+    assert np.array_equal(read_origin(both).margins_MRN[:, 0], MARGINS + 1)
+    np.save(tmp_path / "mask.npy", MASKS)
+    with pytest.raises(TableError, match=r"mask\.npy holds one table\. Give two files"):
+        read_origin(Origin(tmp_path / "mask.npy", tmp_path / "mask.npy"))

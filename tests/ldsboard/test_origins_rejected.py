@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard.importing.origins import BitOrder, Origin, read_origin
+from ldsboard.importing.origins import BitOrder, Origin
+from ldsboard.importing.reading import read_origin
 from ldsboard.importing.tables import TableError
 from tests.ldsboard.origin_files import (
     MARGINS,
@@ -56,7 +57,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         lambda folder: save_origin(folder, MASKS.T, MARGINS, n_train=n),
         r"mask\.npy: .*which is transposed\. Give masks\.T",
     ),
-    "one margin for each subset": (lambda folder: save_origin(folder, MASKS, MARGINS[:, 0]), r"of shape \(30,\)"),
+    "a vector of fewer margins": (lambda folder: save_origin(folder, MASKS, MARGINS[:-1, 0]), r"of shape \(29, 1\)"),
     "no array of margins": (lambda folder: save_origin(folder, MASKS, np.float32(3)), "does not hold rows of numbers"),
     "margins that are words": (
         lambda folder: save_origin(folder, MASKS, np.full((M, N), "a")),
@@ -140,7 +141,7 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         r"--target-labels: expected 4 labels in .*target\.npy, one for each example, got 3",
     ),
     "labels that are none": (
-        lambda folder: save_origin(folder, MASKS, **save_labels(folder, "train", np.ones(n))),
+        lambda folder: save_origin(folder, MASKS, **save_labels(folder, "train", np.full(n, 0.5))),
         r"--train-labels: expected one integer for each example in .*train\.npy, got float64",
     ),
     "completion of other models": (

@@ -13,7 +13,8 @@ import pytest
 
 from ldsboard import GroundTruth
 from ldsboard.arrays.sizes import rows_by_size, sizes_in_words
-from ldsboard.importing.origins import ImportedArrays, Origin
+from ldsboard.importing.origins import Origin
+from ldsboard.importing.reading import ImportedArrays
 from ldsboard.importing.sizes import Minimum, boards_by_size, large_sizes, only_board, score_of_ones
 from ldsboard.importing.tables import TableError
 
@@ -75,6 +76,26 @@ def test_several_sizes_are_rejected_with_the_lds_of_a_file_of_ones() -> None:
         f"Otherwise a part of the LDS comes from the sizes alone: here a file of ones has an LDS of {ones.lds:.3f}, "
         f"{ones.z_random:.1f} standard deviations from chance. Add --by-size to make a benchmark of each size."
     )
+
+
+def test_few_subsets_of_another_size_are_left_out_and_named() -> None:
+    """As bergson leaves 99 subsets of 4,608 examples and one of another size."""
+    found = ground_truth(*[35] * 12, 20, *[35] * 7)
+    kept = [*range(12), *range(13, 20)]
+    for requested, ranking in ((None, (0, 19)), ("all", (0, 19)), ("5-20", (5, 19)), ("8-18", (8, 17))):
+        board = only_board(ORIGIN, found, ABOUT, requested, MINIMUM)
+        assert board.about == ABOUT | {"ranking": ranking}
+        assert np.array_equal(board.found.masks_Mn, found.masks_Mn[kept])
+        assert np.array_equal(board.found.margins_MRN, found.margins_MRN[kept])
+        assert board.found.notes == ("Left out because of another size than 35 examples: subset 12 of 20 examples.",)
+
+
+def test_at_most_one_subset_or_5_percent_are_left_out() -> None:
+    (note,) = only_board(ORIGIN, ground_truth(*[35] * 285, *[20] * 15), ABOUT, None, MINIMUM).found.notes
+    assert note.endswith("subset 294 of 20 examples and 5 more.")
+    for sizes in ([35] * 284 + [20] * 16, [35] * 12 + [20] * 2):
+        with pytest.raises(TableError, match="but all subsets of a benchmark must have one size"):
+            only_board(ORIGIN, ground_truth(*sizes), ABOUT, None, MINIMUM)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_cifar10_rejects_images_that_differ_from_published(batches: Batches, mon
 def test_cifar10_rejects_pickle_with_other_objects_than_arrays(
     batches: Batches, tmp_path: Path, content: bytes, name: str
 ) -> None:
-    with pytest.raises(DataError, match=f"asks for {name}, which no batch needs"):
+    with pytest.raises(DataError, match=f"asks for {name}, which no array needs"):
         cifar10.read(batches.copy_with_replaced(tmp_path, "test_batch", content))
 
 

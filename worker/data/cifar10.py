@@ -7,17 +7,16 @@ the official archive is downloaded. The photographs have no licence, so no bench
 
 from __future__ import annotations
 
-import io
 import os
-import pickle  # the official format; _ArrayUnpickler restricts it
 import tarfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
+from ldsboard.formats.array_pickles import load_arrays
 from worker.data import downloads
 from worker.data.dataset import DataError, Dataset, Part
 
@@ -49,7 +48,6 @@ READ_ERRORS = (
     TypeError,
     ValueError,
     BadZipFile,
-    pickle.PickleError,
     tarfile.TarError,
     zlib.error,
 )
@@ -135,7 +133,7 @@ def _batch(content: bytes, start: int) -> Part:
 
     `content` holds the bytes of the file. A row of the file holds 1,024 red, then 1,024 green, then 1,024 blue pixels.
     """
-    members = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    members = load_arrays(content, encoding="latin1")
     pixels: NDArray[np.uint8] = members["data"][:PER_BATCH].reshape(PER_BATCH, 3, 32, 32).transpose(0, 2, 3, 1)
     return Part(np.ascontiguousarray(pixels), np.array(members["labels"][:PER_BATCH]), start + np.arange(PER_BATCH))
 
@@ -144,24 +142,3 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     if (file := archive.extractfile(name)) is None:
         raise ValueError(f"{name} is not a file")
     return file.read()
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads only numbers, text, lists and NumPy arrays.
-
-    A pickle can call any function that it names, so a malicious batch file could run a program. A batch needs only the three
-    names that create an array; every other name is refused before it is looked up.
-    """
-
-    # Every pickled array names the function _reconstruct. Take this function from an array: it is private and has moved in NumPy.
-    ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which no batch needs") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers, SnapshotView
 from app.leaderboard.stored_snapshots import SUMS
 from app.management.snapshot_texts import author
-from app.results.schemas import SubmissionView
+from app.results.schemas import ReplicatesView, SubmissionView
 from app.submissions.visibility import WITHHELD
 
 LATEX_ESCAPES = str.maketrans(
@@ -42,21 +42,30 @@ def _cited_name(submission: SubmissionView, name: str = "") -> str:
     return f"entry of {submission.owner}" if is_withheld else name or submission.method
 
 
-def plus_minus(numbers: Numbers | RankingNumbers) -> str:
+def plus_minus(numbers: Numbers | RankingNumbers | ReplicatesView) -> str:
     """Format an LDS and its standard error for LaTeX, with three decimals, or four if three would round the error to zero."""
     decimals = 3 if numbers.std_error >= 0.0005 else 4  # noqa: PLR2004
     return rf"${numbers.lds:.{decimals}f} \pm {numbers.std_error:.{decimals}f}$"
 
 
+def _cited_numbers(submission: SubmissionView, numbers: Numbers | RankingNumbers) -> tuple[str, str]:
+    """Return the cited LDS with its standard error, and the words after it: the mean over replicates if there are any."""
+    mean = submission.replicates
+    if mean is None:
+        return plus_minus(numbers), ""
+    return plus_minus(mean), f", mean of {len(mean.ids)} replicates with standard deviation {mean.spread:.4f}"
+
+
 def table_row(submission: SubmissionView, numbers: Numbers | RankingNumbers) -> str:
-    """Return a row of a LaTeX table: the name of the submission, and the LDS with the standard error.
+    """Return a row of a LaTeX table: the name of the submission, its LDS or the mean over its replicates, and the standard error.
 
     A LaTeX comment in the row says whether the LDS is on public or ranking subsets, and names the versions of benchmark and
     scorer.
     """
     about = f"{submission.benchmark.name} version {submission.benchmark.version}, scorer version {submission.scorer_version}"
     part = "ranking" if submission.hidden else "public"
-    return rf"{latex(_cited_name(submission))} & {plus_minus(numbers)} \\ % LDS on the {part} subsets of {about}"
+    value, replicates = _cited_numbers(submission, numbers)
+    return rf"{latex(_cited_name(submission))} & {value} \\ % LDS on the {part} subsets of {about}{replicates}"
 
 
 def bibtex(
@@ -64,13 +73,14 @@ def bibtex(
 ) -> str:
     """Return a BibTeX entry for a result, with the versions of benchmark and scorer."""
     part = "ranking" if submission.hidden else "public"
+    value, replicates = _cited_numbers(submission, numbers)
     fields = {
         "author": f"{{{latex(submission.owner)}}}",
         "title": f"{{{latex(_cited_name(submission, submission.title))} on {latex(benchmark.title)}}}",
         "year": str(submission.created_at.year),
         "howpublished": rf"LDSBoard, \url{{{address}}}",
-        "note": f"Linear datamodeling score {plus_minus(numbers)} (standard error) on the {part} subsets of "
-        f"{latex(benchmark.name)}, version {benchmark.version}; scorer version {submission.scorer_version}",
+        "note": f"Linear datamodeling score {value} (standard error) on the {part} subsets of "
+        f"{latex(benchmark.name)}, version {benchmark.version}{replicates}; scorer version {submission.scorer_version}",
     }
     return _entry(f"ldsboard-{submission.id}", fields)
 

@@ -27,7 +27,7 @@ from app.scoring.sandbox.heartbeat import beating, send
 from app.scoring.sandbox.lifeline import die_with_parent
 from app.scoring.sandbox.truths import load_ground_truth
 from ldsboard import ProblemError
-from ldsboard.arrays.scores import check_shape
+from ldsboard.arrays.scores import check_shape, is_turned
 from ldsboard.bundle import sha256
 from ldsboard.formats.score_files import file_header, open_scores
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ldsboard.core.result import Result
     from ldsboard.formats.headers import ScoreArray
 
+TRANSPOSED = "scores.was_transposed"
 NUMBERS = (
     "lds",
     "std_error",
@@ -105,6 +106,9 @@ def answer(request: dict[str, Any], service: Connection) -> None:
             found, arrays = score(
                 scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"]
             )
+            if file_header(request["scores"]).shape != scores_nN.shape:
+                for part in found["parts"].values():
+                    part["warnings"].append(TRANSPOSED)
         except ProblemError as error:
             found = {"problem": error.problem.as_dict()}
         except DamagedFileError as error:
@@ -125,12 +129,15 @@ def check_hash(path: Path, expected: str | None) -> None:
 def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
     """Return the scores of a file, (n, N), after checking the shape in its header against the ground truth.
 
-    Before the scores are read, also limit the memory and CPU time of this process to what a file of this shape and size needs.
+    A file of which only the transpose has this shape is transposed. Before the scores are read, also limit the memory and CPU
+    time of this process to what a file of this shape and size needs.
     """
     header = file_header(path)
-    check_shape(header.shape, truth.n_train, truth.n_targets)  # before any data is decompressed
+    turned = is_turned(header.shape, truth.n_train, truth.n_targets)
+    if not turned:
+        check_shape(header.shape, truth.n_train, truth.n_targets)  # before any data is decompressed
     limits.limit_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)
-    return open_scores(path)
+    return open_scores(path).T if turned else open_scores(path)
 
 
 def score(

@@ -54,8 +54,10 @@ addEventListener("DOMContentLoaded", () => {
     if (!file) return false;
     try {
       const body = file.slice(0, HEADER_BYTES);
-      const { dtype, shape } = await requestWithRetries("POST", `/api/v1/benchmarks/${benchmark}/check?size=${file.size}`, { body, signal });
-      fileMessage.textContent = `${file.name} holds ${dtype} scores of shape (${shape.join(", ")}): it fits.`;
+      const { dtype, shape, transposed } = await requestWithRetries("POST", `/api/v1/benchmarks/${benchmark}/check?size=${file.size}`, { body, signal });
+      const fits = transposed ? "it fits after the server transposes it, since its rows are targets" : "it fits";
+      const held = transposed ? [...shape].reverse() : shape;
+      fileMessage.textContent = `${file.name} holds ${dtype} scores of shape (${held.join(", ")}): ${fits}.`;
       return true;
     } catch (error) {
       if (signal.aborted) return false;

@@ -1,0 +1,119 @@
+"""Choose the scores in a safetensors file with several tensors, and read the files of kronfluence.
+
+kronfluence 1.0.1 saves influences as (query, train) under the name ``all_modules``, or with ``compute_per_module_scores`` one
+tensor for each module, whose sum is the influence. With partitions, each file holds some modules or some training examples [1]_.
+
+.. [1] https://github.com/pomonam/kronfluence/blob/main/kronfluence/computer/score_computer.py
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldsboard.formats import safetensors
+from ldsboard.formats.containers import listed, several_tables
+from ldsboard.formats.headers import is_shape
+from ldsboard.formats.named_arrays import BF16, read_stored, stored_tensors
+from ldsboard.problems import ProblemError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+ALL_MODULES = "all_modules"
+WHOLE = "pairwise_scores.safetensors"
+PARTITION = re.compile(r"pairwise_scores_data_partition(\d+)_module_partition(\d+)\.safetensors")
+PER_MODULE = "compute_per_module_scores"
+"""kronfluence saves the settings of the scores as metadata of the file; this is the name of one of them."""
+
+
+def read_tables(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the scores in a safetensors file, and sentences about how they were made.
+
+    The scores are the only table, ``all_modules``, or the sum over kronfluence's modules, in float64.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.several``: the file has no table, or several of which any may hold the scores.
+        ``scores.unreadable``, ``scores.truncated``, ``scores.dtype``: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        tensors, begin = stored_tensors(file)
+        shapes = {name: _shape(tensor) for name, tensor in tensors.items() if name != safetensors.METADATA}
+        every = [name for name, shape in shapes.items() if len(shape) == 2]  # noqa: PLR2004 -- dimensions
+        tables = [name for name in every if tensors[name].get("dtype") in (*safetensors.TYPES, BF16)] or every
+        tables = [ALL_MODULES] if ALL_MODULES in tables else tables
+        if len(tables) == 1:
+            return read_stored(file, tensors, begin, tables[0]), ()
+        if not tables:
+            raise _no_table(shapes)
+        settings = tensors.get(safetensors.METADATA)
+        is_kronfluence = path.name.startswith("pairwise_scores") or (
+            isinstance(settings, dict) and PER_MODULE in settings
+        )
+        if not is_kronfluence or len({shapes[name] for name in tables}) > 1:
+            raise several_tables(tables)
+        total = np.zeros(shapes[tables[0]])
+        for name in tables:
+            total += read_stored(file, tensors, begin, name)
+        return total, (f"The scores of {len(tables)} modules of kronfluence were summed.",)
+
+
+def partitions(folder: Path) -> dict[tuple[int, int], Path]:
+    """Return kronfluence's partial files in a folder, by the numbers of their partitions of training examples and of modules."""
+    found = ((PARTITION.fullmatch(path.name), path) for path in folder.iterdir())
+    return {(int(match[1]), int(match[2])): path for match, path in found if match}
+
+
+def join_partitions(files: dict[tuple[int, int], Path]) -> NDArray[np.float64]:
+    """Return the scores of kronfluence's partitions together: summed over modules, side by side over training examples.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.several``: a partition is missing.
+        ``scores.shape``: the partitions do not fit together.
+        Also the errors of `read_tables`.
+    """
+    data, modules = (1 + max(numbers[side] for numbers in files) for side in (0, 1))
+    missing = [(i, j) for i in range(data) for j in range(modules) if (i, j) not in files]
+    if missing:
+        raise ProblemError.mismatch(
+            "scores.several",
+            expected=f"{data} data partitions of {modules} module partitions each",
+            got="no file of the partitions " + listed(map(str, missing)),
+            hint="Compute the missing partitions, or copy their files to the folder.",
+        )
+    try:
+        return np.concatenate(
+            [np.sum([read_tables(files[i, j])[0].astype("f8") for j in range(modules)], axis=0) for i in range(data)],
+            axis=1,
+        )
+    except ProblemError:
+        raise
+    except ValueError as error:
+        raise ProblemError.mismatch(
+            "scores.shape",
+            expected="partitions of the same queries, and modules of the same training examples",
+            got=f"partitions of other shapes ({str(error)[:100]})",
+            hint="Check that the files belong to the same run.",
+        ) from error
+
+
+def _shape(tensor: object) -> tuple[int, ...]:
+    shape = tensor.get("shape") if isinstance(tensor, dict) else None
+    return tuple(shape) if isinstance(shape, list) and is_shape(shape) else ()
+
+
+def _no_table(shapes: dict[str, tuple[int, ...]]) -> ProblemError:
+    return ProblemError.mismatch(
+        "scores.several",
+        expected="one table of numbers, with two dimensions",
+        got=listed(f"{name[:40]!r} {shape}" for name, shape in shapes.items()) or "no tensors",
+        hint="Check that this is the right file.",
+    )

@@ -1,0 +1,57 @@
+"""Read tables of numbers in text: lists in JSON, and lines of numbers between commas, semicolons, tabs or blanks."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldsboard.formats.containers import choose_table
+from ldsboard.formats.headers import SAVE_HINT, unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def is_text(start: bytes) -> bool:
+    """Return whether a file that begins with these bytes can be a text of numbers: printable ASCII and white space."""
+    return start.isascii() and start.translate(None, b"\t\r\n").decode().isprintable()
+
+
+def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
+    """Return a table of numbers in a text, float64, or integers of JSON.
+
+    Parameters
+    ----------
+    path
+        A file for which `is_text` is True.
+    key
+        Name of the table in JSON, as in `choose_table`.
+
+    Raises
+    ------
+    ProblemError
+        ``scores.unreadable``: the text is neither JSON nor lines of numbers.
+        ``scores.several``, ``scores.shape``: the errors of `choose_table`.
+    """
+    text = path.read_text(errors="replace")
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise unreadable(f"a text that begins like JSON and is not ({str(error)[:80]})", SAVE_HINT) from None
+        return choose_table(content, key)
+    first = text.lstrip().partition("\n")[0]
+    delimiter = next((sign for sign in ",;\t" if sign in first), None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a file without lines
+            lines = np.loadtxt(text.splitlines(), dtype=np.float64, delimiter=delimiter, ndmin=2)
+    except ValueError as error:
+        got = f"a text that begins with {first[:20]!r} and is no table of numbers ({str(error)[:80]})"
+        raise unreadable(got, SAVE_HINT) from None
+    return choose_table(lines, key)

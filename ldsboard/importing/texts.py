@@ -1,0 +1,111 @@
+"""Read numbers in text: JSON, one JSON object or list a line, YAML lists of lists, and lines of numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+SEPARATORS = ",;\t"
+"""Characters that separate the cells of a line; between two of them, an empty cell is a missing number."""
+
+YAML = re.compile(r"(?:(?:#.*|---.*)?\n)*-[ \n]")
+"""Begin of a YAML list: no line of numbers begins with a dash and a blank."""
+
+INNER_LIST = re.compile(r"\[([^\[\]]*)\]")
+
+
+def read_text(text: str) -> Any:
+    """Return the numbers in a text: nested lists, a list with an array for each line, or a dict of such lists.
+
+    Of one JSON object a line, the values of each key become one list, and objects whose only key begins with ``_`` are skipped,
+    such as ``{"_meta": …}``. Blank lines at the end are ignored. In lines of numbers, lines that begin with ``#`` are comments.
+
+    Raises
+    ------
+    ValueError
+        The text has none of these forms, a cell between two separators is empty, or a word is no number; the message names the
+        line.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    start = text.lstrip()
+    if start.startswith(("{", "[")):
+        return _json(text)
+    if YAML.match(start):
+        return _yaml(start)
+    lines = text.rstrip().split("\n") if start else []
+    return [_row(number, line) for number, line in enumerate(lines, 1) if not line.startswith("#")]
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the lists are nested too deeply") from None
+    except ValueError:
+        if "\n" not in text.strip():
+            raise
+    return _json_lines(text)
+
+
+def _json_lines(text: str) -> list[Any] | dict[str, list[Any]]:
+    """Read one JSON object, or one JSON list, a line."""
+    rows: list[Any] = []
+    fields: dict[str, list[Any]] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number} is no JSON: {error}") from None
+        if isinstance(found, list) and not fields:
+            rows.append(found)
+        elif not isinstance(found, dict) or rows:
+            raise ValueError(f"line {number} holds another type of JSON value than the lines before it")
+        elif not (len(found) == 1 and next(iter(found)).startswith("_")):
+            if fields and fields.keys() != found.keys():
+                raise ValueError(f"line {number} has other keys than the lines before it")
+            for key, value in found.items():
+                fields.setdefault(key, []).append(value)
+    return rows or fields
+
+
+def _yaml(text: str) -> list[list[int]]:
+    """Read a YAML list of lists of integers, in brackets or with one dash for each level."""
+    lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith(("#", "---", "..."))]
+    whole = "\n".join(lines)
+    if "[" in whole:
+        if INNER_LIST.sub("", whole).strip(" -\n"):
+            raise ValueError("the YAML is not a list of lists of integers")
+        return [[int(word) for word in inner[1].replace(",", " ").split()] for inner in INNER_LIST.finditer(whole)]
+    lists: list[list[int]] = []
+    for line in lines:
+        parts = re.fullmatch(r"(-(?: +-)?| +-)(?: +(\d+))? *", line)
+        if parts is None or not (parts[2] or parts[1] == "-"):
+            raise ValueError(f"the YAML is not a list of lists of integers: {line[:60]!r}")
+        if parts[1].startswith("-"):
+            if parts[2] and parts[1] == "-":
+                # A list within a list needs no indent: its lines begin with one dash, as do those of a plain list.
+                raise ValueError(f"the YAML is a list of integers instead of a list of lists: {line[:60]!r}")
+            lists.append([])
+        if parts[2]:
+            lists[-1].append(int(parts[2]))
+    return lists
+
+
+def _row(number: int, line: str) -> np.ndarray[Any, Any]:
+    separator = next((sign for sign in SEPARATORS if sign in line.strip(" ")), None)
+    cells = [cell.strip() for cell in line.split(separator)] if line.strip() else []
+    if "" in cells:
+        raise ValueError(f"line {number}, column {cells.index('') + 1} is empty: a number is missing")
+    try:
+        return np.array(list(map(int, cells)), dtype=np.int64)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return np.array(list(map(float, cells)))
+    except ValueError as error:
+        raise ValueError(f"line {number}: {str(error)[:200]}") from None
