@@ -8,7 +8,7 @@ from sqlalchemy import and_, null, select
 from sqlalchemy.orm import aliased, selectinload
 
 from app.db.models import Evaluation, State, Submission
-from app.submissions.replicates import FIRST_COMMIT, Sent, group
+from app.submissions.replicates import Sent, group, series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,27 +32,26 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     dict
         The evaluations, by submission id. A submission without replicates has only its own evaluation.
     """
+    if not evaluations:
+        return {}
+    first = evaluations[0]
     own = {evaluation.submission_id: evaluation for evaluation in evaluations}
-    columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
-    alike = (*columns, Submission.uses_subsets)
     given = aliased(Submission)
     same_method = and_(
         given.user_id == Submission.user_id,
         given.version_id == Submission.version_id,
         given.method == Submission.method,
     )
-    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).join(
-        given, same_method
-    )
+    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(first.version))
+    query = select(*columns).join(given, same_method)
     query = query.where(
         given.id.in_(own), Submission.state == State.SCORED, Submission.suspension.is_(null())
     ).distinct()
-    groups = group(Sent(name, tuple(series), root, commit) for name, root, commit, *series in session.execute(query))
+    groups = group(Sent(name, tuple(alike), root, key) for name, root, key, *alike in session.execute(query))
     members = {name: groups.get(name, frozenset({name})) | {name} for name in own}
     others = {member for ids in members.values() for member in ids} - own.keys()
     found = dict(own)
     if others:
-        first = evaluations[0]
         loaded = select(Evaluation).where(
             Evaluation.submission_id.in_(others),
             Evaluation.version_id == first.version_id,
