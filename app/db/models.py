@@ -121,6 +121,9 @@ class Submission(Base):
 
     ``replicate_of`` is the id of the submission that this submission is a replicate of, and that is no replicate itself. It is no
     foreign key: it still joins the other replicates after that submission was deleted, and ids are never used again.
+
+    ``rerun_key`` joins the submissions that one commit sent, see `app.submissions.replicates.rerun_key`. The key is set when the
+    submission is created, never changes, stays when the account of the owner is deleted, and is shown to nobody.
     """
 
     __tablename__ = "submission"
@@ -165,6 +168,7 @@ class Submission(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     suspension: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     replicate_of: Mapped[str | None] = mapped_column(String(16))
+    rerun_key: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
     version: Mapped[Version] = relationship()

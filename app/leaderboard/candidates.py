@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 
 from app.db.models import Evaluation, Measurement, Submission
 from app.leaderboard.averages import WholeMeasured, average, mean_lds
-from app.leaderboard.entries import can_be_listed, counts_as_fitted, is_declared_fitted
+from app.leaderboard.entries import can_be_listed
 from app.submissions import replicates as connections
-from app.submissions.replicates import FIRST_COMMIT
 from app.submissions.visibility import is_restricted
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ class NewResult(NamedTuple):
 class Sent(NamedTuple):
     """The columns that decide which submissions are entries, and in what order; `owner` is a user and a visibility.
 
+    `series` holds the values of `app.submissions.replicates.series`.
+
     `lds` of an entry with replicates is the mean over the replicates.
     """
 
@@ -51,9 +52,9 @@ class Sent(NamedTuple):
     evaluation_id: int
     lds: float
     uses_subsets: bool
-    version_id: int
     replicate_of: str | None
-    commit: str | None
+    rerun_key: str | None
+    series: tuple[Any, ...]
 
 
 class Board(NamedTuple):
@@ -66,20 +67,16 @@ class Board(NamedTuple):
 def find_candidates(session: Session, version: Version, new: NewResult | None) -> list[Sent]:
     """Return all submissions that may appear on a board, with their own LDS; a new result as if it were saved."""
     columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
-    numbers = (Submission.method, Evaluation.id, Measurement.lds, counts_as_fitted(version))
-    query = listable(version, *columns, *numbers, Submission.version_id, Submission.replicate_of, FIRST_COMMIT)
-    candidates = [
-        Sent(pinned, created_at, submission_id, (user_id, visible_to), *rest)
-        for pinned, created_at, submission_id, user_id, visible_to, *rest in session.execute(query)
-    ]
+    method, fitted = Submission.method, connections.counts_as_fitted(version)
+    joins = (Submission.replicate_of, Submission.rerun_key, *connections.series(version))
+    query = listable(version, *columns, method, Evaluation.id, Measurement.lds, fitted, *joins)
+    rows: list[tuple[Any, ...]] = [tuple(row) for row in session.execute(query)]
     if new is not None and not is_restricted(new.submission):
-        sent = new.submission
-        owner = (sent.user_id, sent.visibility)
-        commit = session.scalar(select(FIRST_COMMIT).select_from(Submission).where(Submission.id == sent.id))
-        first = (sent.pinned, sent.created_at, sent.id, owner, sent.method)
-        result = (new.evaluation_id, new.lds, is_declared_fitted(sent, version))
-        candidates.append(Sent(*first, *result, sent.version_id, sent.replicate_of, commit))
-    return candidates
+        result = (literal(new.evaluation_id), literal(new.lds))
+        added = select(*columns, method, *result, fitted, *joins).where(Submission.id == new.submission.id)
+        rows.append(tuple(session.execute(added).one()))
+    first, place_of_series = len(columns), len(columns) + 6
+    return [Sent._make((*row[:3], row[3:first], *row[first:place_of_series], row[place_of_series:])) for row in rows]
 
 
 def select_entries(candidates: list[Sent], split: str) -> Board:
@@ -88,13 +85,7 @@ def select_entries(candidates: list[Sent], split: str) -> Board:
     entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
     by_id = {sent.submission_id: sent for sent in candidates}
     groups = connections.group(
-        connections.Sent(
-            sent.submission_id,
-            (sent.owner, sent.method, sent.version_id, sent.uses_subsets),
-            sent.replicate_of,
-            sent.commit,
-        )
-        for sent in candidates
+        connections.Sent(sent.submission_id, sent.series, sent.replicate_of, sent.rerun_key) for sent in candidates
     )
     replicates = {
         entry.submission_id: [by_id[name] for name in sorted(groups[entry.submission_id])] for entry in entries

@@ -6,7 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import Boolean, Text, and_, bindparam, false, null, select, type_coerce
+from sqlalchemy import Boolean, Text, and_, bindparam, null, select, type_coerce
 
 from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import User
@@ -136,20 +136,6 @@ ENTRIES = (
     .order_by(Submission.pinned, Submission.created_at, Submission.id)
 )
 """Query of `list_entries`. The query is built once, because building it takes as long as half of the reading."""
-
-
-def counts_as_fitted(version: Version) -> ColumnElement[bool]:
-    """Return the SQL value whether a submission counts as fitted to the ranking subsets on the board of a version.
-
-    The owner declares it. Nobody can fit scores to hidden subsets, so the declaration has no effect on a protected board, which
-    can be the next version of a practice board.
-    """
-    return false() if has_hidden_subsets(version.manifest) else Submission.uses_subsets.expression
-
-
-def is_declared_fitted(submission: Submission, version: Version) -> bool:
-    """Return whether a submission counts as fitted on the board of a version, as `counts_as_fitted` does."""
-    return submission.uses_subsets and not has_hidden_subsets(version.manifest)
 
 
 def comparable(entries: Sequence[Entry]) -> list[Entry]:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.db.models import Evaluation, Measurement, Submission
 from app.leaderboard.averages import mean_of
 from app.leaderboard.candidates import listable
-from app.leaderboard.entries import is_declared_fitted
+from app.submissions.replicates import is_declared_fitted
 from ldsboard.core.board import rank_board
 
 if TYPE_CHECKING:

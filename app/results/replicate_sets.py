@@ -10,9 +10,8 @@ from sqlalchemy.orm import aliased, selectinload
 from app.db.models import Evaluation, State, Submission
 from app.leaderboard.averages import mean_of
 from app.leaderboard.disclosure import round_lds
-from app.leaderboard.entries import counts_as_fitted
 from app.results.schemas import ReplicatesView
-from app.submissions.replicates import FIRST_COMMIT, Sent, group
+from app.submissions.replicates import Sent, group, series
 from ldsboard.core.significance import standard_error
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     dict
         The evaluations, by submission id. A submission without replicates has only its own evaluation.
     """
+    if not evaluations:
+        return {}
     first = evaluations[0]
     own = {evaluation.submission_id: evaluation for evaluation in evaluations}
-    columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
-    alike = (*columns, counts_as_fitted(first.version))
     scored = (
         Evaluation.version_id == first.version_id,
         Evaluation.scorer_version == first.scorer_version,
@@ -55,14 +54,12 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
         given.version_id == Submission.version_id,
         given.method == Submission.method,
     )
-    query = select(Submission.id, Submission.replicate_of, FIRST_COMMIT.label("commit"), *alike).join(
-        given, same_method
-    )
+    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(first.version))
+    query = select(*columns).join(given, same_method)
     query = query.join(Evaluation, Evaluation.submission_id == Submission.id).where(
         given.id.in_(own), *scored, Submission.state == State.SCORED, Submission.suspension.is_(null())
     )
-    query = query.distinct()
-    groups = group(Sent(name, tuple(series), root, commit) for name, root, commit, *series in session.execute(query))
+    groups = group(Sent(name, tuple(alike), root, key) for name, root, key, *alike in session.execute(query.distinct()))
     members = {name: groups.get(name, frozenset({name})) | {name} for name in own}
     others = {member for ids in members.values() for member in ids} - own.keys()
     found = dict(own)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.benchmarks.catalog import has_ranks
 from app.leaderboard.disclosure import public_numbers, ranking_numbers
-from app.leaderboard.entries import is_declared_fitted
 from app.leaderboard.views import benchmark_view
 from app.results.current_evaluation import scored_evaluations
 from app.results.replicate_sets import find_replicates, replicates_view
+from app.submissions.replicates import is_declared_fitted
 from app.submissions.visibility import visible_cost
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from sqlalchemy import select, tuple_
 from app.db.models import Alias, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
-from app.leaderboard.entries import is_declared_fitted
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
 from app.results.current_evaluation import current_evaluations, mean_seconds, scored_evaluations
 from app.results.replicate_sets import find_replicates, replicates_view
 from app.results.schemas import ProblemView, Queue, SubmissionView, SuspensionView
 from app.scoring import queue
 from app.submissions import provenance
+from app.submissions.replicates import is_declared_fitted
 from app.submissions.schemas import BenchmarkName
 from app.submissions.visibility import may_know_owner, owns, visible_cost, visible_identity
 from ldsboard.core.significance import spearman_p_values

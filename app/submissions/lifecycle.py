@@ -119,19 +119,20 @@ def reserve(
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication
     check_declaration(version, uses_subsets=request.uses_subsets)
     root = replicates.find_root(session, user_id, version, request)
+    origin = stated(request.provenance) if verified_origin is None else verified_origin
     submission = Submission(
         counted=check_quotas(session, user_id, version, request, quotas),
         user_id=user_id,
         version_id=version.id,
         size=request.size or 0,
         replicate_of=root,
+        rerun_key=replicates.rerun_key(user_id, (origin or {}).get("commit")),
         **request.columns(),
     )
     session.add(submission)
     session.flush()
     set_visibility(session, submission, request.visibility)
     session.add(Event(submission_id=submission.id, before=None, after=State.UPLOADING))
-    origin = stated(request.provenance) if verified_origin is None else verified_origin
     provenance.add_provenance(session, submission.id, origin, verified=verified_origin is not None)
     return submission
 

@@ -14,6 +14,7 @@ from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visibility
 from app.db.uploads import Provenance
+from app.submissions.replicates import rerun_key
 from app.submissions.visibility import set_visibility
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def add_commit(
         kind=kind,
         method=method,
         size=1,
+        rerun_key=rerun_key(user.id, origins[0].get("commit") if origins else None),
         **{"title": method, "state": State.SCORED, "created_at": hours(hour)} | columns,
     )
     session.add(submission)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,20 @@ def test_boards_are_ranked_again_after_a_migration_that_changes_their_ranks(
     assert filled.execute(outdated) == [(0,)]
     filled.migrate({"0018": FAMILY_REVISION, "0019": REPLICATES_REVISION}[revision])
     assert filled.execute(outdated) == filled.execute("SELECT count(*) FROM version") != [(0,)]
+
+
+@pytest.mark.parametrize("revision", ["0019"])
+def test_rerun_key_is_made_of_the_earliest_provenance(filled: FilledDatabase) -> None:
+    columns = '"submission_id", "commit", "at", "verified"'
+    for submission, commits in (("a2", ("cafe001", "cafe002")), ("a3", ("NULL", "cafe003"))):
+        for commit in commits:
+            value = commit if commit == "NULL" else f"'{commit}'"
+            row = f"'00000000000000{submission}', {value}, '2026-11-24 09:53:00.000000', 0"
+            filled.execute(f'INSERT INTO "provenance" ({columns}) VALUES ({row})')  # noqa: S608 -- literals
+    filled.migrate(REPLICATES_REVISION)
+    keys = {name: key for name, key in filled.execute("SELECT id, rerun_key FROM submission") if key is not None}
+    commits_of = {"a1": "0123456789abcdef0123456789abcdef01234567", "a2": "cafe001"}
+    assert keys == {f"00000000000000{name}": sha256(f"1\0{of}".encode()).hexdigest() for name, of in commits_of.items()}
 
 
 @pytest.mark.parametrize("revision", ["0013"])

@@ -169,6 +169,12 @@ def test_replicates_are_submitted_and_compared(shell: Shell, toy: Example, tmp_p
     refused = shell("submit", str(paths[3]), "toy", "--method", "other", "--replicate-of", first)
     assert refused.code == exits.USAGE
     assert "Submit the file with the method seeds, or leave out replicate_of." in refused.err
+    again = shell("submit", str(paths[2]), "toy", "--method", "seeds", "--replicate-of", first)
+    assert (again.code, "Warning" in again.err) == (0, False)
+    alone = shell("submit", str(paths[3]), "toy", "--method", "seeds", "--json").json["id"]
+    for wait in ("--wait", "--no-wait"):
+        ignored = shell("submit", str(paths[3]), "toy", "--method", "seeds", "--replicate-of", first, wait)
+        assert f"Warning: {alone} is no replicate of {first}, and nothing was changed." in ignored.err
 
     shell("pull", "toy")
     names = [str(path) for path in paths]

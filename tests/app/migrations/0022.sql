@@ -28,23 +28,23 @@ INSERT INTO "seen_jti" ("digest", "expires_at") VALUES
 INSERT INTO "version" ("id", "benchmark_id", "version", "manifest", "created_at", "scorer_version", "board_revision", "ranked_revision", "reserve_subsets") VALUES
 (1, 1, 1, '{"name": "toy", "version": 1, "n_train": 60, "n_targets": 2}', '2026-11-24 09:36:00.000000', 1, 3, 3, 2),
 (2, 1, 2, '{"name": "toy", "version": 2, "n_train": 60, "n_targets": 2}', '2026-11-24 09:37:00.000000', 1, 3, 3, 0);
-INSERT INTO "submission" ("id", "user_id", "version_id", "kind", "visibility", "state", "method", "title", "cost", "size", "file_sha256", "error", "created_at", "description", "tags", "urls", "pinned", "counted", "suspension", "replicate_of", "uses_subsets") VALUES
+INSERT INTO "submission" ("id", "user_id", "version_id", "kind", "visibility", "state", "method", "title", "cost", "size", "file_sha256", "error", "created_at", "description", "tags", "urls", "pinned", "counted", "suspension", "replicate_of", "uses_subsets", "rerun_key") VALUES
 ('00000000000000a1', 1, 1, 'ranked', 'public', 'scored', 'trak', 'Title of trak: it''s 0', '{"gpu_hours": 1.5}', 608, 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', NULL, '2026-11-24 09:50:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 1, 1, NULL, NULL, 0),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 1, 1, NULL, NULL, 0, 'f2d8f705e694c3d7854246510b91cd9463baed78ce47f6b3f4236e090de1a855'),
 ('00000000000000a2', 1, 1, 'ranked', 'anonymous', 'scored', 'trak', 'Title of trak: it''s 1', 'null', 608, '3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d', NULL, '2026-11-24 09:51:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 1, 1, NULL, '00000000000000a1', 1),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 1, 1, NULL, '00000000000000a1', 1, NULL),
 ('00000000000000a3', 2, 1, 'practice', 'private', 'queued', 'ours', 'Title of ours: it''s 2', 'null', 608, 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', NULL, '2026-11-24 09:52:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, '{"reason": "Sent by mistake: it''s a copy.", "contact": "ops@example.org", "at": "2026-11-24T10:40:00+00:00"}', NULL, 0),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, '{"reason": "Sent by mistake: it''s a copy.", "contact": "ops@example.org", "at": "2026-11-24T10:40:00+00:00"}', NULL, 0, NULL),
 ('00000000000000a4', 2, 1, 'ranked', 'public', 'rejected', 'ours', 'Title of ours: it''s 3', 'null', 608, NULL, '{"code": "scores.not_finite", "detail": "The evaluation failed.", "hint": "Send the file again."}', '2026-11-24 09:53:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0, NULL),
 ('00000000000000a5', 2, 1, 'ranked', 'public', 'failed', 'ours', 'Title of ours: it''s 4', 'null', 608, '3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d', '{"code": "internal.failed", "detail": "The evaluation failed.", "hint": "Send the file again."}', '2026-11-24 09:54:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0, NULL),
 ('00000000000000a6', 2, 1, 'ranked', 'public', 'withdrawn', 'ours', 'Title of ours: it''s 5', 'null', 608, NULL, NULL, '2026-11-24 09:55:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 0, NULL, NULL, 0),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 0, NULL, NULL, 0, NULL),
 ('00000000000000a7', 1, 1, 'ranked', 'public', 'uploading', 'trak', 'Title of trak: it''s 6', 'null', 608, NULL, NULL, '2026-11-24 09:56:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0),
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 1, NULL, NULL, 0, NULL),
 ('00000000000000a8', 1, 1, 'ranked', 'public', 'expired', 'trak', 'Title of trak: it''s 7', 'null', 608, NULL, NULL, '2026-11-24 09:57:00.000000', 'First line
-second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 0, NULL, NULL, 0);
+second line', '["influence"]', '{"paper": "https://example.org/p?a=1"}', 0, 0, NULL, NULL, 0, NULL);
 INSERT INTO "evaluation" ("id", "submission_id", "version_id", "scorer_version", "created_at", "scored_at", "seconds", "rank_low", "rank_high", "claimed_at", "not_before", "failures", "in_family", "separable_from_first", "replicates") VALUES
 (1, '00000000000000a1', 1, 1, '2026-11-24 10:01:00.000000', '2026-11-24 10:11:00.000000', 0.25, 1, 2, NULL, NULL, 0, 1, NULL, NULL),
 (2, '00000000000000a1', 2, 1, '2026-11-24 10:02:00.000000', NULL, NULL, NULL, NULL, '2026-11-24 10:05:00.000000', NULL, 0, NULL, NULL, NULL),
