@@ -14,13 +14,12 @@ from sqlalchemy import select
 from app.accounts import users
 from app.benchmarks import catalog
 from app.db.models import Evaluation
-from app.db.uploads import Provenance
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import update_ranks
 from app.pages.content import formatting
 from app.results.comparison import compare_with_first, smallest_visible_difference
 from app.results.replicate_sets import find_replicates
-from app.submissions.replicates import Sent, group
+from app.submissions.replicates import Sent, group, rerun_key
 from ldsboard import compare
 from ldsboard.client import Client
 from ldsboard.commands.gates import Baseline, Gates, judge
@@ -258,7 +257,7 @@ def test_pages_and_boards_average_the_same_replicates(harness: ServiceHarness, j
         root, link, rerun = [factories.add_entry(session, version, user, "ours", 0.3, day) for day in range(3)]
         link.replicate_of = root.id
         link.uses_subsets = True  # without effect on hidden subsets, and so no reason to keep replicates apart
-        session.add_all(Provenance(submission_id=each.id, commit=COMMIT) for each in (link, rerun))
+        link.rerun_key = rerun.rerun_key = rerun_key(user.id, COMMIT)
         session.flush()
         evaluations = {found.submission_id: found for found in session.scalars(select(Evaluation))}
         if not joined:
