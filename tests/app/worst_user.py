@@ -127,7 +127,8 @@ class WorstUser:
         self.call("DELETE", f"/webhooks/{added['id']}")
 
     def make_and_withdraw_review_link(self, _number: int) -> None:
-        address = f"/submissions/{self.submission_ids[0]}/review-link"
+        """Make and withdraw a link of the last submission, which must be scored."""
+        address = f"/submissions/{self.submission_ids[-1]}/review-link"
         self.call("POST", address)
         self.call("DELETE", address)
 
