@@ -118,11 +118,8 @@ def test_token_is_a_variable_and_no_argument() -> None:
 
 
 GITHUB = {"GITHUB_REPOSITORY": "lab/attribution"}
-IDENTITY = {
-    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://vstoken.example",
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x",
-}
 ONLY_URL = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://vstoken.example"}
+IDENTITY = ONLY_URL | {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
 GITLAB = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_PROJECT_PATH": "lab/a"}
 
 
