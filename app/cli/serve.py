@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from functools import partial
 from typing import Annotated
@@ -55,6 +56,8 @@ def serve(
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
+    # Modules, routes and templates live as long as the server. A full garbage collection, which stops all requests, skips them.
+    gc.freeze()
     with listener, suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if not server.started:

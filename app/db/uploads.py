@@ -1,4 +1,4 @@
-"""The tables of multipart uploads and of provenance."""
+"""The tables of idempotency keys, of multipart uploads and of provenance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.base import Base, now, one_of
 from app.db.models import Submission
+
+
+class Idempotency(Base):
+    """An idempotency key of a user for a route, and the submission that resulted from the call with this key.
+
+    ``sha256`` is the SHA-256 of a file that was sent in a single request, or None until the file has arrived. The hash stays
+    after the deletion of the file, so that a repeated call with another file is still refused. For a multipart upload,
+    ``sha256`` is None, because `Upload` holds the hash.
+    """
+
+    __tablename__ = "idempotency"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    route: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), index=True)
+    sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class Upload(Base):

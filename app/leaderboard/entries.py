@@ -6,7 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import Boolean, Text, and_, bindparam, null, select, type_coerce
+from sqlalchemy import Boolean, Text, and_, bindparam, literal_column, null, select, type_coerce
 
 from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import User
@@ -30,7 +30,6 @@ class Entry(NamedTuple):
     attempts: int | None
     usable_attempts: int | None
     id: str
-    evaluation_id: int
     created_at: datetime
     seconds: float | None
     rank_low: int | None
@@ -47,9 +46,14 @@ class Entry(NamedTuple):
     average: dict[str, Any] | None = None
 
     @property
+    def replicate_ids(self) -> list[str]:
+        """Submission ids of the replicates that the numbers are the mean of, sorted; the id of a single file."""
+        return self.average["ids"] if self.average else [self.id]
+
+    @property
     def replicates(self) -> int:
         """Number of replicates that the numbers are the mean of; 1 for a single file."""
-        return len(self.average["ids"]) if self.average else 1
+        return len(self.replicate_ids)
 
     @property
     def spread(self) -> float | None:
@@ -93,7 +97,8 @@ def _can_be_listed(
     return (
         Evaluation.version_id == version_id,
         Evaluation.scorer_version == scorer_version,
-        Measurement.part == "ranking",
+        # The sign + keeps SQLite from reading all rows by the primary key, instead of their numbers from ix_measurement_numbers.
+        literal_column("+measurement.part") == "ranking",
         Submission.kind == Kind.RANKED,
         Submission.state == State.SCORED,
         Submission.visibility != Visibility.PRIVATE,
@@ -112,7 +117,6 @@ ENTRIES = (
         Alias.number,
         # The following columns are the fields of an `Entry`, in order.
         Submission.id,
-        Evaluation.id,
         Submission.created_at,
         Submission.cost["seconds"].as_float(),
         Evaluation.rank_low,

@@ -23,9 +23,9 @@ from app.accounts.audit import Action, record_action
 from app.accounts.standing import check_standing
 from app.db.accounts import User
 from app.db.changes import note_change
-from app.db.models import FINAL, Evaluation, Idempotency, Kind, State, Submission, Version, Visibility
+from app.db.models import FINAL, Evaluation, Kind, State, Submission, Version, Visibility
 from app.db.review_links import ReviewLink
-from app.db.uploads import Provenance, Upload, UploadPart
+from app.db.uploads import Idempotency, Provenance, Upload, UploadPart
 from app.leaderboard.attempts import IS_ATTEMPT
 from app.management.removal import delete_submissions
 from app.management.withdrawal import withdraw

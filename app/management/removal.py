@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 
-from app.db.models import Attribution, Evaluation, Event, Idempotency, Measurement, Submission
+from app.db.models import Attribution, Evaluation, Event, Measurement, Submission
 from app.db.review_links import ReviewLink
-from app.db.uploads import Provenance, Upload, UploadPart
+from app.db.uploads import Idempotency, Provenance, Upload, UploadPart
 from app.db.webhooks import WebhookCall
 from app.submissions.files import release_file
 

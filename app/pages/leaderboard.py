@@ -57,7 +57,7 @@ def show_benchmark(
         verdict=verdict(top, compared),
         declared=len(entries) - len(compared),
         all_users=all_users(session, version, entries),
-        gaps=_gaps(session, compared) if board.ranked else [],
+        gaps=_gaps(session, version, compared) if board.ranked else [],
         can_pass=perfect_scores.can_pass(settings.benchmarks_dir, version),
         resolution=_resolution(session, version, compared),
         groups=groups(entries) if board.rows and board.ranked and query.is_ranking else {},
@@ -72,7 +72,7 @@ def show_benchmark(
     )
 
 
-def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
+def _gaps(session: Session, version: Version, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
     """Compare the first of the `comparable` entries of a board with each of its `rivals`.
 
     Return one pair for each rival: the visible identity of the rival, and the comparison of the first entry with the rival.
@@ -80,7 +80,7 @@ def _gaps(session: Session, entries: Sequence[Entry]) -> list[tuple[PublicIdenti
     others = rivals(entries)
     if not others:
         return []
-    pairs = comparison.compare_with_first(session, [entry.evaluation_id for entry in (entries[0], *others)])
+    pairs = comparison.compare_with_first(session, version, [entries[0], *others])
     return [(rival.identity, pair) for rival, pair in zip(others, pairs, strict=True)]
 
 
@@ -88,7 +88,7 @@ def _resolution(session: Session, version: Version, entries: Sequence[Entry]) ->
     """Return the smallest visible difference between the best entries of a board with too few subsets for ranks, else None."""
     if version.manifest["subsets"]["ranking"] >= FEWEST_RANKED:
         return None
-    return comparison.smallest_visible_difference(session, [entry.evaluation_id for entry in entries[:PAGE_SIZE]])
+    return comparison.smallest_visible_difference(session, version, entries[:PAGE_SIZE])
 
 
 @router.get("/benchmarks/{name}/feed.atom")

@@ -15,9 +15,9 @@ from sqlalchemy.orm import joinedload
 from app.accounts.audit import OPERATOR
 from app.accounts.users import read_only_account
 from app.db.accounts import Audit, Identity, Publisher, Token, User
-from app.db.models import Alias, Benchmark, Event, Idempotency, Submission, Version
+from app.db.models import Alias, Benchmark, Event, Submission, Version
 from app.db.review_links import ReviewLink
-from app.db.uploads import Provenance, Upload
+from app.db.uploads import Idempotency, Provenance, Upload
 from app.db.webhooks import Webhook, WebhookCall
 from app.results.submission_views import submission_views
 

@@ -9,13 +9,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sqlalchemy import select
 
-from app.db.models import Evaluation
 from app.leaderboard.averages import Mean, mean_of
 from app.leaderboard.disclosure import lds_difference, round_for_publication, round_lds
 from app.results.current_evaluation import scored_evaluations
-from app.results.replicate_sets import ARRAYS, find_replicates
+from app.results.replicate_sets import find_replicates, load_replicates
 from app.results.schemas import PairView
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
@@ -28,7 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.db.models import Submission, Version
+    from app.db.models import Evaluation, Submission, Version
+    from app.leaderboard.entries import Entry
 
 
 def compare(session: Session, a: Submission, b: Submission) -> PairView:
@@ -74,35 +73,27 @@ def compare_all(session: Session, evaluations: Sequence[Evaluation]) -> list[Pai
     return [_compare_pair(a, b, replicates) for a, b in combinations(evaluations, 2)]
 
 
-def compare_with_first(session: Session, evaluation_ids: Sequence[int]) -> list[PairView]:
-    """Return the comparisons of the first evaluation with the second, with the third, and so on, in the order of the ids.
+def compare_with_first(session: Session, version: Version, entries: Sequence[Entry]) -> list[PairView]:
+    """Return the comparisons of the first entry of a board with the second, with the third, and so on.
 
-    All evaluations are loaded together, with few queries. The evaluations must be finished, against the same version and by the
-    same scorer version, because results of different versions cannot be compared. Unlike `compare_all`, this function does not
-    check the versions. An evaluation with replicates stands for their mean, as in `compare`.
+    An entry with replicates stands for their mean, as in `compare`.
     """
-    query = select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)
-    found = {evaluation.id: evaluation for evaluation in session.scalars(query)}
-    first, *others = (found[number] for number in evaluation_ids)
-    replicates = find_replicates(session, [first, *others])
+    replicates = load_replicates(session, version, entries)
+    own = {each.submission_id: each for members in replicates.values() for each in members}
+    first, *others = (own[entry.id] for entry in entries)
     return [_compare_pair(first, other, replicates) for other in others]
 
 
-def smallest_visible_difference(session: Session, evaluation_ids: Sequence[int]) -> float | None:
+def smallest_visible_difference(session: Session, version: Version, entries: Sequence[Entry]) -> float | None:
     """Return the median half width of the 95 % intervals of the differences in LDS on the ranking subsets, over all pairs.
 
-    The evaluations must be against the same version and by the same scorer version. An evaluation with replicates stands for
-    their mean, as in `compare`. The result is None for fewer than two evaluations. The number is not rounded for publication; it
-    may be published for open benchmarks only.
+    An entry with replicates stands for their mean, as in `compare`. The result is None for fewer than two entries of the board.
+    The number is not rounded for publication; it may be published for open benchmarks only.
     """
-    if len(evaluation_ids) < 2:  # noqa: PLR2004 -- a pair
+    if len(entries) < 2:  # noqa: PLR2004 -- a pair
         return None
-    evaluations = session.scalars(select(Evaluation).where(Evaluation.id.in_(evaluation_ids)).options(ARRAYS)).all()
-    replicates = find_replicates(session, evaluations)
-    means = [
-        mean_of([each.parts["ranking"] for each in replicates[evaluation.submission_id]], "open")
-        for evaluation in evaluations
-    ]
+    replicates = load_replicates(session, version, entries)
+    means = [mean_of([each.parts["ranking"] for each in replicates[entry.id]], "open") for entry in entries]
     paired_error = np.array([standard_error(a.influence_M - b.influence_M) for a, b in combinations(means, 2)])
     columns = [np.array(column) for column in zip(*(mean.reruns for mean in means), strict=True)]
     sides = [Reruns(*(column[side] for column in columns)) for side in np.triu_indices(len(means), 1)]

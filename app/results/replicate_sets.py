@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import and_, null, select
+from sqlalchemy import BindParameter, and_, bindparam, null, select
 from sqlalchemy.orm import aliased, selectinload
 
 from app.db.models import Evaluation, State, Submission
@@ -19,8 +19,24 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from app.db.models import Version
+    from app.leaderboard.entries import Entry
+
 ARRAYS = selectinload(Evaluation.measurements).undefer("*")
 """Option of queries for evaluations: load the arrays of psi and rho too."""
+
+SUBMISSION_IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
+
+OF_BOARD = (
+    select(Evaluation)
+    .where(
+        Evaluation.submission_id.in_(SUBMISSION_IDS),
+        Evaluation.version_id == bindparam("version_id"),
+        Evaluation.scorer_version == bindparam("scorer_version"),
+    )
+    .options(ARRAYS)
+)
+"""Query of `load_replicates`, built once for speed."""
 
 
 def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
@@ -67,6 +83,17 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
         loaded = select(Evaluation).where(Evaluation.submission_id.in_(others), *scored)
         found |= {evaluation.submission_id: evaluation for evaluation in session.scalars(loaded.options(ARRAYS))}
     return {name: [found[member] for member in sorted(ids)] for name, ids in members.items()}
+
+
+def load_replicates(session: Session, version: Version, entries: Sequence[Entry]) -> dict[str, list[Evaluation]]:
+    """Return the evaluations of the replicates of each entry of a board, by the id of the entry, in the order of their ids.
+
+    The replicates are those that were found when the board was ranked; the arrays of psi and rho are loaded.
+    """
+    ids = {member for entry in entries for member in entry.replicate_ids}
+    values = {"ids": list(ids), "version_id": version.id, "scorer_version": version.scorer_version}
+    found = {evaluation.submission_id: evaluation for evaluation in session.scalars(OF_BOARD, values)}
+    return {entry.id: [found[member] for member in entry.replicate_ids] for entry in entries}
 
 
 def replicates_view(replicates: Sequence[Evaluation]) -> ReplicatesView | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.db.models import Idempotency, State, Submission
+from app.db.models import State, Submission
+from app.db.uploads import Idempotency
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:

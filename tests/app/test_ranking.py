@@ -16,6 +16,7 @@ from app.leaderboard import ranking
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import editing
+from app.results.replicate_sets import load_replicates
 from ldsboard.core.board import rank_board
 from tests.app import factories
 from tests.app.service import npy
@@ -53,9 +54,10 @@ def ranks(harness: ServiceHarness) -> dict[str, tuple[int | None, int | None]]:
 def expected_ranks(harness: ServiceHarness) -> dict[str, tuple[int | None, int | None]]:
     """Return the ranks that the library computes for the listed entries."""
     with harness.database.read() as session:
-        entries = list_entries(session, catalog.find_version(session, "toy"))
-        evaluations = [session.get_one(Evaluation, entry.evaluation_id) for entry in entries]
-        arrays = [np.frombuffer(found.parts["ranking"].influence, dtype="<f8") for found in evaluations]
+        version = catalog.find_version(session, "toy")
+        entries = list_entries(session, version)
+        loaded = load_replicates(session, version, entries)
+        arrays = [np.frombuffer(loaded[entry.id][0].parts["ranking"].influence, dtype="<f8") for entry in entries]
     in_family_k = np.ones(len(entries), dtype=np.bool_)  # no owner has more than five entries
     standings = rank_board([entry.lds for entry in entries], np.array(arrays), in_family_k, 0)
     return {entry.id: standing[:2] for entry, standing in zip(entries, standings, strict=True)}

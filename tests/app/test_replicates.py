@@ -275,14 +275,18 @@ def test_smallest_visible_difference_is_that_of_the_means(harness: ServiceHarnes
         version = catalog.find_version(session, "open-toy")
         user = users.add_user(session, "lab")
         sent = [factories.add_entry(session, version, user, f"m{day % 2}", 0.3 + 0.01 * day, day) for day in range(6)]
-        ids = [session.scalars(select(Evaluation.id).where(Evaluation.submission_id == each.id)).one() for each in sent]
-        (files,) = compare_with_first(session, ids[-2:])
-        assert smallest_visible_difference(session, ids[-2:]) == pytest.approx((files.ci[1] - files.ci[0]) / 2)
+        update_ranks(session, version)
+        entries = list_entries(session, version)
+        (files,) = compare_with_first(session, version, entries)
+        assert files.replicates == (1, 1)
+        assert smallest_visible_difference(session, version, entries) == pytest.approx((files.ci[1] - files.ci[0]) / 2)
         for submission in sent[2:]:
             submission.replicate_of = sent[0 if submission.method == "m0" else 1].id
         session.flush()
-        (means,) = compare_with_first(session, ids[-2:])
+        update_ranks(session, version)
+        entries = list_entries(session, version)
+        (means,) = compare_with_first(session, version, entries)
         assert means.replicates == (3, 3)
-        assert smallest_visible_difference(session, ids[-2:]) == pytest.approx((means.ci[1] - means.ci[0]) / 2)
+        assert smallest_visible_difference(session, version, entries) == pytest.approx((means.ci[1] - means.ci[0]) / 2)
         assert means.ci != files.ci
-        assert smallest_visible_difference(session, ids[:1]) is None
+        assert smallest_visible_difference(session, version, entries[:1]) is None

@@ -29,7 +29,6 @@ def entry(method: str, rank: tuple[int, int] = (1, 1), **values: Any) -> Entry:
         attempts=values.get("attempts", 1),
         usable_attempts=values.get("attempts", 1),
         id=method,
-        evaluation_id=1,
         created_at=DAY + timedelta(days=values.get("day", 0)),
         seconds=values.get("seconds"),
         rank_low=rank[0],
