@@ -272,7 +272,9 @@ def retire_benchmark(name: Annotated[str, typer.Argument(help="Name of the bench
         retired.retired_at = now()
         multipart.cancel_retired(session, retired.id)
         audit.record_action(session, OPERATOR, Action.BENCHMARK_RETIRED, name)
-    typer.echo(f"{name} is retired. The pages of its submissions show their results on the reserve.")
+        has_reserve = any(version.reserve_subsets for version in retired.versions)
+    shown = " The pages of its submissions show their results on the reserve." if has_reserve else ""
+    typer.echo(f"{name} is retired.{shown}")
 
 
 @benchmark.command("as-published")
