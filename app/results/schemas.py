@@ -134,6 +134,9 @@ class ComparisonView(BaseModel):
     b: str
     benchmark: BenchmarkName
     part: Literal["ranking", "public"]
+    lds: tuple[float, float] = Field(
+        description="LDS of a and of b on these subsets: of a submission with replicates, the mean LDS that is compared"
+    )
     difference: float
     std_error: float
     z: float | None = Field(description="difference divided by its standard error; null if it is infinite")
