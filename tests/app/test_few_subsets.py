@@ -195,6 +195,20 @@ def test_scores_fitted_to_the_ranking_subsets_are_marked(service: Service, token
     assert rows["ridge"]["of_ceiling"] > 1.1
     assert (rows["ridge"]["fitted"], rows["true"]["fitted"]) == (True, False)
     assert page(service, "/benchmarks/fitted").count("more than the runs allow: fitted to these subsets") == 1
+    # The mean with an honest file hides no fitted one.
+    mixed = [
+        service.submit_and_score(token, "fitted", npy(array.astype(np.float32)), method="mixed", commit="a" * 40)["id"]
+        for array in (ridge_nN, effects_nN + rng.normal(size=effects_nN.shape))
+    ]
+    board = service.client.get("/benchmarks/fitted/leaderboard").json()
+    row = next(row for row in board["rows"] if row["method"] == "mixed")
+    assert row["lds"] < board["ceiling"]
+    assert (row["replicates"], row["fitted"]) == (2, True)
+    views = [service.client.get(f"/submissions/{submission_id}").json() for submission_id in mixed]
+    assert [(view["hidden"]["fitted"], view["replicates"]["fitted"]) for view in views] == [(True, True), (False, True)]
+    notice = "is more than 3 standard errors above the noise ceiling"
+    assert f"The LDS {notice}" in page(service, f"/submissions/{mixed[0]}")
+    assert f"The LDS of the mean or of another replicate {notice}" in page(service, f"/submissions/{mixed[1]}")
 
 
 @pytest.mark.parametrize(("M", "equal"), [(8, 0), (12, 0), (12, 11), (30, 29)])

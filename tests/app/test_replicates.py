@@ -94,7 +94,7 @@ def test_entry_is_the_mean_over_its_replicates(service: Service, toy: Example) -
     assert row["p_random"] == max(view["hidden"]["p_random"] for view in (first, second, third))
     view = service.client.get(f"/submissions/{first['id']}").json()
     ids = sorted(each["id"] for each in (first, second, third))
-    numbers = {name: row[name] for name in ("lds", "std_error", "spread")}
+    numbers = {name: row[name] for name in ("lds", "std_error", "spread", "fitted")}
     assert view["replicates"] == {"ids": ids, "part": "ranking"} | numbers
     badge = httpx.get(f"{service.url}/submissions/{third['id']}/badge.svg", trust_env=False).text
     assert f"LDS {row['lds']:.3f} ± {row['std_error']:.3f}" in badge
