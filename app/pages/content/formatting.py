@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
-from ldsboard.core.chance import RANDOM_P
+from ldsboard.core.chance import RANDOM_P, flipped_z
 from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
 
@@ -122,11 +122,14 @@ def size(count_of_bytes: int) -> str:
     return f"{value:.3g} {units[0]}"
 
 
-def chance_note(p_random: float, lds: float) -> str | None:
-    """Return a note if scores may be random, by their p-value, or if their LDS is significantly negative; otherwise None."""
+def chance_note(p_random: float, z_random: float, M: int, n: int) -> str | None:
+    """Return a note if scores may be random, or if their LDS is so far below chance that their sign may be wrong; otherwise None.
+
+    `M` is the number of ranking subsets, and `n` that of training examples.
+    """
     if p_random > RANDOM_P:
         return "not distinguishable from random"
-    return "sign flipped?" if lds < 0 else None
+    return "sign flipped?" if z_random <= flipped_z(M, n) else None
 
 
 def chance(numbers: Numbers | RankingNumbers, M: int) -> str:
