@@ -112,6 +112,15 @@ class ChanceSpread:
         return float(np.mean(np.abs(lds_P) >= abs(lds_P[0]) - TOLERANCE))
 
 
+def p_random_text(p_random: float, M: int) -> str:
+    """Return `Result.p_random` with two digits; for few subsets, say of which permutations it is a share, if this limits it."""
+    if M <= MAX_ALL_PERMUTED:
+        return f"{p_random:.2g} of all {math.factorial(M):,} permutations"
+    if M < FEW_SUBSETS and p_random <= 1 / (PERMUTATIONS + 1):
+        return f"≤ {1 / (PERMUTATIONS + 1):.2g}, the least that {PERMUTATIONS:,} permutations can show"
+    return f"{p_random:.2g}"
+
+
 def flipped_z(M: int, n: int) -> float:
     """Return the largest `z_random` at which a significantly negative LDS suggests scores with the wrong sign.
 

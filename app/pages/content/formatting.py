@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
-from ldsboard.core.chance import RANDOM_P, flipped_z
+from ldsboard.core.chance import RANDOM_P, flipped_z, p_random_text
 from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
 
@@ -134,7 +134,9 @@ def chance_note(p_random: float, z_random: float, M: int, n: int) -> str | None:
 
 def chance(numbers: Numbers | RankingNumbers, M: int) -> str:
     """Format how far an LDS over M subsets is from chance: as a p-value for few subsets, otherwise in standard deviations."""
-    return f"p-value {p_value(numbers.p_random)}" if M < FEW_SUBSETS else f"{significant(numbers.z_random)} sd"
+    if M >= FEW_SUBSETS:
+        return f"{significant(numbers.z_random)} sd"
+    return f"p-value {p_random_text(numbers.p_random, M)}".replace("e-", "e−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def cost(reported: dict[str, Any] | None) -> str:

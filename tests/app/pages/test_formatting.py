@@ -70,6 +70,15 @@ def test_targets_are_grouped_by_the_sign_of_their_mean_margin() -> None:
         (formatting.chance_note(0.0027, -2.5, 16, 15), None),
         (formatting.chance(numbers(z_random=-12.4, p_random=0.002), 64), f"{MINUS}12 sd"),
         (formatting.chance(numbers(z_random=-12.4, p_random=0.002), 63), "p-value 0.002"),
+        (
+            formatting.chance(numbers(z_random=4, p_random=1e-4), 63),
+            "p-value ≤ 0.0001, the least that 9,999 permutations can show",
+        ),
+        (formatting.chance(numbers(z_random=4, p_random=2e-4), 9), "p-value 0.0002"),
+        (
+            formatting.chance(numbers(z_random=2, p_random=1 / 40320), 8),
+            f"p-value 2.5e{MINUS}05 of all 40,320 permutations",
+        ),
         (formatting.cost(None), "not reported"),
         (formatting.cost({"seconds": 90.0}), "90 s"),
         (formatting.cost({"seconds": 600, "models": 1}), "10 min, 1 model"),
