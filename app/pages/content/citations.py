@@ -30,7 +30,7 @@ LATEX_ESCAPES = str.maketrans(
 )
 
 
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 """The macros that every BibTeX style defines for the months."""
 
 
@@ -116,9 +116,7 @@ def _date(day: date) -> dict[str, str]:
 
 def _entry(key: str, fields: dict[str, str]) -> str:
     """Return a BibTeX entry of the type ``misc``; `fields` holds LaTeX texts by name, and one of `MONTHS`."""
-    lines = ",\n".join(
-        f"  {name:<12} = {text if name == 'month' else f'{{{text}}}'}" for name, text in fields.items()
-    )
+    lines = ",\n".join(f"  {name:<12} = {text if name == 'month' else f'{{{text}}}'}" for name, text in fields.items())
     return f"@misc{{{key},\n{lines}\n}}"
 
 
