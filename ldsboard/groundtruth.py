@@ -195,7 +195,9 @@ class GroundTruth:
         for scored in map(score_block, blocks) if small else map_in_order(score_block, blocks, threads):
             for name, block in scored.items():
                 sums[name].add(block)
-        return {name: sums[name].result(part.duplicates, part.fingerprint) for name, part in parts.items()}
+        return {
+            name: sums[name].result(self.n_train, part.duplicates, part.fingerprint) for name, part in parts.items()
+        }
 
     def predict(self, scores: Any, targets: Any, rows: slice = slice(None)) -> NDArray[np.float64]:
         """Return the predictions for some targets: the sums of the scores over the examples of each subset.

@@ -29,9 +29,6 @@ PARALLEL_PARTS = 4
 READ_BYTES = 1 << 20
 """Number of bytes that are read, hashed and sent at a time."""
 
-EXPOSURE = {"private": 0, "anonymous": 1, "public": 2}
-"""Values of a submission's visibility; each shows more than the one before."""
-
 
 def submit(
     client: Client,
@@ -81,7 +78,6 @@ def submit(
     ------
     ProblemError
         ``upload.changed``: the file changed during the upload, which is given up.
-        ``request.conflict``: the file is a duplicate, and the earlier submission shows more than `fields` allow.
         Any other code: the file is not a score file or holds values that are not finite; nothing was sent.
     RefusedError
         The server, or a proxy before the server, refused the upload. If the refusal is final, the upload is given up.
@@ -197,22 +193,7 @@ def _send_and_clean_up(
         # without that token this call fails, and the record stays for another attempt.
         submission = client.complete(pending.id)
     pending.delete()
-    _check_visibility(pending, submission)
     return submission
-
-
-def _check_visibility(pending: PendingUpload, submission: dict[str, Any]) -> None:
-    """Raise ``request.conflict`` if the file is a duplicate, and the earlier submission is more visible than was announced."""
-    wanted, shown = pending.announced.get("visibility", "public"), submission.get("visibility", "private")
-    earlier = submission["id"]
-    if earlier != pending.id and EXPOSURE.get(wanted, 0) < EXPOSURE.get(shown, 0):
-        raise ProblemError(
-            "request.conflict",
-            f"You sent this file before, as submission {earlier}, which is {shown}. No new {wanted} submission was created, and "
-            f"{earlier} is still {shown}.",
-            f"Make submission {earlier} {wanted} on the page /account or with PATCH /api/v1/submissions/{earlier}. "
-            f"Or withdraw submission {earlier}, and submit the file again.",
-        )
 
 
 def _send(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from app.leaderboard.disclosure import round_lds
+from app.leaderboard.disclosure import is_fitted, round_lds
 from ldsboard.core.replicates import Reruns, mean_influence
 from ldsboard.core.significance import interval, standard_error
 
@@ -34,6 +34,10 @@ class Measured(Protocol):
 
 class WholeMeasured(Measured, Protocol):
     """What `average` needs of a replicate in addition."""
+
+    @property
+    def std_error(self) -> float:
+        """Standard error of the LDS over subsets."""
 
     @property
     def per_target(self) -> bytes:
@@ -69,13 +73,15 @@ def mean_of(replicates: Sequence[Measured], split: str) -> Mean:
     return Mean(lds, mean_influence(arrays), reruns)
 
 
-def average(replicates: dict[str, WholeMeasured], split: str) -> dict[str, Any]:
+def average(replicates: dict[str, WholeMeasured], manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of an entry that is the mean over at least two replicates, for `app.db.models.Evaluation.replicates`.
 
     Parameters
     ----------
     replicates
         The measurement of each replicate on the ranking subsets, by submission id.
+    manifest
+        The manifest of the version.
 
     Returns
     -------
@@ -83,9 +89,9 @@ def average(replicates: dict[str, WholeMeasured], split: str) -> dict[str, Any]:
         ``ids``: the submission ids of all replicates. ``lds``: the mean of their LDS. ``spread``: the standard deviation of their
         LDS, with ``ddof=1``. ``std_error``, ``ci_low`` and ``ci_high``: standard error and 95 % interval of ``lds`` from the draw
         of the subsets alone, without the differences between replicates. ``z_random`` and ``p_random``: the values of the
-        replicate that is the least distinguishable from random scores.
+        replicate that is the least distinguishable from random scores. ``fitted``: whether `is_fitted` marks a replicate.
     """
-    mean = mean_of(list(replicates.values()), split)
+    mean = mean_of(list(replicates.values()), manifest["split"])
     rho_N = np.mean([np.frombuffer(measured.per_target, dtype="<f8") for measured in replicates.values()], axis=0)
     error = standard_error(mean.influence_M)
     low, high = interval(rho_N, mean.lds, error, mean.influence_M.size)
@@ -99,4 +105,5 @@ def average(replicates: dict[str, WholeMeasured], split: str) -> dict[str, Any]:
         "ci_high": high,
         "z_random": weakest.z_random,
         "p_random": weakest.p_random,
+        "fitted": any(is_fitted(measured.lds, measured.std_error, manifest) for measured in replicates.values()),
     }

@@ -30,6 +30,7 @@ class NewResult(NamedTuple):
     submission: Submission
     evaluation_id: int
     lds: float
+    std_error: float
     z_random: float
     p_random: float
     influence: bytes
@@ -105,6 +106,7 @@ def find_averages(
     ids = [sent.evaluation_id for group in several.values() for sent in group]
     columns = (
         Measurement.lds,
+        Measurement.std_error,
         Measurement.influence,
         Measurement.per_target,
         Measurement.z_random,
@@ -114,9 +116,8 @@ def find_averages(
     measured: dict[int, WholeMeasured | Any] = {row.id: row for row in session.execute(query)} if ids else {}
     if new is not None:
         measured[new.evaluation_id] = new
-    split = version.manifest["split"]
     return {
-        name: average({each.submission_id: measured[each.evaluation_id] for each in sent}, split)
+        name: average({each.submission_id: measured[each.evaluation_id] for each in sent}, version.manifest)
         for name, sent in several.items()
     }
 

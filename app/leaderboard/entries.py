@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `ranking_fields`."""
+    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `entry_fields`."""
 
     identity: visibility.PublicIdentity
     attempts: int | None
@@ -59,6 +59,11 @@ class Entry(NamedTuple):
     def spread(self) -> float | None:
         """Standard deviation of the LDS over replicates; None for a single file."""
         return self.average["spread"] if self.average else None
+
+    @property
+    def has_fitted_replicate(self) -> bool:
+        """Whether the LDS of a replicate is higher than the runs allow; false for a single file."""
+        return bool(self.average and self.average.get("fitted"))
 
 
 class Listed(Protocol):

@@ -21,6 +21,8 @@ FITTED = (
     "to the ranking subsets"
 )
 
+FITTED_MEAN = f"{FITTED}; with replicates, whether their mean LDS or the LDS of one of them is"
+
 IN_FAMILY = (
     "whether the ranks of other entries count this entry: of each owner only the five newest, public and anonymous entries "
     "apart; null without a rank"
@@ -176,7 +178,7 @@ class Row(BaseModel):
     )
     cost: dict[str, Any] | None
     provenance: dict[str, Any] | None
-    fitted: bool = Field(description=FITTED)
+    fitted: bool = Field(description=FITTED_MEAN)
     uses_subsets: bool = Field(description=USES_SUBSETS)
     created_at: datetime
 

@@ -36,10 +36,13 @@ class StoredSnapshot:
     folder: Path
     about: dict[str, Any]
 
-    def board(self) -> dict[str, Any]:
-        """Return the leaderboard as it was, with the members that `app.leaderboard.schemas.LeaderboardView` had on that day."""
-        board: dict[str, Any] = json.loads((self.folder / ROWS).read_text(encoding="utf-8"))
-        return board
+    def read(self, name: str) -> dict[str, Any]:
+        """Return the object in a JSON file of the snapshot.
+
+        The leaderboard, `ROWS`, has the members that `app.leaderboard.schemas.LeaderboardView` had on that day.
+        """
+        found: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return found
 
     def file(self, name: str) -> Path:
         """Return the path of a file of the snapshot.

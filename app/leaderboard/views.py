@@ -77,7 +77,7 @@ ROW_COLUMNS = (
 def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     if entry.rank_low is None or entry.rank_high is None:
         raise LookupError(f"The listed entry {entry.id} has no rank.")
-    numbers = ranking_fields(entry, manifest)
+    numbers = entry_fields(entry, manifest)
     ranked = manifest["ranked"] and not entry.uses_subsets
     gain = None
     attempts = None if manifest["all_subsets_rank"] else entry.attempts
@@ -106,6 +106,15 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
     )
 
 
+def entry_fields(entry: Entry, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return `ranking_fields` of an entry: it is marked as fitted if its LDS or that of one of its replicates is too high.
+
+    Otherwise, the mean with honest files would hide a fitted one.
+    """
+    fields = ranking_fields(entry, manifest)
+    return fields | {"fitted": fields["fitted"] or entry.has_fitted_replicate}
+
+
 def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float:
     """Return the bound of `attempt_gain` on the ranking subsets, rounded; `lds` and `manifest` are rounded."""
     gain = attempt_gain(lds, attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
@@ -121,7 +130,7 @@ def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> A
     if not (ranked := comparable(entries)) or not manifest["ranked"] or manifest["split"] == "open":
         return None
     attempts = count_all_attempts(session, version)
-    best = ranking_fields(ranked[0], manifest)["lds"]
+    best = entry_fields(ranked[0], manifest)["lds"]
     return AllUsers(attempts=attempts, possible_gain=_possible_gain(best, attempts, manifest))
 
 
@@ -134,7 +143,7 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
     # Without hidden subsets and without a ceiling, nothing tells a good method from one that was fitted to the subsets.
     knows_fitted = manifest["split"] == "protected" or manifest["ceiling"] is not None
     candidates = comparable(entries) if manifest["ranked"] and knows_fitted else []
-    shown = ((entry.identity, ranking_fields(entry, manifest)) for entry in candidates)
+    shown = ((entry.identity, entry_fields(entry, manifest)) for entry in candidates)
     if found := next((each for each in shown if not each[1]["fitted"]), None):
         identity, numbers = found
         best = Best(method=identity.method, owner=identity.owner, lds=numbers["lds"], of_ceiling=numbers["of_ceiling"])

@@ -84,7 +84,7 @@ def _check_retired(session: Session, submission: Submission, changes: dict[str, 
     possible. A submission that is the only candidate for its entry can change between public and anonymous.
     """
     benchmark = submission.version.benchmark
-    if benchmark.retired_at is None or submission.kind != Kind.RANKED:
+    if benchmark.retired_at is None or not is_closed(submission):
         return
     before, after = submission.visibility, changes.get("visibility", submission.visibility)
     shows = after not in (before, Visibility.PRIVATE)
@@ -96,6 +96,11 @@ def _check_retired(session: Session, submission: Submission, changes: dict[str, 
             "Results on the reserve are open, so that nobody may choose an entry by them: pins stay, and private submissions stay"
             " private. You can still hide (private) or withdraw the submission, and edit its texts and links.",
         )
+
+
+def is_closed(submission: Submission) -> bool:
+    """Return whether edits may no longer add or replace the entry of a submission, because its benchmark is retired."""
+    return submission.kind == Kind.RANKED and submission.version.benchmark.retired_at is not None
 
 
 def _has_others(session: Session, submission: Submission) -> bool:

@@ -20,9 +20,10 @@ leaderboard.json  the entries, best first, with all fields of the API call
 leaderboard.csv   the entries as a table
 per-target.npz    array ids, text (entries,): ids of the entries, in the order of leaderboard.json
                   array rho, float64 (entries, targets): Spearman's rho of each target on the public subsets, of the file
-                  with this id alone, also if the entry is a mean over replicates
+                  with this id alone, also if the entry is a mean over replicates; not rounded
 benchmark.json    the manifest of the benchmark: data, recipe, subsets, noise ceiling, hashes of the public files
-snapshot.json     benchmark, version, day, address, number of entries, version of the scorer
+snapshot.json     benchmark, version, day, address, number of entries, version of the scorer, types and shapes of the
+                  arrays in per-target.npz
 CITATION.cff      how to cite this snapshot
 SHA256SUMS        SHA-256 of all other files; check: sha256sum -c SHA256SUMS
 

@@ -112,6 +112,7 @@ def _contents(session: Session, version: Version, day: str, address: str) -> dic
     """Return the content of each file of a snapshot, by file name."""
     board = leaderboard_view(session, version)
     manifest = version.manifest | benchmark_numbers(version.manifest)
+    entries, targets = len(board.rows), manifest["n_targets"]
     about = {
         "format": FORMAT,
         "benchmark": board.benchmark,
@@ -120,8 +121,12 @@ def _contents(session: Session, version: Version, day: str, address: str) -> dic
         "title": manifest["title"],
         "licence": manifest["licence"],
         "address": address,
-        "entries": len(board.rows),
+        "entries": entries,
         "scorer_version": version.scorer_version,
+        "per_target": {
+            "ids": {"dtype": "<U16", "shape": [entries]},
+            "rho": {"dtype": "<f8", "shape": [entries, targets], "subsets": "public", "rounded": False},
+        },
     }
     texts = {
         ROWS: board.model_dump_json(indent=2) + "\n",

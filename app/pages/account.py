@@ -22,6 +22,7 @@ from app.context import AppContext
 from app.db.accounts import Scope, User
 from app.db.base import now
 from app.db.models import TRANSITIONS, State, Submission, Visibility
+from app.management.editing import is_closed
 from app.pages.content.templates import render
 from app.results import submission_views
 from app.web import sessions
@@ -173,7 +174,8 @@ def _account_page(
 ) -> Response:
     query = select(Submission).where(Submission.user_id == account.id)
     count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    newest = session.scalars(query.order_by(Submission.created_at.desc(), Submission.id).offset(after).limit(PAGE_SIZE))
+    order = (Submission.created_at.desc(), Submission.id)
+    newest = session.scalars(query.order_by(*order).offset(after).limit(PAGE_SIZE)).all()
     page = render(
         "account.html",
         account=account,
@@ -181,7 +183,8 @@ def _account_page(
         tokens=tokens.list_tokens(session, account.id),
         scopes=SCOPES,
         max_days=tokens.MAX_DAYS,
-        submissions=submission_views.submission_views(session, newest.all(), account),
+        submissions=submission_views.submission_views(session, newest, account),
+        closed={submission.id for submission in newest if is_closed(submission)},
         count=count,
         after=after,
         page_size=PAGE_SIZE,
@@ -190,6 +193,7 @@ def _account_page(
         quotas=[
             (version.benchmark.name, context.quotas.remaining(session, account.id, version))
             for version in catalog.current_versions(session)
+            if version.benchmark.retired_at is None
         ],
         practice=context.quotas.daily.use(session, account.id, Daily.PRACTICE),
         usage=quotas.usage(session, account.id),

@@ -97,6 +97,6 @@ def show_feed(settings: SettingsDep, session: ReadSession, version: CurrentVersi
     entries = sorted(list_entries(session, version), key=lambda entry: entry.created_at, reverse=True)
     rows = leaderboard_view(session, version, limit=FEED_SIZE, entries=entries).rows
     benchmark = benchmark_view(session, version, entries)
-    changed = history.last_changed(session, [row.id for row in rows])
+    changed = history.last_changed(session, version, [row.id for row in rows])
     feed = atom(benchmark, rows, changed, version.created_at, settings.public_url)
     return Response(feed, media_type="application/atom+xml")

@@ -121,6 +121,7 @@ def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evalu
         b=b.submission_id,
         benchmark=BenchmarkName(name=a.version.benchmark.name, version=a.version.version),
         part=part,
+        lds=(round_lds(mean_a.lds, split), round_lds(mean_b.lds, split)),
         difference=numbers["difference"],
         std_error=numbers["std_error"],
         z=numbers["z"] if np.isfinite(numbers["z"]) else None,

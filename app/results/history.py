@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import and_, func, select, union_all
+from sqlalchemy.orm import aliased
 
 from app.accounts.audit import Action
 from app.benchmarks import catalog
 from app.db.accounts import Audit
-from app.db.models import Evaluation, Event, Submission
+from app.db.models import Evaluation, Event, State, Submission
 from app.leaderboard import entries
 from app.leaderboard.disclosure import benchmark_numbers
 from app.leaderboard.views import leaderboard_view
+from app.submissions.replicates import Sent, group, series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,17 +81,39 @@ def entry_changes(session: Session, before: Version, after: Version) -> list[Ent
     return [EntryChange(earlier[row.id], row) for row in leaderboard_view(session, after).rows if row.id in earlier]
 
 
-def last_changed(session: Session, submission_ids: Sequence[str]) -> dict[str, datetime]:
-    """Return the time of the last change of each submission: its creation, a state transition, an evaluation or an edit."""
-    edited = Audit.action == Action.SUBMISSION_EDITED
+def last_changed(session: Session, version: Version, submission_ids: Sequence[str]) -> dict[str, datetime]:
+    """Return when each entry of a version last changed, by the id of its submission.
+
+    A submission changes by its creation, a state transition, an evaluation, an edit, a suspension or the end of one. A change of
+    a replicate, also of a withdrawn one, changes the mean, and so the entry.
+    """
+    members = _replicates(session, version, submission_ids)
+    ids = {member for joined in members.values() for member in joined}
+    audited = Audit.action.in_([Action.SUBMISSION_EDITED, Action.SUBMISSION_SUSPENDED, Action.SUBMISSION_REINSTATED])
     moments = union_all(
-        select(Submission.id, Submission.created_at).where(Submission.id.in_(submission_ids)),
-        select(Event.submission_id, Event.at).where(Event.submission_id.in_(submission_ids)),
+        select(Submission.id, Submission.created_at).where(Submission.id.in_(ids)),
+        select(Event.submission_id, Event.at).where(Event.submission_id.in_(ids)),
         select(Evaluation.submission_id, Evaluation.scored_at).where(
-            Evaluation.submission_id.in_(submission_ids), Evaluation.scored_at.is_not(None)
+            Evaluation.submission_id.in_(ids), Evaluation.scored_at.is_not(None)
         ),
-        select(Audit.subject, Audit.at).where(edited, Audit.subject.in_(submission_ids)),
+        select(Audit.subject, Audit.at).where(audited, Audit.subject.in_(ids)),
     ).subquery()
     submission_id, at = moments.c
     query = select(submission_id, func.max(at)).group_by(submission_id)
-    return dict(session.execute(query).all())
+    changed: dict[str, datetime] = dict(session.execute(query).all())
+    return {name: max(changed[member] for member in joined) for name, joined in members.items()}
+
+
+def _replicates(session: Session, version: Version, submission_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return the ids of the replicates of each submission, with its own id; of withdrawn and suspended replicates too."""
+    entry = aliased(Submission)
+    same_method = and_(
+        entry.user_id == Submission.user_id,
+        entry.version_id == Submission.version_id,
+        entry.method == Submission.method,
+    )
+    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(version))
+    query = select(*columns).join(entry, same_method).distinct()
+    query = query.where(entry.id.in_(submission_ids), Submission.state.in_([State.SCORED, State.WITHDRAWN]))
+    found = group(Sent(name, tuple(alike), root, key) for name, root, key, *alike in session.execute(query))
+    return {name: found[name] for name in submission_ids}

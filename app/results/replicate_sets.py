@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased, selectinload
 
 from app.db.models import Evaluation, State, Submission
 from app.leaderboard.averages import mean_of
-from app.leaderboard.disclosure import round_lds
+from app.leaderboard.disclosure import is_fitted, round_lds
 from app.results.schemas import ReplicatesView
 from app.submissions.replicates import Sent, group, series
 from ldsboard.core.significance import standard_error
@@ -103,11 +103,15 @@ def replicates_view(replicates: Sequence[Evaluation]) -> ReplicatesView | None:
     first = replicates[0]
     part: Literal["ranking", "public"] = "ranking" if "ranking" in first.parts else "public"
     split = first.version.manifest["split"] if part == "ranking" else "open"
-    mean = mean_of([each.parts[part] for each in replicates], split)
+    measured = [each.parts[part] for each in replicates]
+    mean = mean_of(measured, split)
+    error = standard_error(mean.influence_M)
+    numbers = [(mean.lds, error), *((each.lds, each.std_error) for each in measured)] if part == "ranking" else []
     return ReplicatesView(
         ids=[each.submission_id for each in replicates],
         part=part,
         lds=round_lds(mean.lds, split),
-        std_error=round_lds(standard_error(mean.influence_M), split),
+        std_error=round_lds(error, split),
         spread=round_lds(mean.reruns.spread, split),
+        fitted=any(is_fitted(*each, first.version.manifest) for each in numbers),
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from app.leaderboard.schemas import USES_SUBSETS, Interval, Numbers, RankingNumbers, ReserveNumbers
+from app.leaderboard.schemas import FITTED_MEAN, USES_SUBSETS, Interval, Numbers, RankingNumbers, ReserveNumbers
 from app.submissions.schemas import BenchmarkName, StateName
 from ldsboard.problems import PROBLEMS, Problem
 
@@ -58,6 +58,7 @@ class ReplicatesView(BaseModel):
     lds: float = Field(description="mean LDS over the replicates")
     std_error: float = Field(description="standard error of the mean LDS over subsets, for these replicates")
     spread: float = Field(description="standard deviation of the LDS over the replicates (ddof 1)")
+    fitted: bool = Field(description=FITTED_MEAN)
 
 
 class SubmissionView(BaseModel):
@@ -134,6 +135,9 @@ class ComparisonView(BaseModel):
     b: str
     benchmark: BenchmarkName
     part: Literal["ranking", "public"]
+    lds: tuple[float, float] = Field(
+        description="LDS of a and of b on these subsets: of a submission with replicates, the mean LDS that is compared"
+    )
     difference: float
     std_error: float
     z: float | None = Field(description="difference divided by its standard error; null if it is infinite")

@@ -116,6 +116,7 @@ class Evaluator:
             evaluation.submission,
             evaluation.id,
             lds=found.numbers["lds"],
+            std_error=found.numbers["std_error"],
             z_random=found.numbers["z_random"],
             p_random=found.numbers["p_random"],
             influence=found.influence.astype("<f8").tobytes(),

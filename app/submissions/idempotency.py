@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app.db.models import State, Submission
 from app.db.uploads import Idempotency
+from app.submissions.repeats import check_repeat
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -
     ------
     ProblemError
         ``request.conflict``: the earlier call had another benchmark, method, kind, visibility or size.
+        Also the errors of `check_repeat`.
     """
     stored = None if key is None else session.get(Idempotency, key)
     if stored is None:
@@ -55,6 +57,7 @@ def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -
         length = "unknown size" if size is None else f"size {size} bytes"
         names = f"benchmark {request.benchmark!r}, method {request.method!r}"
         raise key_conflict(f"{names}, kind '{request.kind}', visibility '{request.visibility}' and {length}")
+    check_repeat(session, submission, request)
     return submission
 
 

@@ -16,6 +16,7 @@ from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submissio
 from app.db.uploads import Upload
 from app.submissions import files, provenance, replicates
 from app.submissions.fields import stated
+from app.submissions.repeats import check_repeat
 from app.submissions.visibility import set_visibility
 from ldsboard.arrays.scores import check_shape, is_turned
 from ldsboard.core import result
@@ -154,7 +155,7 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
         ``scores.truncated``: a file that was sent compressed does not have the size that its header claims.
         ``quota.exceeded``: the file is no duplicate any more, and the quota is used up.
         ``quota.bytes``: the file is no duplicate any more or was sent compressed, and is too large for the quota of stored bytes.
-        Also the errors of `check_standing`.
+        Also the errors of `check_standing`, and for a duplicate those of `check_repeat`.
     """
     submission = session.get(Submission, submission_id)
     if submission is None:
@@ -166,7 +167,9 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
     check_standing(submission.user)
     check_not_retired(submission.version.benchmark)
     duplicate = provenance.find_duplicate(session, submission.user_id, submission.version, submission, arrival.sha256)
-    if duplicate is None and not submission.counted:
+    if duplicate is not None:
+        check_repeat(session, duplicate, submission)
+    elif not submission.counted:
         _check_kind(session, submission.user_id, submission.version, submission.kind, quotas)
         submission.counted = True
     after = State.QUEUED if duplicate is None else State.EXPIRED

@@ -14,7 +14,7 @@ from collections import defaultdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import false
+from sqlalchemy import false, select
 
 from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import State, Submission
@@ -93,6 +93,23 @@ def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
         for member in joined:
             groups[member] = joined
     return {name: frozenset(members) for name, members in groups.items()}
+
+
+def are_replicates(session: Session, submission: Submission, other_id: str) -> bool:
+    """Return whether a submission and another one, or the submission that the other is a replicate of, are in one group."""
+    other = session.get(Submission, other_id)
+    root = other_id if other is None else (other.replicate_of or other.id)
+    if root == (submission.replicate_of or submission.id):
+        return True
+    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(submission.version))
+    alike = select(*columns).where(
+        Submission.user_id == submission.user_id,
+        Submission.version_id == submission.version_id,
+        Submission.method == submission.method,
+        Submission.state.not_in(LOST),
+    )
+    groups = group(Sent(name, tuple(rest), root, key) for name, root, key, *rest in session.execute(alike))
+    return not groups.get(submission.id, frozenset()).isdisjoint({other_id, root})
 
 
 def find_root(session: Session, user_id: int, version: Version, request: SubmissionRequest) -> str | None:

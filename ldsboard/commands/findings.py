@@ -10,6 +10,7 @@ from ldsboard.arrays.scores import zero_lines
 from ldsboard.commands.conversion import TARGET_TRAIN, TRAIN_TARGET, print_note
 from ldsboard.commands.exits import errors
 from ldsboard.commands.printing import format_interval, output, print_new_targets, print_warnings
+from ldsboard.core.chance import p_random_text
 from ldsboard.core.negative_targets import FEW_SUBSETS, are_many, negative_targets
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def numbers_of(result: Result, n: int) -> dict[str, Any]:
 def print_result(numbers: dict[str, Any]) -> None:
     """Print the numbers of `numbers_of` as text, and the warnings."""
     N = numbers["targets"]["count"]
+    p_value = p_random_text(numbers["p_random"], numbers["subsets"])
     output.print(
         f"LDS {format_interval(numbers)} on the {numbers['subsets']:,} public subsets, mean p-value {numbers['mean_p']:.3g}, "
-        f"{numbers['z_random']:.1f} standard deviations from random scores (p-value {numbers['p_random']:.2g})"
+        f"{numbers['z_random']:.1f} standard deviations from random scores (p-value {p_value})"
     )
     print_new_targets(numbers, N)
     print_warnings([code for code in numbers["warnings"] if code != NEGATIVE])

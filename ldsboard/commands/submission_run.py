@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ldsboard.environment import Origin
 
 
-EDITABLE = ("visibility", "title", "description", "tags", "paper", "code", "uses_subsets")
+EDITABLE = ("visibility", "title", "description", "tags", "paper", "code")
 """Announced fields that a command can ask for, and that a repeated file does not change."""
 
 
@@ -168,7 +168,6 @@ class SubmissionRun:
             submission = self.client.submission(submission["id"])
         if upload is not None and repeated:
             _warn_of_ignored(upload.announced, submission)
-            self._warn_of_other_replicates(upload.announced.get("replicate_of"), submission)
         outcomes: list[Outcome] = []
         try:
             if self.wait and submission["state"] == "scored":
@@ -180,18 +179,6 @@ class SubmissionRun:
             self._exit_unless_met(outcomes)
         if not shown:
             raise SystemExit(UNEXPECTED)
-
-    def _warn_of_other_replicates(self, named: str | None, submission: dict[str, Any]) -> None:
-        """Print that an earlier submission with the same file is no replicate of the submission `named`, if it is none."""
-        if named is None or named in (submission.get("replicates") or {"ids": []})["ids"]:
-            return
-        roots = {view.get("replicate_of") or view["id"] for view in (submission, self.client.submission(named))}
-        if len(roots) > 1:
-            errors.print(
-                f"Warning: {submission['id']} is no replicate of {named}, and nothing was changed. A repeated file cannot become "
-                f"a replicate. Withdraw it with DELETE /api/v1/submissions/{submission['id']}, and send the file again.",
-                markup=False,
-            )
 
     def _show(self, submission: dict[str, Any], outcomes: list[Outcome]) -> bool:
         """Print a submission; if standard output cannot be written, print an error and return False."""

@@ -112,6 +112,25 @@ class ChanceSpread:
         return float(np.mean(np.abs(lds_P) >= abs(lds_P[0]) - TOLERANCE))
 
 
+def p_random_text(p_random: float, M: int) -> str:
+    """Return `Result.p_random` with two digits; for few subsets, say of which permutations it is a share, if this limits it."""
+    if M <= MAX_ALL_PERMUTED:
+        return f"{p_random:.2g} of all {math.factorial(M):,} permutations"
+    if M < FEW_SUBSETS and p_random <= 1 / (PERMUTATIONS + 1):
+        return f"≤ {1 / (PERMUTATIONS + 1):.2g}, the least that {PERMUTATIONS:,} permutations can show"
+    return f"{p_random:.2g}"
+
+
+def flipped_z(M: int, n: int) -> float:
+    """Return the largest `z_random` at which a significantly negative LDS suggests scores with the wrong sign.
+
+    Random scores correlate by chance with the effects of n examples, so over random files the standard deviation of `z_random` is
+    up to ``sqrt(1 + M / n)``: the limit is -3 of these. For fewer than `FEW_SUBSETS` subsets, if these are at most n, `z_random`
+    would find too few, and the limit is 0: the p-value alone decides.
+    """
+    return 0.0 if M < FEW_SUBSETS and n >= M else -3 * math.sqrt(1 + M / n)
+
+
 def unit_rows(ranking: Ranking) -> NDArray[Any]:
     """Return the centred ranks with each row scaled to unit length, (b, M); the row of a constant list is 0.
 

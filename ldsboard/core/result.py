@@ -76,6 +76,8 @@ class Result:
     std_error_new_targets : float
         Standard error of the LDS over draws of both subsets and targets; nan for one target, or for fewer than 4 subsets. With
         fewer than 20 targets, intervals need Student's t with N - 1 degrees of freedom.
+    n_train : int
+        Number of training examples.
     duplicate_subsets : int
         Number of subsets that are equal to an earlier subset.
     fingerprint : str
@@ -94,6 +96,7 @@ class Result:
     z_random: float
     p_random: float
     std_error_new_targets: float
+    n_train: int
     duplicate_subsets: int
     fingerprint: str
 
@@ -114,7 +117,8 @@ class Result:
             "scores.dynamic_range": self.grid_loss > 1e-3,  # noqa: PLR2004
             "scores.constant_predictions": self.constant_predictions > 0,
             "scores.random": self.p_random > chance.RANDOM_P,
-            "scores.sign_flipped": self.p_random <= chance.RANDOM_P and self.lds < 0,
+            "scores.sign_flipped": self.p_random <= chance.RANDOM_P
+            and self.z_random <= chance.flipped_z(self.influence.size, self.n_train),
         }
         return [code for code, applies in found.items() if applies]
 
@@ -237,10 +241,10 @@ class TargetSums:
         self.influence_units_M[:] += block.influence_units_M
         self.spread.add(block.unit_bM, block.columns)
 
-    def result(self, duplicate_subsets: int, fingerprint: str) -> Result:
+    def result(self, n_train: int, duplicate_subsets: int, fingerprint: str) -> Result:
         """Return the `Result` for all targets; all blocks must have been added.
 
-        `duplicate_subsets` and `fingerprint` become the attributes of the result with these names.
+        `n_train`, `duplicate_subsets` and `fingerprint` become the attributes of the result with these names.
         """
         M, N = self.influence_units_M.size, self.rho_N.size
         lds, deviation = math.fsum(self.rho_N) / N, self.spread.value()
@@ -263,6 +267,7 @@ class TargetSums:
             z_random=z_random,
             p_random=self.spread.p_value(z_random),
             std_error_new_targets=significance.new_targets_error(influence_M, self.rho_N, self.squared_influence_N),
+            n_train=n_train,
             duplicate_subsets=duplicate_subsets,
             fingerprint=fingerprint,
         )

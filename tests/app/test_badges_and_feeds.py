@@ -184,3 +184,28 @@ def test_feed_shows_when_an_entry_last_changed(service: Service, example: Exampl
     published_still, edited, whole = _updated(service, sent["id"])
     assert published_still == published
     assert before <= edited == whole <= now()
+
+
+def test_feed_states_the_mean_and_changes_with_every_replicate(service: Service, example: Example) -> None:
+    token = service.token("many")
+    headers = {"Authorization": f"Bearer {token}"}
+    ids = [
+        service.submit_and_score(token, "news", npy(example.scores(0.8, seed=seed)), method="seeds", commit="a" * 40)[
+            "id"
+        ]
+        for seed in range(3)
+    ]
+    feed = service.client.get(f"{service.url}/benchmarks/news/feed.atom").text
+    rows = service.client.get("/benchmarks/news/leaderboard").json()["rows"]
+    row = next(row for row in rows if row["id"] == ids[-1])
+    assert (
+        f"LDS {row['lds']:.4f} [{row['ci'][0]:.4f}, {row['ci'][1]:.4f}], mean of 3, spread {row['spread']:.4f}" in feed
+    )
+    times = [_updated(service, ids[-1])[1]]
+    assert service.client.delete(f"/submissions/{ids[0]}", headers=headers).status_code == 204
+    times.append(_updated(service, ids[-1])[1])
+    with service.database.write() as session:
+        moderation.suspend(session, ids[1], "A copy.", "the operator", OPERATOR)
+    times.append(_updated(service, ids[-1])[1])
+    assert len(set(times)) == 3
+    assert times == sorted(times)

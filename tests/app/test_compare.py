@@ -55,6 +55,7 @@ def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, t
         "b": b["id"],
         "benchmark": {"name": "toy", "version": 1},
         "part": "ranking",
+        "lds": [round(result.lds, 4) for result in results],
         "difference": round(expected.difference, 4),
         "std_error": round(expected.std_error, 4),
         "z": _two_digits(expected.z),

@@ -170,6 +170,11 @@ def test_provenance_of_a_hidden_duplicate_does_not_appear_on_the_public_submissi
 ) -> None:
     token, content = service.token(f"careful-{visibility}"), npy(toy.scores())
     first = service.submit(token, "toy", content, repository="lab/open").json()
-    again = service.submit(token, "toy", content, repository="lab/secret", visibility=visibility).json()
-    assert again["id"] == first["id"]
-    assert again["provenance"]["repository"] == "lab/open"
+    refused = service.submit(token, "toy", content, repository="lab/secret", visibility=visibility)
+    assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
+    assert f"No new {visibility} submission was created, and {first['id']} is still public." in refused.json()["detail"]
+    upload = MultipartUpload(service, token, "toy", content, visibility=visibility).started()
+    upload.put_all_parts()
+    assert upload.complete().json()["detail"] == refused.json()["detail"]
+    view = service.client.get(f"/submissions/{first['id']}").json()
+    assert (view["visibility"], view["provenance"]["repository"]) == ("public", "lab/open")

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from app.pages.content.formatting import p_value
 from ldsboard import GroundTruth, compare, leaderboard
 from ldsboard.bundle import Bundle
 from ldsboard.cli import cli
@@ -100,7 +99,7 @@ def test_board_whose_subsets_are_all_public_has_no_ranks(
     )
     assert "3 entries, without ranks" in page(service, "/")
     submission = page(service, views["good"]["links"]["page"])
-    assert f"p-value {p_value(results['good'].p_random)}" in submission
+    assert "p-value ≤ 0.0001, the least that 9,999 permutations can show" in submission
     assert "12 subsets" in page(service, "/benchmarks/few/about")
     page(service, "/benchmarks/few/submit")
     page(service, "/benchmarks/few/feed.atom")
@@ -195,6 +194,20 @@ def test_scores_fitted_to_the_ranking_subsets_are_marked(service: Service, token
     assert rows["ridge"]["of_ceiling"] > 1.1
     assert (rows["ridge"]["fitted"], rows["true"]["fitted"]) == (True, False)
     assert page(service, "/benchmarks/fitted").count("more than the runs allow: fitted to these subsets") == 1
+    # The mean with an honest file hides no fitted one.
+    mixed = [
+        service.submit_and_score(token, "fitted", npy(array.astype(np.float32)), method="mixed", commit="a" * 40)["id"]
+        for array in (ridge_nN, effects_nN + rng.normal(size=effects_nN.shape))
+    ]
+    board = service.client.get("/benchmarks/fitted/leaderboard").json()
+    row = next(row for row in board["rows"] if row["method"] == "mixed")
+    assert row["lds"] < board["ceiling"]
+    assert (row["replicates"], row["fitted"]) == (2, True)
+    views = [service.client.get(f"/submissions/{submission_id}").json() for submission_id in mixed]
+    assert [(view["hidden"]["fitted"], view["replicates"]["fitted"]) for view in views] == [(True, True), (False, True)]
+    notice = "is more than 3 standard errors above the noise ceiling"
+    assert f"The LDS {notice}" in page(service, f"/submissions/{mixed[0]}")
+    assert f"The LDS of the mean or of another replicate {notice}" in page(service, f"/submissions/{mixed[1]}")
 
 
 @pytest.mark.parametrize(("M", "equal"), [(8, 0), (12, 0), (12, 11), (30, 29)])

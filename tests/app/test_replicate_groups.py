@@ -16,9 +16,12 @@ from app.leaderboard.ranking import Ranker
 from app.management import account_deletion
 from app.results.submission_views import submission_view
 from app.submissions.replicates import rerun_key
+from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
 
 if TYPE_CHECKING:
+    import httpx
+
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
     from tests.app.service import Service
@@ -70,6 +73,50 @@ def test_repeated_file_with_a_commit_joins_no_group(service: Service, toy: Examp
     assert [row["replicates"] for row in rows if row["owner"] == "repeating"] == [2]
     assert [service.row(sent["id"]).rerun_key for sent in (a, b)] == [None, service.row(c["id"]).rerun_key]
     assert "rerun_key" not in service.client.get(f"/submissions/{b['id']}").text
+
+
+@pytest.mark.parametrize("way", ["file", "key", "parts"])
+def test_repeat_cannot_make_a_replicate(service: Service, toy: Example, way: str) -> None:
+    token = service.token(f"late-{way}")
+    content = npy(toy.scores(0.3, seed=1))
+    root, alone = (service.submit(token, "toy", npy(toy.scores(0.6, seed=seed))).json()["id"] for seed in (2, 3))
+    first = service.submit(token, "toy", content, key="k", replicate_of=root).json()["id"]
+
+    def repeat(named: str) -> httpx.Response:
+        if way != "parts":
+            return service.submit(token, "toy", content, key="k" if way == "key" else None, replicate_of=named)
+        upload = MultipartUpload(service, token, "toy", content, replicate_of=named).started()
+        upload.put_all_parts()
+        return upload.complete()
+
+    refused = repeat(alone)
+    assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
+    assert f"repeats submission {first}, which is no replicate of {alone}." in refused.json()["detail"]
+    assert service.row(first).replicate_of == root
+    for named in (root, first):
+        assert repeat(named).json()["id"] == first
+
+
+def test_repeat_may_name_a_replicate_of_the_same_commit(service: Service, toy: Example) -> None:
+    token = service.token("same-commit")
+    files = [npy(toy.scores(0.6, seed=seed)) for seed in (1, 2)]
+    first, second = (service.submit(token, "toy", content, commit=COMMIT).json()["id"] for content in files)
+    assert service.submit(token, "toy", files[1], replicate_of=first).json()["id"] == second
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_repeat_cannot_lose_a_declaration(service: Service, open_toy: Example, key: str | None) -> None:
+    token = service.token(f"forgetful-{key or 'file'}")
+    content = npy(open_toy.scores(0.5))
+    plain = service.submit(token, open_toy.name, content, key=key).json()["id"]
+    refused = service.submit(token, open_toy.name, content, key=key, uses_subsets="true")
+    assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
+    assert f"PATCH /api/v1/submissions/{plain}" in refused.json()["hint"]
+    headers = {"Authorization": f"Bearer {token}"}
+    declared = service.client.patch(f"/submissions/{plain}", json={"uses_subsets": True}, headers=headers)
+    assert declared.status_code == 200
+    assert service.submit(token, open_toy.name, content, key=key, uses_subsets="true").json()["id"] == plain
+    assert service.submit(token, open_toy.name, content, key=key).json()["id"] == plain
 
 
 def test_rerun_key_differs_between_users_and_commits() -> None:

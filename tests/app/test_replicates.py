@@ -94,7 +94,7 @@ def test_entry_is_the_mean_over_its_replicates(service: Service, toy: Example) -
     assert row["p_random"] == max(view["hidden"]["p_random"] for view in (first, second, third))
     view = service.client.get(f"/submissions/{first['id']}").json()
     ids = sorted(each["id"] for each in (first, second, third))
-    numbers = {name: row[name] for name in ("lds", "std_error", "spread")}
+    numbers = {name: row[name] for name in ("lds", "std_error", "spread", "fitted")}
     assert view["replicates"] == {"ids": ids, "part": "ranking"} | numbers
     badge = httpx.get(f"{service.url}/submissions/{third['id']}/badge.svg", trust_env=False).text
     assert f"LDS {row['lds']:.3f} ± {row['std_error']:.3f}" in badge
@@ -130,12 +130,13 @@ def test_comparison_uses_the_replicates_of_both_sides(service: Service, open_toy
     expected = compare(results, other)
     found = service.client.get("/compare", params={"a": a[1]["id"], "b": b["id"]}).json()
     assert (found["replicates"], found["note"]) == ([3, 1], None)
+    assert found["lds"] == pytest.approx([np.mean([result.lds for result in results]), other.lds])
     for name in ("difference", "std_error", "z", "p_value", "spread"):
         assert found[name] == pytest.approx(getattr(expected, name), rel=1e-9)
     assert found["ci"] == pytest.approx(expected.confidence_interval, rel=1e-9)
     # Two replicates of one method are compared as files, with the spread of all.
     within = service.client.get("/compare", params={"a": a[0]["id"], "b": a[1]["id"]}).json()
-    assert within["replicates"] == [1, 1]
+    assert (within["replicates"], within["lds"]) == ([1, 1], pytest.approx([result.lds for result in results[:2]]))
     assert within["spread"] == pytest.approx(expected.spread)
     assert within["difference"] == pytest.approx(results[0].lds - results[1].lds)
 
@@ -213,10 +214,14 @@ def test_pages_show_mean_and_spread_and_say_what_is_compared(service: Service, t
     board = text("/benchmarks/toy")
     assert mean in board
     assert FILES_ONLY in board
-    assert f"Compared: {FILES_ONLY}." in text(f"/compare?a={files[0]['id']}&b={files[1]['id']}")
+    single = text(f"/compare?a={files[0]['id']}&b={files[1]['id']}")
+    assert f"Compared: {FILES_ONLY}." in single
+    assert "each file alone" not in single
     compared = text(f"/compare?a={several[0]['id']}&b={files[1]['id']}")
     assert FILES_ONLY not in compared
     assert "the mean of 3 replicates with one file" in compared
+    assert f"{formatting.number(row['lds'])} (mean of 3)" in compared
+    assert "the LDS of each file alone" in compared
     submission = text(f"/submissions/{several[0]['id']}")
     assert "This submission is one of 3 replicates, which differ by the seed: mean LDS" in submission
     assert all(each["id"] in submission for each in several)

@@ -129,7 +129,7 @@ def test_page_shows_every_entry_and_how_to_cite(dated: Dated) -> None:
     hashes = {file["name"]: file["sha256"] for file in dated.api(dated.place)["files"]}
     assert {line[0]: line[2] for line in files[1:]} == hashes
     assert f"@misc{{ldsboard-{NAME}-1-{dated.link['date']}," in text
-    assert rf"\url{{{dated.service.settings.public_url}{dated.link['page']}}}" in text
+    assert f"url          = {{{dated.service.settings.public_url}{dated.link['page']}}}" in text
     assert rf"\texttt{{{hashes['SHA256SUMS']}}}" in text
 
 

@@ -49,6 +49,10 @@ def test_snapshot_holds_the_public_board(archive: Archive) -> None:
     with np.load(taken.folder / "per-target.npz", allow_pickle=False) as arrays:
         assert arrays["ids"].tolist() == [row["id"] for row in rows]
         assert arrays["rho"].shape == (12, 7)
+        stated = about["per_target"]
+        assert {name: (array.dtype.str, list(array.shape)) for name, array in arrays.items()} == {
+            name: (stated[name]["dtype"], stated[name]["shape"]) for name in ("ids", "rho")
+        }
 
 
 def test_rho_is_that_of_the_public_subsets_in_the_order_of_the_rows(archive: Archive) -> None:

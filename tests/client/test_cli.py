@@ -172,9 +172,9 @@ def test_replicates_are_submitted_and_compared(shell: Shell, toy: Example, tmp_p
     again = shell("submit", str(paths[2]), "toy", "--method", "seeds", "--replicate-of", first)
     assert (again.code, "Warning" in again.err) == (0, False)
     alone = shell("submit", str(paths[3]), "toy", "--method", "seeds", "--json").json["id"]
-    for wait in ("--wait", "--no-wait"):
-        ignored = shell("submit", str(paths[3]), "toy", "--method", "seeds", "--replicate-of", first, wait)
-        assert f"Warning: {alone} is no replicate of {first}, and nothing was changed." in ignored.err
+    repeated = shell("submit", str(paths[3]), "toy", "--method", "seeds", "--replicate-of", first)
+    assert repeated.code == exits.USAGE
+    assert f"This call repeats submission {alone}, which is no replicate of {first}." in repeated.err
 
     shell("pull", "toy")
     names = [str(path) for path in paths]

@@ -31,8 +31,8 @@ def test_option_declares_and_a_repeated_file_keeps_what_it_was(shell: Shell, ope
     first = shell("submit", str(paths[1]), "open-toy", *submit)
     assert (first.code, first.json["uses_subsets"]) == (0, False)
     again = shell("submit", str(paths[1]), "open-toy", *submit, "--uses-subsets")
-    assert (again.json["id"], again.json["uses_subsets"]) == (first.json["id"], False)
-    assert f"Warning: {first.json['id']} keeps its uses_subsets, and nothing was changed." in again.err
+    assert again.code == exits.USAGE
+    assert f"This call repeats submission {first.json['id']}, which is not declared as fitted" in again.err
 
 
 def test_declaration_for_hidden_subsets_is_refused_before_the_file_is_sent(shell: Shell, scores: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ldsboard
+from ldsboard.client import RefusedError
 from ldsboard.commands import exits
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_repeated_file_is_an_error_if_the_earlier_submission_shows_more(
         in refused.err
     )
     assert "[request.conflict]" in refused.err
-    with pytest.raises(ldsboard.ProblemError, match=f"No new {wanted} submission was created"):
+    with pytest.raises(RefusedError, match=f"No new {wanted} submission was created"):
         ldsboard.submit(toy.scores(), benchmark="toy", method=method, kind="practice", visibility=wanted)
     narrower = _submit(shell, scores, method, "--visibility", "public")
     assert (narrower.code, narrower.json["visibility"]) == (0, earlier)

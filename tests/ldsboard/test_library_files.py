@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 GUIDE = (Path(__file__).parents[2] / "docs/how-to/score-files.md").read_text(encoding="utf-8")
 ROWS = {row[0]: row for row in (line.strip("| ").split(" | ") for line in GUIDE.splitlines() if line.startswith("| "))}
-NEEDS_TORCH = (".pt", "cache")
 
 pytestmark = pytest.mark.filterwarnings("ignore:(bergson's|The scores of 2 modules|The rows of the file):UserWarning")
 
@@ -39,8 +37,6 @@ def test_guide_has_a_row_for_every_library() -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_row_of_the_guide_leads_to_the_lds_of_the_array(library: str, scores: Path, run: Run) -> None:
     name, write = LIBRARIES[library]
-    if name.endswith(NEEDS_TORCH) and find_spec("torch") is None:
-        pytest.skip("the file is written with torch")
     _, file, axes, _, commands = ROWS[library]
     assert f"`{name}`" in file.replace("/`", "`")
     array = halves(scores)

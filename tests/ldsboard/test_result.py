@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ldsboard import lds
+from ldsboard import GroundTruth, lds
 from ldsboard.core.chance import RANDOM_P
 from ldsboard.core.ranking import rank_rows, spearman_influence
 
@@ -114,6 +114,18 @@ def test_result_counts_repeated_subsets(make_problem: MakeProblem) -> None:
     scores, masks, margins = make_problem()
     masks[7] = masks[30] = masks[2]
     assert lds(scores, masks, margins).duplicate_subsets == 2
+
+
+def test_random_scores_with_more_subsets_than_examples_have_no_wrong_sign(rng: np.random.Generator) -> None:
+    """Random scores correlate by chance with the effects of few examples: one in eight files is below -3 at M / n = 8."""
+    M, n, files = 400, 50, 300
+    masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
+    effects_n = rng.normal(size=(n, 1))
+    truth = GroundTruth(masks_Mn, masks_Mn @ effects_n)
+    found = [truth.score(rng.normal(size=(n, 1))) for _ in range(files)]
+    assert sum(result.z_random <= -3 for result in found) > files / 20
+    assert sum("scores.sign_flipped" in result.warnings for result in found) <= 3  # .4 are expected
+    assert truth.score(-effects_n).warnings == ["scores.sign_flipped"]
 
 
 def test_result_warns_of_flipped_and_random_scores(make_problem: MakeProblem, rng: np.random.Generator) -> None:

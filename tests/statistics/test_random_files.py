@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
+from ldsboard.core.chance import flipped_z
 from tests.statistics.figures import Mean, share_error
 from tests.statistics.populations import subsets, unit_ranks
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 N = 40
+FLIPPED = 0.00135
+"""Share of files below -3 standard deviations of `z_random` over files."""
+
 TRUTHS = 5
 """Number of draws of subsets and margins; the Monte Carlo error is computed from their shares."""
 
@@ -48,6 +52,7 @@ SETTINGS = {
     "the size of the digits benchmark, all explained": Setting(800, 1200, 1, 1.0, 0.97),
     "more subsets than examples, all explained": Setting(2000, 1200, 1, 1.0, 0.92),
     "more subsets than examples, half explained": Setting(2000, 1200, 5, 0.5, 0.96),
+    "seven subsets for each example, all explained": Setting(2000, 300, 1, 1.0, 0.7),
 }
 
 
@@ -130,6 +135,11 @@ def test_random_files_count_as_random(name: str, draws: Draws, report: Report) -
         report(text, random, f"at least {setting.least:.0%}")
         error = max(random.error, share_error(setting.least, np.concatenate(z_tf).size))
         assert random.value >= setting.least - draws.slack * error
+        flipped = Mean.of([np.mean(z_f <= flipped_z(setting.M, setting.n)) for z_f in z_tf], as_share=True)
+        negative = Mean.of([np.mean(z_f <= -3) for z_f in z_tf], as_share=True)
+        report(f"{name}: {sort}, called flipped", flipped, "at most 0.135%")
+        report(f"{name}: {sort}, below -3, for comparison", negative)
+        assert flipped.value <= FLIPPED + max(draws.slack, 3) * share_error(FLIPPED, np.concatenate(z_tf).size)
         expected = np.sqrt(1 + setting.explained * setting.M / setting.n)
         # The ranks of the margins are explained a little less well than the margins.
         assert abs(spread / expected - 1) <= 0.05 + draws.slack / np.sqrt(2 * TRUTHS * count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers, SnapshotView
 from app.leaderboard.stored_snapshots import SUMS
 from app.management.snapshot_texts import author
@@ -26,6 +28,10 @@ LATEX_ESCAPES = str.maketrans(
         "|": r"\textbar{}",
     }
 )
+
+
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+"""The macros that every BibTeX style defines for the months."""
 
 
 def latex(text: str) -> str:
@@ -77,8 +83,10 @@ def bibtex(
     fields = {
         "author": f"{{{latex(submission.owner)}}}",
         "title": f"{{{latex(_cited_name(submission, submission.title))} on {latex(benchmark.title)}}}",
-        "year": str(submission.created_at.year),
-        "howpublished": rf"LDSBoard, \url{{{address}}}",
+        **_date(submission.created_at),
+        "howpublished": "LDSBoard",
+        "url": address,
+        "version": str(benchmark.version),
         "note": f"Linear datamodeling score {value} (standard error) on the {part} subsets of "
         f"{latex(benchmark.name)}, version {benchmark.version}{replicates}; scorer version {submission.scorer_version}",
     }
@@ -92,16 +100,23 @@ def snapshot_bibtex(snapshot: SnapshotView) -> str:
     fields = {
         "author": f"{{{latex(author(snapshot.address))}}}",
         "title": f"{{{latex(snapshot.title)}: leaderboard of {board} on {snapshot.date}}}",
-        "year": snapshot.date[:4],
-        "howpublished": rf"LDSBoard, \url{{{snapshot.address}}}",
+        **_date(date.fromisoformat(snapshot.date)),
+        "howpublished": "LDSBoard",
+        "url": snapshot.address,
+        "version": str(snapshot.version),
         "note": rf"SHA-256 of SHA256SUMS: \texttt{{{digest}}}",
     }
     return _entry(f"ldsboard-{snapshot.benchmark}-{snapshot.version}-{snapshot.date}", fields)
 
 
+def _date(day: date) -> dict[str, str]:
+    """Return the fields of a BibTeX entry for a day."""
+    return {"year": str(day.year), "month": MONTHS[day.month - 1]}
+
+
 def _entry(key: str, fields: dict[str, str]) -> str:
-    """Return a BibTeX entry of the type ``misc``; `fields` holds LaTeX texts by name."""
-    lines = ",\n".join(f"  {name:<12} = {{{text}}}" for name, text in fields.items())
+    """Return a BibTeX entry of the type ``misc``; `fields` holds LaTeX texts by name, and one of `MONTHS`."""
+    lines = ",\n".join(f"  {name:<12} = {text if name == 'month' else f'{{{text}}}'}" for name, text in fields.items())
     return f"@misc{{{key},\n{lines}\n}}"
 
 

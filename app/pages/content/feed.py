@@ -50,7 +50,8 @@ def atom(
         place = f", rank {formatting.place(row.rank, row.in_family)}" if row.rank else ""
         if row.uses_subsets:
             place = ", declared: fitted to these subsets"
-        summary = f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}{place}"
+        mean = "" if row.spread is None else f", mean of {row.replicates}, spread {formatting.number(row.spread)}"
+        summary = f"LDS {formatting.number(row.lds)} {formatting.span(row.ci)}{mean}{place}"
         _add(entry, "title", title)
         _add(entry, "id", f"urn:ldsboard:submission:{row.id}")
         _add(entry, "published", row.created_at.isoformat())

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.leaderboard.schemas import Interval, Numbers, RankingNumbers
-from ldsboard.core.chance import RANDOM_P
+from ldsboard.core.chance import RANDOM_P, flipped_z, p_random_text
 from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.counts import count
 
@@ -122,16 +122,21 @@ def size(count_of_bytes: int) -> str:
     return f"{value:.3g} {units[0]}"
 
 
-def chance_note(p_random: float, lds: float) -> str | None:
-    """Return a note if scores may be random, by their p-value, or if their LDS is significantly negative; otherwise None."""
+def chance_note(p_random: float, z_random: float, M: int, n: int) -> str | None:
+    """Return a note if scores may be random, or if their LDS is so far below chance that their sign may be wrong; otherwise None.
+
+    `M` is the number of ranking subsets, and `n` that of training examples.
+    """
     if p_random > RANDOM_P:
         return "not distinguishable from random"
-    return "sign flipped?" if lds < 0 else None
+    return "sign flipped?" if z_random <= flipped_z(M, n) else None
 
 
 def chance(numbers: Numbers | RankingNumbers, M: int) -> str:
     """Format how far an LDS over M subsets is from chance: as a p-value for few subsets, otherwise in standard deviations."""
-    return f"p-value {p_value(numbers.p_random)}" if M < FEW_SUBSETS else f"{significant(numbers.z_random)} sd"
+    if M >= FEW_SUBSETS:
+        return f"{significant(numbers.z_random)} sd"
+    return f"p-value {p_random_text(numbers.p_random, M)}".replace("e-", "e−")  # noqa: RUF001 -- the minus sign is meant
 
 
 def cost(reported: dict[str, Any] | None) -> str:

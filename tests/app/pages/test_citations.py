@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,26 @@ def code_under(text: str, heading: str) -> str:
     block = re.search(rf">{heading}<.*?<pre data-copy><code>(.*?)</code></pre>", text, re.DOTALL)
     assert block
     return unescape(block[1])
+
+
+def bibtex_fields(entry: str) -> dict[str, str]:
+    """Return the fields of a BibTeX entry, a value in braces or a macro each; fail if the entry is none."""
+    head, *lines, end = entry.split("\n")
+    assert re.fullmatch(r"@misc\{[a-z0-9-]+,", head)
+    assert end == "}"
+    fields = {}
+    for number, line in enumerate(lines, 1):
+        found = re.fullmatch(r"  ([a-z]+) += (\{.*\}|[a-z]{3})(,?)", line)
+        assert found, line
+        name, value, comma = found.groups()
+        assert bool(comma) == (number < len(lines))
+        depth = 0
+        for place, character in enumerate(value, 1):
+            depth += {"{": 1, "}": -1}.get(character, 0)
+            assert depth > 0 or place == len(value) or "{" not in value
+        assert depth == 0
+        fields[name] = value
+    return fields
 
 
 @pytest.mark.parametrize("name", ["toy", "open-toy"])
@@ -71,11 +92,12 @@ def test_citation_contains_result_benchmark_and_address(site: Site) -> None:
     assert f"{site.service.url}/submissions/{site.ids['twin']}" in entry
     assert HOSTILE not in entry
     assert citations.latex(HOSTILE) in entry
-    depth = 0
-    for character in entry:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        assert depth >= 0
-    assert depth == 0
+    fields = bibtex_fields(entry)
+    created = datetime.fromisoformat(view["created_at"])
+    assert fields["month"] == created.strftime("%b").lower()
+    names = ("year", "howpublished", "url", "version")
+    expected = [created.year, "LDSBoard", f"{site.service.url}/submissions/{site.ids['twin']}", 1]
+    assert [fields[name] for name in names] == [f"{{{value}}}" for value in expected]
 
 
 def test_anonymous_entry_is_cited_by_its_alias(site: Site, toy: Example) -> None:

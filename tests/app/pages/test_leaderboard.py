@@ -256,7 +256,7 @@ def test_feed_removes_characters_that_xml_forbids() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     values: dict[str, Any] = {"owner": "ada", "method": "m", "title": "a\x00\x1b]b\ud800c\ufffe", "tags": ["\x07t"]}
     values |= {"in_family": True, "uses_subsets": False}
-    row = Row.model_construct(id="1", lds=0.5, ci=(0.4, 0.6), rank=(1, 1), created_at=moment, **values)
+    row = Row.model_construct(id="1", lds=0.5, ci=(0.4, 0.6), rank=(1, 1), spread=None, created_at=moment, **values)
     benchmark = BenchmarkView.model_construct(name="toy", title="T")
     written = atom(benchmark, [row], {"1": moment}, moment, "https://example.org")
     entry = ET.fromstring(written).find(f"{ATOM}entry")  # noqa: S314 -- the project's own feed

@@ -59,12 +59,21 @@ def test_private_submission_stays_private_after_retirement(
     example = write_benchmark(tmp_path, "over")
     sign_in_service.publish(example.folder)
     sent = owner.send(example, "unseen")
+    owner.send(example, "seen", 0.6)
+    owner.send(example, "tried", 0.7, kind="practice")
     assert owner.post(sent, visibility="private").is_success
+    before = Markup(owner.client.get("/account").text)
+    assert len(before.all("option")) == 3 * 3
     assert run_in_process(sign_in_service, "benchmark", "retire", "over").exit_code == 0
     refused = owner.post(sent, visibility="public")
     assert (refused.status_code, sign_in_service.row(sent).visibility) == (409, "private")
     assert "its board takes no more entries" in refused.text
     assert "private submissions stay private" in refused.text
+    after = Markup(owner.client.get("/account").text)
+    offered = sorted(option["value"] or "" for option in after.all("option"))
+    assert offered == ["anonymous", "private", "private", "public", "public"]  # two of "seen", and three of "tried"
+    assert [field for field in after.all("input") if field.get("name") == "pinned"] == []
+    assert "/benchmarks/over/submit#commands" not in [link["href"] for link in after.all("a")]
 
 
 def test_account_and_review_page_say_that_anonymous_entries_share_an_alias(owner: SignedInUser, toy: Example) -> None:
