@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from axe_playwright_python.sync_playwright import Axe
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PHONE, DESK = 390, 1280
+RUN_TOGETHER = re.compile(r"\S*[a-z)][.!?][A-Z][a-z]\S*")
+"""Two sentences without a space between them, as a template can join them."""
+
 SERIOUS = {"serious", "critical"}
 
 
@@ -19,7 +23,9 @@ def fits_width(page: Page) -> bool:
 
 
 def find_faults(page: Page) -> list[str]:
-    """Return the faults of an open page: no single main heading, too wide, serious or critical axe-core violations.
+    """Return the faults of an open page.
+
+    These are: no single main heading, joined sentences, too wide, and serious or critical axe-core violations.
 
     The page must have been opened in a window as wide as a phone. A chart is drawn for the width of the open window, and is
     redrawn a moment after the window has changed its width. A chart that was drawn for a wider window could therefore still make
@@ -27,6 +33,8 @@ def find_faults(page: Page) -> list[str]:
     most of the time.
     """
     faults = [] if page.locator("h1").count() == 1 else [f"{page.url}: {page.locator('h1').count()} main headings"]
+    texts = page.locator("p, li, dd, caption, figcaption").all_inner_texts()
+    faults += [f"{page.url} joins sentences: {found}" for text in texts for found in RUN_TOGETHER.findall(text)]
     for width in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": 900})
         faults += [] if fits_width(page) else [f"{page.url} is wider than {width} px"]

@@ -53,6 +53,23 @@ def test_visibility_change_is_applied_and_audited(owner: SignedInUser, sign_in_s
     assert _audit_rows(sign_in_service, sent) == [("submission.edited", {"fields": ["visibility"]})]
 
 
+def test_page_of_a_practice_board_joins_no_sentences_and_offers_nothing_after_retirement(
+    owner: SignedInUser, sign_in_service: Service, tmp_path: Path
+) -> None:
+    example = write_benchmark(tmp_path, "ended", split="open")
+    sign_in_service.publish(example.folder)
+    sent = owner.send(example, "last")
+
+    def text() -> str:
+        return " ".join(owner.client.get(f"/submissions/{sent}").text.split())
+
+    assert 'may have been fitted to it. <a href="/account/submissions/' in text()
+    assert "--replicate-of" in text()
+    retired = run_in_process(sign_in_service, "benchmark", "retire", "ended")
+    assert retired.output == "ended is retired.\n"
+    assert "--replicate-of" not in text()
+
+
 def test_private_submission_stays_private_after_retirement(
     owner: SignedInUser, sign_in_service: Service, tmp_path: Path
 ) -> None:
