@@ -1,1 +1,1 @@
-"""Formats of score files, each read by a parser that is safe for untrusted files."""
+"""Read files of scores: those that the server accepts, and those that only programs on the user's own machine read."""

@@ -1,7 +1,7 @@
 """Read pickles of numbers, text, containers and NumPy arrays, without running anything that a pickle asks for.
 
-A pickle can call any function that it names. Here, a name is looked up in a list of stand-ins, which only keep what they are
-given: the arrays are made afterwards, by this module. Every other name is refused.
+A pickle can call any function that it names. This module looks every name up in a fixed table of its own harmless functions, the
+stand-ins, and refuses a name that is not in the table. Stand-ins make only numbers, bytes, dicts, arrays and their types.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DEPTH = 32
-"""Containers that are nested more deeply are refused: a pickle can hold a list that contains itself."""
+"""Largest depth of nested containers. Deeper ones are refused, because a pickle can hold a list that contains itself."""
 
 MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
@@ -36,20 +36,22 @@ def load_arrays(content: bytes, encoding: str = "ASCII") -> Any:
     content
         The bytes of the pickle.
     encoding
-        Encoding of the text in a pickle of Python 2.
+        Encoding of the text in a pickle of Python 2. A pickle of Python 2 with arrays needs ``latin1``.
 
     Raises
     ------
     ArrayPickleError
-        A ValueError: the pickle is damaged, or asks for anything that no array needs.
+        A ValueError: the pickle is damaged, is nested more deeply than `MAX_DEPTH`, has an array of an unsupported type, or names
+        a function or class that no array needs.
     """
     return ArrayUnpickler(content, encoding).content()
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads the pickle in `content`, see `load_arrays`.
+    """Reads the pickle in the bytes `content`, see `load_arrays`.
 
-    `names` has the stand-in for each name that a pickle may ask for.
+    Call the method `content` once, and not `load`, which leaves stand-ins in the place of arrays. The attribute `names` maps each
+    allowed (module, name) to its stand-in; a subclass can add names.
     """
 
     def __init__(self, content: bytes, encoding: str = "ASCII") -> None:
@@ -66,13 +68,13 @@ class ArrayUnpickler(pickle.Unpickler):
         }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a name; nothing is imported."""
+        """Return the stand-in for a name, without an import; raise an ArrayPickleError if the name has none."""
         if (module, name) not in self.names:
             raise ArrayPickleError(f"it asks for {module[:60]}.{name[:60]}, which no array needs")
         return self.names[module, name]
 
     def content(self) -> Any:
-        """Return the content of the pickle, in which arrays have taken the place of their stand-ins."""
+        """Return the content of the pickle, with arrays in the place of their stand-ins; every error is an ArrayPickleError."""
         try:
             return _resolve(self.load(), 0)
         except ArrayPickleError:
@@ -94,12 +96,12 @@ class StandIn:
         return self._function(*arguments)
 
     def __setstate__(self, _: object) -> None:
-        """Refuse to set attributes, as a pickle can ask of every object that has no such method."""
+        """Refuse to set attributes. Without this method, a pickle could set attributes of a stand-in."""
         raise ArrayPickleError("it changes a function")
 
 
 class _Type:
-    """Stand-in for ``numpy.dtype``, whose ``__setstate__`` could declare any bytes to be objects."""
+    """Stand-in for ``numpy.dtype``. With numpy's own ``__setstate__``, a pickle could declare any bytes to be objects."""
 
     __slots__ = ("dtype",)
 

@@ -1,7 +1,8 @@
 """Read the folders of scores that bergson writes: records in ``scores.bin``, described by ``info.json``.
 
-A record of bergson 2.5.1 holds for every query a score and whether the score was written. Only ``config.yaml`` tells the sign:
-``higher_is_better`` is false for scores of which a low one means that the example helps [1]_.
+bergson 2.5.1 writes one record for each training example. A record holds, for every target (bergson's *query*), a score and a
+flag that tells whether the score was written. Only ``config.yaml`` tells the sign: if its ``higher_is_better`` is false, a low
+score means that the example helps [1]_.
 
 .. [1] https://github.com/EleutherAI/bergson/blob/main/bergson/score/score_writer.py
 
@@ -35,13 +36,16 @@ def begins(folder: Path) -> bool:
 
 
 def read_folder(folder: Path) -> tuple[NDArray[Any], str]:
-    """Return the scores, floating point (n, N), where high is good, and a sentence about their sign.
+    """Return the scores, floating point (n, N), and a sentence about their sign.
+
+    If ``config.yaml`` has ``higher_is_better: false``, the signs of all scores are reversed, so that a high score means that the
+    example helps. Without a ``config.yaml`` that tells the sign, no sign is changed. bfloat16 becomes float32.
 
     Raises
     ------
     ProblemError
         ``scores.unreadable``: ``info.json`` does not describe scores of whole examples.
-        ``scores.truncated``: ``scores.bin`` has another size.
+        ``scores.truncated``: ``scores.bin`` does not have the size that follows from ``info.json``.
         ``scores.nonfinite``: scores were never written; the message counts them and names the first.
     """
     n, N, layout, is_bfloat16 = _described(folder)
@@ -75,7 +79,7 @@ def read_folder(folder: Path) -> tuple[NDArray[Any], str]:
 
 
 def higher_is_better(config: Path) -> bool | None:
-    """Return the value of ``higher_is_better`` in the ``score_cfg`` of a configuration; None if it has none, or both values."""
+    """Return ``higher_is_better`` in the ``score_cfg`` of `config`; None if the file or the value is missing or ambiguous."""
     if not config.is_file():
         return None
     values: set[bool] = set()

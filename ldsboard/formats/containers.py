@@ -1,7 +1,8 @@
-"""Choose the scores in a container: dicts, lists and tuples of tensors or numbers, as libraries save them.
+"""Choose the table of scores in nested dicts, lists and tuples of tensors, arrays or numbers, as libraries save them.
 
-The only table of floating-point numbers is taken. A list of tables of equal width is one table, written in batches. Of several
-tables, a key chooses one: the names on the way to the table, joined by dots.
+The only table of floating-point numbers is taken, or without such a table the only table of other numbers. A list of tables is
+one table in batches, see `join`. A list of vectors of equal length is one table, with one row for each vector. Of several tables,
+a key chooses one: the dict keys and list positions that lead to the table, joined by dots.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DEPTH = 8
-"""Containers that are nested more deeply are not searched: a pickle can hold a list that contains itself."""
+"""Depth to which nested containers are searched. A limit is needed, because a pickle can hold a list that contains itself."""
 
 SHOWN_NAMES = 8
 
 
 def choose_table(content: object, key: str | None = None) -> NDArray[Any]:
-    """Return the table of scores in `content`, with two dimensions unless `key` or the content itself leaves no choice.
+    """Return the table of scores in `content`: the one that `key` names, or without a key the only table.
+
+    The table has two dimensions, except in two cases: an array that `key` names, and a `content` that is itself one array or
+    tensor, are returned with any number of dimensions.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ def choose_table(content: object, key: str | None = None) -> NDArray[Any]:
     ProblemError
         ``scores.several``: the content has no table, or several; the message names them. Or the content has no `key`.
         ``scores.shape``: the batches of a list have different widths and heights.
-        ``scores.dtype``: the table is complex.
+        ``scores.dtype``: the table is a tensor that `tensor_array` refuses, such as a complex one. A complex array is returned.
     """
     found = dict(_leaves(content, "", 0))
     if key is not None and set(found) != {""}:
@@ -65,7 +69,7 @@ def choose_table(content: object, key: str | None = None) -> NDArray[Any]:
 
 
 def join(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """Return batches as one table: one below the other if their widths are equal, else side by side if their heights are equal.
+    """Return tables as one: one below the other if their widths are equal, otherwise side by side if their heights are equal.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def several_tables(names: Iterable[str]) -> ProblemError:
 
 
 def no_such_array(key: str, names: Iterable[str]) -> ProblemError:
-    """Return the error for a file that has no array of this name."""
+    """Return the error for a file that has arrays with the names `names`, but none with the name `key`."""
     found = sorted(names)
     return ProblemError.mismatch(
         "scores.several",
@@ -106,14 +110,14 @@ def no_such_array(key: str, names: Iterable[str]) -> ProblemError:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Return words as a list with commas that states how many were left out after the eighth."""
+    """Return a text with the first 8 words, separated by commas, and the number of the other words."""
     every = list(words)
     more = f" and {len(every) - SHOWN_NAMES} more" if len(every) > SHOWN_NAMES else ""
     return ", ".join(every[:SHOWN_NAMES]) + more
 
 
 def _leaves(content: object, name: str, depth: int) -> Iterable[tuple[str, Any]]:
-    """Yield the name and the tensor, array or list of arrays of each place in `content` that holds numbers in some dimensions."""
+    """Yield the name and the value of each tensor, array, and list that is one table (see `_as_table`) in `content`."""
     if is_tensor(content) or isinstance(content, np.ndarray):
         yield name, content
     elif isinstance(content, Mapping) and depth < MAX_DEPTH:
@@ -129,7 +133,7 @@ def _leaves(content: object, name: str, depth: int) -> Iterable[tuple[str, Any]]
 
 
 def _as_table(content: list[Any] | tuple[Any, ...]) -> Any:
-    """Return a list as one table if the list is one: lists of numbers of equal length, or batches; otherwise None."""
+    """Return an array for rows of numbers, a list for tables or for vectors of equal length, and None for every other list."""
     first = content[0] if content else None
     if isinstance(first, list | tuple) and all(_is_row(row, len(first)) for row in content):
         return np.array(content)

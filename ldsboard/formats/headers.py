@@ -79,7 +79,7 @@ class Header:
 
 
 def unreadable(got: str, hint: str = SAVE_HINT) -> ProblemError:
-    """Return the error for a file in no supported format."""
+    """Return the error for a file in no supported format, or with a malformed header."""
     return ProblemError.mismatch("scores.unreadable", expected=FORMATS, got=got, hint=hint)
 
 
@@ -99,7 +99,7 @@ def pickled(got: str) -> ProblemError:
 
 
 def unsupported_type(got: str) -> ProblemError:
-    """Return the error for scores that are not floating-point numbers of 2, 4 or 8 bytes."""
+    """Return the error for scores that are not float16, float32 or float64."""
     hint = "Give real numbers: the command line reads integers and bfloat16; save other types as float64."
     return ProblemError.mismatch("scores.dtype", expected="float16, float32 or float64", got=got, hint=hint)
 

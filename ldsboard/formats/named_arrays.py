@@ -1,6 +1,6 @@
 """Read one array, selected by name, from a ``.safetensors`` or ``.npz`` file with several arrays. Nothing is ever unpickled.
 
-Only the command line uses these functions, on the user's own machine: a server accepts only files with one array.
+Only programs on a user's or an operator's own machine call these functions: the server accepts only score files with one array.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ TYPES = safetensors.TYPES | {
 """Types of the tensors that can be read, by the name in a safetensors header."""
 
 MAX_HEADER_BYTES = 100_000_000
-"""Largest header of a file; the safetensors library has the same limit."""
+"""Largest number of bytes of a safetensors header; the safetensors library has the same limit."""
 
 
 def read_named(path: Path, key: str) -> NDArray[Any]:
-    """Return the array with the name `key`; values of type bfloat16 become float32.
+    """Return the array with the name `key`, of any shape; bfloat16 becomes float32, other types are kept.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def read_named(path: Path, key: str) -> NDArray[Any]:
     ------
     ProblemError
         ``scores.several``: the file has no array of this name; the message lists the names.
-        ``scores.unreadable``, ``scores.damaged``, ``scores.object``, ``scores.dtype``: the array cannot be read.
+        ``scores.unreadable``, ``scores.truncated``, ``scores.damaged``, ``scores.dtype``: the array cannot be read.
     OSError
         The file cannot be read.
     """
@@ -65,7 +65,10 @@ def read_named(path: Path, key: str) -> NDArray[Any]:
 
 
 def stored_tensors(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file, a JSON object by name of the tensor, and the position of the first tensor.
+    """Return the header of a safetensors file, and the position in the file from which ``data_offsets`` are counted.
+
+    The header maps the name of each tensor to its description, and can have the further key `safetensors.METADATA`. `file` must
+    be at its first byte, and must be a file for which `safetensors.begins` is True.
 
     Raises
     ------
@@ -102,7 +105,9 @@ def _from_npz(file: BinaryIO, key: str) -> NDArray[Any]:
 
 
 def read_stored(file: BinaryIO, tensors: dict[str, Any], begin_of_tensors: int, key: str) -> NDArray[Any]:
-    """Return one tensor of a safetensors file, of which `stored_tensors` returned the header; bfloat16 becomes float32.
+    """Return the tensor with the name `key` of a safetensors file; bfloat16 becomes float32, other types are kept.
+
+    `tensors` and `begin_of_tensors` are what `stored_tensors` returned for `file`.
 
     Raises
     ------

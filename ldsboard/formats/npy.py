@@ -1,7 +1,8 @@
 """Parse the header of NumPy's ``.npy`` files, versions 1 to 3.
 
 numpy's own parser is not safe for untrusted files. Such a file can claim 2**40 elements, hold pickles, or have a malformed
-header. In each of these cases this parser raises a ProblemError, and never a MemoryError.
+header. This parser allocates no array, and raises a ProblemError for pickles and for malformed headers. Only
+`Header.check_size` compares the claimed shape with the size of the file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read NumPy's ``.npz`` files: zip archives with one ``.npy`` member, stored or deflated.
 
-An archive begins with the local header of the member, followed by the ``.npy`` header. Both are checked before the rest of the
-file has arrived. The directory is at the end of the archive. The scores are inflated only if the local header and the directory
-describe the same single member, and no more bytes are inflated than the ``.npy`` header states.
+An archive begins with the local header of the member, followed by the ``.npy`` header. `parse` checks both headers, and needs
+only the start of the file. The directory is at the end of the archive. `open_scores` inflates the scores only if the
+local header and the directory describe the same single member, and inflates no more bytes than the ``.npy`` header states.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def parse(start: bytes) -> MemberHeader:
     Raises
     ------
     ProblemError
-        ``scores.unreadable``: a header is malformed, or the member is no ``.npy`` file or is encrypted.
+        ``scores.unreadable``: a header is malformed, incomplete or too long; or the member is no ``.npy`` file, is encrypted, or
+        is compressed by another method than deflate.
         ``scores.empty``: the archive has no members.
         ``scores.object``: the member is a pickle, or an array of Python objects.
         ``scores.dtype``: the type is not float16, float32 or float64.
@@ -164,7 +165,9 @@ def _sizes(stored: int, inflated: int, extra: bytes) -> tuple[int, int]:
 
 
 def open_scores(file: BinaryIO, header: MemberHeader) -> ScoreArray:
-    """Return the scores in an archive: a stored member is memory-mapped, and a deflated member is inflated into memory.
+    """Read a whole archive, verify its checksum, and return the scores.
+
+    A stored member is memory-mapped, and a deflated member is inflated into memory. `header` is what `parse` returned for `file`.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """Choose the scores in a safetensors file with several tensors, and read the files of kronfluence.
 
-kronfluence 1.0.1 saves influences as (query, train) under the name ``all_modules``, or with ``compute_per_module_scores`` one
-tensor for each module, whose sum is the influence. With partitions, each file holds some modules or some training examples [1]_.
+kronfluence 1.0.1 saves scores with one row for each target (its *query*) and one column for each training example, under the
+name ``all_modules``. With its option ``compute_per_module_scores``, it saves one tensor for each module of the model; the scores
+are the sum of these tensors. With partitions, each file holds the scores of some modules and some training examples [1]_.
 
 .. [1] https://github.com/pomonam/kronfluence/blob/main/kronfluence/computer/score_computer.py
 """
@@ -28,18 +29,19 @@ ALL_MODULES = "all_modules"
 WHOLE = "pairwise_scores.safetensors"
 PARTITION = re.compile(r"pairwise_scores_data_partition(\d+)_module_partition(\d+)\.safetensors")
 PER_MODULE = "compute_per_module_scores"
-"""kronfluence saves the settings of the scores as metadata of the file; this is the name of one of them."""
+"""Name of a setting that kronfluence saves in the metadata of each file of scores."""
 
 
 def read_tables(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the scores in a safetensors file, and sentences about how they were made.
+    """Return the scores in a safetensors file, without transposing them, and sentences about how they were made.
 
-    The scores are the only table, ``all_modules``, or the sum over kronfluence's modules, in float64.
+    The scores are the table ``all_modules``. Without this table, they are the only table of floating-point numbers, or else the
+    only table. If a file of kronfluence has several tables of equal shape, the scores are their sum in float64.
 
     Raises
     ------
     ProblemError
-        ``scores.several``: the file has no table, or several of which any may hold the scores.
+        ``scores.several``: the file has no table, or several tables that are not summed.
         ``scores.unreadable``, ``scores.truncated``, ``scores.dtype``: the file cannot be read.
     """
     with path.open("rb") as file:
@@ -65,18 +67,20 @@ def read_tables(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def partitions(folder: Path) -> dict[tuple[int, int], Path]:
-    """Return kronfluence's partial files in a folder, by the numbers of their partitions of training examples and of modules."""
+    """Return the files of kronfluence's partitions in a folder, by (number of data partition, number of module partition)."""
     found = ((PARTITION.fullmatch(path.name), path) for path in folder.iterdir())
     return {(int(match[1]), int(match[2])): path for match, path in found if match}
 
 
 def join_partitions(files: dict[tuple[int, int], Path]) -> NDArray[np.float64]:
-    """Return the scores of kronfluence's partitions together: summed over modules, side by side over training examples.
+    """Return one table of the scores in all of kronfluence's partitions, float64, with one row for each target.
+
+    Module partitions are summed, and data partitions are put side by side. `files` is what `partitions` returns, and not empty.
 
     Raises
     ------
     ProblemError
-        ``scores.several``: a partition is missing.
+        ``scores.several``: a partition is missing. Missing partitions after the last number that `files` has are not noticed.
         ``scores.shape``: the partitions do not fit together.
         Also the errors of `read_tables`.
     """

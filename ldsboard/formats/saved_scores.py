@@ -1,7 +1,7 @@
-"""Read scores as attribution libraries save them, by content and not by suffix, on the user's own machine.
+"""Read scores as attribution libraries save them, on the user's own machine.
 
-The server accepts only what `ldsboard.formats.score_files` reads. This module is the registry of all other forms: each has a
-module of its own.
+The content of a file decides how the file is read, not its suffix; in folders, files are found by their names. The server accepts
+only what `ldsboard.formats.score_files` reads. This module chooses the reader for every other form; each reader is a module.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ if TYPE_CHECKING:
 BATCH = re.compile(r"(.*?)(\d+)\.(pt|pth|npy|npz|safetensors)")
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 MORE_THAN_THE_SERVER = ("scores.several", "scores.dtype", "scores.unreadable")
-"""Codes of refusals of the server after which a file may still be read: of several arrays, or of numbers of another type. The
-refusal of an archive can also be about its first array, which need not be the scores."""
+"""Codes of the errors of `open_scores` after which a file is tried with other readers: it can hold several arrays, or numbers of
+another type. A zip archive is tried after every error, because the error can be about a first array that is not the scores."""
 
 TRAINING_ORDER = ("row_train_ids", "row_steps")
-"""Members of dattri-llm's ``metadata.json``: of which example and which step of the training each row is."""
+"""Members of dattri-llm's ``metadata.json`` that state the training example and the training step of each row."""
 
 
 @dataclass(frozen=True)
 class SavedScores:
-    """Scores as they were saved.
+    """Scores as they were saved, except for the changes that `notes` states.
 
     Attributes
     ----------
     array
-        Real numbers of any type, with two dimensions; memory-mapped if the file is a score file that the server accepts.
+        Numbers of any type, with two dimensions, neither transposed nor checked to be real and finite. The array can be
+        memory-mapped and read-only.
     notes
         Sentences about what was changed or could not be decided, such as the sign.
     is_score_file
-        Whether the server accepts the file as it is, if its shape fits the benchmark.
+        Whether the server accepts the file as it is, if its shape fits the benchmark and all numbers are finite.
     """
 
     array: NDArray[Any]
@@ -63,7 +64,8 @@ def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores
     path
         Path of the file or folder.
     key
-        Name of the table, if the file holds several tables.
+        Name of the table, if the file, or each file of a folder of batches, holds several tables. The key is ignored for folders
+        of zarr and bergson, and for partitions of kronfluence.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def _read_file(path: Path, key: str | None) -> SavedScores:
 
 
 def _read_other(path: Path, start: bytes) -> SavedScores | None:
-    """Return the scores in a ``.npy``, ``.npz`` or safetensors file that the server refuses; None if its refusal stands."""
+    """Return the scores in a ``.npy``, ``.npz`` or safetensors file that the server refuses; None if they cannot be read."""
     if safetensors.begins(start) and not start.startswith((npy.MAGIC, npz.MAGIC)):
         return SavedScores(*safetensors_tables.read_tables(path))
     if not start.startswith((npy.MAGIC, npz.MAGIC)):
@@ -160,7 +162,7 @@ def _join_batches(folder: Path, key: str | None) -> NDArray[Any]:
 
 
 def _refuse_training_order(folder: Path) -> None:
-    """Refuse the scores of dattri-llm 0.1.0, whose rows are in the order of the training and not of the examples."""
+    """Raise ``scores.unreadable`` for a folder of dattri-llm 0.1.0: rows are in the order of training steps, not of examples."""
     described = folder / "metadata.json"
     if not described.is_file():
         return

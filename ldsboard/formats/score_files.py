@@ -110,7 +110,7 @@ def open_scores(path: str | PathLike[str]) -> ScoreArray:
     Returns
     -------
     numpy.ndarray
-        The scores, float16, float32 or float64, (n, N). They are memory-mapped and read-only, unless the file is compressed.
+        The scores, float16, float32 or float64, (n, N). They are memory-mapped and read-only, unless the ``.npz`` is compressed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Convert torch tensors of every kind to arrays with the same numbers. torch is not imported, but used if it is loaded."""
+"""Convert torch tensors to arrays with the same numbers. This module does not import torch; it uses torch if it is loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_tensor(value: object) -> bool:
 
 
 def is_real_valued(tensor: Any) -> bool:
-    """Return whether a tensor holds numbers that scores can be: floating point, complex or quantized, but not integers."""
+    """Return whether a tensor is floating point, quantized or complex; of these, `tensor_array` refuses complex tensors."""
     return bool(tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
 
 
@@ -27,13 +27,13 @@ def tensor_array(tensor: Any) -> NDArray[Any]:
     """Return the numbers of a tensor on the CPU as an array.
 
     float16, float32, float64, integers and bools keep their type. Other floating-point types become float32, which represents
-    bfloat16 and the types of 8 bits exactly. Sparse tensors become dense, quantized ones are dequantized, and gradients and
-    pending negations are resolved.
+    bfloat16 and the types of 8 bits exactly. Sparse tensors become dense, quantized ones are dequantized, gradients are dropped,
+    and pending negations are carried out. The array can share its memory with the tensor.
 
     Raises
     ------
     ProblemError
-        ``scores.dtype``: the tensor is complex, or not on the CPU, or has a layout that torch cannot make dense.
+        ``scores.dtype``: the tensor is complex, is not on the CPU, or cannot be made dense, for its layout or for lack of memory.
     """
     if tensor.is_complex():
         raise ProblemError.mismatch(

@@ -1,4 +1,4 @@
-"""Read tables of numbers in text: lists in JSON, and lines of numbers between commas, semicolons, tabs or blanks."""
+"""Read tables of numbers in text: lists in JSON, and lines of numbers that commas, semicolons, tabs or blanks separate."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def is_text(start: bytes) -> bool:
 
 
 def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
-    """Return a table of numbers in a text, float64, or integers of JSON.
+    """Return a table of numbers in a text: float64, or an integer type if all numbers of a table in JSON are integers.
 
     Parameters
     ----------
     path
         A file for which `is_text` is True.
     key
-        Name of the table in JSON, as in `choose_table`.
+        Name of the table in JSON, as in `choose_table`. A text that is one table has no names: every key raises an error.
 
     Raises
     ------

@@ -54,6 +54,8 @@ def read_archive(path: Path) -> Any:
     ------
     ArrayPickleError
         A ValueError: the file is damaged, or holds something other than dense real tensors, arrays, numbers, text and containers.
+    zipfile.BadZipFile
+        The member with the pickle, or the directory of the archive, is damaged.
     OSError
         The file cannot be read.
     """
@@ -80,7 +82,7 @@ class _TensorUnpickler(ArrayUnpickler):
         }
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
-        """Return the numbers of a storage, (numel,), that the pickle names as ("storage", type, member, device, numel)."""
+        """Return the numbers of one storage, one-dimensional; `pid` is ("storage", type, member, device, number of elements)."""
         _, kind, member, *_ = pid
         if member not in self._storages:
             content = self._archive.read(f"{self._folder}/data/{member}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
-"""First bytes of pickles; ``torch.save`` writes a pickle if it is told not to write an archive."""
+"""First bytes of pickles. With ``_use_new_zipfile_serialization=False``, ``torch.save`` writes a pickle and no archive."""
 
 
 def is_archive(path: Path) -> bool:
@@ -53,6 +53,8 @@ def read_tensor(path: Path, key: str | None = None) -> NDArray[Any]:
     ProblemError
         ``scores.object``: torch is not installed or cannot load the file.
         ``scores.several``, ``scores.shape``, ``scores.dtype``: the errors of `choose_table`.
+    OSError
+        The file cannot be read.
     """
     try:
         import torch  # noqa: PLC0415 -- optional: needed for torch.save files only

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 V2, V3 = ".zarray", "zarr.json"
 DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {"bytes": bytes, "gzip": gzip.decompress, "zlib": zlib.decompress}
 BY_PACKAGE = {"blosc", "bz2", "crc32c", "lz4", "lzma", "transpose", "zstd"}
-"""Codecs that the zarr package may decode. Others are refused: one of them runs what a pickle says."""
+"""Codecs that are left to the zarr package. Others are refused, because one of them, ``pickle``, can run any code."""
 
 UNDECODED = "Write the array without compression, or with gzip, blosc or zstd."
 WITHOUT_ZARR = "Install the zarr package in the environment of ldsboard, and repeat the command."
@@ -31,7 +31,10 @@ WITHOUT_ZARR = "Install the zarr package in the environment of ldsboard, and rep
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array is stored: in chunks of equal shape, one file each; values outside all chunks are `fill`."""
+    """How an array is stored: in chunks of equal shape, one file each; the values of a chunk without a file are `fill`.
+
+    `codecs` are in the order in which they encode a chunk. `prefix` and `separator` make the names of the files.
+    """
 
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
@@ -58,10 +61,10 @@ def read_folder(folder: Path) -> NDArray[Any]:
     Raises
     ------
     ProblemError
-        ``scores.unreadable``: the folder is a group, or its description cannot be read; a codec is unknown; or a codec needs the
-        zarr package, and that package is missing or cannot read the array.
-        ``scores.damaged``: a chunk has a wrong size.
-        ``scores.shape``, ``scores.empty``: the array does not have two dimensions.
+        ``scores.unreadable``: the folder is a group, its description cannot be read, or it has one of each version; a codec is
+        unknown; or a codec needs the zarr package, and that package is missing or cannot read the array.
+        ``scores.damaged``: a chunk cannot be read, or has a wrong size.
+        ``scores.shape``: the array does not have two dimensions. ``scores.empty``: a dimension is 0.
     """
     if (folder / V2).is_file() and (folder / V3).is_file():
         raise unreadable("a zarr folder of two versions", f"Remove {V2} or {V3}, whichever is older.")
