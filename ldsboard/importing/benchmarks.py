@@ -1,6 +1,6 @@
 """Write imported ground truth as an open benchmark, and summarize the import.
 
-Other people may have the imported files. No subset can therefore be hidden, and the leaderboard is a practice board.
+Other people can have the imported files. No subset can therefore be hidden, and the leaderboard is a practice board.
 
 Legend: M subsets, R runs, n training examples, N targets.
 """
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ldsboard.manifest import Manifest
 
 PRACTICE_SHARE = 5
-"""By default, the first 1 / PRACTICE_SHARE of the subsets are public, and the others are ranking subsets."""
+"""By default, the public LDS is on the first 1 / PRACTICE_SHARE of the subsets, and the others are ranking subsets."""
 
 MIN_DIVIDED = 64
-"""By default, fewer subsets are not divided: all subsets are both public and ranking subsets."""
+"""By default, fewer subsets than this are not divided: all are ranking subsets, and the public LDS is on all of them, too."""
 
 CROSS_SEED = "cross-seed: the models behind the scores have other seeds than the models of the ground truth"
 
@@ -45,8 +45,8 @@ def ranking_rows(M: int, requested: str | None) -> tuple[int, int]:
     M
         Number of subsets.
     requested
-        The rows as text ``A-B``, from A up to but not including B; or ``all`` for all rows, which are then public subsets
-        too. By default the rows are the last 80 %, or all rows if there are fewer than `MIN_DIVIDED`.
+        The rows as text ``A-B``, from A up to but not including B; or ``all`` for all rows, on which the public LDS is then
+        computed, too. With None, the rows are the last 80 %, or all rows if there are fewer than `MIN_DIVIDED`.
 
     Raises
     ------
@@ -84,9 +84,10 @@ def output_function(origin: Origin, requested: str | None) -> str:
 
 
 def how_drawn(masks_Mn: NDArray[np.bool_]) -> str:
-    """Return how the subsets seem to be drawn: as parts of a partition, as all but one of its parts, or otherwise.
+    """Return a phrase for the manifest that says how the subsets seem to be drawn.
 
-    The subsets are parts of a partition if every training example is in at most one of them.
+    There are three phrases: one if every training example is in at most one subset; one if every training example is missing in
+    at most one subset; and one, which says that the files do not state it, otherwise.
     """
     held_n = masks_Mn.sum(axis=0)
     if (held_n <= 1).all():
@@ -102,11 +103,11 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     Parameters
     ----------
     folder
-        Parent of ``public/``.
+        Parent of ``public/``. An open benchmark in `folder` is replaced.
     origin, found
         The imported files, and the arrays that were read from these files.
     about
-        The manifest fields name, version, title, description, licence, output_function and ranking.
+        The manifest fields name, version, title, description, licence, output_function and ranking (see `ranking_rows`).
 
     Returns
     -------
@@ -116,8 +117,8 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     Raises
     ------
     TableError
-        The margins of a target are equal for all public subsets or for all ranking subsets. The message names the file of the
-        margins.
+        The margins of a target are equal for all subsets of the public LDS, or for all ranking subsets. The message names the
+        file of the margins.
     BundleError
         `folder` holds the hidden part of a protected benchmark, or two subsets are equal.
     """
@@ -157,7 +158,8 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
 def summary(manifest: Manifest) -> str:
     """Return a text that summarizes an import: the numbers of examples, targets, runs and subsets, and the noise ceiling.
 
-    From these numbers, the operator can see whether the options of the import were right.
+    From these numbers, the operator can see whether the options of the import were right. The last line of the text says that the
+    benchmark is published. `manifest` is what `write_import` returned.
     """
     sizes = manifest.provenance["subset_sizes"]
     start, stop = manifest.ranking or (0, 0)

@@ -22,7 +22,7 @@ PAIR = 2
 
 
 class Part(Enum):
-    """What is looked for in a file: its names in a dict, the kinds of its numbers, and the least number of dimensions."""
+    """A table to look for in a file: its usual names, the possible kinds of its dtype, and its smallest number of dimensions."""
 
     MASKS = (("masks", "mask", "subsets", "indices", "train_subset", "train_subsets"), "biu", 2)
     MARGINS = (("margins", "val_margins", "values", "losses", "per_subset", "test_loss", "test_losses"), "f", 2)
@@ -42,8 +42,9 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
         An array; a list or tuple of rows; or dicts, lists and tuples that hold several tables, such as the pair of a float array
         and an array of indices, in either order.
     part
-        What is looked for. A table with a name of `part` is taken, whatever its dimensions, otherwise the only table of its
-        dimensions with numbers of its kinds.
+        Which table to look for. If `content` is one table, that table is returned without a check. Otherwise the only table with
+        one of the names of `part` is taken; if no table has such a name, the only table with a dtype and a number of dimensions
+        that `part` allows; if there is no such table, the only table with an allowed number of dimensions.
     key
         Name of the table: the keys and positions that lead to the table, joined by dots.
 
@@ -115,7 +116,7 @@ def _rows(content: list[Any] | tuple[Any, ...]) -> list[NDArray[Any]]:
 
 
 def _are_two_tables(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Return whether two members of a list are margins and subsets, in either order, instead of two rows of one table."""
+    """Return whether two members of a list are margins and subsets, in either order: tables of which one is floating point."""
     return min(first.ndim, second.ndim) >= PAIR and (first.dtype.kind == "f") != (second.dtype.kind == "f")
 
 
@@ -128,7 +129,7 @@ def _kinds(table: Table) -> set[str]:
 
 
 def _listed(tables: dict[str, Table]) -> str:
-    """Return the names of tables with their types and shapes, as a list with commas that counts what was left out."""
+    """Return a text with the names, types and shapes of the first 8 tables, and the number of the other tables."""
     shown = [
         f"{name[:40]!r} ({table.dtype} {table.shape})" if isinstance(table, np.ndarray) else f"{name[:40]!r} (lists)"
         for name, table in list(tables.items())[:SHOWN_NAMES]

@@ -41,7 +41,7 @@ class Origin:
     masks
         File of the subsets: 0/1 (P, n), index lists, or packed bits, in a format of `ldsboard.importing.tables.read_table`.
     margins
-        File of the model outputs: (P, N), or (M, R, N).
+        File of the model outputs: (P, N); (M, R, N); (R, M, N), if R is not M; or (M,) for one target.
     n_train
         Number of training examples n; required for index lists and packed bits unless `train_labels` is given.
     packed
@@ -53,23 +53,26 @@ class Origin:
     runs
         Number of rows in `margins` for each subset: R if every run has its own row; 1 if the shape is (M, R, N) or R is 1.
     evaluations
-        Number of evaluations K of each trained model, which are next to each other on the middle axis of `margins`: (M, R K, N),
-        or (P, K, N) if every run has its own row. Their mean is one margin. Only retraining, not evaluation, makes a new run.
+        Number K of repeated evaluations of each model. The evaluations of a model are neighbours on the middle axis of `margins`:
+        (M, R K, N), or (P, K, N) if every run has its own row. The mean of the K evaluations is one margin.
     completed
-        File with a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project. Rows with a 0 are left out.
+        File with a flag for each row, bool or 0/1 (P,), as in stores of the datamodels project. Rows of `masks` and `margins`
+        with the flag 0 are left out, and so are subsets of which fewer than `runs` rows remain.
     train_labels, target_labels
         Files with the labels of the training examples, integers (n,), and of the targets, integers (N,).
     further_runs
-        Files with the margins of further runs, one run each, in the form of `margins`.
+        Files with the margins of further runs, (M, N), one run each. `margins` must then be one run of the same shape, and `runs`
+        and `evaluations` must be 1.
     negated
-        Whether `margins` holds negated margins, as dattri's ``calculate_lds_ground_truth`` makes them of a margin.
+        Whether `margins` holds negated margins, as dattri's ``calculate_lds_ground_truth`` writes them. Not for `losses`.
     order
-        Order of the rows of `margins` if every run has its own row but `masks` has one row for each subset; None: the order is
-        found out, see `ldsboard.importing.runs.order_of_rows`.
+        Order of the rows of `margins` if every run has its own row there but `masks` has one row for each subset. With None, the
+        margins decide, see `ldsboard.importing.runs.in_order_of_subsets`. In every other case, None is required.
     masks_key, margins_key
         Names of the tables in files that hold several tables, see `ldsboard.importing.containers.choose`.
     raw
-        Types and shapes of the files without a header, first of `masks`, then of `margins`.
+        Types and shapes of the files without a header: first that of `masks`, then one for `margins` and `further_runs` together.
+        Files with a header have no place in `raw`.
     """
 
     masks: Path
@@ -92,7 +95,7 @@ class Origin:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Path of each file that was given, by the name of the attribute."""
+        """Path of each given file, by the name of its attribute; further runs are ``margins_of_run_2`` and so on."""
         names = ("masks", "margins", "completed", "train_labels", "target_labels")
         found = {name: path for name in names if (path := getattr(self, name)) is not None}
         return found | {f"margins_of_run_{run}": path for run, path in enumerate(self.further_runs, 2)}
@@ -100,7 +103,7 @@ class Origin:
 
 @contextmanager
 def name_files_in_errors(*paths: Path) -> Iterator[None]:
-    """Turn a ProblemError in the block into a TableError whose message begins with the paths of the files."""
+    """Turn a ProblemError in the ``with`` block into a TableError whose message begins with `paths`."""
     try:
         yield
     except ProblemError as error:

@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from ldsboard.importing.reading import ImportedArrays
 
 SUSPECT, WRONG = -3.0, -5.0
-"""Distance from chance of scores that are 1 for a training example of the target's class: at most these numbers of standard
-deviations below chance, the operator is warned, or the import is refused."""
+"""Limits of the distance from chance in `label_warning`, in standard deviations: at SUSPECT or below, the operator is warned; at
+WRONG or below, the import is refused."""
 
 
 def check_sign(origin: Origin, found: ImportedArrays, output_function: str | None) -> None:
-    """Raise a TableError if no value has the sign that the options claim.
+    """Raise a TableError if the signs of the imported values contradict the options or their defaults.
 
     Parameters
     ----------
     origin, found
         The imported files, and the arrays that were read from these files.
     output_function
-        Name of the output function as the operator gave it; None if the values are called margins or losses by default.
+        Name of the output function as the operator gave it; None if the operator gave none.
 
     Raises
     ------
     TableError
-        Values that are called margins by default are all 0 or above, as losses are; or losses are all 0 or below. The message has
-        the options for both cases. Or values are called losses and negated.
+        ``--losses`` is given, and no value in the file is above 0. Or no value in the file is below 0, and none of ``--losses``,
+        ``--negated`` and ``--output-function`` is given. The message has the options to choose from. Or both ``--losses`` and
+        ``--negated`` are given.
     """
     if origin.losses and origin.negated:
         raise TableError("--losses and --negated: give only one. Negated losses are margins: omit both for them.")
@@ -59,13 +60,16 @@ def check_sign(origin: Origin, found: ImportedArrays, output_function: str | Non
 def label_warning(origin: Origin, found: ImportedArrays) -> str:
     """Return a warning if examples of a target's class seem to lower the target's margin, otherwise ``""``.
 
-    Scores that are 1 where a training example has the label of the target, and 0 elsewhere, are scored on all subsets. Good
-    ground truth of few subsets can give them a distance from chance near 0, so a positive one is not demanded.
+    The function scores an array that is 1 where training example and target have the same label, and 0 elsewhere, on all subsets.
+    The distance from chance is `z_random` of this result. At `SUSPECT` or below, the function warns. Correct ground truth with few
+    subsets can have a distance near 0, so there is no warning above `SUSPECT`. Without the labels of training examples or of
+    targets, nothing is scored.
 
     Raises
     ------
     TableError
-        The distance from chance is `WRONG` or below.
+        The distance from chance is `WRONG` or below. Or scoring fails: a target has equal margins for all subsets, or there are
+        fewer than 2 or more than 50,000 subsets.
     """
     if set(found.labels) != {"train", "target"}:
         return ""

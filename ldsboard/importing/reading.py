@@ -40,7 +40,8 @@ class ImportedArrays:
     notes
         Sentences for the operator: what was left out or found out, and what may be wrong.
     order
-        Order of the rows of the margins if every run had its own row and every subset one mask; otherwise None.
+        Order of the rows in the file of the margins, if every run has its own row there but every subset has one mask in the
+        file of the masks; otherwise None.
     """
 
     masks_Mn: NDArray[np.bool_]
@@ -52,12 +53,13 @@ class ImportedArrays:
 
 
 def read_origin(origin: Origin) -> ImportedArrays:
-    """Read the files of `origin`, and check that the files fit together.
+    """Read the files of `origin`, check that the files fit together, and apply the options, such as negating losses.
 
     Raises
     ------
     TableError
-        A ValueError: a file cannot be read, or two files do not fit together; the message names the files.
+        A ValueError: a file cannot be read, holds invalid values, or does not fit to another file or an option; the message names
+        the files or the option.
     OSError
         A file cannot be opened.
     """
@@ -112,7 +114,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
 
 
 def _raw_arrays(origin: Origin) -> tuple[RawArray | None, RawArray | None]:
-    """Return type and shape of the masks and of the margins, each None unless the file has no header.
+    """Return type and shape of the masks, and type and shape of the margins; None in the place of each file with a header.
 
     Raises
     ------
@@ -176,7 +178,7 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
 
 
 def _whole(array: NDArray[Any]) -> NDArray[Any]:
-    """Return whole numbers of a floating-point type, as ``numpy.savetxt`` writes integers, as int64; other arrays unchanged."""
+    """Convert a floating-point array of whole numbers, as of ``numpy.savetxt``, to int64; return every other array unchanged."""
     if array.dtype.kind != "f" or not (np.abs(array) < 2**53).all() or (array != np.floor(array)).any():
         return array
     return array.astype(np.int64)
@@ -187,8 +189,8 @@ def _read_masks(
 ) -> NDArray[np.bool_]:
     """Read the masks, bool (P, n), one for each row of the file.
 
-    n is `origin.n_train`, or else the number of `train_labels`. `rows` is the number of rows of the margins. From this number,
-    packed bits are split into rows if `numpy.packbits` was called without an axis.
+    n is `origin.n_train`, or else the number of `train_labels`. `rows` is the number of rows of the margins. This number splits
+    packed bits into rows if `numpy.packbits` was called without an axis.
     """
     n = len(train_labels) if origin.n_train is None and train_labels is not None else origin.n_train
     table = read_table(origin.masks, Part.MASKS, origin.masks_key, raw)

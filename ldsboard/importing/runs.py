@@ -1,4 +1,8 @@
-"""Bring the rows of ground truth into the order of its subsets: evaluations are averaged, and rows of one subset become its runs.
+"""Turn rows of masks and margins, one for each model, into subsets (M, n) with R runs (M, R, N).
+
+`ldsboard.importing.reading` calls four functions in this order. `mean_over_evaluations` averages the repeated evaluations of each
+model. `in_order_of_subsets` sorts the rows, if several rows of margins belong to each row of the masks. `check_trained` refuses
+subsets without a training example. `gather_runs` joins the rows of equal masks as the runs of one subset.
 
 Legend: M subsets, R runs, n training examples, N targets, P rows of the files, one row for each model.
 """
@@ -21,21 +25,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SURE, NONE = 5.0, 4.0
-"""Runs of one subset agree if they are this many standard deviations from chance; below the second number they may not agree."""
+"""Limits of `run_agreement`: an order of rows is accepted if its agreement is SURE or more, and that of the other below NONE."""
 
 MAX_COMPARED = 1000
 """Largest number of subsets on which runs are compared."""
 
 
 def in_order_of_subsets(origin: Origin, margins_PRN: NDArray[np.floating]) -> tuple[RowOrder, NDArray[np.floating]]:
-    """Return the order of the rows, and the rows in the order of the subsets: the runs of each subset are neighbours.
+    """Return the order of the rows, and the margins in the order of the subsets: the runs of each subset are neighbours.
 
     Parameters
     ----------
     origin
-        The options, of which `order` decides if it is given.
+        The options. `origin.runs` is R, at least 2. `origin.order` is the order of the rows; with None, the agreement of the runs
+        decides, see `run_agreement`.
     margins_PRN
-        The margins of P = M R models in one of the two orders, (P, 1, N).
+        The margins of P = M R models in one of the orders of `RowOrder`, (P, 1, N).
 
     Raises
     ------
@@ -63,16 +68,17 @@ def in_order_of_subsets(origin: Origin, margins_PRN: NDArray[np.floating]) -> tu
 def run_agreement(rows_PN: NDArray[np.floating], R: int, order: RowOrder) -> float:
     """Return how far the agreement of runs is from chance if the rows are in the given order, in standard deviations.
 
-    Before the comparison, the mean over the rows of each run is subtracted for each target, for the runs of both orders:
-    otherwise a run whose margins are all high would agree with itself in the wrong order. Each run is compared with the next one,
-    and the result is the mean of these distances from chance, as `Result.z_random` defines them.
+    For each target, the mean over the rows of each run is subtracted first, once for the runs of either order: otherwise a run
+    whose margins are all high would agree with itself in the wrong order. Then each run is compared with the next run on at most
+    `MAX_COMPARED` subsets. The return value is the mean of `Result.z_random` over these comparisons. The value is 0 if M is 1, or
+    if no target has margins that differ between subsets in every run.
 
     Parameters
     ----------
     rows_PN
         Margins of P = M R models.
     R
-        Number of runs.
+        Number of runs, at least 2.
     order
         The order that is tried.
     """
@@ -94,12 +100,17 @@ def run_agreement(rows_PN: NDArray[np.floating], R: int, order: RowOrder) -> flo
 
 
 def mean_over_evaluations(origin: Origin, margins_PRN: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Replace each `origin.evaluations` neighbours on the middle axis by their mean in float64, added in their order.
+    """Return margins in which the mean of the repeated evaluations of each model takes the place of the evaluations.
+
+    The K = `origin.evaluations` evaluations of a model are neighbours on the middle axis: (P, R K, N) becomes (P, R, N), float64.
+    With K = 1, the margins are returned unchanged. Evaluations are added one by one, in their order.
 
     Raises
     ------
     TableError
-        The length of the middle axis is not a multiple of the number of evaluations.
+        The length of the middle axis is not a multiple of K.
+    ProblemError
+        ``margins.invalid``: the sum of the evaluations overflows float64.
     """
     K, (P, columns, N) = origin.evaluations, margins_PRN.shape
     if columns % K:
@@ -128,13 +139,15 @@ def gather_runs(
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
     """Gather rows with equal masks as the runs of one subset; return the subsets, bool (M, n), and the margins, (M, R, N).
 
-    `rows_P` states for each mask its row in the file of the masks, for messages. The subsets are in the order of their first
-    rows. With `origin.completed`, a subset with fewer than R runs is left out.
+    If `origin.runs` is 1, all masks must differ, and both arrays are returned unchanged, also margins that have several runs on
+    the middle axis. Otherwise the margins must be (P, 1, N), and the subsets are in the order of their first rows. With
+    `origin.completed`, a subset with fewer than R rows is left out. `rows_P` has the row of each mask in the file of the masks,
+    for messages.
 
     Raises
     ------
     TableError
-        A ValueError: the number of rows of some subset contradicts `origin.runs`.
+        A ValueError: the number of rows of some subset, or of runs on the middle axis, contradicts `origin.runs`.
     """
     rows_of: dict[bytes, list[int]] = {}
     for row, bits in enumerate(pack_masks(masks_Pn)):

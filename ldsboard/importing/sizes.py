@@ -1,4 +1,4 @@
-"""Subset sizes of ground truth: one benchmark has one size, so ground truth of several sizes becomes several benchmarks.
+"""Divide ground truth by subset size, because all subsets of a benchmark must have one size.
 
 Legend: M subsets, n training examples, N targets, s sizes.
 """
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
 
 
 MAX_LEFT_OUT = 0.05
-"""Largest share of the subsets that are left out because of another size, unless only one is; of more, the operator decides."""
+"""`only_board` leaves out subsets of other sizes up to this share of all subsets, and one such subset whatever its share."""
 
 MAX_NAMED = 10
 
 
 class Minimum(NamedTuple):
-    """The smallest numbers of public subsets and of ranking subsets that a benchmark can have."""
+    """The smallest numbers of subsets for the public LDS (`public`) and of ranking subsets that a benchmark can have."""
 
     public: int
     ranking: int
 
 
 class OneSize(NamedTuple):
-    """The subsets of one benchmark: their size, their ascending indices, and the ranking subsets as rows of these indices.
+    """The subsets of one size: `rows` has their indices in ascending order.
 
-    For neighbouring sizes that count as one (see `rows_by_size`), the size is their lower median.
+    With `ranking` = (start, stop), the ranking subsets are ``rows[start:stop]``. If neighbouring sizes count as one (see
+    `rows_by_size`), `size` is the lower median over the subsets.
     """
 
     size: int
@@ -61,9 +62,10 @@ class Board(NamedTuple):
 def only_board(
     origin: Origin, found: ImportedArrays, about: dict[str, Any], requested: str | None, minimum: Minimum
 ) -> Board:
-    """Return the benchmark that holds all subsets of an import, but for at most one, or 5 %, of another size.
+    """Return the one benchmark of an import, with all subsets, or with the subsets of the most frequent size.
 
-    A note of the benchmark's arrays names the subsets that were left out.
+    Subsets of other sizes are left out only if they are one subset, or at most 5 % of all subsets. The last of `found.notes` of
+    the returned benchmark then names them.
 
     Parameters
     ----------
@@ -72,14 +74,15 @@ def only_board(
     about
         The manifest fields name, version, title, description, licence and output_function.
     requested
-        The rows of the ranking subsets, see `ranking_rows`.
+        The ranking subsets as rows of all subsets, see `ranking_rows`.
     minimum
-        The smallest numbers of subsets, from which the error decides whether to recommend ``--by-size``.
+        The smallest numbers of subsets of a benchmark. They are not checked if all subsets have one size.
 
     Raises
     ------
     TableError
-        More subsets have another size; the message states the LDS of a file of ones. Or `requested` is invalid.
+        More subsets have other sizes, or no size has enough subsets for `minimum`; the message states the LDS of a file of ones.
+        Or `requested` is invalid.
     """
     ranking = ranking_rows(len(found.masks_Mn), requested)
     sizes_M, n = found.masks_Mn.sum(axis=1), found.masks_Mn.shape[1]
@@ -117,7 +120,7 @@ def _without_other_sizes(found: ImportedArrays, about: dict[str, Any], kept: One
 def boards_by_size(
     origin: Origin, found: ImportedArrays, about: dict[str, Any], requested: str | None, minimum: Minimum
 ) -> tuple[list[Board], str]:
-    """Return a benchmark of each subset size, and a message that lists the subsets of sizes with too few subsets, or ``""``.
+    """Return a benchmark of each size with enough subsets, and a message that lists the sizes with too few subsets, or ``""``.
 
     The name of a benchmark ends in ``-size-`` and the size.
 
@@ -190,6 +193,8 @@ def _none_is_large(minimum: Minimum) -> str:
 
 def score_of_ones(found: ImportedArrays) -> Result:
     """Return the result of a file whose scores are all 1, over all subsets; its predictions are the sizes of the subsets.
+
+    In the result, `n_train` and `fingerprint` are not those of `found`, because one example stands for all subsets of a size.
 
     Raises
     ------

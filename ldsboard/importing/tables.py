@@ -1,7 +1,7 @@
-"""Read tables of numbers (subsets, margins, labels) from the file formats of other projects, without interpreting them.
+"""Read tables of numbers (subsets, margins, labels) from the file formats of other projects, without converting them.
 
-What a file holds decides, not its suffix. Pickles, and the files of torch, are read by `ldsboard.formats.array_pickles`, which
-runs nothing.
+The content of a file decides how the file is read, not its suffix. Pickles and the files of ``torch.save`` are read by
+`ldsboard.formats.array_pickles`, which runs no code of a file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROW = re.compile(r"arr_\d+")
 
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""First bytes of the files of torch before version 1.6, and of ``_use_new_zipfile_serialization=False``."""
+"""First bytes of files of torch before version 1.6, and of files saved with ``_use_new_zipfile_serialization=False``."""
 
 SAMPLE = 4096
 READ_ERRORS = (
@@ -58,7 +58,7 @@ READ_ERRORS = (
 
 
 class TableError(ValueError):
-    """The error for a file that cannot be read or contradicts another file; the message names the files and a remedy."""
+    """The error for a file that cannot be read, or contradicts another file or an option; the message names them and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def read_table(
     part, key
         Which table of a file with several tables is read, see `ldsboard.importing.containers.choose`.
     raw
-        Type and shape for a file without a header; such files only are read with `raw`.
+        Type and shape of the numbers in a file without a header; None for a file with a header. With `raw`, the file is read as
+        plain numbers whatever it begins with, and is memory-mapped.
 
     Returns
     -------
@@ -121,7 +122,8 @@ def read_table(
     Raises
     ------
     TableError
-        A ValueError: the file does not hold rows of numbers.
+        A ValueError: the file is damaged, does not hold rows of numbers, has no table named `key`, or has several tables of which
+        any can be meant. Or `raw` needs another size than the file has.
     OSError
         The file cannot be opened.
     """
@@ -218,7 +220,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _is_safetensors(path: Path, start: bytes) -> bool:
-    """Return whether a file begins with a header of safetensors: its length, which the file has, and a JSON object."""
+    """Return whether a file begins like safetensors: with the length of a header that fits in the file, then with ``{"``."""
     is_object = start[safetensors.PRELUDE :].startswith(b'{"')
     return is_object and int.from_bytes(start[: safetensors.PRELUDE], "little") < path.stat().st_size
 

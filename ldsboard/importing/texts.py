@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 SEPARATORS = ",;\t"
-"""Characters that separate the cells of a line; between two of them, an empty cell is a missing number."""
+"""Characters that can separate the cells of a line, in order of precedence. In a line without them, white space separates."""
 
 YAML = re.compile(r"(?:(?:#.*|---.*)?\n)*-[ \n]")
 """Begin of a YAML list: no line of numbers begins with a dash and a blank."""
@@ -18,16 +18,21 @@ INNER_LIST = re.compile(r"\[([^\[\]]*)\]")
 
 
 def read_text(text: str) -> Any:
-    """Return the numbers in a text: nested lists, a list with an array for each line, or a dict of such lists.
+    """Return the content of a text, in a form that depends on the form of the text.
 
-    Of one JSON object a line, the values of each key become one list, and objects whose only key begins with ``_`` are skipped,
-    such as ``{"_meta": …}``. Blank lines at the end are ignored. In lines of numbers, lines that begin with ``#`` are comments.
+    - JSON: the value that ``json.loads`` returns.
+    - One JSON list on each line: the list of these lists.
+    - One JSON object on each line: a dict with, for each key, the list of its values. An object whose only key begins with ``_``,
+      such as ``{"_meta": …}``, is skipped.
+    - A YAML list of lists of integers: a list of lists.
+    - Lines of numbers: a list with an array for each line, int64 if all numbers of the line are integers, otherwise float64.
+      Lines that begin with ``#`` and blank lines at the end are skipped. Every other blank line is an empty array.
 
     Raises
     ------
     ValueError
-        The text has none of these forms, a cell between two separators is empty, or a word is no number; the message names the
-        line.
+        The text has none of these forms, a cell between two separators is empty, or a word is no number. For texts of several
+        lines other than YAML, the message names the line.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     start = text.lstrip()
@@ -51,7 +56,7 @@ def _json(text: str) -> Any:
 
 
 def _json_lines(text: str) -> list[Any] | dict[str, list[Any]]:
-    """Read one JSON object, or one JSON list, a line."""
+    """Read a text that has a JSON object on each line, or a JSON list on each line; blank lines are skipped."""
     rows: list[Any] = []
     fields: dict[str, list[Any]] = {}
     for number, line in enumerate(text.split("\n"), 1):
