@@ -31,7 +31,7 @@ AGAIN = "Run bergson's scoring again; it continues where it ended."
 
 
 def begins(folder: Path) -> bool:
-    """Return whether a folder has the two files of bergson's scores."""
+    """Return whether a folder has the two files of bergson's scores, ``scores.bin`` and ``info.json``."""
     return (folder / RECORDS).is_file() and (folder / DESCRIPTION).is_file()
 
 

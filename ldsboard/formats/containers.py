@@ -27,8 +27,9 @@ SHOWN_NAMES = 8
 def choose_table(content: object, key: str | None = None) -> NDArray[Any]:
     """Return the table of scores in `content`: the one that `key` names, or without a key the only table.
 
-    The table has two dimensions, except in two cases: an array that `key` names, and a `content` that is itself one array or
-    tensor, are returned with any number of dimensions.
+    Without a key, the only table of floating-point numbers is taken, or if there is none, the only table of other numbers. The
+    result has two dimensions, except in two cases: an array that `key` names, and a `content` that is itself one array or tensor,
+    are returned with any number of dimensions.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def join(parts: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def several_tables(names: Iterable[str]) -> ProblemError:
-    """Return the error for a file with several tables of which any may hold the scores."""
+    """Return the error for a file with several tables of which any can be the scores."""
     return ProblemError.mismatch(
         "scores.several",
         expected="one table of floating-point numbers",

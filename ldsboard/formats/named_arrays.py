@@ -65,7 +65,7 @@ def read_named(path: Path, key: str) -> NDArray[Any]:
 
 
 def stored_tensors(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file, and the position in the file from which ``data_offsets`` are counted.
+    """Return the header of a safetensors file, and the position in the file from which its ``data_offsets`` count.
 
     The header maps the name of each tensor to its description, and can have the further key `safetensors.METADATA`. `file` must
     be at its first byte, and must be a file for which `safetensors.begins` is True.
@@ -107,7 +107,7 @@ def _from_npz(file: BinaryIO, key: str) -> NDArray[Any]:
 def read_stored(file: BinaryIO, tensors: dict[str, Any], begin_of_tensors: int, key: str) -> NDArray[Any]:
     """Return the tensor with the name `key` of a safetensors file; bfloat16 becomes float32, other types are kept.
 
-    `tensors` and `begin_of_tensors` are what `stored_tensors` returned for `file`.
+    `tensors` and `begin_of_tensors` are what `stored_tensors` returned for `file`. The array can be read-only.
 
     Raises
     ------

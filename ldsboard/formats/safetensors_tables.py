@@ -33,10 +33,11 @@ PER_MODULE = "compute_per_module_scores"
 
 
 def read_tables(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the scores in a safetensors file, without transposing them, and sentences about how they were made.
+    """Return the scores in a safetensors file, without transposing them, and sentences about how the scores were made.
 
-    The scores are the table ``all_modules``. Without this table, they are the only table of floating-point numbers, or else the
-    only table. If a file of kronfluence has several tables of equal shape, the scores are their sum in float64.
+    The scores are the table ``all_modules``. Without this table, the scores are the only table of floating-point numbers, or, if
+    there is none, the only table of other numbers. If a file of kronfluence has several tables of one shape, the scores are the
+    sum of these tables in float64.
 
     Raises
     ------

@@ -57,7 +57,7 @@ class SavedScores:
 
 
 def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores:
-    """Read a file, or a folder in which a library saved scores.
+    """Read scores from a file, or from a folder in which a library saved them.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores
         Path of the file or folder.
     key
         Name of the table, if the file, or each file of a folder of batches, holds several tables. The key is ignored for folders
-        of zarr and bergson, and for partitions of kronfluence.
+        of zarr and bergson, and for partitions of kronfluence. If the tables of a file have no names, every key raises an error.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _read_folder(folder: Path, key: str | None) -> SavedScores:
 
 
 def _join_batches(folder: Path, key: str | None) -> NDArray[Any]:
-    """Return the files ``0.pt``, ``1.pt`` … of a folder as one table, in the order of their numbers."""
+    """Return the files of a folder, such as ``0.pt``, ``1.pt`` …, as one table in the order of their numbers, from 0 or 1."""
     names = sorted(path.name for path in folder.iterdir())
     tables = [name for name in names if name.endswith(SUFFIXES)]
     matches = [match for match in map(BATCH.fullmatch, tables) if match]

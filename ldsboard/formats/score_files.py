@@ -110,7 +110,8 @@ def open_scores(path: str | PathLike[str]) -> ScoreArray:
     Returns
     -------
     numpy.ndarray
-        The scores, float16, float32 or float64, (n, N). They are memory-mapped and read-only, unless the ``.npz`` is compressed.
+        The scores, float16, float32 or float64, (n, N). The values are not checked. The array is memory-mapped and
+        read-only, unless the file is a compressed ``.npz``. Every ``.npz`` is read as a whole, to verify its checksum.
 
     Raises
     ------

@@ -45,6 +45,8 @@ def is_archive(names: list[str]) -> bool:
 def read_archive(path: Path) -> Any:
     """Return the content of a ``torch.save`` file: arrays in the place of tensors, in dicts, lists and tuples.
 
+    bfloat16 becomes float32. The arrays can be read-only.
+
     Parameters
     ----------
     path

@@ -23,7 +23,7 @@ PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether an archive was written by ``torch.save``: one member has the name ``data.pkl``, in a folder."""
+    """Return whether a file is a zip archive of ``torch.save``: one member has the name ``data.pkl``, in a folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())

@@ -61,8 +61,8 @@ def read_folder(folder: Path) -> NDArray[Any]:
     Raises
     ------
     ProblemError
-        ``scores.unreadable``: the folder is a group, its description cannot be read, or it has one of each version; a codec is
-        unknown; or a codec needs the zarr package, and that package is missing or cannot read the array.
+        ``scores.unreadable``: the folder is a group, has descriptions of both versions, or has one that cannot be read; a codec
+        is unknown; or a codec needs the zarr package, and that package is missing or cannot read the array.
         ``scores.damaged``: a chunk cannot be read, or has a wrong size.
         ``scores.shape``: the array does not have two dimensions. ``scores.empty``: a dimension is 0.
     """

@@ -71,7 +71,8 @@ def output_function(origin: Origin, requested: str | None) -> str:
     Raises
     ------
     TableError
-        The name is malformed, or is ``margin`` for a file of losses, or is ``loss`` for a file that does not hold losses.
+        The name has other characters than lower-case letters, digits and ``_``, does not begin with a letter, or has more than 64
+        characters. Or the name is ``margin`` for a file of losses, or ``loss`` for a file that does not hold losses.
     """
     name = requested if requested is not None else NEGATIVE_LOSS if origin.losses else MARGIN
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == (MARGIN if origin.losses else "loss"):
@@ -86,8 +87,8 @@ def output_function(origin: Origin, requested: str | None) -> str:
 def how_drawn(masks_Mn: NDArray[np.bool_]) -> str:
     """Return a phrase for the manifest that says how the subsets seem to be drawn.
 
-    There are three phrases: one if every training example is in at most one subset; one if every training example is missing in
-    at most one subset; and one, which says that the files do not state it, otherwise.
+    The subsets count as disjoint parts if every training example is in at most one of them, and as all parts but one if every
+    training example is missing from at most one of them. Otherwise the phrase says that the files do not state it.
     """
     held_n = masks_Mn.sum(axis=0)
     if (held_n <= 1).all():

@@ -1,4 +1,4 @@
-"""Choose the subsets, the margins or the labels among everything that a file holds.
+"""Choose the subsets, the margins, the labels or the flags among everything that a file holds.
 
 Legend: M subsets, N targets.
 """
@@ -43,8 +43,8 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
         and an array of indices, in either order.
     part
         Which table to look for. If `content` is one table, that table is returned without a check. Otherwise the only table with
-        one of the names of `part` is taken; if no table has such a name, the only table with a dtype and a number of dimensions
-        that `part` allows; if there is no such table, the only table with an allowed number of dimensions.
+        one of the names of `part` as its last key is taken; if no table has such a name, the only table with a dtype and a number
+        of dimensions that `part` allows; if there is no such table, the only table with an allowed number of dimensions.
     key
         Name of the table: the keys and positions that lead to the table, joined by dots.
 

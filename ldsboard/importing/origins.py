@@ -39,7 +39,8 @@ class Origin:
     Attributes
     ----------
     masks
-        File of the subsets: 0/1 (P, n), index lists, or packed bits, in a format of `ldsboard.importing.tables.read_table`.
+        File of the subsets: 0/1 (P, n), index lists, or packed bits, in a format of `ldsboard.importing.tables.read_table`. The
+        file has one row for each model, or one for each subset.
     margins
         File of the model outputs: (P, N); (M, R, N); (R, M, N), if R is not M; or (M,) for one target.
     n_train

@@ -61,8 +61,8 @@ def label_warning(origin: Origin, found: ImportedArrays) -> str:
     """Return a warning if examples of a target's class seem to lower the target's margin, otherwise ``""``.
 
     The function scores an array that is 1 where training example and target have the same label, and 0 elsewhere, on all subsets.
-    The distance from chance is `z_random` of this result. At `SUSPECT` or below, the function warns. Correct ground truth with few
-    subsets can have a distance near 0, so there is no warning above `SUSPECT`. Without the labels of training examples or of
+    The distance from chance is `z_random` of this result. At `SUSPECT` or below, the function warns. Correct ground truth with
+    few subsets can have a distance near 0, so there is no warning above `SUSPECT`. Without the labels of training examples or of
     targets, nothing is scored.
 
     Raises

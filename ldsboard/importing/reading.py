@@ -38,7 +38,7 @@ class ImportedArrays:
     rounded
         Whether any margin changed when it was rounded to float32.
     notes
-        Sentences for the operator: what was left out or found out, and what may be wrong.
+        Sentences that tell the operator what was left out, and what was inferred from the files.
     order
         Order of the rows in the file of the margins, if every run has its own row there but every subset has one mask in the
         file of the masks; otherwise None.

@@ -68,10 +68,10 @@ def in_order_of_subsets(origin: Origin, margins_PRN: NDArray[np.floating]) -> tu
 def run_agreement(rows_PN: NDArray[np.floating], R: int, order: RowOrder) -> float:
     """Return how far the agreement of runs is from chance if the rows are in the given order, in standard deviations.
 
-    For each target, the mean over the rows of each run is subtracted first, once for the runs of either order: otherwise a run
-    whose margins are all high would agree with itself in the wrong order. Then each run is compared with the next run on at most
-    `MAX_COMPARED` subsets. The return value is the mean of `Result.z_random` over these comparisons. The value is 0 if M is 1, or
-    if no target has margins that differ between subsets in every run.
+    For each target, the mean over the rows of each run is subtracted first, for the runs of both orders: otherwise a run whose
+    margins are all high would agree with itself in the wrong order. Then the margins of each run are scored, as predictions,
+    against the margins of the next run, on at most `MAX_COMPARED` subsets. The return value is the mean of `Result.z_random` over
+    these pairs of runs. The value is 0 if M is 1, or if no target has margins that differ between subsets in every run.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class OneSize(NamedTuple):
 
 
 class Board(NamedTuple):
-    """One benchmark of an import: its arrays, and the manifest fields `about` of `ldsboard.importing.benchmarks.write_import`."""
+    """One benchmark of an import: the arguments `found` and `about` of `ldsboard.importing.benchmarks.write_import`."""
 
     found: ImportedArrays
     about: dict[str, Any]
@@ -64,8 +64,8 @@ def only_board(
 ) -> Board:
     """Return the one benchmark of an import, with all subsets, or with the subsets of the most frequent size.
 
-    Subsets of other sizes are left out only if they are one subset, or at most 5 % of all subsets. The last of `found.notes` of
-    the returned benchmark then names them.
+    Subsets of other sizes are left out only if they are one subset, or at most 5 % of all subsets. The last note of the returned
+    arrays then lists the subsets that were left out.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def only_board(
     requested
         The ranking subsets as rows of all subsets, see `ranking_rows`.
     minimum
-        The smallest numbers of subsets of a benchmark. They are not checked if all subsets have one size.
+        The smallest numbers of subsets of a benchmark; not checked if all subsets have one size.
 
     Raises
     ------
@@ -127,9 +127,10 @@ def boards_by_size(
     Parameters
     ----------
     origin, found, about
-        As in `only_board`.
+        The imported files, the arrays that were read from these files, and the manifest fields, see `only_board`.
     requested
-        The ranking subsets of all benchmarks, as rows of the whole ground truth; by default as in `ranking_rows` for each size.
+        The ranking subsets of all benchmarks, as rows of the whole ground truth. With None, each size gets the default of
+        `ranking_rows`.
     minimum
         The smallest numbers of subsets of a benchmark.
 
@@ -159,7 +160,7 @@ def boards_by_size(
 def large_sizes(
     sizes_M: NDArray[np.integer], n: int, ranking: tuple[int, int] | None, minimum: Minimum
 ) -> list[OneSize]:
-    """Return the subsets of each size that has enough subsets for a benchmark.
+    """Return the subsets of each size that has enough subsets for a benchmark, the smallest size first.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Read tables of numbers (subsets, margins, labels) from the file formats of other projects, without converting them.
 
-The content of a file decides how the file is read, not its suffix. Pickles and the files of ``torch.save`` are read by
-`ldsboard.formats.array_pickles`, which runs no code of a file.
+The content of a file decides how the file is read, not its suffix. `ldsboard.formats.array_pickles` reads pickles, and
+`ldsboard.formats.torch_archives` reads files of ``torch.save``. Neither runs code of a file.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ READ_ERRORS = (
 
 
 class TableError(ValueError):
-    """The error for a file that cannot be read, or contradicts another file or an option; the message names them and a remedy."""
+    """The error for a file that cannot be read, or contradicts another file or an option; the message names both and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class RawArray:
 def read_table(
     path: Path, part: Part = Part.MASKS, key: str | None = None, raw: RawArray | None = None
 ) -> NDArray[Any] | list[NDArray[Any]]:
-    """Read a file of numbers.
+    """Read a table of numbers from a file, or from a folder of dattri.
 
     Parameters
     ----------
     path
         ``.npy`` (memory-mapped); ``.npz`` with one array, with one array for each row, in order, or with named arrays;
-        ``.safetensors``; a file of ``torch.save`` or a pickle, with arrays or tensors in lists, tuples and dicts; any text that
+        ``.safetensors``; a zip file of ``torch.save`` or a pickle, with arrays or tensors in lists, tuples and dicts; a text that
         `ldsboard.importing.texts.read_text` reads; or a folder of dattri's ``retrain_lds``, which holds the subsets as
         ``0/indices.txt``, ``1/indices.txt`` and so on.
     part, key

@@ -1,4 +1,4 @@
-"""Read numbers in text: JSON, one JSON object or list a line, YAML lists of lists, and lines of numbers."""
+"""Read numbers in text: JSON, one JSON object or list on each line, YAML lists of lists, and lines of numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INNER_LIST = re.compile(r"\[([^\[\]]*)\]")
 
 
 def read_text(text: str) -> Any:
-    """Return the content of a text, in a form that depends on the form of the text.
+    """Return the numbers in a text; the type of the result depends on the form of the text.
 
     - JSON: the value that ``json.loads`` returns.
     - One JSON list on each line: the list of these lists.
