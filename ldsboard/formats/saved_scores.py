@@ -70,7 +70,7 @@ def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores
     Raises
     ------
     ProblemError
-        A ValueError with a code that begins with ``scores.``: the scores cannot be read, or it is unclear which they are.
+        A ValueError with a code that begins with ``scores.``: the scores cannot be read, or it is unclear which table holds them.
     OSError
         The file cannot be read.
     """

@@ -90,7 +90,7 @@ def _unsupported_format(start: bytes) -> ProblemError:
 
 
 def file_header(path: str | PathLike[str]) -> Header:
-    """Return the header of a score file, after checking the header and the size of the file as `read_header` does."""
+    """Return the header of a score file; raise the errors of `read_header` if the header or the size of the file is wrong."""
     with Path(path).open("rb") as file:
         return _header_of(file)
 

@@ -30,7 +30,8 @@ def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
     path
         A file for which `is_text` is True.
     key
-        Name of the table in JSON, as in `choose_table`. A text that is one table has no names: every key raises an error.
+        Name of the table in JSON: the keys and list positions that lead to the table, joined by dots. In a text that is one
+        table, the table has no name, and every key raises an error.
 
     Raises
     ------

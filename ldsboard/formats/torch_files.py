@@ -41,12 +41,12 @@ def read_tensor(path: Path, key: str | None = None) -> NDArray[Any]:
     path
         Path of a file with a tensor, or with dicts, lists and tuples of tensors or numbers.
     key
-        Name of the table, as in `choose_table`.
+        Name of the table: the dict keys and list positions that lead to the table, joined by dots.
 
     Returns
     -------
     numpy.ndarray
-        The numbers of the tensor, as `tensor_array` returns them.
+        The numbers of the table, with the conversions of `tensor_array`.
 
     Raises
     ------

@@ -178,7 +178,7 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
 
 
 def _whole(array: NDArray[Any]) -> NDArray[Any]:
-    """Convert a floating-point array of whole numbers, as of ``numpy.savetxt``, to int64; return every other array unchanged."""
+    """Convert whole numbers of a floating-point type to int64, for files of ``numpy.savetxt``; return other arrays unchanged."""
     if array.dtype.kind != "f" or not (np.abs(array) < 2**53).all() or (array != np.floor(array)).any():
         return array
     return array.astype(np.int64)

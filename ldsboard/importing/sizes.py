@@ -64,8 +64,8 @@ def only_board(
 ) -> Board:
     """Return the one benchmark of an import, with all subsets, or with the subsets of the most frequent size.
 
-    Subsets of other sizes are left out only if they are one subset, or at most 5 % of all subsets. The last note of the returned
-    arrays then lists the subsets that were left out.
+    Subsets of other sizes are left out if there is only one of them, or if they are at most 5 % of all subsets. The last note of
+    the returned arrays then lists the subsets that were left out.
 
     Parameters
     ----------

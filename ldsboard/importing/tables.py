@@ -150,7 +150,7 @@ def read_table(
 def read_array(
     path: Path, part: Part = Part.MARGINS, key: str | None = None, raw: RawArray | None = None
 ) -> NDArray[Any]:
-    """Read a file of numbers as `read_table` does; raise a TableError unless all rows have the same shape."""
+    """Return the array that `read_table` reads; raise a TableError if the rows of the file have different shapes."""
     table = read_table(path, part, key, raw)
     if isinstance(table, list):
         lengths = sorted({row.size for row in table})
@@ -159,7 +159,7 @@ def read_array(
 
 
 def is_raw(path: Path) -> bool:
-    """Return whether a file has no header: it has none of the forms of `read_table`.
+    """Return whether a file has none of the formats of `read_table`, so that a `RawArray` must state type and shape.
 
     Raises
     ------
