@@ -60,7 +60,7 @@ def show_leaderboard(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> LeaderboardView | Response:
-    """Show the entries, best first, as JSON or CSV.
+    """Show the entries in the order of the board, as JSON or CSV: the highest LDS first, entries declared as fitted last.
 
     JSON is paged by `after` (number of entries to skip) and `limit`; CSV contains all entries.
     """
@@ -87,6 +87,6 @@ def show_history(
     owner or of an admin, the history also contains private and practice submissions. For everybody else, the history contains
     only public ranked submissions. No history contains anonymous submissions.
 
-    If `kind` is `ranked`, every LDS is computed on the ranking subsets; otherwise, on the public subsets.
+    If `kind` is `ranked`, every LDS is computed on the ranking subsets; otherwise, every LDS is the public LDS.
     """
     return method_history(session, version, viewer, Wanted(owner, method, kind, branch), limit=limit, before=before)
