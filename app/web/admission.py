@@ -35,7 +35,7 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self, *, write: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it for the length of the block.
+        """Wait for a turn to read or, with `write`, for a turn to write; hold the turn until the block ends.
 
         Raises
         ------

@@ -103,7 +103,7 @@ class Connections:
             self._timer = connection.loop.call_later(SWEEP_SECONDS, self._sweep, connection.loop)
 
     def touch(self, connection: GuardedProtocol) -> None:
-        """Note that a connection has just received bytes."""
+        """Record that a connection has just received bytes, so that others count as silent for longer."""
         group = self._by_address[connection.address]
         del group[connection]
         group[connection] = None
@@ -124,7 +124,7 @@ class Connections:
 
 
 def _longest_silent(group: dict[GuardedProtocol, None]) -> GuardedProtocol:
-    """Return the longest silent connection without a running request; if all have a running request, the longest silent."""
+    """Return the connection that has been silent for longest; if some connections have no running request, choose among these."""
     return next((connection for connection in group if not connection.is_busy), next(iter(group)))
 
 
@@ -203,7 +203,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note the end of a request, and close the connection if only the drain of the body kept the connection open."""
+        """Record the end of a request, and close the connection if it stayed open only to drop the rest of the body."""
         super().on_message_complete()
         self._message_is_open = False
         if self._draining_since is not None:

@@ -1,4 +1,4 @@
-"""Keeps the responses to anonymous GET requests until the database changes, so that a public page is made only once."""
+"""Keeps responses to requests without cookie and token until the database changes, so that a public page is made only once."""
 
 from __future__ import annotations
 
