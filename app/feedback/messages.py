@@ -52,7 +52,7 @@ def event_type(event: str) -> str:
 
 
 def write_message(session: Session, call: WebhookCall, public_url: str) -> Message:
-    """Return the message of a call, with the data that everybody may see of the submission at present."""
+    """Return the message of a call, with the data of the submission that everybody is allowed to see at present."""
     content = {
         "type": event_type(call.event),
         "timestamp": call.created_at.isoformat(),

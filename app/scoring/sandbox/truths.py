@@ -37,5 +37,5 @@ def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
 def preload_imports() -> None:
     """Score random arrays, so that modules that are imported on first use are loaded before any fork."""
     rng = np.random.default_rng(0)
-    truth = GroundTruth(rng.random((100, 1000)) < 0.5, rng.random((100, 100)))  # noqa: PLR2004 -- enough work for two threads
+    truth = GroundTruth(rng.random((100, 1000)) < 0.5, rng.random((100, 100)))  # noqa: PLR2004 -- enough for several threads
     truth.score(rng.random((1000, 100)), threads=1)
