@@ -1,4 +1,4 @@
-"""What ``ldsboard submit`` does after its options are read: send the file, wait for the result, and look at the gates."""
+"""What ``ldsboard submit`` does after its options are read: send the file, wait for the result, and check the gates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 EDITABLE = ("visibility", "title", "description", "tags", "paper", "code")
-"""Announced fields that a command can ask for, and that a repeated file does not change."""
+"""Fields that a command can state. If the server already has the file, the earlier submission keeps its own values of these."""
 
 
 class SubmissionRun:
@@ -61,7 +61,7 @@ class SubmissionRun:
     def submit(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
         """Send a file to a benchmark, and print the submission.
 
-        With `wait`, exit with an error code unless the submission is scored and meets the gates.
+        With `wait`, wait for the result, and exit with an error code unless the submission is scored and meets the gates.
 
         Parameters
         ----------
@@ -91,8 +91,8 @@ class SubmissionRun:
     def resume(self, scores: Path | None, stated: dict[str, Any]) -> None:
         """Continue an interrupted upload, and print the submission.
 
-        With `wait`, exit with an error code unless the submission is scored and meets the gates. Also exit if not exactly one
-        interrupted upload is found.
+        With `wait`, wait for the result, and exit with an error code unless the submission is scored and meets the gates. Also
+        exit if not exactly one interrupted upload is found.
 
         Parameters
         ----------
