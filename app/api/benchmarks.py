@@ -36,13 +36,13 @@ def show_benchmark(session: ReadSession, version: VersionDep) -> BenchmarkView:
 
 @router.get("/{name}/public.npz", response_class=FileResponse)
 def download_public(settings: SettingsDep, version: VersionDep) -> FileResponse:
-    """Download public masks (packed bits, little bit order), margins, labels and images as one .npz file."""
+    """Download public masks (packed bits, little bit order), margins, and any labels and images, as one .npz file."""
     return _download(settings, version, "public.npz")
 
 
 @router.get("/{name}/kit.zip", response_class=FileResponse)
 def download_kit(settings: SettingsDep, version: VersionDep) -> FileResponse:
-    """Download the manifest and the kit (recipe, index files and reference models) as one .zip file."""
+    """Download the manifest and any kit (recipe, index files and reference models) as one .zip file."""
     return _download(settings, version, "kit.zip")
 
 

@@ -82,7 +82,7 @@ def _view_for_current_viewer(context: AppContext, submission_id: str, authorizat
 
 
 def _current_viewer(session: Session, authorization: str | None) -> Account | None:
-    """Authenticate a viewer again, because the token may have expired; return the account, or None without a token."""
+    """Authenticate a viewer again, because the token can have expired; return the account, or None without a token."""
     return authenticate(session, authorization) if authorization else None
 
 

@@ -38,7 +38,7 @@ SPECIAL_NETWORKS = [
         "3fff::/20",  # documentation (RFC 9637)
     )
 ]
-"""Networks that count as global in `ipaddress`, but that no webhook may call."""
+"""Networks that count as global in `ipaddress`, but that webhooks are not allowed to call."""
 
 GLOBAL_UNICAST = ip_network("2000::/3")
 """The IPv6 addresses of public hosts. Addresses that hold an IPv4 address (mapped, NAT64) are outside."""

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 600, 3600, 6 * 3600))
-"""Pauses between the attempts of a call."""
+"""Pauses between the attempts of a call, in order."""
 
 MAX_ATTEMPTS = len(PAUSES) + 1
 
 MAX_FAILURES = 5
-"""Number of calls in a row that are given up until a webhook is disabled."""
+"""A webhook is disabled when this number of its calls in a row were given up."""
 
 
 class Outcome(NamedTuple):

@@ -16,7 +16,7 @@ GZIP_WINDOW = 31
 """zlib's ``wbits`` for the largest window (15) with a gzip header (+16)."""
 
 MAX_SMALL_MEMBERS, SMALL_MEMBER_BYTES = 100, 4096
-"""Maximum number of gzip members of a body with less content than `SMALL_MEMBER_BYTES`.
+"""A gzip body can have at most `MAX_SMALL_MEMBERS` members that decompress to fewer than `SMALL_MEMBER_BYTES` bytes.
 
 Every member costs time, and a body of many small members would cost as much time as a body that is much longer."""
 

@@ -14,7 +14,7 @@ MAX_BODIES = 1000
 """Maximum number of bodies that arrive at the same time, of all users together."""
 
 COMPRESSED = 8
-"""Maximum number of compressed bodies that are read at the same time, because a zstd decoder may need 8 MiB of memory."""
+"""Maximum number of compressed bodies that are read at the same time, because a zstd decoder can need 8 MiB of memory."""
 
 COMPRESSED_PER_USER = 2
 """Maximum number of compressed bodies of one user that are read at the same time, so that no user takes all turns."""

@@ -46,7 +46,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     ProblemError
         ``upload.length_required``: the request has no valid Content-Length.
         ``request.too_large``: the Content-Length exceeds `limit`.
-        ``upload.interrupted``: the body did not arrive completely within `IDLE_TIMEOUT_SECONDS`.
+        ``upload.interrupted``: the client disconnected, or the body did not arrive completely within `IDLE_TIMEOUT_SECONDS`.
     """
     length = _stated_length(request)
     if length > limit:

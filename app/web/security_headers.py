@@ -23,7 +23,7 @@ PLOT_STYLE = """\
 """The style element that Observable Plot adds to every chart whose ``className`` is ``plot``: the only inline style of the pages.
 
 The Content-Security-Policy allows the element by its hash. A browser test compares this text with the element, because another
-version of Plot may add another text."""
+version of Plot can add another text."""
 
 PLOT_STYLE_HASH = b64encode(sha256(PLOT_STYLE.encode()).digest()).decode()
 

@@ -85,7 +85,7 @@ def sign_in(request: Request, user: User) -> None:
 
 
 def sign_out(request: Request, session: Session, user_id: int) -> None:
-    """End all sessions of a user, in this browser and in all others."""
+    """End all sessions of a user, in this browser and, once the caller has committed `session`, in all others."""
     raised = {User.session_generation: User.session_generation + 1}
     session.execute(update(User).where(User.id == user_id).values(raised))
     request.session.clear()

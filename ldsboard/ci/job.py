@@ -134,7 +134,9 @@ def _open_files(environ: Mapping[str, str]) -> None:
 
 
 def _create_folder(environ: Mapping[str, str]) -> Path:
-    """Create and return the folder for all files but outputs and summary: `gitlab.FOLDER` on GitLab, otherwise a new folder.
+    """Create and return the folder for the files of the report: `gitlab.FOLDER` on GitLab, otherwise a new folder.
+
+    The outputs and the summary of the job are not in this folder.
 
     Raises
     ------

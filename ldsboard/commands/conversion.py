@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ldsboard.formats.headers import ScoreArray
 
 TRAIN_TARGET, TARGET_TRAIN = "train,target", "target,train"
-"""What the rows and the columns of a file are."""
+"""The two values of ``--axes``: what the rows of a file are, and what its columns are."""
 
 
 def check_axes(axes: str) -> str:

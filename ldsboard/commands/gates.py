@@ -45,7 +45,11 @@ PARTS = {"ranking": "hidden", "public": "public"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a gate found: whether the submission met the gate, a line for the user, and the numbers for a program."""
+    """What a gate, ``--min-lds`` or ``--no-regress-from``, found for a submission.
+
+    `met` says whether the LDS is high enough; without a baseline, ``--no-regress-from latest`` is met. `line` is a text for the
+    user, and `numbers` is for programs.
+    """
 
     met: bool
     line: str
@@ -54,7 +58,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates that a user asks for.
+    """The gates that a user asks for: options that make ``ldsboard submit`` fail if the LDS is too low.
 
     Attributes
     ----------
@@ -96,7 +100,7 @@ class Baseline:
 
 
 def check_usage(gates: Gates, visibility: str, *, waits: bool) -> None:
-    """Exit with a usage error if the options of the command make it impossible to check a gate."""
+    """Exit with a usage error if the other options make it impossible to check ``--min-lds`` or ``--no-regress-from``."""
     if gates.no_regress_from is not None and not gates.no_regress_from.strip():
         fail(USAGE, "--no-regress-from: expected the id of a submission or latest, got an empty text.")
     if gates.wanted_baseline == LATEST and visibility == "anonymous":
@@ -117,7 +121,7 @@ def find_baseline(
     client
         Client with the token of the submitter.
     gates
-        The gates.
+        The gates that the user asks for.
     benchmark, method
         Name of the benchmark and the method of the new submission.
     origin
@@ -204,15 +208,14 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
 
 
 def _same_commit(a: str | None, b: str | None) -> bool:
-    """Return whether two commits are stated and equal; each may be shortened."""
+    """Return whether two commits are stated and equal; each can be shortened."""
     return bool(a and b and (a.startswith(b) or b.startswith(a)))
 
 
 def judge(client: Client, submission: dict[str, Any], gates: Gates, baseline: Baseline | None) -> list[Outcome]:
-    """Check each gate that the user asks for, for a scored submission; return the outcomes.
+    """Check ``--min-lds`` and ``--no-regress-from``, if the user asks for them, for a scored submission; return the outcomes.
 
-    The server compares the submission with `baseline`. If `baseline` is None, ``--no-regress-from`` is met. Raises ClientError if
-    the call fails.
+    The server compares the submission with `baseline`; a ClientError is raised if this call fails.
     """
     compared = baseline.submission["kind"] if baseline and gates.tolerance < ANY_DIFFERENCE else "ranked"
     part = "ranking" if submission["kind"] == compared == "ranked" else "public"

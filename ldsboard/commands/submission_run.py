@@ -38,7 +38,7 @@ class SubmissionRun:
     client
         Client with the token of the submitter.
     wanted
-        The gates that the user asks for.
+        The gates that the user asks for: ``--min-lds`` and ``--no-regress-from``.
     origin
         Where the command runs.
     timeout
@@ -97,7 +97,7 @@ class SubmissionRun:
         Parameters
         ----------
         scores
-            The file that the user named when the upload began; with None, the upload may be of any file.
+            The file that the user named when the upload began; with None, the upload can be of any file.
         stated
             The fields of the announcement that the user states again; the upload must have been announced with these values.
         """
@@ -114,7 +114,10 @@ class SubmissionRun:
         self._finish(view, baseline, started.upload)
 
     def _baseline_of(self, pending: PendingUpload) -> Baseline | None:
-        """Return the baseline for an interrupted upload; exit if a gate cannot be checked for this upload."""
+        """Return the submission with which ``--no-regress-from`` compares an interrupted upload; None if there is none.
+
+        Exit if ``--min-lds`` or ``--no-regress-from`` cannot be checked for this upload.
+        """
         announced = pending.announced
         if not announced:  # a record of an older version
             view = self.client.submission(pending.id)

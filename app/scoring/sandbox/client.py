@@ -272,7 +272,7 @@ def _receive_number(status: Connection) -> int:
 def _kill(pid: int, status: Connection) -> None:
     """Kill a child, even a suspended child.
 
-    Do nothing if the exit status of the child has arrived: another process may have the process id by then.
+    Do nothing if the exit status of the child has arrived: another process can have the process id by then.
     """
     if not status.poll(0):
         with suppress(ProcessLookupError):
