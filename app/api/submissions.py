@@ -64,7 +64,7 @@ async def show_submission(
 def _read_progress(
     context: AppContext, submission_id: str, authorization: str | None
 ) -> tuple[submission_views.Progress, str | None]:
-    """Return state and queue position of a submission, and its delay notice or None.
+    """Return state and queue position of a submission, and a notice if scoring is delayed, otherwise None.
 
     The viewer is authenticated again, and an error is raised if the viewer is no longer allowed to see the submission.
     """

@@ -205,7 +205,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _run(*arguments: str, **environment: str) -> str:
-    """Run Python with these arguments and return the standard output; standard error goes to the terminal."""
+    """Run Python with these arguments and return the standard output; standard error goes to the terminal.
+
+    `environment` is added to the environment of this process. A CalledProcessError is raised if the exit status is not 0.
+    """
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 

@@ -1,6 +1,6 @@
 """Submit the score file that the environment names, and report the result to the CI that runs this program.
 
-The exit code is that of the command of ``ldsboard`` that decided the result, or 0 if the input ``fail-on-error`` is ``false``.
+The exit code is one of those in `ldsboard.commands.exits`, or 0 if the input ``fail-on-error`` is ``false``.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Outcome:
     Attributes
     ----------
     code
-        Exit code of the command that ended the job.
+        Exit code of the job, one of those in `ldsboard.commands.exits`. The input ``fail-on-error`` can turn this code into 0.
     status
         One of the values of `STATUSES`, `PUBLIC_ONLY` or `INTERRUPTED`.
     part

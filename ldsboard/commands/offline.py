@@ -18,6 +18,8 @@ def open_pulled(name: str, server: str | None) -> Bundle:
     ------
     BundleError
         The cache holds no benchmark of this name, different ones from several other servers, or a damaged one.
+    ProblemError
+        ``request.invalid``: the address of the server is not valid.
     """
     opened = pulled_from_any(name, server)
     address = server_address(server)
