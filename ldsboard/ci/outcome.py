@@ -189,9 +189,9 @@ class Outcome:
 
 
 def error_message(lines: Sequence[str]) -> str:
-    """Return what a command says about its failure: all lines from the first line that begins with ``Error:``.
+    """Return what a command says about its failure: the text from the first line that begins with ``Error:``, without this word.
 
-    If no line begins so, all lines are returned.
+    If no line begins so, the text of all lines is returned. The text is cut to `LONGEST_MESSAGE` characters.
     """
     start = next((place for place, line in enumerate(lines) if line.startswith("Error:")), 0)
     text = "\n".join(line for line in lines[start:] if line.strip()).removeprefix("Error:").strip()
