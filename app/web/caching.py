@@ -1,8 +1,8 @@
 """ETags and compression for public pages and API responses.
 
-`app.web.public_route.PublicRoute` applies these functions to GET requests for public pages and public API responses. Three kinds
-of responses get no ETag here and are not compressed: downloads of arrays, long-polling API responses, and responses to requests
-with a cookie or a token.
+`app.web.public_route.PublicRoute` applies these functions to GET requests for public pages and public API responses. These
+responses get no ETag here and are not compressed: files, streams, responses with another status than 200, API responses that wait
+for a change, and responses to requests with a cookie or a token.
 
 A response to a request with a cookie or a token may contain both a secret and text from the address. If such a response were
 compressed, an attacker who chooses the address could find out the secret from the compressed length (the BREACH attack).
@@ -37,7 +37,7 @@ def mark_personal(response: Response) -> Response:
 
 
 async def finish(response: Response, *, packed: bool) -> Response:
-    """Give a public response an ETag, and compress its body if `packed` is set; return the response.
+    """Give a public response an ETag and the headers of caching, and gzip its body if `packed` is set; return the response.
 
     Short bodies, and media types that compress badly, get an ETag but are not compressed. Files, streams and responses with
     another status than 200 get no ETag here and are not compressed.
