@@ -30,9 +30,30 @@ from app.web.request_body import Body, check_limit, content_length, is_compresse
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
-WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None, "suspension": None}
+WITHHELD_RESULTS: dict[str, Any] = {
+    "hidden": None,
+    "public": None,
+    "reserve": None,
+    "replicates": None,
+    "scorer_version": None,
+    "warnings": [],
+    "error": None,
+    "suspension": None,
+}
 WITHHELD_TEXTS: dict[str, Any] = {"title": WITHHELD, "description": "", "tags": [], "urls": {}}
-WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None, "uses_subsets": False}
+WITHHELD_DETAILS = WITHHELD_TEXTS | {
+    "cost": None,
+    "provenance": None,
+    "attempts": None,
+    "uses_subsets": False,
+    "replicate_of": None,
+    "pinned": False,
+}
+UPLOAD_FIELDS = frozenset(
+    {"id", "state", "benchmark", "owner", "method", "kind", "visibility", "created_at"}
+    | {"queue", "notice", "file_sha256", "links"}
+)
+"""Fields of a submission that a caller with only the upload token sees, also those of an earlier submission of the same file."""
 
 UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
