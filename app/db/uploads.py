@@ -67,7 +67,7 @@ class UploadPart(Base):
 
 
 class Provider(StrEnum):
-    """The software that hosts a repository and runs its workflows."""
+    """The software that hosts a repository and runs the workflows of the repository."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -76,7 +76,7 @@ class Provider(StrEnum):
 
 
 class Provenance(Base):
-    """A provenance of a submission. An owner who sends the file again can add another provenance.
+    """A provenance of a submission. A submission has several provenances if its owner sent the file again from other commits.
 
     If ``verified`` is false, the owner states the provenance. If ``verified`` is true, the server took the provenance from the
     signed identity of a CI run. ``number`` is the number of a pull request or merge request; ``url`` is the page of the run.

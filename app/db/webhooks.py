@@ -44,9 +44,9 @@ class Webhook(Base):
 class WebhookCall(Base):
     """A call of a webhook about a new state of a submission.
 
-    The row holds no body: the body is written when the call is made. ``next_at`` is the time of the next attempt. ``status`` is
-    the HTTP status of the last attempt, and ``error`` says why the last attempt failed. ``ended_at`` is the time at which the
-    call was delivered or given up.
+    The row holds no body: the body is written when the call is made. ``attempts`` counts the attempts to deliver the call.
+    ``next_at`` is the time of the next attempt. ``status`` is the HTTP status of the last attempt, or None without a response.
+    ``error`` says why the last attempt failed. ``ended_at`` is the time at which the call was delivered or given up.
     """
 
     __tablename__ = "webhook_call"

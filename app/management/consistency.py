@@ -45,13 +45,13 @@ class Finding:
 
 
 def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool = False) -> Iterator[Finding]:
-    """Run all checks and yield the findings.
+    """Run the checks one after the other, and yield the findings. `inspect_snapshots` is not among these checks.
 
     With `quick`, missing files are still found, but the hashes of score files and upload parts and the checks of
     `verify_benchmark` are left out.
 
-    To repair, call `Finding.repair` in a write session while no server runs. Repair each finding before taking the next finding,
-    because later checks rely on the earlier repairs.
+    To repair, pass a write session as `session`, and call `Finding.repair` while no server runs. Repair each finding before
+    taking the next finding, because later checks rely on the earlier repairs. This function itself repairs nothing.
     """
     yield from inspect_benchmarks(session, benchmarks, quick=quick)
     altered = set() if quick else find_altered(stated_hashes(session, storage))
@@ -60,7 +60,10 @@ def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool
 
 
 def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
-    """Find inconsistencies of submissions, files, upload parts and ranks; `altered` is the result of `find_altered`."""
+    """Find inconsistencies of submissions, evaluations, files, upload parts and ranks, in an order that suits repairs.
+
+    `altered` holds the paths of the damaged files, as `find_altered` returns them.
+    """
     yield from _find_wrong_reference_counts(session)
     yield from _find_lost_files(session, storage, altered)
     yield from _find_damaged_parts(session, storage, altered)
@@ -110,7 +113,10 @@ def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
 
 
 def _find_lost_files(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
-    """Find submissions whose stored file is missing, has the wrong size, or is damaged."""
+    """Find submissions whose stored file is missing, has the wrong size, or is damaged; a repair marks the submission as failed.
+
+    There is no repair for a submission in a state of `FINAL`.
+    """
     query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
     for submission, file in session.execute(query.order_by(Submission.created_at)).all():
         path = storage.path(file.sha256)
