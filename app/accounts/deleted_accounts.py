@@ -100,7 +100,7 @@ def forgettable_users() -> Select[int]:
 def _placeholder(session: Session, user_id: int) -> str:
     """Return a placeholder name that no user has: ``deleted-`` and the user's id, with a random suffix if a user has that name.
 
-    The name can be in use because the prefix was not always reserved: an older account may have a user name with this prefix.
+    The name can be in use because the prefix was not always reserved: an older account can have a user name with this prefix.
     """
     name = f"{PLACEHOLDER_PREFIX}{user_id}"
     taken = session.scalar(select(User.id).where(User.name == name)) is not None

@@ -56,6 +56,9 @@ class VerifiedToken:
 async def verify(token: str, issuers: Mapping[str, Issuer], key_sets: KeySets, audience: str) -> VerifiedToken:
     """Return an identity token with its claims and issuer, after a check of the signature, the audience and the times.
 
+    The keys of the issuer are fetched if necessary. An identity token that was exchanged before is not refused here;
+    `app.accounts.minting.mint` refuses it.
+
     Parameters
     ----------
     issuers

@@ -162,7 +162,9 @@ async def _download(address: str) -> bytes:
     Raises
     ------
     ValueError
-        The response is no success, or has more than `MAX_BYTES`.
+        The status of the response is not 200, or the body has more than `MAX_BYTES`.
+    httpx.HTTPError, httpx.InvalidURL
+        No response has arrived, or `address` is malformed.
     """
     content = bytearray()
     certificates = await asyncio.to_thread(_certificates)  # reading them takes too long for the event loop

@@ -36,7 +36,7 @@ class RemainingQuota(NamedTuple):
     left_today, left_for_version
         Number of ranked submissions left of ``per_day``, and number left of ``per_version``.
     resets_at
-        Time of the next possible ranked submission if ``left_today`` is 0; otherwise None.
+        Time at which the quota of 24 hours next allows a ranked submission if ``left_today`` is 0; otherwise None.
     shared
         Whether one of these quotas is shared by all users without a verified identity.
     """
@@ -101,9 +101,9 @@ class Quotas:
     Attributes
     ----------
     per_day
-        Number of ranked submissions to one benchmark in any 24 hours.
+        Number of ranked submissions to one benchmark in any 24 hours; 0 allows none.
     per_version
-        Number of ranked submissions to one version, whenever they were sent.
+        Number of ranked submissions to one version, whenever they were sent; 0 allows none.
     bytes
         Total size of a user's stored and announced score files in bytes; 0: no limit.
     uploads

@@ -107,7 +107,7 @@ def find_token(session: Session, token_id: int | None) -> Token:
     Raises
     ------
     ProblemError
-        ``auth.invalid``: the token was revoked after the call began.
+        ``auth.invalid``: the token was revoked after the call began, or `token_id` is None.
     """
     token = session.get(Token, token_id) if token_id is not None else None
     if token is None:

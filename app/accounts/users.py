@@ -110,7 +110,7 @@ def add_user(
     ranked_per_day, ranked_per_version
         The user's own quotas of ranked submissions. None: a new user gets the default quota, an existing user keeps the quota.
     promote
-        Allow an existing user to become an admin. By default the promotion is refused, because a stranger may have got this name
+        Allow an existing user to become an admin. By default the promotion is refused, because a stranger can have got this name
         by signing in.
     verified
         Whether a new user is verified, see `User`. For an existing user, `verified` is ignored.
@@ -159,7 +159,7 @@ def find_user(session: Session, name: str) -> User:
     Raises
     ------
     ValueError
-        No user has this name.
+        No user has this name, or the account with this name was deleted.
     """
     user = session.scalar(select(User).where(User.name == name))
     if is_retired(session, name) or (user is not None and user.deleted_at is not None):

@@ -144,7 +144,7 @@ def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list
     Returns
     -------
     list of str
-        Ids of the unfinished uploads. Upload parts of these uploads may still be stored as files.
+        Ids of the unfinished uploads. Upload parts of these uploads can still be stored as files.
     """
     unfinished = session.scalars(select(Submission.id).where(own, Submission.state == State.UPLOADING)).all()
     all_ids = select(Submission.id).where(own)
@@ -214,7 +214,7 @@ def _remove_texts(session: Session, own: ColumnElement[bool]) -> None:
 def _change(session: Session, statement: Delete | Update) -> None:
     """Execute a statement in the database without loading the rows that it changes.
 
-    Objects that were loaded before are read again when they are next used, because the statement may have changed their rows.
+    Objects that were loaded before are read again when they are next used, because the statement can have changed their rows.
     """
     session.execute(statement.execution_options(synchronize_session=False))
     session.expire_all()

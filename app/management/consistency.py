@@ -1,4 +1,4 @@
-"""Consistency checks: find and repair disagreements between database rows and files of the data folder."""
+"""Consistency checks: find and repair faults of database rows and of files in the data folder that contradict each other."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet
 
 
 def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator[Finding]:
-    """Find published versions whose files are missing or damaged; `quick` leaves out the checks of `verify_benchmark`."""
+    """Find published versions whose files are missing or damaged; these findings have no repair.
+
+    `quick` leaves out the checks of `verify_benchmark`.
+    """
     for version in session.scalars(select(Version).order_by(Version.id)):
         try:
             bundle = Bundle.open(version_folder(root, version.benchmark.name, version.version))
@@ -87,7 +90,10 @@ def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator
 
 
 def inspect_snapshots(root: Path, *, quick: bool) -> Iterator[Finding]:
-    """Find damaged, unfinished and half removed snapshots; `quick` leaves out the comparison of bytes and hashes."""
+    """Find unfinished and half removed snapshots, whose repair deletes files, and damaged snapshots, which have no repair.
+
+    `quick` leaves out the comparison of bytes and hashes.
+    """
     for folder in sorted(root.glob("*/*/*")):
         name = "snapshot " + " ".join(folder.parts[-3:])
         if folder.name.startswith("."):

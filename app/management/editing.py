@@ -1,4 +1,4 @@
-"""Edits of a submission by its owner: metadata, visibility and pinning."""
+"""Edits of a submission by its owner or an admin: metadata, visibility and pinning."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def edit_and_rank(
 def _check_retired(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
     """Check that an edit neither adds nor replaces an entry of the board of a retired benchmark.
 
-    The owner knows the results on the reserve, and could otherwise choose the entry by them. Making a submission private stays
-    possible. A submission that is the only candidate for its entry can change between public and anonymous.
+    The owner knows the results on the reserve, and could otherwise choose the entry by these results. Making a submission private
+    stays possible. A submission that is the only candidate for its entry can change between public and anonymous.
     """
     benchmark = submission.version.benchmark
     if benchmark.retired_at is None or not is_closed(submission):

@@ -121,7 +121,7 @@ def _check_numbers(bundle: Bundle, truth: GroundTruth, rows: slice) -> None:
 
 
 def _rewrite_hint(bundle: Bundle) -> str:
-    """Return how to write the manifest of a benchmark folder again from the trained models or the imported files."""
+    """Return a hint that says how to write a benchmark folder again, from the trained models or from the imported files."""
     provenance = bundle.manifest.provenance
     if "imported" in provenance:
         return "Import the files again with python -m app benchmark import, with the options of the first import."

@@ -68,7 +68,7 @@ class Taken(NamedTuple):
 def take(database: Database, root: Path, public_url: str, name: str, number: int | None = None) -> Taken:
     """Rank all changed boards, then write the snapshot of today (UTC) of a benchmark version, by default of the current version.
 
-    If the snapshot of today exists already, its files are compared, and nothing is written. The snapshot holds what everybody can
+    If the snapshot of today exists already, its files are compared, and no file is written. The snapshot holds what everybody can
     see on the board, with the same rounding. All files are complete, read-only and synced to the disk before the folder gets its
     name.
 

@@ -151,9 +151,9 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
 
     For a duplicate, the result is the id of the owner's earlier submission; the new submission expires, and uses no quota.
 
-    `reserve` has checked the quotas already. `accept` checks quotas again, for two reasons. A file that was a duplicate before
-    may be no duplicate any more, if the earlier submission was withdrawn, rejected or failed meanwhile. The size of a file that
-    was sent compressed is known only now.
+    `reserve` has checked the quotas already. `accept` checks quotas again, for two reasons. A file that was a duplicate before is
+    no duplicate any more if the earlier submission was withdrawn, rejected or failed meanwhile. The size of a file that was sent
+    compressed is known only now.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def authorize(session: Session, submission_id: str, authorization: str | None) -
     """Authorize access to an upload: return (upload, account) for the owner's token, (upload, None) for the upload token.
 
     Once the file has arrived, an upload token gives no access if the resulting submission is restricted, because somebody other
-    than the owner may hold the upload token.
+    than the owner can hold the upload token.
 
     Raises
     ------

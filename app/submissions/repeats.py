@@ -1,8 +1,8 @@
 """Repeats: calls that send an earlier file or idempotency key again, and whose response shows the earlier submission.
 
-A repeat does not change the fields of the earlier submission. Other texts and links in the call are ignored, but some requests
-must not be ignored without notice. The call is refused if it asks for a narrower visibility, declares the scores as fitted, or
-names a root, and the earlier submission differs in this.
+A repeat does not change the fields of the earlier submission; a repeated file can only add a provenance. Other texts and links in
+the call are ignored, but some requests must not be ignored without notice. The call is refused if it asks for a narrower
+visibility, declares the scores as fitted, or names a root, and the earlier submission differs in this.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def series(version: Version) -> tuple[Any, ...]:
 
 
 def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
-    """Return, by submission id, the ids of the group of each submission: the submission, its replicates and their replicates."""
+    """Return, by submission id, the ids of all submissions that a chain of replicates joins to it, its own id included."""
     ids: defaultdict[tuple[Hashable, str, str], set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = {}
     for submission in sent:
@@ -99,9 +99,10 @@ def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
 
 
 def are_replicates(session: Session, submission: Submission, other_id: str) -> bool:
-    """Return whether a submission belongs to the same group of replicates as the submission `other_id`, or as its root.
+    """Return whether a submission is in the same group of replicates as the submission `other_id`, or as the root of that one.
 
-    Two submissions with the same root always count as replicates here, whatever their other columns hold.
+    Two submissions with the same root always count as replicates here, whatever their other columns hold. Otherwise, submissions
+    in a state of `LOST` are in no group.
     """
     other = session.get(Submission, other_id)
     root = other_id if other is None else (other.replicate_of or other.id)

@@ -65,7 +65,13 @@ class Storage:
         return Arrival(self._arriving / random_id(), self.check_free_space)
 
     def join(self, upload: str, parts: int) -> Iterator[bytes]:
-        """Yield the bytes of all upload parts of an upload in order, in chunks of at most `READ_BYTES`."""
+        """Yield the bytes of all upload parts of an upload in order, in chunks of at most `READ_BYTES`.
+
+        Raises
+        ------
+        FileNotFoundError
+            An upload part is not stored. Chunks of earlier upload parts have been yielded before.
+        """
         for number in range(parts):
             with self.part_path(upload, number).open("rb") as file:
                 while chunk := file.read(READ_BYTES):
