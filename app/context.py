@@ -104,7 +104,7 @@ class AppContext:
             self._webhook_sender.start()
 
     def preload(self, benchmark: str, version: int) -> None:
-        """Ask the fork server to load the ground truth of a version before the first file arrives; do not wait for it."""
+        """Ask the fork server to load the ground truth of a version before the first file arrives; return without waiting."""
         self.sandbox.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
 
     def close(self) -> None:

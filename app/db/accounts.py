@@ -20,7 +20,10 @@ class Role(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token allows in addition to reading the data of its user."""
+    """What a token allows in addition to reading the data of its user.
+
+    ``submit`` allows sending score files. ``manage`` allows the other changes of the user's data.
+    """
 
     SUBMIT = "submit"
     MANAGE = "manage"  # `app.pages.account.SCOPES` says what it allows
@@ -133,8 +136,8 @@ class Publisher(Base):
 class SeenIdentity(Base):
     """A record that an identity token was exchanged for a token; the same identity token is not accepted again.
 
-    ``digest`` is a SHA-256 that stands for the issuer and the ``jti`` of the identity token. After ``expires_at`` the identity
-    token is refused as expired. Retention then deletes the row, which is no longer needed.
+    ``digest`` is the SHA-256 of `app.accounts.identity_tokens.VerifiedToken`, which identifies the identity token. After
+    ``expires_at`` the identity token is refused as expired. Retention then deletes the row, which is no longer needed.
     """
 
     __tablename__ = "seen_jti"

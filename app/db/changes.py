@@ -18,7 +18,7 @@ CHANGED_IDS = "ldsboard_changed"
 
 
 class Changes:
-    """Holds an asyncio event for each request of this server process that waits for a submission.
+    """Holds the listeners, and an asyncio event for each request of this server process that waits for a submission.
 
     All methods are thread-safe.
     """

@@ -43,7 +43,7 @@ FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, St
 
 
 class Kind(StrEnum):
-    """Kind of a submission. Only ranked submissions are listed on boards and count towards the quota of ranked submissions."""
+    """Kind of a submission. Only ranked submissions can be listed on boards and use the quota of ranked submissions."""
 
     RANKED = "ranked"
     PRACTICE = "practice"
@@ -279,7 +279,7 @@ class Attribution(Base):
 
 
 class Event(Base):
-    """A change of a submission's state. Rows are added, and never changed; retention deletes old rows."""
+    """A change of a submission's state; ``before`` is None at its creation. Rows never change; retention deletes old rows."""
 
     __tablename__ = "event"
 

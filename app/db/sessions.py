@@ -66,6 +66,8 @@ class Database:
         ------
         BusyError
             Other threads of this process held the write lock for `busy_seconds`.
+        sqlalchemy.exc.OperationalError
+            Another process held the write lock for `busy_seconds`.
         """
         # This lock is fair and wakes a waiting thread at once; SQLite would poll, with pauses of up to 100 ms.
         if not self._write_lock.acquire(timeout=self._busy_seconds):

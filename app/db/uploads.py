@@ -51,7 +51,7 @@ class Upload(Base):
         return -(-self.submission.size // self.part_bytes)
 
     def part_size(self, number: int) -> int:
-        """Return the size of an upload part in bytes; upload parts are numbered from 0."""
+        """Return the size of an upload part in bytes; `number` is from 0 to `part_count` - 1."""
         return min(self.part_bytes, self.submission.size - number * self.part_bytes)
 
 

@@ -25,7 +25,8 @@ class Webhook(Base):
     """An address that the server calls when a submission of a user is scored or rejected, or has failed.
 
     ``secret`` signs the calls. The server must know the secret itself, because a hash cannot sign. ``failures`` is the number of
-    calls that were given up since the last delivered call. The server calls no address after ``disabled_at``.
+    calls that were given up since the last delivered call. ``disabled_at`` is the time from which the server no longer calls the
+    address; None if the webhook is not disabled.
     """
 
     __tablename__ = "webhook"

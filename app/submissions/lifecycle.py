@@ -149,7 +149,11 @@ def reserve(
 def accept(session: Session, storage: Storage, submission_id: str, arrival: Arrival, quotas: Quotas) -> str:
     """Accept a complete file and queue its evaluation; return the id of the resulting submission.
 
-    For a duplicate, the result is the id of the owner's earlier submission; the new submission expires, and uses no quota.
+    Call this function in a write session, after `Arrival.flush`.
+
+    For a duplicate, the result is the id of the owner's earlier submission. The new submission expires, and uses only the daily
+    quota of uploads. The provenance of the new submission is added to the earlier one if the new submission is public, or if both
+    have the same visibility.
 
     `reserve` has checked the quotas already. `accept` checks quotas again, for two reasons. A file that was a duplicate before is
     no duplicate any more if the earlier submission was withdrawn, rejected or failed meanwhile. The size of a file that was sent
