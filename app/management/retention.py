@@ -1,6 +1,6 @@
 """Retention: delete the rows that are older than the operator's settings allow.
 
-Retention never deletes two kinds of submissions. The first kind are the attempts; a scored attempt also keeps its numbers and
+Retention never deletes two kinds of submissions. The first kind is attempts; a scored attempt also keeps its numbers and
 psi. The second kind is the newest of the scored practice submissions with the same user, version, method, repository and branch,
 because CI compares each new submission with the newest submission of the default branch. All pull requests of a repository count
 as one branch.

@@ -78,7 +78,7 @@ def series(version: Version) -> tuple[Any, ...]:
 
 
 def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
-    """Return, by submission id, the ids of all submissions that a chain of replicates joins to it, its own id included."""
+    """Return, for each submission id, that id and the ids of all submissions that a chain of replicates joins to it."""
     ids: defaultdict[tuple[Hashable, str, str], set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = {}
     for submission in sent:
