@@ -147,5 +147,4 @@ PUBLIC_ISSUERS: tuple[tuple[ProviderName, str], ...] = (
     ("gitlab", "https://gitlab.com"),
     ("forgejo", "https://codeberg.org/api/actions"),
 )
-"""Issuers that every server trusts to name repositories; a repository gets a token only if a user trusts one of its
-workflows."""
+"""Issuers that every server trusts to name repositories; a run gets a token only if a user trusts its workflow."""

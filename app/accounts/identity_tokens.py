@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.issuers import Issuer
 
 LEEWAY = timedelta(seconds=30)
-"""Difference between the clocks of the issuer and of this server that is accepted."""
+"""Accepted difference between the clocks of the issuer and of this server."""
 
 MAX_LIFETIME = timedelta(days=31)
 """Longest lifetime of an accepted token. GitLab's tokens live as long as a job may run, at most a month."""

@@ -39,7 +39,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 """The states to which a submission in each state can move."""
 
 FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, State.WITHDRAWN})
-"""States in which the server leaves a submission until a user or an operator acts."""
+"""States that only a user or an operator can end. Retention can delete a submission in these states."""
 
 
 class Kind(StrEnum):

@@ -40,7 +40,7 @@ BATCH = 100
 """Maximum number of rows of each kind that one transaction deletes, so that other writers do not wait for long."""
 
 PAUSE_SECONDS = 3600.0
-"""Seconds that a server waits after a sweep that found nothing to delete."""
+"""Seconds that a server waits after a sweep that deleted nothing or failed."""
 
 log = structlog.get_logger()
 
