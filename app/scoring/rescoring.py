@@ -37,7 +37,7 @@ def introduce_version(session: Session, version: Version) -> None:
     current = next((known for known in benchmark.versions if known.version == benchmark.current_version), version)
     if version.version <= max(current.version, benchmark.next_version or 0):
         return
-    if current is version or not are_compatible(current, version):
+    if not are_compatible(current, version):
         benchmark.current_version, benchmark.next_version = version.version, None
         return
     benchmark.next_version = version.version

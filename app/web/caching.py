@@ -11,6 +11,7 @@ compressed, an attacker who chooses the address could find out the secret from t
 from __future__ import annotations
 
 import gzip
+import re
 from hashlib import sha256
 
 from fastapi import Request
@@ -27,6 +28,9 @@ MIN_COMPRESSED_BYTES = 500
 COMPRESSED_TYPES = ("text/", "application/json", "application/atom", "image/svg")
 
 OK, NOT_MODIFIED = 200, 304
+
+REFUSED = re.compile(r";q=0(\.0{0,3})?$")
+"""The quality value, at the end of an offer in Accept-Encoding, with which a client refuses a coding."""
 
 
 def mark_personal(response: Response) -> Response:
@@ -78,4 +82,4 @@ def validate(request: Request, response: Response) -> Response:
 def accepts_gzip(request_headers: Headers) -> bool:
     """Return whether the client accepts gzip."""
     offers = [offer.replace(" ", "").lower() for offer in request_headers.get("accept-encoding", "").split(",")]
-    return any(offer.partition(";")[0] == "gzip" and not offer.endswith((";q=0", ";q=0.0")) for offer in offers)
+    return any(offer.partition(";")[0] == "gzip" and not REFUSED.search(offer) for offer in offers)
