@@ -104,7 +104,8 @@ def checked(response: httpx.Response) -> httpx.Response:
 def allows_retry(response: httpx.Response) -> bool:
     """Return whether a call that got this response should be repeated.
 
-    The response must mean a temporary failure. A pause that it asks for must be at most `MAX_RETRY_AFTER_SECONDS` long.
+    The response must mean a temporary failure. If the response asks for a pause (``Retry-After``), the pause must be at most
+    `MAX_RETRY_AFTER_SECONDS` long.
     """
     if response.is_success:
         return False

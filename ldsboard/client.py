@@ -144,7 +144,7 @@ class Client:
         return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
-        """Return a submission. The server answers when the state of the submission changes, or after `wait` seconds."""
+        """Return a submission: once its state changes, after `wait` seconds, or at once if too many clients wait."""
         return self._json("GET", f"/submissions/{_segment(submission_id)}", SUBMISSION, params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:
@@ -197,7 +197,8 @@ class Client:
     def pull(self, name: str) -> Path:
         """Download and verify the public part of a benchmark, including the kit, and return the benchmark folder in the cache.
 
-        Nothing is downloaded if the cache holds an intact copy of the current version.
+        Nothing is downloaded if the cache holds an intact copy of the current version; a damaged copy is replaced. If the
+        downloaded files do not match their hashes, BundleError is raised, and nothing is kept.
         """
         shown = self.benchmark(name)
         target = cache.folder(self.server, shown["name"], shown["version"])

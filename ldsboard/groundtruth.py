@@ -46,7 +46,7 @@ class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
     The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
-    margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes more once the margins are ranked.
+    margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes for the ranks of each of up to 8 choices of rows.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ class GroundTruth:
 
         Raises
         ------
-        BundleError
-            The benchmark was not pulled, or the pulled files were altered.
+        BundleError, ProblemError
+            The benchmark was not pulled, or the pulled files were altered; or `server` is not a valid address.
         """
         bundle = Bundle.open(pulled(name, server))
         rows = bundle.manifest.public_rows

@@ -30,7 +30,11 @@ class Settings(Protocol):
 
     @property
     def weight_decay(self) -> float:
-        """Factor of weight decay. The batched engine uses decoupled weight decay, as in the recipe `digits-mlp`."""
+        """Factor of weight decay.
+
+        In the batched engine, weight decay is decoupled: a step multiplies each parameter by 1 - learning rate x weight decay,
+        and the velocity contains no weight decay.
+        """
 
 
 class Recipe(Protocol):

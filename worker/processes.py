@@ -35,7 +35,9 @@ class ProcessError(RuntimeError):
 
 
 def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Generator[R]:
-    """Run tasks in parallel processes, and yield their reports as they arrive.
+    """Run tasks in parallel processes, and yield their reports as they arrive; limit this process and all others to one thread.
+
+    If the generator is closed before its end, the processes are killed.
 
     Parameters
     ----------

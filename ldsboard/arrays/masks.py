@@ -75,7 +75,8 @@ def read_indices(indices: Any, n: int) -> NDArray[np.bool_]:
     Raises
     ------
     ProblemError
-        ``masks.invalid``: `indices` has none of these forms.
+        ``masks.invalid``: `indices` has none of these forms. Or `indices` holds zeros and ones of width n > 2 in an integer type
+        other than uint8; such rows, which repeat an index, are probably masks.
     """
     table = _as_table(indices)
     if not isinstance(table, np.ndarray):

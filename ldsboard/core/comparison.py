@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def note(self) -> str | None:
-        """What the comparison does not account for, in words; None if it accounts for reruns."""
+        """A text that says that only the files are compared; None if the comparison accounts for reruns."""
         return FILES_ONLY if self.spread is None else None
 
     def _repr_html_(self) -> str:
@@ -105,7 +105,7 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
     Parameters
     ----------
     a, b : Result or sequence of Result
-        Results with the same fingerprint. The results of a sequence are replicates of one method.
+        Results with the same fingerprint. The results of a sequence are replicates of one method; a sequence must not be empty.
 
     Returns
     -------
