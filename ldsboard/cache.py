@@ -87,9 +87,9 @@ def pulled(name: str, server: str | None = None) -> Path:
 
 
 def pulled_from_any(name: str, server: str | None = None) -> Path:
-    """Return the folder of the newest version of a benchmark in the cache, if need be from another server than `server`.
+    """Return the folder of the newest cached version of a benchmark from `server`, or if there is none, from another server.
 
-    A benchmark from `server`, by default `default_server`, is preferred. The files of the folder are not verified.
+    `server` is by default `default_server`. The files of the folder are not verified.
 
     Raises
     ------

@@ -144,7 +144,7 @@ class Client:
         return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
-        """Return a submission: once its state changes, after `wait` seconds, or at once if too many clients wait."""
+        """Return a submission: at once, or with `wait` when the submission changes, at the latest after `wait` seconds."""
         return self._json("GET", f"/submissions/{_segment(submission_id)}", SUBMISSION, params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:

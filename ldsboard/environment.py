@@ -63,7 +63,7 @@ class Origin:
         Why the file with the event could not be used, as the end of a sentence.
     unproven_source
         Event of the run, or source of the GitLab pipeline. Only set if the run is not for a pull request or merge request, and
-        the identity of a run with this event or source does not prove a branch.
+        the identity of a run with this event or source does not prove a branch; on Actions only for the default branch.
     """
 
     provider: str | None = None

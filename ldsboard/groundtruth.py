@@ -205,7 +205,7 @@ class GroundTruth:
         Parameters
         ----------
         scores : array_like or path, shape (n, N)
-            As in `score`.
+            Scores in any form that `score` accepts.
         targets : array_like of int, shape (t,)
             Indices of the targets.
         rows : slice
@@ -220,7 +220,7 @@ class GroundTruth:
         Raises
         ------
         ProblemError
-            A ValueError, as in `score`; only the scores of the given targets must be finite.
+            A ValueError: the scores have the wrong shape or an unsupported type, or those of the given targets are not finite.
         """
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
         chosen_t = np.asarray(targets, dtype=np.intp)

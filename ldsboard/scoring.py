@@ -61,7 +61,7 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
         per_target, p_values : ndarray, shape (N,)
             Spearman's rho of each target, and the two-sided p-value of each rho, as in `scipy.stats.spearmanr`.
         influence : ndarray, shape (M,)
-            psi, the influence of each subset on the LDS; sums to 0. `compare` uses it for the standard error.
+            psi, the influence of each subset on the LDS; sums to 0 up to rounding. `compare` needs psi.
         z_random : float
             LDS divided by the standard deviation of the LDS when subsets are matched to margins at random.
         p_random : float

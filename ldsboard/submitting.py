@@ -239,8 +239,12 @@ def submission(
         The server refused the call, for instance because it has no such submission.
     ldsboard.client.UnreachableError
         The server gave no answer.
-    SubmissionError, TimeoutError
-        With ``wait=True``, as in `submit`.
+    SubmissionError
+        With ``wait=True``: the submission has failed, expired or been withdrawn.
+    TimeoutError
+        With ``wait=True``: the submission was not scored within `timeout` seconds.
+    ConfigError
+        The configuration file with the stored tokens is damaged.
     """
     with _client(server, token) as client:
         view = client.submission(submission_id)

@@ -143,7 +143,7 @@ def remake_benchmark(
     ray: Ray = "",
     gpus: Gpus = 0,
 ) -> None:
-    """Train a benchmark again from its manifest and hidden seed. Equal software and processors give equal bytes."""
+    """Train and write a benchmark again from its manifest and any hidden seed. Equal software and processors give equal bytes."""
     if out.resolve() == benchmark.resolve():
         raise ConfigurationError(f"--out is the folder {benchmark} of the benchmark itself. Choose another folder.")
     plan, seed, differences, kind = remake(benchmark, recipes.load, hidden, recipe)

@@ -35,9 +35,10 @@ class ProcessError(RuntimeError):
 
 
 def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Generator[R]:
-    """Run tasks in parallel processes, and yield their reports as they arrive; limit this process and all others to one thread.
+    """Run tasks in parallel processes, and yield their reports as they arrive.
 
-    If the generator is closed before its end, the processes are killed.
+    This process and each new process are limited to one thread of computation. If the generator is closed or an error is raised,
+    the processes are killed.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Comparison:
     replicates : tuple of int
         Numbers of replicates of a and of b whose mean LDS is compared.
     spread : float or None
-        Standard deviation of the LDS over replicates; None without 3 replicates on either side. Then only the files are compared:
+        Standard deviation of the LDS over replicates; None if neither side has 3 replicates. Then only the files are compared:
         how much a rerun of a method moves its LDS is not known.
     """
 

@@ -49,8 +49,8 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     Notes
     -----
-    Each model needs n + N gradients, n (n + N) inner products of gradients, n^3 / 3 multiplications for a Cholesky factorisation,
-    and n^2 N multiplications to solve the system. The inner products are held in memory, as n x n and n x N numbers.
+    Each model needs n + N gradients, n (n + N) inner products of gradients, n^3 / 3 operations for a Cholesky factorisation, and
+    2 n^2 N operations to solve the system. The inner products are held in memory, as n x n and n x N numbers.
     """
     output, train = material.recipe.output, material.train
     n, N = len(train.labels), len(material.target.labels)
