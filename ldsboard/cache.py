@@ -94,7 +94,7 @@ def pulled_from_any(name: str, server: str | None = None) -> Path:
     Raises
     ------
     BundleError
-        The cache holds no benchmark of this name. Or it holds none from `server`, and different ones from several other servers.
+        The cache holds no benchmark of this name, or none from `server` and different ones from several other servers.
     ProblemError
         ``request.invalid``: the address of the server is not valid.
     """

@@ -56,7 +56,7 @@ FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"
 class Client:
     """A connection to one LDSBoard server; a context manager.
 
-    Failed calls are retried with increasing random pauses. Every method that calls the server raises `RefusedError` or
+    Failed calls are retried with increasing random pauses. Every method that calls the server can raise `RefusedError` and
     `UnreachableError`.
 
     Parameters
@@ -152,7 +152,7 @@ class Client:
         return self._json("GET", "/compare", COMPARISON, params={"a": a, "b": b})
 
     def start_upload(self, announced: dict[str, Any], key: str) -> dict[str, Any]:
-        """Start a multipart upload, and return the upload with the upload token.
+        """Start a multipart upload, and return the upload; its member ``capability`` is the upload token.
 
         `announced` has the fields of the submission. A repeated call with the same idempotency `key` creates nothing new.
         """

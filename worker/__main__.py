@@ -201,7 +201,7 @@ def _print_outliers(folder: Path) -> None:
 
 
 def _run(campaign: Campaign, plan: Plan, hidden_seed: str | None) -> None:
-    """Train, and gather the benchmark if no model is missing and all shards are selected; else print what is missing or next."""
+    """Train. Gather the benchmark if no model is missing and all shards are selected; else print the missing models."""
     outcome, out = campaign.train(plan, hidden_seed), campaign.folder
     if outcome.missing:
         console.print(f"Still missing: models {format_ranges(outcome.missing)}.", soft_wrap=True)

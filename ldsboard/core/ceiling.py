@@ -142,7 +142,7 @@ def can_know_ceiling(M: int, R: int) -> bool:
 
 
 def share_of_ceiling(lds: float, ceiling: float, std_error: float) -> float | None:
-    """Return the LDS divided by the noise ceiling; None if the ceiling is 0 or its standard error is above a tenth of it.
+    """Return the LDS divided by the noise ceiling; None if the ceiling is 0 or its standard error exceeds a tenth of the ceiling.
 
     Division by a ceiling with a larger error would make the share wrong on average.
     """
