@@ -40,7 +40,7 @@ ACTIONS_BRANCH_EVENTS = frozenset({"create", "push", "release", "repository_disp
 GITLAB_BRANCH_SOURCES = frozenset(
     {"api", "chat", "external", "pipeline", "push", "schedule", "trigger", "web", "webide"}
 )
-"""Events of Actions and sources of GitLab pipelines whose identity proves a branch; a test compares them with the server's."""
+"""Events of Actions and sources of GitLab pipelines for which the identity of a run proves a branch. The server has equal lists."""
 
 
 @dataclass(frozen=True)

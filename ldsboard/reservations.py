@@ -35,7 +35,7 @@ class GivenUp(Enum):
     ARRIVED = auto()
     """The whole file had arrived: the submission stays."""
     UNKNOWN = auto()
-    """The server confirmed neither of the two; an upload that is still open expires later."""
+    """The server confirmed neither `FREED` nor `ARRIVED`; an upload that is still open expires later."""
 
 
 def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStack) -> Reservation:

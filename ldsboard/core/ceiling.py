@@ -29,7 +29,7 @@ MIN_CEILING_SUBSETS = 64
 
 
 MAX_SHARE_ERROR = 0.1
-"""Largest standard error of a noise ceiling, relative to the ceiling, from which shares of the ceiling are computed."""
+"""Largest ratio of the standard error of a noise ceiling to the ceiling for which shares of the ceiling are computed."""
 
 
 @dataclass(frozen=True)

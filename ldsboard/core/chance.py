@@ -30,8 +30,8 @@ PERMUTATIONS = 9_999
 MAX_ALL_PERMUTED = 8
 
 GRID = 2.0**18
-"""For fewer than `FEW_SUBSETS` subsets, ranks of unit length are multiples of 1 / GRID. Sums of products over at most 2**17
-targets are then exact in float64, in any order."""
+"""For fewer than `FEW_SUBSETS` subsets, `unit_rows` rounds its result to multiples of 1 / GRID. Sums of products over at most
+2**17 targets are then exact in float64, in any order."""
 
 TOLERANCE = 2.0**-14
 """Two permuted LDS count as equal if their difference is at most `TOLERANCE`. Rounding the ranks to the grid changes an LDS by at

@@ -44,10 +44,11 @@ class Comparison:
     std_error : float
         Standard error of the difference over subsets; nan for fewer than 4 subsets. If `spread` is known, over reruns too.
     z : float
-        The difference divided by its standard error. If the standard error is 0, z is infinite, or 0 for a difference of 0.
+        The difference divided by its standard error; nan for fewer than 4 subsets. If the standard error is 0, z is infinite, or 0
+        for a difference of 0.
     p_value : float
-        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom. If `spread` is known, the p-value of
-        `ldsboard.core.replicates.rerun_p_values`.
+        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom; nan if z is nan. If `spread` is known, the p-value
+        is that of `ldsboard.core.replicates.rerun_p_values`.
     critical : float
         Half width of the 95 % interval of the difference, in standard errors.
     replicates : tuple of int
@@ -67,7 +68,7 @@ class Comparison:
 
     @property
     def confidence_interval(self) -> tuple[float, float]:
-        """95 % interval (low, high) of the difference. It contains 0 if the p-value is above 5 %."""
+        """95 % interval (low, high) of the difference. The interval contains 0 if the p-value is above 5 %."""
         half = self.critical * self.std_error
         return (self.difference - half, self.difference + half)
 

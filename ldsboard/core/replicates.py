@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_REPLICATES = 3
-"""With fewer replicates, their standard deviation is not used in comparisons."""
+"""Smallest number of replicates of a method whose standard deviation comparisons use."""
 
 BISECTIONS = 60
 """Steps in which `critical_values` halves an interval: more than a float64 can tell apart."""
@@ -118,9 +118,9 @@ def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
 
     The p-value is the mean of two p-values of Student's t, with M - 1 degrees of freedom for the paired part and `Error.degrees`
     for the reruns, weighted by the share of each part in the squared standard error. W. G. Cochran (Biometrics 20, 1964) weights
-    critical values in the same way. In simulations of normal errors, this mean keeps every level from .05 to .0001. The degrees
-    of freedom of Welch and Satterthwaite do not: with 3 replicates, up to 8 % of equal pairs have p < .05, and up to 0.8 % have
-    p < .0001.
+    critical values in the same way. In simulations of normal errors, this mean keeps every significance level from .05 to .0001.
+    The degrees of freedom of Welch and Satterthwaite do not: with 3 replicates, up to 8 % of equal pairs have p < .05, and up to
+    0.8 % have p < .0001.
     """
     of_subsets = two_sided_p(z, M - 1)
     mixed = error.share * two_sided_p(z, np.maximum(error.degrees, 1)) + (1 - error.share) * of_subsets
