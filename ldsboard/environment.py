@@ -40,7 +40,7 @@ ACTIONS_BRANCH_EVENTS = frozenset({"create", "push", "release", "repository_disp
 GITLAB_BRANCH_SOURCES = frozenset(
     {"api", "chat", "external", "pipeline", "push", "schedule", "trigger", "web", "webide"}
 )
-"""Events of Actions and sources of GitLab pipelines for which the identity of a run proves a branch. The server has equal lists."""
+"""Events of Actions and sources of GitLab pipelines for which the identity of a run proves a branch, as on the server."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Origin:
     unproven_source: str | None = None
 
     def provenance(self) -> dict[str, Any]:
-        """Return the known fields of ``provenance``, as the API calls them."""
+        """Return the known members as the API's fields of ``provenance``."""
         fields = asdict(replace(self, default_branch=None, problem=None, unproven_source=None))
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -44,8 +44,8 @@ class Comparison:
     std_error : float
         Standard error of the difference over subsets; nan for fewer than 4 subsets. If `spread` is known, over reruns too.
     z : float
-        The difference divided by its standard error; nan for fewer than 4 subsets. If the standard error is 0, z is infinite, or 0
-        for a difference of 0.
+        The difference divided by its standard error; nan for fewer than 4 subsets. If the standard error is 0, z is infinite, or
+        0 for a difference of 0.
     p_value : float
         Two-sided p-value of z, by Student's t with M - 1 degrees of freedom; nan if z is nan. If `spread` is known, the p-value
         is that of `ldsboard.core.replicates.rerun_p_values`.
@@ -99,9 +99,9 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
     The test uses, for each subset, the difference of two numbers: the subset's influence on the LDS of a, and its influence on
     the LDS of b. Noise that both LDS share cancels in this difference.
 
-    Two results are two files. To compare two methods, give the results of several replicates of each method, that is, of runs
-    with other seeds: the mean LDS are compared. With at least 3 replicates of one of the methods, the standard error accounts for
-    reruns: `ldsboard.core.replicates.add_reruns` has the formula.
+    A comparison of two results holds for these two files only. To compare two methods, give the results of several replicates of
+    each method, that is, of runs with other seeds. The mean LDS are then compared. With at least 3 replicates of one of the
+    methods, the standard error accounts for reruns: `ldsboard.core.replicates.add_reruns` has the formula.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class Reruns(NamedTuple):
 
     @classmethod
     def of(cls, lds: Sequence[float]) -> Reruns:
-        """Return the reruns of one method, which are all averaged, from the LDS of each replicate."""
+        """Return the `Reruns` of a method whose replicates are all averaged, from the LDS of each replicate."""
         return cls(len(lds), len(lds), statistics.stdev(lds) if len(lds) > 1 else math.nan)
 
 
