@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(sys.prefix) / "references"
 """Folder of the libraries, separate from the packages of the environment."""
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")
+PINNED = dict(re.findall(r"^([\w-]+)==(\S+)", REQUIREMENTS, re.MULTILINE))
+"""The version of each library."""
 
 
 class Case(NamedTuple):

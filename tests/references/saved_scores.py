@@ -33,7 +33,7 @@ n, N, d, CLASSES, BATCH = 30, 7, 5, 3, 4
 NAME = "toy"
 
 
-def small_model() -> tuple[nn.Module, TensorDataset, TensorDataset]:
+def small_model() -> tuple[nn.Sequential, TensorDataset, TensorDataset]:
     """Return a trained model, its training examples and the targets; the last batches are smaller than the others."""
     torch.manual_seed(0)
     inputs, targets = torch.randn(n, d), torch.randn(N, d)
@@ -42,7 +42,7 @@ def small_model() -> tuple[nn.Module, TensorDataset, TensorDataset]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     for _ in range(30):
         optimizer.zero_grad()
-        cross_entropy(model(inputs), labels).backward()
+        torch.autograd.backward(cross_entropy(model(inputs), labels))
         optimizer.step()
     return model, TensorDataset(inputs, labels), TensorDataset(targets, targets[:, :CLASSES].argmax(1))
 
@@ -112,9 +112,9 @@ def kronfluence(folder: Path, **settings: Any) -> tuple[Path, Any]:
     library, base = import_module("kronfluence"), import_module("kronfluence.task").Task
 
     class Classification(base):  # type: ignore[misc, valid-type]  # imported at run time
-        def compute_train_loss(self, batch: Any, model: nn.Module, sample: bool = False) -> torch.Tensor:  # noqa: FBT001, FBT002
+        def compute_train_loss(self, batch: Any, model: nn.Module, sample: bool = False) -> torch.Tensor:
             logits = model(batch[0])
-            labels = torch.distributions.Categorical(logits=logits.detach()).sample() if sample else batch[1]
+            labels = torch.multinomial(logits.detach().softmax(-1), 1).squeeze(-1) if sample else batch[1]
             return cross_entropy(logits, labels, reduction="sum")
 
         def compute_measurement(self, batch: Any, model: nn.Module) -> torch.Tensor:

@@ -6,23 +6,23 @@ Legend: M subsets, n training examples, N targets.
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from ldsboard import GroundTruth
-from tests.references.answers import run_with_references
+from tests.references.answers import PINNED, run_with_references
 from tests.references.saved_scores import SAVED, N, n
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:(The scores of 2 modules|The rows of the file):UserWarning"),
 ]
 
-REQUIREMENTS = Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")
-PINNED = dict(re.findall(r"^([\w-]+)==(\S+)", REQUIREMENTS, re.MULTILINE))
 M = 64
 
 
