@@ -86,7 +86,7 @@ def read_file(path: Path, n: int, N: int, axes: str = TRAIN_TARGET, key: str | N
 def score_file(
     path: Path, axes: str = TRAIN_TARGET, key: str | None = None, note: Callable[[str], None] = print_note
 ) -> Iterator[Path]:
-    """Yield the path of a file that the server accepts: `path`, or a temporary ``.npy`` file with the same scores.
+    """Yield the path of a file that the server accepts: the user's own, or a temporary ``.npy`` file with the same scores.
 
     The server transposes a file of which only the transpose fits. Therefore only `TARGET_TRAIN` transposes here.
 
@@ -100,8 +100,8 @@ def score_file(
     saved = read_saved(path, key)
     for sentence in saved.notes:
         note(sentence)
-    if axes == TRAIN_TARGET and saved.is_score_file:
-        yield path
+    if axes == TRAIN_TARGET and saved.file is not None:
+        yield saved.file
         return
     scores = read_scores(saved.array)
     with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:

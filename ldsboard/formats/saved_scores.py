@@ -43,16 +43,16 @@ class SavedScores:
     Attributes
     ----------
     array
-        Real numbers of any type, with two dimensions; memory-mapped if the file is a score file that the server accepts.
+        Real numbers of any type, with two dimensions; memory-mapped if `file` is given.
     notes
         Sentences about what was changed or could not be decided, such as the sign.
-    is_score_file
-        Whether the server accepts the file as it is, if its shape fits the benchmark.
+    file
+        The file that the server accepts as it is, if its shape fits the benchmark; None if there is none.
     """
 
     array: NDArray[Any]
     notes: tuple[str, ...] = ()
-    is_score_file: bool = False
+    file: Path | None = None
 
 
 def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores:
@@ -88,7 +88,7 @@ def _read_file(path: Path, key: str | None) -> SavedScores:
     if key is not None:
         return SavedScores(read_named(path, key))
     try:
-        return SavedScores(open_scores(path), is_score_file=True)
+        return SavedScores(open_scores(path), file=path)
     except ProblemError as error:
         # What the server refuses for these reasons may still be clear: one table of several, or numbers of another type.
         may_be_read = error.problem.code in MORE_THAN_THE_SERVER or start.startswith(npz.MAGIC)
