@@ -182,11 +182,31 @@ def quanda(folder: Path) -> tuple[Path, Any]:
     return path, torch.cat(explanations).T
 
 
+def dattri_llm(folder: Path) -> tuple[Path, Any]:
+    """Save scores of dattri-llm, two steps of each example in a random order, and the order of the examples."""
+    torch.manual_seed(0)
+    hashes = [import_module("dattri_llm.utils.hashing").hash_sample({"input_ids": torch.tensor([i])}) for i in range(n)]
+    steps, order = 2, torch.randperm(2 * n).tolist()
+    scores = import_module("dattri_llm.attribution.score").AttributionScore(
+        torch.randint(-99, 100, (steps * n, N)) / 8,  # both libraries add such numbers exactly
+        [hashes[row % n] for row in order],
+        [row // n for row in order],
+        [str(target) for target in range(N)],
+        algorithm="tracin",
+        algorithm_meta={},
+        layer_name=None,
+    )
+    path: Path = scores.save(folder / "scores")
+    (path / "order.txt").write_text("\n".join(hashes))
+    return path, scores.query(hashes)
+
+
 SAVED: dict[str, tuple[str, Callable[[Path], tuple[Path, Any]]]] = {
     "TRAK": ("traker", trak),
     "TRAK in float32": ("traker", trak_float32),
     "dattri": ("dattri", dattri),
     "dattri, KNNShapley": ("dattri", dattri_shapley),
+    "dattri-llm": ("dattri-llm", dattri_llm),
     "kronfluence": ("kronfluence", kronfluence),
     "kronfluence, scores per module": ("kronfluence", kronfluence_modules),
     "kronfluence, partitions": ("kronfluence", kronfluence_partitions),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:(The scores of 2 modules|The rows of the file):UserWarning"),
+    pytest.mark.filterwarnings("ignore:(The scores of 2 modules|The rows of (the file|dattri-llm)):UserWarning"),
 ]
 
 M = 64
