@@ -29,8 +29,8 @@ def score_file(scores: Any) -> Iterator[tuple[Path, Path | None]]:
     if isinstance(scores, str | os.PathLike):
         source = Path(scores)
         saved = read_saved(source)
-        if saved.is_score_file:
-            yield source, None
+        if saved.file is not None:
+            yield saved.file, None if saved.file == source else source
             return
         for note in saved.notes:
             warnings.warn(note, stacklevel=4)

@@ -43,7 +43,7 @@ def read_scores(scores: Any) -> ScoreArray:
         saved = read_saved(scores)
         for note in saved.notes:
             warnings.warn(note, stacklevel=3)
-        if saved.is_score_file:
+        if saved.file is not None:
             return saved.array
         scores = saved.array
     array = _as_array(scores)

@@ -112,8 +112,8 @@ def score_file(
     saved = read_saved(path, key)
     for sentence in saved.notes:
         note(sentence)
-    if axes == TRAIN_TARGET and saved.is_score_file:
-        yield path
+    if axes == TRAIN_TARGET and saved.file is not None:
+        yield saved.file
         return
     scores = read_scores(saved.array)
     with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:
