@@ -37,14 +37,17 @@ $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group dev --group ray
 	@touch $@
 
-# Published implementations for comparison, in a separate folder, without dependencies that their metrics do not use. Because of
-# these dependencies quanda requires Python below 3.13. `rm`, since pip does not replace packages in a target folder.
+# Published libraries for comparison, in a separate folder, without dependencies that the tests do not use. Because of these
+# dependencies quanda requires Python below 3.13 and captum below 0.9. `rm`, since pip does not replace packages in a target folder,
+# and since kronfluence installs its own tests as a package that would hide ours. traker has no wheel.
 $(VENV)/.references: tests/references/requirements.txt | $(VENV)/.run
 	rm -rf $(VENV)/references
-	$(BIN)/python -m pip install -qq --no-deps --ignore-requires-python --only-binary :all: $(PIP_ARGS) --target $(VENV)/references -r $<
+	$(BIN)/python -m pip install -qq --no-deps --ignore-requires-python --only-binary :all: --no-binary traker $(PIP_ARGS) \
+	  --target $(VENV)/references -r $<
+	rm -rf $(VENV)/references/tests
 	@touch $@
 
-references: $(VENV)/.references ## install published implementations for comparison
+references: $(VENV)/.references ## install published libraries for comparison
 
 # Debian packages for the environment and the tests. Missing packages are installed if this is permitted; otherwise a message asks
 # for them.

@@ -26,7 +26,10 @@ for name, group in (("benchmark", benchmark), ("user", user), ("token", token), 
 
 
 def main() -> None:
-    """Run a command; each log record is one line on standard error."""
+    """Run a command of the operator; each log record is one line on standard error.
+
+    Invalid settings, and a data folder or a database that cannot be used, end the process with exit status 2.
+    """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class AppContext:
-    """The resources of a server, opened when the server starts and closed when it ends. The database must have the newest schema.
+    """The resources of a server. The database must have the newest schema.
+
+    Creating an AppContext locks the data folder and opens the database and the storage. `start` begins scoring; `close` ends
+    scoring, closes the database and releases the lock.
 
     Attributes
     ----------
@@ -86,7 +89,10 @@ class AppContext:
         self.streaming: set[str] = set()
 
     def start(self) -> None:
-        """Recover the work that an earlier process left unfinished, then start scoring."""
+        """Start the fork server, recover the work that an earlier process left unfinished, and start scoring.
+
+        Changed boards are ranked, and the calls of webhooks start unless the operator allows no webhooks.
+        """
         self.sandbox.start()
         with self.database.read() as session:
             for version in current_versions(session):
@@ -98,11 +104,14 @@ class AppContext:
             self._webhook_sender.start()
 
     def preload(self, benchmark: str, version: int) -> None:
-        """Let the fork server load the ground truth of a version before the first file arrives."""
+        """Ask the fork server to load the ground truth of a version before the first file arrives; return without waiting."""
         self.sandbox.preload(version_folder(self.settings.benchmarks_dir, benchmark, version))
 
     def close(self) -> None:
-        """Stop scoring and webhooks, and close all resources. Evaluations that are still running get a few seconds to end."""
+        """Stop scoring and webhooks, close the database, and release the lock of the data folder.
+
+        Running evaluations get a few seconds to end. The next start of a server requeues those that do not end in time.
+        """
         self._webhook_sender.stop()
         if self.runner.stop():
             self.sandbox.stop()

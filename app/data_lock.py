@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
     """Lock a file for this process without waiting, and return a context manager that holds the lock.
 
-    The file is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock.
+    The file is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock. Python
+    also releases the lock when nothing refers to the returned object any more, so the caller must keep this object.
 
     Raises
     ------
     filelock.Timeout
-        Another process has locked the file.
+        The file is locked already, by this or by another process.
     """
     return FileLock(path, thread_local=False).acquire(blocking=False)
 
@@ -28,7 +29,8 @@ def lock_file(path: Path) -> AcquireReturnProxy[FileLock]:
 def lock_data_folder(data_dir: Path) -> AcquireReturnProxy[FileLock]:
     """Lock a data folder for this process without waiting, and return a context manager that holds the lock.
 
-    The folder is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock.
+    The folder is locked when the function returns. The end of the ``with`` block, or of the process, releases the lock. Python
+    also releases the lock when nothing refers to the returned object any more, so the caller must keep this object.
 
     Raises
     ------

@@ -3,10 +3,11 @@
 ::
 
     ProblemError          a request or a score file has a problem (defined in the library)
-    └── LimitError        a limit is reached; ``retry_after`` says when a repeated call can succeed
+    └── LimitError        the call cannot succeed now; ``retry_after`` says after how many seconds it can
         ├── BusyError     the database is locked for too long, or too many requests or files are in progress
         ├── RateError     too many requests
-        └── QuotaError    too many submissions, uploads, edits or new tokens
+        ├── QuotaError    too many submissions, uploads, edits, new tokens, CI tokens or new webhooks
+        └── IssuerUnavailableError  (`app.accounts.key_sets`) the keys of an issuer cannot be fetched
     SandboxError          a scoring process ended without an answer; the evaluation is retried
     DamagedFileError      a stored score file no longer has its recorded SHA-256; the evaluation is retried
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LimitError(ProblemError):
-    """A limit is reached.
+    """A call cannot succeed now: a limit is reached, or an issuer of identity tokens cannot be reached.
 
     A repeated call can succeed after ``retry_after`` seconds. If ``retry_after`` is None, waiting does not help.
     """
@@ -58,7 +59,8 @@ class RateError(LimitError):
 class QuotaError(LimitError):
     """The caller has used up a quota.
 
-    The next action of this kind is possible at the time ``resets_at``; if ``resets_at`` is None, waiting does not help.
+    `resets_at` is the time from which the next action of this kind is possible; None if waiting does not help. `limit` names the
+    quota in the message, and `advice` is the last sentence of the hint.
     """
 
     def __init__(self, limit: str, resets_at: datetime | None, now: datetime, advice: str) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 ProviderName = Literal["github", "gitlab", "forgejo"]
-"""Software that issues identity tokens; each has its own names of claims."""
+"""Software that issues identity tokens. Each software names its claims differently."""
 
 PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 
@@ -22,7 +22,9 @@ Sources: the member ``jwks_uri`` of https://token.actions.githubusercontent.com/
 https://gitlab.com/.well-known/openid-configuration; ``routers/api/actions/oidc.go`` of Forgejo."""
 
 SITE_SUFFIXES: dict[ProviderName, str] = {"github": "/_services/token", "gitlab": "", "forgejo": "/api/actions"}
-"""End of an issuer's address that its site does not have, on GitHub Enterprise Server, self-hosted GitLab and Forgejo.
+"""The ending to remove from an issuer's address to get the address of its site.
+
+This holds for GitHub Enterprise Server, GitLab and Forgejo. `_site` has other rules for github.com and NAME.ghe.com.
 
 Sources: https://docs.github.com/en/actions/reference/security/oidc,
 https://docs.gitlab.com/ci/secrets/id_token_authentication and
@@ -30,7 +32,9 @@ https://forgejo.org/docs/latest/user/actions/security-openid-connect."""
 
 GITHUB_HOST = "token.actions.githubusercontent.com"
 ENTERPRISE_PREFIX, ENTERPRISE_DOMAIN = "token.actions.", ".ghe.com"
-"""Beginning and end of the issuer's host for a GitHub Enterprise Cloud with data residency, whose site is ``NAME.ghe.com``."""
+"""Beginning and end of an issuer's host on a GitHub Enterprise Cloud with data residency.
+
+The host of the issuer is ``token.actions.NAME.ghe.com``; the host of the site is ``NAME.ghe.com``."""
 
 MAX_ADDRESS_LENGTH = 300
 """Maximum number of characters of the address of an issuer."""
@@ -63,7 +67,7 @@ class Issuer:
 def parse_issuers(text: str, *, allow_loopback: bool = False) -> dict[str, Issuer]:
     """Return the issuers that the server trusts: `PUBLIC_ISSUERS` and those that the setting LDSBOARD_CI_ISSUERS lists.
 
-    The keys of the result are the addresses of the issuers.
+    The keys of the result are the addresses of the issuers. An entry of the setting replaces a public issuer of equal address.
 
     Parameters
     ----------
@@ -78,7 +82,7 @@ def parse_issuers(text: str, *, allow_loopback: bool = False) -> dict[str, Issue
     ------
     ValueError
         An entry does not have one of these forms.
-        An address is refused by `_check_address`.
+        An address is not an https:// URL, has a user name, a query or a fragment, or is longer than `MAX_ADDRESS_LENGTH`.
     """
     issuers = {address: _issuer(provider, address) for provider, address in PUBLIC_ISSUERS}
     for entry in filter(None, map(str.strip, text.split(","))):
@@ -96,7 +100,11 @@ def parse_issuers(text: str, *, allow_loopback: bool = False) -> dict[str, Issue
 
 
 def _check_address(address: str, *, allow_loopback: bool) -> None:
-    """Raise ValueError unless an address is safe: https://, or http:// on this machine with `allow_loopback`."""
+    """Raise ValueError unless an address is safe.
+
+    A safe address begins with https://, or with http:// on this machine if `allow_loopback` is True. It has a host, no user name,
+    no query and no fragment, and at most `MAX_ADDRESS_LENGTH` characters.
+    """
     parts = urlsplit(address)
     is_local = allow_loopback and parts.scheme == "http" and _is_loopback(address)
     if (
@@ -139,4 +147,4 @@ PUBLIC_ISSUERS: tuple[tuple[ProviderName, str], ...] = (
     ("gitlab", "https://gitlab.com"),
     ("forgejo", "https://codeberg.org/api/actions"),
 )
-"""Issuers that every server trusts to name repositories; a repository gets a token only if a user registered it."""
+"""Issuers that every server trusts to name repositories; a run gets a token only if a user trusts its workflow."""

@@ -1,4 +1,4 @@
-"""The operator's settings, read from the environment once, at the start of the server. Unsafe values prevent the start."""
+"""The operator's settings, read from the environment at the start of a server or command. Unsafe values prevent the start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ MIN_KEY_LENGTH = 32
 
 
 class Settings(BaseSettings):
-    """The operator's settings. The name of each environment variable is ``LDSBOARD_`` and the setting's name in capitals."""
+    """The operator's settings. The name of each environment variable is ``LDSBOARD_`` and the setting's name in capitals.
+
+    An invalid or unsafe value raises pydantic's ValidationError.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="LDSBOARD_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -38,7 +41,7 @@ class Settings(BaseSettings):
     """URL under which users open the site."""
 
     contact: str = Field(default="the operator of this server", min_length=1, max_length=200, pattern=r"^[^\r\n]*$")
-    """To whom users write about a hidden submission or a ban, for instance an e-mail address."""
+    """To whom users write about a suspension or a ban, for instance an e-mail address."""
 
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
     """Maximum size of a score file in bytes."""
@@ -107,11 +110,11 @@ class Settings(BaseSettings):
     """Hosts without a public address that webhooks may call, also by http: each `host` or `host:port`, separated by commas."""
 
     event_days: int = Field(default=90, ge=7)
-    """Days for which events and calls of webhooks are kept, and submissions that have no result and count for nothing."""
+    """Days for which events and calls of webhooks are kept, and ended submissions that have no result and are no attempts."""
 
     practice_days: int = Field(default=180, ge=7)
-    """Days for which practice submissions are kept, and the attributions of private submissions. The newest practice submission
-    of each user, version, method, repository and branch is kept for ever, and so is every counted ranked submission."""
+    """Days for which scored practice submissions are kept, and the attributions of private submissions. The newest practice
+    submission of each user, version, method, repository and branch is kept for ever, and so is every attempt."""
 
     audit_days: int = Field(default=400, ge=366)
     """Days for which rows of the audit log are kept. A database trigger refuses to delete rows that are younger than 365 days."""
@@ -238,13 +241,13 @@ class Settings(BaseSettings):
         return self
 
     def is_trusted_proxy(self, address: str) -> bool:
-        """Return whether an address belongs to a trusted proxy."""
+        """Return whether an IP address belongs to a trusted proxy; raise ValueError if `address` is no IP address."""
         proxies = filter(None, map(str.strip, self.trusted_proxies.split(",")))
         return any(ip_address(address) in ip_network(proxy) for proxy in proxies)
 
     @property
     def issuers(self) -> dict[str, Issuer]:
-        """The issuers of CI identities, by address."""
+        """The issuers of CI identities that the server trusts, by address: those of `ci_issuers` and the public ones."""
         return parse_issuers(self.ci_issuers, allow_loopback=self.ci_loopback)
 
     @property

@@ -32,7 +32,7 @@ MAX_RETRY_AFTER_SECONDS, MAX_RETRY_AFTER = 60.0, 366 * 24 * 3600.0
 SERVER_ERROR, TOO_MANY_REQUESTS, REQUEST_TIMEOUT = 500, 429, 408
 RETRIED_STATUSES = frozenset({REQUEST_TIMEOUT, SERVER_ERROR, 502, 503, 504})
 NOT_HERE = frozenset({404, REQUEST_TIMEOUT, 410})
-"""Statuses 4xx with which a foreign answer refuses nothing: nothing is at the address, or the proxy waited too long."""
+"""Statuses 4xx that do not count as a refusal by a proxy: nothing is at the address, or a proxy waited too long."""
 
 QUOTED_CHARACTERS, READ_CHARACTERS = 200, 100_000
 """How many characters of a foreign answer a message quotes, and how many are searched for its words."""
@@ -52,7 +52,7 @@ SUBMISSION = {
 UPLOAD = {"id": str, "state": str, "parts": list, "expires_at": str}
 BOARD = {"benchmark": str, "version": int, "rows": list, "next": (str, type(None))}
 COMPARISON = {"difference": (int, float), "std_error": object, "p_value": object, "part": str}
-"""Members of the server's answers, by which they are told from the JSON of other services."""
+"""Members, with their types, by which answers of an LDSBoard server are distinguished from the JSON of other services."""
 
 
 class ClientError(Exception):
@@ -104,7 +104,8 @@ def checked(response: httpx.Response) -> httpx.Response:
 def allows_retry(response: httpx.Response) -> bool:
     """Return whether a call that got this response should be repeated.
 
-    The response must mean a temporary failure. A pause that it asks for must be at most `MAX_RETRY_AFTER_SECONDS` long.
+    The response must mean a temporary failure. If the response asks for a pause (``Retry-After``), the pause must be at most
+    `MAX_RETRY_AFTER_SECONDS` long.
     """
     if response.is_success:
         return False
@@ -150,7 +151,7 @@ def refusal_by_proxy(error: BaseException, server: str) -> RefusedError | None:
 def members(response: httpx.Response, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON object in a successful response, after a check that the object has the expected members.
 
-    The check tells the answers of an LDSBoard server from the JSON of other services.
+    The check distinguishes the answers of an LDSBoard server from the JSON of other services.
 
     Parameters
     ----------

@@ -34,8 +34,8 @@ def call(function: Callable[[], Value]) -> Value:
 def call_all(functions: Sequence[Callable[[], Value]], threads: int) -> list[Value]:
     """Call functions in at most `threads` daemon threads, and return the results in the order in which the calls end.
 
-    The first exception of a function is raised at once, as is KeyboardInterrupt. No further function is then called. Calls
-    that are running go on; the caller has to close what they wait for.
+    The first exception of a function is raised at once, and so is KeyboardInterrupt. No further function is then called. Calls
+    that are running go on; the caller has to end them, for instance by closing the connection that they wait for.
     """
     waiting: SimpleQueue[Callable[[], Value]] = SimpleQueue()
     outcomes: SimpleQueue[Value | _Failure] = SimpleQueue()

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HiddenPart:
-    """The hidden ranking subsets of a protected benchmark, and the seed that draws these subsets.
+    """The hidden subsets of a protected benchmark, and the seed that draws these subsets.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Bundle:
         return cls(folder, manifest, *_verified_arrays(public, manifest.files, manifest))
 
     def array(self, name: str) -> NDArray[Any]:
-        """Load the public array with this name, such as ``train_labels`` or ``target_images``."""
+        """Load the public array with this name, such as ``train_labels``; raise FileNotFoundError if the benchmark has none."""
         array: NDArray[Any] = np.load(self.folder / "public" / f"{name}.npy")
         return array
 
@@ -147,8 +147,8 @@ class Bundle:
             The public subsets, then any hidden ranking subsets, then any reserve, bool (M, n), and their margins, float32
             (M, R, N).
         splits
-            Row slices ``public`` and ``ranking``: on an open benchmark as in the manifest, otherwise public and hidden rows. If
-            there is a reserve, ``reserve`` holds its rows, and ``ranking`` the other hidden rows.
+            Slices of the rows of these arrays: ``public`` and ``ranking``. If there is a reserve, a third slice, ``reserve``,
+            has the rows of the reserve, which ``ranking`` leaves out. On an open benchmark, both slices can cover all rows.
 
         Raises
         ------

@@ -63,7 +63,7 @@ def folder(server: str, name: str, version: int) -> Path:
 
 
 def pulled(name: str, server: str | None = None) -> Path:
-    """Return the folder of the newest version of a benchmark in the cache.
+    """Return the folder of the newest version of a benchmark in the cache; the files of the folder are not verified.
 
     Parameters
     ----------
@@ -87,14 +87,16 @@ def pulled(name: str, server: str | None = None) -> Path:
 
 
 def pulled_from_any(name: str, server: str | None = None) -> Path:
-    """Return the folder that `pulled` returns, or if there is none, the folder of a benchmark of this name from another server.
+    """Return the folder of the newest cached version of a benchmark from `server`, or if there is none, from another server.
+
+    `server` is by default `default_server`. The files of the folder are not verified.
 
     Raises
     ------
     BundleError
-        The cache holds no benchmark of this name, or different benchmarks of this name from several other servers.
+        The cache holds no benchmark of this name, or none from `server` and different ones from several other servers.
     ProblemError
-        As in `pulled`.
+        ``request.invalid``: the address of the server is not valid.
     """
     try:
         return pulled(name, server)

@@ -56,7 +56,7 @@ FINAL_STATES = frozenset({"scored", "rejected", "failed", "expired", "withdrawn"
 class Client:
     """A connection to one LDSBoard server; a context manager.
 
-    Failed calls are retried with increasing random pauses. Every method that calls the server raises `RefusedError` or
+    Failed calls are retried with increasing random pauses. Every method that calls the server can raise `RefusedError` and
     `UnreachableError`.
 
     Parameters
@@ -144,7 +144,7 @@ class Client:
         return board | {"next": None}
 
     def submission(self, submission_id: str, *, wait: float = 0) -> dict[str, Any]:
-        """Return a submission. The server answers when the state of the submission changes, or after `wait` seconds."""
+        """Return a submission: at once, or with `wait` when the submission changes, at the latest after `wait` seconds."""
         return self._json("GET", f"/submissions/{_segment(submission_id)}", SUBMISSION, params={"wait": wait})
 
     def compare(self, a: str, b: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Client:
         return self._json("GET", "/compare", COMPARISON, params={"a": a, "b": b})
 
     def start_upload(self, announced: dict[str, Any], key: str) -> dict[str, Any]:
-        """Start a multipart upload, and return the upload with the upload token.
+        """Start a multipart upload, and return the upload; its member ``capability`` is the upload token.
 
         `announced` has the fields of the submission. A repeated call with the same idempotency `key` creates nothing new.
         """
@@ -197,7 +197,8 @@ class Client:
     def pull(self, name: str) -> Path:
         """Download and verify the public part of a benchmark, including the kit, and return the benchmark folder in the cache.
 
-        Nothing is downloaded if the cache holds an intact copy of the current version.
+        Nothing is downloaded if the cache holds an intact copy of the current version; a damaged copy is replaced. If the
+        downloaded files do not match their hashes, BundleError is raised, and nothing is kept.
         """
         shown = self.benchmark(name)
         target = cache.folder(self.server, shown["name"], shown["version"])

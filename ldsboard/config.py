@@ -44,7 +44,7 @@ def token(server: str) -> str | None:
     Raises
     ------
     ConfigError
-        The file cannot be read, or is damaged.
+        The file cannot be read, or is damaged; or the folder of the file is unknown, as in `path`.
     """
     return _tokens(_read()).get(server)
 

@@ -40,7 +40,7 @@ ACTIONS_BRANCH_EVENTS = frozenset({"create", "push", "release", "repository_disp
 GITLAB_BRANCH_SOURCES = frozenset(
     {"api", "chat", "external", "pipeline", "push", "schedule", "trigger", "web", "webide"}
 )
-"""Events of Actions and sources of GitLab pipelines whose identity proves a branch; a test compares them with the server's."""
+"""Events of Actions and sources of GitLab pipelines for which the identity of a run proves a branch, as on the server."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Origin:
         Why the file with the event could not be used, as the end of a sentence.
     unproven_source
         Event of the run, or source of the GitLab pipeline. Only set if the run is not for a pull request or merge request, and
-        the identity of a run with this event or source does not prove a branch.
+        the identity of a run with this event or source does not prove a branch; on Actions only for the default branch.
     """
 
     provider: str | None = None
@@ -77,7 +77,7 @@ class Origin:
     unproven_source: str | None = None
 
     def provenance(self) -> dict[str, Any]:
-        """Return the known fields of ``provenance``, as the API calls them."""
+        """Return the known members as the API's fields of ``provenance``."""
         fields = asdict(replace(self, default_branch=None, problem=None, unproven_source=None))
         return {name: value for name, value in fields.items() if value is not None}
 

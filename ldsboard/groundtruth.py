@@ -46,7 +46,7 @@ class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
     The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
-    margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes more once the margins are ranked.
+    margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes for the ranks of each of up to 8 choices of rows.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ class GroundTruth:
 
         Raises
         ------
-        BundleError
-            The benchmark was not pulled, or the pulled files were altered.
+        BundleError, ProblemError
+            The benchmark was not pulled, or the pulled files were altered; or `server` is not a valid address.
         """
         bundle = Bundle.open(pulled(name, server))
         rows = bundle.manifest.public_rows
@@ -205,7 +205,7 @@ class GroundTruth:
         Parameters
         ----------
         scores : array_like or path, shape (n, N)
-            As in `score`.
+            Scores in any form that `score` accepts.
         targets : array_like of int, shape (t,)
             Indices of the targets.
         rows : slice
@@ -220,7 +220,7 @@ class GroundTruth:
         Raises
         ------
         ProblemError
-            A ValueError, as in `score`; only the scores of the given targets must be finite.
+            A ValueError: the scores have the wrong shape or an unsupported type, or those of the given targets are not finite.
         """
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
         chosen_t = np.asarray(targets, dtype=np.intp)

@@ -56,7 +56,7 @@ class HiddenFile(NamedTuple):
         return cls(int.from_bytes(seed, "big"), nonce, files, tuple(reserve))
 
     def write(self, path: Path) -> None:
-        """Write the file. It is replaced atomically, because it can be the only copy of the seed."""
+        """Write the file. An earlier file is replaced atomically, because it can be the only copy of the seed."""
         members: dict[str, Any] = {"seed": f"{self.seed:032x}", "nonce": self.nonce.hex(), "files": self.files}
         if self.reserve:
             members["reserve"] = list(self.reserve)

@@ -81,10 +81,9 @@ class RunTokens:
         self._token, self._expires_at = "", datetime.min.replace(tzinfo=UTC)
 
     def __call__(self, hurried: bool = False) -> str:
-        """Return a token that is valid for at least a minute.
+        """Return a token; request a new one if the last token has expired or, without `hurried`, expires within two minutes.
 
-        With `hurried`, the last token is returned until it expires. If a new token is needed, each request to the CI provider or
-        the server is sent only once and may take only a few seconds.
+        With `hurried`, each request to the CI provider or the server is sent only once and is given up after a few seconds.
 
         Raises
         ------
@@ -181,7 +180,7 @@ def open_client(
     Raises
     ------
     ProblemError
-        The errors of `run_tokens`.
+        The errors of `run_tokens`; or the token or the address of the server is not valid, as in `Client`.
     ConfigError
         No token is given, and the configuration file with the stored tokens is damaged.
     """
@@ -253,7 +252,7 @@ def _check_audience(audience: str, server: str) -> None:
 def _request(url: str, secret: str, audience: str, *, hurried: bool) -> str:
     """Ask the CI provider, GitHub or Forgejo, for a new identity token for an audience, and return the identity token.
 
-    With `hurried`, the request is sent only once and may take only a few seconds.
+    With `hurried`, the request is sent only once and is given up after a few seconds.
     """
     retrying = Retrying(
         retry=retry_if_exception_type((httpx.TransportError, _UnavailableError)),

@@ -39,7 +39,7 @@ class Manifest:
     n_train, n_targets
         Number of training examples n and of targets N.
     subsets
-        Number of public subsets and of ranking subsets, under the keys ``public`` and ``ranking``.
+        Number of public subsets and of ranking subsets, without the reserve, under the keys ``public`` and ``ranking``.
     runs
         Number of runs R of each subset.
     output_function

@@ -79,7 +79,7 @@ class PendingUpload:
         return False
 
     def delete(self) -> None:
-        """Delete the record from the cache, if it exists."""
+        """Delete the record and its lock file from the cache, if they exist."""
         for suffix in (".json", ".lock"):
             with suppress(OSError, ValueError):
                 self.file.with_suffix(suffix).unlink()
@@ -92,7 +92,7 @@ class PendingUpload:
 
     @property
     def file(self) -> Path:
-        """Path of the record in the cache."""
+        """Path of the record in the cache, named by the key, or without a key by the id; ValueError for an invalid name."""
         name = self.key or self.id
         if not name.isalnum():  # the id comes from a server and becomes part of a path
             raise ValueError(f"Invalid upload id {name[:80]!r}: expected letters and digits.")

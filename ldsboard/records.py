@@ -76,6 +76,8 @@ def leaderboard(name: str, *, server: str | None = None) -> list[Record]:
 
     Raises
     ------
+    ProblemError
+        A ValueError: the address of the server is not valid.
     ldsboard.client.RefusedError
         The server refused the call, for instance because it has no such benchmark.
     ldsboard.client.UnreachableError

@@ -35,11 +35,11 @@ class GivenUp(Enum):
     ARRIVED = auto()
     """The whole file had arrived: the submission stays."""
     UNKNOWN = auto()
-    """The server did not confirm it; if the upload is open, it expires later."""
+    """The server confirmed neither `FREED` nor `ARRIVED`; an upload that is still open expires later."""
 
 
 def reserve(client: Client, new: PendingUpload, opened: Opened, in_use: ExitStack) -> Reservation:
-    """Continue an unfinished upload that was announced with equal fields, or announce a new upload.
+    """Continue an unfinished upload that was announced with equal fields, or announce a new upload; save the record.
 
     If an unfinished upload of the same file, benchmark, method and kind was announced with other fields, such as another
     visibility, that earlier upload is given up. Uploads of other accounts are left alone, and so are uploads with other fields
@@ -140,8 +140,8 @@ def _reopen(client: Client, earlier: PendingUpload) -> Reservation | None:
 def give_up(client: Client, pending: PendingUpload) -> GivenUp:
     """Cancel an upload, so that the upload takes no place in the quota; delete the record, and return what became of the upload.
 
-    Each request to the server is sent only once and may take only a few seconds. If the outcome is unknown, the record is kept.
-    With this record, the same file can be announced again without taking a second place in the quota.
+    Each request to the server is sent only once, and waits at most a few seconds for an answer. If the outcome is unknown, the
+    record is kept. With this record, the same file can be announced again without taking a second place in the quota.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
         per_target, p_values : ndarray, shape (N,)
             Spearman's rho of each target, and the two-sided p-value of each rho, as in `scipy.stats.spearmanr`.
         influence : ndarray, shape (M,)
-            psi, the influence of each subset on the LDS; sums to 0. `compare` uses it for the standard error.
+            psi, the influence of each subset on the LDS; sums to 0 up to rounding. `compare` needs psi.
         z_random : float
             LDS divided by the standard deviation of the LDS when subsets are matched to margins at random.
         p_random : float
@@ -82,8 +82,9 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
     Raises
     ------
     ProblemError
-        The shapes do not fit (the error names a transposed array), values are not finite, the margins of a target
-        are equal for all subsets, or there are fewer than 2 or more than 50,000 subsets. The message says what to do.
+        A ValueError: an argument has an unsupported form or type, the shapes do not fit (the error names a transposed array),
+        values are not finite, the margins of a target are equal for all subsets, or there are fewer than 2 or more than 50,000
+        subsets. The message says what to do.
 
     See Also
     --------
@@ -114,8 +115,9 @@ def lds(scores: Any, masks: Any, margins: Any = None, *, packed: bool = False) -
     *The arguments of dattri.* ``lds(score, (values, indices))`` takes the arguments of ``dattri.metric.lds`` (dattri 0.3.0) and
     gives dattri's correlations as `per_target`, their mean as `lds`, and dattri's p-values as `p_values`. No sign is changed:
     a score is positive if the example raises the value, and dattri's ``calculate_lds_ground_truth`` has already negated the loss.
-    Tensors may be on any device. Integers are indices, also if all are 0 or 1; masks must be bool. Repeated and negative indices
-    are rejected, and so are values with more targets than the scores. (dattri counts a repeated index twice, counts a negative
+    Tensors can be on any device. Integers are indices; masks must be bool, or uint8 zeros and ones of width n. Zeros and ones of
+    another integer type and of width n are rejected for n > 2, because they are probably masks. Repeated and negative indices are
+    rejected too, and so are values with more targets than the scores. (dattri counts a repeated index twice, counts a negative
     index from the end, and ignores the additional targets.) The results differ where rounding in dattri breaks ties between
     equal sums.
 

@@ -142,7 +142,7 @@ def resume(
     pending
         The record of the upload.
     advance, opened
-        As in `submit`.
+        Functions that show progress and receive the record, with the same arguments as in `submit`.
     path
         The score file, if it was made again from ``pending.source``; by default the path in the record.
 
@@ -152,7 +152,7 @@ def resume(
         ``submission.busy``: another process is sending the upload.
         ``upload.changed``: the file has changed since the upload began. The upload is given up.
     ClientError
-        As in `submit`.
+        The server or a proxy refused the upload (if for good, the upload is given up), or the server could not be reached.
     OSError
         The file cannot be read.
     """

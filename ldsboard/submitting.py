@@ -159,16 +159,17 @@ def submit(
     ------
     ProblemError
         A ValueError: the scores cannot be used. The library finds most problems before anything is sent, and the server finds
-        the others, such as a shape that does not fit the benchmark. ``request.conflict``: the server already has the file as a
-        submission that shows more than `visibility` allows.
+        the others, such as a shape that does not fit the benchmark.
     ldsboard.client.RefusedError
-        The server refused the submission, for instance because the token is not valid or a quota is used up.
+        The server refused the submission, for instance because the token is not valid or a quota is used up. The code of its
+        `problem` is ``request.conflict`` if the server already has the file as a submission that shows more than `visibility`
+        allows, or that lacks the stated `uses_subsets` or `replicate_of`.
     ldsboard.client.UnreachableError
         The server gave no answer. A new call with the same arguments continues the upload.
     SubmissionError
-        The submission has failed, expired or been withdrawn.
+        With ``wait=True``: the submission has failed, expired or been withdrawn.
     TimeoutError
-        The submission was not scored within `timeout` seconds.
+        With ``wait=True``: the submission was not scored within `timeout` seconds.
     ConfigError
         The configuration file with the stored tokens is damaged.
     OSError
@@ -219,7 +220,7 @@ def submission(
     submission_id : str
         Id of the submission.
     server, token : str, optional
-        As in `submit`.
+        Address of the server, and token of your account; the defaults are those of `submit`.
     wait : bool, default False
         Whether to wait until the submission is scored.
     timeout : float, default 600
@@ -238,8 +239,12 @@ def submission(
         The server refused the call, for instance because it has no such submission.
     ldsboard.client.UnreachableError
         The server gave no answer.
-    SubmissionError, TimeoutError
-        With ``wait=True``, as in `submit`.
+    SubmissionError
+        With ``wait=True``: the submission has failed, expired or been withdrawn.
+    TimeoutError
+        With ``wait=True``: the submission was not scored within `timeout` seconds.
+    ConfigError
+        The configuration file with the stored tokens is damaged.
     """
     with _client(server, token) as client:
         view = client.submission(submission_id)

@@ -19,10 +19,10 @@ SUBSET, INITIALISATION, ORDER, AUGMENTATION, RESERVE = range(5)
 seed of the reserve has the number of a block of five subsets in place of a subset, and run 0."""
 
 RESERVE_BLOCK = 5
-"""One of so many consecutive hidden subsets is in the reserve."""
+"""Size of a block: of this many consecutive hidden subsets, one is in the reserve."""
 
 FEWEST_ANSWERED = 100
-"""If a reserve would leave fewer hidden subsets for the ranking, there is no reserve; so with fewer than 125 hidden subsets."""
+"""There is a reserve only if it leaves at least this many hidden subsets for the ranking: from 125 hidden subsets on."""
 
 
 def generator(root: int, subset: int, run: int, stream: int) -> np.random.Generator:
@@ -60,7 +60,7 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
 
 
 def draw_reserve(seed: int, count: int) -> tuple[int, ...]:
-    """Draw the reserve: the hidden subsets that are scored and never answered until the benchmark is retired.
+    """Draw the reserve: hidden subsets whose results are not shown before the benchmark is retired.
 
     Of each block of five consecutive subsets, one of the first three is drawn. Incomplete last blocks of one or two subsets are
     left out, so that the reserve has ``round(count / 5)`` subsets. Whether a subset of a complete block is in the reserve does
@@ -106,6 +106,8 @@ def commitment(seed: int, nonce: bytes) -> str:
     ------
     ValueError
         The nonce does not have 16 bytes.
+    OverflowError
+        The seed is negative, or at least 2**128.
     """
     if len(nonce) != 16:  # noqa: PLR2004
         raise ValueError(f"expected a nonce of 16 bytes, got {len(nonce)}")

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def score_file(scores: Any) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the path of a score file with the scores, and the path of the other file or folder that they come from, if any.
+    """Yield the path of a score file with the scores, and the path of the file or folder that it was made from, if any.
 
-    From an array, or from a file that the server does not accept, a temporary score file is made. Equal scores always give the
-    same bytes, so a repeated call makes the same file, and an unfinished upload of that file is continued.
+    From an array, or from a file that the server does not accept, a temporary score file is made, and deleted at the end of the
+    block. Equal scores always give the same bytes, so that a repeated call can continue an unfinished upload.
     """
     source = None
     if isinstance(scores, str | os.PathLike):
         source = Path(scores)
         saved = read_saved(source)
-        if saved.is_score_file:
-            yield source, None
+        if saved.file is not None:
+            yield saved.file, None if saved.file == source else source
             return
         for note in saved.notes:
             warnings.warn(note, stacklevel=4)

@@ -143,7 +143,7 @@ def remake_benchmark(
     ray: Ray = "",
     gpus: Gpus = 0,
 ) -> None:
-    """Train a benchmark again from its manifest and hidden seed. Equal software and processors give equal bytes."""
+    """Train and write a benchmark again from its manifest and any hidden seed. Equal software and processors give equal bytes."""
     if out.resolve() == benchmark.resolve():
         raise ConfigurationError(f"--out is the folder {benchmark} of the benchmark itself. Choose another folder.")
     plan, seed, differences, kind = remake(benchmark, recipes.load, hidden, recipe)
@@ -201,7 +201,7 @@ def _print_outliers(folder: Path) -> None:
 
 
 def _run(campaign: Campaign, plan: Plan, hidden_seed: str | None) -> None:
-    """Train, and gather the benchmark if all models are trained; else print the missing models."""
+    """Train. Gather the benchmark if no model is missing and all shards are selected; else print the missing models."""
     outcome, out = campaign.train(plan, hidden_seed), campaign.folder
     if outcome.missing:
         console.print(f"Still missing: models {format_ranges(outcome.missing)}.", soft_wrap=True)
@@ -229,7 +229,7 @@ def gather(
         typer.Option("--partial", help="End each part before its first subset that lacks a model."),
     ] = False,
 ) -> None:
-    """Write the benchmark from the trained models of a folder."""
+    """Train the reference models, and write the benchmark from these and from the trained models of a folder."""
     _print_outliers(folder)
     with console.status("gathering the models and training the reference models"):
         manifest = gathering.gather(folder, recipes.load, partial=partial)

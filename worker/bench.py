@@ -52,7 +52,11 @@ def train_like_a_notebook(
     labels_n: torch.Tensor,
     order_KEm: torch.Tensor,
 ) -> None:
-    """Train models one by one like a typical notebook: a DataLoader over a Subset, which loads single examples."""
+    """Train models one by one like a typical notebook: a DataLoader over a Subset, which loads single examples.
+
+    Of `order_KEm`, only the set of examples of each model and the number of epochs are used. Examples are shuffled anew in each
+    epoch, and are not augmented.
+    """
     settings = recipe.SETTINGS
     for model, order_Em in zip(models, order_KEm, strict=True):
         examples_m = order_Em[0].view(order_Em.shape[1], -1)[:, 0]  # the indices of the visits, without augmentation
@@ -81,7 +85,10 @@ RECIPES = ("digits-mlp", "fashion5k-mlp")
 
 @dataclass
 class Speed:
-    """Number of trained models, wall time and processor time of their training, and time of each step; times in seconds."""
+    """Number of trained models, wall time and processor time of their training, and time of each step; times in seconds.
+
+    If only the first steps of a training were timed, `models` counts the trained fraction of each model.
+    """
 
     models: float = 0
     wall: float = 0.0
@@ -123,7 +130,8 @@ class Setup:
     ----------
     steps
         How many steps of each model to time, counted from its first step; initialisation and margins are not timed. If `steps`
-        is 0, whole trainings are timed, including initialisation and margins.
+        is 0, whole trainings are timed, including initialisation and margins. By default, `steps` is 1 for a `Stackable` recipe
+        on a CPU, and otherwise 0.
     """
 
     def __init__(self, name: str, group: int | None = None, kind: str = device.CPU, steps: int | None = None) -> None:
@@ -172,7 +180,10 @@ class Setup:
         return Speed(share * K, wall, processor, np.diff(ticks).tolist(), self.kind)
 
     def operations(self) -> float:
-        """Return how many floating-point operations the matrix products and convolutions take when one model trains."""
+        """Count the floating-point operations of the matrix products and convolutions in the training of one model.
+
+        The operations are counted while a model trains on `COUNTED_EXAMPLES` examples, and scaled to the whole training.
+        """
         (model, *_), order_KEm = self.trainer.initialise_models(*self.trainer.seeds_and_subsets([0]))
         order_Em = order_KEm[0]
         few_Em = order_Em[:1, :COUNTED_EXAMPLES]
@@ -184,7 +195,8 @@ class Setup:
 def compare(setup: Setup, rounds: int) -> dict[str, Speed]:
     """Time every training loop once in each of `rounds` rounds; return each loop's speed over all rounds, by the loop's name.
 
-    The loops take turns, so that changes of the machine's load affect all loops.
+    The loops take turns, so that changes of the machine's load affect all loops. If whole trainings are timed, and always on a
+    GPU, each loop trains once more before the first round, without being timed.
     """
     total = {loop: Speed(kind=setup.kind) for loop in setup.loops}
     if not setup.steps or setup.kind == device.GPU:
@@ -221,7 +233,10 @@ def peak(kind: str = device.CPU) -> float:
 
 
 def table(setup: Setup, speeds: dict[str, Speed]) -> str:
-    """Return a Markdown table of the speeds that `compare` measured, followed by notes on ratios, memory and peak speed."""
+    """Return a Markdown table of the speeds that `compare` measured, followed by notes on ratios, memory and peak speed.
+
+    This function itself measures the peak speed with `peak`, and trains one model on a few examples to count operations.
+    """
     operations, peak_speed = setup.operations(), peak(setup.kind)
     rows = []
     for loop, speed in speeds.items():

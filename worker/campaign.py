@@ -56,9 +56,11 @@ class Campaign:
     folder
         The training folder.
     load
-        Loads a recipe by name.
+        Loads a recipe by name or path.
     train_shards
-        Trains shards and yields reports.
+        Trains and writes shards, and yields reports.
+    console
+        Where progress and messages are printed.
     shard_size
         Number of models in a shard, a multiple of the group size; None: about a hundred.
     shards
@@ -76,7 +78,10 @@ class Campaign:
     kind: str = device.CPU
 
     def train(self, plan: Plan, hidden_seed: str | None = None) -> Outcome:
-        """Train the missing models. If memory runs out before the first shard is written, retry with a smaller group.
+        """Train the missing models of the selected shards, and write the shards.
+
+        If memory runs out before any shard is written, delete the folder's configuration and retry with a smaller group, unless
+        only selected shards are trained.
 
         Raises
         ------
@@ -85,6 +90,10 @@ class Campaign:
         OutOfMemory
             Memory ran out, and a smaller group is impossible: the group holds one model, a shard is already written, or only
             selected shards are trained.
+        DataError
+            The data set of the recipe cannot be loaded.
+        ProcessError
+            A training process or task failed or was lost.
         """
         while True:
             try:

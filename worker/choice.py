@@ -43,11 +43,11 @@ class Candidate(NamedTuple):
 
 
 def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int | None = None) -> Iterator[Candidate]:
-    """Time every engine that can train the recipe; yield each engine with each group size and the measured time.
+    """Time some training steps of every engine for the recipe; yield each engine with each group size and the measured time.
 
-    The group sizes are those in `GROUPS`, or only `group` if it is given. If memory runs out for a group size, the larger sizes
-    of this engine are not tried. No hidden seed is needed, because the timed models are trained on public subsets only, as on
-    an open board.
+    The group sizes are those in `GROUPS`, or only `group` if `group` is given. If memory runs out for a group size, the larger
+    sizes of this engine are not tried. The plan is treated as that of an open benchmark: all subsets are drawn from the public
+    seed, so that no hidden seed is needed.
     """
     trainer = Trainer(replace(plan, split="open"), recipe, data, None, kind)
     for engine in engines_for(recipe):
@@ -61,7 +61,7 @@ def candidates(plan: Plan, recipe: Recipe, data: Dataset, kind: str, group: int 
 
 
 def fastest(tried: list[Candidate]) -> Candidate:
-    """Return the candidate with the least time per model.
+    """Return the candidate that needs the least time for one step of one model.
 
     Raises
     ------

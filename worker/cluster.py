@@ -121,7 +121,7 @@ def _train(ray: Any, job: Job, shards: Iterable[range], gpus: int) -> Generator[
 
 
 def _capacity(ray: Any, gpus: int) -> int:
-    """Return how many shards the cluster can train at once."""
+    """Return how many shards the cluster can train at once; raise ConfigurationError if the cluster can train none."""
     unit, need = ("GPU", gpus) if gpus else ("CPU", 1)
     found = int(ray.cluster_resources().get(unit, 0))
     if found < need:
@@ -153,7 +153,7 @@ def _write_and_report(job: Job, result: MemoryExhausted | Trained) -> Generator[
 
 
 def train_shard(job: Job, numbers: range) -> MemoryExhausted | Trained:
-    """Train a shard in a Ray task. Return the shard, or a report that memory ran out."""
+    """Train a shard in a Ray task, without writing it. Return the shard with its origin, or a report that memory ran out."""
     trainer = job.trainer()
     try:
         *_, shard = trainer.train_shard(numbers)

@@ -46,7 +46,10 @@ def process_count(kind: str) -> int:
 
 
 def torch_device(kind: str) -> torch.device:
-    """Return the device of this process. The name of the process selects one of several GPUs (see `worker.processes.run`)."""
+    """Return the device of this process. The name of the process selects one of several GPUs (see `worker.processes.run`).
+
+    For a GPU, cuDNN is also set to compute deterministically and without TF32, in the whole process.
+    """
     if kind == CPU:
         return torch.device(CPU)
     # Compute deterministically, and in full float32 instead of TF32 unless a recipe asks for bfloat16.

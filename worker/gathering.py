@@ -35,10 +35,14 @@ COUNTS = ("public", "ranking")
 
 
 def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False) -> Manifest:
-    """Create the benchmark from the shards of a training folder, and write it into the same folder.
+    """Create the benchmark from the shards of a training folder, and write the benchmark into the same folder.
+
+    This trains the reference models of the kit, and replaces an earlier benchmark in the folder.
 
     Parameters
     ----------
+    load
+        Loads a recipe by name or path.
     partial
         Accept missing models. Each part of the benchmark then ends before the first subset that lacks a run.
         The seed fixes the order of the subsets, so results have no influence on which subsets are kept.
@@ -48,7 +52,9 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
     ShardError
         Models are missing or have diverged, or a shard is damaged or has another configuration.
     ConfigurationError
-        The recipe or the data set has changed since the training.
+        The recipe or the data set has changed since the training, or the folder is not a training folder.
+    DataError
+        The data set cannot be loaded.
     """
     configuration = Configuration.read(folder)
     shards = read_shards(folder / "shards", configuration.digest)

@@ -30,7 +30,11 @@ class Settings(Protocol):
 
     @property
     def weight_decay(self) -> float:
-        """Factor of weight decay. The batched engine uses decoupled weight decay, as in the recipe `digits-mlp`."""
+        """Factor of weight decay.
+
+        In the batched engine, weight decay is decoupled: a step multiplies each parameter by 1 - learning rate x weight decay,
+        and the velocity contains no weight decay.
+        """
 
 
 class Recipe(Protocol):
@@ -84,6 +88,7 @@ class Recipe(Protocol):
         """Yield the example indices and the learning rate of every step.
 
         The indices have shape (B,) for the order of one model, (E, m), and shape (K, B) for the orders of K models, (K, E, m).
+        The batched engine stacks orders and labels, (2, K, E, m), and needs slices of both, (2, K, B).
         """
 
     def train(
@@ -92,7 +97,10 @@ class Recipe(Protocol):
         """Train a model in place. Every engine must give the same model as this function, up to rounding."""
 
     def output(self, logits_NC: torch.Tensor, labels_N: torch.Tensor, /) -> torch.Tensor:
-        """Return the margin of every target, (N,), from logits (N, C) and labels (N,)."""
+        """Return the margin of every target, (N,), from logits (N, C) and labels (N,).
+
+        The trainer passes the logits of K models at once, (K, N, C), with labels (K, N), and needs margins (K, N).
+        """
 
 
 @runtime_checkable

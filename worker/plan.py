@@ -36,14 +36,17 @@ class ConfigurationError(ValueError):
 class Plan:
     """The counts and choices of a benchmark that its recipe does not fix.
 
+    An unknown split or engine, or a number that is too small, raises `ConfigurationError`.
+
     Attributes
     ----------
     recipe, version
         Name or path of the recipe; version of the benchmark.
     split
-        ``protected``: a hidden seed draws the ranking subsets; ``open``: the public seed draws all subsets.
+        ``protected``: a hidden seed draws the hidden subsets; ``open``: the public seed draws all subsets.
     public, ranking
-        Number of public subsets for tuning; number of ranking subsets.
+        Number of public subsets for tuning; number of the other subsets: on a protected board the hidden subsets with the
+        reserve, on an open board the ranking subsets.
     runs
         Models trained on each subset.
     group
@@ -91,7 +94,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class HiddenSeed:
-    """Root seed of the ranking subsets, and nonce of the commitment to this seed. Seed and nonce are never printed."""
+    """Root seed of the hidden subsets and their models, and nonce of the commitment to this seed. The `repr` shows neither."""
 
     seed: int = field(repr=False)
     nonce: bytes = field(repr=False)
@@ -108,8 +111,8 @@ class HiddenSeed:
         Raises
         ------
         ConfigurationError
-            The given seed does not have 32 digits, equals the public seed, or differs from the folder's seed; or the folder's
-            seed is missing although training has started.
+            The given seed does not have 32 digits, equals the public seed, or differs from the folder's seed. Or a file of the
+            folder is damaged, or the folder's seed is missing although training has started.
         """
         if given is not None and not re.fullmatch("[0-9a-fA-F]{32}", given):
             # Anyone could find a shorter seed by exhaustive search.
@@ -202,7 +205,7 @@ class Configuration:
         Raises
         ------
         ConfigurationError
-            The folder has another configuration. The message names the differences.
+            The folder has another configuration, and the message names the differences; or the folder's file is damaged.
         """
         write_once(folder / CONFIGURATION, asdict(self))
         saved = Configuration.read(folder)

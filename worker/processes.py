@@ -37,6 +37,9 @@ class ProcessError(RuntimeError):
 def run(prepare: Callable[[], Callable[[T], Iterable[R]]], tasks: Iterable[T], processes: int) -> Generator[R]:
     """Run tasks in parallel processes, and yield their reports as they arrive.
 
+    This process and each new process are limited to one thread of computation. If the generator is closed or an error is raised,
+    the processes are killed.
+
     Parameters
     ----------
     prepare

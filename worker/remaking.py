@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Remake(NamedTuple):
     """What is needed to train a benchmark again: the plan, the hidden seed and the kind of device.
 
-    `differences` lists reasons why the new results can differ from the results in the benchmark.
+    `hidden` is None for an open benchmark. `differences` lists reasons why the new results can differ from the earlier ones.
     """
 
     plan: Plan
@@ -37,12 +37,12 @@ def remake(
 ) -> Remake:
     """Return what is needed to train a benchmark again: the plan in ``public/benchmark.json``, and the hidden seed.
 
-    Check that the recipe, the data set and the hidden seed are those of the benchmark.
+    Load the recipe and the data set, and check that both and any hidden seed are those of the benchmark.
 
     Parameters
     ----------
     benchmark
-        Folder of the benchmark. Only its manifest is read.
+        Folder of the benchmark. Its manifest is read and, if `hidden_file` is None, the hidden seed of a protected benchmark.
     load
         Loads a recipe by name or path.
     hidden_file
@@ -56,6 +56,8 @@ def remake(
         The manifest is missing, or does not say how the benchmark was trained.
     ConfigurationError
         The hidden seed is missing or wrong, or the recipe or the data set has changed.
+    DataError
+        The data set of the recipe cannot be loaded.
     """
     path = benchmark / "public" / MANIFEST
     manifest = Manifest.read(path)

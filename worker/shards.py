@@ -106,7 +106,13 @@ def split_into_shards(models: int, size: int, group: int) -> list[range]:
 
 
 def read_shards(folder: Path, configuration: str) -> list[Shard]:
-    """Read and check all shards in a folder, as `Shard.read` does. They are ordered by their first model."""
+    """Read all shards in a folder, and return them in the order of their first models; a missing folder has no shards.
+
+    Raises
+    ------
+    ShardError
+        A file is damaged, or a shard was not trained with the configuration that has the digest `configuration`.
+    """
     return [Shard.read(path, configuration) for path in sorted(folder.glob("models-*.npz"))]
 
 

@@ -1,7 +1,7 @@
 """Train the models with given numbers and compute their margins, in this process or, shard by shard, in several processes.
 
-Counter-based seeds (`ldsboard.subsets.generator`) draw the subset, initialisation and order of each model, so the result of a
-model does not depend on where or when the model trains.
+The subset, initialisation, order and augmentation of each model have seeds of their own (`ldsboard.subsets.generator`), so no
+random choice for a model depends on where, when or with which other models the model trains.
 
 Legend: K models of a group, n examples, d inputs, E epochs, m examples of a subset, N targets, C classes.
 `a` is how many numbers describe the augmentation of an example.
@@ -86,7 +86,7 @@ Report = Progress | Finished | MemoryExhausted
 
 
 class Trainer:
-    """Trains models of a plan in this process."""
+    """Trains models of a plan in this process. Creating a trainer limits the process to one thread, and draws all subsets."""
 
     def __init__(
         self, plan: Plan, recipe: Recipe, data: Dataset, hidden: HiddenSeed | None, kind: str = device.CPU
@@ -150,13 +150,13 @@ class Trainer:
         return order_KEm[:, :1, : steps * self.recipe.SETTINGS.batch_size]
 
     def train_references(self, count: int) -> list[nn.Module]:
-        """Train the reference models on all examples, with public seeds ``[root, REFERENCE_SUBSET, i]``."""
+        """Train `count` reference models on all examples, as one group, with the public seeds ``[root, REFERENCE_SUBSET, i]``."""
         seeds = [(self.plan.public_seed, REFERENCE_SUBSET, run) for run in range(count)]
         return self.train(seeds, [np.arange(len(self.labels_n))] * count)
 
     @torch.no_grad()
     def evaluate(self, models: Sequence[nn.Module]) -> Margins:
-        """Return the margins, accuracies and losses of trained models on the targets."""
+        """Return the margins, accuracies and losses of trained models on the targets; leave the models in evaluation mode."""
         logits_KNC = torch.stack([model.eval()(self.target_inputs) for model in models])
         labels_KN = self.target_labels.expand(logits_KNC.shape[:2])
         margins_KN = self.recipe.output(logits_KNC, labels_KN)
@@ -195,7 +195,7 @@ class Job:
         return Trainer(self.plan, self.load(self.plan.recipe), self.data, self.hidden, self.kind)
 
     def prepare(self) -> Callable[[range], Iterator[Report]]:
-        """Return a function that trains and writes one shard. It yields a report after each group and after writing the shard."""
+        """Create a trainer; return a function that trains and writes a shard, with a `Report` after each group and at the end."""
         trainer = self.trainer()
 
         def work(numbers: range) -> Iterator[Report]:
@@ -217,15 +217,15 @@ class Job:
 def prepare_folder(
     plan: Plan, folder: Path, load: Callable[[str], Recipe], hidden_seed: str | None = None, kind: str = device.CPU
 ) -> tuple[Job, Configuration]:
-    """Save hidden seed and configuration in a new folder, or check those of a started folder; return job and configuration.
+    """Save configuration and any hidden seed in a new folder, or check those of a started folder; return job and configuration.
 
     Raises
     ------
     DataError
         The data set of the recipe cannot be loaded. In this case, nothing has been written.
     ConfigurationError
-        The engine cannot train the recipe, the folder has another configuration, the hidden seed is wrong, or there are too
-        few examples for so many different subsets.
+        The engine cannot train the recipe, the folder has another configuration, the hidden seed is wrong or given for an open
+        benchmark, or the training examples or `ALPHA` do not allow so many different subsets.
     """
     recipe = load(plan.recipe)
     if plan.split == "open" and hidden_seed is not None:
@@ -272,7 +272,7 @@ def _check_subsets_differ(masks: Mapping[str, NDArray[np.bool_]]) -> None:
 
 
 def train(job: Job, shards: Iterable[range], count: int) -> Generator[Progress | Finished]:
-    """Train shards in `count` processes, and yield the reports of these processes.
+    """Train and write shards in `count` processes, and yield the reports of these processes.
 
     Raises
     ------

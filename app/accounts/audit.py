@@ -61,11 +61,11 @@ OPERATOR = Actor("(operator)")
 
 
 def record_action(session: Session, actor: Actor, action: Action, subject: str, **detail: Any) -> None:
-    """Record an action in the audit log, in the transaction that performs the action.
+    """Add a row for an action to the audit log; the caller commits the row together with the action.
 
     `detail` must be small, because `detail` cannot be removed for a year: the database refuses every change of the row, and in
     the first 365 days also the deletion of the row. For an edit, `detail` therefore holds the names of the edited fields, but not
-    the values.
+    the values. The address of the actor is cut after `MAX_ADDRESS_LENGTH` characters.
     """
     # A proxy states the address of a client, and can state a text of any length.
     address = actor.address and actor.address[:MAX_ADDRESS_LENGTH]

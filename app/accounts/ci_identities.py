@@ -68,6 +68,8 @@ class CiIdentity:
         The branch of the code that runs. For a pull request whose number is known: the source branch of the pull request. For
         any other run: ``ref_branch``. A source branch can have the same name as the default branch of the repository, so a source
         branch is given only together with ``number``.
+    number
+        The number of the pull request; None for any other run, and if the ref of the run does not show the number.
     is_pull_request
         Whether the run belongs to a pull request, or can belong to a merge request of GitLab.
     commit
@@ -182,7 +184,7 @@ def _called_workflow(names: ClaimNames, claims: dict[str, Any]) -> str | None:
 
 
 def without_ref(workflow: str | None) -> str | None:
-    """Return a reference to a workflow file without the branch, tag or commit after its ``@``."""
+    """Return a reference to a workflow file without the branch, tag or commit after its ``@``; None if `workflow` is None."""
     if workflow is None:
         return None
     # The name of a file can contain "@", but not "/": the first "@refs/" ends the path.

@@ -89,4 +89,4 @@ CLAIM_NAMES: dict[ProviderName, ClaimNames] = {
         id_help="'id' and 'owner.id' of https://codeberg.org/api/v1/repos/OWNER/NAME",
     ),
 }
-"""The claims of each provider. Claims that are not named here are ignored."""
+"""The names of the claims of each provider. Claims that are not named here are ignored, except the standard claims of a token."""

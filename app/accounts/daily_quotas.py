@@ -1,4 +1,4 @@
-"""Daily quotas: how many practice submissions, uploads, edits, tokens and new webhooks a user may have in any 24 hours."""
+"""Daily quotas: limits on a user's practice submissions, uploads, edits, new tokens, CI tokens and new webhooks in 24 hours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What remains of deleted accounts: a placeholder name, and hashes by which the server recognises earlier names and sign-ins.
 
 The name of a deleted account is never given to another user, who could otherwise pass for the former owner. The identity of a
-deleted account can create a new account only after `WAIT`. Otherwise, a user could get new quotas by deleting the account.
+deleted account can create a new account only after `WAIT`, and never if the user was banned. Otherwise, a user could get new
+quotas, or end a ban, by deleting the account.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ WAIT = timedelta(days=90)
 def retire(session: Session, user: User) -> None:
     """Turn the account of a user into a placeholder.
 
-    The tokens, publishers and webhooks of the user are deleted, the sessions end, and the name and the identities are hashed.
+    The tokens, publishers and webhooks of the user are deleted, and the sessions end. The former name and the identities are
+    stored as hashes only. The role becomes `Role.USER`, and the user's own quotas are removed; a ban stays.
     """
     session.execute(delete(Token).where(Token.user_id == user.id))
     session.execute(delete(Publisher).where(Publisher.user_id == user.id))
@@ -59,7 +61,7 @@ def is_retired(session: Session, name: str) -> bool:
 def check_identity(session: Session, provider: str, subject: str) -> None:
     """Check that a new account is allowed for an external identity, which possibly belonged to a deleted account.
 
-    If a deleted account had this identity and no error is raised, the stored hash of the identity is deleted.
+    If the identity belonged to a deleted account and a new account is allowed, the stored hash of the identity is deleted.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def check_identity(session: Session, provider: str, subject: str) -> None:
 def forget_identities(session: Session) -> None:
     """Delete the hashed identities of the accounts that were deleted at least `WAIT` ago, except those of banned users.
 
-    These identities may create new accounts again, so `check_identity` no longer needs their hashes.
+    New accounts are allowed for these identities again, so `check_identity` no longer needs their hashes.
     """
     session.execute(delete(Identity).where(Identity.user_id.in_(forgettable_users())))
 
@@ -98,7 +100,7 @@ def forgettable_users() -> Select[int]:
 def _placeholder(session: Session, user_id: int) -> str:
     """Return a placeholder name that no user has: ``deleted-`` and the user's id, with a random suffix if a user has that name.
 
-    The name can be in use because the prefix was not always reserved: an older account may have a user name with this prefix.
+    The name can be in use because the prefix was not always reserved: an older account can have a user name with this prefix.
     """
     name = f"{PLACEHOLDER_PREFIX}{user_id}"
     taken = session.scalar(select(User.id).where(User.name == name)) is not None

@@ -36,7 +36,7 @@ def find_or_add_user(session: Session, provider: str, subject: str, login: str, 
     Raises
     ------
     ProblemError
-        ``auth.banned``: an admin has banned the user. ``auth.deleted``: the account of this identity was deleted recently.
+        ``auth.banned``: an admin has banned the user. ``auth.deleted``: the account was deleted in the last 90 days.
     """
     identity = session.get(Identity, (provider, subject))
     if identity is not None:

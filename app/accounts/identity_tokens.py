@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.issuers import Issuer
 
 LEEWAY = timedelta(seconds=30)
-"""Difference between the clocks of the issuer and of this server that is accepted."""
+"""Accepted difference between the clocks of the issuer and of this server."""
 
 MAX_LIFETIME = timedelta(days=31)
 """Longest lifetime of an accepted token. GitLab's tokens live as long as a job may run, at most a month."""
@@ -56,6 +56,9 @@ class VerifiedToken:
 async def verify(token: str, issuers: Mapping[str, Issuer], key_sets: KeySets, audience: str) -> VerifiedToken:
     """Return an identity token with its claims and issuer, after a check of the signature, the audience and the times.
 
+    The keys of the issuer are fetched if necessary. An identity token that was exchanged before is not refused here;
+    `app.accounts.minting.mint` refuses it.
+
     Parameters
     ----------
     issuers
@@ -66,8 +69,12 @@ async def verify(token: str, issuers: Mapping[str, Issuer], key_sets: KeySets, a
     Raises
     ------
     ProblemError
-        One of the codes ``oidc.invalid``, ``oidc.algorithm``, ``oidc.issuer``, ``oidc.key``, ``oidc.signature``,
-        ``oidc.audience``, ``oidc.expired``, ``oidc.early``, ``oidc.claim`` and ``oidc.unavailable``.
+        ``oidc.invalid``: the token is no JSON Web Token. ``oidc.algorithm``: the algorithm is not accepted.
+        ``oidc.issuer``: the server does not trust the issuer. ``oidc.key``: the issuer has no such key, or none is named.
+        ``oidc.signature``: the signature is wrong. ``oidc.audience``: the token is for another audience.
+        ``oidc.expired``, ``oidc.early``: the token has expired, or is not valid yet.
+        ``oidc.claim``: a time or ``jti`` is missing or malformed, or the lifetime exceeds `MAX_LIFETIME`.
+        ``oidc.unavailable``: the keys of the issuer cannot be fetched now (IssuerUnavailableError).
     """
     key_id = _key_id(token)
     issuer = _find_issuer(token, issuers)
@@ -104,7 +111,14 @@ _UNVERIFIED: Any = _SIGNATURE_ONLY | {"verify_signature": False}
 
 
 def _key_id(token: str) -> str:
-    """Return the id of the key that signed a token, after a check of the token's algorithm."""
+    """Return the id of the key with which a token claims to be signed; nothing is verified yet.
+
+    Raises
+    ------
+    ProblemError
+        ``oidc.invalid``: the token is no JSON Web Token. ``oidc.algorithm``: the algorithm is not accepted.
+        ``oidc.key``: the token names no key.
+    """
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:

@@ -38,7 +38,7 @@ KEPT_SECONDS = 24 * 3600.0
 """Age until which a key set is used if the issuer cannot be reached."""
 
 COOL_DOWN_SECONDS = 60.0
-"""Least number of seconds between two successful fetches for an unknown key."""
+"""Least age in seconds at which a key set is fetched again because it lacks a key."""
 
 RETRY_SECONDS = 5.0
 """Least number of seconds between a failed fetch and the next."""
@@ -98,7 +98,7 @@ class KeySets:
         Raises
         ------
         IssuerUnavailableError
-            The key set cannot be fetched. Or the stored key set lacks the key, and a newer key set cannot be fetched.
+            No key set was fetched in the last 24 hours. Or the stored key set lacks the key, and the last fetch failed.
         ProblemError
             ``oidc.key``: the issuer has no such key.
         """
@@ -162,7 +162,9 @@ async def _download(address: str) -> bytes:
     Raises
     ------
     ValueError
-        The response is no success, or has more than `MAX_BYTES`.
+        The status of the response is not 200, or the body has more than `MAX_BYTES`.
+    httpx.HTTPError, httpx.InvalidURL
+        No response has arrived, or `address` is malformed.
     """
     content = bytearray()
     certificates = await asyncio.to_thread(_certificates)  # reading them takes too long for the event loop

@@ -39,8 +39,10 @@ def mint(
 
     Return the database row of the new token, and the new token itself as a text. With the new token, the run can send and read
     submissions of `method`, and of no other method. Files that are sent with the new token get the provenance that the identity
-    token states. If this function raises an error, the caller rolls the transaction back. The identity token then stays unused,
-    and can be sent again once the cause of the error is removed.
+    token states. The expired tokens of the user's CI runs are deleted, and the exchange is recorded in the audit log.
+
+    If this function raises an error, the caller must roll the transaction back. The identity token then stays unused, and can be
+    sent again once the cause of the error is removed.
 
     Parameters
     ----------
@@ -115,5 +117,5 @@ def ended_tokens() -> Select[int]:
 
 
 def outdated_identities() -> Select[str]:
-    """Return a query that selects the digests of the used identity tokens that would be refused as expired."""
+    """Return a query that selects the digests of all used identity tokens that have expired."""
     return select(SeenIdentity.digest).where(SeenIdentity.expires_at <= now())

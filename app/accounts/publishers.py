@@ -150,7 +150,7 @@ def remove(session: Session, user_id: int, publisher_id: int) -> Publisher:
 def find_publisher(session: Session, identity: CiIdentity, method: str, owner: str) -> Publisher:
     """Return the publisher of a user that the identity of a CI run matches; the oldest one if several match.
 
-    If the user does not trust the repository for the method, the error does not say which publishers the user has.
+    If the user does not trust the repository for the method, the error names no publisher of the user.
 
     Parameters
     ----------

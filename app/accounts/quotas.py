@@ -1,4 +1,4 @@
-"""Quotas of a user: ranked submissions, stored bytes, uploads under way and tokens."""
+"""Quotas of a user: ranked submissions, stored bytes, uploads under way, tokens and trusted CI workflows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RemainingQuota(NamedTuple):
     left_today, left_for_version
         Number of ranked submissions left of ``per_day``, and number left of ``per_version``.
     resets_at
-        Time of the next possible ranked submission if ``left_today`` is 0; otherwise None.
+        Time at which the quota of 24 hours next allows a ranked submission if ``left_today`` is 0; otherwise None.
     shared
         Whether one of these quotas is shared by all users without a verified identity.
     """
@@ -52,8 +52,8 @@ class RemainingQuota(NamedTuple):
 class UnverifiedQuota(NamedTuple):
     """Quotas that all users without a verified identity share, because one person can have many such accounts.
 
-    ``per_day`` and ``per_version`` are the numbers of their ranked submissions together. If ``needs_approval`` is True, such
-    users cannot make any ranked submission.
+    ``per_day`` is the number of their ranked submissions together to one benchmark in 24 hours. ``per_version`` is the number of
+    their ranked submissions together to one version. If ``needs_approval`` is True, such users cannot make ranked submissions.
     """
 
     per_day: int = 20
@@ -96,20 +96,20 @@ def count_publishers(session: Session, user_id: int) -> int:
 
 @dataclass(frozen=True)
 class Quotas:
-    """Default quotas of every user.
+    """The quotas of every user. The operator can give a user other quotas of ranked submissions.
 
     Attributes
     ----------
     per_day
-        Number of ranked submissions to one benchmark in any 24 hours. An operator can give a user another quota.
+        Number of ranked submissions to one benchmark in any 24 hours; 0 allows none.
     per_version
-        Number of ranked submissions to one version, at any time. An operator can give a user another quota.
+        Number of ranked submissions to one version, whenever they were sent; 0 allows none.
     bytes
         Total size of a user's stored and announced score files in bytes; 0: no limit.
     uploads
         Number of uploads under way at the same time; 0: no limit.
     tokens
-        Number of tokens of a user; 0: no limit.
+        Number of tokens of a user, expired tokens included and tokens of CI runs left out; 0: no limit.
     daily
         Quotas of practice submissions, uploads, edits, new tokens, tokens of CI runs and new webhooks in any 24 hours.
     publishers

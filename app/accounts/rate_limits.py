@@ -39,7 +39,7 @@ class RateLimiter:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def count(self, kind: str, caller: str) -> None:
-        """Count a request of a caller.
+        """Count a request of a caller, or raise RateError; a refused request is not counted.
 
         Parameters
         ----------

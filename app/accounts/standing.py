@@ -1,4 +1,4 @@
-"""The standing of an account: a banned or deleted account cannot act."""
+"""The standing of an account: whether the account is banned or deleted, and therefore cannot act."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_standing(user: User) -> None:
-    """Raise an error if an account cannot act.
+    """Raise an error if an account is banned or deleted.
 
     Raises
     ------

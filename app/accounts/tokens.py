@@ -44,8 +44,14 @@ def create(
 ) -> tuple[Token, str]:
     """Create a token for a user; return the database row and the token itself, which cannot be recovered from the row.
 
+    This function checks no quota and writes no row of the audit log.
+
     Parameters
     ----------
+    name
+        Name that no other token of the user has; by default, a random name.
+    expires_at
+        Time from which the token is refused; None: the token never expires.
     method
         The only method whose submissions the token allows; None if the token allows all methods.
     claims
@@ -101,7 +107,7 @@ def find_token(session: Session, token_id: int | None) -> Token:
     Raises
     ------
     ProblemError
-        ``auth.invalid``: the token was revoked after the call began.
+        ``auth.invalid``: the token was revoked after the call began, or `token_id` is None.
     """
     token = session.get(Token, token_id) if token_id is not None else None
     if token is None:
@@ -122,7 +128,7 @@ def delete_expired(session: Session, user_id: int, prefix: str) -> None:
 
 
 def revoke(session: Session, user_id: int, *, token_id: int | None = None, name: str | None = None) -> Token:
-    """Delete a token of a user, selected by id or name, and return the deleted row.
+    """Delete a token of a user, and return the deleted row. `name` selects the token; without `name`, `token_id` does.
 
     Raises
     ------

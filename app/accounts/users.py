@@ -30,6 +30,12 @@ class Account:
 
     Attributes
     ----------
+    role
+        The role of the user; always `Role.USER` for a token that allows one method only.
+    token_id
+        Id of the token; None if the request has no token, as in the session of a browser.
+    scopes
+        The scopes of the token; empty without a token.
     method
         The only method whose submissions the token allows; None if the token allows all methods.
     verified_origin
@@ -80,7 +86,7 @@ class Account:
 def read_only_account(user: User) -> Account:
     """Return an account that sees the submissions of a user as the user does, and that has no token and no scopes.
 
-    The role is never admin, even if the user is an admin.
+    The role is `Role.USER`, also for an admin.
     """
     return Account(user.id, user.name, Role.USER, None, frozenset())
 
@@ -95,15 +101,19 @@ def add_user(
     ranked_per_version: int | None = None,
     verified: bool = True,
 ) -> User:
-    """Add a user, or change the role and quotas of the user with this name.
+    """Add a user, or change the role and quotas of the user with this name; return the user.
 
     Parameters
     ----------
+    role
+        None: a new user gets `Role.USER`, and an existing user keeps the role.
+    ranked_per_day, ranked_per_version
+        The user's own quotas of ranked submissions. None: a new user gets the default quota, an existing user keeps the quota.
     promote
-        Allow an existing user to become an admin. By default the promotion is refused, because a stranger may have got this name
+        Allow an existing user to become an admin. By default the promotion is refused, because a stranger can have got this name
         by signing in.
     verified
-        Whether a new user is verified, see `User`. An existing user stays as before.
+        Whether a new user is verified, see `User`. For an existing user, `verified` is ignored.
 
     Raises
     ------
@@ -149,7 +159,7 @@ def find_user(session: Session, name: str) -> User:
     Raises
     ------
     ValueError
-        No user has this name.
+        No user has this name, or the account with this name was deleted.
     """
     user = session.scalar(select(User).where(User.name == name))
     if is_retired(session, name) or (user is not None and user.deleted_at is not None):

@@ -41,7 +41,9 @@ SHOWN_CALLS = 20
 
 
 def register(session: Session, user_id: int, url: str, limit: int) -> Webhook:
-    """Register a webhook for a user, with a new random secret.
+    """Register a webhook for a user, with a new random secret, and return the new row.
+
+    `app.feedback.registration` also checks the address and the daily quota, and records the action in the audit log.
 
     Parameters
     ----------

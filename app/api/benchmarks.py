@@ -36,13 +36,13 @@ def show_benchmark(session: ReadSession, version: VersionDep) -> BenchmarkView:
 
 @router.get("/{name}/public.npz", response_class=FileResponse)
 def download_public(settings: SettingsDep, version: VersionDep) -> FileResponse:
-    """Download public masks (packed bits, little bit order), margins, labels and images as one .npz file."""
+    """Download public masks (packed bits, little bit order), margins, and any labels and images, as one .npz file."""
     return _download(settings, version, "public.npz")
 
 
 @router.get("/{name}/kit.zip", response_class=FileResponse)
 def download_kit(settings: SettingsDep, version: VersionDep) -> FileResponse:
-    """Download the manifest and the kit (recipe, index files and reference models) as one .zip file."""
+    """Download the manifest and any kit (recipe, index files and reference models) as one .zip file."""
     return _download(settings, version, "kit.zip")
 
 
@@ -60,7 +60,7 @@ def show_leaderboard(
     after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> LeaderboardView | Response:
-    """Show the entries, best first, as JSON or CSV.
+    """Show the entries in the order of the board, as JSON or CSV: the highest LDS first, entries declared as fitted last.
 
     JSON is paged by `after` (number of entries to skip) and `limit`; CSV contains all entries.
     """
@@ -87,6 +87,6 @@ def show_history(
     owner or of an admin, the history also contains private and practice submissions. For everybody else, the history contains
     only public ranked submissions. No history contains anonymous submissions.
 
-    If `kind` is `ranked`, every LDS is computed on the ranking subsets; otherwise, on the public subsets.
+    If `kind` is `ranked`, every LDS is computed on the ranking subsets; otherwise, every LDS is the public LDS.
     """
     return method_history(session, version, viewer, Wanted(owner, method, kind, branch), limit=limit, before=before)

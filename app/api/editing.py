@@ -30,7 +30,7 @@ class Urls(BaseModel, extra="forbid"):
 
 
 class Changes(BaseModel, extra="forbid"):
-    """The fields that an owner can change; omitted fields keep their values."""
+    """The fields of a submission that can be changed; omitted fields keep their values."""
 
     title: Annotated[Title, Field(min_length=1)] = ""
     description: Description = ""
@@ -70,7 +70,8 @@ def list_own_submissions(
 ) -> list[SubmissionView]:
     """List your submissions of every kind, state and visibility, the newest first.
 
-    The list is paged by `after` (number of submissions to skip) and `limit`.
+    The list is paged by `after` (number of submissions to skip) and `limit`. With a token that is limited to one method, only the
+    submissions of this method are listed.
     """
     query = (
         select(Submission)
@@ -89,6 +90,8 @@ def edit_submission(
 ) -> SubmissionView:
     """Edit one of your submissions: its texts and links, its visibility, `uses_subsets`, or whether it is pinned.
 
+    An admin can edit every submission.
+
     A pinned submission is the leaderboard entry of its method, in place of the newest submission.
 
     `uses_subsets` declares that the method was fitted to the ranking subsets of a practice board. Only an admin can take this
@@ -104,6 +107,8 @@ def withdraw_submission(
     caller: ManagingUser, actor: ActorDep, context: ContextDep, _turn: WriteTurn, submission_id: str
 ) -> None:
     """Withdraw one of your submissions: delete its results, and its file unless another submission has the same file.
+
+    An admin can withdraw every submission.
 
     A withdrawn submission still counts towards the quota of ranked or practice submissions if it counted before.
 

@@ -30,9 +30,30 @@ from app.web.request_body import Body, check_limit, content_length, is_compresse
 from ldsboard.problems import ProblemError
 
 router = APIRouter(tags=["uploads"])
-WITHHELD_RESULTS: dict[str, Any] = {"hidden": None, "public": None, "warnings": [], "error": None, "suspension": None}
+WITHHELD_RESULTS: dict[str, Any] = {
+    "hidden": None,
+    "public": None,
+    "reserve": None,
+    "replicates": None,
+    "scorer_version": None,
+    "warnings": [],
+    "error": None,
+    "suspension": None,
+}
 WITHHELD_TEXTS: dict[str, Any] = {"title": WITHHELD, "description": "", "tags": [], "urls": {}}
-WITHHELD_DETAILS = WITHHELD_TEXTS | {"cost": None, "provenance": None, "attempts": None, "uses_subsets": False}
+WITHHELD_DETAILS = WITHHELD_TEXTS | {
+    "cost": None,
+    "provenance": None,
+    "attempts": None,
+    "uses_subsets": False,
+    "replicate_of": None,
+    "pinned": False,
+}
+UPLOAD_FIELDS = frozenset(
+    {"id", "state", "benchmark", "owner", "method", "kind", "visibility", "created_at"}
+    | {"queue", "notice", "file_sha256", "links"}
+)
+"""Fields of a submission that a caller with only the upload token sees, also those of an earlier submission of the same file."""
 
 UploadId = Annotated[str, Path(description="id from the response to the call that started the upload")]
 
@@ -86,7 +107,8 @@ def start_upload(
 ) -> StartedView:
     """Start a multipart upload.
 
-    The response lists the upload parts with their addresses, and contains the upload token (`capability`) for sending them.
+    The response lists the upload parts with their addresses, and contains the upload token (`capability`) for sending them. If
+    the call is repeated with its idempotency key, the response has a new upload token, and the earlier one becomes invalid.
     """
     account.require_method(announced.method)
     settings = context.settings
@@ -152,7 +174,10 @@ async def send_part(
     number: Annotated[int, Path(ge=0, lt=2**31, description="number of the part, starting at 0")],
     authorization: Authorization,
 ) -> PartView:
-    """Send an upload part as raw bytes. A part that is sent again replaces the earlier one."""
+    """Send an upload part as raw bytes. A part that is sent again replaces the earlier one.
+
+    If part 0 shows that the file cannot be scored, the upload is cancelled.
+    """
     upload = await run_in_threadpool(_admit_part, context, submission_id, number, authorization)
     size = upload.part_size(number)
     # Compression makes incompressible bytes slightly longer.
@@ -200,7 +225,11 @@ def _receive_part(context: AppContext, admitted: Upload, number: int, arrival: A
 def complete_upload(
     response: Response, context: ContextDep, submission_id: UploadId, authorization: Authorization
 ) -> SubmissionView:
-    """Complete a multipart upload: join its parts, compare the file with the announced SHA-256, and queue its evaluation."""
+    """Complete a multipart upload: join its parts, compare the file with the announced SHA-256, and queue its evaluation.
+
+    If you have sent the same file before, the response shows the earlier submission, and nothing is queued. With the upload
+    token, the response shows no results.
+    """
     with context.database.read() as session:
         upload, account = multipart.authorize(session, submission_id, authorization)
         finished_id = multipart.result_id(upload)

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/publishers", tags=["account"])
 
 
 class NewPublisher(BaseModel, extra="forbid"):
-    """A CI workflow to trust. The ids decide which repository is trusted; names can be given to another owner later."""
+    """A CI workflow to trust. The ids decide which repository is trusted, because its name can later belong to another owner."""
 
     method: Method = Field(description="method that the workflow may submit")
     issuer: str = Field(
@@ -93,7 +93,7 @@ class PublisherView(BaseModel):
 
     @classmethod
     def of(cls, publisher: Publisher, issuers: Mapping[str, Issuer]) -> Self:
-        """Return the view of a publisher."""
+        """Return the view of a publisher; `issuers` holds the issuers that the server trusts, by address."""
         issuer = issuers.get(publisher.issuer)
         values = {name: getattr(publisher, name) for name in cls.model_fields if name != "provider"}
         return cls(**values, provider=issuer.provider if issuer else None)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def accept_file(context: AppContext, arrival: Arrival) -> Iterator[Session]:
-    """Yield a write session in which the caller accepts a received file; after the commit, start the evaluation of the file.
+    """Yield a write session in which the caller accepts a received file; after the commit, wake the threads that score files.
 
-    If the transaction fails, the stored file is deleted unless another submission refers to the file.
+    After any error in the block or the commit, the stored file is deleted unless another submission refers to the file.
     """
     try:
         with context.database.write() as session:
@@ -40,14 +40,20 @@ def accept_file(context: AppContext, arrival: Arrival) -> Iterator[Session]:
 def respond_with_submission(
     context: AppContext, submission_id: str, viewer: Account | None, response: Response
 ) -> SubmissionView:
-    """Return a submission as the response to the call that completed its upload, and set the Location header."""
+    """Return what `view_submission` returns, and set the Location header of `response` to the address of the submission."""
     view = view_submission(context, submission_id, viewer)
     response.headers["Location"] = view.links["self"]
     return view
 
 
 def view_submission(context: AppContext, submission_id: str, viewer: Account | None) -> SubmissionView:
-    """Return a submission as `viewer` may see it."""
+    """Return a submission, without the fields that `viewer` is not allowed to see; None is a viewer without a token.
+
+    Raises
+    ------
+    ProblemError
+        ``submission.unknown``: no such submission is visible to the viewer. ``auth.method``: the token is for another method.
+    """
     with context.database.read() as session:
         submission = visibility.find_submission(session, submission_id, viewer)
         view = submission_views.submission_view(session, submission, viewer)

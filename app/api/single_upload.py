@@ -52,7 +52,7 @@ async def submit(
 
     The raw body is a .npy, .safetensors or .npz file with one n x N array of type float16, float32 or float64.
 
-    With `dry_run`, the response is 200 if the file would be accepted. The checks are those of `ldsboard validate`.
+    With `dry_run`, the response is 200 if the file would be accepted. Nothing is saved or counted, and no quota is checked.
     """
     account.require_method(query.method)
     limit = context.settings.max_upload_bytes
@@ -98,8 +98,8 @@ async def _dry_run(upload: _Upload, body: Body) -> DryRunView:
 async def _receive_reserved(upload: _Upload, body: Body, submission_id: str) -> str:
     """Receive the rest of the file and call `_Upload.accept`; return the id that `_Upload.accept` returns.
 
-    The reserved submission expires after any error, and if the owner has sent the same file before: then the id is that of the
-    earlier submission.
+    After any error, the reserved submission expires. If the owner has sent the same file before, the reserved submission expires
+    too, and the returned id is that of the earlier submission.
     """
     try:
         await body.receive()
@@ -128,14 +128,15 @@ class _Upload:
     key: idempotency.Key | None
 
     def find_version(self) -> Version:
-        """Check the declared fields and disk space; return the current version of the benchmark that the request names.
+        """Check disk space, `uses_subsets` and `replicate_of`; return the current version of the benchmark that is asked for.
 
         Raises
         ------
         ProblemError
             ``internal.full``: the disk has no space for the file.
-            ``benchmark.unknown``, ``benchmark.retired``: the errors of `find_open_version`.
-            Also the errors of `lifecycle.check_declaration` and `replicates.find_root`.
+            ``benchmark.unknown``, ``benchmark.retired``: the benchmark does not exist, or is retired.
+            ``request.invalid``: `uses_subsets` is true, and the ranking subsets are hidden.
+            ``replicate.different``: `replicate_of` names no submission that the file can replicate.
         """
         self.context.storage.check_free_space(self.wanted.size or 0)
         with self.context.database.read() as session:
@@ -145,7 +146,14 @@ class _Upload:
             return version
 
     def check_whole_file(self, version: Version) -> DryRunView:
-        """Check header, values and announced SHA-256 of the received file; return the response to a dry run."""
+        """Check header, values and announced SHA-256 of the received file; return the response to a dry run.
+
+        Raises
+        ------
+        ProblemError
+            ``upload.hash``: the file does not have the announced SHA-256.
+            Also the errors of `lifecycle.check_header` and `check_finite`, with codes that begin with ``scores.``.
+        """
         wanted, arrival = self.wanted, self.arrival
         arrival.flush()
         self._check_sha256()
@@ -160,13 +168,19 @@ class _Upload:
         )
 
     def check(self) -> Version:
-        """Check disk space, idempotency key and quotas before the file arrives; return the version from `find_version`.
+        """Check what is known before the file arrives, and preload the ground truth; return the version from `find_version`.
 
-        The early check spares a client from sending a file that the server would refuse. `reserve` checks key and quotas again,
-        because other requests of the user may change both meanwhile.
+        The checks are those of `find_version`, the idempotency key and the quotas. The early checks spare a client from sending a
+        file that the server would refuse. `reserve` checks key and quotas again, because other requests of the user can change
+        both meanwhile.
 
-        If `idempotency.find_by_key` finds a submission of an earlier call, `check` does not check the quotas, because possibly no
-        new submission is created. If `reserve` replaces the earlier submission by a new one, `reserve` checks the quotas.
+        If an earlier call with the same key created a submission, `check` does not check the quotas, because `reserve` possibly
+        creates no new submission. If `reserve` does create a new submission, `reserve` checks the quotas.
+
+        Raises
+        ------
+        ProblemError
+            The errors of `find_version`, `idempotency.find_by_key` and `lifecycle.check_quotas`.
         """
         version = self.find_version()
         with self.context.database.read() as session:
@@ -176,7 +190,9 @@ class _Upload:
         return version
 
     def reserve(self) -> tuple[str, bool]:
-        """Check the header of the file, then reserve a submission.
+        """Check the header of the file, then create the submission, or find the one that an earlier call with the key created.
+
+        If the file of the earlier submission has not arrived, that submission expires, and a new one is created.
 
         Returns
         -------
@@ -184,6 +200,11 @@ class _Upload:
             The id of the submission.
         bool
             Whether an earlier call with the same idempotency key created the submission.
+
+        Raises
+        ------
+        ProblemError
+            The errors of `find_version`, `lifecycle.check_header`, `idempotency.find_by_key` and `lifecycle.reserve`.
         """
         with self.context.database.write() as session:
             if self.account.verified_origin is not None:

@@ -43,7 +43,8 @@ async def show_submission(
     """Show a submission.
 
     With `wait`, the response is sent when the submission's state, queue position or notice changes, or after `wait`
-    seconds. At most 20 requests per client address can wait at the same time; further requests are answered at once.
+    seconds. Only requests for a submission that is uploading, queued or being scored wait. At most 20 requests per client address
+    can wait at the same time; further requests are answered at once.
     """
     with context.wait_limiter.slot(client_address(request)) as may_wait:
         if wait == 0 or not may_wait:
@@ -63,7 +64,10 @@ async def show_submission(
 def _read_progress(
     context: AppContext, submission_id: str, authorization: str | None
 ) -> tuple[submission_views.Progress, str | None]:
-    """Return progress and delay notice of a submission; raise an error if the viewer may no longer see the submission."""
+    """Return state and queue position of a submission, and a notice if scoring is delayed, otherwise None.
+
+    The viewer is authenticated again, and an error is raised if the viewer is no longer allowed to see the submission.
+    """
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
         progress = submission_views.progress(session, visibility.find_submission(session, submission_id, viewer))
@@ -71,14 +75,14 @@ def _read_progress(
 
 
 def _view_for_current_viewer(context: AppContext, submission_id: str, authorization: str | None) -> SubmissionView:
-    """Return a submission; raise an error if the viewer may no longer see the submission."""
+    """Authenticate the viewer again and return a submission; raise an error if the viewer is no longer allowed to see it."""
     with context.database.read() as session:
         viewer = _current_viewer(session, authorization)
     return view_submission(context, submission_id, viewer)
 
 
 def _current_viewer(session: Session, authorization: str | None) -> Account | None:
-    """Authenticate a viewer again, because the token may have expired; return the account, or None without a token."""
+    """Authenticate a viewer again, because the token can have expired; return the account, or None without a token."""
     return authenticate(session, authorization) if authorization else None
 
 
@@ -86,7 +90,7 @@ def _current_viewer(session: Session, authorization: str | None) -> Account | No
 def download_per_target(session: ReadSession, viewer: OptionalUser, submission_id: str) -> Response:
     """Download rho of each of the N targets: an .npz file with one array, `rho`, of type float64 and shape (N,).
 
-    `rho` of a target is Spearman's rank correlation of the target's predictions and margins over the public subsets.
+    `rho` of a target is Spearman's rank correlation of the target's predictions and margins over the subsets of the public LDS.
     """
     submission = visibility.find_submission(session, submission_id, viewer)
     return Response(submission_views.per_target_npz(session, submission), media_type="application/zip")
@@ -94,5 +98,8 @@ def download_per_target(session: ReadSession, viewer: OptionalUser, submission_i
 
 @router.get("/compare")
 def compare_submissions(session: ReadSession, viewer: OptionalUser, a: str, b: str) -> ComparisonView:
-    """Compare two submissions that are scored on the same version: the paired difference of their LDS, `a` minus `b`."""
+    """Compare two submissions that are scored on the same version: the paired difference of their LDS, `a` minus `b`.
+
+    A submission with replicates stands for their mean, unless the two submissions are replicates of each other.
+    """
     return compare(session, *visibility.find_submissions(session, [a, b], viewer))

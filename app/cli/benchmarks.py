@@ -54,7 +54,7 @@ def publish_benchmark(
 
 
 def _publish(settings: Settings, database: Database, folders: list[Path], images: Path | None = None) -> list[Manifest]:
-    """Publish all `folders` or, after an error, none; return their manifests."""
+    """Publish all `folders` or, after an error, none; then rank the boards that changed, and return the manifests."""
     with publishing.prepare_all(settings.benchmarks_dir, folders, images) as made, database.write() as session:
         publishing.publish_all(session, made)
         manifests = [one.manifest for one in made]

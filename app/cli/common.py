@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 
 LONGEST_MESSAGE = 1900
-"""Largest number of characters of a message that are printed: a file can hold names and words of any length."""
+"""Largest number of characters of a message that are printed. A message can quote names and words of any length from a file."""
 
 
 def migrate_database() -> Settings:
-    """Create the data folder, and migrate the database to the newest schema; return the settings."""
+    """Create the data folder, and migrate the database to the newest schema; return the settings.
+
+    Only the server's own user can read the folder afterwards. If the migration fails, the command prints the error and ends.
+    """
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The database holds hidden results at full precision, so only the server's own user may read the folder.
@@ -40,7 +43,7 @@ def migrate_database() -> Settings:
 def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Database]]:
     """Migrate the database, then yield the settings and the database.
 
-    An exception of an `expected` type that is raised in the ``with`` block is printed and ends the command.
+    An exception of an `expected` type that is raised in the ``with`` block is printed, and ends the command with exit code 2.
     """
     settings = migrate_database()
     database = Database(settings.resolved_database_url)
@@ -65,7 +68,7 @@ def write_session() -> Iterator[Session]:
 
 
 def fail(error: Exception | str) -> typer.Exit:
-    """Print an error to standard error; return the exception that ends the command with exit code 2."""
+    """Print an error to standard error; return the exception that the caller must raise to end the command with exit code 2."""
     typer.echo(f"Error: {shorten(str(error))}", err=True)
     return typer.Exit(2)
 

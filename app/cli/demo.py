@@ -119,7 +119,10 @@ class Demo:
         raise RuntimeError(f"The server does not answer at {self.address} within {START_TIMEOUT_SECONDS:.0f} seconds.")
 
     def submit_baselines(self, token: str, board: str, names: Sequence[str] = BASELINES) -> None:
-        """Compute the baselines that the leaderboard of `board` lacks, and submit them with ``ldsboard submit``."""
+        """Compute the baselines in `names` that the leaderboard of `board` lacks, and submit them with ``ldsboard submit``.
+
+        The benchmark is downloaded into the cache, and the score files are written into the data folder.
+        """
         environment = {
             "LDSBOARD_SERVER": self.address,
             "LDSBOARD_TOKEN": token,
@@ -145,7 +148,7 @@ class Demo:
         return list(answer.json()["rows"])
 
     def greet(self, token: str) -> None:
-        """Print the leaderboards that have entries, and the next steps."""
+        """Print the leaderboards that have entries, and the next steps, which contain the token."""
         environment = os.environ | {"LDSBOARD_SERVER": self.address}
         for board in (BENCHMARK, PRACTICE):
             if self.rows(board):
@@ -202,7 +205,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _run(*arguments: str, **environment: str) -> str:
-    """Run Python with these arguments and return the standard output; standard error goes to the terminal."""
+    """Run Python with these arguments and return the standard output; standard error goes to the terminal.
+
+    `environment` is added to the environment of this process. A CalledProcessError is raised if the exit status is not 0.
+    """
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 

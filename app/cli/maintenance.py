@@ -121,7 +121,8 @@ def _repair(session: Session, findings: Iterable[Finding]) -> list[str]:
 def find_inconsistencies(database: Database, storage: Storage, benchmarks: Path, *, quick: bool = False) -> list[str]:
     """Return messages about inconsistencies between rows and files, and about damage. The server can run meanwhile.
 
-    Findings are checked again under the write lock, because a file that is just being accepted or deleted looks inconsistent.
+    Nothing is repaired. With `quick`, the content of files is not checked for damage. Findings about submissions are checked
+    again under the write lock, because a file that is just being accepted or deleted looks inconsistent.
     """
     with database.read() as session:
         hashes = {} if quick else damage.stated_hashes(session, storage)

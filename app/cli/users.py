@@ -141,7 +141,7 @@ def create_token(
 @token.command("list")
 def list_tokens(name: Annotated[str, typer.Argument(help="Name of the tokens' user.")]) -> None:
     """List the names, scopes and dates of a user's tokens; the short-lived tokens of CI runs are left out."""
-    with write_session() as session:
+    with open_database(ValueError) as (_, database), database.read() as session:
         for found in tokens.list_tokens(session, users.find_user(session, name).id):
             ends = "never expires" if found.expires_at is None else f"expires {found.expires_at:%Y-%m-%d %H:%M} UTC"
             typer.echo(f"{found.name}: {', '.join(found.scopes)}; created {found.created_at:%Y-%m-%d}, {ends}")

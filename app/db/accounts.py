@@ -13,14 +13,17 @@ from app.db.base import Base, now, one_of
 
 
 class Role(StrEnum):
-    """Role of a user; an admin has the owner's rights on every submission."""
+    """Role of a user. An admin may see, edit, withdraw and suspend every submission, and ban users."""
 
     USER = "user"
     ADMIN = "admin"
 
 
 class Scope(StrEnum):
-    """What a token allows in addition to reading the data of its user."""
+    """What a token allows in addition to reading the data of its user.
+
+    ``submit`` allows sending score files. ``manage`` allows the other changes of the user's data.
+    """
 
     SUBMIT = "submit"
     MANAGE = "manage"  # `app.pages.account.SCOPES` says what it allows
@@ -32,10 +35,12 @@ class User(Base):
     ``served_at`` is the time when the evaluation of a queued submission of the user was last claimed; the queue serves the user
     with the earliest time first. A sign-out, a ban and the deletion of the account each add 1 to ``session_generation``, which
     ends all sessions of earlier generations. ``ban`` holds ``reason``, ``contact`` and ``at`` while the user is banned. After the
-    deletion of the account, ``name`` is a placeholder name, and ``retired_name`` is the SHA-256 of the former name. ``verified``
-    is true if one person cannot easily have many such users: the operator added or approved the user, or the user first signed in
-    through the OpenID Connect provider. It is false for a user who signed in through GitHub, because anybody can have many
-    accounts there.
+    deletion of the account, ``name`` is a placeholder name, and ``retired_name`` is the SHA-256 of the former name.
+    ``ranked_per_day`` and ``ranked_per_version`` are the user's own quotas; None stands for the default in `Quotas`.
+
+    ``verified`` is true if one person cannot easily have many such users: the operator added or approved the user, or the user
+    first signed in through the OpenID Connect provider. ``verified`` is false for a user who first signed in through GitHub,
+    because anybody can have many accounts there, unless the operator has approved the user.
     """
 
     __tablename__ = "user"
@@ -59,7 +64,8 @@ class Identity(Base):
     """An identity at a sign-in provider, and the user to whom the identity belongs.
 
     ``subject`` is the provider's identifier of the person. A provider never reuses an identifier for another person. After the
-    deletion of the account, ``subject`` holds a hash of the identifier, see `app.accounts.deleted_accounts`.
+    deletion of the account, ``subject`` holds a hash of the identifier. The row is deleted 90 days later, unless the user was
+    banned; see `app.accounts.deleted_accounts`.
     """
 
     __tablename__ = "identity"
@@ -72,7 +78,7 @@ class Identity(Base):
 
 
 class Token(Base):
-    """A bearer token of a user; the database keeps only the SHA-256 of the token.
+    """A bearer token of a user; the database keeps only the SHA-256 of the token, in ``digest``.
 
     ``claims`` is None for a token that a person or the operator created. A token that the server gave to a CI run has in
     ``claims`` what the run's signed identity said; see `app.accounts.ci_identities.CiIdentity.as_dict`.
@@ -130,8 +136,8 @@ class Publisher(Base):
 class SeenIdentity(Base):
     """A record that an identity token was exchanged for a token; the same identity token is not accepted again.
 
-    ``digest`` is a SHA-256 that stands for the issuer and the ``jti`` of the identity token. After ``expires_at`` the identity
-    token is refused as expired. Retention then deletes the row, which is no longer needed.
+    ``digest`` is the SHA-256 of `app.accounts.identity_tokens.VerifiedToken`, which identifies the identity token. After
+    ``expires_at`` the identity token is refused as expired. Retention then deletes the row, which is no longer needed.
     """
 
     __tablename__ = "seen_jti"

@@ -22,7 +22,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Convert a datetime to UTC, and drop the time zone for the database."""
+        """Convert a datetime to UTC and drop the time zone; a datetime without a time zone counts as local time."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
@@ -61,6 +61,6 @@ class Base(DeclarativeBase):
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    """Return a CHECK constraint by which a column may hold only the given values."""
+    """Return a CHECK constraint, named like the column, that lets the column hold only the values of an enumeration."""
     allowed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({allowed})", name=column)

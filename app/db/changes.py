@@ -18,7 +18,7 @@ CHANGED_IDS = "ldsboard_changed"
 
 
 class Changes:
-    """Holds an asyncio event for each request of this server process that waits for a submission.
+    """Holds the listeners, and an asyncio event for each request of this server process that waits for a submission.
 
     All methods are thread-safe.
     """
@@ -29,13 +29,19 @@ class Changes:
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each later database commit that changes a submission. The listener must return at once."""
+        """Have `listener` called after each later commit of this process that changes the state of a submission.
+
+        The thread that has committed calls the listener, so the listener must return at once and raise no exception.
+        """
         with self._lock:
             self._listeners.append(listener)
 
     @contextmanager
     def watch(self, submission_id: str) -> Iterator[asyncio.Event]:
-        """Yield an asyncio event of the running loop that is set after each commit that changes the submission's state."""
+        """Yield an asyncio event that is set after each commit of this process that changes the submission's state.
+
+        Call this method in the event loop of the waiting request. The request clears the event before it waits again.
+        """
         watcher = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting[submission_id].append(watcher)
@@ -61,5 +67,5 @@ class Changes:
 
 
 def note_change(session: Session, submission_id: str) -> None:
-    """Note in a session that a submission has changed; `Database.write` announces the change after the commit."""
+    """Note in a session that the state of a submission has changed; `Database.write` announces the change after the commit."""
     session.info.setdefault(CHANGED_IDS, set()).add(submission_id)

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def find_damage(url: str) -> list[str]:
-    """Return descriptions of the damage to the database at `url`; the list is empty if the file is intact or does not exist."""
+    """Read the whole database at `url`; return a description of each fault that was found.
+
+    The list is empty if the file is intact or does not exist. If SQLite finds damaged pages, foreign keys and values are not
+    checked.
+    """
     path = make_url(url).database
     if path is None or not Path(path).exists():
         return []
@@ -36,7 +40,7 @@ def find_damage(url: str) -> list[str]:
 
 
 def missing_references(connection: Connection) -> list[str]:
-    """Return descriptions of the rows whose foreign key refers to a row that does not exist."""
+    """Return a description of each foreign key that refers to a row that does not exist."""
     violations = connection.exec_driver_sql("PRAGMA foreign_key_check")
     return [
         f"row {row} of table {table} refers to a missing row of table {other}" for table, row, other, _ in violations

@@ -15,7 +15,7 @@ class MigrationError(RuntimeError):
 
 
 def upgrade(url: str) -> None:
-    """Apply all pending migrations to the database at `url`, or none of them if one fails.
+    """Apply all pending migrations to the database at `url`, or none of them if one fails. A missing SQLite file is created.
 
     Raises
     ------

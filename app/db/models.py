@@ -39,18 +39,18 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 """The states to which a submission in each state can move."""
 
 FINAL = frozenset({State.SCORED, State.REJECTED, State.FAILED, State.EXPIRED, State.WITHDRAWN})
-"""States in which the server leaves a submission until a user or an operator acts."""
+"""States that only a user or an operator can end. Retention can delete a submission in these states."""
 
 
 class Kind(StrEnum):
-    """Kind of a submission. Only ranked submissions are listed on boards and count towards the quota of ranked submissions."""
+    """Kind of a submission. Only ranked submissions can be listed on boards and use the quota of ranked submissions."""
 
     RANKED = "ranked"
     PRACTICE = "practice"
 
 
 class Visibility(StrEnum):
-    """Who may see a submission."""
+    """Who may see a submission: everybody; everybody, without the owner's name; or only the owner and the admins."""
 
     PUBLIC = "public"
     ANONYMOUS = "anonymous"
@@ -111,16 +111,16 @@ class Submission(Base):
     """The metadata and the state of a score file that a user sent for a version of a benchmark.
 
     While ``counted`` is false, the submission uses no quota of submissions and is not an attempt. ``counted`` is false for a
-    submission that was withdrawn after a server error. ``counted`` is also false if the SHA-256 that the user announced belongs
-    to a duplicate. When the file arrives, the server looks for duplicates again; if it finds none, ``counted`` becomes true.
+    submission that was withdrawn after a server error. ``counted`` is also false if the SHA-256 that the user announced is that
+    of a duplicate. If the file that arrives is no duplicate, ``counted`` becomes true.
 
-    ``uses_subsets`` is the owner's declaration that the method was fitted to the ranking subsets or to their margins.
+    ``uses_subsets`` is the owner's declaration that the scores are fitted to the ranking subsets or to their margins.
 
     ``suspension`` holds ``reason``, ``contact`` and ``at`` while an admin hides the submission from everybody except its owner
     and the admins.
 
-    ``replicate_of`` is the id of the submission that this submission is a replicate of, and that is no replicate itself. It is no
-    foreign key: it still joins the other replicates after that submission was deleted, and ids are never used again.
+    ``replicate_of`` is the id of the root if the owner states that the submission is a replicate, otherwise None. The column is
+    no foreign key, because the id joins the replicates also after the root was deleted. Ids are never used again.
 
     ``rerun_key`` joins the submissions that one commit sent, see `app.submissions.replicates.rerun_key`. The key is set when the
     submission is created, never changes, stays when the account of the owner is deleted, and is shown to nobody.
@@ -189,8 +189,9 @@ class Alias(Base):
 class Evaluation(Base):
     """The scoring of one submission against one version by one version of the scorer.
 
-    An evaluation is a job in the queue until ``scored_at`` is set. ``claimed_at`` is set while a worker runs the evaluation.
-    After a server error, the evaluation is not retried before ``not_before``.
+    ``scored_at`` is None until the evaluation has a result, and stays None if the file is rejected or the server fails too often.
+    ``claimed_at`` is None while no worker has claimed the evaluation. ``failures`` counts the server errors. After a server
+    error, the evaluation is not retried before ``not_before``. ``seconds`` is how long the scoring took.
 
     ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
     """
@@ -265,7 +266,7 @@ class Attribution(Base):
     ``examples`` holds 2k indices of training examples, little-endian int32: the k with the highest scores (highest first), then
     the k with the lowest scores (lowest first). ``scores`` holds the scores of these training examples, in the same order.
     ``predictions`` holds the predictions for the public subsets. ``scores`` and ``predictions`` are little-endian float64. An
-    evaluation that is older than this table has no rows in this table.
+    evaluation has no rows here if it is older than this table, or if retention has deleted its rows.
     """
 
     __tablename__ = "attribution"
@@ -278,7 +279,7 @@ class Attribution(Base):
 
 
 class Event(Base):
-    """A change of a submission's state. Rows are added, and never changed; retention deletes old rows."""
+    """A change of a submission's state; ``before`` is None at its creation. Rows never change; retention deletes old rows."""
 
     __tablename__ = "event"
 

@@ -14,7 +14,8 @@ from app.db.models import Submission
 class ReviewLink(Base):
     """The valid review link of a submission; ``digest`` is the SHA-256 of the secret in the link.
 
-    A submission has at most one review link. Withdrawing the link deletes the row.
+    A submission has at most one review link; a new link replaces ``digest``. The row is deleted when the link or the submission
+    is withdrawn, and when the account of the owner is deleted.
     """
 
     __tablename__ = "review_link"

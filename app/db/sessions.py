@@ -51,13 +51,24 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a session for reading only."""
+        """Open a session for reading; changes in this session are not saved."""
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session that commits at the end of the block, or rolls back on an exception; announce the committed changes."""
+        """Open a session that commits at the end of the block, or rolls back on an exception; announce the committed changes.
+
+        The session holds the write lock of the database for the whole block. Never open a write session within another one: the
+        inner session would wait for the lock of the outer session.
+
+        Raises
+        ------
+        BusyError
+            Other threads of this process held the write lock for `busy_seconds`.
+        sqlalchemy.exc.OperationalError
+            Another process held the write lock for `busy_seconds`.
+        """
         # This lock is fair and wakes a waiting thread at once; SQLite would poll, with pauses of up to 100 ms.
         if not self._write_lock.acquire(timeout=self._busy_seconds):
             raise BusyError

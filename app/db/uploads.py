@@ -51,7 +51,7 @@ class Upload(Base):
         return -(-self.submission.size // self.part_bytes)
 
     def part_size(self, number: int) -> int:
-        """Return the size of an upload part in bytes; upload parts are numbered from 0."""
+        """Return the size of an upload part in bytes; `number` is from 0 to `part_count` - 1."""
         return min(self.part_bytes, self.submission.size - number * self.part_bytes)
 
 
@@ -67,7 +67,7 @@ class UploadPart(Base):
 
 
 class Provider(StrEnum):
-    """The software that hosts a repository and runs its workflows."""
+    """The software that hosts a repository and runs the workflows of the repository."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -76,7 +76,7 @@ class Provider(StrEnum):
 
 
 class Provenance(Base):
-    """A provenance of a submission. An owner who sends the file again can add another provenance.
+    """A provenance of a submission. A submission has several provenances if its owner sent the file again from other commits.
 
     If ``verified`` is false, the owner states the provenance. If ``verified`` is true, the server took the provenance from the
     signed identity of a CI run. ``number`` is the number of a pull request or merge request; ``url`` is the page of the run.

@@ -25,7 +25,8 @@ class Webhook(Base):
     """An address that the server calls when a submission of a user is scored or rejected, or has failed.
 
     ``secret`` signs the calls. The server must know the secret itself, because a hash cannot sign. ``failures`` is the number of
-    calls that were given up since the last delivered call. The server calls no address after ``disabled_at``.
+    calls that were given up since the last delivered call. ``disabled_at`` is the time from which the server no longer calls the
+    address; None if the webhook is not disabled.
     """
 
     __tablename__ = "webhook"
@@ -44,9 +45,9 @@ class Webhook(Base):
 class WebhookCall(Base):
     """A call of a webhook about a new state of a submission.
 
-    The row holds no body: the body is written when the call is made. ``next_at`` is the time of the next attempt. ``status`` is
-    the HTTP status of the last attempt, and ``error`` says why the last attempt failed. ``ended_at`` is the time at which the
-    call was delivered or given up.
+    The row holds no body: the body is written when the call is made. ``attempts`` counts the attempts to deliver the call.
+    ``next_at`` is the time of the next attempt. ``status`` is the HTTP status of the last attempt, or None without a response.
+    ``error`` says why the last attempt failed. ``ended_at`` is the time at which the call was delivered or given up.
     """
 
     __tablename__ = "webhook_call"

@@ -38,7 +38,7 @@ SPECIAL_NETWORKS = [
         "3fff::/20",  # documentation (RFC 9637)
     )
 ]
-"""Networks that count as global in `ipaddress`, but that no webhook may call."""
+"""Networks that count as global in `ipaddress`, but that webhooks are not allowed to call."""
 
 GLOBAL_UNICAST = ip_network("2000::/3")
 """The IPv6 addresses of public hosts. Addresses that hold an IPv4 address (mapped, NAT64) are outside."""
@@ -54,7 +54,7 @@ class NotPublicError(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address belongs to a public host."""
+    """Return whether an IP address belongs to a public host; raise ValueError for a text that is no IP address."""
     parsed = ip_address(address)
     if not parsed.is_global or parsed.is_multicast or parsed.is_reserved:
         return False
@@ -82,7 +82,7 @@ class Addresses:
         return cls(frozenset(filter(None, map(str.strip, settings.webhook_hosts.split(",")))))
 
     def check(self, address: str) -> None:
-        """Raise ``webhook.address`` if a webhook with this address could never be called.
+        """Raise ``webhook.address`` if the form, port or host of an address shows that a webhook is not allowed to call it.
 
         The check looks up no IP addresses. `resolve` looks up and checks the IP addresses of the host before each call.
         """

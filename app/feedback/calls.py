@@ -1,4 +1,4 @@
-"""The queue of webhook calls: which calls are due, and what follows from the outcome of an attempt.
+"""The queue of webhook calls: which calls are due, and what follows from a successful or failed attempt.
 
 An attempt is written down before it is made, together with the time of the next attempt. If the server is killed during an
 attempt, the call is therefore made again at that time. A receiver can get the same call twice, with the same id.
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 600, 3600, 6 * 3600))
-"""Pauses between the attempts of a call."""
+"""Pauses between the attempts of a call, in order."""
 
 MAX_ATTEMPTS = len(PAUSES) + 1
 
 MAX_FAILURES = 5
-"""Number of calls in a row that are given up until a webhook is disabled."""
+"""A webhook is disabled when this number of its calls in a row were given up."""
 
 
 class Outcome(NamedTuple):
-    """The outcome of an attempt: the HTTP status, if the receiver answered, and an error, if the call was not delivered."""
+    """What came of an attempt: the HTTP status, or None without an answer; the error, or None if the call was delivered."""
 
     status: int | None
     error: str | None
@@ -100,8 +100,8 @@ def begin_attempts(session: Session, call_ids: Collection[str], outdated_ids: Co
 def record_outcome(session: Session, call_id: str, outcome: Outcome) -> None:
     """Save the outcome of an attempt; do nothing if the call was deleted or has ended meanwhile.
 
-    A call is given up if its last possible attempt fails. When `MAX_FAILURES` calls in a row have been given up, the webhook is
-    disabled, and the calls that still wait end as failed.
+    A call is given up if attempt number `MAX_ATTEMPTS` fails. When `MAX_FAILURES` calls in a row have been given up, the webhook
+    is disabled, and the calls that still wait end as failed.
     """
     call = session.get(WebhookCall, call_id)
     if call is None or call.state != CallState.WAITING:

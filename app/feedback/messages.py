@@ -34,7 +34,7 @@ class Message(NamedTuple):
     body: bytes
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the request, signed at the present time."""
+        """Return the headers of the request, with the present time and a signature over id, time and body."""
         timestamp = str(int(time.time()))
         return {
             "Content-Type": "application/json",
@@ -52,7 +52,7 @@ def event_type(event: str) -> str:
 
 
 def write_message(session: Session, call: WebhookCall, public_url: str) -> Message:
-    """Return the message of a call, with the data that everybody may see of the submission at present."""
+    """Return the message of a call, with the data of the submission that everybody is allowed to see at present."""
     content = {
         "type": event_type(call.event),
         "timestamp": call.created_at.isoformat(),
@@ -66,7 +66,7 @@ def write_message(session: Session, call: WebhookCall, public_url: str) -> Messa
 def _public_data(session: Session, submission: Submission) -> dict[str, Any]:
     """Return the data of a submission that the API shows to callers without a token.
 
-    Only the id and the state of a private or suspended submission are returned. The receiver may be a chat that many people
+    Only the id and the state of a private or suspended submission are returned. The receiver can be a chat that many people
     read, so a message must not hold data that are hidden from the public.
     """
     if visibility.is_restricted(submission):
@@ -75,7 +75,7 @@ def _public_data(session: Session, submission: Submission) -> dict[str, Any]:
 
 
 def signature(secret: str, call_id: str, timestamp: str, body: bytes) -> str:
-    """Return the value of the header ``Webhook-Signature``: the version, and the HMAC-SHA256 over id, timestamp and body."""
+    """Return the value of the header ``Webhook-Signature``: ``v1,`` and the HMAC-SHA256 of id, timestamp and body, in Base64."""
     key = b64decode(secret.removeprefix(SECRET_PREFIX))
     signed = f"{call_id}.{timestamp}.".encode() + body
     return f"v1,{b64encode(hmac.new(key, signed, sha256).digest()).decode()}"

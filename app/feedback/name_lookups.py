@@ -26,7 +26,7 @@ class NameLookupLoop(asyncio.SelectorEventLoop):
         self._free_threads = asyncio.Semaphore(max_threads)
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: int) -> list[Any]:
-        """Return the addresses of a host, as `socket.getaddrinfo` does, and raise its errors."""
+        """Return what `socket.getaddrinfo` returns for these arguments; raise the errors that `socket.getaddrinfo` raises."""
         await self._free_threads.acquire()
         answer: Future[list[Any]] = Future()
         answer.set_running_or_notify_cancel()  # from now on, the end of a call does not cancel the lookup

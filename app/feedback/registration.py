@@ -30,8 +30,11 @@ def register(
     Raises
     ------
     ProblemError
-        ``webhook.address``: no webhook can have this address. ``quota.exceeded``: the daily quota of new webhooks is used up.
-        Also the errors of `app.accounts.webhooks.register`.
+        ``webhook.address``: webhooks are not allowed to call this address.
+        ``quota.exceeded``: the daily quota of new webhooks is used up.
+        ``quota.webhooks``: the user has `limit` webhooks.
+        ``request.conflict``: the user already has a webhook with this address.
+        ``auth.banned``, ``auth.deleted``: the account was banned or deleted.
     """
     addresses.check(url)
     quotas.check(session, user_id, Daily.WEBHOOKS)

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from app.feedback.messages import Message
 
 TOTAL_SECONDS = 10.0
-"""Time from resolving the host to the end of the answer."""
+"""Seconds from resolving the host to the end of the answer."""
 
 CONNECT_SECONDS = 3.0
-"""Time to connect to one of the addresses of a host."""
+"""Seconds to connect to one of the addresses of a host."""
 
 MAX_ANSWER_BYTES = 4096
 """Number of bytes of an answer's body that are read; the bytes are dropped."""
 
 
 async def send(message: Message, addresses: Addresses, verify: ssl.SSLContext) -> Outcome:
-    """Send a message, and return the outcome. Redirects are not followed, and no proxy is used.
+    """Send a message once, and return the outcome. Redirects are not followed, and no proxy is used.
 
+    An answer with a status other than 2xx, no answer, and a host that is not public are outcomes with an error.
     The errors of an outcome contain nothing that the receiver sent, and no address to which the host was resolved.
 
     Parameters

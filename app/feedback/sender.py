@@ -79,7 +79,7 @@ class Sender:
                 self._loop.call_soon_threadsafe(self._woken.set)
 
     def stop(self) -> None:
-        """Cancel the running calls, and wait for the end of the thread."""
+        """Cancel the running calls, and wait at most `STOP_SECONDS` for the end of the thread."""
         self._stopping = True
         self.wake()
         if self._thread.ident is not None:

@@ -51,7 +51,7 @@ IS_KEPT = and_(
     Submission.visibility != Visibility.PRIVATE,
     Submission.suspension.is_(null()),
 )
-"""SQL condition under which a submission stays when the account of its owner is deleted."""
+"""SQL condition under which a submission stays with its result when the account of its owner is deleted."""
 
 BATCH = 500
 """Number of submissions that are deleted at once, which limits the memory that a deletion takes."""
@@ -60,13 +60,13 @@ ERASED_METHOD = "deleted"
 """Method of a submission of which only the attempt remains."""
 
 ERASED_ERROR = ("The details of this error were deleted with the account of the owner.", "Nothing is left to do.")
-"""Texts that replace detail and hint of an error of such a submission."""
+"""Detail and hint that replace those of the error of a submission of which only the attempt remains."""
 
 
 class Extent(NamedTuple):
-    """How many submissions of a user the deletion of the account keeps, and how many it does not keep.
+    """How many submissions of a user keep their result when the account is deleted, and how many do not.
 
-    Some attempts stay as withdrawn submissions without content; ``erased`` counts these attempts too.
+    Some attempts stay without content, see the docstring of this module; ``erased`` counts these attempts too.
     """
 
     kept: int
@@ -91,11 +91,16 @@ def check_confirmation(confirm: str, name: str) -> None:
 
 
 def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id: int, actor: Actor) -> str:
-    """Delete the account of a user, and return the placeholder name.
+    """Delete the account of a user, record this in the audit log, and return the placeholder name.
 
     One transaction changes the database. After the commit, the changed boards are ranked. At the end, two kinds of files are
-    deleted: the user's upload parts, and the score files to which no submission refers any more. If the process is killed
-    before the files are deleted, recovery deletes the files later.
+    deleted: the parts of the user's unfinished uploads, and the score files to which no submission refers any more. If the
+    process is killed before the files are deleted, recovery deletes the files later.
+
+    Parameters
+    ----------
+    actor
+        Who deletes the account: the user, or the operator. An actor with the user's name is recorded under the placeholder name.
 
     Raises
     ------
@@ -127,7 +132,7 @@ def delete_account(database: Database, ranker: Ranker, storage: Storage, user_id
 
 
 def _boards_of_erased(session: Session, own: ColumnElement[bool]) -> Sequence[Version]:
-    """Return the versions that have an evaluation, finished or not, of a submission that the deletion does not keep."""
+    """Return the versions that have an evaluation, finished or not, of a submission that does not meet `IS_KEPT`."""
     erased = select(Submission.id).where(own, not_(IS_KEPT))
     evaluated = select(Evaluation.version_id).where(Evaluation.submission_id.in_(erased))
     return session.scalars(select(Version).where(Version.id.in_(evaluated)).order_by(Version.id)).all()
@@ -139,7 +144,7 @@ def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list
     Returns
     -------
     list of str
-        Ids of the unfinished uploads. Upload parts of these uploads may still be stored as files.
+        Ids of the unfinished uploads. Upload parts of these uploads can still be stored as files.
     """
     unfinished = session.scalars(select(Submission.id).where(own, Submission.state == State.UPLOADING)).all()
     all_ids = select(Submission.id).where(own)
@@ -149,7 +154,7 @@ def _delete_uploads_and_keys(session: Session, own: ColumnElement[bool]) -> list
 
 
 def _withdraw_attempts(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Remove the content of the attempts that are not kept, and make these attempts withdrawn and private.
+    """Remove the content of the attempts that do not meet `IS_KEPT`, and make these attempts withdrawn and private.
 
     Anonymous attempts that are rejected or withdrawn, and not suspended, keep their state and visibility, see the docstring of
     this module. `_remove_texts` removes the title and the other texts.
@@ -176,7 +181,7 @@ def _withdraw_attempts(session: Session, own: ColumnElement[bool]) -> list[str]:
 
 
 def _delete_others(session: Session, own: ColumnElement[bool]) -> list[str]:
-    """Delete the submissions that are neither kept nor attempts.
+    """Delete the submissions that neither meet `IS_KEPT` nor are attempts.
 
     Returns
     -------
@@ -209,7 +214,7 @@ def _remove_texts(session: Session, own: ColumnElement[bool]) -> None:
 def _change(session: Session, statement: Delete | Update) -> None:
     """Execute a statement in the database without loading the rows that it changes.
 
-    Objects that were loaded before are read again when they are next used, because the statement may have changed their rows.
+    Objects that were loaded before are read again when they are next used, because the statement can have changed their rows.
     """
     session.execute(statement.execution_options(synchronize_session=False))
     session.expire_all()

@@ -1,4 +1,4 @@
-"""Consistency checks: find and repair disagreements between database rows and files of the data folder."""
+"""Consistency checks: find and repair faults of database rows and of files in the data folder that contradict each other."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Finding:
 
 
 def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool = False) -> Iterator[Finding]:
-    """Run all checks and yield the findings.
+    """Run the checks one after the other, and yield the findings. `inspect_snapshots` is not among these checks.
 
     With `quick`, missing files are still found, but the hashes of score files and upload parts and the checks of
     `verify_benchmark` are left out.
 
-    To repair, call `Finding.repair` in a write session while no server runs. Repair each finding before taking the next finding,
-    because later checks rely on the earlier repairs.
+    To repair, pass a write session as `session`, and call `Finding.repair` while no server runs. Repair each finding before
+    taking the next finding, because later checks rely on the earlier repairs. This function itself repairs nothing.
     """
     yield from inspect_benchmarks(session, benchmarks, quick=quick)
     altered = set() if quick else find_altered(stated_hashes(session, storage))
@@ -60,7 +60,10 @@ def inspect(session: Session, storage: Storage, benchmarks: Path, *, quick: bool
 
 
 def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
-    """Find inconsistencies of submissions, files, upload parts and ranks; `altered` is the result of `find_altered`."""
+    """Find inconsistencies of submissions, evaluations, files, upload parts and ranks, in an order that suits repairs.
+
+    `altered` holds the paths of the damaged files, as `find_altered` returns them.
+    """
     yield from _find_wrong_reference_counts(session)
     yield from _find_lost_files(session, storage, altered)
     yield from _find_damaged_parts(session, storage, altered)
@@ -70,7 +73,10 @@ def inspect_submissions(session: Session, storage: Storage, altered: AbstractSet
 
 
 def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator[Finding]:
-    """Find published versions whose files are missing or damaged; `quick` leaves out the checks of `verify_benchmark`."""
+    """Find published versions whose files are missing or damaged; these findings have no repair.
+
+    `quick` leaves out the checks of `verify_benchmark`.
+    """
     for version in session.scalars(select(Version).order_by(Version.id)):
         try:
             bundle = Bundle.open(version_folder(root, version.benchmark.name, version.version))
@@ -84,7 +90,10 @@ def inspect_benchmarks(session: Session, root: Path, *, quick: bool) -> Iterator
 
 
 def inspect_snapshots(root: Path, *, quick: bool) -> Iterator[Finding]:
-    """Find damaged, unfinished and half removed snapshots; `quick` leaves out the comparison of bytes and hashes."""
+    """Find unfinished and half removed snapshots, whose repair deletes files, and damaged snapshots, which have no repair.
+
+    `quick` leaves out the comparison of bytes and hashes.
+    """
     for folder in sorted(root.glob("*/*/*")):
         name = "snapshot " + " ".join(folder.parts[-3:])
         if folder.name.startswith("."):
@@ -110,7 +119,10 @@ def _find_wrong_reference_counts(session: Session) -> Iterator[Finding]:
 
 
 def _find_lost_files(session: Session, storage: Storage, altered: AbstractSet[Path]) -> Iterator[Finding]:
-    """Find submissions whose stored file is missing, has the wrong size, or is damaged."""
+    """Find submissions whose stored file is missing, has the wrong size, or is damaged; a repair marks the submission as failed.
+
+    There is no repair for a submission in a state of `FINAL`.
+    """
     query = select(Submission, File).join(File, File.sha256 == Submission.file_sha256)
     for submission, file in session.execute(query.order_by(Submission.created_at)).all():
         path = storage.path(file.sha256)

@@ -54,16 +54,19 @@ def is_altered(path: Path, stated: str) -> bool:
 
 
 def verify_benchmark(bundle: Bundle, manifest: Mapping[str, Any], reserve_subsets: int) -> None:
-    """Verify the parts of a published benchmark that `Bundle.open` does not check.
+    """Verify what `Bundle.open` does not check: the manifest in the database, the hidden part and the archives for download.
 
-    These parts are the hidden part, the archives for download, and the manifest in the database (`manifest`). The manifest in
-    the database must equal the manifest in the folder, and the reserve must have `reserve_subsets` subsets as when the version
-    was published.
+    Parameters
+    ----------
+    manifest
+        The manifest in the database, which must equal the manifest in the folder.
+    reserve_subsets
+        The number of subsets in the reserve when the version was published, which must equal the number in the hidden part.
 
     Raises
     ------
     BundleError
-        The hidden part or a download is missing or damaged, or the manifests in the folder and the database differ.
+        The hidden part or an archive is missing or damaged, the manifests differ, or the size of the reserve differs.
     """
     if json.loads(json.dumps(asdict(bundle.manifest))) != manifest:
         raise BundleError(f"{bundle.folder / 'public' / MANIFEST} differs from the manifest in the database.")

@@ -1,4 +1,4 @@
-"""Edits of a submission by its owner: metadata, visibility and pinning."""
+"""Edits of a submission by its owner or an admin: metadata, visibility and pinning."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 def find_owned(session: Session, submission_id: str, account: Account) -> Submission:
     """Return the submission with this id, if the account may change the submission, as its owner or as an admin.
 
+    The scopes of the account are not checked.
+
     Raises
     ------
     ProblemError
         ``auth.banned``: an admin has banned the user.
         ``auth.deleted``: the account was deleted.
         ``submission.unknown``: no such submission is visible to the account.
-        ``auth.owner``: the submission belongs to another user, and the account is no admin.
+        ``auth.owner``: the submission belongs to another user, and the account is no admin; or the token of the account is for
+        another method.
+        ``auth.method``: the account owns the submission, which is restricted, but the token is for another method.
     """
     check_standing(session.get_one(User, account.id))  # may have changed since the authentication
     submission = visibility.find_submission(session, submission_id, account)
@@ -55,7 +59,12 @@ def edit_and_rank(
     actor: Actor,
     changes: dict[str, Any],
 ) -> None:
-    """Edit a submission as `edit` does, record the edit in the audit log, and rank the boards that the edit changes.
+    """Check that an account may make these changes, make them, record them in the audit log, and rank the changed boards.
+
+    Parameters
+    ----------
+    changes
+        New values by name of the field, see `edit`.
 
     Raises
     ------
@@ -63,7 +72,7 @@ def edit_and_rank(
         ``quota.exceeded``: the account has used up its daily quota of edits.
         ``benchmark.retired``: the benchmark is retired, and the edit would add or replace an entry of its board.
         ``request.invalid``: ``uses_subsets`` is true, and the ranking subsets are hidden.
-        ``request.conflict``: ``uses_subsets`` is false after it was true, and the account is no admin.
+        ``request.conflict``: the edit takes a declaration (``uses_subsets``) back, and the account is no admin.
         Also the errors of `find_owned` and `edit`.
     """
     with database.write() as session:
@@ -80,8 +89,8 @@ def edit_and_rank(
 def _check_retired(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
     """Check that an edit neither adds nor replaces an entry of the board of a retired benchmark.
 
-    The owner knows the results on the reserve, and could otherwise choose the entry by them. Making a submission private stays
-    possible. A submission that is the only candidate for its entry can change between public and anonymous.
+    The owner knows the results on the reserve, and could otherwise choose the entry by these results. Making a submission private
+    stays possible. A submission that is the only candidate for its entry can change between public and anonymous.
     """
     benchmark = submission.version.benchmark
     if benchmark.retired_at is None or not is_closed(submission):
@@ -99,7 +108,7 @@ def _check_retired(session: Session, submission: Submission, changes: dict[str, 
 
 
 def is_closed(submission: Submission) -> bool:
-    """Return whether edits may no longer add or replace the entry of a submission, because its benchmark is retired."""
+    """Return whether a submission is ranked and its benchmark is retired, so that no edit may add or replace an entry."""
     return submission.kind == Kind.RANKED and submission.version.benchmark.retired_at is not None
 
 
@@ -135,14 +144,14 @@ def _check_declaration(submission: Submission, changes: dict[str, Any], account:
 
 
 def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> None:
-    """Change fields of a submission.
+    """Change fields of a submission, without a check of rights and quotas; `edit_and_rank` checks both.
 
-    The fields are ``title``, ``description``, ``tags``, ``urls``, ``paper``, ``code``, ``visibility``, ``pinned`` and
-    ``uses_subsets``.
+    `changes` holds the new values by name of the field. The fields are ``title``, ``description``, ``tags``, ``urls``, ``paper``,
+    ``code``, ``visibility``, ``pinned`` and ``uses_subsets``. ``urls`` replaces the links to the paper and to the code. ``paper``
+    and ``code`` each replace one link; None removes the link.
 
-    ``urls`` replaces the links to the paper and to the code. ``paper`` and ``code`` each replace one link; None removes it.
-
-    Pinning a submission unpins all other submissions of the same owner, benchmark, method and visibility.
+    Pinning a submission, or changing the visibility of a pinned one, unpins all other submissions of the same owner, benchmark,
+    method and (new) visibility. The changed boards are not ranked here; the caller ranks them after the commit.
 
     Raises
     ------
@@ -183,5 +192,5 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
 
 
 def boards_of(submission: Submission) -> set[Version]:
-    """Return the versions against which a submission has been evaluated or will be evaluated."""
+    """Return the versions against which a submission has a finished or an unfinished evaluation; none after a withdrawal."""
     return {evaluation.version for evaluation in submission.evaluations}

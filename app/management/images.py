@@ -23,7 +23,7 @@ class ImagesError(ValueError):
 
 
 def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Find the images of a benchmark; return the bytes of ``train_images.npy`` and ``target_images.npy``, by file name.
+    """Find the images of a benchmark; return the content of ``train_images.npy`` and ``target_images.npy``, by file name.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def find_images(path: Path, manifest: Manifest) -> dict[str, bytes]:
     Raises
     ------
     ImagesError
-        The benchmark already has images, or does not state the hashes of images; or `path` does not hold the images.
+        The benchmark already has images, or does not state the hashes of images; or `path` is unreadable or lacks an image array.
     """
     counts = {"train_images": manifest.n_train, "target_images": manifest.n_targets}
     if any(f"{name}.npy" in manifest.files for name in counts):

@@ -64,7 +64,7 @@ def reinstate(session: Session, submission_id: str, actor: Actor) -> None:
 def ban(session: Session, name: str, reason: str, contact: str, actor: Actor) -> None:
     """Ban a user: end the sessions of the user, and refuse sign-in and all tokens.
 
-    Public submissions stay public, and queued submissions wait until the ban is lifted.
+    Public submissions stay public, queued submissions wait until the ban is lifted, and scored submissions are still rescored.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ldsboard.bundle import Bundle
 
 MINIMUM = {"protected": Minimum(public=20, ranking=100), "open": Minimum(public=8, ranking=8)}
-"""Minimum numbers of subsets, by split. A protected board is for ranking; fewer public subsets are useless for tuning."""
+"""Minimum numbers of public and of ranking subsets, by split. With fewer public subsets, users could not tune a method."""
 
 NAME_PATTERN = r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*"
 """Pattern of benchmark names, which are parts of URLs and file paths."""
@@ -31,7 +31,7 @@ class PublishError(ValueError):
 
 
 def check_publishable(bundle: Bundle) -> int:
-    """Check that a benchmark whose public part is verified may be published.
+    """Check that a benchmark that `Bundle.open` has verified may be published; this reads the hidden part and all arrays.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _check_numbers(bundle: Bundle, truth: GroundTruth, rows: slice) -> None:
 
 
 def _rewrite_hint(bundle: Bundle) -> str:
-    """Return how to write the manifest of a benchmark folder again from the trained models or the imported files."""
+    """Return a hint that says how to write a benchmark folder again, from the trained models or from the imported files."""
     provenance = bundle.manifest.provenance
     if "imported" in provenance:
         return "Import the files again with python -m app benchmark import, with the options of the first import."

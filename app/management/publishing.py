@@ -62,7 +62,7 @@ class PreparedVersion:
 
 @contextmanager
 def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[PreparedVersion]:
-    """Prepare one version, as `prepare_all` does."""
+    """Verify and copy one benchmark folder, and yield the copy as a prepared version; see `prepare_all`."""
     with prepare_all(root, [folder], images) as (prepared,):
         yield prepared
 
@@ -71,11 +71,11 @@ def prepare(root: Path, folder: Path, images: Path | None = None) -> Iterator[Pr
 def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None) -> Iterator[list[PreparedVersion]]:
     """Verify and copy benchmark folders, and yield the copies, with their download archives, as prepared versions.
 
-    All folders are verified before the first is copied. A copy that the ``with`` block does not publish is deleted at the end of
-    the block.
+    Publish the copies with `publish_all` in the ``with`` block. A copy that is not published is deleted at the end of the block.
+    Until then, no other process can prepare versions in `root`. All folders are verified before the first is copied.
 
-    Verifying and copying take long, because all arrays are read and written. Call this outside any write transaction, because an
-    open write transaction blocks all other writers.
+    Verifying and copying take long, because all arrays are read and written. Call this function outside any write transaction,
+    because an open write transaction blocks all other writers.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None)
     Raises
     ------
     BundleError
-        A folder is incomplete, altered or inconsistent.
+        A folder is incomplete, altered or inconsistent, or its subsets have several sizes.
     PublishError
         A benchmark is not fit to be published, or another process is publishing.
     ProblemError
         The subsets cannot be ranked, for instance because a target has equal margins for all subsets.
     ImagesError
-        The images do not belong to a benchmark.
+        `images` cannot be read or lacks an image array of a benchmark, or a benchmark does not need images.
     """
     prepared, images_of = [], []
     for folder in folders:
@@ -127,14 +127,15 @@ def prepare_all(root: Path, folders: Sequence[Path], images: Path | None = None)
 
 
 def publish(session: Session, prepared: PreparedVersion) -> Version:
-    """Publish one version, as `publish_all` does, and return the version's row."""
+    """Save one prepared version in the database, move its copy to the final path, and return the row; see `publish_all`."""
     return publish_all(session, [prepared])[0]
 
 
 def publish_all(session: Session, prepared: Sequence[PreparedVersion]) -> list[Version]:
     """Save prepared versions in the database, move the copies to their final paths, and return the versions' rows.
 
-    Each version becomes the current version of its benchmark, at once or after rescoring: this function calls
+    Call this function in a write session within the ``with`` block of `prepare_all`. The copies are moved before the commit. A
+    version with a higher number than the current version becomes the current version, at once or after rescoring; see
     `app.scoring.rescoring.introduce_version`.
 
     Raises
@@ -151,7 +152,7 @@ def publish_all(session: Session, prepared: Sequence[PreparedVersion]) -> list[V
 
 
 def _save(session: Session, prepared: PreparedVersion) -> Version:
-    """Save the row of a version, and of a new benchmark; raise PublishError as `publish_all` does."""
+    """Save the row of a version, and of a new benchmark; raise PublishError if a version or benchmark cannot be published."""
     manifest = prepared.manifest
     benchmark = session.scalar(select(Benchmark).where(Benchmark.name == manifest.name))
     if benchmark is None:
@@ -206,7 +207,7 @@ def _copy(folder: Path, manifest: Manifest, added: Mapping[str, bytes], copy: Pa
 
 
 def _published(manifest: Manifest) -> str:
-    """Return the manifest as everybody may download it: numbers from hidden subsets are rounded."""
+    """Return the manifest for download as JSON text, with rounded numbers from hidden subsets."""
     members = asdict(manifest)
     return json.dumps(members | benchmark_numbers(members), indent=2) + "\n"
 

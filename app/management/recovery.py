@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def recover_at_start(database: Database, storage: Storage) -> None:
-    """Clean up what the server left unfinished when it last stopped, and queue the missing rescorings.
+    """Clean up what an earlier server process left unfinished, and queue the missing rescorings; call this before scoring starts.
 
     Claimed evaluations are requeued, because the processes that ran them have ended. Single uploads that had not arrived
     completely expire. Incomplete files, and stored files to which no submission refers, are deleted. The hashed identities of
-    accounts that were deleted long ago are deleted too, see `app.accounts.deleted_accounts.forget_identities`.
+    accounts that were deleted at least 90 days ago are deleted too, except those of banned users.
     """
     with database.write() as session:
         queue.requeue_abandoned(session)
@@ -32,7 +32,7 @@ def recover_at_start(database: Database, storage: Storage) -> None:
 
 
 def expire_multipart_uploads(database: Database, storage: Storage) -> None:
-    """Expire multipart uploads that were not completed in time, and delete the upload parts of all uploads that have ended."""
+    """Expire multipart uploads that were not completed in time; delete the upload parts of all completed and expired uploads."""
     # Stored upload parts are listed before rows: an upload that starts in between has written its row before its first part.
     with_parts = storage.upload_ids()
     with database.write() as session:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def delete_submissions(session: Session, submission_ids: Collection[str]) -> list[str]:
-    """Delete submissions, and release their files; the caller deletes the files after the commit.
+    """Delete the rows of submissions and all rows that belong to them; the caller deletes the files after the commit.
 
-    If a multipart upload of another submission was completed as a duplicate of a deleted submission, the reference to the
-    deleted submission is removed, and the upload shows as expired.
+    A later upload that was completed as a duplicate of a deleted submission loses the reference to the deleted submission, and
+    is shown as expired.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """Retention: delete the rows that are older than the operator's settings allow.
 
-Two kinds of submissions are kept for ever. Every attempt is kept, with its numbers and psi. Of the scored practice submissions
-with the same user, version, method, repository and branch, the newest is kept, because CI compares each new submission with the
-newest submission of the default branch. All pull requests of a repository count as one branch.
+Retention never deletes two kinds of submissions. The first kind is attempts; a scored attempt also keeps its numbers and
+psi. The second kind is the newest of the scored practice submissions with the same user, version, method, repository and branch,
+because CI compares each new submission with the newest submission of the default branch. All pull requests of a repository count
+as one branch.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ BATCH = 100
 """Maximum number of rows of each kind that one transaction deletes, so that other writers do not wait for long."""
 
 PAUSE_SECONDS = 3600.0
-"""Seconds that a server waits after a sweep that found nothing to delete."""
+"""Seconds that a server waits after a sweep that deleted nothing or failed."""
 
 log = structlog.get_logger()
 
@@ -55,8 +56,9 @@ class Periods:
         until all its events have been deleted.
     practice
         How long a scored practice submission is kept, counted from the last time that its file was sent. Two kinds are kept
-        longer: the newest of a branch, see the text of this module, and those that wait for rescoring. The attributions of a
-        practice or private submission are kept for an equally long time, counted from the creation of the submission.
+        longer: the newest of each user, version, method, repository and branch, and those that wait for rescoring. The
+        attributions of a practice or private submission are kept for an equally long time, counted from the creation of the
+        submission.
     audit
         How long rows of the audit log are kept.
     """
@@ -75,9 +77,10 @@ class Periods:
 class Deleted(NamedTuple):
     """Numbers of rows that a sweep deleted.
 
-    ``attributions`` counts the evaluations whose attributions were deleted. ``identities`` counts the deleted accounts whose
-    hashed identities were deleted. ``ended_tokens`` counts the expired tokens of CI runs that were deleted. ``used_identities``
-    counts the records of used identity tokens (`SeenIdentity`) that were deleted.
+    The rows that belong to deleted submissions are not counted. ``attributions`` counts the evaluations whose attributions were
+    deleted. ``identities`` counts the deleted accounts whose hashed identities were deleted. ``ended_tokens`` counts the expired
+    tokens of CI runs that were deleted. ``used_identities`` counts the records of used identity tokens (`SeenIdentity`) that were
+    deleted.
     """
 
     events: int
@@ -104,7 +107,7 @@ class Retention:
         self._due = time.monotonic()
 
     def sweep_if_due(self) -> None:
-        """Call `sweep` once; do nothing in the `PAUSE_SECONDS` after a sweep that deleted nothing or failed."""
+        """Make one sweep, see `sweep`; do nothing in the `PAUSE_SECONDS` after a sweep that deleted nothing or failed."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + PAUSE_SECONDS
@@ -115,9 +118,11 @@ class Retention:
 
 
 def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
-    """Delete at most `BATCH` rows of each kind that are older than their period; return what was deleted.
+    """Delete at most `BATCH` rows of each kind that are older than their period; return the numbers of deleted rows.
 
-    The hashed identities of deleted accounts are deleted all at once, because they are few.
+    With a submission, all rows that belong to the submission are deleted, and its stored file if no other submission refers to
+    the file. Attributions are deleted for at most `BATCH` evaluations. The hashed identities of deleted accounts are deleted all
+    at once, because they are few. Expired tokens of CI runs and used identity tokens have no period.
     """
     moment = now()
     events = select(Event.id).where(Event.at < moment - periods.events)
@@ -157,7 +162,7 @@ def sweep(database: Database, storage: Storage, periods: Periods) -> Deleted:
 
 
 def _still(session: Session, query: Select[str], ids: Sequence[str]) -> Sequence[str]:
-    """Return those submission ids in `ids` that `query` selects now, because rows may have changed since `ids` were read."""
+    """Return the submission ids in `ids` that `query` still selects; rows can have changed since `ids` were read."""
     return session.scalars(query.where(Submission.id.in_(ids))).all() if ids else []
 
 

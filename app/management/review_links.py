@@ -78,12 +78,12 @@ def make(session: Session, submission_id: str, account: Account, actor: Actor, q
 
 
 def withdraw(session: Session, submission_id: str, account: Account, actor: Actor) -> bool:
-    """Withdraw the review link of a submission, and record this in the audit log; return whether there was a link.
+    """Withdraw the review link of a submission, and record this in the audit log; return False if there was no link.
 
     Raises
     ------
     ProblemError
-        See `find_owned`.
+        The errors of `find_owned`.
     """
     find_owned(session, submission_id, account)
     row = session.get(ReviewLink, submission_id)
@@ -107,8 +107,8 @@ def find_reviewed(session: Session, secret: str) -> Submission:
     Raises
     ------
     ProblemError
-        ``request.not_found``: no valid link has this secret, or an admin has suspended the submission. The error is always the
-        same, so that it reveals nothing about submissions and earlier links.
+        ``request.not_found``: no valid link has this secret, the submission has no result, or an admin has suspended it. The
+        error is the same in all cases, so that the error reveals nothing about submissions and earlier links.
     """
     query = select(Submission).join(ReviewLink).where(ReviewLink.digest == digest(secret))
     submission = session.scalar(query.options(joinedload(Submission.version).joinedload(Version.benchmark)))

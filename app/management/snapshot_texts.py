@@ -50,7 +50,7 @@ def citation_file(about: dict[str, Any]) -> str:
 
 
 def author(address: str) -> str:
-    """Return the author of a snapshot: nobody wrote a leaderboard alone. `address` is the permanent address of the snapshot."""
+    """Return the author that a citation names: the contributors to the server of the snapshot with this permanent address."""
     return f"Contributors to LDSBoard at {urlsplit(address).netloc}"
 
 

@@ -1,7 +1,7 @@
 """Snapshots: write the leaderboard of today into a folder that never changes, and remove a snapshot if the law requires it.
 
-The content of a snapshot is a function of the board, the day and the public address of the server. A second snapshot on one day
-is therefore either identical to the first, or an error.
+The board, the day and the public address of the server determine the content of a snapshot. A second snapshot on one day is
+therefore identical to the first, or refused because the board has changed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from app.db.sessions import Database
 
 FORMAT = 1
-"""Number of the format of a snapshot's files. It must be raised if a page could no longer show earlier snapshots."""
+"""Number of the format of a snapshot's files. Increase the number if the pages can no longer show snapshots of the old format."""
 
 READ_ONLY = 0o444
 
@@ -58,7 +58,7 @@ class SnapshotError(ValueError):
 
 
 class Taken(NamedTuple):
-    """The snapshot of today, and whether it was written now; otherwise it existed, with the same bytes."""
+    """The snapshot of today. ``is_new`` is False if the snapshot existed before, with the same bytes."""
 
     folder: Path
     address: str
@@ -66,10 +66,11 @@ class Taken(NamedTuple):
 
 
 def take(database: Database, root: Path, public_url: str, name: str, number: int | None = None) -> Taken:
-    """Write the snapshot of today (UTC) of a benchmark version, by default of the current version.
+    """Rank all changed boards, then write the snapshot of today (UTC) of a benchmark version, by default of the current version.
 
-    The snapshot holds what everybody can see on the board, with the same rounding. All files are complete and synced to the disk
-    before the folder gets its name, and nobody may write to them.
+    If the snapshot of today exists already, its files are compared, and no file is written. The snapshot holds what everybody can
+    see on the board, with the same rounding. All files are complete, read-only and synced to the disk before the folder gets its
+    name.
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ def _per_target(session: Session, version: Version, ids: Sequence[str]) -> bytes
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write the files of a snapshot; keep what another process has written meanwhile."""
+    """Write the files of a snapshot; if another process has written the folder meanwhile, keep that folder."""
     with atomic_folder(folder, keep=lambda _: True) as draft:
         for name, content in contents.items():
             with (draft / name).open("xb") as file:
@@ -179,12 +180,12 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
 
 
 def remove(root: Path, name: str, version: int, day: str, reason: str) -> None:
-    """Delete the files of a snapshot, and let its address state day and reason of the removal.
+    """Delete the files of a snapshot; from then on, its address shows the day and the reason of the removal.
 
     Parameters
     ----------
     reason
-        Why; one line, which everybody can read.
+        Why the snapshot is removed: one line of at most `MAX_REASON_LENGTH` characters, which everybody can read.
 
     Raises
     ------

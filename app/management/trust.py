@@ -36,7 +36,7 @@ def add_publisher(
     Raises
     ------
     ProblemError
-        See `Quotas.check_publishers` and `app.accounts.publishers.create`.
+        The errors of `Quotas.check_publishers` and `app.accounts.publishers.create`.
     """
     quotas.check_publishers(session, user_id)
     publisher = publishers.create(session, issuers, user_id, **values)

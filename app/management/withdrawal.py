@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 def withdraw_and_delete(
     database: Database, ranker: Ranker, storage: Storage, submission_id: str, account: Account, actor: Actor
 ) -> None:
-    """Withdraw a submission; then delete the stored file if no other submission refers to the file.
+    """Withdraw a submission for an account, record this in the audit log, and rank the boards that the submission leaves.
+
+    At the end, the upload parts are deleted, and the stored file too if no other submission refers to the file.
 
     Raises
     ------
     ProblemError
-        See `app.management.editing.find_owned` and `withdraw`.
+        The errors of `app.management.editing.find_owned` and `withdraw`.
     """
     with database.write() as session:
         submission = find_owned(session, submission_id, account)
@@ -52,9 +54,10 @@ def withdraw_and_delete(
 def withdraw(session: Session, submission: Submission) -> str | None:
     """Withdraw a submission: delete its results and review link, release its file and keep its row.
 
-    A counted attempt stays counted.
+    A counted submission stays counted, except after a server error (state `State.FAILED`).
 
-    If the submission is a multipart upload that is not completed, the upload is cancelled instead, and does not count.
+    If the submission is a multipart upload that is not completed, the upload is cancelled instead, and counts only towards the
+    daily quota of uploads.
 
     Returns
     -------

@@ -48,8 +48,12 @@ def compare(
     pairs = comparison.compare_all(session, evaluations)
     shown = {evaluation.submission_id: evaluation for evaluation in evaluations}
     sides = submission_views(session, submissions, visitor, shown)
+    manifest = evaluations[0].version.manifest
     return render(
         "comparison.html",
+        split=manifest["split"],
+        ranked=catalog.has_ranks(manifest),
+        all_subsets_rank=catalog.all_subsets_rank(manifest),
         sides=sides,
         pairs=[(*two, pair) for two, pair in zip(combinations(sides, 2), pairs, strict=True)],
         versus=versus(*map(public_per_target, evaluations[:2])),

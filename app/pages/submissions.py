@@ -118,6 +118,6 @@ def _page_values(
         "reproduction": citations.reproduction(benchmark, version.benchmark.current_version, public_url),
         "address": address,
         "bibtex": citations.bibtex(view, benchmark, numbers, address),
-        "table_row": citations.table_row(view, numbers),
+        "table_row": citations.table_row(view, benchmark, numbers),
     }
     return page

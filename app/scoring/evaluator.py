@@ -36,8 +36,8 @@ log = structlog.get_logger()
 class Evaluator:
     """Claims and runs evaluations: one evaluation for each call of `evaluate_next`.
 
-    An evaluation that was interrupted by a crash can run again without harm: a result is saved only while the evaluation has no
-    result and the claim of the run is still valid.
+    An evaluation that was interrupted by a crash can run again without harm: a result is saved only if the evaluation has no
+    result yet and has not been claimed anew since scoring began.
 
     Attributes
     ----------
@@ -58,7 +58,10 @@ class Evaluator:
         self.ranker = Ranker(self.database)
 
     def evaluate_next(self) -> bool:
-        """Claim and run the next evaluation; return False if the queue is empty."""
+        """Claim and run the next evaluation; return False if no evaluation can be claimed now, otherwise True.
+
+        If the result cannot be saved, the evaluation is requeued, and the error is raised.
+        """
         with self.database.write() as session:
             evaluation_id = queue.claim(session)
             if evaluation_id is not None:
@@ -77,7 +80,12 @@ class Evaluator:
         return True
 
     def evaluate(self, evaluation_id: int) -> None:
-        """Score the file of a claimed evaluation; save the result, the rejection of the file, or the failure of the server."""
+        """Score the file of a claimed evaluation; save the result, the rejection of the file, or the failure of the server.
+
+        A result also renews the ranks of the board. A rejection deletes the file if no other submission refers to it. After a
+        failure, the evaluation is retried unless it has failed too often, see `queue.record_failure`. Nothing is saved if the
+        submission was withdrawn or the evaluation was requeued meanwhile.
+        """
         with self.database.read() as session:
             evaluation = session.get(Evaluation, evaluation_id)
             if evaluation is None:

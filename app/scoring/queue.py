@@ -39,7 +39,11 @@ RETRY_WAIT_FACTOR = 4
 
 
 def claim(session: Session) -> int | None:
-    """Claim the next evaluation and return its id; None if the queue is empty."""
+    """Claim the next evaluation and return its id; None if no evaluation can be claimed now.
+
+    Evaluations that wait for a retry, and first evaluations of banned users, cannot be claimed. The submission of a first
+    evaluation moves to the state `State.SCORING`.
+    """
     evaluation = session.scalar(
         select(Evaluation)
         .join(Submission)
@@ -83,8 +87,8 @@ def requeue(session: Session, evaluation_id: int, detail: str) -> None:
 def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
     """Count a failure of a claimed evaluation and release the claim; return whether the evaluation will be retried.
 
-    The wait before the first retry is `first_wait` seconds. Each later wait is `RETRY_WAIT_FACTOR` times as long as the wait
-    before.
+    After `MAX_FAILURES` failures, the evaluation is not retried. The wait before the first retry is `first_wait` seconds. Each
+    later wait is `RETRY_WAIT_FACTOR` times as long as the wait before. The caller changes the state of the submission.
     """
     evaluation.claimed_at = None
     evaluation.failures += 1

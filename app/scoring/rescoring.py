@@ -29,14 +29,15 @@ log = structlog.get_logger()
 def introduce_version(session: Session, version: Version) -> None:
     """Make a new version the current version of the benchmark, at once or after rescoring.
 
-    If the new version is compatible with the current version, the board switches when all ranked submissions have been scored
-    against the new version; otherwise the board switches at once.
+    If the new version is compatible with the current version, the evaluations of all scored ranked submissions are queued, and
+    the board switches when all of these are done. Otherwise the board switches at once. A version that is not newer than both the
+    current and the next version changes nothing.
     """
     benchmark = version.benchmark
     current = next((known for known in benchmark.versions if known.version == benchmark.current_version), version)
     if version.version <= max(current.version, benchmark.next_version or 0):
         return
-    if current is version or not are_compatible(current, version):
+    if not are_compatible(current, version):
         benchmark.current_version, benchmark.next_version = version.version, None
         return
     benchmark.next_version = version.version
@@ -47,10 +48,10 @@ def introduce_version(session: Session, version: Version) -> None:
 def queue_rescorings(session: Session) -> int:
     """Queue all missing rescorings of all benchmarks; return the number of unfinished rescorings.
 
-    Results are rescored if their board still belongs to another scorer version, or if the benchmark has a next version that is
-    compatible with the current version. First evaluations in the queue have no result yet, and are only changed to the current
-    scorer version. The failures of unfinished rescorings are reset to 0, so that failed rescorings are tried again. Boards
-    without unfinished rescorings switch, see `update_board`.
+    Results are rescored if their board still shows the results of another scorer version, or if the benchmark has a next version
+    that is compatible with the current version. First evaluations in the queue have no result yet, and are only changed to the
+    current scorer version. The failures of unfinished rescorings are reset to 0, so that failed rescorings are tried again.
+    Boards without unfinished rescorings switch, see `update_board`.
     """
     first = select(Evaluation).join(Submission, Submission.id == Evaluation.submission_id)
     first = first.where(Submission.state == State.QUEUED, Evaluation.scored_at.is_(None))

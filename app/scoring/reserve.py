@@ -1,6 +1,7 @@
 """The reserve: hidden subsets that are scored and never answered, and the check that finds files fitted to the answers.
 
-Everything in this module is for the operator. Until a benchmark is retired, no page and no API response may use it.
+Everything in this module is for the operator. Until a benchmark is retired, its results on the reserve are secret: no page and no
+API response is allowed to use this module.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ class Checked(NamedTuple):
 
 
 def scored_parts(version: Version) -> list[str]:
-    """Return the parts of the ground truth against which a ranked submission is scored."""
+    """Return the parts of the ground truth for a ranked submission: ``public``, ``ranking`` and, if there is one, ``reserve``."""
     return ["public", "ranking", *(["reserve"] if version.reserve_subsets else [])]
 
 
 def warn_if_flagged(submission: Submission, scored: Mapping[str, PartResult]) -> None:
-    """Write a warning to the log if the result on the answered subsets is too far above the result on the reserve."""
+    """Write a warning to the log if the result on the answered ranking subsets is too far above the result on the reserve.
+
+    `scored` maps each part to its result. Nothing is checked if there is no part ``reserve``.
+    """
     if "reserve" not in scored:
         return
     (lds, error, M), (lds_r, error_r, M_r) = (
@@ -58,7 +62,7 @@ def warn_if_flagged(submission: Submission, scored: Mapping[str, PartResult]) ->
 
 
 def list_checked(session: Session, version: Version) -> list[Checked]:
-    """Return the scored ranked submissions to a version, compared with the reserve, the largest z first; one query.
+    """Compare every scored ranked submission to a version with the reserve, in one query; return the largest z first.
 
     The list is empty if the version has no reserve. Withdrawn submissions are not listed, because their results are deleted.
     """

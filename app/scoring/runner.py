@@ -29,7 +29,7 @@ class Runner:
     Parameters
     ----------
     work
-        Function that claims and runs the next job, and returns False if the queue is empty.
+        Function that claims and runs the next job, and returns False if there was no job to run.
     threads
         Number of jobs that run at the same time.
     chore

@@ -58,9 +58,9 @@ def save(session: Session, evaluation_id: int, found: Attributions) -> None:
 
 
 def load(session: Session, evaluation: Evaluation) -> dict[int, TargetAttribution]:
-    """Return the saved attributions of an evaluation by target, with ascending targets.
+    """Return the saved attributions of an evaluation by index of the target, with ascending targets.
 
-    The result is empty for evaluations that are older than the table of attributions.
+    The result is empty if retention has deleted the attributions, or if the evaluation is older than the table of attributions.
     """
     query = select(Attribution).where(Attribution.evaluation_id == evaluation.id).order_by(Attribution.target)
     return {row.target: _unpack(row) for row in session.scalars(query)}
@@ -75,7 +75,7 @@ def _unpack(row: Attribution) -> TargetAttribution:
 
 
 def typical_target(rho_N: NDArray[np.float64], among: Iterable[int]) -> int | None:
-    """Return the target in `among` whose rho is closest to the mean rho of all targets; None if `among` is empty.
+    """Return the index in `among` of the target whose rho is closest to the mean rho of all targets; None if `among` is empty.
 
     Of several equally close targets, the first is returned.
     """

@@ -42,7 +42,7 @@ PATTERN_DESCRIPTIONS = {
 
 
 def expected_value(error: ErrorDetails) -> str:
-    """Return a text that says which value a field must have; `error` is the error that pydantic reports for the field."""
+    """Return a description of the values that a field may have; `error` is the error that pydantic reports for the field."""
     return PATTERN_DESCRIPTIONS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
 
 

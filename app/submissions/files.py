@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def store_file(session: Session, storage: Storage, submission: Submission, arrival: Arrival) -> None:
-    """Move a received file to its final path, and let a submission refer to the file."""
+    """Move a received file to its final path, and let a submission refer to the file.
+
+    Call this function in a write session, after `Arrival.flush`. An equal file that is stored already is replaced.
+    """
     file = session.get(File, arrival.sha256)
     if file is None:
         session.add(File(sha256=arrival.sha256, size=arrival.size, references=1))
@@ -28,7 +31,11 @@ def store_file(session: Session, storage: Storage, submission: Submission, arriv
 
 
 def release_file(session: Session, submission: Submission) -> str | None:
-    """Remove a submission's reference to its file; return the SHA-256 of the file if no submission refers to it any more."""
+    """Remove a submission's reference to its file; the file itself is not deleted.
+
+    Return the SHA-256 of the file if no submission refers to the file any more, otherwise None. The caller passes the SHA-256 to
+    `delete_unreferenced` after the commit.
+    """
     if submission.file_sha256 is None:
         return None
     file = session.get_one(File, submission.file_sha256)
@@ -58,7 +65,10 @@ def unusable_file(fault: str) -> Problem:
 
 
 def delete_unreferenced(session: Session, storage: Storage, hashes: Iterable[str]) -> None:
-    """Delete each stored file whose SHA-256 is in `hashes`, if no submission refers to the file."""
+    """Delete each stored file whose SHA-256 is in `hashes`, if no submission refers to the file.
+
+    Call this function in a write session, so that no submission can begin to refer to a file that is being deleted.
+    """
     for sha256 in hashes:
         if session.get(File, sha256) is None:
             storage.delete(sha256)

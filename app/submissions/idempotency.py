@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 
 def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -> Submission | None:
-    """Return the submission that an earlier call with this key created.
+    """Return the submission that resulted from an earlier call with this key; for a duplicate, that is an earlier submission.
 
     The result is None if `key` is None, if no earlier call had this key, or if the state of the earlier submission is in
     `UNSUCCESSFUL`. If the result is None, the caller should create a new submission.
@@ -62,9 +62,9 @@ def find_by_key(session: Session, key: Key | None, request: SubmissionRequest) -
 
 
 def store_key(session: Session, key: Key | None, submission: Submission) -> None:
-    """Store the submission that a call with this key created, and the SHA-256 of the submission's file if the file has arrived.
+    """Store the submission that resulted from a call with this key, and the SHA-256 of its file if the file has arrived.
 
-    A submission that was stored for the key before is replaced.
+    A submission that was stored for the key before is replaced. If `key` is None, nothing is stored.
     """
     if key is not None:
         session.merge(Idempotency(**key._asdict(), submission_id=submission.id, sha256=submission.file_sha256))

@@ -45,6 +45,11 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
         The first bytes of the file: `HEADER_LIMIT` bytes, or all bytes of a shorter file.
     size
         Size of the whole file in bytes; None if unknown.
+
+    Raises
+    ------
+    ProblemError
+        A code that begins with ``scores.``: the errors of `read_header`, and ``scores.shape`` for another shape.
     """
     header = read_header(start, size)
     n, N = version.manifest["n_train"], version.manifest["n_targets"]
@@ -54,7 +59,7 @@ def check_header(version: Version, start: bytes, size: int | None) -> Header:
 
 
 def check_declaration(version: Version, *, uses_subsets: bool) -> None:
-    """Raise ``request.invalid`` if a submission is declared as fitted to ranking subsets that are hidden."""
+    """Raise ``request.invalid`` if `uses_subsets` declares scores as fitted to the ranking subsets, and these are hidden."""
     if uses_subsets and has_hidden_subsets(version.manifest):
         raise ProblemError.mismatch(
             "request.invalid",
@@ -67,8 +72,8 @@ def check_declaration(version: Version, *, uses_subsets: bool) -> None:
 def check_quotas(session: Session, user_id: int, version: Version, request: SubmissionRequest, quotas: Quotas) -> bool:
     """Check that a user's quotas allow a new submission; return False if the announced file is a duplicate, otherwise True.
 
-    A duplicate is checked against the quotas of uploads only, and counts towards these quotas only. If the file is no duplicate
-    any more when the file arrives, `accept` checks the other quotas and counts the submission towards the other quotas.
+    A duplicate is checked against the quotas of uploads only, and counts towards these quotas only. If the file that arrives is
+    no duplicate any more, `accept` checks the other quotas, and the submission counts towards them.
 
     Raises
     ------
@@ -107,6 +112,8 @@ def reserve(
 
     Parameters
     ----------
+    version
+        The version to submit to. This function does not check that the benchmark still takes submissions.
     verified_origin
         The provenance from the identity of the CI run that sends the file, which replaces the provenance that `request` states;
         None if the sender is no CI run with an identity.
@@ -115,7 +122,8 @@ def reserve(
     ------
     ProblemError
         ``quota.exceeded``, ``quota.approval``, ``quota.bytes`` or ``quota.uploads``: the errors of `check_quotas`.
-        Also the errors of `check_standing`, of `check_declaration` and of `replicates.find_root`.
+        ``auth.banned`` or ``auth.deleted``: the user may not act any more.
+        ``request.invalid``: the error of `check_declaration`. ``replicate.different``: the error of `replicates.find_root`.
     """
     check_standing(session.get_one(User, user_id))  # may have changed since the authentication
     check_declaration(version, uses_subsets=request.uses_subsets)
@@ -141,21 +149,25 @@ def reserve(
 def accept(session: Session, storage: Storage, submission_id: str, arrival: Arrival, quotas: Quotas) -> str:
     """Accept a complete file and queue its evaluation; return the id of the resulting submission.
 
-    For a duplicate, the result is the id of the owner's earlier submission; the new submission expires, and uses no quota.
+    Call this function in a write session, after `Arrival.flush`.
 
-    `reserve` has checked the quotas already. `accept` checks quotas again, for two reasons. A file that was a duplicate before
-    may be no duplicate any more, if the earlier submission was withdrawn, rejected or failed meanwhile. The size of a file that
-    was sent compressed is known only now.
+    For a duplicate, the result is the id of the owner's earlier submission. The new submission expires, and uses only the daily
+    quota of uploads. The provenance of the new submission is added to the earlier one if the new submission is public, or if both
+    have the same visibility.
+
+    `reserve` has checked the quotas already. `accept` checks quotas again, for two reasons. A file that was a duplicate before is
+    no duplicate any more if the earlier submission was withdrawn, rejected or failed meanwhile. The size of a file that was sent
+    compressed is known only now.
 
     Raises
     ------
     ProblemError
         ``benchmark.retired``: the benchmark was retired while the file arrived.
         ``upload.interrupted``: the submission has expired, or was deleted with its owner's account.
-        ``scores.truncated``: a file that was sent compressed does not have the size that its header claims.
-        ``quota.exceeded``: the file is no duplicate any more, and the quota is used up.
+        ``quota.exceeded``, ``quota.approval``: the file is no duplicate any more, and the user may not send another of this kind.
         ``quota.bytes``: the file is no duplicate any more or was sent compressed, and is too large for the quota of stored bytes.
-        Also the errors of `check_standing`, and for a duplicate those of `check_repeat`.
+        ``internal.full``: the disk is full.
+        Also the errors of `check_header` and `check_standing`, and for a duplicate those of `check_repeat`.
     """
     submission = session.get(Submission, submission_id)
     if submission is None:
@@ -199,6 +211,11 @@ def transition(
 
     The same transaction stores `values` in the columns of the submission, records an event with `detail`, and queues the calls of
     the owner's webhooks.
+
+    Raises
+    ------
+    ValueError
+        `TRANSITIONS` has no transition from `before` to `after`.
     """
     if after not in TRANSITIONS[before]:
         raise ValueError(f"A submission cannot move from {before} to {after}.")

@@ -53,7 +53,7 @@ def authorize(session: Session, submission_id: str, authorization: str | None) -
     """Authorize access to an upload: return (upload, account) for the owner's token, (upload, None) for the upload token.
 
     Once the file has arrived, an upload token gives no access if the resulting submission is restricted, because somebody other
-    than the owner may hold the upload token.
+    than the owner can hold the upload token.
 
     Raises
     ------
@@ -157,7 +157,9 @@ def check_part_size(upload: Upload, number: int, size: int) -> None:
 
 
 def receive_part(session: Session, storage: Storage, upload: Upload, number: int, arrival: Arrival) -> PartView:
-    """Store a received upload part; replace an earlier upload part with the same number.
+    """Store a received upload part, and return its response model; replace an earlier upload part with the same number.
+
+    The caller has checked the number and the size of the upload part, and has called `Arrival.flush`.
 
     Raises
     ------
@@ -184,7 +186,7 @@ def result_id(upload: Upload) -> str | None:
 
 
 def check_complete(upload: Upload) -> None:
-    """Raise ``upload.incomplete``, with the numbers of the missing upload parts, unless all upload parts have arrived."""
+    """Raise ``upload.incomplete``, with the numbers of at most 20 missing upload parts, unless all upload parts have arrived."""
     missing = sorted(set(range(upload.part_count)) - {part.number for part in upload.received})
     if missing:
         named = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")  # noqa: PLR2004
@@ -227,7 +229,7 @@ def finish(session: Session, storage: Storage, upload: Upload, arrival: Arrival,
 def cancel(session: Session, upload_id: str, detail: str) -> None:
     """Expire an upload and delete the rows of its upload parts; do nothing if the upload is completed or has expired already.
 
-    `detail` states the reason in the event of the submission.
+    `detail` states the reason in the event of the submission. The stored files of the upload parts are not deleted here.
     """
     if lifecycle.expire(session, upload_id, detail):
         session.execute(delete(UploadPart).where(UploadPart.submission_id == upload_id))

@@ -59,7 +59,7 @@ def add_provenance(
 
 
 def copy_provenance(session: Session, source: str, target: str) -> None:
-    """Add the provenance of submission `source` to submission `target`, which has the same file."""
+    """Add all provenances of submission `source` to submission `target`, which has the same file."""
     for row in session.scalars(select(Provenance).where(Provenance.submission_id == source)).all():
         origin = {name: value for name, value in as_dict(row).items() if name != "verified"}
         add_provenance(session, target, origin, verified=row.verified)

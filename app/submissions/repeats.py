@@ -1,7 +1,8 @@
-"""Repeats: what a call may ask of a submission that it repeats, with the same file or with the same idempotency key.
+"""Repeats: calls that send an earlier file or idempotency key again, and whose response shows the earlier submission.
 
-A repeat changes nothing. Texts and links stay as they are, and the answer shows them. A call is refused if it asks for something
-that must not be lost without notice: what decides the numbers and ranks of a board, and a narrower visibility.
+A repeat does not change the fields of the earlier submission; a repeated file can only add a provenance. Other texts and links in
+the call are ignored, but some requests must not be ignored without notice. The call is refused if it asks for a narrower
+visibility, declares the scores as fitted, or names a root, and the earlier submission differs in this.
 """
 
 from __future__ import annotations
@@ -20,17 +21,24 @@ if TYPE_CHECKING:
 
 
 EXPOSURE = {Visibility.PRIVATE: 0, Visibility.ANONYMOUS: 1, Visibility.PUBLIC: 2}
-"""Values of a submission's visibility; each shows more than the one before."""
+"""A number for each visibility: a submission with a higher number shows more, or shows itself to more people."""
 
 
 def check_repeat(session: Session, earlier: Submission, asked: Submission | SubmissionRequest) -> None:
-    """Check that a submission shows no more than a call which repeats it asks for, and has what the call states about the scores.
+    """Refuse a repeat that asks for a narrower visibility, a declaration or a root that the earlier submission does not have.
+
+    Parameters
+    ----------
+    earlier
+        The submission that the call repeats.
+    asked
+        What the call asks for: visibility, ``uses_subsets`` and ``replicate_of``.
 
     Raises
     ------
     ProblemError
-        ``request.conflict``: `earlier` is more visible than the call asks for; or the call declares the scores as fitted, or
-        names a replicate, and `earlier` is not declared, or is no replicate of the named one.
+        ``request.conflict``: `earlier` is more visible than `asked`; `asked` declares the scores as fitted, and `earlier` does
+        not; or `earlier` is no replicate of the submission that `asked` names.
     """
     if EXPOSURE[Visibility(asked.visibility)] < EXPOSURE[Visibility(earlier.visibility)]:
         raise ProblemError(

@@ -1,11 +1,13 @@
 """Replicates: submissions of one method that differ by the seed, or by other chance in a rerun.
 
-Two submissions are replicates of each other if they have the same owner, version, method, visibility and kind, both or neither
-count as fitted to the ranking subsets (these are the columns of `series`), and
+Two conditions make two submissions replicates of each other. First, the columns of `series` are equal: owner, version, method,
+visibility and kind, and whether the scores count as fitted to the ranking subsets. Second, one of these statements is true:
 
-- the owner states it: `Submission.replicate_of` names the first of them, the root; or
-- the same commit sent both, so that `Submission.rerun_key` is the same. The key is stored when a submission is created: a commit
-  that sends the same file again later joins no replicates, and the deletion of an account separates none.
+- The owner states that they are replicates: `Submission.replicate_of` of both names the same root, or one names the other.
+- The same commit sent both, so that `Submission.rerun_key` is equal. The key is stored when a submission is created. Therefore a
+  commit that later sends an earlier file again joins no replicates, and the deletion of an account separates none.
+
+All replicates of a replicate are in one group, see `group`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ LOST = frozenset({State.REJECTED, State.FAILED, State.EXPIRED, State.WITHDRAWN})
 
 
 class Sent(NamedTuple):
-    """A submission as `group` needs it.
+    """The fields of a submission that `group` reads.
 
     Only submissions with equal ``series`` can be replicates of each other.
     """
@@ -48,34 +50,35 @@ class Sent(NamedTuple):
 def rerun_key(user_id: int, commit: str | None) -> str | None:
     """Return the `Submission.rerun_key` of a submission that a user created with a commit; None without a commit.
 
-    The key is the SHA-256 of user id and commit in hexadecimal digits. It holds the user id so that no commit joins the
-    submissions of two users, and hides the commit, which is deleted with the account of the user.
+    The key is the SHA-256 of user id and commit in hexadecimal digits. With the user id, no commit joins the submissions of two
+    users. The hash hides the commit, because the commit must be unknown after the deletion of the account.
     """
     return None if commit is None else sha256(f"{user_id}\0{commit}".encode()).hexdigest()
 
 
 def counts_as_fitted(version: Version) -> ColumnElement[bool]:
-    """Return the SQL value whether a submission counts as fitted to the ranking subsets on the board of a version.
+    """Return an SQL expression that says whether a submission counts as fitted to the ranking subsets on the board of a version.
 
-    The owner declares it. Nobody can fit scores to hidden subsets, so the declaration has no effect on a protected board, which
-    can be the next version of a practice board.
+    On a practice board, the declaration of the owner decides (``uses_subsets``). On a protected board, no submission counts as
+    fitted, because nobody can fit scores to hidden subsets. A declared submission can come to a protected board, because the next
+    version of a practice board can be protected.
     """
     return false() if has_hidden_subsets(version.manifest) else Submission.uses_subsets.expression
 
 
 def is_declared_fitted(submission: Submission, version: Version) -> bool:
-    """Return whether a submission counts as fitted on the board of a version, as `counts_as_fitted` does."""
+    """Return whether a submission is declared as fitted and the ranking subsets of a version are public."""
     return submission.uses_subsets and not has_hidden_subsets(version.manifest)
 
 
 def series(version: Version) -> tuple[Any, ...]:
-    """Return the columns that are equal for all replicates of a submission, among the results on a version."""
+    """Return the SQL columns that are equal for replicates on the board of a version; the last is `counts_as_fitted`."""
     columns = (Submission.user_id, Submission.version_id, Submission.method, Submission.visibility, Submission.kind)
     return (*columns, counts_as_fitted(version))
 
 
 def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
-    """Return, for each submission, the ids of its replicates and its own id."""
+    """Return, for each submission id, that id and the ids of all submissions that a chain of replicates joins to it."""
     ids: defaultdict[tuple[Hashable, str, str], set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = {}
     for submission in sent:
@@ -96,7 +99,11 @@ def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
 
 
 def are_replicates(session: Session, submission: Submission, other_id: str) -> bool:
-    """Return whether a submission and another one, or the submission that the other is a replicate of, are in one group."""
+    """Return whether a submission is in the same group of replicates as the submission `other_id`, or as the root of that one.
+
+    Two submissions with the same root always count as replicates here, whatever their other columns hold. Otherwise, submissions
+    in a state of `LOST` are in no group.
+    """
     other = session.get(Submission, other_id)
     root = other_id if other is None else (other.replicate_of or other.id)
     if root == (submission.replicate_of or submission.id):
@@ -113,15 +120,15 @@ def are_replicates(session: Session, submission: Submission, other_id: str) -> b
 
 
 def find_root(session: Session, user_id: int, version: Version, request: SubmissionRequest) -> str | None:
-    """Return the id of the root that a new submission is a replicate of; None if the submission states no replicate.
+    """Return the id of the root of a new submission; None if the request does not state ``replicate_of``.
 
-    If the submission that the owner names is a replicate itself, the result is the root of that submission.
+    If ``replicate_of`` names a submission that is a replicate itself, the result is the root of the named submission.
 
     Raises
     ------
     ProblemError
-        ``replicate.different``: the owner has no such submission; it is to another version; it is of another method, kind or
-        visibility; only one of both is declared as fitted to the ranking subsets; or it has no result and will have none.
+        ``replicate.different``: the owner has no submission with the named id; the named submission has another version, method,
+        kind or visibility; only one of the two submissions is declared as fitted; or the state of the named one is in `LOST`.
     """
     if request.replicate_of is None:
         return None

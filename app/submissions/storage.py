@@ -65,14 +65,23 @@ class Storage:
         return Arrival(self._arriving / random_id(), self.check_free_space)
 
     def join(self, upload: str, parts: int) -> Iterator[bytes]:
-        """Yield the bytes of all upload parts of an upload in order, in chunks of at most `READ_BYTES`."""
+        """Yield the bytes of all upload parts of an upload in order, in chunks of at most `READ_BYTES`.
+
+        Raises
+        ------
+        FileNotFoundError
+            An upload part is not stored. Chunks of earlier upload parts have been yielded before.
+        """
         for number in range(parts):
             with self.part_path(upload, number).open("rb") as file:
                 while chunk := file.read(READ_BYTES):
                     yield chunk
 
     def delete_incomplete(self) -> None:
-        """Delete the partly received files that a stopped server left. Upload parts that were received whole are not deleted."""
+        """Delete all partly received files. Upload parts that were received whole are not deleted.
+
+        Call this method only at the start of a server: a file that is arriving now would be deleted too.
+        """
         for path in self._arriving.iterdir():
             if path.is_file():
                 path.unlink()
@@ -105,7 +114,7 @@ class Arrival:
     Attributes
     ----------
     path
-        Path of the file; the file is complete only after `flush`.
+        Path of the file until `keep` moves the file. The file is complete only after `flush`.
     size
         Number of bytes received so far.
     start
@@ -136,7 +145,7 @@ class Arrival:
             self.path.unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
-        """Append the next bytes to the file and to the hash; raise ``internal.full`` as `Storage.check_free_space` does."""
+        """Append the next bytes to the file and to the hash; raise ``internal.full`` if the disk would be too full."""
         self._check_free_space(len(chunk))
         with _disk_errors():
             self._file.write(chunk)

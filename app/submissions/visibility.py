@@ -1,8 +1,11 @@
 """Access control: who may see a submission, and under which name.
 
-Everybody may see public and anonymous submissions. An anonymous submission is shown under its owner's alias, which is specific
-to the benchmark, and all fields that could reveal the owner are withheld. Only the owner and admins may see a restricted
-submission, which is private or suspended by an admin; for everybody else, a restricted submission does not exist.
+A restricted submission is private, or an admin has suspended it. Only the owner and the admins may see a restricted submission.
+All other callers get the error for a submission that does not exist. A review link also shows its private submission, see
+`app.management.review_links`.
+
+Everybody may see all other submissions, which are public or anonymous. An anonymous submission is shown under the alias that its
+owner has on the benchmark, and all fields that could reveal the owner are withheld.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ class PublicIdentity(NamedTuple):
 def owns(viewer: Account | None, submission: Submission) -> bool:
     """Return whether a viewer has the owner's rights on a submission.
 
-    The owner and admins have these rights, except with a token for another method than that of the submission.
+    The owner and the admins have these rights, except with a token for another method. An admin with a token for one method has
+    the rights of a user.
     """
     if viewer is None or not viewer.allows_method(submission.method):
         return False
@@ -91,7 +95,10 @@ def find_submission(
 
 
 def find_submissions(session: Session, submission_ids: Sequence[str], viewer: Account | None) -> list[Submission]:
-    """Return the submissions with these ids, in this order, with few queries; raise the errors of `find_submission`."""
+    """Return the submissions with these ids, in this order, with few queries.
+
+    If the viewer may not see one of them, this function raises the error of `find_submission`.
+    """
     query = select(Submission).where(Submission.id.in_(submission_ids)).options(*FOR_VIEW)
     _loaded = session.scalars(query).all()  # held, because the session keeps only weak references
     return [find_submission(session, submission_id, viewer) for submission_id in submission_ids]

@@ -22,11 +22,11 @@ WAIT_SECONDS = 8.0
 
 
 class Admission:
-    """Turns for requests that hold a database session over several calls of worker threads.
+    """Turns for requests that hold a database session: at most `READERS` + `WRITERS` requests have a turn at the same time.
 
-    Turns prevent a deadlock. Between two calls of worker threads, a request holds a database connection and needs a thread. If
-    such requests held all connections, and all threads were waiting for a connection, nothing could continue. Therefore only
-    `READERS` + `WRITERS` requests have a turn. A request that waits for a turn holds neither a connection nor a thread.
+    Turns prevent a deadlock. The framework runs the steps of a request one after the other in worker threads. Between two steps,
+    the request holds a database connection and needs a thread. If such requests held all connections, and all threads were
+    waiting for a connection, nothing could continue. A request that waits for a turn holds neither a connection nor a thread.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Admission:
 
     @asynccontextmanager
     async def turn(self, *, write: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it for the length of the block.
+        """Wait for a turn to read or, with `write`, for a turn to write; hold the turn until the block ends.
 
         Raises
         ------

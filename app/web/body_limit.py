@@ -16,7 +16,7 @@ from ldsboard.problems import ProblemError
 LIMIT_BYTES = 64 * 1024
 
 BODY_SECONDS = 20.0
-"""Time for a whole body to arrive."""
+"""Seconds for a whole body to arrive."""
 
 FILES = re.compile(r"/api/v1/(benchmarks/[^/]+/submissions|submissions/[^/]+/parts/[^/]+)")
 """Paths of the PUT requests whose body is a score file or an upload part."""

@@ -1,8 +1,8 @@
 """ETags and compression for public pages and API responses.
 
-`app.web.public_route.PublicRoute` applies these functions to GET requests for public pages and public API responses. Three kinds
-of responses get no ETag here and are not compressed: downloads of arrays, long-polling API responses, and responses to requests
-with a cookie or a token.
+`app.web.public_route.PublicRoute` applies these functions to GET requests for public pages and public API responses. These
+responses get no ETag here and are not compressed: files, streams, responses with another status than 200, API responses that wait
+for a change, and responses to requests with a cookie or a token.
 
 A response to a request with a cookie or a token may contain both a secret and text from the address. If such a response were
 compressed, an attacker who chooses the address could find out the secret from the compressed length (the BREACH attack).
@@ -11,6 +11,7 @@ compressed, an attacker who chooses the address could find out the secret from t
 from __future__ import annotations
 
 import gzip
+import re
 from hashlib import sha256
 
 from fastapi import Request
@@ -28,6 +29,9 @@ COMPRESSED_TYPES = ("text/", "application/json", "application/atom", "image/svg"
 
 OK, NOT_MODIFIED = 200, 304
 
+REFUSED = re.compile(r";q=0(\.0{0,3})?$")
+"""The quality value, at the end of an offer in Accept-Encoding, with which a client refuses a coding."""
+
 
 def mark_personal(response: Response) -> Response:
     """State in the Vary header that a response depends on the identity of the viewer; return the response."""
@@ -37,7 +41,7 @@ def mark_personal(response: Response) -> Response:
 
 
 async def finish(response: Response, *, packed: bool) -> Response:
-    """Give a public response an ETag, and compress its body if `packed` is set; return the response.
+    """Give a public response an ETag and the headers of caching, and gzip its body if `packed` is set; return the response.
 
     Short bodies, and media types that compress badly, get an ETag but are not compressed. Files, streams and responses with
     another status than 200 get no ETag here and are not compressed.
@@ -78,4 +82,4 @@ def validate(request: Request, response: Response) -> Response:
 def accepts_gzip(request_headers: Headers) -> bool:
     """Return whether the client accepts gzip."""
     offers = [offer.replace(" ", "").lower() for offer in request_headers.get("accept-encoding", "").split(",")]
-    return any(offer.partition(";")[0] == "gzip" and not offer.endswith((";q=0", ";q=0.0")) for offer in offers)
+    return any(offer.partition(";")[0] == "gzip" and not REFUSED.search(offer) for offer in offers)

@@ -21,16 +21,16 @@ SWEEP_SECONDS = 1.0
 """Seconds between two checks of all connections against their deadlines."""
 
 HEAD_SECONDS = 20.0
-"""Time for the head of a request to arrive: from its first byte, or from the start of a new connection."""
+"""Seconds for the head of a request to arrive: from its first byte, or from the start of a new connection."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Largest head of a request."""
+"""Largest number of bytes of the head of a request."""
 
 WRITE_SECONDS = 30.0
 """Seconds that a client has to read 48 KiB from a full send buffer. A client that reads 1.6 KiB/s is fast enough."""
 
 CLOSE_SECONDS = 10.0
-"""How long a closed connection waits for the client to read the rest of a response."""
+"""Seconds that a closed connection waits for the client to read the rest of a response."""
 
 DRAIN_SECONDS = 15.0
 DRAIN_BYTES = 64 << 20
@@ -47,7 +47,7 @@ HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: c
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the limit of open file descriptors of this process, and return how many connections the server may hold open.
+    """Raise the limit of open file descriptors of this process, and return how many connections the server can hold open.
 
     The limit is raised as far as the system allows, up to `MAX_DESCRIPTORS`. Every connection takes one file descriptor.
     The returned number leaves `RESERVED_DESCRIPTORS` descriptors for other uses, or half of all descriptors if that is fewer.
@@ -76,7 +76,7 @@ class Connections:
     total
         Maximum number of all connections. Beyond this limit, a connection of the address with the most connections is closed.
     is_exempt
-        Returns whether an address is a trusted proxy, which may open any number of connections up to `total`.
+        Returns whether an address is a trusted proxy, to which `per_address` does not apply.
     """
 
     def __init__(self, per_address: int, total: int, is_exempt: Callable[[str], bool] = lambda _: False) -> None:
@@ -103,7 +103,7 @@ class Connections:
             self._timer = connection.loop.call_later(SWEEP_SECONDS, self._sweep, connection.loop)
 
     def touch(self, connection: GuardedProtocol) -> None:
-        """Note that a connection has just received bytes."""
+        """Record that a connection has just received bytes, so that others count as silent for longer."""
         group = self._by_address[connection.address]
         del group[connection]
         group[connection] = None
@@ -124,7 +124,7 @@ class Connections:
 
 
 def _longest_silent(group: dict[GuardedProtocol, None]) -> GuardedProtocol:
-    """Return the longest silent connection without a running request; if all have a running request, the longest silent."""
+    """Return the connection that has been silent for longest; if some connections have no running request, choose among these."""
     return next((connection for connection in group if not connection.is_busy), next(iter(group)))
 
 
@@ -203,7 +203,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note the end of a request, and close the connection if only the drain of the body kept the connection open."""
+        """Record the end of a request, and close the connection if it stayed open only to drop the rest of the body."""
         super().on_message_complete()
         self._message_is_open = False
         if self._draining_since is not None:
@@ -212,7 +212,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Begin to drain the rest of the body if the response was sent before the end of the request."""
+        """Begin to receive and drop the rest of the body if the response was sent before the end of the request."""
         super().on_response_complete()
         if self._message_is_open:
             self.drain()
@@ -275,7 +275,7 @@ class _DrainingTransport:
         self._protocol = protocol
 
     def close(self) -> None:
-        """Close the transport; if the rest of a rejected body is still arriving, drain the body first."""
+        """Close the transport; if the rest of a rejected body is still arriving, first receive and drop the rest."""
         if not self._protocol.drain_before_close():
             self._transport.close()
 

@@ -16,7 +16,7 @@ GZIP_WINDOW = 31
 """zlib's ``wbits`` for the largest window (15) with a gzip header (+16)."""
 
 MAX_SMALL_MEMBERS, SMALL_MEMBER_BYTES = 100, 4096
-"""Maximum number of gzip members of a body with less content than `SMALL_MEMBER_BYTES`.
+"""A gzip body can have at most `MAX_SMALL_MEMBERS` members that decompress to fewer than `SMALL_MEMBER_BYTES` bytes.
 
 Every member costs time, and a body of many small members would cost as much time as a body that is much longer."""
 
@@ -30,18 +30,18 @@ ZSTD_WINDOW_BYTES = 1 << 23
 def make_decoder(encoding: str, write: Write) -> Write:
     """Return a function that decompresses the next bytes of a body and passes the result to `write`.
 
+    The returned function raises ``upload.encoding`` for bytes that cannot be decompressed, and for a gzip body of too many small
+    members. The returned function raises no error if the compressed bytes end too early, so the caller must check the size.
+
     Parameters
     ----------
     encoding
-        The Content-Encoding of the body.
+        The Content-Encoding of the body. For an empty text or ``identity``, the result is `write` itself.
 
     Raises
     ------
     ProblemError
         ``upload.encoding``: the encoding is not supported.
-
-    The returned function raises ``upload.encoding`` for bytes that cannot be decompressed, and for a gzip body of too many small
-    members.
     """
     match encoding.strip().lower():
         case "" | "identity":
@@ -90,7 +90,8 @@ class _Zstd:
     def __init__(self, write: Write) -> None:
         self._write = write
         decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
-        self._writers = [decompressor.stream_writer(self, write_size=PIECE_BYTES, closefd=False)]  # type: ignore[arg-type]  # it calls `write` only
+        # The stream writer needs only the method `write` of this object.
+        self._writers = [decompressor.stream_writer(self, write_size=PIECE_BYTES, closefd=False)]  # type: ignore[arg-type]
 
     def write(self, piece: bytes) -> int:
         """Pass decompressed bytes to the `write` of `make_decoder`; return the number of these bytes.

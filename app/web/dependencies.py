@@ -49,7 +49,10 @@ StorageDep = Annotated[Storage, Depends(_storage)]
 
 
 def client_address(request: Request) -> str:
-    """Return the address of the client: for a request through a trusted proxy, the address from the X-Forwarded-For header."""
+    """Return the address of the client: for a request through a trusted proxy, the address from the X-Forwarded-For header.
+
+    If the server does not know the address, the result is ``unknown``.
+    """
     return request.client.host if request.client else "unknown"
 
 
@@ -105,7 +108,9 @@ async def _authorization(request: Request, _documented: _Documented) -> str | No
 
 
 Authorization = Annotated[str | None, Depends(_authorization)]
-"""The Authorization header of a call to a multipart upload: the upload token, or a token of the upload's owner."""
+"""The Authorization header of a call to a multipart upload, not yet checked; None if the request has no such header.
+
+`app.submissions.multipart.authorize` accepts the upload token, or a token of the upload's owner."""
 
 
 def _account(request: Request, context: ContextDep, _documented: _Documented) -> Account:

@@ -14,18 +14,18 @@ MAX_BODIES = 1000
 """Maximum number of bodies that arrive at the same time, of all users together."""
 
 COMPRESSED = 8
-"""Maximum number of compressed bodies that are read at the same time, because a zstd decoder may need 8 MiB of memory."""
+"""Maximum number of compressed bodies that are read at the same time, because a zstd decoder can need 8 MiB of memory."""
 
 COMPRESSED_PER_USER = 2
 """Maximum number of compressed bodies of one user that are read at the same time, so that no user takes all turns."""
 
 INFLATE_WAIT_SECONDS = 60.0
-"""Seconds that a compressed body beyond these two limits waits, unread, for its turn; then the request is rejected."""
+"""Seconds that a compressed body beyond `COMPRESSED` or `COMPRESSED_PER_USER` waits, unread; then the request is rejected."""
 
 BUFFER_BYTES = 8 << 20
 """Bytes of memory that all bodies share for their buffers. Each body has two buffers of bytes that are not written yet.
 
-More than 64 bodies need more memory, because each buffer may hold `MIN_PIECE_BYTES`."""
+More than 64 bodies need more memory, because each buffer can hold `MIN_PIECE_BYTES`."""
 
 MIN_PIECE_BYTES, MAX_PIECE_BYTES = 64 * 1024, 4 << 20
 """Smallest and largest number of bytes that a body collects before another thread writes the bytes. Passing smaller pieces to the

@@ -33,7 +33,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 """The error responses of every call, as the description of the API shows them."""
 
 RenderPage = Callable[[ProblemView, str], str]
-"""Renders the page of a problem that occurred at a path."""
+"""Function that returns the HTML page of a problem; the second argument is the path at which the problem occurred."""
 
 log = structlog.get_logger()
 
@@ -41,7 +41,10 @@ log = structlog.get_logger()
 def problem_response(
     request: Request, problem: Problem, status: int | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return the response for a problem; by default, the response has the status of the problem's code."""
+    """Return the response for a problem: JSON, or a page if the address is outside the API and the client accepts HTML.
+
+    By default, the response has the status of the problem's code.
+    """
     view = ProblemView.of(problem, status)
     headers = headers or {}
     if not request.url.path.startswith("/api/"):

@@ -1,4 +1,4 @@
-"""The route of pages and API calls whose response to an anonymous request is the same for everybody."""
+"""The route of pages and API calls whose response to a request without cookie and token is the same for everybody."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class PublicRoute(APIRoute):
-    """A route that keeps responses to anonymous GET requests until the database changes, and gives them ETags and compression.
+    """A route that keeps responses until the database changes, gives them ETags, and compresses them.
 
-    For a request with a cookie or a token, or a request that waits for a change, a new response is made and not kept.
+    This applies to GET requests without cookie and token. For a request with a cookie or a token, or a request that waits for a
+    change, a new response is made and not kept.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

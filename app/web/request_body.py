@@ -46,7 +46,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     ProblemError
         ``upload.length_required``: the request has no valid Content-Length.
         ``request.too_large``: the Content-Length exceeds `limit`.
-        ``upload.interrupted``: the body did not arrive completely within `IDLE_TIMEOUT_SECONDS`.
+        ``upload.interrupted``: the client disconnected, or the body did not arrive completely within `IDLE_TIMEOUT_SECONDS`.
     """
     length = _stated_length(request)
     if length > limit:
@@ -70,7 +70,7 @@ def _stated_length(request: Request) -> int:
 
 
 def check_limit(size: int, limit: int, got: str = "") -> None:
-    """Raise ``upload.too_large`` if `size` exceeds `limit`, both in bytes; `got` describes what is too large."""
+    """Raise ``upload.too_large`` if `size` exceeds `limit`, both in bytes; `got` is the text about what is too large."""
     if size > limit:
         raise ProblemError.mismatch(
             "upload.too_large",
@@ -102,6 +102,11 @@ class Body:
     largest_size
         Function that takes the first bytes of the decompressed body, and returns the largest size that the whole decompressed
         body may have; the function can raise a ProblemError. Only called for compressed bodies. With None, only `limit` applies.
+
+    Raises
+    ------
+    ProblemError
+        ``upload.encoding``: the Content-Encoding of the request is not supported.
     """
 
     def __init__(self, request: Request, arrival: Arrival, length: int, limit: int, open_bodies: OpenBodies) -> None:
@@ -117,6 +122,8 @@ class Body:
 
     async def receive(self, until: int | None = None) -> None:
         """Receive, decompress and write bytes until the `Arrival` has at least `until` bytes or the body ends.
+
+        With None, the whole rest of the body is received.
 
         Raises
         ------
@@ -155,9 +162,16 @@ class Body:
                 await asyncio.sleep(time.perf_counter() - start)
 
     async def _next_piece(self, min_bytes: int | None) -> bytes:
-        """Return the next bytes, at least `min_bytes` unless the body ends; raise TimeoutError if the client stops sending.
+        """Return the next bytes, at least `min_bytes` unless the body ends.
 
         If `min_bytes` is None, the minimum is `OpenBodies.piece_bytes`, which depends on the number of arriving bodies.
+
+        Raises
+        ------
+        ClientDisconnect
+            The client closed the connection.
+        TimeoutError
+            Fewer than `MIN_PROGRESS_BYTES` bytes arrived within `IDLE_TIMEOUT_SECONDS`.
         """
         chunks, size, progress = [], 0, 0
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Keeps the responses to anonymous GET requests until the database changes, so that a public page is made only once."""
+"""Keeps responses to requests without cookie and token until the database changes, so that a public page is made only once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 4 << 20
 
 
 class ResponseCache:
-    """The kept responses, by key. Only the event loop may use a cache, because a cache has no lock.
+    """The kept responses, by key. Use a cache only in the event loop, because the class has no lock.
 
     The revision of the database is read before a response is made, and the response is used only while the database has this
     revision. Therefore the next request after a commit sees the change. Simultaneous requests with one key wait for a single
@@ -94,7 +94,7 @@ def _may_keep(response: Response) -> bool:
 
 
 def _copy(response: Response) -> Response:
-    """Return a response with the same content, whose headers the middleware may change."""
+    """Return a copy of a response, so that the middleware can change the headers of the copy."""
     copied = Response(response.body, response.status_code)
     copied.raw_headers = list(response.raw_headers)
     return copied

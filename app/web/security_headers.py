@@ -23,7 +23,7 @@ PLOT_STYLE = """\
 """The style element that Observable Plot adds to every chart whose ``className`` is ``plot``: the only inline style of the pages.
 
 The Content-Security-Policy allows the element by its hash. A browser test compares this text with the element, because another
-version of Plot may add another text."""
+version of Plot can add another text."""
 
 PLOT_STYLE_HASH = b64encode(sha256(PLOT_STYLE.encode()).digest()).decode()
 
@@ -54,7 +54,7 @@ SECRET_PATH_HEADERS = {
     "Cache-Control": "no-store",
     "X-Robots-Tag": "noindex",
 }
-"""Headers that keep the address and the content of such a page, or of its error, from other sites, caches and search engines."""
+"""Headers that keep the address and the content of a page in `SECRET_PATHS` from other sites, caches and search engines."""
 
 
 def headers_of(path: str) -> dict[str, str]:
@@ -63,7 +63,10 @@ def headers_of(path: str) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """Middleware that adds every security header that a response does not set itself."""
+    """Middleware that adds every security header that a response does not set itself.
+
+    A response to a request with a cookie or a token also gets ``Cache-Control: no-store``, unless it sets Cache-Control itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,7 +1,7 @@
-"""Sessions of browsers: a signed cookie identifies the signed-in user on pages. The API does not accept it.
+"""Sessions of browsers: a signed cookie identifies the signed-in user on pages. The API does not accept the cookie.
 
-The cookie holds the session generation of the user. Signing out raises the generation in the database, so that every copy of the
-cookie is worthless from then on.
+The cookie holds a number, the session generation of the user. Signing out raises this number in the database, so that all copies
+of the cookie become invalid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ KEY_FILE = "session-key"
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Add the middleware that reads and writes the session cookie."""
+    """Add the middleware that reads and writes the session cookie.
+
+    If the settings contain no session key, the file `KEY_FILE` in the data folder contains the key. A missing file is created.
+
+    Raises
+    ------
+    RuntimeError
+        The key in the file is too short.
+    """
     app.add_middleware(
         SessionMiddleware,
         secret_key=_session_key(settings),
@@ -41,7 +49,13 @@ def install(app: FastAPI, settings: Settings) -> None:
 
 
 def _session_key(settings: Settings) -> str:
-    """Return the key that signs cookies: from the settings, or from a file in the data folder, which is created if missing."""
+    """Return the key that signs cookies: from the settings, or from a file in the data folder, which is created if missing.
+
+    Raises
+    ------
+    RuntimeError
+        The key in the file has fewer than `MIN_KEY_LENGTH` characters.
+    """
     if key := settings.session_key.get_secret_value():
         return key
     path = settings.data_dir / KEY_FILE
@@ -71,7 +85,7 @@ def sign_in(request: Request, user: User) -> None:
 
 
 def sign_out(request: Request, session: Session, user_id: int) -> None:
-    """End all sessions of a user, in this browser and in all others."""
+    """End all sessions of a user, in this browser and, once the caller has committed `session`, in all others."""
     raised = {User.session_generation: User.session_generation + 1}
     session.execute(update(User).where(User.id == user_id).values(raised))
     request.session.clear()

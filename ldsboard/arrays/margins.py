@@ -100,7 +100,13 @@ def _order_of_axes(shape: tuple[int, ...], M: int, n: int) -> str:
 
 
 def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the mean of the margins over runs, float64 (M, N). Runs are added one by one, from the first to the last."""
+    """Return the mean of the margins over runs, float64 (M, N). Runs are added one by one, from the first to the last.
+
+    Raises
+    ------
+    ProblemError
+        ``margins.invalid``: the sum over runs overflows float64.
+    """
     M, R, N = margins_MRN.shape
     margins_MN = np.zeros((M, N))
     with np.errstate(over="ignore"):

@@ -37,7 +37,8 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
     Raises
     ------
     ProblemError
-        ``masks.invalid``: `masks` has none of the forms that are listed under Parameters.
+        ``masks.invalid``: `masks` has none of the forms that are listed under Parameters. Or `packed` is False, and `masks` is a
+        uint8 array of width ceil(n / 8) that is no mask: even if index lists are meant, the array could be packed bits.
     """
     if packed:
         return _unpack(np.asarray(masks), n)
@@ -75,7 +76,9 @@ def read_indices(indices: Any, n: int) -> NDArray[np.bool_]:
     Raises
     ------
     ProblemError
-        ``masks.invalid``: `indices` has none of these forms.
+        ``masks.invalid``: `indices` has none of these forms. Or `indices` holds zeros and ones of width n > 2 in an integer type
+        other than uint8; such rows, which repeat an index, are probably masks. Or `indices` is a uint8 array of width ceil(n / 8)
+        that is no mask, and could be packed bits.
     """
     table = _as_table(indices)
     if not isinstance(table, np.ndarray):

@@ -25,6 +25,8 @@ TURNED = "The rows of the file are targets and its columns training examples, so
 def read_scores(scores: Any) -> ScoreArray:
     """Return scores as an array (n, N) of float16, float32 or float64; a file is memory-mapped unless it is compressed.
 
+    Notes on how a file was read are issued as warnings.
+
     Parameters
     ----------
     scores
@@ -41,7 +43,7 @@ def read_scores(scores: Any) -> ScoreArray:
         saved = read_saved(scores)
         for note in saved.notes:
             warnings.warn(note, stacklevel=3)
-        if saved.is_score_file:
+        if saved.file is not None:
             return saved.array
         scores = saved.array
     array = _as_array(scores)
@@ -95,7 +97,10 @@ def _as_array(scores: Any) -> NDArray[Any]:
 
 
 def scores_of_shape(scores: Any, n: int, N: int) -> ScoreArray:
-    """Return scores as `read_scores` does, and check their shape; a file, but no array, is transposed if only its transpose fits.
+    """Return scores as an array (n, N) of float16, float32 or float64, after a check of their shape.
+
+    `scores` has a form that `read_scores` reads. If only the transpose of a file has the shape (n, N), the file is transposed,
+    with a warning; an array of the same shape is refused.
 
     Raises
     ------

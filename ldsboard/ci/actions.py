@@ -36,12 +36,12 @@ def escape_property(text: str) -> str:
 
 
 def mask(token: str) -> str:
-    """Return the command that hides a token in the log from here on."""
+    """Return the workflow command that, once it is printed, hides a token in the rest of the log."""
     return f"::add-mask::{escape_data(token)}"
 
 
 def annotate(found: Annotation) -> str:
-    """Return the command that shows an annotation."""
+    """Return the workflow command that, once it is printed, shows an annotation; a long message is cut."""
     properties = {"file": found.file, "title": found.title}
     stated = ",".join(f"{name}={escape_property(value)}" for name, value in properties.items() if value)
     return f"::{found.level} {stated}::{escape_data(found.message[:ANNOTATION_CHARACTERS])}"

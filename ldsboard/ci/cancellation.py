@@ -31,7 +31,7 @@ class Cancellation:
             signal.signal(number, self)
 
     def requested(self) -> bool:
-        """Return whether the CI has cancelled the job; no command may start in a cancelled job."""
+        """Return whether the CI has cancelled the job; the caller must start no command in a cancelled job."""
         return self._requested
 
     def watch(self, child: subprocess.Popen[str]) -> None:

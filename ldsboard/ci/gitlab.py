@@ -36,7 +36,8 @@ def write_reports(folder: Path, outcome: Outcome, outputs: Mapping[str, str], *,
     outcome
         What came of the job.
     outputs
-        The outputs of the job. ``variables.env`` leaves out empty values, and values with spaces or characters beyond ASCII.
+        What `Outcome.outputs` returned. ``variables.env`` leaves out empty values, and values with spaces or characters beyond
+        ASCII.
     method, benchmark
         Names of the method and the benchmark.
     """

@@ -23,9 +23,10 @@ PREFIX = "LDSBOARD_"
 """Prefix of the variables: the input ``min-lds`` is the variable ``LDSBOARD_MIN_LDS``."""
 
 NONE = "none"
-"""Value of ``min-lds`` and ``no-regress-from`` that means: no such gate. An empty value is an error.
+"""Value of ``min-lds`` and ``no-regress-from`` that means: the job does not ask for this check. An empty value is an error.
 
-An expression whose value is missing is empty. If an empty value meant "no gate", a misspelt name would switch the gate off.
+In a workflow, an expression with a misspelt name gives an empty value. If an empty value meant "no check", the misspelt name
+would switch the check off.
 """
 
 DEPENDABOT = "dependabot[bot]"
@@ -51,7 +52,10 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a job, by the names of ``action.yml``. Gates that are not asked for are None."""
+    """The inputs of a job, by the names of ``action.yml``.
+
+    `min_lds` and `no_regress_from` are None if the job does not ask for this check. `token` is empty without a token.
+    """
 
     file: str
     benchmark: str
@@ -95,7 +99,7 @@ class Inputs:
         return ["pull", "--", self.benchmark]
 
     def score(self) -> list[str]:
-        """Return the arguments of ``ldsboard`` that compute the LDS on the public part, without the server."""
+        """Return the arguments of ``ldsboard`` that compute the public LDS in the job, after `pull`, without the server."""
         return ["score", "--json", "--", self.file, self.benchmark]
 
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Submit the score file that the environment names, and report the result to the CI that runs this program.
 
-The exit code is that of ``ldsboard submit``, or 0 if the input ``fail-on-error`` is ``false``.
+The exit code is one of those in `ldsboard.commands.exits`, or 0 if the input ``fail-on-error`` is ``false``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OUTPUT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"
 
 
 def main(environ: Mapping[str, str] = os.environ, cancellation: Cancellation | None = None) -> int:
-    """Submit the file and report the result; return the exit code.
+    """Submit the file, report the result in the files and the log of the CI, and return the exit code.
 
     Parameters
     ----------
@@ -73,7 +73,10 @@ def main(environ: Mapping[str, str] = os.environ, cancellation: Cancellation | N
 
 
 def evaluate(inputs: Inputs, environ: Mapping[str, str], cancellation: Cancellation) -> Outcome:
-    """Submit the file, or compute the LDS on the public part if the run cannot submit; return the outcome."""
+    """Submit the file and wait for its result, or compute the public LDS in the job; return the outcome.
+
+    The job computes the public LDS if `is_unprivileged` is true. For this, the job downloads the public part of the benchmark.
+    """
     origin = find_origin(environ)
     variables = inputs.variables(environ)
     if not is_unprivileged(origin, environ, inputs.token):
@@ -131,7 +134,9 @@ def _open_files(environ: Mapping[str, str]) -> None:
 
 
 def _create_folder(environ: Mapping[str, str]) -> Path:
-    """Create and return the folder for all files but outputs and summary: `gitlab.FOLDER` on GitLab, otherwise a new folder.
+    """Create and return the folder for the files of the report: `gitlab.FOLDER` on GitLab, otherwise a new folder.
+
+    The outputs and the summary of the job are not in this folder.
 
     Raises
     ------

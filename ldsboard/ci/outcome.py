@@ -47,17 +47,18 @@ class Outcome:
     Attributes
     ----------
     code
-        Exit code of the command that ended the job.
+        Exit code of the job, one of those in `ldsboard.commands.exits`. The input ``fail-on-error`` can turn this code into 0.
     status
-        One of `STATUSES`, or `PUBLIC_ONLY`.
+        One of the values of `STATUSES`, `PUBLIC_ONLY` or `INTERRUPTED`.
     part
         Subsets on which the LDS was computed: ``ranking`` or ``public``; None without an LDS.
     numbers
-        Members ``lds`` and ``ci``, and perhaps ``rank`` and ``of_ceiling``; empty without an LDS.
+        The numbers on these subsets, as the server or ``ldsboard score --json`` states them; empty without an LDS. Members are
+        ``lds`` and ``ci`` and, on the ranking subsets, ``rank`` and ``of_ceiling``.
     submission
         The submission as the server shows it; None if there is none.
     gates
-        What the gates of ``ldsboard submit`` found, by name.
+        What the checks ``min-lds`` and ``no-regress-from`` found, by name; a check that was not made is left out.
     message
         What is wrong, in the words of the command; empty if nothing is.
     document
@@ -88,7 +89,10 @@ class Outcome:
 
     @classmethod
     def of_submission(cls, done: Finished, environ: Mapping[str, str], token: str) -> Self:
-        """Return the outcome of ``ldsboard submit --json``."""
+        """Return the outcome of a job that ran ``ldsboard submit --json``.
+
+        `environ` and `token` decide only whether the message says that the job has neither a token nor an identity.
+        """
         submission = _parsed(done.out)
         message = "" if done.code == 0 else error_message(done.messages)
         if done.code == exits.NOT_ALLOWED and not (token or has_identity(environ)):
@@ -105,7 +109,7 @@ class Outcome:
 
     @classmethod
     def of_public_part(cls, done: Finished, inputs: Inputs, note: str) -> Self:
-        """Return the outcome of ``ldsboard score --json``, including the gate ``min-lds``, which this function checks.
+        """Return the outcome of a job that ran ``ldsboard score --json``; check the smallest LDS that ``min-lds`` states.
 
         `note` says why nothing was submitted, from `ldsboard.ci.inputs.fork_note`.
         """
@@ -141,7 +145,10 @@ class Outcome:
 
     @property
     def difference(self) -> Mapping[str, Any] | None:
-        """The comparison, with members ``difference``, ``ci``, ``p_value`` and ``baseline``; None if there is no baseline."""
+        """The comparison with the baseline of ``--no-regress-from``; None if there is no baseline.
+
+        Members are ``difference``, ``ci``, ``p_value``, ``baseline`` (the id) and ``part``.
+        """
         found = self.gates.get("no-regress-from")
         return found if found is not None and found["baseline"] is not None else None
 
@@ -159,7 +166,7 @@ class Outcome:
         server
             Address of the server.
         path
-            Path of the file with `document`.
+            Path of the file with `document`; empty if there is no such file.
         """
         low, high = self.numbers.get("ci") or (None, None)
         numbers = {
@@ -182,9 +189,9 @@ class Outcome:
 
 
 def error_message(lines: Sequence[str]) -> str:
-    """Return what a command says about its failure: all lines from the first line that begins with ``Error:``.
+    """Return what a command says about its failure: the text from the first line that begins with ``Error:``, without this word.
 
-    If no line begins so, all lines are returned.
+    If no line begins so, the text of all lines is returned. The text is cut to `LONGEST_MESSAGE` characters.
     """
     start = next((place for place, line in enumerate(lines) if line.startswith("Error:")), 0)
     text = "\n".join(line for line in lines[start:] if line.strip()).removeprefix("Error:").strip()

@@ -76,7 +76,7 @@ def title_of(outcome: Outcome) -> str:
 
 
 def result_line(outcome: Outcome) -> str:
-    """Return LDS, interval, rank and difference in one line of plain text; empty without an LDS."""
+    """Return LDS, 95 % interval, rank and difference from the baseline in one line of plain text; empty without an LDS."""
     if outcome.part is None:
         return ""
     low, high = outcome.numbers["ci"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ldsboard.formats.headers import ScoreArray
 
 TRAIN_TARGET, TARGET_TRAIN = "train,target", "target,train"
-"""What the rows and the columns of a file are."""
+"""The two values of ``--axes``: what the rows of a file are, and what its columns are."""
 
 
 def check_axes(axes: str) -> str:
@@ -58,7 +58,7 @@ def read_file(path: Path, n: int, N: int, axes: str = TRAIN_TARGET, key: str | N
     Raises
     ------
     ProblemError
-        The file does not hold such scores.
+        The file does not hold scores of this shape, or does not need `axes` to have this shape.
     OSError
         The file cannot be read.
     """
@@ -86,22 +86,34 @@ def read_file(path: Path, n: int, N: int, axes: str = TRAIN_TARGET, key: str | N
 def score_file(
     path: Path, axes: str = TRAIN_TARGET, key: str | None = None, note: Callable[[str], None] = print_note
 ) -> Iterator[Path]:
-    """Yield the path of a file that the server accepts: `path`, or a temporary ``.npy`` file with the same scores.
+    """Yield the path of a file in a format that the server accepts: `path`, or a temporary ``.npy`` file with the same scores.
 
-    The server transposes a file of which only the transpose fits. Therefore only `TARGET_TRAIN` transposes here.
+    The shape is not checked. The server transposes a file of which only the transpose fits. Therefore only `TARGET_TRAIN`
+    transposes here.
 
     Parameters
     ----------
-    path, axes, key
-        As in `read_file`.
+    path
+        A file or folder that `read_saved` reads.
+    axes
+        What the rows and the columns of the file are: `TRAIN_TARGET` or `TARGET_TRAIN`.
+    key
+        Name of the array to read, if the file holds several arrays.
     note
         Function that receives sentences about what was changed.
+
+    Raises
+    ------
+    ProblemError
+        The scores cannot be read, or it is unclear which they are.
+    OSError
+        The file cannot be read, or the temporary file cannot be written.
     """
     saved = read_saved(path, key)
     for sentence in saved.notes:
         note(sentence)
-    if axes == TRAIN_TARGET and saved.is_score_file:
-        yield path
+    if axes == TRAIN_TARGET and saved.file is not None:
+        yield saved.file
         return
     scores = read_scores(saved.array)
     with TemporaryDirectory(prefix="ldsboard-", ignore_cleanup_errors=True) as folder:

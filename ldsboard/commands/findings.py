@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 NEGATIVE = "scores.negative_targets"
 CLEAR_Z, CHANCE_Z = 5, 3
-"""The other order of the axes is proposed if its LDS is CLEAR_Z standard deviations above chance, and that of this order below
-CHANCE_Z: in 900 simulated files of either order, this was never wrong."""
+"""Limits for proposing the other order of the axes, in standard deviations from random scores.
+
+The other order is proposed if its LDS is at least CLEAR_Z above random scores, and the LDS of the present order is less than
+CHANCE_Z away from random scores. In 900 simulated files of either order, this proposal was never wrong."""
 
 SHOWN_INDICES = 8
 
 
 def numbers_of(result: Result, n: int) -> dict[str, Any]:
-    """Return the numbers of a result on the public subsets of n training examples, as ``score --json`` prints them."""
+    """Return the numbers that ``score --json`` prints for a result on the public subsets; `n` counts the training examples."""
     M, N = len(result.influence), len(result.per_target)
     negative = negative_targets(result.per_target, M, n)
     is_warned = M >= FEW_SUBSETS and are_many(negative, N) and "scores.sign_flipped" not in result.warnings
@@ -50,7 +52,7 @@ def numbers_of(result: Result, n: int) -> dict[str, Any]:
 
 
 def print_result(numbers: dict[str, Any]) -> None:
-    """Print the numbers of `numbers_of` as text, and the warnings."""
+    """Print the numbers that `numbers_of` returned as text on standard output, and warnings on standard error."""
     N = numbers["targets"]["count"]
     p_value = p_random_text(numbers["p_random"], numbers["subsets"])
     output.print(
@@ -82,7 +84,21 @@ def print_zeros(scores_nN: ScoreArray) -> None:
 
 
 def print_orientation(truth: GroundTruth, scores_nN: ScoreArray, result: Result, axes: str) -> None:
-    """Print what the rows and columns are taken for; where the shape does not tell, also the LDS of the transposed scores."""
+    """Print whether the rows are taken for training examples or for targets.
+
+    If there are as many targets as training examples, the shape does not tell. Then the transposed scores are scored too, which
+    takes as long as the first scoring, and the LDS of both orders are printed. A warning proposes the other order if that order
+    fits much better.
+
+    Parameters
+    ----------
+    scores_nN
+        The scores as they were read, (n, N).
+    result
+        The result of these scores.
+    axes
+        The order in which the file was read: `TRAIN_TARGET` or `TARGET_TRAIN`.
+    """
     if truth.n_train != truth.n_targets:
         output.print("Rows are training examples, and columns are targets, after any transposition that is noted.")
         return

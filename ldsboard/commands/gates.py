@@ -1,9 +1,13 @@
-"""The gates of ``ldsboard submit``: ``--min-lds`` and ``--no-regress-from``, which fail a CI run whose LDS is too low.
+"""The gates of ``ldsboard submit``: two options that make the command fail if the LDS of the new submission is too low.
 
-Before the file is sent, the command fails if it finds that a gate cannot be checked, so that no gate passes by accident. The gate
-``--no-regress-from latest`` passes if there is no earlier submission. The gates use the LDS on the ranking subsets if both
-submissions are ranked, and otherwise the LDS on the public subsets. With ``latest``, a run is never compared with a submission of
-the same commit: otherwise a failed run could be repeated, and would pass.
+``--min-lds`` states the smallest LDS. ``--no-regress-from`` names an earlier submission, the baseline: by its id, or as
+``latest``, the newest submission of the method from the default branch. This gate is not met if the LDS is significantly below
+that of the baseline, by more than ``--tolerance``.
+
+Before the file is sent, the command fails if it finds that a gate cannot be checked, so that no gate passes by accident. Only
+``--no-regress-from latest`` passes without a check, if there is no earlier submission. The gates use the LDS on the ranking
+subsets if the new submission is ranked and any baseline is ranked too, and otherwise the public LDS. With ``latest``, a
+submission of the same commit is never the baseline: otherwise a failed CI run could be repeated, and would pass.
 """
 
 from __future__ import annotations
@@ -28,18 +32,24 @@ TOLERANCE = 0.005
 """Default of ``--tolerance``: the largest drop of the LDS that `regressed` accepts, whatever its significance."""
 
 ANY_DIFFERENCE = 2.0
-"""A tolerance that no difference exceeds: the difference is only reported, and leaves the other gate as it is."""
+"""A tolerance that no difference exceeds: ``--no-regress-from`` then only reports the difference, and cannot fail.
+
+With this tolerance or more, the baseline does not decide which subsets ``--min-lds`` uses."""
 
 SIGNIFICANT = 0.05
 """A drop with a smaller p-value of the paired test is significant."""
 
 PARTS = {"ranking": "hidden", "public": "public"}
-"""Where a submission has its numbers on each part of the subsets."""
+"""For each part of the subsets, the member of a submission that holds its numbers on this part."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a gate found: whether the submission met the gate, a line for the user, and the numbers for a program."""
+    """What a gate, ``--min-lds`` or ``--no-regress-from``, found for a submission.
+
+    `met` says whether the LDS is high enough; without a baseline, ``--no-regress-from latest`` is met. `line` is a text for the
+    user, and `numbers` is for programs.
+    """
 
     met: bool
     line: str
@@ -48,7 +58,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates that a user asks for.
+    """The gates that a user asks for: options that make ``ldsboard submit`` fail if the LDS is too low.
 
     Attributes
     ----------
@@ -90,7 +100,7 @@ class Baseline:
 
 
 def check_usage(gates: Gates, visibility: str, *, waits: bool) -> None:
-    """Exit with a usage error if the options of the command make it impossible to check a gate."""
+    """Exit with a usage error if the other options make it impossible to check ``--min-lds`` or ``--no-regress-from``."""
     if gates.no_regress_from is not None and not gates.no_regress_from.strip():
         fail(USAGE, "--no-regress-from: expected the id of a submission or latest, got an empty text.")
     if gates.wanted_baseline == LATEST and visibility == "anonymous":
@@ -111,12 +121,12 @@ def find_baseline(
     client
         Client with the token of the submitter.
     gates
-        The gates.
+        The gates that the user asks for.
     benchmark, method
         Name of the benchmark and the method of the new submission.
     origin
-        Where the command runs; used only for `LATEST`. The command exits if the default branch is unknown, or if the identity of
-        the run does not prove the branch.
+        Where the command runs; used only for `LATEST`. The command exits if the default branch is unknown. Unless the tolerance
+        is `ANY_DIFFERENCE` or more, the command also exits if the identity of the CI run does not prove the branch.
     timeout
         Largest number of seconds to wait for a baseline that is not scored yet.
 
@@ -124,6 +134,11 @@ def find_baseline(
     -------
     Baseline or None
         The baseline; None if the gate is not asked for, or if `LATEST` finds no submission.
+
+    Raises
+    ------
+    ClientError
+        A call to the server failed.
     """
     wanted = gates.wanted_baseline
     if wanted == LATEST:
@@ -165,7 +180,7 @@ def _check_branch_is_proven(client: Client, origin: Origin) -> None:
 
 
 def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str | None:
-    """Return the id of the newest scored submission from the default branch; None if there is none.
+    """Return the id of the user's newest scored submission of the method from the default branch; None if there is none.
 
     Submissions of the commit of this run are left out, because a run must not be compared with its own commit. A run for a tag
     or another branch can also have a commit of the default branch. Exit if the default branch is unknown.
@@ -193,12 +208,15 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
 
 
 def _same_commit(a: str | None, b: str | None) -> bool:
-    """Return whether two commits are stated and equal; each may be shortened."""
+    """Return whether two commits are stated and equal; each can be shortened."""
     return bool(a and b and (a.startswith(b) or b.startswith(a)))
 
 
 def judge(client: Client, submission: dict[str, Any], gates: Gates, baseline: Baseline | None) -> list[Outcome]:
-    """Return the outcome of each gate for a scored submission."""
+    """Check ``--min-lds`` and ``--no-regress-from``, if the user asks for them, for a scored submission; return the outcomes.
+
+    The server compares the submission with `baseline`; a ClientError is raised if this call fails.
+    """
     compared = baseline.submission["kind"] if baseline and gates.tolerance < ANY_DIFFERENCE else "ranked"
     part = "ranking" if submission["kind"] == compared == "ranked" else "public"
     outcomes = []
@@ -261,9 +279,9 @@ def _judge_difference(
 def regressed(difference: float, p_value: float | None, tolerance: float) -> bool:
     """Return whether a difference in LDS, new minus baseline, is a drop that fails ``--no-regress-from``.
 
-    A drop fails if it exceeds the tolerance and is significant by the paired test. Only this function contains this rule. Without
-    3 replicates of the new submission or of the baseline, the paired test compares two score files, not two methods: the files of
-    two seeds of one method often differ significantly. The tolerance accepts the small drops between such files.
+    A drop fails if it exceeds the tolerance and is significant by the paired test. Only this function contains this rule. If both
+    the new submission and the baseline have fewer than 3 replicates, the paired test compares two score files, not two methods:
+    files from two seeds of one method often differ significantly. The tolerance accepts the small drops between such files.
 
     Parameters
     ----------

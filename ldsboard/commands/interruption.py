@@ -52,6 +52,8 @@ class Interrupts:
 
     Attributes
     ----------
+    again
+        Event that the second signal sets.
     terminated
         Whether one of the signals was SIGTERM.
     """

@@ -13,6 +13,13 @@ def open_pulled(name: str, server: str | None) -> Bundle:
 
     If the cache has the benchmark only from another server, that benchmark is returned, and a note is printed on standard error.
     Offline commands therefore also work if the address of the server was changed after the pull.
+
+    Raises
+    ------
+    BundleError
+        The cache holds no benchmark of this name, different ones from several other servers, or a damaged one.
+    ProblemError
+        ``request.invalid``: the address of the server is not valid.
     """
     opened = pulled_from_any(name, server)
     address = server_address(server)
@@ -24,7 +31,7 @@ def open_pulled(name: str, server: str | None) -> Bundle:
 
 
 def pulled_truth(name: str, server: str | None) -> GroundTruth:
-    """Find a benchmark with `open_pulled`, and return the subsets and margins that determine the public LDS of a score file."""
+    """Open a benchmark with `open_pulled`, and return the subsets that its public LDS uses, and their margins."""
     return truth_of(open_pulled(name, server))
 
 

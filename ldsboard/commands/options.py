@@ -25,7 +25,10 @@ def finite(value: float | None) -> float | None:
 
 
 def not_negative(value: float | None) -> float | None:
-    """Return a finite number from the command line that is at least 0; other numbers are usage errors."""
+    """Return the number that an option has on the command line, or None without the option; it must be finite and at least 0.
+
+    Other numbers are usage errors.
+    """
     if (finite(value) or 0) < 0:
         raise typer.BadParameter(f"expected 0 or a positive number, got {value}.")
     return value

@@ -69,7 +69,7 @@ def format_rank(rank: list[int] | None) -> str:
 
 
 def format_place(numbers: dict[str, Any]) -> str:
-    """Format the rank of an entry as the board shows it: in parentheses if the ranks of other entries do not count the entry."""
+    """Format the rank of an entry as the board shows it: in parentheses if the entry is not in the family of the board."""
     rank = format_rank(numbers["rank"])
     return f"({rank})" if numbers.get("in_family") is False else rank
 

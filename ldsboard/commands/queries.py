@@ -24,7 +24,9 @@ def account(client: Client) -> dict[str, Any]:
 
 
 def history(client: Client, benchmark: str, **query: str | None) -> dict[str, Any]:
-    """Return one page of the history of a method, newest first.
+    """Return one page of the history of a method: the member ``rows``, newest first, and the member ``next``.
+
+    ``next`` is the value of the query parameter ``before`` for the next page, or None on the last page.
 
     `query` holds the query parameters of the request. A parameter whose value is None is not sent.
     """
@@ -34,7 +36,7 @@ def history(client: Client, benchmark: str, **query: str | None) -> dict[str, An
 
 
 def make_review_link(client: Client, submission_id: str) -> dict[str, Any]:
-    """Make a review link of a submission of the user, and return the answer; its member ``url`` is the link."""
+    """Make a review link of a submission of the user, and end an earlier link; the member ``url`` of the answer is the link."""
     return client.ask("POST", _review_link(submission_id), {"url": str, "created_at": str})
 
 

@@ -1,4 +1,4 @@
-"""What ``ldsboard submit`` does after its options are read: send the file, wait for the result, and look at the gates."""
+"""What ``ldsboard submit`` does after its options are read: send the file, wait for the result, and check the gates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 EDITABLE = ("visibility", "title", "description", "tags", "paper", "code")
-"""Announced fields that a command can ask for, and that a repeated file does not change."""
+"""Fields that a command can state. If the server already has the file, the earlier submission keeps its own values of these."""
 
 
 class SubmissionRun:
@@ -38,7 +38,7 @@ class SubmissionRun:
     client
         Client with the token of the submitter.
     wanted
-        The gates that the user asks for.
+        The gates that the user asks for: ``--min-lds`` and ``--no-regress-from``.
     origin
         Where the command runs.
     timeout
@@ -61,7 +61,7 @@ class SubmissionRun:
     def submit(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
         """Send a file to a benchmark, and print the submission.
 
-        With `wait`, exit with an error code unless the submission is scored and meets the gates.
+        With `wait`, wait for the result, and exit with an error code unless the submission is scored and meets the gates.
 
         Parameters
         ----------
@@ -91,13 +91,13 @@ class SubmissionRun:
     def resume(self, scores: Path | None, stated: dict[str, Any]) -> None:
         """Continue an interrupted upload, and print the submission.
 
-        With `wait`, exit with an error code unless the submission is scored and meets the gates. Also exit if not exactly one
-        interrupted upload is found.
+        With `wait`, wait for the result, and exit with an error code unless the submission is scored and meets the gates. Also
+        exit if not exactly one interrupted upload is found.
 
         Parameters
         ----------
         scores
-            The file that the user named when the upload began; with None, the upload may be of any file.
+            The file that the user named when the upload began; with None, the upload can be of any file.
         stated
             The fields of the announcement that the user states again; the upload must have been announced with these values.
         """
@@ -114,7 +114,10 @@ class SubmissionRun:
         self._finish(view, baseline, started.upload)
 
     def _baseline_of(self, pending: PendingUpload) -> Baseline | None:
-        """Return the baseline for an interrupted upload; exit if a gate cannot be checked for this upload."""
+        """Return the submission with which ``--no-regress-from`` compares an interrupted upload; None if there is none.
+
+        Exit if ``--min-lds`` or ``--no-regress-from`` cannot be checked for this upload.
+        """
         announced = pending.announced
         if not announced:  # a record of an older version
             view = self.client.submission(pending.id)

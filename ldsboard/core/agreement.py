@@ -1,11 +1,12 @@
 """Agreement of repeated runs: Spearman correlations on many unions of groups of subsets, without ranking again.
 
-Let the subsets form g groups. The doubled centred rank of element i is a sum of signs over all elements j of the list,
-``f_i = sum_j sign(x_i - x_j)``, with or without ties. On a union of groups this sum runs over these groups only. Let F[a, i] be
-the sum over the elements j of group a, and let H[b, i] be the same for the second list. The sum of products of ranks on a union U
-of groups is then the sum of T[c, a, b] over all a, b, c in U, where ``T[c, a, b]`` is the sum of ``F[a, i] * H[b, i]`` over the
-elements i of group c. T has g**3 elements for each target, and gives the correlations on all unions by one matrix product. All
-sums are integers below 2**53, so that they are exact.
+The margins of one run at one target are a list with one element for each subset. The subsets form g groups. The doubled centred
+rank of element i is a sum of signs over all elements j of the list, ``f_i = sum_j sign(x_i - x_j)``, with or without ties. On a
+union of groups this sum runs over these groups only. Let F[a, i] be the sum over the elements j of group a, and let H[b, i] be
+this sum for the list of another run. The sum of products of ranks on a union U of groups is then the sum of T[c, a, b] over all
+a, b, c in U, where ``T[c, a, b]`` is the sum of ``F[a, i] * H[b, i]`` over the elements i of group c. T has g**3 elements for
+each target, and gives the correlations on all unions by one matrix product. All sums are integers below 2**53, so that they are
+exact.
 
 Legend: M subsets, R runs, N targets, b targets of one block, g groups, q elements of a group, P unions of groups.
 """
@@ -34,7 +35,7 @@ def agreement_on_unions(margins_MRN: NDArray[np.floating], unions_Pg: NDArray[np
     Parameters
     ----------
     margins_MRN
-        Margins of every run, real, (M, R, N).
+        Margins of every run, real, (M, R, N), with R >= 2.
     unions_Pg
         Whether each union of groups contains each of the g groups, bool (P, g). Subset i is in group i mod g.
 

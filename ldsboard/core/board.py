@@ -26,7 +26,7 @@ FAMILY_ERROR = 0.05
 
 
 class Standing(NamedTuple):
-    """The rank interval of an entry, from 1 for the best, and whether the entry is significantly worse than the first entry.
+    """The rank interval of an entry, with rank 1 for the best, and whether the entry is significantly worse than the first entry.
 
     For the first entry, ``separable_from_first`` is None.
     """
@@ -52,8 +52,8 @@ def rank_board(
     changes no other interval.
 
     **Separable from the first.** The first entry is compared with each of the other entries of the family. The entry with the
-    smallest p-value is separated if p <= 0.05 / (s (s - 1) / 2), where s counts the entries that are not separated yet, with the
-    first entry; then the next entry is tested, until one is not separated. The limit allows for all pairs of the s entries,
+    smallest p-value is separated if p <= 0.05 / (s (s - 1) / 2), where s counts the first entry and all entries that are not
+    separated yet. Then the next entry is tested, until one is not separated. The limit allows for all pairs of the s entries,
     because the result decides which entry is the first. Entries that the rank tests find significantly worse than the first are
     separated too. An entry outside the family is tested as if it alone joined the family.
 
@@ -68,8 +68,9 @@ def rank_board(
     first
         Index of the entry that the board lists first. It may be outside the family.
     reruns
-        The replicates of each entry; by default, every entry is one file. Pairs in which an entry has at least
-        `FEWEST_REPLICATES` replicates are tested with the standard error of `add_reruns` and the p-value of `rerun_p_values`.
+        The replicates of each entry; by default, every entry is one file. If at least one entry of a pair has
+        `FEWEST_REPLICATES` or more replicates, the test of the pair uses the standard error of `add_reruns` and the p-value of
+        `rerun_p_values`.
 
     Returns
     -------
@@ -152,7 +153,10 @@ class _Known(NamedTuple):
 
 
 def _p_values(difference: Floats, squares: Floats, M: int, reruns: tuple[Reruns, Reruns] | None) -> Floats:
-    """Return the p-values of `compare_influences` from differences of LDS, ``sum((psi_a - psi_b)**2)``, and the reruns."""
+    """Return the p-value of the paired test of `compare_influences` for each pair of entries a and b.
+
+    `difference` holds the differences of their LDS, and `squares` holds ``sum((psi_a - psi_b)**2)``, in arrays of equal shape.
+    """
     paired_error = np.sqrt(squares / (M * (M - 1)))
     error = None if reruns is None else add_reruns(paired_error, *reruns)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -29,7 +29,7 @@ MIN_CEILING_SUBSETS = 64
 
 
 MAX_SHARE_ERROR = 0.1
-"""Largest standard error of a noise ceiling, relative to the ceiling, from which shares of the ceiling are computed."""
+"""Largest ratio of the standard error of a noise ceiling to the ceiling for which shares of the ceiling are computed."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def can_know_ceiling(M: int, R: int) -> bool:
 
 
 def share_of_ceiling(lds: float, ceiling: float, std_error: float) -> float | None:
-    """Return the LDS divided by the noise ceiling, or None if the standard error of the ceiling is above a tenth of the ceiling.
+    """Return the LDS divided by the noise ceiling; None if the ceiling is 0 or its standard error exceeds a tenth of the ceiling.
 
-    With a larger error, noise in the denominator and the choice of the known ceilings would make the share wrong on average.
+    Division by a ceiling with a larger error would make the share wrong on average.
     """
     return lds / ceiling if ceiling > 0 and std_error <= MAX_SHARE_ERROR * ceiling else None
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ldsboard.core.ranking import Ranking
 
 RANDOM_P = 0.0027
-"""Scores are not distinguishable from random scores if the p-value `Result.p_random` is larger: 3 standard deviations."""
+"""If `Result.p_random` is above this number, the scores are not distinguishable from random scores. The number is the two-sided
+p-value of 3 standard deviations."""
 
 PERMUTATIONS = 9_999
 """Number of random permutations of the subsets; all permutations are used for at most `MAX_ALL_PERMUTED` subsets."""
@@ -29,8 +30,8 @@ PERMUTATIONS = 9_999
 MAX_ALL_PERMUTED = 8
 
 GRID = 2.0**18
-"""For fewer than `FEW_SUBSETS` subsets, ranks of unit length are multiples of 1 / GRID. Sums of products over at most 2**17
-targets are then exact in float64, in any order."""
+"""For fewer than `FEW_SUBSETS` subsets, `unit_rows` rounds its result to multiples of 1 / GRID. Sums of products over at most
+2**17 targets are then exact in float64, in any order."""
 
 TOLERANCE = 2.0**-14
 """Two permuted LDS count as equal if their difference is at most `TOLERANCE`. Rounding the ranks to the grid changes an LDS by at
@@ -100,10 +101,11 @@ class ChanceSpread:
     def p_value(self, z: float) -> float:
         """Return the two-sided p-value of the LDS under random matching; all blocks must have been added.
 
-        For M < `FEW_SUBSETS`, the p-value is the share of permutations of the subsets whose LDS is at least as far from 0: of all
-        permutations if M <= `MAX_ALL_PERMUTED`, otherwise of `PERMUTATIONS` random permutations and the identity (B. Phipson and
-        G. Smyth, Statistical Applications in Genetics and Molecular Biology 9, 2010). For more subsets, the p-value is that of
-        `z`, the LDS divided by its standard deviation, by the normal distribution.
+        For M < `FEW_SUBSETS`, the p-value is the share of permutations of the subsets with an LDS at least as far from 0 as the
+        LDS without permutation. The share is taken over all permutations if M <= `MAX_ALL_PERMUTED`, otherwise over
+        `PERMUTATIONS` random permutations and the identity (B. Phipson and G. Smyth, Statistical Applications in Genetics and
+        Molecular Biology 9, 2010). `z` is then not used. For M >= `FEW_SUBSETS`, the p-value is the normal p-value of `z`, the
+        LDS divided by the result of `value`.
         """
         N, M = self._margins.unit_NM.shape
         if M >= FEW_SUBSETS:
@@ -113,7 +115,11 @@ class ChanceSpread:
 
 
 def p_random_text(p_random: float, M: int) -> str:
-    """Return `Result.p_random` with two digits; for few subsets, say of which permutations it is a share, if this limits it."""
+    """Return the p-value `Result.p_random` as a text with two digits.
+
+    For at most `MAX_ALL_PERMUTED` subsets, the text adds the number of all permutations. For other M < `FEW_SUBSETS`, the
+    smallest p-value that random permutations can give is shown as an upper bound.
+    """
     if M <= MAX_ALL_PERMUTED:
         return f"{p_random:.2g} of all {math.factorial(M):,} permutations"
     if M < FEW_SUBSETS and p_random <= 1 / (PERMUTATIONS + 1):
@@ -125,8 +131,8 @@ def flipped_z(M: int, n: int) -> float:
     """Return the largest `z_random` at which a significantly negative LDS suggests scores with the wrong sign.
 
     Random scores correlate by chance with the effects of n examples, so over random files the standard deviation of `z_random` is
-    up to ``sqrt(1 + M / n)``: the limit is -3 of these. For fewer than `FEW_SUBSETS` subsets, if these are at most n, `z_random`
-    would find too few, and the limit is 0: the p-value alone decides.
+    up to ``sqrt(1 + M / n)``. The limit is -3 times this number. If M < `FEW_SUBSETS` and M <= n, this limit would find too few
+    files with the wrong sign. The limit is then 0, so that only the p-value decides.
     """
     return 0.0 if M < FEW_SUBSETS and n >= M else -3 * math.sqrt(1 + M / n)
 

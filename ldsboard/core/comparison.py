@@ -44,16 +44,17 @@ class Comparison:
     std_error : float
         Standard error of the difference over subsets; nan for fewer than 4 subsets. If `spread` is known, over reruns too.
     z : float
-        The difference divided by its standard error. If the standard error is 0, z is infinite, or 0 for a difference of 0.
+        The difference divided by its standard error; nan for fewer than 4 subsets. If the standard error is 0, z is infinite, or
+        0 for a difference of 0.
     p_value : float
-        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom. If `spread` is known, the p-value of
-        `ldsboard.core.replicates.rerun_p_values`.
+        Two-sided p-value of z, by Student's t with M - 1 degrees of freedom; nan if z is nan. If `spread` is known, the p-value
+        is that of `ldsboard.core.replicates.rerun_p_values`.
     critical : float
         Half width of the 95 % interval of the difference, in standard errors.
     replicates : tuple of int
         Numbers of replicates of a and of b whose mean LDS is compared.
     spread : float or None
-        Standard deviation of the LDS over replicates; None without 3 replicates on either side. Then only the files are compared:
+        Standard deviation of the LDS over replicates; None if neither side has 3 replicates. Then only the files are compared:
         how much a rerun of a method moves its LDS is not known.
     """
 
@@ -67,13 +68,13 @@ class Comparison:
 
     @property
     def confidence_interval(self) -> tuple[float, float]:
-        """95 % interval (low, high) of the difference. It contains 0 if the p-value is above 5 %."""
+        """95 % interval (low, high) of the difference. The interval contains 0 if the p-value is above 5 %."""
         half = self.critical * self.std_error
         return (self.difference - half, self.difference + half)
 
     @property
     def note(self) -> str | None:
-        """What the comparison does not account for, in words; None if it accounts for reruns."""
+        """A text that says that only the files are compared; None if the comparison accounts for reruns."""
         return FILES_ONLY if self.spread is None else None
 
     def _repr_html_(self) -> str:
@@ -98,14 +99,14 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
     The test uses, for each subset, the difference of two numbers: the subset's influence on the LDS of a, and its influence on
     the LDS of b. Noise that both LDS share cancels in this difference.
 
-    Two results are two files. To compare two methods, give the results of several replicates of each method, that is, of runs
-    with other seeds: the mean LDS are compared. With at least 3 replicates of one of the methods, the standard error accounts for
-    reruns: `ldsboard.core.replicates.add_reruns` has the formula.
+    A comparison of two results holds for these two files only. To compare two methods, give the results of several replicates of
+    each method, that is, of runs with other seeds. The mean LDS are then compared. With at least 3 replicates of one of the
+    methods, the standard error accounts for reruns: `ldsboard.core.replicates.add_reruns` has the formula.
 
     Parameters
     ----------
     a, b : Result or sequence of Result
-        Results with the same fingerprint. The results of a sequence are replicates of one method.
+        Results with the same fingerprint. The results of a sequence are replicates of one method; a sequence must not be empty.
 
     Returns
     -------

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEWEST, SHARE, FEW_SUBSETS = 3, 0.05, 64
-"""Clearly negative targets are mentioned from FEWEST targets and from this SHARE of all; below FEW_SUBSETS without a warning."""
+"""The user is told of clearly negative targets if they are at least FEWEST, and at least this SHARE of all targets: by a warning,
+or for fewer subsets than FEW_SUBSETS by a note."""
 
 
 def negative_targets(rho_N: NDArray[np.float64], M: int, n: int) -> int:

@@ -32,8 +32,9 @@ def usable_processors() -> int:
 def map_in_order(work: Callable[[Item], Done], items: Iterable[Item], threads: int) -> Iterator[Done]:
     """Yield ``work(item)`` for each item, in the order of the items, computed by several threads.
 
-    At most ``threads + 1`` items are in progress or wait to be yielded. Until the last item is yielded, each matrix product uses
-    one BLAS thread. With more BLAS threads, the products would compete for the processors, which costs a third of the speed.
+    At most ``threads + 1`` items are in progress or wait to be yielded. Until the iterator ends or is closed, each matrix product
+    of the whole process uses one BLAS thread. With more BLAS threads, the products would compete for the processors, which costs
+    a third of the speed.
     """
     with _one_thread_per_product(), ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Done]] = deque()

@@ -58,7 +58,14 @@ class RankedSubsets:
 
     @classmethod
     def of(cls, masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], rows: slice) -> Self:
-        """Select the subsets in `rows`, and rank the margins of these subsets."""
+        """Select the subsets in `rows`, and rank the margins of these subsets.
+
+        Raises
+        ------
+        ProblemError
+            ``masks.invalid``: there are fewer than 2 or more than 50,000 rows.
+            ``margins.invalid``: the margins of a target are equal for all rows.
+        """
         masks_Mn, margins_MN = masks_Mn[rows], margins_MN[rows]
         check_rankable(margins_MN)
         margins = rank_rows(np.ascontiguousarray(margins_MN.T))

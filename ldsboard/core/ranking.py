@@ -111,10 +111,10 @@ def rank_rows(values_bM: NDArray[np.float64]) -> Ranking:
 
 
 def rank_integers(values_bM: NDArray[np.float64]) -> Ranking:
-    """Rank every row of `values_bM` as `rank_rows` does, but faster, for integers of magnitude below 2**53.
+    """Rank every row of `values_bM`, float64 integers of magnitude below 2**53; ties share their average rank.
 
-    Sorting integers that hold both value and position is several times faster than an argsort. If the range of the values of any
-    row is too large for such integers, `rank_rows` ranks all rows.
+    The result has the same ranks as that of `rank_rows`. Sorting integers that hold both value and position is several times
+    faster than an argsort. If the range of the values of any row is too large for such integers, `rank_rows` ranks all rows.
     """
     M = values_bM.shape[1]
     bits = (M - 1).bit_length()

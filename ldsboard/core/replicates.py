@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_REPLICATES = 3
-"""With fewer replicates, their standard deviation is not used in comparisons."""
+"""Smallest number of replicates of a method whose standard deviation comparisons use."""
 
 BISECTIONS = 60
 """Steps in which `critical_values` halves an interval: more than a float64 can tell apart."""
@@ -50,7 +50,7 @@ class Reruns(NamedTuple):
 
     @classmethod
     def of(cls, lds: Sequence[float]) -> Reruns:
-        """Return the reruns of one method, which are all averaged, from the LDS of each replicate."""
+        """Return the `Reruns` of a method whose replicates are all averaged, from the LDS of each replicate."""
         return cls(len(lds), len(lds), statistics.stdev(lds) if len(lds) > 1 else math.nan)
 
 
@@ -79,12 +79,13 @@ def add_reruns(paired_error: Floats | float, a: Reruns, b: Reruns) -> Error:
     """Return the standard error of the difference between the mean LDS of two methods, over subsets and over reruns.
 
     The standard error is ``sqrt(SE_paired**2 + s**2 (1/a + 1/b))``, where a and b count the averaged replicates. s is the
-    standard deviation over the replicates of a method with at least `FEWEST_REPLICATES` replicates. If both methods have as many,
-    s is pooled: ``s**2 = sum((r - 1) s_r**2) / sum(r - 1)``. If only one has, its s is used for both. If neither has, the
-    standard error is `paired_error`.
+    standard deviation over the replicates of a method with at least `FEWEST_REPLICATES` replicates. If both methods have that
+    many, s is pooled over the two methods: ``s**2 = sum((r - 1) s_r**2) / sum(r - 1)``, where s_r is the standard deviation of r
+    replicates. If only one method has that many, its s is used for both methods. If neither method has, the standard error is
+    `paired_error`.
 
-    The result is on the safe side: `paired_error` contains the part of the reruns' effect that differs between subsets, and s
-    contains the same part again.
+    The result is rather too large than too small: `paired_error` contains the part of the reruns' effect that differs between
+    subsets, and s contains the same part again.
 
     Parameters
     ----------
@@ -113,13 +114,13 @@ def add_reruns(paired_error: Floats | float, a: Reruns, b: Reruns) -> Error:
 
 
 def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
-    """Return the two-sided p-values of differences divided by their standard errors of `add_reruns`.
+    """Return the two-sided p-values of `z`: differences of LDS, divided by the standard errors that `add_reruns` returned.
 
     The p-value is the mean of two p-values of Student's t, with M - 1 degrees of freedom for the paired part and `Error.degrees`
     for the reruns, weighted by the share of each part in the squared standard error. W. G. Cochran (Biometrics 20, 1964) weights
-    critical values in the same way. In simulations of normal errors, this mean keeps every level from .05 to .0001. The degrees
-    of freedom of Welch and Satterthwaite do not: with 3 replicates, up to 8 % of equal pairs have p < .05, and up to 0.8 % have
-    p < .0001.
+    critical values in the same way. In simulations of normal errors, this mean keeps every significance level from .05 to .0001.
+    The degrees of freedom of Welch and Satterthwaite do not: with 3 replicates, up to 8 % of equal pairs have p < .05, and up to
+    0.8 % have p < .0001.
     """
     of_subsets = two_sided_p(z, M - 1)
     mixed = error.share * two_sided_p(z, np.maximum(error.degrees, 1)) + (1 - error.share) * of_subsets
@@ -127,7 +128,10 @@ def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
 
 
 def critical_values(M: int, error: Error) -> Floats:
-    """Return the half widths of the 95 % intervals of differences in standard errors: where `rerun_p_values` is 5 %."""
+    """Return the half widths of the 95 % intervals of differences, in units of the standard error.
+
+    A half width is the z for which `rerun_p_values` returns 5 %.
+    """
     of_subsets = np.full(np.shape(error.share), half_width(1.0, M))
     has_reruns = error.share > 0
     if not np.any(has_reruns):

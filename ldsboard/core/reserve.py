@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import scipy
 
 FLAG_Z = 3.0
-"""A file is flagged if the answered LDS is more than so many standard errors above the reserve's LDS."""
+"""A file is flagged if the answered LDS is more than this many standard errors above the reserve's LDS."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class Result:
     p_values : numpy.ndarray
         Two-sided p-value of each rho, float64 (N,); 1 where the predictions are constant.
     influence : numpy.ndarray
-        psi, the influence of each subset on the LDS, float64 (M,); sums to 0. `compare` uses it for the standard error.
+        psi, the influence of each subset on the LDS, float64 (M,); sums to 0 up to rounding. `compare` computes the standard
+        error of a difference from psi.
     constant_predictions : int
         Number of targets whose predictions are all equal.
     grid_loss : float
@@ -68,7 +69,7 @@ class Result:
     grid_loss_target : int
         Index of the target with this ratio; -1 if the ratio is 0.
     z_random : float
-        LDS divided by the standard deviation of the LDS when subsets are matched to margins at random.
+        LDS divided by the standard deviation of the LDS when subsets are matched to margins at random; 0 if the deviation is 0.
     p_random : float
         Two-sided p-value of the LDS when subsets are matched to margins at random: the normal p-value of `z_random`, and for
         fewer than 64 subsets a permutation p-value. If `p_random` is above .0027 (for at least 64 subsets: if `z_random` is

@@ -30,7 +30,10 @@ def two_sided_p(t: NDArray[np.float64] | float, degrees: NDArray[np.int64] | int
 
 
 def spearman_p_values(rho_N: NDArray[np.float64], M: int) -> NDArray[np.float64]:
-    """Return the two-sided p-values of Spearman correlations over M subsets, float64 (N,), as `scipy.stats.spearmanr` does."""
+    """Return the two-sided p-values of Spearman correlations over M subsets, float64 (N,); nan for M = 2.
+
+    The p-values are those of `scipy.stats.spearmanr`: by Student's t with M - 2 degrees of freedom.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         t_N = rho_N * np.sqrt((M - 2) / ((1 + rho_N) * (1 - rho_N)))
     return two_sided_p(t_N, M - 2)
@@ -65,7 +68,7 @@ def new_targets_error(
     Returns
     -------
     float
-        The standard error; nan for fewer than 4 subsets or 2 targets.
+        The standard error; nan for fewer than 4 subsets, or for one target.
     """
     M, N = influence_M.size, rho_N.size
     if M < FEWEST_SUBSETS or N < 2:  # noqa: PLR2004

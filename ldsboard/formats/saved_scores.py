@@ -6,7 +6,6 @@ only what `ldsboard.formats.score_files` reads. This module chooses the reader f
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.formats import bergson, npy, npz, safetensors, safetensors_tables, texts, torch_files, zarr_arrays
+from ldsboard.formats import (
+    bergson,
+    dattri_llm,
+    npy,
+    npz,
+    safetensors,
+    safetensors_tables,
+    texts,
+    torch_files,
+    zarr_arrays,
+)
 from ldsboard.formats.containers import choose_table, join, listed
-from ldsboard.formats.headers import HEADER_LIMIT, check_dimensions, unreadable
+from ldsboard.formats.headers import HEADER_LIMIT, check_dimensions
 from ldsboard.formats.named_arrays import read_named
 from ldsboard.formats.score_files import open_scores
 from ldsboard.problems import ProblemError
@@ -32,9 +41,6 @@ MORE_THAN_THE_SERVER = ("scores.several", "scores.dtype", "scores.unreadable")
 """Codes of the errors of `open_scores` after which a file is tried with other readers: it can hold several arrays, or numbers of
 another type. A zip archive is tried after every error, because the error can be about a first array that is not the scores."""
 
-TRAINING_ORDER = ("row_train_ids", "row_steps")
-"""Members of dattri-llm's ``metadata.json`` that state the training example and the training step of each row."""
-
 
 @dataclass(frozen=True)
 class SavedScores:
@@ -47,13 +53,14 @@ class SavedScores:
         memory-mapped and read-only.
     notes
         Sentences about what was changed or could not be decided, such as the sign.
-    is_score_file
-        Whether the server accepts the file as it is, if its shape fits the benchmark and all numbers are finite.
+    file
+        Path of the file with the scores, if the server accepts this file as it is, provided that its shape fits the benchmark and
+        that all numbers are finite; otherwise None.
     """
 
     array: NDArray[Any]
     notes: tuple[str, ...] = ()
-    is_score_file: bool = False
+    file: Path | None = None
 
 
 def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores:
@@ -83,14 +90,15 @@ def _read_file(path: Path, key: str | None) -> SavedScores:
     with path.open("rb") as file:
         start = file.read(HEADER_LIMIT)
     if start.startswith(torch_files.PICKLES) or (start.startswith(npz.MAGIC) and torch_files.is_archive(path)):
-        _refuse_training_order(path.parent)
+        if dattri_llm.describes(path.parent):
+            return SavedScores(dattri_llm.read_file(path, key), (dattri_llm.NOTE,))
         return SavedScores(torch_files.read_tensor(path, key))
     if start and texts.is_text(start):
         return SavedScores(texts.read_text(path, key))
     if key is not None:
         return SavedScores(read_named(path, key))
     try:
-        return SavedScores(open_scores(path), is_score_file=True)
+        return SavedScores(open_scores(path), file=path)
     except ProblemError as error:
         # What the server refuses for these reasons may still be clear: one table of several, or numbers of another type.
         may_be_read = error.problem.code in MORE_THAN_THE_SERVER or start.startswith(npz.MAGIC)
@@ -123,7 +131,8 @@ def _integers(array: NDArray[Any]) -> SavedScores | None:
 
 
 def _read_folder(folder: Path, key: str | None) -> SavedScores:
-    _refuse_training_order(folder)
+    if dattri_llm.describes(folder):
+        return SavedScores(dattri_llm.read_file(folder / dattri_llm.SCORES, key), (dattri_llm.NOTE,))
     if zarr_arrays.begins(folder):
         return SavedScores(zarr_arrays.read_folder(folder))
     if bergson.begins(folder):
@@ -159,20 +168,3 @@ def _join_batches(folder: Path, key: str | None) -> NDArray[Any]:
         )
     parts = [read_saved(folder / batches[number], key).array for number in sorted(batches)]
     return join(parts)
-
-
-def _refuse_training_order(folder: Path) -> None:
-    """Raise ``scores.unreadable`` for a folder of dattri-llm 0.1.0: rows are in the order of training steps, not of examples."""
-    described = folder / "metadata.json"
-    if not described.is_file():
-        return
-    try:
-        about = json.loads(described.read_text(errors="replace"))
-    except (ValueError, RecursionError):
-        return
-    if isinstance(about, dict) and all(name in about for name in TRAINING_ORDER):
-        raise unreadable(
-            "scores of dattri-llm: metadata.json says in row_train_ids that the rows are in the order of the training",
-            "Put the rows in the order of the benchmark's training examples, sum the rows of one example over row_steps, and "
-            "save the array to another folder.",
-        )

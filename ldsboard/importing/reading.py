@@ -204,8 +204,8 @@ def _read_masks(
             f"{origin.masks} is not a 0/1 table with one column for each training example. For index lists, add --n-train N, the "
             "number of training examples. For packed bits, add --n-train N and --packed big or --packed little."
         )
-    bytes_wide = stacked is not None and stacked.dtype == np.uint8 and not binary
-    if n is not None and stacked is not None and bytes_wide and stacked.shape[1] == -(-n // 8):
+    is_bytes = stacked is not None and stacked.dtype == np.uint8
+    if n is not None and stacked is not None and is_bytes and stacked.shape[1] == -(-n // 8) < n:
         raise TableError(
             f"{origin.masks} looks like packed bits of {n} training examples. "
             "Add --packed big, the default of numpy.packbits, or --packed little."

@@ -90,10 +90,13 @@ def test_board_whose_subsets_are_all_public_has_no_ranks(
     text = page(service, "/benchmarks/few")
     widths = [half_width(compare(a, b).std_error, 12) for a, b in combinations(results.values(), 2)]
     assert f"differences below {np.median(widths):.4f} cannot be seen for a typical pair" in text
-    assert "This board has no ranks: all subsets are public, and anybody can fit scores to them." in text
+    assert (
+        "This board has no ranks: entries are scored on the same public subsets that methods are tuned and fitted on."
+        in text
+    )
     assert not [heading for heading in (">Rank<", "possible gain", 'class="n place"') if heading in text]
     assert (
-        text.count("not distinguishable from random")
+        text.count(">not distinguishable from random")
         == sum("scores.random" in view["warnings"] for view in views.values())
         >= 1
     )
@@ -136,7 +139,10 @@ def test_smallest_visible_difference_is_that_of_the_comparisons_of_the_entries(
     assert {pair["spread"] is None for pair in pairs} == {seeds < 3}
     widths = [(high - low) / 2 for low, high in (pair["ci"] for pair in pairs)]
     text = page(service, f"/benchmarks/{name}")
-    assert f"With 12 subsets, differences below {np.median(widths):.4f} cannot be seen for a typical pair." in text
+    assert (
+        f"With 12 subsets, differences below {np.median(widths):.4f} cannot be seen for a typical pair, and a larger difference"
+        in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,8 +177,19 @@ def test_more_subsets_give_no_ranks_if_all_are_public(
     rows = service.client.get("/benchmarks/all-public/leaderboard").json()["rows"]
     assert [(row["rank"], row["attempts"]) for row in rows] == [(None, None)] * 2
     text = page(service, "/benchmarks/all-public")
-    assert "This board has no ranks: all subsets are public, and anybody can fit scores to them." in text
+    assert (
+        "This board has no ranks: entries are scored on the same public subsets that methods are tuned and fitted on."
+        in text
+    )
     assert "cannot be seen" not in text
+    first, second = (row["id"] for row in rows)
+    entry, pair = page(service, f"/submissions/{first}"), page(service, f"/compare?a={first}&b={second}")
+    about = page(service, "/benchmarks/all-public/about")
+    assert [text for text in (entry, pair, about) if "ranking subsets" in text or "ranked submission" in text] == []
+    assert "on all 30 subsets of all-public" in entry
+    assert "Attempts of its owner" not in entry
+    assert "the ranks on the leaderboard" not in pair
+    assert "a high LDS may only mean that the scores were fitted to it" in pair
 
 
 def test_scores_fitted_to_the_ranking_subsets_are_marked(service: Service, token: str, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.api import multipart_upload
 from app.db.models import State
+from app.results.schemas import SubmissionView
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
 
@@ -64,6 +66,32 @@ def test_upload_token_shows_no_results_of_a_private_duplicate(service: Service, 
     refused = upload.complete()
     assert refused.status_code == 404
     assert first["id"] not in refused.text
+
+
+def test_every_field_of_a_submission_is_shown_to_upload_tokens_or_withheld() -> None:
+    """A new field of `SubmissionView` belongs to one of the two groups; without this test, upload tokens would show it."""
+    withheld = multipart_upload.WITHHELD_RESULTS | multipart_upload.WITHHELD_DETAILS
+    assert multipart_upload.UPLOAD_FIELDS.isdisjoint(withheld)
+    assert multipart_upload.UPLOAD_FIELDS | withheld.keys() == SubmissionView.model_fields.keys()
+
+
+def test_upload_token_shows_no_replicates_of_a_private_duplicate(service: Service, toy: Example) -> None:
+    token = service.token("three-seeds")
+    files = [npy(toy.scores(seed=seed)) for seed in range(73, 76)]
+    root = service.submit_and_score(token, "toy", files[0], method="seeds")["id"]
+    others = {"method": "seeds", "replicate_of": root}
+    seeds = [service.submit_and_score(token, "toy", file, **others)["id"] for file in files[1:]]
+    headers = {"Authorization": f"Bearer {token}"}
+    for name in (root, *seeds):
+        hide = {"visibility": "private"}
+        assert service.client.patch(f"/submissions/{name}", headers=headers, json=hide).is_success
+    assert len(service.client.get(f"/submissions/{root}", headers=headers).json()["replicates"]["ids"]) == 3
+    upload = MultipartUpload(service, token, "toy", files[0], method="seeds").started()
+    upload.put_all_parts()
+    completed = upload.complete()
+    view = completed.json()
+    assert (view["id"], view["replicates"], view["replicate_of"], view["scorer_version"]) == (root, None, None, None)
+    assert [name for name in seeds if name in completed.text] == []
 
 
 def test_cancelled_upload_frees_its_quota_and_deletes_its_parts(service: Service, toy: Example) -> None:

@@ -91,6 +91,10 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         lambda folder: save_origin(folder, BITS, n_train=n),
         "looks like packed bits of 21 training examples. Add --packed big",
     ),
+    "packed bits that are all 0 or 1": (
+        lambda folder: save_origin(folder, (np.arange(90).reshape(30, 3) % 2).astype("u1"), n_train=n),
+        "looks like packed bits of 21 training examples. Add --packed big",
+    ),
     "packed bits without n": (
         lambda folder: save_origin(folder, BITS, packed=BitOrder.BIG),
         "need --n-train N, the number of training examples",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(sys.prefix) / "references"
 """Folder of the libraries, separate from the packages of the environment."""
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt").read_text(encoding="utf-8")
+PINNED = dict(re.findall(r"^([\w-]+)==(\S+)", REQUIREMENTS, re.MULTILINE))
+"""The version of each library."""
 
 
 class Case(NamedTuple):
@@ -58,6 +64,17 @@ class Answer(NamedTuple):
     warnings: list[str]
     wall: float
     cpu: float
+
+
+def run_with_references(*command: str | Path) -> str:
+    """Run Python with the published libraries on its path, in the project's folder, and return its standard output."""
+    assert FOLDER.is_dir(), f"The published libraries are not installed in {FOLDER}. Install them: make references"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(FOLDER))), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def ask(cases: Mapping[str, Case], *libraries: str, threads: int = 1) -> dict[str, dict[str, Answer]]:

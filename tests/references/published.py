@@ -45,25 +45,35 @@ def _unneeded(name: str) -> type:
     return Unneeded
 
 
-@cache
-def import_quanda() -> Any:
-    """Import quanda's unmodified metric without the training libraries that its parent packages import.
-
-    The parent packages are replaced by empty modules, so that their ``__init__`` does not run; `lightning` and `datasets`, which
-    the metric names only in annotations, are replaced by modules of placeholders.
-    """
+def _root_of_quanda() -> Path:
     spec = find_spec("quanda")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("quanda was not found on PYTHONPATH")
-    root = Path(spec.origin).parents[1]
-    for package in ("quanda", "quanda.utils", "quanda.metrics", "quanda.metrics.ground_truth"):
+    return Path(spec.origin).parents[1]
+
+
+@cache
+def prepare_quanda(*packages: str) -> None:
+    """Let modules of quanda be imported without the training libraries that its packages import.
+
+    The packages of quanda that are named are replaced by empty modules, so that their ``__init__`` does not run; `lightning`,
+    `datasets` and `transformers`, whose classes serve only as annotations and to recognize other kinds of data, are replaced by
+    modules of placeholders.
+    """
+    root = _root_of_quanda()
+    for package in packages:
         bare = ModuleType(package)
         bare.__path__ = [str(root.joinpath(*package.split(".")))]
         sys.modules[package] = bare
-    for package in ("lightning", "datasets"):
+    for package in ("lightning", "datasets", "transformers"):
         absent = ModuleType(package)
         absent.__getattr__ = _unneeded  # type: ignore[method-assign]
         sys.modules[package] = absent
+
+
+def import_quanda() -> Any:
+    """Return quanda's unmodified metric."""
+    prepare_quanda("quanda", "quanda.utils", "quanda.metrics", "quanda.metrics.ground_truth")
     return import_module("quanda.metrics.ground_truth.linear_datamodeling").LinearDatamodelingMetric
 
 

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.references.answers import FOLDER
+from tests.references.answers import run_with_references
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = "how-to/use-from-python.md"
-
-
-def run_with_dattri(*command: str) -> str:
-    """Run Python with the published libraries on its path, and return its standard output."""
-    assert FOLDER.is_dir(), f"The published libraries are not installed in {FOLDER}. Install them: make references"
-    environment = os.environ | {"PYTHONPATH": str(FOLDER), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_guide_shows_what_dattri_returns_and_what_ldsboard_adds() -> None:
     headings = ("Score an array", "Use the arguments of dattri's metric")
-    assert "0 failed" in run_with_dattri("-m", "tests.ldsboard.sessions", PAGE, *headings)
+    assert "0 failed" in run_with_references("-m", "tests.ldsboard.sessions", PAGE, *headings)
 
 
 def test_both_libraries_give_the_same_numbers_and_signs() -> None:
-    found = json.loads(run_with_dattri("-m", "tests.references.dattri_arguments"))
+    found = json.loads(run_with_references("-m", "tests.references.dattri_arguments"))
     assert found["version"] == "0.3.0"
     # dattri rounds SciPy's float64 values to the dtype of the scores: half a unit in the last place of numbers up to 1.
     assert found["float32"]["difference"] < 2**-24
@@ -50,7 +34,7 @@ def test_both_libraries_give_the_same_numbers_and_signs() -> None:
 
 def test_ground_truth_of_retrained_models_has_the_same_sign() -> None:
     """dattri trains, negates the loss, and scores; the example raises the value if its presence lowers the loss."""
-    found = json.loads(run_with_dattri("-m", "tests.references.dattri_arguments", "retrain"))
+    found = json.loads(run_with_references("-m", "tests.references.dattri_arguments", "retrain"))
     assert found["values"] < 0  # negated squared errors
     assert found["dattri"] == pytest.approx(found["ldsboard"], abs=2**-24)
     assert found["ldsboard"] > 0.5

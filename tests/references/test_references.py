@@ -1,13 +1,12 @@
 """Compare published implementations with this library: where they agree and where they differ.
 
-TABLE is copied verbatim from docs/explanation/scoring.md; these tests compute every number in it.
+These tests compute every number of the table of small inputs in docs/explanation/implementations.md.
 
 Legend: M subsets, n training examples, N targets.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,26 +14,13 @@ import pytest
 
 from ldsboard import ProblemError, lds
 from tests.references.answers import Answer, Case, ask
+from tests.references.page import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-TABLE = """
-| scores of the examples | in subsets | ldsboard | dattri | quanda | torchmetrics |
-|---|---|---|---|---|---|
-| 1, 2, 3, 5 | 01 02 13 23 | 1 | 1 | 0.999999 | 0.999999 |
-| 1, 2, 3, 5 | 01 02 | 1 | 1 | 0.999996 | 0.999996 |
-| 0.1, 0.1, 0.7, 0.1, 0.1 | 012 023 123 234 | 0 | 0.774597 | 0.774596 | - |
-| 1, 1, 1, 1 | 01 02 13 23 | 0 | nan | 0 | 0 |
-| 9999999, 10000000, 10000000, 10000001 | 01 12 23 | 1 | nan | 0 | 0 |
-| 60000, 50000, 40000, 30000 in float16 | 23 13 02 01 | 1 | nan | 0 | 0 |
-| 1, 2, 5, 3 in float16 | 01 02 13 23 | 0.8 | 0.799805 | 0.799999 | 0.799999 |
-| 1, 2, 5, 3 in int64 | 01 02 13 23 | 0.8 | 0 | TypeError | TypeError |
-| 1, 2, 3, nan | 01 02 12 23 | ProblemError | nan | 0.999999 | - |
-| 1, 2, 3, 5 | 0 02 13 123 | 1 | - | 0.999999 | 0.999999 |
-"""
 pytestmark = pytest.mark.slow
 
 LIBRARIES = ("dattri", "quanda", "torchmetrics")
@@ -43,9 +29,8 @@ PROBLEMS = 20
 
 
 def table_rows() -> dict[str, list[str]]:
-    """Return the rows of TABLE by their first two cells."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.strip().splitlines()[2:]]
-    return {f"{scores} / {subsets}": [scores, subsets, *rest] for scores, subsets, *rest in lines}
+    """Return the rows of the page's table of small inputs by their first two cells."""
+    return {" / ".join(row[:2]): row for row in table("Small inputs")}
 
 
 def case_of_row(scores: str, subsets: str) -> Case:
@@ -205,7 +190,3 @@ def test_answers_have_times_and_errors_have_none(answers: dict[str, dict[str, An
         assert 0 < answer.wall < np.inf
         assert answer.cpu > 0
     assert np.isnan(answers["one target"]["quanda"].wall)
-
-
-def test_documentation_contains_the_table() -> None:
-    assert TABLE.strip() in (Path(__file__).parents[2] / "docs/explanation/scoring.md").read_text(encoding="utf-8")

@@ -77,7 +77,7 @@ def ek_fac(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
     Raises
     ------
     BundleError
-        The model has parameters outside linear layers with biases, or uses a layer more than once for an example.
+        The model has parameters outside linear layers with biases, or does not use each layer exactly once for each example.
 
     Notes
     -----

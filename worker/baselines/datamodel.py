@@ -21,8 +21,9 @@ def datamodel(material: Material, strength: float = RIDGE) -> NDArray[np.float32
     """Return the coefficients of a ridge regression for each target, float32 (n, N).
 
     The regression predicts the target's margin from the mask. Margins are averaged over the runs of a subset before the fit.
-    Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", use an absolute penalty. With the squared penalty
-    here, one linear system of size M gives the coefficients of all targets. The main cost is training the models.
+    Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data", use the lasso, which penalises absolute
+    coefficients. With the squared penalty here, one linear system of size M gives the coefficients of all targets. The fit is
+    cheap; the cost of the method is that of the M R models whose margins the benchmark has.
     """
     return ridge(material.masks_Mn, material.margins_MRN.mean(axis=1, dtype=np.float64), strength)
 

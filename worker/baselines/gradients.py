@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 SKETCH_SIZE = 2**14
-"""Size S of a count sketch. If a model has more than S parameters, sketches replace the gradients of examples."""
+"""Size S of a count sketch. Sketches replace the gradients of examples if a model has more than S parameters and is not a model
+of linear layers (see `layers.run_forward`)."""
 
 CHUNK_NUMBERS = 2**26
 """Number of values in the gradients of one chunk of examples. A chunk takes the memory of a few times as many values."""
@@ -40,7 +41,10 @@ class Outer(NamedTuple):
 
 @dataclass(frozen=True)
 class Gradients:
-    """Gradients of n examples with respect to all parameters, as one outer product for each layer."""
+    """Gradients of n examples with respect to all parameters, as one outer product for each layer.
+
+    For a model that `layers.run_forward` does not support, a single outer product stands for all layers (see `gradients`).
+    """
 
     layers: list[Outer]
 
@@ -67,9 +71,10 @@ def loss(logits_nC: torch.Tensor, labels_n: torch.Tensor) -> torch.Tensor:
 def gradients(model: nn.Module, function: Function, examples: Examples) -> Gradients:
     """Return the gradient of a function of logits and labels with respect to all parameters, for each example.
 
-    For models that `layers.run_forward` supports, the gradients are outer products in each layer. For other models,
-    `per_example` computes each gradient as one vector, or as a sketch of the vector if there are many parameters. The vector is
-    stored as the first factor of an outer product, with 1 as the second factor, so all results have the same form.
+    For models of linear layers, which `layers.run_forward` supports, the gradients are exact: one outer product for each layer.
+    For other models, `per_example` computes each gradient as one vector, or as a sketch of this vector if the model has more than
+    `SKETCH_SIZE` parameters. The vector is stored as the first factor of an outer product, with 1 as the second factor, so all
+    results have the same form.
 
     Parameters
     ----------

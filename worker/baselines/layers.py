@@ -36,9 +36,9 @@ class Pass(NamedTuple):
 def run_forward(model: nn.Module, examples: Examples) -> Pass | None:
     """Run a model forward, keeping the inputs and outputs of its linear layers.
 
-    Return None if a parameter of the model is not the weight or bias of a linear layer that has a bias, or if the model uses a
-    layer more than once for an example. The gradients of such a model are not, for each layer, one outer product of the gradient
-    of the layer's outputs and its inputs.
+    Return None if a parameter of the model is not the weight or bias of a linear layer that has a bias. Return None also if the
+    model does not use every layer exactly once for each example. In such models, the gradient of an example is not one outer
+    product for each layer.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.bias is not None]
     covered = sum(layer.weight.numel() + layer.bias.numel() for layer in layers)

@@ -60,8 +60,8 @@ class Material:
     def open(cls, folder: Path) -> Self:
         """Load the public part of a benchmark from ``folder/public`` after verifying the hashes of its files.
 
-        Loading runs the kit's ``recipe.py``. If the benchmark ships no images, the images are read from the user's copy of the
-        data set, as in training.
+        Loading runs the kit's ``recipe.py``. If the benchmark ships no images, `worker.data.load` loads the images of the
+        recipe's data set, and downloads the data set if necessary.
 
         Raises
         ------

@@ -31,11 +31,13 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     - Phi (n, P): gradients of the training examples' margins.
     - phi (N, P): gradients of the targets' margins.
-    - q (n, 1): for each training example, the probability that a model gives to all classes but the correct one.
+    - q (n, 1): ``sigmoid(-margin)`` of each training example. For the default margin, this is the probability that a model gives
+      to all classes but the correct one.
 
-    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here lambda makes the matrix invertible,
-    and only large gradients are sketched (see `gradients`). The code computes ``(Phi Phi' + lambda I)^-1 Phi phi'``, which is
-    equal to the product above but needs only a system of size n.
+    The paper projects the gradients to few dimensions, which makes Phi' Phi invertible. Here lambda makes the sum invertible.
+    Gradients of models of linear layers are exact; gradients of other models with more than `SKETCH_SIZE` parameters are sketched
+    (see `gradients`). The code computes ``(Phi Phi' + lambda I)^-1 Phi phi'``. This equals ``Phi (Phi' Phi + lambda I)^-1 phi'``,
+    but needs only a linear system of size n instead of P.
 
     Parameters
     ----------
@@ -47,7 +49,8 @@ def trak(material: Material, damping: float = DAMPING) -> NDArray[np.float32]:
 
     Notes
     -----
-    Each model needs one gradient for each example and target, n (n + N) inner products, and n^3 / 3 operations.
+    Each model needs n + N gradients, n (n + N) inner products of gradients, n^3 / 3 operations for a Cholesky factorisation, and
+    2 n^2 N operations to solve the system. The inner products are held in memory, as n x n and n x N numbers.
     """
     output, train = material.recipe.output, material.train
     n, N = len(train.labels), len(material.target.labels)

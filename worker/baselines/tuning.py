@@ -39,7 +39,8 @@ class Trial:
     interval
         95 % interval of `lds`; after cross-validation, `lds` plus or minus 1.96 standard errors.
     z_random
-        `ldsboard.Result.z_random`; after cross-validation, the sum over folds divided by the root of the number of folds.
+        `ldsboard.Result.z_random`; after cross-validation, the sum of this number over folds, divided by the square root of the
+        number of folds.
     """
 
     setting: Any
@@ -49,7 +50,7 @@ class Trial:
 
 
 def tune(name: str, material: Material) -> Iterator[Trial]:
-    """Score every setting of a baseline on the public subsets, and yield a trial for each setting.
+    """Compute and evaluate the scores of every setting of a baseline on the public subsets; yield a trial for each setting.
 
     The baseline `FITTED` is cross-validated in 5 folds, because its scores are fitted to the margins of these subsets.
     """

@@ -27,6 +27,8 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
 def load(name: str) -> Dataset:
     """Return the data set with this name. A name that ends in ``.npz`` is the path of a file with a user's data set.
 
+    If ``LDSBOARD_CIFAR10`` is not set, the first call for ``cifar10-5k`` downloads CIFAR-10 into the cache.
+
     Raises
     ------
     DataError

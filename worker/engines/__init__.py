@@ -46,7 +46,7 @@ ENGINES: dict[str, Engine] = {"batched": train_batched, "sequential": train_sequ
 
 
 def check_engine(name: str, recipe: Recipe) -> None:
-    """Check that an engine can train a recipe.
+    """Check that an engine can train a recipe. For ``batched``, only the layers of the model are checked.
 
     Raises
     ------

@@ -172,6 +172,10 @@ def train_batched(
 ) -> None:
     """Train a group of multilayer perceptrons at once; see `worker.engines.Engine`.
 
+    The loss is the cross-entropy. The engine updates the parameters as `Stack` describes, with the learning rates of the recipe's
+    `batches` and with momentum and weight decay of its `SETTINGS`. The engine does not call the recipe's `train`, and does not
+    support augmentation.
+
     Raises
     ------
     TypeError

@@ -62,23 +62,28 @@ def _cited_numbers(submission: SubmissionView, numbers: Numbers | RankingNumbers
     return plus_minus(mean), f", mean of {len(mean.ids)} replicates with standard deviation {mean.spread:.4f}"
 
 
-def table_row(submission: SubmissionView, numbers: Numbers | RankingNumbers) -> str:
+def _subsets(submission: SubmissionView, benchmark: BenchmarkView) -> str:
+    """Return the words for the subsets that the cited LDS is on."""
+    if submission.hidden and benchmark.all_subsets_rank:
+        return f"all {benchmark.subset_count} subsets"
+    return "the ranking subsets" if submission.hidden else "the public subsets"
+
+
+def table_row(submission: SubmissionView, benchmark: BenchmarkView, numbers: Numbers | RankingNumbers) -> str:
     """Return a row of a LaTeX table: the name of the submission, its LDS or the mean over its replicates, and the standard error.
 
-    A LaTeX comment in the row says whether the LDS is on public or ranking subsets, and names the versions of benchmark and
-    scorer.
+    A LaTeX comment in the row says which subsets the LDS is on, and names the versions of benchmark and scorer.
     """
     about = f"{submission.benchmark.name} version {submission.benchmark.version}, scorer version {submission.scorer_version}"
-    part = "ranking" if submission.hidden else "public"
     value, replicates = _cited_numbers(submission, numbers)
-    return rf"{latex(_cited_name(submission))} & {value} \\ % LDS on the {part} subsets of {about}{replicates}"
+    subsets = _subsets(submission, benchmark)
+    return rf"{latex(_cited_name(submission))} & {value} \\ % LDS on {subsets} of {about}{replicates}"
 
 
 def bibtex(
     submission: SubmissionView, benchmark: BenchmarkView, numbers: Numbers | RankingNumbers, address: str
 ) -> str:
     """Return a BibTeX entry for a result, with the versions of benchmark and scorer."""
-    part = "ranking" if submission.hidden else "public"
     value, replicates = _cited_numbers(submission, numbers)
     fields = {
         "author": f"{{{latex(submission.owner)}}}",
@@ -87,7 +92,7 @@ def bibtex(
         "howpublished": "LDSBoard",
         "url": address,
         "version": str(benchmark.version),
-        "note": f"Linear datamodeling score {value} (standard error) on the {part} subsets of "
+        "note": f"Linear datamodeling score {value} (standard error) on {_subsets(submission, benchmark)} of "
         f"{latex(benchmark.name)}, version {benchmark.version}{replicates}; scorer version {submission.scorer_version}",
     }
     return _entry(f"ldsboard-{submission.id}", fields)

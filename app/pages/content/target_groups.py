@@ -53,7 +53,9 @@ def by_class(
 def by_margin(
     rho_N: NDArray[np.float64], p_values_N: NDArray[np.float64], margins_N: NDArray[np.float64]
 ) -> list[TargetGroup]:
-    """Return the group of targets with a negative mean margin, and the group of all other targets, without an empty group.
+    """Return the group of targets with a negative mean margin, and the group of all other targets, if there are any.
+
+    The list is empty if no target has a negative mean margin.
 
     Parameters
     ----------
@@ -62,5 +64,7 @@ def by_margin(
     margins_N
         Mean margin of each target, float64 (N,).
     """
+    if not (margins_N < 0).any():
+        return []
     groups = (("negative", margins_N < 0), ("not negative", margins_N >= 0))
     return [TargetGroup.of(label, rho_N[of_N], p_values_N[of_N]) for label, of_N in groups if of_N.any()]

@@ -161,7 +161,7 @@ class Sandbox:
         scores
             The score file.
         parts
-            Names of the subsets to score against: ``"public"``, and ``"ranking"`` and ``"reserve"`` for a ranked submission.
+            The parts to score against: ``"public"`` is required; ``"ranking"`` and any ``"reserve"`` are for ranked submissions.
         sha256
             The SHA-256 that the score file must have; None allows any SHA-256.
 
@@ -170,7 +170,7 @@ class Sandbox:
         ProblemError
             The file cannot be scored.
         DamagedFileError
-            The score file does not have this SHA-256, and was not scored.
+            The score file does not have the SHA-256 `sha256`, and was not scored.
         SandboxError
             The scoring process ended without an answer, or sent no heartbeats and was killed.
         """
@@ -272,7 +272,7 @@ def _receive_number(status: Connection) -> int:
 def _kill(pid: int, status: Connection) -> None:
     """Kill a child, even a suspended child.
 
-    Do nothing if the exit status of the child has arrived: another process may have the process id by then.
+    Do nothing if the exit status of the child has arrived: another process can have the process id by then.
     """
     if not status.poll(0):
         with suppress(ProcessLookupError):

@@ -1,12 +1,12 @@
 """The fork server: it holds ground truth in memory, and forks a scoring process for each score file.
 
 For each request, the service sends one byte and two descriptors through the control socket. The first descriptor is a socket:
-it holds the request as JSON, and the child writes the answer to it. The second descriptor is a pipe, to which the fork server
-writes two numbers: the child's process id and, later, the child's exit status. A request without ``scores`` only preloads ground
-truth.
+the fork server reads the request from it as JSON, and the child writes the answer to it. The second descriptor is a pipe, to
+which the fork server writes two numbers: the child's process id and, later, the child's exit status. A request without ``scores``
+only preloads ground truth.
 
-The fork server never opens score files. It sends heartbeats through the control socket. It ends when the control socket closes,
-and dies when the service dies.
+The fork server itself never opens score files. The fork server sends heartbeats through the control socket, ends when the control
+socket closes, and dies when the service dies.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Receiver:
         self._readable.register(descriptor, select.POLLIN)
         self._starting = starting
         self.late = late
-        """Whether `LATE_BEATS` heartbeats are missing."""
+        """Whether `LATE_BEATS` heartbeats in a row are missing; with the parameter `late`, True until a first byte arrives."""
 
     def receive(self) -> bytes:
         """Wait for the next message that is not a heartbeat; return the content of the message.
@@ -106,7 +106,7 @@ class Receiver:
         EOFError, OSError
             The process has closed the connection.
         HeartbeatError
-            The process sends no heartbeats.
+            Too many heartbeats are missing.
         """
         length = 0
         while length == 0:

@@ -16,6 +16,8 @@ PR_SET_PDEATHSIG = 1
 def die_with_parent(parent: int) -> None:
     """On Linux, make the kernel kill this process, even if it is suspended, when the thread that started the process ends.
 
+    On other systems, the function does nothing.
+
     Parameters
     ----------
     parent

@@ -1,7 +1,7 @@
 """Resource limits of a scoring process, enforced by the kernel.
 
 Each scoring process is a forked child that scores one file and sets the limits for itself. The usage of earlier files therefore
-does not count. Hard limits that the operator has set are kept.
+does not count. Hard limits that the operator has set are never raised.
 
 A file's shape and size are checked against the benchmark before the file's data is read. No accepted file therefore needs more
 than the limits allow. A process that reaches a limit is treated as a server error, not as a fault of the file: the evaluation is

@@ -53,7 +53,10 @@ NUMBERS = (
 
 
 def run(request: dict[str, Any], service: Connection, parent: int) -> NoReturn:
-    """Answer one request, then end the process, so that the forked child never returns into the code of the fork server."""
+    """Answer one request, then end the process, so that the forked child never returns into the code of the fork server.
+
+    The exit status is 0 after an answer, `limits.OUT_OF_MEMORY` if memory could not be allocated, and 1 after another error.
+    """
     status = 1
     try:
         isolate(service, parent)
@@ -129,8 +132,13 @@ def check_hash(path: Path, expected: str | None) -> None:
 def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
     """Return the scores of a file, (n, N), after checking the shape in its header against the ground truth.
 
-    A file of which only the transpose has this shape is transposed. Before the scores are read, also limit the memory and CPU
-    time of this process to what a file of this shape and size needs.
+    A file of which only the transpose has this shape is transposed. Before the scores are read, the memory and CPU time of this
+    process are limited to what a file of this shape and size needs.
+
+    Raises
+    ------
+    ProblemError
+        The file cannot be read, or has another shape.
     """
     header = file_header(path)
     turned = is_turned(header.shape, truth.n_train, truth.n_targets)

@@ -18,9 +18,15 @@ MAX_GROUND_TRUTHS = 4
 
 @lru_cache(maxsize=MAX_GROUND_TRUTHS)
 def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
-    """Return the ground truth in a benchmark folder, and the rows of the subsets of each part, ``public`` and ``ranking``.
+    """Return the ground truth in a benchmark folder, and the rows of each part: ``public``, ``ranking`` and any ``reserve``.
 
-    The function also ranks the margins within each part, so that the scoring processes need not rank the margins again.
+    The margins are also ranked within each part, so that the scoring processes need not rank the margins again. The results of
+    the `MAX_GROUND_TRUTHS` most recently used folders stay in memory.
+
+    Raises
+    ------
+    BundleError
+        A file of the benchmark is missing or damaged, or the hidden part belongs to another benchmark.
     """
     masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
     truth = GroundTruth(masks_Mn, margins_MRN)
@@ -31,5 +37,5 @@ def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
 def preload_imports() -> None:
     """Score random arrays, so that modules that are imported on first use are loaded before any fork."""
     rng = np.random.default_rng(0)
-    truth = GroundTruth(rng.random((100, 1000)) < 0.5, rng.random((100, 100)))  # noqa: PLR2004 -- arrays large enough for several threads
+    truth = GroundTruth(rng.random((100, 1000)) < 0.5, rng.random((100, 100)))  # noqa: PLR2004 -- enough for several threads
     truth.score(rng.random((1000, 100)), threads=1)

@@ -31,7 +31,7 @@ def test_about_page_shows_the_manifest(site: Site, toy: Example) -> None:
     page = Markup(text)
     assert str(manifest.commitment) in text
     assert f"{manifest.ceiling:.4f} ± {manifest.ceiling_std_error:.4f}" in text
-    assert f"within ± {manifest.null_band['shared']:.4f}" in text
+    assert f"± {manifest.null_band['shared']:.4f}" in text
     assert "160 subsets, each with 50 % of the training" in " ".join(text.split())
     assert [["name", "sums"]] in page.tables
     (scale,) = [attributes for attributes in page.all("table") if attributes.get("id") == "scale"]
