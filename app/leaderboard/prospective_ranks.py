@@ -109,9 +109,9 @@ def prospective_rank(session: Session, replicates: Sequence[Evaluation]) -> tupl
 
 
 def _family_means(session: Session, version: Version, without: Sequence[int]) -> list[Mean]:
-    """Return the means of the entries that ranks count, over the replicates that were stored with the ranks.
+    """Return the results of the entries that ranks count, each the mean over the replicates that were stored with the rank.
 
-    The entries of the evaluations `without` are left out.
+    Entries whose evaluation id is in `without` are left out.
     """
     family = listable(version, Submission.id, Evaluation.replicates)
     family = family.where(Evaluation.in_family.is_(True), Evaluation.id.not_in(without)).order_by(Evaluation.id)

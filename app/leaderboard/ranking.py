@@ -70,7 +70,7 @@ class Ranks(NamedTuple):
 
 
 def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
-    """Return the ranks of a version's entries; a new result is ranked as if it were saved.
+    """Return the ranks of a version's entries, and store nothing; the result `new` is ranked as if the result were saved.
 
     Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
 

@@ -138,8 +138,8 @@ def read_sums(folder: Path) -> dict[str, str]:
 def find_faults(folder: Path, *, quick: bool) -> Iterator[str]:
     """Yield a text for each fault of a snapshot's files, such as ``kit.zip is missing``.
 
-    If `SUMS` is missing or damaged, only this fault is yielded. If `quick` is true, the other files are not hashed, so that damaged
-    contents are not found.
+    If `SUMS` is missing or damaged, only this fault is yielded. If `quick` is true, the other files are not hashed, so that
+    damaged contents are not found.
     """
     try:
         stated = read_sums(folder)

@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 @router.post("/account/export")
 def export_own_account(sender: FormUser, context: ContextDep) -> StreamingResponse:
-    """Send everything that the server stores about the signed-in user, as a JSON file; `export_account` names what is left out."""
+    """Send what the server stores about the signed-in user, as a JSON file; `export_account` names what is left out."""
     headers = {
         "Content-Disposition": f'attachment; filename="ldsboard-{sender.name}.json"',
         "Cache-Control": "no-store",
