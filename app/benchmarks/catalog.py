@@ -38,7 +38,7 @@ def are_compatible(old: Version, new: Version) -> bool:
 
 
 FEWEST_RANKED = 20
-"""Fewer ranking subsets cannot rank entries."""
+"""Minimum number of ranking subsets of a board with ranks."""
 
 
 def all_subsets_rank(manifest: dict[str, Any]) -> bool:
@@ -47,7 +47,7 @@ def all_subsets_rank(manifest: dict[str, Any]) -> bool:
 
 
 def count_subsets(manifest: dict[str, Any]) -> int:
-    """Return the number of subsets of a benchmark, public and ranking subsets together."""
+    """Return the number of subsets of a benchmark, public and ranking subsets together, without the reserve."""
     subsets = manifest["subsets"]
     return int(subsets["ranking"] if all_subsets_rank(manifest) else subsets["public"] + subsets["ranking"])
 

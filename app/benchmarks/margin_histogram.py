@@ -1,6 +1,6 @@
-"""Histogram of the public margins of a benchmark version.
+"""Histogram of the published margins of a benchmark version.
 
-Legend: M public subsets, R runs, N targets.
+Legend: M subsets with published margins, R runs, N targets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class MarginHistogram:
 
 @lru_cache(maxsize=128)
 def margin_histogram(folder: Path) -> MarginHistogram:
-    """Return the histogram of the public margins of a published version. The result is cached, because versions never change."""
+    """Return the histogram of all published margins of a version; `folder` is the folder of the published version.
+
+    On an open benchmark, the margins of the ranking subsets are included. The result is cached, because versions never change.
+    """
     margins_MRN = np.load(folder / "public" / "margins.npy", mmap_mode="r")
     sample = margins_MRN.reshape(-1)[:: max(1, margins_MRN.size // SAMPLE_SIZE)]
     low, high = map(float, np.quantile(sample, (TAIL_SHARE, 1 - TAIL_SHARE)))

@@ -1,6 +1,6 @@
 """Mean margin of each target of a benchmark version.
 
-Legend: M public subsets, R runs, N targets.
+Legend: M subsets with published margins, R runs, N targets.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def mean_margins(folder: Path) -> NDArray[np.float64]:
     """Return the mean margin of each target over all models whose margins are published, float64 (N,), read-only.
 
-    `folder` is the folder of a published version. On an open benchmark, the models of the ranking subsets are included. The result
-    is cached, because versions never change.
+    `folder` is the folder of a published version. On an open benchmark, the models of the ranking subsets are included. The
+    result is cached, because versions never change.
     """
     margins_MRN = np.load(folder / "public" / "margins.npy", mmap_mode="r", allow_pickle=False)
     mean_N: NDArray[np.float64] = margins_MRN.mean(axis=(0, 1), dtype=np.float64)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def can_pass(root: Path, version: Version) -> bool:
     """Return whether some scores are distinguishable from random scores on the ranking subsets of a version.
 
-    `root` is the folder of all benchmarks. Only fewer than `FEW_SUBSETS` subsets, which an open benchmark may have, can fail.
+    `root` is the folder of all benchmarks. The result can be False only on an open benchmark with fewer than `FEW_SUBSETS`
+    ranking subsets. For such a benchmark, the first call scores the margins against themselves; the result is cached.
     """
     rows = version.manifest["ranking"]
     if rows is None or rows[1] - rows[0] >= FEW_SUBSETS:
@@ -31,11 +32,11 @@ def can_pass(root: Path, version: Version) -> bool:
 
 @lru_cache(maxsize=128)
 def _perfect_scores_pass(folder: Path, first: int, stop: int) -> bool:
-    """Return whether predictions that equal the margins are distinguishable from random ones, on the ranking subsets.
+    """Return whether predictions that equal the margins are distinguishable from random predictions, on the ranking subsets.
 
-    If they are not, no score file is, because no other predictions have a higher LDS. The margins of the published version in
-    `folder` are scored against themselves; `first` and `stop` are the rows of its ranking subsets, as in
-    `ldsboard.manifest.Manifest.ranking`. The result is cached, because versions never change.
+    If the result is False, no score file is distinguishable from random scores, because no other predictions have a higher LDS.
+    The margins of the published version in `folder` are scored against themselves. The ranking subsets are the rows `first` to
+    `stop` - 1, as in `ldsboard.manifest.Manifest.ranking`. The result is cached, because versions never change.
     """
     margins_MRN = np.load(folder / "public" / "margins.npy", mmap_mode="r")[first:stop]
     # Each subset holds one example of its own, so that the scores are the predictions.

@@ -22,7 +22,11 @@ Text = Annotated[field_types.Title, Field(min_length=1)]
 
 
 class PublishedValue(BaseModel):
-    """An LDS that a paper reports, and the setting in which the paper measured it."""
+    """An LDS that a paper reports, and the setting in which the paper measured the LDS.
+
+    ``n`` is the number of training examples, ``runs`` the number of runs of each subset, and ``alpha`` the share of the training
+    examples in a subset.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -37,7 +41,7 @@ class PublishedValue(BaseModel):
 
 
 class _File(BaseModel):
-    """The whole file of the operator."""
+    """The operator's file: a table ``[[value]]`` for each published value, at most 100."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -45,7 +49,7 @@ class _File(BaseModel):
 
 
 class ShownValue(NamedTuple):
-    """A published value, and in what its setting differs from that of a board: texts such as ``n = 50,000, here 5,000``."""
+    """A published value, and its differences in setting from a board: texts such as ``n = 50,000, here 5,000``."""
 
     value: PublishedValue
     differences: list[str]
@@ -57,7 +61,7 @@ def parse(text: str) -> list[PublishedValue]:
     Raises
     ------
     ValueError
-        The text is no TOML, or a field is missing, unknown or invalid; the message names the field.
+        The text is no TOML; or a field is missing, unknown or invalid, and the message names this field.
     """
     try:
         return _File.model_validate(tomllib.loads(text)).value
@@ -68,14 +72,17 @@ def parse(text: str) -> list[PublishedValue]:
 
 
 def store(root: Path, name: str, values: list[PublishedValue]) -> None:
-    """Replace the published values of a benchmark; `root` is the folder of the files of all benchmarks."""
+    """Write or replace the JSON file of a benchmark's published values; `root` is the folder of all these JSON files."""
     root.mkdir(parents=True, exist_ok=True)
     with atomic_write(root / f"{name}.json") as file:
         file.write(json.dumps([value.model_dump() for value in values], indent=2).encode())
 
 
 def shown_values(root: Path, manifest: dict[str, Any]) -> list[ShownValue]:
-    """Return the published values of a benchmark, compared with the setting in the manifest of one of its versions."""
+    """Return the published values of a benchmark, compared with the setting in the manifest of one of its versions.
+
+    `root` is the folder of the JSON files that `store` writes. Without a file for the benchmark, the result is empty.
+    """
     path = root / f"{manifest['name']}.json"
     if not path.exists():
         return []

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Attempts(NamedTuple):
-    """The numbers of finished attempts at a version.
+    """The numbers of finished attempts at a version, as `count_attempts` counts them.
 
     Attributes
     ----------
     by_user
-        Attempts of each user, by user id; users without attempts are left out.
+        Number of attempts of each user, by user id; users without attempts are left out.
     unverified
-        Ids of the users among them without a verified identity.
+        Ids of the users in ``by_user`` without a verified identity.
     pool
-        Attempts of these users together.
+        Number of attempts of all users in ``unverified`` together.
     """
 
     by_user: dict[int, int]
@@ -32,9 +32,14 @@ class Attempts(NamedTuple):
     pool: int
 
     def usable(self, user_id: int) -> int:
-        """Return the number of results that a user may have used: those of the user, and of all unverified users.
+        """Return how many results a user could have used: the user's own, and those of all users without a verified identity.
 
-        One person can have many accounts without a verified identity. Their results may belong to any user.
+        One person can have many accounts without a verified identity, so any user could own these accounts.
+
+        Raises
+        ------
+        KeyError
+            The user has made no attempt.
         """
         return self.pool + (0 if user_id in self.unverified else self.by_user[user_id])
 
@@ -53,13 +58,19 @@ def count_attempts(session: Session, version: Version) -> Attempts:
 
 
 def count_all_attempts(session: Session, version: Version) -> int:
-    """Return the number of attempts of all users together at a version, counted as in `count_attempts`."""
+    """Return the number of finished attempts of all users together at a version.
+
+    Attempts at earlier compatible versions are included, as in `count_attempts`.
+    """
     session.flush()
     return session.connection().scalar(ALL, {"version_ids": _counted_version_ids(version)}) or 0
 
 
 def count_user_attempts(session: Session, version: Version, user_id: int) -> int:
-    """Return the number of attempts of one user at a version, counted as in `count_attempts`."""
+    """Return the number of finished attempts of one user at a version; 0 if the user has made none.
+
+    Attempts at earlier compatible versions are included, as in `count_attempts`.
+    """
     # The conditions filter the count instead of the rows. If they were in WHERE, SQLite could choose the index on version, kind
     # and state, and would then scan the whole board.
     query = select(func.count().filter(*IS_ATTEMPT))
@@ -72,7 +83,7 @@ IS_ATTEMPT = (
     Submission.counted,
     Submission.state.in_([State.SCORED, State.REJECTED, State.WITHDRAWN]),
 )
-"""SQL conditions under which a submission is an attempt at its version."""
+"""SQL conditions under which a submission is a finished attempt at its version."""
 
 VERSION_IDS: BindParameter[list[int]] = bindparam("version_ids", expanding=True)
 

@@ -1,6 +1,7 @@
 """Means over the replicates of a method.
 
-Means and standard deviations are computed from the published LDS of each replicate, so that they reveal no further digit.
+The mean and the standard deviation of the LDS are computed from the published LDS of each replicate, so that these numbers reveal
+no further digit of an LDS.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Measured(Protocol):
 
 
 class WholeMeasured(Measured, Protocol):
-    """What `average` needs of a replicate in addition."""
+    """A result with all numbers that `average` reads: those of `Measured`, and the following."""
 
     @property
     def std_error(self) -> float:
@@ -45,15 +46,18 @@ class WholeMeasured(Measured, Protocol):
 
     @property
     def z_random(self) -> float:
-        """Distance of the LDS from the LDS of random scores, in standard deviations."""
+        """Distance of the LDS from the mean LDS of random scores, in standard deviations of the LDS of random scores."""
 
     @property
     def p_random(self) -> float:
-        """Two-sided p-value of the LDS of this replicate, if its scores were random."""
+        """Two-sided p-value of the LDS under random matching of subsets and margins."""
 
 
 class Mean(NamedTuple):
-    """The mean over replicates: of the published LDS, and of psi, float64 (M,); a file without replicates is its own mean."""
+    """The means over replicates of the published LDS and of psi, float64 (M,), and how much the LDS of the replicates varies.
+
+    Of a single file, ``lds`` is its unrounded LDS and ``influence_M`` its psi.
+    """
 
     lds: float
     influence_M: NDArray[np.float64]
@@ -61,13 +65,20 @@ class Mean(NamedTuple):
 
 
 def mean_lds(lds: Sequence[float], split: str) -> tuple[float, Reruns]:
-    """Return the mean of the published LDS of replicates, and the reruns; the LDS itself, not rounded, of a single file."""
+    """Return the mean over the published LDS of replicates, and how much these LDS vary.
+
+    `lds` holds the unrounded LDS of each replicate. Of a single file, the unrounded LDS is returned. `split` is ``open`` for the
+    public subsets, otherwise the split of the benchmark.
+    """
     published = [round_lds(value, split) for value in lds]
     return (statistics.fmean(published) if len(published) > 1 else lds[0]), Reruns.of(published)
 
 
 def mean_of(replicates: Sequence[Measured], split: str) -> Mean:
-    """Return the mean over the replicates of a method; `split` is the split of the subsets, as `round_lds` takes it."""
+    """Return the mean over the replicates of a method.
+
+    `split` decides how the LDS are rounded: ``open`` for the public subsets, otherwise the split of the benchmark.
+    """
     lds, reruns = mean_lds([measured.lds for measured in replicates], split)
     arrays = [np.frombuffer(measured.influence, dtype="<f8") for measured in replicates]
     return Mean(lds, mean_influence(arrays), reruns)

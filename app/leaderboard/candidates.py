@@ -38,11 +38,11 @@ class NewResult(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """The columns that decide which submissions are entries, and in what order; `owner` is a user and a visibility.
+    """The values of a submission that decide which submissions are entries, and in what order.
 
-    `series` holds the values of `app.submissions.replicates.series`.
-
-    `lds` of an entry with replicates is the mean over the replicates.
+    Rows are sorted by their fields in this order. `owner` is a user id and a visibility. `series` holds the values of
+    `app.submissions.replicates.series`. In the result of `find_candidates`, `lds` is the unrounded LDS of the submission. In
+    `Board.entries`, `lds` is the mean over the replicates if the entry has replicates.
     """
 
     pinned: bool
@@ -66,7 +66,10 @@ class Board(NamedTuple):
 
 
 def find_candidates(session: Session, version: Version, new: NewResult | None) -> list[Sent]:
-    """Return all submissions that may appear on a board, with their own LDS; a new result as if it were saved."""
+    """Return all submissions that may appear on a board, each with the LDS of its own file.
+
+    The submission of the result `new` is included as if the result were saved, unless the submission is restricted.
+    """
     columns = (Submission.pinned, Submission.created_at, Submission.id, Submission.user_id, Submission.visibility)
     method, fitted = Submission.method, connections.counts_as_fitted(version)
     joins = (Submission.replicate_of, Submission.rerun_key, *connections.series(version))
@@ -101,7 +104,7 @@ def select_entries(candidates: list[Sent], split: str) -> Board:
 def find_averages(
     session: Session, version: Version, new: NewResult | None, replicates: dict[str, list[Sent]]
 ) -> dict[str, dict[str, Any]]:
-    """Return the `average` of each entry that has replicates, by the submission id of the entry."""
+    """Return the result of `average` for each entry with at least two replicates, by the submission id of the entry."""
     several = {name: sent for name, sent in replicates.items() if len(sent) > 1}
     ids = [sent.evaluation_id for group in several.values() for sent in group]
     columns = (

@@ -54,8 +54,9 @@ class RankingMeasurement(Protocol):
 def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, float]:
     """Round numbers from the ranking subsets for publication.
 
-    On an open benchmark nothing is hidden, and the numbers are returned unchanged. On a protected benchmark, p and z are rounded
-    to two significant digits and all other numbers to four decimals.
+    On an open benchmark nothing is hidden, and the numbers are returned unchanged. On a protected benchmark, the names in
+    `numbers` decide: ``z``, ``z_random``, ``p_random``, ``p_value`` and ``mean_p`` are rounded to two significant digits, all
+    other numbers to four decimals.
     """
     if split == "open":
         return numbers
@@ -68,7 +69,7 @@ def round_for_publication(numbers: dict[str, float], split: str) -> dict[str, fl
 
 
 def round_lds(value: float, split: str) -> float:
-    """Round one number as `round_for_publication` does: to four decimals on a protected benchmark, not at all on an open one.
+    """Round one number for publication: to four decimals on a protected benchmark, not at all on an open benchmark.
 
     The number is an LDS, a difference of two LDS, a noise ceiling, or an LDS divided by the noise ceiling.
     """
@@ -83,8 +84,8 @@ def round_significant(value: float) -> float:
 def benchmark_numbers(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of a benchmark that are computed from its ranking subsets, rounded by `round_for_publication`.
 
-    The numbers are ``ceiling`` and ``ceiling_std_error`` (None if the ceiling is unknown), ``null_band`` and
-    ``attempts_spectrum``, see `ldsboard.manifest.Manifest`.
+    The numbers are ``ceiling``, ``ceiling_std_error``, ``null_band`` and ``attempts_spectrum``, see `ldsboard.manifest.Manifest`.
+    All but ``null_band`` are None if they are unknown.
     """
     split, names = manifest["split"], ("ceiling", "ceiling_std_error", "attempts_spectrum")
     known = {name: manifest[name] for name in names if manifest[name] is not None}
@@ -124,8 +125,9 @@ def ranking_numbers(
 ) -> RankingNumbers:
     """Return the result on the ranking subsets, rounded by `round_for_publication`.
 
-    `rank`, `in_family` and `separable_from_first` are the stored place; None if the submission is not listed. The place is left
-    out on a board without ranks, and if the entry is declared as fitted to the ranking subsets, as `uses_subsets` tells.
+    `rank`, `in_family` and `separable_from_first` are the stored place; None if the submission is not listed. `uses_subsets`
+    tells whether the submission is declared as fitted to the ranking subsets. For a declared submission, and on a board without
+    ranks, the result has no place; its field ``listed`` still tells whether `rank` was given.
     """
     ranked = has_ranks(manifest) and not uses_subsets
     error = _known(measurement.std_error_new_targets)
@@ -142,7 +144,7 @@ def ranking_numbers(
 def reserve_numbers(measurement: Measurement | None, benchmark: Benchmark) -> ReserveNumbers | None:
     """Return the result on the reserve, rounded by `round_for_publication`.
 
-    Before the benchmark is retired, the result is None: until then, nothing may reveal a number from the reserve.
+    The result is None without a measurement, and before the benchmark is retired: no number from the reserve is shown earlier.
     """
     if measurement is None or benchmark.retired_at is None:
         return None
@@ -158,9 +160,10 @@ def _known(value: float | None) -> float | None:
 
 
 def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that `RankingNumbers` and the rows of leaderboards share, rounded by `round_for_publication`.
+    """Return the fields of a result that do not depend on the other entries of the board, rounded for publication.
 
-    The rank interval is left out.
+    The fields, named as in `RankingNumbers`, are ``lds``, ``std_error``, ``ci``, ``of_ceiling``, ``z_random``, ``p_random`` and
+    ``fitted``.
     """
     split, ceiling, share = manifest["split"], manifest["ceiling"], None
     lds, z, p = round_lds(measurement.lds, split), measurement.z_random, measurement.p_random
@@ -182,7 +185,8 @@ def ranking_fields(measurement: RankingMeasurement, manifest: dict[str, Any]) ->
 def is_fitted(lds: float, std_error: float, manifest: dict[str, Any]) -> bool:
     """Return whether the LDS of an entry of a practice board is more than 3 standard errors above the noise ceiling.
 
-    No function of the subset can be expected to exceed the ceiling, unless it was fitted to the noise of these very models.
+    No function of the subset can be expected to exceed the ceiling, unless the function was fitted to the noise of these very
+    models. The result is False on a protected board, and if the ceiling is unknown.
     """
     if has_hidden_subsets(manifest) or manifest["ceiling"] is None:
         return False

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `entry_fields`."""
+    """A listed submission: public identity and unrounded numbers. Publish the numbers only through `entry_fields`.
+
+    ``attempts`` and ``usable_attempts`` are None for an anonymous entry. ``average`` is the stored result of
+    `app.leaderboard.averages.average`, None for a single file; with it, the numbers are those of the mean.
+    """
 
     identity: visibility.PublicIdentity
     attempts: int | None

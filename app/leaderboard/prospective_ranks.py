@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.leaderboard.averages import Mean
 
 MAX_KEPT = 1000
-"""Number of ranks that are kept; the ranks that were not used for longest are dropped first."""
+"""Maximum number of cached ranks; the least recently used rank is dropped first."""
 
 
 class _Key(NamedTuple):
@@ -38,9 +38,10 @@ class _Key(NamedTuple):
 
 
 class ProspectiveRanks:
-    """Computes prospective ranks, and keeps each rank until its board changes. All methods are thread-safe.
+    """Computes prospective ranks and caches them; a rank is computed again after its board has changed. Thread-safe.
 
-    A rank is computed in one thread at a time, because each computation compares a result with all entries of a board.
+    All calls share one lock: while one thread computes a rank, other threads wait, also for cached ranks. A computation
+    compares the result with all entries of the board.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class ProspectiveRanks:
         self._kept: OrderedDict[_Key, tuple[int, int] | None] = OrderedDict()
 
     def rank(self, session: Session, replicates: Sequence[Evaluation]) -> tuple[int, int] | None:
-        """Return `prospective_rank` of finished evaluations."""
+        """Return the result of `prospective_rank` for finished evaluations, from the cache if possible."""
         version = replicates[0].version
         key = _Key(
             frozenset((evaluation.submission_id, evaluation.id) for evaluation in replicates),
@@ -68,14 +69,15 @@ class ProspectiveRanks:
 def prospective_rank(session: Session, replicates: Sequence[Evaluation]) -> tuple[int, int] | None:
     """Return the rank interval that a result would have if it alone joined the entries that the board lists now.
 
-    The entries of the same owner and method stay on the board, and the result replaces none of them: otherwise, the rank would
-    reveal which entries belong to the owner of the result.
+    If the board lists one of the given evaluations as an entry, this entry is left out. All other entries of the same owner and
+    method stay on the board, and the result replaces none of them: otherwise, the rank would reveal which entries belong to the
+    owner of the result.
 
     Parameters
     ----------
     replicates
-        Finished evaluations against one version: a submission and its replicates, whose mean is the result, as on the board; or
-        a single one. Whether the submissions are listed, public or private plays no part.
+        Finished evaluations against one version, whose mean is the result: those of a submission and its replicates, or of a
+        single file. The visibility of the submissions plays no part.
 
     Returns
     -------
@@ -107,9 +109,9 @@ def prospective_rank(session: Session, replicates: Sequence[Evaluation]) -> tupl
 
 
 def _family_means(session: Session, version: Version, without: Sequence[int]) -> list[Mean]:
-    """Return the means of the entries that ranks count, over the replicates that were stored with the ranks.
+    """Return the results of the entries that ranks count, each the mean over the replicates that were stored with the rank.
 
-    The entries of the evaluations `without` are left out.
+    Entries whose evaluation id is in `without` are left out.
     """
     family = listable(version, Submission.id, Evaluation.replicates)
     family = family.where(Evaluation.in_family.is_(True), Evaluation.id.not_in(without)).order_by(Evaluation.id)

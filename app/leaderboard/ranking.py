@@ -43,11 +43,14 @@ if TYPE_CHECKING:
 
 
 FAMILY_PER_OWNER = 5
-"""How many entries of one owner ranks count: the newest public entries, and as many of the newest anonymous entries."""
+"""Ranks count at most this many public entries of one owner, and at most this many anonymous entries: the newest of each."""
 
 
 class Place(NamedTuple):
-    """The place of an entry on its board, as the columns of `Evaluation` with these names; all None for other evaluations."""
+    """The place of an entry on its board, as the columns of `Evaluation` with these names.
+
+    All fields are None for an evaluation that is no entry.
+    """
 
     rank_low: int | None = None
     rank_high: int | None = None
@@ -67,7 +70,7 @@ class Ranks(NamedTuple):
 
 
 def compute_ranks(session: Session, version: Version, new: NewResult | None = None) -> Ranks:
-    """Return the ranks of a version's entries; a new result is ranked as if it were saved.
+    """Return the ranks of a version's entries, and store nothing; the result `new` is ranked as if the result were saved.
 
     Ranks depend on the set of entries alone. If the stored ranks belong to the same entries, the stored ranks are returned.
 
@@ -145,7 +148,10 @@ def _belong_to(places: dict[int, Place], board: Board, family: set[int], first: 
 
 
 def store_ranks(session: Session, version: Version, ranks: Ranks) -> None:
-    """Store the places of all entries of a version; delete the places of evaluations that are no entries."""
+    """Store the places of all entries of a version, and the revision of the ranks; delete the places of all other evaluations.
+
+    The caller commits.
+    """
     stored = select(Evaluation.id, *PLACE).where(Evaluation.version_id == version.id)
     changed = []
     for evaluation_id, *before in session.execute(stored):
@@ -191,7 +197,10 @@ class Ranker:
         self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def renew(self, version_ids: Iterable[int]) -> None:
-        """Rank the boards of these versions and store the ranks; boards without changes since the last ranking are left out."""
+        """Rank the boards of these versions and store the ranks; boards without changes since the last ranking are left out.
+
+        The method opens and commits its own transactions, so the caller must not hold the write lock.
+        """
         for version_id in version_ids:
             with self._locks[version_id]:
                 with self._database.read() as session:

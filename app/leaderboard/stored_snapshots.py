@@ -136,7 +136,11 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def find_faults(folder: Path, *, quick: bool) -> Iterator[str]:
-    """Yield what is wrong with the files of a snapshot; `quick` leaves out the comparison of bytes and hashes."""
+    """Yield a text for each fault of a snapshot's files, such as ``kit.zip is missing``.
+
+    If `SUMS` is missing or damaged, only this fault is yielded. If `quick` is true, the other files are not hashed, so that
+    damaged contents are not found.
+    """
     try:
         stated = read_sums(folder)
     except (OSError, ValueError):  # a UnicodeDecodeError is a ValueError
@@ -152,7 +156,10 @@ def find_faults(folder: Path, *, quick: bool) -> Iterator[str]:
 
 
 def delete_removed(folder: Path) -> None:
-    """Delete the files of a snapshot that has the note of a removal."""
+    """Delete all files of a snapshot except the note of its removal.
+
+    The caller makes sure that the snapshot has the note: this function does not check.
+    """
     for path in folder.iterdir():
         if path.name != REMOVAL:
             path.unlink()

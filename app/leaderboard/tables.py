@@ -39,7 +39,10 @@ COLUMNS = [
 
 
 def csv_table(view: LeaderboardView) -> str:
-    """Return all rows of `view` as CSV, with the columns `COLUMNS` in the first line."""
+    """Return all rows of `view` as CSV; the first line holds the names in `COLUMNS`.
+
+    Texts that a spreadsheet could run as a formula begin with an added apostrophe.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()

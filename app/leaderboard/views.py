@@ -35,7 +35,8 @@ def leaderboard_view(
     Parameters
     ----------
     entries
-        Result of `list_entries`, or a selection of these entries. If None, all entries are read, and ``all_users`` is filled.
+        Result of `list_entries`, or a selection of these entries. If None, all entries are read. Only then, ``all_users`` of the
+        result is filled.
     """
     everybody = None
     if entries is None:
@@ -107,16 +108,17 @@ def _row(entry: Entry, manifest: dict[str, Any], details: Any) -> Row:
 
 
 def entry_fields(entry: Entry, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return `ranking_fields` of an entry: it is marked as fitted if its LDS or that of one of its replicates is too high.
+    """Return the published numbers of an entry, with the fields of `ranking_fields`.
 
-    Otherwise, the mean with honest files would hide a fitted one.
+    ``fitted`` is true if the LDS of the entry or of one of its replicates is higher than the runs allow. Without the check of
+    each replicate, the mean over fitted and other files could hide the fitted files.
     """
     fields = ranking_fields(entry, manifest)
     return fields | {"fitted": fields["fitted"] or entry.has_fitted_replicate}
 
 
 def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float:
-    """Return the bound of `attempt_gain` on the ranking subsets, rounded; `lds` and `manifest` are rounded."""
+    """Return the bound of `attempt_gain` on the ranking subsets, rounded; `lds` and `manifest` hold published numbers."""
     gain = attempt_gain(lds, attempts, manifest["attempts_spectrum"], manifest["subsets"]["ranking"])
     return round(gain, DECIMALS)
 
@@ -124,7 +126,7 @@ def _possible_gain(lds: float, attempts: int, manifest: dict[str, Any]) -> float
 def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> AllUsers | None:
     """Return the attempts of all users at a version, and the gain that is possible if all users are one person.
 
-    `entries` holds all entries of the board. The result is None if no entry has a rank.
+    `entries` holds all entries of the board. The result is None for an open benchmark, and if no entry has a rank.
     """
     manifest = _published_manifest(version)
     if not (ranked := comparable(entries)) or not manifest["ranked"] or manifest["split"] == "open":
@@ -135,7 +137,7 @@ def all_users(session: Session, version: Version, entries: Sequence[Entry]) -> A
 
 
 def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] | None = None) -> BenchmarkView:
-    """Return a benchmark as a response model. `entries` is a result of `list_entries`; if None, the entries are read."""
+    """Return a benchmark version as a response model. `entries` is the result of `list_entries`; None: read the entries."""
     manifest = _published_manifest(version)
     fields = {name: manifest[name] for name in BenchmarkView.model_fields if name in manifest}
     entries = list_entries(session, version) if entries is None else entries
@@ -160,7 +162,7 @@ def benchmark_view(session: Session, version: Version, entries: Sequence[Entry] 
 
 
 def _published_manifest(version: Version) -> dict[str, Any]:
-    """Return the manifest of a version with rounded numbers, and with the further fields of `BenchmarkView` about subsets."""
+    """Return the manifest of a version with rounded numbers, and with ``subset_count``, ``ranked`` and ``all_subsets_rank``."""
     manifest = version.manifest
     return manifest | {
         **benchmark_numbers(manifest),

@@ -37,7 +37,7 @@ PAGE_SIZE = 25
 """Number of submissions on one page of the account."""
 
 NAME_PREFIX = "browser-"
-"""Prefix of the names of the tokens that the submission form gets; the form uses a new token for each upload that it starts."""
+"""Prefix of the names of the submission form's tokens; the form gets a new token for each upload."""
 
 TOKEN_LIFETIME = timedelta(hours=1)
 """Lifetime of a token for the submission form. An upload may last longer, because once started it uses its upload token."""
@@ -85,7 +85,7 @@ async def finish_sign_in(request: Request, context: ContextDep, providers: Provi
 
 @router.post("/sign-out")
 def sign_out(request: Request, sender: FormUser, session: WriteSession) -> Response:
-    """End all sessions of the user."""
+    """End all sessions of the user, in this browser and in all others, and redirect to the home page."""
     sessions.sign_out(request, session, sender.id)
     return RedirectResponse("/", status.HTTP_303_SEE_OTHER)
 
@@ -130,7 +130,16 @@ def create_token(
 
 @router.post("/account/submit-token")
 def create_submit_token(context: ContextDep, sender: FormUser, actor: FormActor, session: WriteSession) -> JSONResponse:
-    """Return a new token for the submission form, as JSON. The form needs a token, because the API rejects the session cookie."""
+    """Create a token for the submission form, and return the token and its expiry time as JSON.
+
+    The form needs a token, because the API rejects the session cookie. The user's expired tokens of the form are deleted.
+
+    Raises
+    ------
+    ProblemError
+        ``quota.exceeded``: nothing is left of the daily quota of new tokens.
+        ``quota.tokens``: the user has as many tokens as the quota allows.
+    """
     tokens.delete_expired(session, sender.id, NAME_PREFIX)
     context.quotas.check_tokens(session, sender.id)
     name, expires_at = f"{NAME_PREFIX}{secrets.token_hex(4)}", now() + TOKEN_LIFETIME

@@ -41,8 +41,9 @@ class Shown(StrEnum):
 def show_badge(session: ReadSession, submission_id: str) -> Response:
     """Return the badge of a submission.
 
-    If a public ranked submission is not listed, the badge shows the public entry with the same owner, benchmark and method on the
-    newest version. All visitors get the same badge, because shared caches may store the badge.
+    If a public ranked submission is not listed, the badge shows the public entry with the same owner, benchmark and method. If
+    several versions have such an entry, the badge shows the entry on the newest of these versions. All visitors get the same
+    badge, because shared caches can store the badge.
 
     Raises
     ------
@@ -62,8 +63,8 @@ def show_method_badge(
 ) -> Response:
     """Return the badge of an owner's method: the LDS with its standard error, the rank, or both.
 
-    The badge shows the public entry of the method on the newest version that lists the method. Private and anonymous entries,
-    and practice submissions, have no such badge.
+    The badge shows the public entry of the method on the newest version that lists the method. Private and anonymous submissions,
+    and practice submissions, have no badge at this address.
 
     Raises
     ------
@@ -101,8 +102,9 @@ def _numbers(
 ) -> str:
     """Return the text of a badge that states the LDS with its standard error, the rank, or both.
 
-    `entry` has the LDS of the entry, which is the mean over replicates if the submission has replicates. The badge of an entry
-    that is declared as fitted to the ranking subsets always says so, because its LDS means little.
+    The rank comes from `numbers`. The LDS and its standard error come from `entry`: the means if the submission has replicates.
+    The badge of an entry that is declared as fitted to the ranking subsets says so instead of a rank, because the LDS of such an
+    entry means little.
     """
     lds = f"LDS {entry.lds:.3f} ± {entry.std_error:.3f}".replace("-", "−")  # noqa: RUF001 -- the minus sign is meant
     if uses_subsets:

@@ -37,9 +37,9 @@ def compare(
     version: VersionNumber = None,
     choose: bool = False,
 ) -> str:
-    """Compare the submissions whose ids are given as query parameters ``a``, ``b``, … or ``id``.
+    """Show a comparison of every pair of the submissions whose ids are given as query parameters ``a``, ``b``, … or ``id``.
 
-    If `choose` is true or fewer than two submissions are given, show the form that selects submissions instead.
+    If `choose` is true or fewer than two submissions are given, show instead the form that selects submissions.
     """
     submissions = visibility.find_submissions(session, _requested_ids(request), visitor)
     if choose or len(submissions) < 2:  # noqa: PLR2004

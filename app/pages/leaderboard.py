@@ -73,9 +73,9 @@ def show_benchmark(
 
 
 def _gaps(session: Session, version: Version, entries: Sequence[Entry]) -> list[tuple[PublicIdentity, PairView]]:
-    """Compare the first of the `comparable` entries of a board with each of its `rivals`.
+    """Compare the first entry of a board with each of its `rivals`; `entries` is the result of `comparable`.
 
-    Return one pair for each rival: the visible identity of the rival, and the comparison of the first entry with the rival.
+    Return one tuple for each rival: the visible identity of the rival, and the comparison of the first entry with the rival.
     """
     others = rivals(entries)
     if not others:
@@ -85,7 +85,10 @@ def _gaps(session: Session, version: Version, entries: Sequence[Entry]) -> list[
 
 
 def _resolution(session: Session, version: Version, entries: Sequence[Entry]) -> float | None:
-    """Return the smallest visible difference between the best entries of a board with too few subsets for ranks, else None."""
+    """Return the `smallest_visible_difference` of the first `PAGE_SIZE` of `entries`.
+
+    The result is None for fewer than two entries, and for a board with enough ranking subsets for ranks.
+    """
     if version.manifest["subsets"]["ranking"] >= FEWEST_RANKED:
         return None
     return comparison.smallest_visible_difference(session, version, entries[:PAGE_SIZE])
@@ -93,7 +96,7 @@ def _resolution(session: Session, version: Version, entries: Sequence[Entry]) ->
 
 @router.get("/benchmarks/{name}/feed.atom")
 def show_feed(settings: SettingsDep, session: ReadSession, version: CurrentVersionDep) -> Response:
-    """Return the newest entries of a leaderboard as an Atom feed."""
+    """Return the newest entries of the current leaderboard, at most `FEED_SIZE`, as an Atom feed."""
     entries = sorted(list_entries(session, version), key=lambda entry: entry.created_at, reverse=True)
     rows = leaderboard_view(session, version, limit=FEED_SIZE, entries=entries).rows
     benchmark = benchmark_view(session, version, entries)

@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 @router.post("/account/export")
 def export_own_account(sender: FormUser, context: ContextDep) -> StreamingResponse:
-    """Download everything that the server stores about the signed-in user."""
+    """Send what the server stores about the signed-in user, as a JSON file; `export_account` names what is left out."""
     headers = {
         "Content-Disposition": f'attachment; filename="ldsboard-{sender.name}.json"',
         "Cache-Control": "no-store",
@@ -35,7 +35,7 @@ def export_own_account(sender: FormUser, context: ContextDep) -> StreamingRespon
 
 @router.get("/account/delete")
 def ask_before_deletion(request: Request, context: ContextDep, visitor: SignedInUser, session: ReadSession) -> Response:
-    """Show the confirmation page for deleting one's own account."""
+    """Show the confirmation page for deleting one's own account; redirect visitors who are not signed in to the sign-in page."""
     if visitor is None:
         return RedirectResponse("/sign-in", status.HTTP_303_SEE_OTHER)
     return _confirmation_page(request, context, visitor, session)

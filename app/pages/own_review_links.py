@@ -37,7 +37,7 @@ def make_own_link(
     session: WriteSession,
     submission_id: str,
 ) -> Response:
-    """Make a review link of one's own submission, and show the link this once."""
+    """Make a review link of one's own submission, end the earlier link if there is one, and show the new link this once."""
     link = review_links.make(session, submission_id, sender, actor, context.quotas.daily)
     return _own_link_page(request, sender, session, submission_id, link.url(context.settings.public_url))
 

@@ -149,7 +149,13 @@ def _check_method(method: str) -> None:
 def _form_page(
     request: Request, context: AppContext, address: str, values: dict[str, Any], **shown: Any
 ) -> HTMLResponse:
-    """Return the page with the form for an issuer; raise ``request.invalid`` if the server does not trust the issuer."""
+    """Return the page with the form for the issuer at `address`; if `address` is empty, for the first trusted issuer.
+
+    Raises
+    ------
+    ProblemError
+        ``request.invalid``: the server does not trust the issuer.
+    """
     issuer = context.issuers.get(address) if address else next(iter(context.issuers.values()))
     if issuer is None:
         raise ProblemError.mismatch(

@@ -12,7 +12,7 @@ from app.pages.content.templates import render
 from app.results.review_views import review_view
 from app.web.dependencies import ContextDep, ReadSession
 
-# No `Pages`, because the route of `Pages` keeps the responses to anonymous requests.
+# Not `Pages`, because the server caches the responses of `Pages` to anonymous requests.
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 

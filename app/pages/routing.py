@@ -9,7 +9,7 @@ from app.web.public_route import PublicRoute
 
 
 class Pages(APIRouter):
-    """The router of one module of pages."""
+    """The router of one module of pages. Responses to anonymous GET requests are cached until the database changes."""
 
     def __init__(self) -> None:
         super().__init__(include_in_schema=False, default_response_class=HTMLResponse, route_class=PublicRoute)

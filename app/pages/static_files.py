@@ -27,7 +27,8 @@ VENDOR = "vendor"
 def integrities() -> dict[str, str]:
     """Return the subresource integrity of every static file, by its path under ``static/``.
 
-    For vendored files, the values come from ``vendor.json``, so browsers reject a vendored file that was changed here.
+    For vendored files, the values come from ``vendor.json``, so browsers reject a vendored file that was changed here. The result
+    is cached: a file that changes while the server runs keeps its old value.
     """
     packages = json.loads((FOLDER / VENDOR / "vendor.json").read_text())
     vendored = {f"{VENDOR}/{path}": str(value) for package in packages for path, value in package["files"].items()}
@@ -46,7 +47,13 @@ def _content_hash(path: str) -> str:
 
 
 def url(path: str) -> str:
-    """Return the address of a file, with its content hash."""
+    """Return the address of a file, with its content hash.
+
+    Raises
+    ------
+    KeyError
+        The folder ``static/`` has no file with this relative path.
+    """
     return f"/static/{path}?v={_content_hash(path)}"
 
 
@@ -70,7 +77,7 @@ class Assets(StaticFiles):
     """Serves static files. Browsers cache an address with the current content hash for a year, and revalidate other addresses."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return a file, compressed if the client accepts gzip. Every file is text, so compression always helps."""
+        """Return a file, compressed if the client accepts gzip and requests no range. All files are text, which gzip shrinks."""
         response = await super().get_response(path, scope)
         response.headers.add_vary_header("Accept-Encoding")
         request_headers = Headers(scope=scope)

@@ -37,7 +37,7 @@ def add_webhook(
     session: WriteSession,
     url: Annotated[str, Form()] = "",
 ) -> Response:
-    """Register a webhook and show its secret once."""
+    """Register a webhook and show its secret once. If the address is refused or a limit is reached, show the form again."""
     limit, quotas = context.settings.webhooks_per_user, context.quotas.daily
     try:
         webhook = registration.register(

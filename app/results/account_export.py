@@ -58,7 +58,7 @@ ACCOUNT_ACTIONS = ("user.", "token.", "publisher.", "webhook.")
 
 
 def export_account(database: Database, user_id: int) -> Iterator[str]:
-    """Yield the JSON text of the export in pieces.
+    """Yield the JSON text of everything that is stored about a user, in pieces; `WITHHELD_COLUMNS` are left out.
 
     No database session is open between two pieces, so that a slow download does not keep a transaction open.
     """

@@ -48,6 +48,8 @@ def compare(session: Session, a: Submission, b: Submission) -> PairView:
 def compare_all(session: Session, evaluations: Sequence[Evaluation]) -> list[PairView]:
     """Return the comparison of every pair of evaluations: the first with the second, the first with the third, and so on.
 
+    A submission with replicates stands for their mean, unless the two submissions of the pair are replicates of each other.
+
     Parameters
     ----------
     evaluations
@@ -76,7 +78,7 @@ def compare_all(session: Session, evaluations: Sequence[Evaluation]) -> list[Pai
 def compare_with_first(session: Session, version: Version, entries: Sequence[Entry]) -> list[PairView]:
     """Return the comparisons of the first entry of a board with the second, with the third, and so on.
 
-    An entry with replicates stands for their mean, as in `compare`.
+    An entry with replicates stands for their mean.
     """
     replicates = load_replicates(session, version, entries)
     own = {each.submission_id: each for members in replicates.values() for each in members}
@@ -87,8 +89,8 @@ def compare_with_first(session: Session, version: Version, entries: Sequence[Ent
 def smallest_visible_difference(session: Session, version: Version, entries: Sequence[Entry]) -> float | None:
     """Return the median half width of the 95 % intervals of the differences in LDS on the ranking subsets, over all pairs.
 
-    An entry with replicates stands for their mean, as in `compare`. The result is None for fewer than two entries of the board.
-    The number is not rounded for publication; it may be published for open benchmarks only.
+    An entry with replicates stands for their mean. The result is None for fewer than two entries. The result is not rounded for
+    publication, so publish the result only for open benchmarks.
     """
     if len(entries) < 2:  # noqa: PLR2004 -- a pair
         return None
@@ -104,7 +106,8 @@ def smallest_visible_difference(session: Session, version: Version, entries: Seq
 def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evaluation]]) -> PairView:
     """Return the difference in LDS, a minus b, of two evaluations, with a 95 % interval, rounded for publication.
 
-    `replicates` is the result of `find_replicates`.
+    `replicates` is the result of `find_replicates` or `load_replicates`. Each side is the mean over its replicates, unless a and
+    b are replicates of each other.
     """
     part: Literal["ranking", "public"] = "ranking" if "ranking" in a.parts.keys() & b.parts.keys() else "public"
     split = part_split(a.version, part)
@@ -157,8 +160,8 @@ def paired_difference(a: Mean, b: Mean, split: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The attributes of `ldsboard.core.comparison.Comparison`, and the ends ``low`` and ``high`` of the 95 % interval of the
-        difference.
+        ``difference``, ``std_error``, ``z``, ``p_value``, ``replicates``, ``spread`` and ``note``, as the attributes of
+        `ldsboard.core.comparison.Comparison`; and the ends ``low`` and ``high`` of the 95 % interval of the difference.
     """
     difference = lds_difference(a.lds, b.lds, split)
     found = compare_influences(difference, a.influence_M, b.influence_M, reruns=(a.reruns, b.reruns))

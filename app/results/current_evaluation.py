@@ -24,8 +24,9 @@ def current_evaluations(
     """Return the current evaluation of each submission, by submission id; submissions without a result are left out.
 
     The current evaluation is the finished evaluation against the current version of the benchmark. If there is no such
-    evaluation, the evaluation against the version that the submission was sent to is the current evaluation. Of several
-    evaluations against one version, the evaluation by the scorer version of the board is preferred.
+    evaluation, the finished evaluation against the version that the submission was sent to is the current evaluation; without
+    this one too, a finished evaluation against another version. Of several evaluations against one version, the evaluation by the
+    scorer version of the board is preferred.
 
     Parameters
     ----------

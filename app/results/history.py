@@ -105,7 +105,7 @@ def last_changed(session: Session, version: Version, submission_ids: Sequence[st
 
 
 def _replicates(session: Session, version: Version, submission_ids: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Return the ids of the replicates of each submission, with its own id; of withdrawn and suspended replicates too."""
+    """Return the ids of each submission and of its replicates, by submission id, with withdrawn and suspended replicates."""
     entry = aliased(Submission)
     same_method = and_(
         entry.user_id == Submission.user_id,

@@ -90,8 +90,9 @@ def method_history(
 ) -> HistoryView:
     """Return the history of a method on a version of a benchmark, as a viewer may see it, newest row first.
 
-    The owner and admins see all scored submissions except anonymous ones; everybody else sees the public ranked submissions that
-    are not suspended. The history is empty if the owner or the method is unknown, or if the viewer may not see any submission.
+    The owner and admins see all scored submissions except anonymous ones, unless their token is for another method. Everybody
+    else sees the public ranked submissions that are not suspended. The history is empty if the owner or the method is unknown, or
+    if the viewer may not see any submission.
 
     Parameters
     ----------

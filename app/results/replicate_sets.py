@@ -40,10 +40,11 @@ OF_BOARD = (
 
 
 def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
-    """Return the evaluations of the replicates of each submission, with its own, in the order of the submission ids.
+    """Return the evaluations of each submission and of its replicates, sorted by submission id.
 
     The replicates are scored, not suspended, and evaluated against the same version by the same scorer version; the arrays of psi
-    and rho are loaded. Replicates have the visibility of the submission, so that whoever may see the submission may see them.
+    and rho are loaded. Replicates and submission have the same visibility, so a viewer of the submission may see all
+    replicates.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
     Returns
     -------
     dict
-        The evaluations, by submission id. A submission without replicates has only its own evaluation.
+        The lists of evaluations, by the id of each given submission. The list of a submission without replicates holds only its
+        own evaluation.
     """
     if not evaluations:
         return {}
@@ -86,9 +88,10 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
 
 
 def load_replicates(session: Session, version: Version, entries: Sequence[Entry]) -> dict[str, list[Evaluation]]:
-    """Return the evaluations of the replicates of each entry of a board, by the id of the entry, in the order of their ids.
+    """Return the evaluations of the replicates of each entry of a board, by the id of the entry.
 
-    The replicates are those that were found when the board was ranked; the arrays of psi and rho are loaded.
+    Each list is sorted by submission id, and includes the evaluation of the entry itself. The replicates are those that were
+    found when the board was ranked; the arrays of psi and rho are loaded.
     """
     ids = {member for entry in entries for member in entry.replicate_ids}
     values = {"ids": list(ids), "version_id": version.id, "scorer_version": version.scorer_version}
@@ -97,7 +100,10 @@ def load_replicates(session: Session, version: Version, entries: Sequence[Entry]
 
 
 def replicates_view(replicates: Sequence[Evaluation]) -> ReplicatesView | None:
-    """Return the mean over the replicates of one submission, as `find_replicates` returns them; None for a single file."""
+    """Return the mean over the replicates of one submission, rounded for publication; None for a single file.
+
+    `replicates` is one of the lists that `find_replicates` returns.
+    """
     if len(replicates) == 1:
         return None
     first = replicates[0]

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class ReviewView(NamedTuple):
     """A submission as reviewers see it, whatever its visibility.
 
-    Left out is everything that names the owner or leads to the owner's other submissions: the name and alias of the owner, title,
-    description, tags, links, device, provenance, hash of the file, number of attempts, and visibility. The name of the method is
-    shown, and the owner is told so before making a link.
+    The view leaves out everything that names the owner or leads to the owner's other submissions: the name and alias of the
+    owner, title, description, tags, links, device, provenance, hash of the file, number of attempts, and visibility. The view
+    shows the name of the method, and the owner is told so before making a link.
     """
 
     id: str

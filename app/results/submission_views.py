@@ -68,7 +68,10 @@ def delay_notice(state: str, *, restarting: bool) -> str | None:
 
 
 def submission_view(session: Session, submission: Submission, viewer: Account | None = None) -> SubmissionView:
-    """Return the response model of a submission for a viewer; a `viewer` of None is a viewer who is not signed in."""
+    """Return the response model of a submission for a viewer; a `viewer` of None is a viewer who is not signed in.
+
+    The caller checks that the viewer may see the submission. The field ``notice`` is left None.
+    """
     evaluations = current_evaluations(session, [submission], arrays=True)
     (only,) = submission_views(session, [submission], viewer, evaluations)
     if only.public is not None:
@@ -85,8 +88,9 @@ def submission_views(
 ) -> list[SubmissionView]:
     """Return the response models of several submissions for a viewer, in the order of the submissions.
 
-    The data of all submissions are loaded together. Separate queries are needed only for the queue position of each queued
-    submission, and for the attempts of each version.
+    The caller checks that the viewer may see the submissions. The fields ``notice``, ``replicates`` and ``public.targets`` are
+    left None. The data of all submissions are loaded together. Separate queries are needed only for the queue position of each
+    queued submission, and for the attempts of each version.
 
     Parameters
     ----------
@@ -170,7 +174,7 @@ def _view(
 
 
 def _ranking_numbers(evaluation: Evaluation, *, uses_subsets: bool) -> RankingNumbers:
-    """Return the result and the place of an evaluation on the ranking subsets, as the board of its version shows them."""
+    """Return the result of one file on the ranking subsets, and its place on the board of the evaluation's version."""
     version, rank = evaluation.version, None
     if evaluation.rank_low is not None and evaluation.rank_high is not None:
         rank = (evaluation.rank_low, evaluation.rank_high)
@@ -198,12 +202,12 @@ def _visible_error(submission: Submission, viewer: Account | None) -> ProblemVie
 
 
 def public_per_target(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Return rho of every target on the public subsets from a finished evaluation, float64 (N,)."""
+    """Return rho of every target on the public subsets from a finished evaluation, float64 (N,), read-only."""
     return np.frombuffer(evaluation.parts["public"].per_target, dtype="<f8")
 
 
 def public_p_values(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Return the two-sided p-value of each `public_per_target`, float64 (N,)."""
+    """Return the two-sided p-value of rho of every target on the public subsets, float64 (N,)."""
     return spearman_p_values(public_per_target(evaluation), evaluation.version.manifest["subsets"]["public"])
 
 
@@ -214,7 +218,13 @@ def target_numbers(evaluation: Evaluation) -> TargetNumbers:
 
 
 def per_target_npz(session: Session, submission: Submission) -> bytes:
-    """Return the bytes of an ``.npz`` file with the array ``rho``: rho of every target on the public subsets, float64 (N,)."""
+    """Return the bytes of an ``.npz`` file with the array ``rho``: rho of every target on the public subsets, float64 (N,).
+
+    Raises
+    ------
+    ProblemError
+        ``submission.not_scored``: the submission has no result.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, rho=public_per_target(*scored_evaluations(session, [submission])))
     return buffer.getvalue()

@@ -25,7 +25,7 @@ class Bin:
 
 
 def histogram(rho_N: NDArray[np.float64]) -> list[Bin]:
-    """Return the bins of a histogram of `rho_N`, float64 (N,), without the empty bins at both ends."""
+    """Return the bins of a histogram of `rho_N`, float64 (N,) with N >= 1, without the empty bins at both ends."""
     counts, edges = np.histogram(rho_N, bins=BINS, range=(-1.0, 1.0))
     filled = np.flatnonzero(counts)
     edges = edges.round(2)
@@ -41,7 +41,7 @@ MAX_CLEAREST = 5
 
 
 class Pair(NamedTuple):
-    """A target, and the correlations of this target in the submissions `a` and `b`."""
+    """The index of a target, and rho of this target for the submissions a and b."""
 
     target: int
     a: float
@@ -51,7 +51,7 @@ class Pair(NamedTuple):
 class Versus(NamedTuple):
     """Two submissions a and b compared target by target.
 
-    ``points`` are the points of the scatter plot, and ``targets`` is N. ``a_wins`` counts the targets whose correlation is higher
+    ``points`` are the points of the scatter plot, and ``targets`` is N. ``a_wins`` counts the targets whose rho is higher
     for a. ``clearest_a`` lists the targets on which a leads most, largest lead first. The fields for b are the same, for b.
     """
 
@@ -64,7 +64,7 @@ class Versus(NamedTuple):
 
 
 def versus(rho_a_N: NDArray[np.float64], rho_b_N: NDArray[np.float64]) -> Versus:
-    """Compare two submissions target by target. Each array holds the correlations of one submission, float64 (N,)."""
+    """Compare two submissions target by target. Each array holds rho of every target for one submission, float64 (N,)."""
     N = rho_a_N.size
     difference_N = rho_a_N - rho_b_N
 

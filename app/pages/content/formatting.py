@@ -154,7 +154,7 @@ def reported_time(reported: dict[str, Any] | None) -> str:
 
 
 def reported_resources(reported: dict[str, Any] | None) -> str:
-    """Format the number of models and the device that the owner reported."""
+    """Format the number of models and the device that the owner reported; an empty text if the owner reported neither."""
     reported = reported or {}
     models = count(reported["models"], "model") if "models" in reported else ""
     return ", ".join(filter(None, (models, reported.get("device", ""))))

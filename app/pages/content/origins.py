@@ -21,7 +21,7 @@ REQUEST_PATHS = {"github": "/pull/", "gitlab": "/-/merge_requests/", "forgejo": 
 
 
 def repository_address(origin: dict[str, Any]) -> str | None:
-    """Return the address of the repository of a provenance; None if the provenance does not say which server hosts it."""
+    """Return the address of the repository of a provenance; None if the repository's server is unknown."""
     name = str(origin.get("repository", ""))
     if re.fullmatch(r"https?://\S+", name):
         return name.rstrip("/").removesuffix(".git")

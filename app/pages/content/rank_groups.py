@@ -49,7 +49,7 @@ def rivals(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries to compare with the first entry, from the `comparable` entries of an unfiltered board.
 
     The result holds the second entry. If the second entry is not separable from the first, the result also holds the best entry
-    that is.
+    that is separable from the first. Missing entries are left out.
     """
     second = entries[1:2]
     below = [] if second and second[0].separable_from_first else [e for e in entries[2:] if e.separable_from_first][:1]
@@ -59,8 +59,8 @@ def rivals(entries: Sequence[Entry]) -> list[Entry]:
 def groups(entries: Sequence[Entry]) -> dict[str, int]:
     """Return the rank group of each entry by entry id. Groups are numbered from 1, from the best entries down.
 
-    An entry that other ranks do not count is a group of its own, with a negative number: an equal rank of a counted entry does
-    not mean that the two entries may not differ. The same holds for an entry that is declared as fitted to the ranking subsets.
+    An entry outside the family is a group of its own, with a negative number: the entry can differ significantly from a counted
+    entry with an equal rank. An entry that is declared as fitted to the ranking subsets also is a group of its own.
     """
     group_of: dict[str, int] = {}
     group, reach = 0, 0

@@ -65,7 +65,10 @@ class LeaderboardQuery(BaseModel, frozen=True):
         return self._sort(comparable(matching)) + self._sort(fitted)
 
     def _sort(self, matching: list[Entry]) -> list[Entry]:
-        """Return entries in the requested order; `matching` is in the order of the board."""
+        """Return entries in the requested order; entries without a value in the sorted column come last.
+
+        `matching` is in the order of the board.
+        """
         # Without a sort key, keep the order of the board, which also decides between equal LDS.
         if (sort_key := SORT_KEYS.get(self.sort)) is None:
             return matching if self.is_ranking else matching[::-1]

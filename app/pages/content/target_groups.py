@@ -15,7 +15,7 @@ from ldsboard.core.target_summary import share_significant
 
 
 class TargetGroup(NamedTuple):
-    """A group of targets: its name, mean correlation, number of targets, and share of targets with p < 0.05."""
+    """A group of targets: name of the group, mean of rho, number of targets, and share of the targets with p < 0.05."""
 
     label: str
     mean: float
@@ -24,14 +24,14 @@ class TargetGroup(NamedTuple):
 
     @classmethod
     def of(cls, label: str, rho_N: NDArray[np.float64], p_values_N: NDArray[np.float64]) -> TargetGroup:
-        """Return the group of N >= 1 targets with these correlations and p-values, each float64 (N,)."""
+        """Return the group of N >= 1 targets with these rho and p-values, each float64 (N,)."""
         return cls(label, float(rho_N.mean()), rho_N.size, share_significant(p_values_N))
 
 
 def by_class(
     rho_N: NDArray[np.float64], p_values_N: NDArray[np.float64], labels: Sequence[str | None]
 ) -> list[TargetGroup]:
-    """Return one group for each class, the highest mean correlation first.
+    """Return one group for each class, the highest mean of rho first. Targets without a label are in no group.
 
     The list is empty if there are no labels, only a single class, or only one target in each class.
 

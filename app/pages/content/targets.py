@@ -34,9 +34,9 @@ class Card:
     label
         None if the benchmark has no labels.
     image
-        Address of the image; None if the benchmark has no images.
+        Address of the image; None if the benchmark has no public images that can be drawn.
     value
-        Score of a training example, or correlation of a target.
+        Score of a training example, or rho of a target on the public subsets.
     """
 
     index: int
@@ -88,7 +88,7 @@ def card(examples: Examples, part: ExampleSet, index: int, value: float) -> Card
     index
         Index of the training example, or of the target.
     value
-        Score of the training example, or correlation of the target.
+        Score of the training example, or rho of the target on the public subsets.
     """
     manifest = examples.manifest
     image = f"/benchmarks/{manifest['name']}/images/{part}/{index}.png?version={manifest['version']}"
@@ -103,10 +103,10 @@ def targets(
     Parameters
     ----------
     rho_N
-        Correlation of each target on the public subsets, float64 (N,).
+        rho of each target on the public subsets, float64 (N,).
     wanted
-        Index of the target to show in detail. If None, the target is chosen whose correlation is closest to the mean correlation
-        of all targets; only targets with saved attributions are considered, if there are any.
+        Index of the target to show in detail. If None, the target is chosen whose rho is closest to the mean rho over all
+        targets. If any targets have saved attributions, only these targets are considered.
 
     Raises
     ------

@@ -47,5 +47,11 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template; texts in `values` are HTML-escaped."""
+    """Return the text of a template filled with `values`; texts in `values` are HTML-escaped.
+
+    Raises
+    ------
+    jinja2.UndefinedError
+        The template uses a value that is missing.
+    """
     return _environment().get_template(template).render(values)
