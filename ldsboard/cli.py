@@ -224,6 +224,9 @@ def main() -> None:
         fail(exits.UNREACHABLE, str(error))
     except ProblemError as error:
         fail(exits.exit_code(error.problem), f"{error} [{error.problem.code}]")
+    except FileNotFoundError as error:
+        missing = f"There is no file {error.filename}. Check the path; the current folder is {Path.cwd()}."
+        fail(exits.USAGE, missing if error.filename else str(error))
     except (BundleError, ConfigError, OSError) as error:
         fail(exits.USAGE, str(error))
     except ClientError as error:

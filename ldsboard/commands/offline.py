@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ldsboard.bundle import Bundle
-from ldsboard.cache import folder, pulled_from_any, server_address
+from ldsboard.cache import other_server_note, pulled_from_any
 from ldsboard.commands.exits import errors
 from ldsboard.groundtruth import GroundTruth
 
@@ -15,11 +15,8 @@ def open_pulled(name: str, server: str | None) -> Bundle:
     Offline commands therefore also work if the address of the server was changed after the pull.
     """
     opened = pulled_from_any(name, server)
-    address = server_address(server)
-    if opened.parent != folder(address, name, 0).parent:
-        errors.print(
-            f"Note: {name} was pulled from another server ({opened.parent.parent.name}) than {address}.", markup=False
-        )
+    if note := other_server_note(opened, name, server):
+        errors.print(f"Note: {note}", markup=False)
     return Bundle.open(opened)
 
 

@@ -32,6 +32,8 @@ MORE_THAN_THE_SERVER = ("scores.several", "scores.dtype", "scores.unreadable")
 """Codes of refusals of the server after which a file may still be read: of several arrays, or of numbers of another type. The
 refusal of an archive can also be about its first array, which need not be the scores."""
 
+READABLE = "scores in a .npy, .safetensors, .npz, .pt, .csv or .json file"
+
 TRAINING_ORDER = ("row_train_ids", "row_steps")
 """Members of dattri-llm's ``metadata.json``: of which example and which step of the training each row is."""
 
@@ -93,6 +95,10 @@ def _read_file(path: Path, key: str | None) -> SavedScores:
         # What the server refuses for these reasons may still be clear: one table of several, or numbers of another type.
         may_be_read = error.problem.code in MORE_THAN_THE_SERVER or start.startswith(npz.MAGIC)
         found = _read_other(path, start) if may_be_read else None
+        if found is None and error.problem.code == "scores.unreadable" and error.problem.got:
+            raise ProblemError.mismatch(
+                "scores.unreadable", expected=READABLE, got=error.problem.got, hint=error.problem.hint
+            ) from error
         if found is None:
             raise
         return found
