@@ -259,6 +259,7 @@ def test_operator_commands_moderate_while_the_server_runs(service: Service, exam
     assert [action for action, actor, _ in _audited(service, sent) if actor == OPERATOR.name] == [
         "submission.suspended",
         "submission.reinstated",
+        "submission.reinstated",
     ]
     for arguments in (["submission", "suspend", "none"], ["user", "ban", "unknown-user"]):
         unknown = run_in_process(service, *arguments, "--reason", REASON)
