@@ -22,8 +22,8 @@ from app.cli.users import token, user
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
 for command in (serve, migrate, demo, snapshot, rescore, prune, doctor):
     cli.command()(command)
-for name, command in (("reserve", show_reserve), ("retire", retire_benchmark)):
-    benchmark.command(name)(command)
+benchmark.command("reserve")(show_reserve)
+benchmark.command("retire")(retire_benchmark)
 for name, group in (("benchmark", benchmark), ("user", user), ("token", token), ("submission", submission)):
     cli.add_typer(group, name=name)
 
