@@ -98,6 +98,7 @@ test-all: test test-slow ## run all tests, and all simulations of the scoring ru
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build; warnings and broken links are errors
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build
+	@echo "The documentation is in docs/_build/index.html."
 
 $(VENV)/.docs: $(VENV)/.dev
 	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) --group docs

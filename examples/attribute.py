@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch.func import functional_call, grad, vmap
 
 from ldsboard.cache import pulled
+from ldsboard.invocation import program
 
 BENCHMARK = "digits-mlp"
 DAMPING = 600.0  # chosen with `ldsboard score`, which uses only public subsets
@@ -54,5 +55,5 @@ for file in sorted((public / "kit").glob("reference-*.safetensors")):
 
 # One row per training example, one column per target. A larger score means a larger margin of the target.
 np.save("scores.npy", (influence_nN * error_probability_n[:, None]).numpy())
-print(f"scores.npy is written. Score the file offline:  ldsboard score scores.npy {BENCHMARK}")
-print(f"Submit the file:  ldsboard submit scores.npy {BENCHMARK} --method my-method")
+print(f"scores.npy is written. Score the file offline:  {program('ldsboard')} score scores.npy {BENCHMARK}")
+print(f"Submit the file:  {program('ldsboard')} submit scores.npy {BENCHMARK} --method my-method")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ldsboard.invocation import program
 from ldsboard.manifest import MANIFEST, BundleError
 from ldsboard.problems import ProblemError
 
@@ -83,7 +85,9 @@ def pulled(name: str, server: str | None = None) -> Path:
     versions = folder(server, name, 0).parent
     if newest := _newest(versions):
         return newest
-    raise BundleError(f"{name} of {server} is not in the cache ({versions}). Fetch it first: ldsboard pull {name}")
+    raise BundleError(
+        f"{name} of {server} is not in the cache ({versions}). Fetch it first: {program('ldsboard')} pull {name}"
+    )
 
 
 def pulled_from_any(name: str, server: str | None = None) -> Path:
@@ -111,6 +115,22 @@ def pulled_from_any(name: str, server: str | None = None) -> Path:
         f"{name} of {server_address(server)} is not in the cache, which holds different benchmarks of this name from several "
         f"servers ({named}). Set LDSBOARD_SERVER (or --server) to the address of one of these servers."
     )
+
+
+def pulled_or_warn(name: str, server: str | None = None) -> Path:
+    """Return the same path as `pulled_from_any`; if it belongs to another server than the given one, warn with that server."""
+    path = pulled_from_any(name, server)
+    if note := other_server_note(path, name, server):
+        warnings.warn(note, stacklevel=3)  # the caller of GroundTruth.from_pulled
+    return path
+
+
+def other_server_note(path: Path, name: str, server: str | None = None) -> str:
+    """Return a note if a path from `pulled_from_any` belongs to another server than the given one, otherwise an empty text."""
+    address = server_address(server)
+    if path.parent == folder(address, name, 0).parent:
+        return ""
+    return f"{name} was pulled from another server ({path.parent.parent.name}) than {address}."
 
 
 def _newest(versions: Path) -> Path | None:

@@ -33,6 +33,7 @@ from ldsboard.config import ConfigError
 from ldsboard.core.comparison import compare as compare_results
 from ldsboard.core.replicates import in_words
 from ldsboard.identity import open_client
+from ldsboard.invocation import program
 from ldsboard.manifest import BundleError
 from ldsboard.problems import ProblemError
 
@@ -215,7 +216,7 @@ def main() -> None:
     except RefusedError as error:
         advice = ""
         if error.problem.code.startswith("auth."):
-            advice = " Set LDSBOARD_TOKEN, give --token, or run: ldsboard login"
+            advice = f" Set LDSBOARD_TOKEN, give --token, or run: {program('ldsboard')} login"
         elif error.retry_after is not None:
             allowed = datetime.now(UTC) + timedelta(seconds=error.retry_after)
             advice = f" Try again after {allowed:%Y-%m-%d %H:%M:%S} UTC."
@@ -224,6 +225,9 @@ def main() -> None:
         fail(exits.UNREACHABLE, str(error))
     except ProblemError as error:
         fail(exits.exit_code(error.problem), f"{error} [{error.problem.code}]")
+    except FileNotFoundError as error:
+        missing = f"There is no file {error.filename}. Check the path; the current folder is {Path.cwd()}."
+        fail(exits.USAGE, missing if error.filename else str(error))
     except (BundleError, ConfigError, OSError) as error:
         fail(exits.USAGE, str(error))
     except ClientError as error:

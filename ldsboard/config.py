@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ldsboard.drafts import atomic_write
+from ldsboard.invocation import program
 
 TOKENS = "tokens"
 """Name of the only table of the file: the address of each server, and the token for it."""
@@ -118,4 +119,6 @@ def _quoted(text: str) -> str:
 
 
 def _damaged(file: Path, reason: str) -> ConfigError:
-    return ConfigError(f"The configuration file {file} is damaged ({reason}). Delete it, and run: ldsboard login")
+    return ConfigError(
+        f"The configuration file {file} is damaged ({reason}). Delete it, and run: {program('ldsboard')} login"
+    )

@@ -14,7 +14,7 @@ from ldsboard.arrays.margins import mean_over_runs, read_margins
 from ldsboard.arrays.masks import read_masks
 from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
-from ldsboard.cache import pulled
+from ldsboard.cache import pulled_or_warn
 from ldsboard.core import ceiling
 from ldsboard.core.grid import to_grid
 from ldsboard.core.parallel import map_in_order, usable_processors
@@ -104,14 +104,15 @@ class GroundTruth:
         name : str
             Name of the benchmark; its newest pulled version is used.
         server : str, optional
-            Address of the server of the benchmark; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``.
+            Address of the server; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``. If the benchmark was pulled only
+            from another server, it is used with a warning.
 
         Raises
         ------
         BundleError, ProblemError
             The benchmark was not pulled, or the pulled files were altered; or `server` is not a valid address.
         """
-        bundle = Bundle.open(pulled(name, server))
+        bundle = Bundle.open(pulled_or_warn(name, server))
         rows = bundle.manifest.public_rows
         return cls(bundle.masks_Mn[rows], bundle.margins_MRN[rows])
 
@@ -223,9 +224,8 @@ class GroundTruth:
             A ValueError: the scores have the wrong shape or an unsupported type, or those of the given targets are not finite.
         """
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
-        chosen_t = np.asarray(targets, dtype=np.intp)
+        chosen_t, blocks = np.asarray(targets, dtype=np.intp), []
         step = max(1, MAX_BLOCK_BYTES // (8 * (self.n_train + len(self.masks_Mn))))
-        blocks = []
         for start in range(0, chosen_t.size, step):
             grid = to_grid(scores_nN, chosen_t[start : start + step])
             with np.errstate(over="ignore"):

@@ -13,6 +13,7 @@ from app.accounts.standing import check_standing
 from app.accounts.tokens import UPLOAD_TOKEN_PREFIX, digest
 from app.db.accounts import Role, Scope, Token, User
 from app.db.base import now
+from ldsboard.invocation import program
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def find_user(session: Session, name: str) -> User:
     if is_retired(session, name) or (user is not None and user.deleted_at is not None):
         raise ValueError(f"There is no user {name!r}: the account was deleted.")
     if user is None:
-        raise ValueError(f"There is no user {name!r}. Add the user first: python -m app user add {name}")
+        raise ValueError(f"There is no user {name!r}. Add the user first: {program('python')} -m app user add {name}")
     return user
 
 

@@ -20,6 +20,7 @@ from app.accounts import tokens, users
 from app.cli.common import fail, listen, open_database
 from app.db.models import Benchmark
 from app.management import publishing
+from ldsboard.invocation import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,7 +163,8 @@ class Demo:
         typer.echo(f"    '{self.address}/api/v1/benchmarks/{BENCHMARK}/submissions?method=my-method'\n")
         if not self.rows(PRACTICE):
             typer.echo(
-                f"The practice board {PRACTICE} is empty. To submit the baselines to it: python -m app demo --all"
+                f"The practice board {PRACTICE} is empty. To submit the baselines to it, stop the server, and run: "
+                f"{program('python')} -m app demo --all --port {self.port}"
             )
         typer.echo("Press Ctrl-C to stop the server. The data folder is kept.")
 

@@ -47,6 +47,11 @@ def snapshot(
             return
         if reason:
             raise ValueError("--reason needs --remove.")
+        if "public_url" not in settings.model_fields_set:
+            raise ValueError(
+                "LDSBOARD_PUBLIC_URL is not set. The files of a snapshot hold its permanent address for ever, so set it to the "
+                "address under which users open the site, such as https://board.example.org."
+            )
         taken = snapshots.take(database, settings.snapshots_dir, settings.public_url, benchmark, version)
         digest = sha256(taken.folder / SUMS)
         if taken.is_new:

@@ -10,6 +10,7 @@ from app.accounts.audit import OPERATOR
 from app.cli.common import write_session
 from app.management import moderation
 from app.settings import Settings
+from ldsboard.invocation import program
 
 submission = typer.Typer(help="Hide submissions from public view, and show them again.", no_args_is_help=True)
 
@@ -24,7 +25,8 @@ def suspend_submission(
     with write_session() as session:
         moderation.suspend(session, submission_id, reason, Settings().contact, OPERATOR)
     typer.echo(
-        f"Submission {submission_id} is hidden. To show it again: python -m app submission reinstate {submission_id}"
+        f"Submission {submission_id} is hidden. To show it again: "
+        f"{program('python')} -m app submission reinstate {submission_id}"
     )
 
 
@@ -34,5 +36,9 @@ def reinstate_submission(
 ) -> None:
     """Show a suspended submission again."""
     with write_session() as session:
-        moderation.reinstate(session, submission_id, OPERATOR)
-    typer.echo(f"Submission {submission_id} is not hidden by an admin.")
+        was_hidden = moderation.reinstate(session, submission_id, OPERATOR)
+    typer.echo(
+        f"Submission {submission_id} is shown again."
+        if was_hidden
+        else f"Submission {submission_id} was not hidden by an admin. Nothing has changed."
+    )

@@ -17,6 +17,7 @@ from app.results.account_export import export_account
 from app.settings import Settings
 from app.submissions.storage import Storage
 from ldsboard.counts import count
+from ldsboard.invocation import program
 
 user = typer.Typer(help="Manage users.", no_args_is_help=True)
 token = typer.Typer(help="Manage API tokens.", no_args_is_help=True)
@@ -47,7 +48,7 @@ def add_user(
         )
         quotas = {"ranked_per_day": found.ranked_per_day, "ranked_per_version": found.ranked_per_version}
         audit.record_action(session, OPERATOR, Action.USER_CHANGED, name, role=found.role, **quotas)
-    typer.echo(f"User {name} is saved. Create a token: python -m app token create {name}")
+    typer.echo(f"User {name} is saved. Create a token: {program('python')} -m app token create {name}")
 
 
 @user.command("approve")
@@ -68,15 +69,15 @@ def ban_user(
     """Refuse sign-in and all tokens of a user. Public submissions stay public; queued submissions wait."""
     with write_session() as session:
         moderation.ban(session, name, reason, Settings().contact, OPERATOR)
-    typer.echo(f"User {name} is banned. To lift the ban: python -m app user unban {name}")
+    typer.echo(f"User {name} is banned. To lift the ban: {program('python')} -m app user unban {name}")
 
 
 @user.command("unban")
 def unban_user(name: Annotated[str, typer.Argument(help="Name of the user.")]) -> None:
     """Lift the ban of a user."""
     with write_session() as session:
-        moderation.lift_ban(session, name, OPERATOR)
-    typer.echo(f"User {name} is not banned.")
+        was_banned = moderation.lift_ban(session, name, OPERATOR)
+    typer.echo(f"The ban of {name} is lifted." if was_banned else f"User {name} was not banned. Nothing has changed.")
 
 
 @user.command("export")

@@ -45,8 +45,8 @@ def suspend(session: Session, submission_id: str, reason: str, contact: str, act
     record_action(session, actor, Action.SUBMISSION_SUSPENDED, submission_id, reason=reason)
 
 
-def reinstate(session: Session, submission_id: str, actor: Actor) -> None:
-    """Lift the suspension of a submission, if any.
+def reinstate(session: Session, submission_id: str, actor: Actor) -> bool:
+    """Lift the suspension of a submission, if any; return whether there was one.
 
     Call `Ranker.renew_all` after the commit, so that the submission is ranked again.
 
@@ -56,9 +56,11 @@ def reinstate(session: Session, submission_id: str, actor: Actor) -> None:
         ``submission.unknown``: there is no such submission.
     """
     submission = _find_submission(session, submission_id)
+    was_suspended = submission.suspension is not None
     submission.suspension = None
     _note_boards(session, submission)
     record_action(session, actor, Action.SUBMISSION_REINSTATED, submission_id)
+    return was_suspended
 
 
 def ban(session: Session, name: str, reason: str, contact: str, actor: Actor) -> None:
@@ -92,10 +94,13 @@ def ban(session: Session, name: str, reason: str, contact: str, actor: Actor) ->
     record_action(session, actor, Action.USER_BANNED, name, reason=reason)
 
 
-def lift_ban(session: Session, name: str, actor: Actor) -> None:
-    """Lift the ban of a user, if any; raise ``user.unknown`` if there is no such user."""
-    _find_user(session, name).ban = None
+def lift_ban(session: Session, name: str, actor: Actor) -> bool:
+    """Lift the ban of a user, if any, and return whether there was one; raise ``user.unknown`` if there is no such user."""
+    user = _find_user(session, name)
+    was_banned = user.ban is not None
+    user.ban = None
     record_action(session, actor, Action.USER_UNBANNED, name)
+    return was_banned
 
 
 def _notice(reason: str, contact: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ldsboard.arrays.masks import count_duplicates
 from ldsboard.core.ceiling import can_know_ceiling
 from ldsboard.counts import count
 from ldsboard.importing.sizes import Minimum, check_one_size
+from ldsboard.invocation import program
 from ldsboard.subsets import draw_reserve
 
 if TYPE_CHECKING:
@@ -127,4 +128,4 @@ def _rewrite_hint(bundle: Bundle) -> str:
         return "Import the files again with python -m app benchmark import, with the options of the first import."
     partial = " --partial" if "planned" in provenance else ""
     folder = shlex.quote(str(bundle.folder))
-    return f"Write the benchmark folder again from the trained models: python -m worker gather {folder}{partial}"
+    return f"Write the benchmark folder again from the trained models: {program('python')} -m worker gather {folder}{partial}"

@@ -21,7 +21,7 @@ KEPT_LINES = 200
 
 NOTHING_SENT = "The job was cancelled before anything was sent."
 
-RESUME = "ldsboard submit --resume"
+RESUME = "submit --resume "
 """Part of the advice that ``ldsboard`` gives on a user's own machine, where the record of an upload stays in the cache."""
 
 RUN_AGAIN = (

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from ldsboard.invocation import program
 from ldsboard.problems import Problem
 
 UNEXPECTED, USAGE, REJECTED, NOT_ALLOWED, QUOTA, FAILED, TIMED_OUT, UNREACHABLE, GATE = range(1, 10)
@@ -58,5 +59,6 @@ def exit_unless_scored(submission: dict[str, Any]) -> None:
         fail(FAILED, f"The submission is {state}. Submit the file again.")
     fail(
         TIMED_OUT,
-        f"Timed out: the submission is still {state}. Continue waiting with: ldsboard status --wait {submission['id']}",
+        f"Timed out: the submission is still {state}. Continue waiting with: "
+        f"{program('ldsboard')} status --wait {submission['id']}",
     )

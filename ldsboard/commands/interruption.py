@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ldsboard.cache import default_server
 from ldsboard.client import Client, ClientError, RefusedError
 from ldsboard.commands.exits import TERMINATED, errors
+from ldsboard.invocation import program
 from ldsboard.problems import ProblemError
 from ldsboard.reservations import GivenUp, give_up
 
@@ -132,7 +133,7 @@ def ways_on_waiting(client: Client, submission_id: str) -> Iterator[None]:
         try:
             yield
         except (KeyboardInterrupt, ClientError):
-            command = f"ldsboard status --wait {submission_id}{_server_option(client)}"
+            command = f"{program('ldsboard')} status --wait {submission_id}{_server_option(client)}"
             _print(f"The server has the file. Continue waiting with: {command}")
             raise
 
@@ -164,7 +165,8 @@ def _after_interrupt(client: Client, upload: PendingUpload | None, interrupts: I
         _print("The upload was given up: it takes no place in your quota of submissions.")
     elif outcome is GivenUp.ARRIVED:
         _print(
-            f"The whole file had arrived: see the submission with: ldsboard status {upload.id}{_server_option(client)}"
+            "The whole file had arrived: see the submission with: "
+            f"{program('ldsboard')} status {upload.id}{_server_option(client)}"
         )
     else:
         _print("The server did not confirm that the upload was given up, so the upload may take a place in your quota.")
@@ -177,7 +179,7 @@ def _after_interrupt(client: Client, upload: PendingUpload | None, interrupts: I
 
 
 def _resume_command(client: Client, upload: PendingUpload) -> str:
-    return f"ldsboard submit --resume {shlex.quote(upload.named)}{_server_option(client)}"
+    return f"{program('ldsboard')} submit --resume {shlex.quote(upload.named)}{_server_option(client)}"
 
 
 def _server_option(client: Client) -> str:

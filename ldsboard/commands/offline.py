@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ldsboard.bundle import Bundle
-from ldsboard.cache import folder, pulled_from_any, server_address
+from ldsboard.cache import other_server_note, pulled_from_any
 from ldsboard.commands.exits import errors
 from ldsboard.groundtruth import GroundTruth
 
@@ -22,11 +22,8 @@ def open_pulled(name: str, server: str | None) -> Bundle:
         ``request.invalid``: the address of the server is not valid.
     """
     opened = pulled_from_any(name, server)
-    address = server_address(server)
-    if opened.parent != folder(address, name, 0).parent:
-        errors.print(
-            f"Note: {name} was pulled from another server ({opened.parent.parent.name}) than {address}.", markup=False
-        )
+    if note := other_server_note(opened, name, server):
+        errors.print(f"Note: {note}", markup=False)
     return Bundle.open(opened)
 
 

@@ -18,6 +18,7 @@ from ldsboard.commands.interruption import ways_on, ways_on_waiting
 from ldsboard.commands.printing import output, print_json, print_warnings, show
 from ldsboard.formats.score_files import open_scores
 from ldsboard.identity import check_token
+from ldsboard.invocation import program
 from ldsboard.pending import PendingUpload, pending_uploads
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ def _exit_without_upload(
         )
     elif left:
         message += (
-            " Name the file, the benchmark and the method: ldsboard submit --resume SCORES BENCHMARK --method METHOD"
+            " Name the file, the benchmark and the method: "
+            f"{program('ldsboard')} submit --resume SCORES BENCHMARK --method METHOD"
         )
     elif found:
         message += (

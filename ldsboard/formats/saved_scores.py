@@ -41,6 +41,8 @@ MORE_THAN_THE_SERVER = ("scores.several", "scores.dtype", "scores.unreadable")
 """Codes of the errors of `open_scores` after which a file is tried with other readers: it can hold several arrays, or numbers of
 another type. A zip archive is tried after every error, because the error can be about a first array that is not the scores."""
 
+READABLE = "scores in a .npy, .safetensors, .npz, .pt, .csv or .json file"
+
 
 @dataclass(frozen=True)
 class SavedScores:
@@ -103,6 +105,10 @@ def _read_file(path: Path, key: str | None) -> SavedScores:
         # What the server refuses for these reasons may still be clear: one table of several, or numbers of another type.
         may_be_read = error.problem.code in MORE_THAN_THE_SERVER or start.startswith(npz.MAGIC)
         found = _read_other(path, start) if may_be_read else None
+        if found is None and error.problem.code == "scores.unreadable" and error.problem.got:
+            raise ProblemError.mismatch(
+                "scores.unreadable", expected=READABLE, got=error.problem.got, hint=error.problem.hint
+            ) from error
         if found is None:
             raise
         return found

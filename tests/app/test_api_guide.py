@@ -31,7 +31,7 @@ def printed(small_part_service: Service, tmp_path_factory: pytest.TempPathFactor
     """The output of each command block of the guide, run in a folder with a score file of three upload parts."""
     folder: Path = tmp_path_factory.mktemp("guide")
     example = write_benchmark(folder, "fashion5k-mlp", n=600, N=40)
-    np.save(folder / "scores.npy", example.scores().astype(np.float64))
+    np.save(folder / "fashion5k.npy", example.scores().astype(np.float64))
     small_part_service.publish(example.folder)
     assert run_in_process(small_part_service, "snapshot", "fashion5k-mlp").exit_code == 0
     address = {

@@ -94,7 +94,7 @@ def test_token_create_prints_only_the_token_and_stores_only_its_hash(opened: Dat
 def test_token_create_rejects_an_unknown_user(opened: Database) -> None:
     result = _run("token", "create", "nobody")
     assert result.exit_code == 2
-    assert "Add the user first: python -m app user add nobody" in result.stderr
+    assert "-m app user add nobody" in result.stderr
     assert result.stdout == ""
     with opened.read() as session:
         assert session.scalar(select(Token)) is None
@@ -104,7 +104,9 @@ def test_benchmarks_are_published_once_and_listed(
     data_dir: Path, toy: Example, open_toy: Example, tmp_path: Path
 ) -> None:
     for example in (toy, open_toy):
-        assert _run("benchmark", "publish", str(example.folder)).stdout == f"Published {example.name} version 1.\n"
+        assert _run("benchmark", "publish", str(example.folder)).stdout == (
+            f"Published {example.name} version 1 in the data folder {data_dir}.\n"
+        )
     assert _run("benchmark", "list").stdout == (
         "open-toy version 1, open, 0 entries\ntoy version 1, protected, 0 entries\n"
     )

@@ -118,7 +118,10 @@ def test_retirement_opens_the_reserve_and_ends_submissions(service: Service, tok
     service.publish(example.folder)
     scores_nN = example.scores(0.8)
     view = service.submit_and_score(token, "ending", npy(scores_nN))
-    assert run_in_process(service, "benchmark", "retire", "ending").exit_code == 0
+    declined = run_in_process(service, "benchmark", "retire", "ending")  # no answer
+    assert "Retire ending? It will take no more submissions. This cannot be undone. [y/N]" in declined.stdout
+    assert declined.exit_code == 1
+    assert run_in_process(service, "benchmark", "retire", "ending", "--yes").exit_code == 0
     opened = service.client.get(view["links"]["self"].removeprefix("/api/v1")).json()
     _, reserve = (truth.score(scores_nN) for truth in answered_and_reserve(example))
     low, high = reserve.confidence_interval

@@ -40,7 +40,7 @@ def publish(service: Service, folder: Path, name: str) -> Example:
 
 
 def retire(service: Service, name: str) -> None:
-    assert run_in_process(service, "benchmark", "retire", name).exit_code == 0
+    assert run_in_process(service, "benchmark", "retire", name, "--yes").exit_code == 0
 
 
 @pytest.fixture(scope="module")

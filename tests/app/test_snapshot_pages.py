@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from app.__main__ import cli
 from app.accounts import users
 from app.db.accounts import Audit
 from app.db.models import Benchmark, Version
@@ -90,6 +92,14 @@ def test_unknown_benchmark_and_stray_reason_are_errors(dated: Dated) -> None:
         failed = run_in_process(dated.service, "snapshot", *arguments)
         assert failed.exit_code == 2, failed.output
         assert failed.stderr.startswith("Error: ")
+
+
+def test_snapshot_needs_the_permanent_address_of_the_server(dated: Dated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LDSBOARD_PUBLIC_URL", raising=False)
+    monkeypatch.setenv("LDSBOARD_DATA_DIR", str(dated.service.settings.data_dir))
+    refused = CliRunner().invoke(cli, ["snapshot", NAME], catch_exceptions=False)
+    assert refused.exit_code == 2
+    assert "LDSBOARD_PUBLIC_URL is not set" in refused.stderr
 
 
 def test_downloads_pass_sha256sum(dated: Dated, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from ldsboard.problems import Problem
 from tests.app.service import npy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.app.benchmarks import Example
     from tests.app.service import Service
     from tests.client.shell import Shell
@@ -28,6 +27,24 @@ def test_score_of_benchmark_that_was_not_pulled_is_usage_error(shell: Shell, sco
     assert "ldsboard pull toy" in result.err
     with pytest.raises(BundleError, match="ldsboard pull nothing"):
         GroundTruth.from_pulled("nothing")
+
+
+def test_missing_file_is_named_with_the_current_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("pull", "toy")
+    monkeypatch.chdir(tmp_path)
+    result = shell("validate", "missing.npy", "toy")
+    assert result.code == exits.USAGE
+    assert result.err == f"Error: There is no file missing.npy. Check the path; the current folder is {Path.cwd()}.\n"
+
+
+def test_raw_file_is_refused_with_all_forms_that_the_command_line_reads(shell: Shell, tmp_path: Path) -> None:
+    shell("pull", "toy")
+    (tmp_path / "scores.raw").write_bytes(bytes([0xB5, 0xFF, 0, 1] * 100))
+    result = shell("validate", str(tmp_path / "scores.raw"), "toy")
+    assert result.code == exits.REJECTED
+    assert "xpected scores in a .npy, .safetensors, .npz, .pt, .csv or .json file" in result.err
 
 
 def test_submit_exits_with_gate_code_below_min_lds(shell: Shell, scores: Path) -> None:

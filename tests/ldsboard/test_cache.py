@@ -55,9 +55,14 @@ def test_from_pulled_opens_newest_pulled_version(cache: Path) -> None:
 def test_cache_separates_servers() -> None:
     other = "http://localhost:9"
     margins_MRN = write_pulled(3, other)
-    with pytest.raises(BundleError, match=rf"toy of {SERVER} is not in the cache .*Fetch it first: ldsboard pull toy"):
+    with pytest.raises(
+        BundleError, match=rf"toy of {SERVER} is not in the cache .*Fetch it first: .*ldsboard pull toy"
+    ):
         pulled("toy")
     assert np.array_equal(GroundTruth.from_pulled("toy", server=other).margins_MRN, margins_MRN)
+    with pytest.warns(UserWarning, match=rf"^toy was pulled from another server \(http_localhost_9\) than {SERVER}\.$"):
+        truth = GroundTruth.from_pulled("toy")
+    assert np.array_equal(truth.margins_MRN, margins_MRN)
 
 
 def test_cache_defaults_to_localhost_and_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_page_of_a_practice_board_joins_no_sentences_and_offers_nothing_after_re
 
     assert 'may have been fitted to it. <a href="/account/submissions/' in text()
     assert "--replicate-of" in text()
-    retired = run_in_process(sign_in_service, "benchmark", "retire", "ended")
+    retired = run_in_process(sign_in_service, "benchmark", "retire", "ended", "--yes")
     assert retired.output == "ended is retired.\n"
     assert "--replicate-of" not in text()
 
@@ -81,7 +81,7 @@ def test_private_submission_stays_private_after_retirement(
     assert owner.post(sent, visibility="private").is_success
     before = Markup(owner.client.get("/account").text)
     assert len(before.all("option")) == 3 * 3
-    assert run_in_process(sign_in_service, "benchmark", "retire", "over").exit_code == 0
+    assert run_in_process(sign_in_service, "benchmark", "retire", "over", "--yes").exit_code == 0
     refused = owner.post(sent, visibility="public")
     assert (refused.status_code, sign_in_service.row(sent).visibility) == (409, "private")
     assert "its board takes no more entries" in refused.text
