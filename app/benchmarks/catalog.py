@@ -110,7 +110,8 @@ def check_not_retired(benchmark: Benchmark) -> None:
         raise ProblemError(
             "benchmark.retired",
             f"The benchmark {benchmark.name} was retired on {retired_at:%Y-%m-%d} and takes no more submissions.",
-            "Send the file to another benchmark: GET /api/v1/benchmarks lists all of them. Score a file offline with ldsboard score.",
+            "Send the file to another benchmark: GET /api/v1/benchmarks lists all of them. Score a file offline with "
+            "ldsboard score.",
         )
 
 

@@ -24,7 +24,7 @@ from ldsboard.formats import (
     torch_files,
     zarr_arrays,
 )
-from ldsboard.formats.containers import choose_table, join, listed
+from ldsboard.formats.containers import choose_table, join, listed, no_such_array
 from ldsboard.formats.headers import HEADER_LIMIT, check_dimensions
 from ldsboard.formats.named_arrays import read_named
 from ldsboard.formats.score_files import open_scores
@@ -73,8 +73,8 @@ def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores
     path
         Path of the file or folder.
     key
-        Name of the table, if the file, or each file of a folder of batches, holds several tables. The key is ignored for folders
-        of zarr and bergson, and for partitions of kronfluence. If the tables of a file have no names, every key raises an error.
+        Name of the table, if the file, or each file of a folder of batches, holds several tables. Every key raises an error if
+        the tables have no names, and for folders of zarr and bergson and partitions of kronfluence, which hold one table.
 
     Raises
     ------
@@ -139,15 +139,18 @@ def _integers(array: NDArray[Any]) -> SavedScores | None:
 def _read_folder(folder: Path, key: str | None) -> SavedScores:
     if dattri_llm.describes(folder):
         return SavedScores(dattri_llm.read_file(folder / dattri_llm.SCORES, key), (dattri_llm.NOTE,))
+    if (folder / safetensors_tables.WHOLE).is_file():
+        return _read_file(folder / safetensors_tables.WHOLE, key)
+    partitions = safetensors_tables.partitions(folder)
+    if key is not None and (zarr_arrays.begins(folder) or bergson.begins(folder) or partitions):
+        raise no_such_array(key, ())
     if zarr_arrays.begins(folder):
         return SavedScores(zarr_arrays.read_folder(folder))
     if bergson.begins(folder):
         array, note = bergson.read_folder(folder)
         return SavedScores(array, (note,))
-    if (folder / safetensors_tables.WHOLE).is_file():
-        return _read_file(folder / safetensors_tables.WHOLE, key)
-    if files := safetensors_tables.partitions(folder):
-        return SavedScores(safetensors_tables.join_partitions(files))
+    if partitions:
+        return SavedScores(safetensors_tables.join_partitions(partitions))
     return SavedScores(_join_batches(folder, key))
 
 

@@ -95,7 +95,8 @@ def coverage_notes(found: ImportedArrays) -> list[str]:
     none, every = int((held_n == 0).sum()), int((held_n == len(found.masks_Mn)).sum())
     notes = []
     if none:
-        notes.append(f"{none:,} of {n:,} training examples are in no subset. If n is smaller, correct --n-train.")
+        verb = "is" if none == 1 else "are"
+        notes.append(f"{none:,} of {n:,} training examples {verb} in no subset. If n is smaller, correct --n-train.")
     if every:
         notes.append(
             f"{count(every, 'training example')} of {n:,} are in all subsets, so nothing shows what their scores are worth."

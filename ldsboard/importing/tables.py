@@ -127,6 +127,8 @@ def read_table(
     OSError
         The file cannot be opened.
     """
+    if key is not None and (raw is not None or path.is_dir()):
+        raise TableError(f"{path} holds one array without a name, so no key can choose {key[:60]!r}. Omit the key.")
     if raw is not None:
         return _read_raw(path, raw)
     if path.is_dir():

@@ -59,6 +59,16 @@ def test_row_of_the_guide_leads_to_the_lds_of_the_array(library: str, scores: Pa
     assert sorted(path.parent.rglob("*")) == left
 
 
+@pytest.mark.parametrize("library", ["kronfluence, partitions", "bergson", "pyDVL"])
+def test_key_for_a_folder_with_one_table_is_refused(library: str, scores: Path, run: Run) -> None:
+    name, write = LIBRARIES[library]
+    write(scores.parent / name, halves(scores))
+    code, _, error = run("score", str(scores.parent / name), "toy", "--axes", "target,train", "--key", "other")
+    assert code == 3
+    assert "an array with the name 'other'" in error
+    assert "Leave out --key" in error
+
+
 def test_python_warns_of_transposition_and_sign(scores: Path) -> None:
     array, truth = halves(scores), GroundTruth.from_pulled("toy")
     path = scores.with_name("pairwise_scores.safetensors")

@@ -251,3 +251,12 @@ def test_read_table_names_missing_subset_of_retrain_folder(tmp_path: Path) -> No
         read_table(tmp_path / "retrain")
     with pytest.raises(TableError, match="for subset 0"):
         read_table(tmp_path)
+
+
+def test_key_for_a_raw_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "margins.mmap"
+    np.arange(6, dtype="<f4").tofile(path)
+    raw = RawArray("<f4", (3, 2))
+    assert read_array(path, raw=raw).shape == (3, 2)
+    with pytest.raises(TableError, match="holds one array without a name, so no key can choose 'second'"):
+        read_array(path, key="second", raw=raw)
