@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -120,6 +121,14 @@ def other_server_note(path: Path, name: str, server: str | None = None) -> str:
     if path.parent == folder(address, name, 0).parent:
         return ""
     return f"{name} was pulled from another server ({path.parent.parent.name}) than {address}."
+
+
+def pulled_with_warning(name: str, server: str | None = None) -> Path:
+    """Return the folder that `pulled_from_any` returns; warn the caller's caller if it comes from another server."""
+    path = pulled_from_any(name, server)
+    if note := other_server_note(path, name, server):
+        warnings.warn(note, stacklevel=3)
+    return path
 
 
 def _newest(versions: Path) -> Path | None:

@@ -5,7 +5,6 @@ Legend: M subsets, R runs, n training examples, N targets, b targets of one bloc
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -15,7 +14,7 @@ from ldsboard.arrays.margins import mean_over_runs, read_margins
 from ldsboard.arrays.masks import read_masks
 from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
-from ldsboard.cache import other_server_note, pulled_from_any
+from ldsboard.cache import pulled_with_warning
 from ldsboard.core import ceiling
 from ldsboard.core.grid import to_grid
 from ldsboard.core.parallel import map_in_order, usable_processors
@@ -105,18 +104,14 @@ class GroundTruth:
         name : str
             Name of the benchmark; its newest pulled version is used.
         server : str, optional
-            Address of the server of the benchmark; by default ``LDSBOARD_SERVER``, or ``http://localhost:8000``. If the benchmark
-            was pulled only from another server, it is used with a warning.
+            Server of the benchmark, by default ``LDSBOARD_SERVER``; a benchmark of another server is used with a warning.
 
         Raises
         ------
         BundleError
             The benchmark was not pulled, or the pulled files were altered.
         """
-        path = pulled_from_any(name, server)
-        if note := other_server_note(path, name, server):
-            warnings.warn(note, stacklevel=2)
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(pulled_with_warning(name, server))
         rows = bundle.manifest.public_rows
         return cls(bundle.masks_Mn[rows], bundle.margins_MRN[rows])
 
