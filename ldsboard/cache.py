@@ -117,20 +117,20 @@ def pulled_from_any(name: str, server: str | None = None) -> Path:
     )
 
 
-def pulled_or_warn(name: str, server: str | None = None) -> Path:
-    """Return the same path as `pulled_from_any`; if it belongs to another server than the given one, warn with that server."""
-    path = pulled_from_any(name, server)
-    if note := other_server_note(path, name, server):
-        warnings.warn(note, stacklevel=3)  # the caller of GroundTruth.from_pulled
-    return path
-
-
 def other_server_note(path: Path, name: str, server: str | None = None) -> str:
     """Return a note if a path from `pulled_from_any` belongs to another server than the given one, otherwise an empty text."""
     address = server_address(server)
     if path.parent == folder(address, name, 0).parent:
         return ""
     return f"{name} was pulled from another server ({path.parent.parent.name}) than {address}."
+
+
+def pulled_with_warning(name: str, server: str | None = None) -> Path:
+    """Return the folder that `pulled_from_any` returns; warn the caller's caller if it comes from another server."""
+    path = pulled_from_any(name, server)
+    if note := other_server_note(path, name, server):
+        warnings.warn(note, stacklevel=3)
+    return path
 
 
 def _newest(versions: Path) -> Path | None:

@@ -14,7 +14,7 @@ from ldsboard.arrays.margins import mean_over_runs, read_margins
 from ldsboard.arrays.masks import read_masks
 from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
-from ldsboard.cache import pulled_or_warn
+from ldsboard.cache import pulled_with_warning
 from ldsboard.core import ceiling
 from ldsboard.core.grid import to_grid
 from ldsboard.core.parallel import map_in_order, usable_processors
@@ -112,7 +112,7 @@ class GroundTruth:
         BundleError, ProblemError
             The benchmark was not pulled, or the pulled files were altered; or `server` is not a valid address.
         """
-        bundle = Bundle.open(pulled_or_warn(name, server))
+        bundle = Bundle.open(pulled_with_warning(name, server))
         rows = bundle.manifest.public_rows
         return cls(bundle.masks_Mn[rows], bundle.margins_MRN[rows])
 
