@@ -120,7 +120,11 @@ class Stackable(Protocol):
     """Additional functions that a recipe needs for the vmapped engine, which calls them instead of the recipe's `train`."""
 
     def altered(self, inputs_nd: torch.Tensor, visits_B: torch.Tensor, /) -> torch.Tensor:
-        """Return the augmented inputs (B, d) for visits (B, 1 + a), or for indices (B,) in a recipe without augmentation."""
+        """Return the inputs of a step, (B, d).
+
+        `visits_B` has one row for each example of the step, (B, 1 + a): the index of the example, and the a parameters of its
+        augmentation. In a recipe without augmentation, it holds only the indices, (B,).
+        """
 
     def loss(
         self, model: Callable[[torch.Tensor], torch.Tensor], inputs_Bd: torch.Tensor, labels_B: torch.Tensor, /

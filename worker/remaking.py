@@ -42,7 +42,8 @@ def remake(
     Parameters
     ----------
     benchmark
-        Folder of the benchmark. Its manifest is read and, if `hidden_file` is None, the hidden seed of a protected benchmark.
+        Folder of the benchmark. The manifest is read from it. If `hidden_file` is None, the hidden seed of a protected benchmark
+        is read from it too.
     load
         Loads a recipe by name or path.
     hidden_file

@@ -2,7 +2,7 @@
 
 A history has one row for each provenance of a submission, because several commits can send the same file: the submission of the
 file then has several provenances. A submission without provenance has one row. A history contains no anonymous submission, not
-even for the owner: programs of the owner print ids of a history, for instance in public logs of CI.
+even for the owner: a program of the owner can print the ids of a history in a public log of CI, which would reveal the owner.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ PLACE = re.compile(r"([0-9]{1,16})-([0-9a-f]{16})")
 
 
 class Wanted(NamedTuple):
-    """The rows that a caller asks for: the rows of one owner and method, or only those of one kind or branch.
+    """The rows of a history that a caller asks for: those of one owner and method.
 
-    If ``kind`` is None, the rows of both kinds are wanted; if ``branch`` is None, those of all branches.
+    If ``kind`` or ``branch`` is given, only rows of this kind, or of this branch, are wanted.
     """
 
     owner: str

@@ -52,9 +52,9 @@ class NoiseCeiling:
 
 @dataclass(frozen=True)
 class MarginSpectrum:
-    """The null band of a benchmark and a bound on the gain from repeated attempts, both from a correlation matrix C.
+    """The widths of two null bands of a benchmark, and the number from which `attempt_gain` computes its bound.
 
-    C is the N x N matrix of the rank correlations between the margins of every two targets.
+    C is the N x N matrix of the rank correlations between the margins of every two targets. M is the number of subsets.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class MarginSpectrum:
     shared
         Half width of the null band for scores with the same random column for every target, ``3 sqrt(mean(C) / (M - 1))``.
     attempts
-        Largest eigenvalue of C, divided by N. `attempt_gain` computes the bound from this number.
+        Largest eigenvalue of C, divided by N. From this number, `attempt_gain` bounds the gain from repeated attempts.
     """
 
     unrelated: float

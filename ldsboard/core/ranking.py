@@ -62,13 +62,14 @@ class Ranking:
         )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return ``2 * H + E`` for each element of each list, int64 (b, M).
+        """Return, for each element of each ranked list, twice the sum of the values with a higher rank, plus those with its rank.
 
-        `values_bM`, int64 (b, M), has one value for each element; each row must sum to 0. H is the sum of the values of all
-        elements with a higher rank. E is the sum of the values of all elements with the same rank, including the element.
+        `values_bM`, int64 (b, M), has one value for each element; each row must sum to 0. The result is int64 (b, M). The values
+        with the same rank include that of the element itself.
 
-        Let P[i] be the sum of the values of the first i elements in the order of the ranks. If the elements with the same rank
-        are at the positions i to k of this order, ``2 * H + E`` equals ``-(P[i] + P[k + 1])``. Without ties, i equals k.
+        Let P[i] be the sum of the values of the first i elements in the order of the ranks. If the elements with the rank of an
+        element stand in this order at the positions j to k, counted from 0, the result of the element is ``-(P[j] + P[k + 1])``.
+        Without ties, j equals k.
         """
         positions_bM = _positions(self.order_bM)
         sorted_bM = values_bM.ravel().take(positions_bM)

@@ -118,7 +118,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def _leaves(content: object, name: str, depth: int) -> Iterable[tuple[str, Any]]:
-    """Yield the name and the value of each tensor, array, and list that is one table (see `_as_table`) in `content`."""
+    """Yield the name and the value of every tensor and array in `content`, and of every list that `_as_table` takes as one."""
     if is_tensor(content) or isinstance(content, np.ndarray):
         yield name, content
     elif isinstance(content, Mapping) and depth < MAX_DEPTH:
