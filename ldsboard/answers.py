@@ -221,7 +221,10 @@ def words(response: httpx.Response) -> str:
 
 
 def _message(answer: Any) -> str:
-    """Return the first text that a JSON object holds under a name in `MESSAGES`, at any depth; an empty text if there is none."""
+    """Return the first text in a JSON object, in the order of the names `MESSAGES`; an empty text if there is none.
+
+    Where the value under such a name is an object, this function searches that object in the same way.
+    """
     if isinstance(answer, dict):
         found = (answer[name] for name in MESSAGES if name in answer)
         return next((text for value in found if (text := value if isinstance(value, str) else _message(value))), "")

@@ -1,7 +1,7 @@
 """Sizes of subsets: a benchmark has one size.
 
-If sizes differ, usually both the margins and the sums of equal scores grow with the size. Scores that are all equal, which say
-nothing about the examples, would then get an LDS above 0.
+If sizes differ, usually both the margins and the sums of equal scores grow with the size. Scores that are all equal and positive,
+which say nothing about the examples, would then get an LDS above 0.
 
 Legend: M subsets, n training examples.
 """

@@ -118,7 +118,11 @@ def listed(words: Iterable[str]) -> str:
 
 
 def _leaves(content: object, name: str, depth: int) -> Iterable[tuple[str, Any]]:
-    """Yield the name and the value of every tensor and array in `content`, and of every list that `_as_table` takes as one."""
+    """Yield the name and the value of each table in `content`, down to `MAX_DEPTH` levels.
+
+    A table is a tensor, an array, or a list that `_as_table` takes as a whole. Of other lists and of mappings, the members are
+    searched.
+    """
     if is_tensor(content) or isinstance(content, np.ndarray):
         yield name, content
     elif isinstance(content, Mapping) and depth < MAX_DEPTH:

@@ -1,6 +1,6 @@
 """Read ground truth from the files of other projects, and check and convert the arrays.
 
-Legend: M subsets, R runs, n training examples, N targets, P rows of the files, one row for each model.
+Legend: M subsets, R runs, n training examples, N targets, P rows of a file, one row for each model or each subset.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ def test_file_sent_with_curl_gets_results_of_library(tmp_path: Path, service: Se
     scores = tmp_path / "scores.npy"
     np.save(scores, example.scores())
     published = service.run("benchmark", "publish", str(example.folder))
-    assert (published.returncode, published.stdout) == (0, "Published sent-by-curl version 1.\n"), published.stderr
+    expected = f"Published sent-by-curl version 1 in the data folder {service.settings.data_dir}.\n"
+    assert (published.returncode, published.stdout) == (0, expected), published.stderr
     assert service.run("user", "add", "curler").returncode == 0
     token = service.run("token", "create", "curler").stdout.strip()
     assert token.startswith("ldsb_")

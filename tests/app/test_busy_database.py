@@ -103,7 +103,8 @@ def test_publishing_copies_arrays_without_locking_the_database(service: Service,
             assert "Another process is publishing a benchmark" in refused.stderr
         finally:
             os.write(writer, b"\x04")  # end-of-file
-        assert publishing.communicate()[0] == "Published slow version 1.\n"
+        expected = f"Published slow version 1 in the data folder {service.settings.data_dir}.\n"
+        assert publishing.communicate()[0] == expected
     for descriptor in (writer, reader):
         os.close(descriptor)
     with service.database.read() as session:

@@ -30,7 +30,7 @@ CODE = re.compile(r"numpy\.[a-z]+\([^)]*\)|masks\.T")
 SOURCES = [path for path in LIBRARY.glob("importing/*.py") if path.name != "sizes.py"]  # see test_import_sizes.py
 SOURCES += [LIBRARY / "arrays/masks.py", LIBRARY / "arrays/margins.py"]
 NOT_FOR_THE_COMMAND = {
-    "{} of {} training examples are in no subset. If n is smaller, correct --n-train.",  # a note after an import
+    "{} of {} training examples {} in no subset. If n is smaller, correct --n-train.",  # a note after an import
     "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little').",
     "Pack the masks with numpy.packbits(masks, axis=1, bitorder='little').",
 }

@@ -166,5 +166,5 @@ def test_publish_command_adds_images_or_explains_the_rejection(
     assert refused.exit_code == 2
     assert "has no array with the sha256 that toy states for target_images.npy, train_images.npy." in refused.stderr
     published = CliRunner().invoke(cli, [*arguments, str(images)])
-    assert published.stdout == "Published toy version 1.\n", published.stderr
+    assert published.stdout == f"Published toy version 1 in the data folder {tmp_path / 'data'}.\n", published.stderr
     assert (tmp_path / "data/benchmarks/toy/1/public/target_images.npy").is_file()

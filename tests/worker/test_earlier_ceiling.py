@@ -12,6 +12,7 @@ import pytest
 from app.management.publication_checks import PublishError
 from ldsboard.bundle import Bundle
 from ldsboard.core.ceiling import noise_ceiling
+from ldsboard.invocation import program
 from tests.app.benchmarks import publish
 from tests.ceilings import uncorrected_ceiling
 from worker import recipes
@@ -44,7 +45,7 @@ def test_hint_of_publishing_repairs_an_uncorrected_ceiling(
     with pytest.raises(PublishError, match="The manifest must state the numbers that the arrays give") as refused:
         publish(database, tmp_path / "published", folder)
     python, *arguments = shlex.split(str(refused.value).split("from the trained models: ")[1])
-    assert (python, *arguments[:2]) == ("python", "-m", "worker")
+    assert (python, *arguments[:2]) == (program("python"), "-m", "worker")
     assert worker(*arguments[2:]).returncode == 0
     assert publish(database, tmp_path / "published", folder).manifest["ceiling"] == noise_ceiling(margins_MRN).value
 
