@@ -91,12 +91,12 @@ def load_replicates(session: Session, version: Version, entries: Sequence[Entry]
     """Return the evaluations of the replicates of each entry of a board, by the id of the entry.
 
     Each list is sorted by submission id, and includes the evaluation of the entry itself. The replicates are those that were
-    found when the board was ranked; the arrays of psi and rho are loaded.
+    found when the board was ranked, without replicates that were withdrawn since. The arrays of psi and rho are loaded.
     """
     ids = {member for entry in entries for member in entry.replicate_ids}
     values = {"ids": list(ids), "version_id": version.id, "scorer_version": version.scorer_version}
     found = {evaluation.submission_id: evaluation for evaluation in session.scalars(OF_BOARD, values)}
-    return {entry.id: [found[member] for member in entry.replicate_ids] for entry in entries}
+    return {entry.id: [found[member] for member in entry.replicate_ids if member in found] for entry in entries}
 
 
 def replicates_view(replicates: Sequence[Evaluation]) -> ReplicatesView | None:
