@@ -155,6 +155,9 @@ def test_declared_entry_in_every_answer(
     assert "Declared: fitted to these subsets." in own
     assert "declared: fitted to these subsets." in own
     assert "fitted to these subsets" not in page(service, honest["links"]["page"])
+    compared = page(service, f"/compare?a={fitted['id']}&b={honest['id']}")
+    assert "Declared as fitted to these subsets: ridge" in compared
+    assert "is better, by" not in compared
     for address in (f"{fitted['links']['page']}/badge.svg", "/badges/declared/alice/ridge.svg?show=rank"):
         badge = page(service, address)
         assert "fitted to these subsets" in badge
