@@ -35,9 +35,9 @@ def check_sign(origin: Origin, found: ImportedArrays, output_function: str | Non
     Raises
     ------
     TableError
-        ``--losses`` is given, and no value in the file is above 0. Or no value in the file is below 0, and none of ``--losses``,
-        ``--negated`` and ``--output-function`` is given. The message has the options to choose from. Or both ``--losses`` and
-        ``--negated`` are given.
+        ``--losses`` is given, and no value in the file is above 0. Or no value in the file is below 0, none of ``--losses`` and
+        ``--negated`` is given, and `output_function` is None or ``negative_loss``. The message has the options to choose from. Or
+        both ``--losses`` and ``--negated`` are given.
     """
     if origin.losses and origin.negated:
         raise TableError("--losses and --negated: give only one. Negated losses are margins: omit both for them.")
@@ -49,6 +49,11 @@ def check_sign(origin: Origin, found: ImportedArrays, output_function: str | Non
             f"{origin.margins} holds no value above 0, but losses are above 0: they seem to be negated already, as by dattri. "
             "Give --output-function negative_loss in place of --losses. If they are losses that can be negative, give "
             "--negated --output-function negative_loss in place of --losses."
+        )
+    if output_function == "negative_loss" and not origin.negated:
+        raise TableError(
+            f"{origin.margins} holds no value below 0, but negated losses are below 0. If the values are losses, give "
+            "--losses in place of --output-function negative_loss."
         )
     if output_function is None and not origin.negated:
         raise TableError(

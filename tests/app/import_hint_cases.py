@@ -120,6 +120,12 @@ REFUSED: dict[str, Refused] = {
         margins=-PROBABILITIES,
         expected=PROBABILITIES,
     ),
+    "losses called negated": same(
+        "--output-function negative_loss",
+        "--losses in place of --output-function negative_loss",
+        margins=PROBABILITIES,
+        expected=-PROBABILITIES,
+    ),
     "losses and negated": same(
         "--losses --negated",
         "--losses and --negated",
