@@ -9,13 +9,15 @@ are the sum of these tensors. With partitions, each file holds the scores of som
 
 from __future__ import annotations
 
+import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldsboard.formats import safetensors
-from ldsboard.formats.containers import listed, several_tables
+from ldsboard.formats.containers import SHOWN_NAMES, listed, several_tables
 from ldsboard.formats.headers import is_shape
 from ldsboard.formats.named_arrays import BF16, read_stored, stored_tensors
 from ldsboard.problems import ProblemError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 ALL_MODULES = "all_modules"
 WHOLE = "pairwise_scores.safetensors"
+SETTINGS = "score_arguments.json"
 PARTITION = re.compile(r"pairwise_scores_data_partition(\d+)_module_partition(\d+)\.safetensors")
 PER_MODULE = "compute_per_module_scores"
 """Name of a setting that kronfluence saves in the metadata of each file of scores."""
@@ -81,17 +84,20 @@ def join_partitions(files: dict[tuple[int, int], Path]) -> NDArray[np.float64]:
     Raises
     ------
     ProblemError
-        ``scores.several``: a partition is missing. Missing partitions after the last number that `files` has are not noticed.
+        ``scores.several``: a partition is missing. The number of partitions is that of kronfluence's `SETTINGS` in the folder.
+        Without this file, missing partitions after the last number that `files` has are not noticed.
         ``scores.shape``: the partitions do not fit together.
         Also the errors of `read_tables`.
     """
-    data, modules = (1 + max(numbers[side] for numbers in files) for side in (0, 1))
-    missing = [(i, j) for i in range(data) for j in range(modules) if (i, j) not in files]
-    if missing:
+    stated = _stated_partitions(next(iter(files.values())).parent)
+    data, modules = (max(stated[side], *(1 + numbers[side] for numbers in files)) for side in (0, 1))
+    if count := data * modules - len(files):
+        every = ((i, j) for i in range(data) for j in range(modules))
+        missing = islice((pair for pair in every if pair not in files), SHOWN_NAMES)
         raise ProblemError.mismatch(
             "scores.several",
             expected=f"{data} data partitions of {modules} module partitions each",
-            got="no file of the partitions " + listed(map(str, missing)),
+            got=f"no file of the partitions {', '.join(map(str, missing))}, {count} in total",
             hint="Compute the missing partitions, or copy their files to the folder.",
         )
     try:
@@ -108,6 +114,26 @@ def join_partitions(files: dict[tuple[int, int], Path]) -> NDArray[np.float64]:
             got=f"partitions of other shapes ({str(error)[:100]})",
             hint="Check that the files belong to the same run.",
         ) from error
+
+
+def check_is_whole(path: Path) -> None:
+    """Raise ``scores.several`` for a single file of kronfluence's partitions: its scores lack modules or training examples."""
+    if PARTITION.fullmatch(path.name):
+        raise ProblemError.mismatch(
+            "scores.several",
+            expected="the scores of all modules and training examples",
+            got="one of kronfluence's partitions",
+            hint="Give the folder that holds the files of all partitions.",
+        )
+
+
+def _stated_partitions(folder: Path) -> tuple[int, int]:
+    """Return the numbers of data and module partitions in kronfluence's `SETTINGS`; 1 and 1 if the file does not state them."""
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        return int(settings["data_partitions"]), int(settings["module_partitions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1, 1
 
 
 def _shape(tensor: object) -> tuple[int, ...]:

@@ -89,6 +89,7 @@ def read_saved(path: str | PathLike[str], key: str | None = None) -> SavedScores
 
 
 def _read_file(path: Path, key: str | None) -> SavedScores:
+    safetensors_tables.check_is_whole(path)
     with path.open("rb") as file:
         start = file.read(HEADER_LIMIT)
     if start.startswith(torch_files.PICKLES) or (start.startswith(npz.MAGIC) and torch_files.is_archive(path)):

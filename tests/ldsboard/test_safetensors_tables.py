@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,3 +77,19 @@ def test_partitions_are_joined_and_a_missing_one_is_named(tmp_path: Path) -> Non
         ProblemError, match=r"2 data partitions of 2 module partitions each, got no file of the partitions \(0, 1\)"
     ):
         read_saved(folder)
+
+
+@pytest.mark.parametrize(
+    "stated", [{"data_partitions": 1, "module_partitions": 2}, {"data_partitions": 10**9, "module_partitions": 1}]
+)
+def test_partition_that_kronfluence_did_not_save_is_missed(stated: dict[str, int], tmp_path: Path) -> None:
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    file = folder / "pairwise_scores_data_partition0_module_partition0.safetensors"
+    write_safetensors(file, {"all_modules": SCORES.T})
+    assert np.array_equal(read_saved(folder).array, SCORES.T)  # nothing tells that there were others
+    (folder / "score_arguments.json").write_text(json.dumps(stated))
+    with pytest.raises(ProblemError, match=r"got no file of the partitions .* in total"):
+        read_saved(folder)
+    with pytest.raises(ProblemError, match=r"one of kronfluence's partitions.*Give the folder"):
+        read_saved(file)
