@@ -1,4 +1,4 @@
-"""Which submissions are replicates of each other, and that nothing that happens later changes it."""
+"""Groups of replicates: nothing that happens later changes them, and comparisons of a board use their means."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from app.accounts.audit import OPERATOR
 from app.benchmarks import catalog
 from app.db.models import Submission, Visibility
 from app.leaderboard.entries import list_entries
-from app.leaderboard.ranking import Ranker
-from app.management import account_deletion
+from app.leaderboard.ranking import Ranker, update_ranks
+from app.management import account_deletion, withdrawal
+from app.results.comparison import compare_with_first, smallest_visible_difference
 from app.results.submission_views import submission_view
 from app.submissions.replicates import rerun_key
+from tests.app import factories
 from tests.app.multipart_upload import MultipartUpload
 from tests.app.service import npy
 
@@ -165,3 +167,46 @@ def test_submission_of_another_kind_visibility_or_declaration_is_no_replicate(
     assert refused.json()["got"] == f"{named}, a submission with {hint}"
     fitting = later | dict([hint.split("=")])
     assert service.submit(token, open_toy.name, content, replicate_of=named, **fitting).status_code == 202
+
+
+def test_smallest_visible_difference_is_that_of_the_means(harness: ServiceHarness, open_toy: Example) -> None:
+    harness.publish(open_toy.folder)
+    with harness.database.write() as session:
+        version = catalog.find_version(session, "open-toy")
+        user = users.add_user(session, "lab")
+        sent = [factories.add_entry(session, version, user, f"m{day % 2}", 0.3 + 0.01 * day, day) for day in range(6)]
+        update_ranks(session, version)
+        entries = list_entries(session, version)
+        (files,) = compare_with_first(session, version, entries)
+        assert files.replicates == (1, 1)
+        assert smallest_visible_difference(session, version, entries) == pytest.approx((files.ci[1] - files.ci[0]) / 2)
+        for submission in sent[2:]:
+            submission.replicate_of = sent[0 if submission.method == "m0" else 1].id
+        session.flush()
+        update_ranks(session, version)
+        entries = list_entries(session, version)
+        (means,) = compare_with_first(session, version, entries)
+        assert means.replicates == (3, 3)
+        assert smallest_visible_difference(session, version, entries) == pytest.approx((means.ci[1] - means.ci[0]) / 2)
+        assert means.ci != files.ci
+        assert smallest_visible_difference(session, version, entries[:1]) is None
+
+
+def test_board_is_shown_before_it_is_ranked_after_the_withdrawal_of_a_replicate(harness: ServiceHarness) -> None:
+    with harness.database.write() as session:
+        version = catalog.find_version(session, "toy")
+        ours, theirs = users.add_user(session, "lab"), users.add_user(session, "other")
+        sent = [factories.add_entry(session, version, ours, "ours", 0.4, day) for day in range(3)]
+        for submission in sent[1:]:
+            submission.replicate_of = sent[0].id
+        factories.add_entry(session, version, theirs, "theirs", 0.3, 4)
+        session.flush()
+        update_ranks(session, version)
+        session.flush()
+        withdrawal.withdraw(session, sent[0])
+    with harness.database.read() as session:
+        version = catalog.find_version(session, "toy")
+        entries = list_entries(session, version)
+        assert entries[0].replicates == 3  # the board is ranked after the withdrawal is committed
+        (pair,) = compare_with_first(session, version, entries)
+        assert pair.replicates == (2, 1)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 
-import pytest
 
 from tests.ldsboard.sessions import DOCUMENTATION, run_session, section
 
@@ -31,7 +29,6 @@ def test_session_on_own_ground_truth_shows_its_output() -> None:
     assert run_session(section(PAGE, SCORE)) == (0, 10)
 
 
-@pytest.mark.skipif(find_spec("torch") is None, reason="the session uses tensors")
 def test_session_with_dattris_arguments_shows_its_output() -> None:
     failed, attempted = run_session(section(PAGE, SCORE, DATTRI), without="dattri")
     assert failed == 0
