@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select, union_all
-from sqlalchemy.orm import aliased
+from sqlalchemy import func, select, union_all
 
 from app.accounts.audit import Action
 from app.benchmarks import catalog
@@ -15,7 +14,7 @@ from app.db.models import Evaluation, Event, State, Submission
 from app.leaderboard import entries
 from app.leaderboard.disclosure import benchmark_numbers
 from app.leaderboard.views import leaderboard_view
-from app.submissions.replicates import Sent, group, series
+from app.submissions.replicates import find_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +86,8 @@ def last_changed(session: Session, version: Version, submission_ids: Sequence[st
     A submission changes by its creation, a state transition, an evaluation, an edit, a suspension or the end of one. A change of
     a replicate, also of a withdrawn one, changes the mean, and so the entry.
     """
-    members = _replicates(session, version, submission_ids)
+    kept = Submission.state.in_([State.SCORED, State.WITHDRAWN])
+    members = find_groups(session, version, submission_ids, kept)
     ids = {member for joined in members.values() for member in joined}
     audited = Audit.action.in_([Action.SUBMISSION_EDITED, Action.SUBMISSION_SUSPENDED, Action.SUBMISSION_REINSTATED])
     moments = union_all(
@@ -102,18 +102,3 @@ def last_changed(session: Session, version: Version, submission_ids: Sequence[st
     query = select(submission_id, func.max(at)).group_by(submission_id)
     changed: dict[str, datetime] = dict(session.execute(query).all())
     return {name: max(changed[member] for member in joined) for name, joined in members.items()}
-
-
-def _replicates(session: Session, version: Version, submission_ids: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Return the ids of each submission and of its replicates, by submission id, with withdrawn and suspended replicates."""
-    entry = aliased(Submission)
-    same_method = and_(
-        entry.user_id == Submission.user_id,
-        entry.version_id == Submission.version_id,
-        entry.method == Submission.method,
-    )
-    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(version))
-    query = select(*columns).join(entry, same_method).distinct()
-    query = query.where(entry.id.in_(submission_ids), Submission.state.in_([State.SCORED, State.WITHDRAWN]))
-    found = group(Sent(name, tuple(alike), root, key) for name, root, key, *alike in session.execute(query))
-    return {name: found[name] for name in submission_ids}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import BindParameter, and_, bindparam, null, select
-from sqlalchemy.orm import aliased, selectinload
+from sqlalchemy import BindParameter, bindparam, null, select
+from sqlalchemy.orm import selectinload
 
 from app.db.models import Evaluation, State, Submission
 from app.leaderboard.averages import mean_of
 from app.leaderboard.disclosure import is_fitted, round_lds
 from app.results.schemas import ReplicatesView
-from app.submissions.replicates import Sent, group, series
+from app.submissions.replicates import find_groups
 from ldsboard.core.significance import standard_error
 
 if TYPE_CHECKING:
@@ -66,19 +66,14 @@ def find_replicates(session: Session, evaluations: Sequence[Evaluation]) -> dict
         Evaluation.scorer_version == first.scorer_version,
         Evaluation.scored_at.is_not(None),
     )
-    given = aliased(Submission)
-    same_method = and_(
-        given.user_id == Submission.user_id,
-        given.version_id == Submission.version_id,
-        given.method == Submission.method,
+    members = find_groups(
+        session,
+        first.version,
+        own.keys(),
+        Submission.id.in_(select(Evaluation.submission_id).where(*scored)),
+        Submission.state == State.SCORED,
+        Submission.suspension.is_(null()),
     )
-    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(first.version))
-    query = select(*columns).join(given, same_method)
-    query = query.join(Evaluation, Evaluation.submission_id == Submission.id).where(
-        given.id.in_(own), *scored, Submission.state == State.SCORED, Submission.suspension.is_(null())
-    )
-    groups = group(Sent(name, tuple(alike), root, key) for name, root, key, *alike in session.execute(query.distinct()))
-    members = {name: groups.get(name, frozenset({name})) | {name} for name in own}
     others = {member for ids in members.values() for member in ids} - own.keys()
     found = dict(own)
     if others:

@@ -16,14 +16,15 @@ from collections import defaultdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import false, select
+from sqlalchemy import and_, false, select
+from sqlalchemy.orm import aliased
 
 from app.benchmarks.catalog import has_hidden_subsets
 from app.db.models import State, Submission
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
@@ -98,6 +99,30 @@ def group(sent: Iterable[Sent]) -> dict[str, frozenset[str]]:
     return {name: frozenset(members) for name, members in groups.items()}
 
 
+def find_groups(
+    session: Session, version: Version, submission_ids: Collection[str], *conditions: ColumnElement[bool]
+) -> dict[str, frozenset[str]]:
+    """Return, for each given submission id, that id and the ids of its replicates among the submissions that meet `conditions`.
+
+    Parameters
+    ----------
+    version
+        The version on whose board the submissions are compared; it decides whether a submission counts as fitted.
+    conditions
+        SQL conditions on `Submission`.
+    """
+    given = aliased(Submission)
+    same_method = and_(
+        given.user_id == Submission.user_id,
+        given.version_id == Submission.version_id,
+        given.method == Submission.method,
+    )
+    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(version))
+    query = select(*columns).join(given, same_method).where(given.id.in_(submission_ids), *conditions).distinct()
+    groups = group(Sent(name, tuple(alike), root, key) for name, root, key, *alike in session.execute(query))
+    return {name: groups.get(name, frozenset()) | {name} for name in submission_ids}
+
+
 def are_replicates(session: Session, submission: Submission, other_id: str) -> bool:
     """Return whether a submission is in the same group of replicates as the submission `other_id`, or as the root of that one.
 
@@ -108,15 +133,8 @@ def are_replicates(session: Session, submission: Submission, other_id: str) -> b
     root = other_id if other is None else (other.replicate_of or other.id)
     if root == (submission.replicate_of or submission.id):
         return True
-    columns = (Submission.id, Submission.replicate_of, Submission.rerun_key, *series(submission.version))
-    alike = select(*columns).where(
-        Submission.user_id == submission.user_id,
-        Submission.version_id == submission.version_id,
-        Submission.method == submission.method,
-        Submission.state.not_in(LOST),
-    )
-    groups = group(Sent(name, tuple(rest), root, key) for name, root, key, *rest in session.execute(alike))
-    return not groups.get(submission.id, frozenset()).isdisjoint({other_id, root})
+    groups = find_groups(session, submission.version, [submission.id], Submission.state.not_in(LOST))
+    return not groups[submission.id].isdisjoint({other_id, root})
 
 
 def find_root(session: Session, user_id: int, version: Version, request: SubmissionRequest) -> str | None:

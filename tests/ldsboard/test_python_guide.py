@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-
 from tests.ldsboard.sessions import DOCUMENTATION, run_session, section
 
 PAGE = "how-to/use-from-python.md"
