@@ -142,6 +142,7 @@ class Submission(Base):
             "version_id",
             "method",
             "visibility",
+            "uses_subsets",
             unique=True,
             sqlite_where=text("pinned"),
             postgresql_where=text("pinned"),

@@ -85,8 +85,9 @@ def find_candidates(session: Session, version: Version, new: NewResult | None) -
 
 def select_entries(candidates: list[Sent], split: str) -> Board:
     """Return the entries of a board, whose LDS are means over replicates, and the replicates of each entry."""
-    # For each owner, method and visibility, the last row is the entry: rows are sorted by pinned, then by time.
-    entries = list({(entry.owner, entry.method): entry for entry in sorted(candidates)}.values())
+    # Of the rows with equal keys, the last is the entry: rows are sorted by pinned, then by time.
+    keyed = {(entry.owner, entry.method, entry.uses_subsets): entry for entry in sorted(candidates)}
+    entries = list(keyed.values())
     by_id = {sent.submission_id: sent for sent in candidates}
     groups = connections.group(
         connections.Sent(sent.submission_id, sent.series, sent.replicate_of, sent.rerun_key) for sent in candidates

@@ -160,7 +160,9 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
     """Return the ranked entries of a version, best first.
 
     For each owner, method and visibility, the entry is the pinned submission, or the newest scored submission if none is pinned.
-    The numbers of an entry with replicates are the means over its replicates, as stored with its rank.
+    Of each, submissions that are declared as fitted to the ranking subsets have an entry of their own. The numbers of an entry
+    with replicates are the means over its replicates, as stored with its rank.
+
     A public submission never replaces an anonymous entry of the same owner, because the replacement would reveal the owner.
     Only submissions with a stored rank are listed. Entries with equal published LDS are ordered by time of submission. Entries
     that are declared as fitted to the ranking subsets follow all other entries.
@@ -187,7 +189,7 @@ def list_entries(session: Session, version: Version) -> list[Entry]:
             entry = Entry(identity, attempts.by_user[user_id], attempts.usable(user_id), *rest)
         if entry.average:
             entry = entry._replace(**{field: entry.average[field] for field in AVERAGED})
-        newest[user_id, method, visible_to] = entry
+        newest[user_id, method, visible_to, entry.uses_subsets] = entry
 
     split = version.manifest["split"]
 
@@ -209,8 +211,8 @@ def listing_key(entry: Listed, split: str, submission_id: str) -> tuple[bool, fl
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:
     """Return `submission` if it is listed; otherwise the public entry of the same owner, benchmark and method.
 
-    If several versions have such an entry, the entry on the newest version is returned. If no version has such an entry,
-    `submission` is returned.
+    If several versions have such an entry, the entry on the newest version is returned. An entry with the same declaration
+    (``uses_subsets``) is preferred. If no version has such an entry, `submission` is returned.
 
     If `submission` is anonymous, private or practice, `submission` is always returned. For an anonymous submission, any other
     answer would reveal that two submissions have the same owner.
@@ -218,19 +220,21 @@ def find_listed_or_same(session: Session, submission: Submission) -> Submission:
     if submission.kind != Kind.RANKED or submission.visibility != Visibility.PUBLIC:
         return submission
     query = _public_entries(submission.version.benchmark, submission.user_id, submission.method)
-    query = query.order_by(Submission.id != submission.id, Version.version.desc())
+    other_declaration = Submission.uses_subsets != submission.uses_subsets
+    query = query.order_by(Submission.id != submission.id, other_declaration, Version.version.desc())
     return session.scalars(query.limit(1)).first() or submission
 
 
 def find_public_entry(session: Session, benchmark: Benchmark, owner: str, method: str) -> Submission | None:
     """Return the public entry of a method of the user `owner`; None if no version of the benchmark has such an entry.
 
-    If several versions have such an entry, the entry on the newest version is returned. Anonymous entries are never found.
+    If several versions have such an entry, the entry on the newest version is returned. On one version, an entry that is not
+    declared as fitted to the ranking subsets is preferred. Anonymous entries are never found.
     """
     user_id = session.scalar(select(User.id).where(User.name == owner))
     if user_id is None:
         return None
-    query = _public_entries(benchmark, user_id, method).order_by(Version.version.desc())
+    query = _public_entries(benchmark, user_id, method).order_by(Version.version.desc(), Submission.uses_subsets)
     return session.scalars(query.limit(1)).first()
 
 

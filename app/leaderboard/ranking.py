@@ -32,6 +32,7 @@ from app.leaderboard.candidates import (
     select_entries,
 )
 from app.leaderboard.entries import listing_key
+from app.submissions.replicates import counts_as_fitted
 from ldsboard.core.board import rank_board
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def update_ranks(session: Session, version: Version) -> None:
 
 def is_ranked(session: Session, version: Version) -> bool:
     """Return whether every entry of a version has a rank that belongs to the present revision of the board."""
-    keys = listable(version, Submission.user_id, Submission.method, Submission.visibility).distinct()
+    fitted = counts_as_fitted(version)
+    keys = listable(version, Submission.user_id, Submission.method, Submission.visibility, fitted).distinct()
     ranked = set(session.execute(keys.where(Evaluation.rank_low.is_not(None))))
     return version.ranked_revision == version.board_revision and set(session.execute(keys)) == ranked
 

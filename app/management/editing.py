@@ -150,8 +150,9 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     ``code``, ``visibility``, ``pinned`` and ``uses_subsets``. ``urls`` replaces the links to the paper and to the code. ``paper``
     and ``code`` each replace one link; None removes the link.
 
-    Pinning a submission, or changing the visibility of a pinned one, unpins all other submissions of the same owner, benchmark,
-    method and (new) visibility. The changed boards are not ranked here; the caller ranks them after the commit.
+    Pinning a submission, or changing the visibility or ``uses_subsets`` of a pinned one, unpins all other submissions of the same
+    owner, benchmark, method, (new) visibility and (new) ``uses_subsets``. The changed boards are not ranked here; the caller
+    ranks them after the commit.
 
     Raises
     ------
@@ -166,13 +167,15 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             "Pin a ranked submission that has been scored.",
         )
     new_visibility = Visibility(changes.get("visibility", submission.visibility))
-    if changes.keys() & {"visibility", "pinned"} and changes.get("pinned", submission.pinned):
+    decides_entry = bool(changes.keys() & {"visibility", "pinned", "uses_subsets"})
+    if decides_entry and changes.get("pinned", submission.pinned):
         same_entry = (
             Submission.id != submission.id,
             Submission.user_id == submission.user_id,
             Version.benchmark_id == submission.version.benchmark_id,
             Submission.method == submission.method,
             Submission.visibility == new_visibility,
+            Submission.uses_subsets == changes.get("uses_subsets", submission.uses_subsets),
             Submission.pinned,
         )
         for other in session.scalars(select(Submission).join(Submission.version).where(*same_entry)).all():
@@ -186,7 +189,7 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     for name in changes.keys() - links.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
     session.flush()
-    if changes.keys() & {"visibility", "pinned", "uses_subsets"}:
+    if decides_entry:
         for version in versions:
             note_change(session, version)
 

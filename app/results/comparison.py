@@ -15,6 +15,7 @@ from app.leaderboard.disclosure import lds_difference, round_for_publication, ro
 from app.results.current_evaluation import scored_evaluations
 from app.results.replicate_sets import find_replicates, load_replicates
 from app.results.schemas import PairView
+from app.submissions.replicates import is_declared_fitted
 from app.submissions.schemas import BenchmarkName
 from ldsboard.core.comparison import compare_influences
 from ldsboard.core.replicates import Reruns, add_reruns, critical_values
@@ -132,6 +133,7 @@ def _compare_pair(a: Evaluation, b: Evaluation, replicates: dict[str, list[Evalu
         replicates=numbers["replicates"],
         spread=numbers["spread"],
         note=numbers["note"],
+        uses_subsets=(is_declared_fitted(a.submission, a.version), is_declared_fitted(b.submission, b.version)),
         ci=(numbers["low"], numbers["high"]),
         wins=(int(np.count_nonzero(rho_a_N > rho_b_N)), int(np.count_nonzero(rho_b_N > rho_a_N))),
     )

@@ -18,10 +18,11 @@ from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visi
 from app.db.uploads import Provenance
 from app.leaderboard.averages import mean_of
 from app.leaderboard.disclosure import round_for_publication
-from app.leaderboard.entries import can_be_listed
+from app.results.baselines import find_baseline
 from app.results.comparison import paired_difference, part_split
 from app.results.schemas import DifferenceView, HistoryRow, HistoryView
 from app.submissions import provenance
+from app.submissions.replicates import counts_as_fitted
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from app.accounts.users import Account
     from app.db.models import Version
+    from app.results.baselines import Baseline
 
 MARK_LEVEL = 1e-3
 """A row is marked only if its p-value is smaller. At 5 %, a hundred commits without any effect would give five marks."""
@@ -72,13 +74,6 @@ class Wanted(NamedTuple):
         return "ranking" if self.kind is Kind.RANKED else "public"
 
 
-class _Baseline(NamedTuple):
-    """The submission that all rows are compared with."""
-
-    id: str
-    evaluation_id: int
-
-
 def method_history(
     session: Session,
     version: Version,
@@ -112,8 +107,8 @@ def method_history(
         page = page.where(or_(sent_at < moment, and_(sent_at == moment, Submission.id < submission_id)))
     rows = session.execute(page.limit(limit + 1)).all()
     rows, further = rows[:limit], rows[limit:]
-    listed = _find_listed(session, version, wanted)
-    baseline = listed or _oldest(session, found)
+    oldest_first = found.order_by("uses_subsets", sent_at, Submission.id, Provenance.id)
+    baseline = find_baseline(session, version, wanted, oldest_first)
     measured = _load_psi(session, wanted.part, rows, baseline)
     split = part_split(version, wanted.part)
     view = HistoryView(
@@ -124,7 +119,7 @@ def method_history(
         part="ranking" if wanted.part == "ranking" else "public",
         baseline=None,
         baseline_lds=None,
-        baseline_listed=listed is not None,
+        baseline_listed=baseline is not None and baseline.is_listed,
         rows=[_row(row, baseline, measured, split) for row in rows],
         next=_format_place(rows[-1]) if further else None,
     )
@@ -162,6 +157,7 @@ def _rows(version: Version, viewer: Account | None, wanted: Wanted) -> Select[*t
             Submission.kind,
             Submission.visibility,
             _sent_at().label("sent_at"),
+            counts_as_fitted(version).label("uses_subsets"),
             *provenance.COLUMNS,
             Evaluation.id.label("evaluation_id"),
             Measurement.lds,
@@ -207,40 +203,7 @@ def _is_visible_to(viewer: Account | None, method: str) -> ColumnElement[bool]:
     return and_(is_named, or_(is_open, Submission.user_id == viewer.id))
 
 
-def _find_listed(session: Session, version: Version, wanted: Wanted) -> _Baseline | None:
-    """Return the listed public entry of a method, which everybody may see; None if the board does not list the method."""
-    query = (
-        select(Submission.id, Evaluation.id)
-        .join(User, User.id == Submission.user_id)
-        .join(Evaluation, Evaluation.submission_id == Submission.id)
-        .join(Measurement, Measurement.evaluation_id == Evaluation.id)
-        .where(
-            *can_be_listed(version),
-            Evaluation.rank_low.is_not(None),
-            User.name == wanted.owner,
-            Submission.method == wanted.method,
-            Submission.visibility == Visibility.PUBLIC,
-        )
-        .order_by(Submission.pinned.desc(), Submission.created_at.desc(), Submission.id.desc())
-    )
-    row = session.execute(query.limit(1)).first()
-    return None if row is None else _Baseline(*row)
-
-
-def _oldest(session: Session, found: Select[Any]) -> _Baseline | None:
-    """Return the submission that the oldest row of a history belongs to; None if the history is empty.
-
-    Parameters
-    ----------
-    found
-        The query for the rows of all pages of the history, from `_rows`.
-    """
-    oldest = found.order_by(_sent_at(), Submission.id, Provenance.id).limit(1)
-    row = session.execute(oldest).first()
-    return None if row is None else _Baseline(row.id, row.evaluation_id)
-
-
-def _load_psi(session: Session, part: str, rows: Iterable[Any], baseline: _Baseline | None) -> dict[int, Any]:
+def _load_psi(session: Session, part: str, rows: Iterable[Any], baseline: Baseline | None) -> dict[int, Any]:
     """Return the LDS and psi of each row and of the baseline, as a dictionary by evaluation id.
 
     Parameters
@@ -254,11 +217,11 @@ def _load_psi(session: Session, part: str, rows: Iterable[Any], baseline: _Basel
     return {row.evaluation_id: row for row in session.execute(query)}
 
 
-def _row(row: Any, baseline: _Baseline | None, measured: dict[int, Any], split: str) -> HistoryRow:
+def _row(row: Any, baseline: Baseline | None, measured: dict[int, Any], split: str) -> HistoryRow:
     numbers = {name: getattr(row, name) for name in ("lds", "std_error", "ci_low", "ci_high")}
     numbers = round_for_publication(numbers, split)
     difference = None
-    if baseline is not None and baseline.id != row.id:
+    if baseline is not None and baseline.id != row.id and baseline.uses_subsets == row.uses_subsets:
         file, other = (mean_of([measured[number]], split) for number in (row.evaluation_id, baseline.evaluation_id))
         paired = paired_difference(file, other, split)
         difference = DifferenceView(**paired, ci=(paired["low"], paired["high"]))
@@ -268,6 +231,7 @@ def _row(row: Any, baseline: _Baseline | None, measured: dict[int, Any], split: 
         kind=row.kind,
         visibility=row.visibility,
         created_at=row.sent_at,
+        uses_subsets=row.uses_subsets,
         provenance=provenance.as_dict(row) or None,
         lds=numbers["lds"],
         std_error=numbers["std_error"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.benchmarks.catalog import has_ranks
-from app.leaderboard.disclosure import public_numbers, ranking_numbers
+from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
 from app.leaderboard.views import benchmark_view
 from app.results.current_evaluation import scored_evaluations
 from app.results.replicate_sets import find_replicates, replicates_view
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from app.db.models import Submission
     from app.leaderboard.prospective_ranks import ProspectiveRanks
-    from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers
+    from app.leaderboard.schemas import BenchmarkView, Numbers, RankingNumbers, ReserveNumbers
     from app.results.schemas import ReplicatesView
 
 
@@ -42,6 +42,8 @@ class ReviewView(NamedTuple):
     The numbers are those of the one file. ``listed`` and ``rank`` are those of the mean if the submission has replicates.
     """
     public: Numbers
+    reserve: ReserveNumbers | None
+    """Result on the reserve; None until the benchmark is retired."""
     replicates: ReplicatesView | None
     """The mean over the replicates; None for a single file. No page may show ``ids``."""
     uses_subsets: bool
@@ -64,9 +66,15 @@ def review_view(session: Session, submission: Submission, ranks: ProspectiveRank
     ranking = None
     if "ranking" in parts:
         # One of the replicates is the entry that has the place of their mean.
-        places = [(each.rank_low, each.rank_high) for each in replicates if each.rank_low and each.rank_high]
-        place = places[0] if places else None
-        ranking = ranking_numbers(parts["ranking"], version.manifest, place, uses_subsets=uses_subsets)
+        places = [
+            ((each.rank_low, each.rank_high), each.in_family)
+            for each in replicates
+            if each.rank_low and each.rank_high
+        ]
+        place, in_family = places[0] if places else (None, None)
+        ranking = ranking_numbers(
+            parts["ranking"], version.manifest, place, in_family=in_family, uses_subsets=uses_subsets
+        )
         if place is None and has_ranks(version.manifest):
             ranking.rank = ranks.rank(session, replicates)
     shown = parts.get("ranking", parts["public"])
@@ -78,6 +86,7 @@ def review_view(session: Session, submission: Submission, ranks: ProspectiveRank
         benchmark=benchmark_view(session, version).model_copy(update={"best": None}),
         ranking=ranking,
         public=public_numbers(parts["public"]),
+        reserve=reserve_numbers(parts.get("reserve"), version.benchmark),
         replicates=replicates_view(replicates),
         uses_subsets=uses_subsets,
         cost=visible_cost(submission.cost, named=False),

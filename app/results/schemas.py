@@ -151,6 +151,10 @@ class ComparisonView(BaseModel):
         "has at least 3 replicates"
     )
     note: str | None = Field(description="what the comparison does not account for; null if it accounts for reruns")
+    uses_subsets: tuple[bool, bool] = Field(
+        description="whether a and b are declared as fitted to the ranking subsets; the difference between a fitted file and "
+        "another says nothing about how well a method attributes"
+    )
 
 
 class PairView(ComparisonView):
@@ -181,12 +185,14 @@ class HistoryRow(BaseModel):
     created_at: datetime = Field(
         description="when this commit sent the file; without provenance, when the file was sent first"
     )
+    uses_subsets: bool = Field(description=USES_SUBSETS)
     provenance: dict[str, Any] | None
     lds: float
     std_error: float
     ci: Interval = Field(description="95 % interval of the LDS")
     difference: DifferenceView | None = Field(
-        description="difference from the baseline; null without a baseline, and for the baseline itself"
+        description="difference from the baseline; null without a baseline, for the baseline itself, and between a file that is"
+        " declared as fitted to the ranking subsets (uses_subsets) and one that is not"
     )
     marked: bool = Field(description="whether p < 0.001, and the difference is larger than 0.005 in either direction")
 
@@ -200,7 +206,8 @@ class HistoryView(BaseModel):
     method: str
     part: Literal["public", "ranking"] = Field(description="the subsets that all numbers belong to")
     baseline: str | None = Field(
-        description="id of the listed entry of the method; without a listed entry, id of the oldest row with this kind and branch"
+        description="id of the listed entry of the method; without a listed entry, id of the oldest row with this kind and"
+        " branch. Rows with uses_subsets true are used only if the history has no other rows"
     )
     baseline_lds: float | None = Field(description="LDS of the baseline on the same subsets")
     baseline_listed: bool = Field(description="whether the baseline is the listed entry of the method")

@@ -85,14 +85,9 @@ class Gates:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The submission that a new submission is compared with.
+    """The submission that a new submission is compared with, as the server shows it.
 
-    Attributes
-    ----------
-    submission
-        The earlier submission, as the server shows it.
-    subsets
-        Number of subsets of the benchmark in each part: ``ranking`` and ``public``.
+    ``subsets`` is the number of subsets of the benchmark in each part: ``ranking`` and ``public``.
     """
 
     submission: dict[str, Any]
@@ -110,7 +105,7 @@ def check_usage(gates: Gates, visibility: str, *, waits: bool) -> None:
 
 
 def find_baseline(
-    client: Client, gates: Gates, benchmark: str, method: str, origin: Origin, timeout: float
+    client: Client, gates: Gates, fields: dict[str, Any], origin: Origin, timeout: float
 ) -> Baseline | None:
     """Return the submission that ``--no-regress-from`` names; exit if the new submission cannot be compared with it.
 
@@ -122,8 +117,8 @@ def find_baseline(
         Client with the token of the submitter.
     gates
         The gates that the user asks for.
-    benchmark, method
-        Name of the benchmark and the method of the new submission.
+    fields
+        The fields ``benchmark``, ``method`` and ``uses_subsets`` of the new submission; without ``uses_subsets``, it is false.
     origin
         Where the command runs; used only for `LATEST`. The command exits if the default branch is unknown. Unless the tolerance
         is `ANY_DIFFERENCE` or more, the command also exits if the identity of the CI run does not prove the branch.
@@ -144,7 +139,7 @@ def find_baseline(
     if wanted == LATEST:
         if gates.tolerance < ANY_DIFFERENCE:
             _check_branch_is_proven(client, origin)
-        wanted = _latest(client, benchmark, method, origin) or ""
+        wanted = _latest(client, fields, origin) or ""
     if not wanted:
         return None
     try:
@@ -158,7 +153,7 @@ def find_baseline(
     if found["state"] != "scored":
         code = USAGE if found["state"] in {*FINAL_STATES, "uploading"} else TIMED_OUT
         fail(code, f"--no-regress-from: expected a scored submission, but {wanted} is {found['state']}.")
-    current = client.benchmark(benchmark)
+    current = client.benchmark(fields["benchmark"])
     versions = [f"{each['name']} version {each['version']}" for each in (current, found["benchmark"])]
     if versions[0] != versions[1]:
         fail(USAGE, f"--no-regress-from: expected a submission to {versions[0]}, but {wanted} is one to {versions[1]}.")
@@ -179,11 +174,13 @@ def _check_branch_is_proven(client: Client, origin: Origin) -> None:
         )
 
 
-def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str | None:
+def _latest(client: Client, fields: dict[str, Any], origin: Origin) -> str | None:
     """Return the id of the user's newest scored submission of the method from the default branch; None if there is none.
 
-    Submissions of the commit of this run are left out, because a run must not be compared with its own commit. A run for a tag
-    or another branch can also have a commit of the default branch. Exit if the default branch is unknown.
+    Only submissions with the same ``uses_subsets`` as `fields` are taken: a file that is fitted to the ranking subsets has a
+    higher LDS, whatever its method. Submissions of the commit of this run are left out, because a run must not be compared with
+    its own commit. A run for a tag or another branch can also have a commit of the default branch. Exit if the default branch is
+    unknown.
     """
     branch = origin.default_branch
     if branch is None:
@@ -196,12 +193,13 @@ def _latest(client: Client, benchmark: str, method: str, origin: Origin) -> str 
     owner = account(client)["name"]
     before = None
     while True:
-        page = history(client, benchmark, owner=owner, method=method, branch=branch, before=before)
+        page = history(client, fields["benchmark"], owner=owner, method=fields["method"], branch=branch, before=before)
         for row in page["rows"]:
             origin_of_row = row["provenance"] or {}
             # Pull requests from a fork can come from a branch with the name of the default branch.
             is_of_branch = origin_of_row.get("branch") == branch and origin_of_row.get("number") is None
-            if is_of_branch and not _same_commit(origin_of_row.get("commit"), origin.commit):
+            is_alike = row.get("uses_subsets", False) == fields.get("uses_subsets", False)
+            if is_of_branch and is_alike and not _same_commit(origin_of_row.get("commit"), origin.commit):
                 return str(row["id"])
         if (before := page["next"]) is None:
             return None
@@ -251,9 +249,8 @@ def _judge_difference(
     met = not regressed(difference, p_value, tolerance)
     interval = found.get("ci")  # absent in the answers of older servers
     if interval is None:
-        half = (
-            half_width(found["std_error"], baseline.subsets[part]) if found["std_error"] is not None else float("nan")
-        )
+        error = found["std_error"]
+        half = float("nan") if error is None else half_width(error, baseline.subsets[part])
         interval = [difference - half, difference + half]
     shown = f"by {difference:+.4f} [{interval[0]:+.4f}, {interval[1]:+.4f}] (p {_format_p(p_value)}; {in_words(found)})"
     if met:

@@ -76,8 +76,8 @@ class SubmissionRun:
             The fields of ``POST /api/v1/submissions``.
         """
         self._warn_without_commit()
-        method = fields["method"]
-        baseline = gates.find_baseline(self.client, self.gates, benchmark, method, self.origin, self.timeout)
+        announced = fields | {"benchmark": benchmark}
+        baseline = gates.find_baseline(self.client, self.gates, announced, self.origin, self.timeout)
         check_token(self.client)
         with ways_on(self.client) as started, score_file(scores, **conversion, note=self._note) as path:
             made: dict[str, Any] = {}
@@ -124,8 +124,7 @@ class SubmissionRun:
             view = self.client.submission(pending.id)
             announced = view | {"benchmark": view["benchmark"]["name"]}
         gates.check_usage(self.gates, announced.get("visibility", "public"), waits=self.wait)
-        names = announced["benchmark"], announced["method"]
-        return gates.find_baseline(self.client, self.gates, *names, self.origin, self.timeout)
+        return gates.find_baseline(self.client, self.gates, announced, self.origin, self.timeout)
 
     def check(self, scores: Path, conversion: dict[str, Any], benchmark: str, fields: dict[str, Any]) -> None:
         """Let the server check a file without saving anything, and print the result; the parameters are those of `submit`."""

@@ -153,12 +153,16 @@ def mean_influence(influences: Sequence[Floats]) -> Floats:
 def in_words(compared: Mapping[str, Any]) -> str:
     """Return what a comparison compared, in words.
 
-    `compared` has the members ``spread`` and ``replicates`` of a comparison. Without them, as in answers of older servers, the
-    comparison is about files.
+    `compared` has the members ``spread``, ``replicates`` and ``uses_subsets`` of a comparison. Without ``spread``, as in answers
+    of older servers, the comparison is about files. ``uses_subsets`` can be missing.
     """
+    fitted = {
+        (True, False): "; the first is declared as fitted to the ranking subsets",
+        (False, True): "; the second is declared as fitted to the ranking subsets",
+        (True, True): "; both are declared as fitted to the ranking subsets",
+    }.get(tuple(compared.get("uses_subsets", ())), "")
     if compared.get("spread") is None:
-        return FILES_ONLY
+        return FILES_ONLY + fitted
     a, b = compared["replicates"]
-    return (
-        f"means over {a} and {b} replicates, with a standard deviation of {compared['spread']:.4f} from rerun to rerun"
-    )
+    spread = f"{compared['spread']:.4f}"
+    return f"means over {a} and {b} replicates, with a standard deviation of {spread} from rerun to rerun{fitted}"

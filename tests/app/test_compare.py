@@ -64,6 +64,7 @@ def test_difference_on_hidden_subsets_is_rounded(service: Service, token: str, t
         "replicates": [1, 1],
         "spread": None,
         "note": "these two files; how much a rerun moves is not known",
+        "uses_subsets": [False, False],
     }
     assert (backward["difference"], backward["z"]) == (-forward["difference"], -forward["z"])
     assert (backward["std_error"], backward["p_value"]) == (forward["std_error"], forward["p_value"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -59,3 +59,23 @@ def test_job_declares_only_if_the_input_is_true() -> None:
     for value in ("", "yes", "True"):
         with pytest.raises(InputError, match="uses-subsets"):
             read_inputs(REQUIRED | {"LDSBOARD_USES_SUBSETS": value})
+
+
+def test_latest_takes_no_submission_with_another_declaration(shell: Shell, open_toy: Example, tmp_path: Path) -> None:
+    def submit(noise: float, *options: str) -> dict[str, Any]:
+        path = tmp_path / f"{noise}.npy"
+        np.save(path, open_toy.scores(noise=noise))
+        fixed = ("--practice", "--method", "alike", "--branch", "main", "--default-branch", "main", "--json")
+        sent = shell("submit", str(path), "open-toy", *fixed, "--no-regress-from", "latest", *options)
+        assert sent.code == 0, sent.err
+        return {"id": sent.json["id"], "baseline": sent.json["gates"][0]["baseline"]}
+
+    honest = submit(1.0)
+    declared = submit(0.1, "--uses-subsets")
+    assert (honest["baseline"], declared["baseline"]) == (None, None)
+    compared = shell("compare", declared["id"], honest["id"])
+    assert "; the first is declared as fitted to the ranking subsets" in compared.out
+    assert shell("compare", honest["id"], declared["id"], "--json").json["uses_subsets"] == [False, True]
+    assert "declared" not in shell("compare", honest["id"], submit(0.95)["id"]).out
+    assert submit(0.9)["baseline"] != declared["id"]
+    assert submit(0.09, "--uses-subsets")["baseline"] == declared["id"]
