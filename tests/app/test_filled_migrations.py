@@ -210,7 +210,9 @@ def test_suspended_submission_becomes_private_in_the_schema_without_suspensions(
 @pytest.mark.parametrize("revision", ["0025"])
 def test_of_two_pins_that_of_the_declared_file_goes(filled: FilledDatabase) -> None:
     # The schema before allows one pin for each method and visibility.
-    filled.execute("UPDATE submission SET uses_subsets = 1, pinned = 1 WHERE id IN ('00000000000000a8', '00000000000000a6')")
+    filled.execute(
+        "UPDATE submission SET uses_subsets = 1, pinned = 1 WHERE id IN ('00000000000000a8', '00000000000000a6')"
+    )
     filled.migrate("0024", down=True)
     pinned = filled.execute("SELECT id FROM submission WHERE pinned AND visibility = 'public' ORDER BY id")
     assert pinned == [("00000000000000a1",), ("00000000000000a6",)]

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from app.benchmarks import catalog
 from app.db.base import now
 from app.db.models import Event, State
+from app.pages.content.formatting import number
 from app.submissions import lifecycle
 from ldsboard.problems import ProblemError
 from tests.app.benchmarks import Example, write_benchmark
@@ -48,9 +49,9 @@ def retired(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Retir
     example = publish(service, tmp_path_factory.mktemp("over"), "over")
     token = service.token("zora", ranked_per_day=1000, ranked_per_version=1000)
     ids = {}
-    for number, method in enumerate(("two", "two", "one", "hidden", "alias")):
-        content = npy(example.scores(0.5 + number / 10, seed=number))
-        ids[f"{method} {number}"] = service.submit_and_score(token, "over", content, method=method)["id"]
+    for place, method in enumerate(("two", "two", "one", "hidden", "alias")):
+        content = npy(example.scores(0.5 + place / 10, seed=place))
+        ids[f"{method} {place}"] = service.submit_and_score(token, "over", content, method=method)["id"]
     ids["practice"] = service.submit_and_score(token, "over", npy(example.scores(1, seed=9)), kind="practice")["id"]
     upload = MultipartUpload(service, token, "over", npy(example.scores(0.05, seed=20)), method="late").started()
     upload.put_all_parts()
@@ -165,3 +166,13 @@ def test_owner_can_still_hide_and_withdraw(service: Service, token: str, tmp_pat
     assert run_in_process(service, "submission", "suspend", ids["c"], "--reason", "A test").exit_code == 0
     assert listed(service, "leaving") == []
     assert is_refused(edit(service, leaving, "a", visibility="public"))
+
+
+def test_review_page_shows_the_result_on_the_reserve(service: Service, retired: Retired) -> None:
+    submission_id = next(iter(retired.ids.values()))
+    headers = {"Authorization": f"Bearer {retired.token}"}
+    reserve = service.client.get(f"/submissions/{submission_id}", headers=headers).json()["reserve"]
+    link = service.client.post(f"/submissions/{submission_id}/review-link", headers=headers).json()["url"]
+    page = service.client.get(link).text
+    assert "30 reserve</a>" in page
+    assert number(reserve["lds"]) in page

@@ -250,3 +250,7 @@ def test_pages_and_badges_show_the_rank_of_older_entries_in_parentheses(service:
         assert ("The rank is in parentheses" in text) == (name == ids[0])
         assert f", rank {shown}</title>" in page(service, f"/submissions/{name}/badge.svg")
     assert ", rank (1" in page(service, "/benchmarks/parenthesised/feed.atom")
+    made = service.client.post(f"/submissions/{ids[0]}/review-link", headers={"Authorization": f"Bearer {token}"})
+    review = service.client.get(made.json()["url"]).text
+    assert "<dt>Rank</dt><dd>(1)</dd>" in review
+    assert "The rank is in parentheses" in review
