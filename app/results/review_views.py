@@ -67,9 +67,7 @@ def review_view(session: Session, submission: Submission, ranks: ProspectiveRank
     if "ranking" in parts:
         # One of the replicates is the entry that has the place of their mean.
         places = [
-            ((each.rank_low, each.rank_high), each.in_family)
-            for each in replicates
-            if each.rank_low and each.rank_high
+            ((each.rank_low, each.rank_high), each.in_family) for each in replicates if each.rank_low and each.rank_high
         ]
         place, in_family = places[0] if places else (None, None)
         ranking = ranking_numbers(

@@ -14,10 +14,13 @@ from app.leaderboard.ranking import is_ranked, update_ranks
 from app.management.editing import edit
 from app.results.method_history import Wanted, method_history
 from tests.app import factories
+from tests.app.benchmarks import write_benchmark
 from tests.app.commits import add_commit
+from tests.app.service import npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy.orm import Session
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from app.results.schemas import HistoryView
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
+    from tests.app.service import Service
 
 
 class Board:
@@ -129,3 +133,26 @@ def test_history_of_declared_files_alone_has_a_declared_baseline(board: Board) -
     assert view.rows[0].difference is not None
     empty = board.history(branch="unknown")
     assert (empty.baseline, empty.rows) == (other, [])
+
+
+def test_pages_tell_declared_files_of_a_method_from_others(service: Service, tmp_path: Path) -> None:
+    example = write_benchmark(tmp_path, "twins", split="open")
+    service.publish(example.folder)
+    token = service.token("twin")
+    honest, declared = (
+        service.submit_and_score(token, "twins", npy(example.scores(noise)), method="trak", uses_subsets=fitted)["id"]
+        for noise, fitted in ((1.0, "false"), (0.1, "true"))
+    )
+
+    def page(path: str) -> str:
+        return " ".join(service.client.get(service.url + path).text.split())
+
+    history = page("/benchmarks/twins/methods/twin/trak")
+    rows = {row[:16]: row.partition("</tr>")[0] for row in history.split('<tr data-id="')[1:]}
+    assert ["data-apart" in rows[name] for name in (honest, declared)] == [False, True]
+    assert ["declared: fitted to the ranking subsets" in rows[name] for name in (honest, declared)] == [False, True]
+    assert "A hollow point is a file that is declared as fitted" in history
+    compared = page(f"/compare?a={honest}&b={declared}")
+    assert f"trak ({honest[:6]}) and trak ({declared[:6]}) compared" in compared
+    assert f"Declared as fitted to these subsets: trak ({declared[:6]})" in compared
+    assert "one for each owner and method, and one for declared files" in page("/benchmarks/twins")

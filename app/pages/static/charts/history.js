@@ -7,10 +7,13 @@ charts.history = (table, width) => {
   const known = baseline === undefined ? [] : [baseline];
   const commits = rows(table).reverse().map((row, place) => {
     const { lds, low, high } = numbers(row);
-    return { place, lds, low, high, label: row.dataset.label, marked: "marked" in row.dataset };
+    return { place, lds, low, high, label: row.dataset.label, marked: "marked" in row.dataset, apart: "apart" in row.dataset };
   });
+  const compared = commits.filter(({ apart }) => !apart);
+  const apart = commits.filter((commit) => commit.apart);
   const marked = commits.filter((commit) => commit.marked);
   const colour = ({ lds }) => (lds > baseline ? "var(--good-text)" : "var(--bad-text)");
+  const title = ({ label, lds, low, high }) => `${label}: ${lds.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`;
   const fitting = Math.max(2, Math.floor((width - 72) / LABEL));
   const every = Math.ceil(commits.length / fitting);
   return {
@@ -31,14 +34,9 @@ charts.history = (table, width) => {
       Plot.ruleY(known, { stroke: "var(--text)", strokeWidth: 1.5, strokeDasharray: "4 3" }),
       Plot.text(known, { y: (value) => value, text: () => "baseline", frameAnchor: "right", textAnchor: "end", dy: -8, fill: "var(--text)", stroke: "var(--ground)", strokeWidth: 4 }),
       Plot.ruleX(commits, { x: "place", y1: "low", y2: "high", stroke: "var(--accent)", strokeWidth: 2, strokeOpacity: 0.5 }),
-      Plot.line(commits, { x: "place", y: "lds", stroke: "var(--accent)", strokeWidth: 1.5 }),
-      Plot.dot(commits, {
-        x: "place",
-        y: "lds",
-        r: 4,
-        fill: "var(--accent)",
-        title: ({ label, lds, low, high }) => `${label}: ${lds.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`,
-      }),
+      Plot.line(compared, { x: "place", y: "lds", stroke: "var(--accent)", strokeWidth: 1.5 }),
+      Plot.dot(compared, { x: "place", y: "lds", r: 4, fill: "var(--accent)", title }),
+      Plot.dot(apart, { x: "place", y: "lds", r: 4, fill: "var(--ground)", stroke: "var(--accent)", title }),
       Plot.dot(marked, { x: "place", y: "lds", r: 8, stroke: colour, strokeWidth: 2 }),
     ],
   };
