@@ -186,15 +186,17 @@ def _is_unneeded_practice(before: datetime) -> ColumnElement[bool]:
     """Return the SQL condition that a scored practice submission is old, and is not the newest of any group.
 
     Old means that the file was last sent before `before`. A group holds the submissions with the same user, version, method,
-    repository and branch; all pull requests of a repository are one group. A file that was sent several times can have several
-    provenances, so a submission can belong to several groups. A submission that waits for rescoring does not meet the condition.
+    declaration (``uses_subsets``), repository and branch; all pull requests of a repository are one group. A file that was sent
+    several times can have several provenances, so a submission can belong to several groups. A submission that waits for
+    rescoring does not meet the condition.
     """
     is_scored_practice = and_(Submission.kind == Kind.PRACTICE, Submission.state == State.SCORED)
     sent_at = func.coalesce(Provenance.at, Submission.created_at)
     is_request = Provenance.number.is_not(None)
     # A pull request is never a baseline, so its branch needs no group of its own; "/" begins the name of no branch.
     branch = case((is_request, "/"), else_=Provenance.branch)
-    group = (Submission.user_id, Submission.version_id, Submission.method, Provenance.repository, branch)
+    method = (Submission.user_id, Submission.version_id, Submission.method, Submission.uses_subsets)
+    group = (*method, Provenance.repository, branch)
     place = func.row_number().over(partition_by=group, order_by=(sent_at.desc(), Submission.id.desc()))
     sent = select(Submission.id, sent_at.label("sent_at"), place.label("place"))
     sent_files = sent.outerjoin(Provenance).where(is_scored_practice).subquery()

@@ -67,6 +67,14 @@ def test_newest_practice_submission_of_a_group_is_kept_without_its_attributions(
     assert harness.files() == len(groups)
 
 
+def test_baselines_of_declared_files_and_of_other_files_are_kept(harness: ServiceHarness, files: list[bytes]) -> None:
+    older, honest, declared = (practise(harness, files[i], days) for i, days in enumerate((400, 300, 200)))
+    with harness.database.write() as session:
+        session.get_one(Submission, declared).uses_subsets = True
+    sweep_all(harness)
+    assert are_kept(harness, older, honest, declared) == [False, True, True]
+
+
 def test_all_pull_requests_of_a_repository_are_one_group(harness: ServiceHarness, files: list[bytes]) -> None:
     origins = [{"repository": "lab/a", "branch": branch, "number": number} for branch, number in (("x", 1), ("y", 2))]
     first, second = (practise(harness, files[i], days, provenance=origins[i]) for i, days in enumerate((300, 200)))
