@@ -6,7 +6,8 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import Boolean, Text, and_, bindparam, literal_column, null, select, type_coerce
+from sqlalchemy import Boolean, Text, and_, bindparam, exists, literal_column, not_, null, or_, select, type_coerce
+from sqlalchemy.orm import aliased
 
 from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import User
@@ -211,8 +212,9 @@ def listing_key(entry: Listed, split: str, submission_id: str) -> tuple[bool, fl
 def find_listed_or_same(session: Session, submission: Submission) -> Submission:
     """Return `submission` if it is listed; otherwise the public entry of the same owner, benchmark and method.
 
-    If several versions have such an entry, the entry on the newest version is returned. An entry with the same declaration
-    (``uses_subsets``) is preferred. If no version has such an entry, `submission` is returned.
+    A submission with a result on the current version is listed if the current version lists it. If several versions have such an
+    entry, the entry on the newest version is returned. An entry with the same declaration (``uses_subsets``) is preferred. If no
+    version has such an entry, `submission` is returned.
 
     If `submission` is anonymous, private or practice, `submission` is always returned. For an anonymous submission, any other
     answer would reveal that two submissions have the same owner.
@@ -239,7 +241,19 @@ def find_public_entry(session: Session, benchmark: Benchmark, owner: str, method
 
 
 def _public_entries(benchmark: Benchmark, user_id: int, method: str) -> Select[Submission]:
-    """Return a query for the public entries of a user's method, on every version of a benchmark up to the current version."""
+    """Return a query for the public entries of a user's method, on every version of a benchmark up to the current version.
+
+    A submission with a result on the current version is found only if the current version lists the submission, because pages and
+    badges show this result.
+    """
+    result, current = aliased(Evaluation), aliased(Version)
+    has_current_result = exists().where(
+        result.submission_id == Submission.id,
+        result.scored_at.is_not(None),
+        result.version_id == current.id,
+        current.benchmark_id == benchmark.id,
+        current.version == benchmark.current_version,
+    )
     return (
         select(Submission)
         .join(Evaluation, Evaluation.submission_id == Submission.id)
@@ -252,5 +266,6 @@ def _public_entries(benchmark: Benchmark, user_id: int, method: str) -> Select[S
             Version.benchmark_id == benchmark.id,
             Version.version <= benchmark.current_version,
             Evaluation.rank_low.is_not(None),
+            or_(Version.version == benchmark.current_version, not_(has_current_result)),
         )
     )
