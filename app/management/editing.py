@@ -9,6 +9,7 @@ from sqlalchemy import select
 from app.accounts.audit import Action, record_action
 from app.accounts.daily_quotas import Daily
 from app.accounts.standing import check_standing
+from app.benchmarks.catalog import has_hidden_subsets
 from app.db.accounts import Role, User
 from app.db.models import Kind, State, Submission, Version, Visibility
 from app.leaderboard.ranking import note_change
@@ -151,8 +152,9 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
     and ``code`` each replace one link; None removes the link.
 
     Pinning a submission, or changing the visibility or ``uses_subsets`` of a pinned one, unpins all other submissions of the same
-    owner, benchmark, method, (new) visibility and (new) ``uses_subsets``. The changed boards are not ranked here; the caller
-    ranks them after the commit.
+    owner, benchmark, method and (new) visibility that have the same (new) ``uses_subsets``, or that share a protected board with
+    the submission: protected boards do not tell declared files apart. The changed boards are not ranked here; the caller ranks
+    them after the commit.
 
     Raises
     ------
@@ -175,20 +177,23 @@ def edit(session: Session, submission: Submission, changes: dict[str, Any]) -> N
             Version.benchmark_id == submission.version.benchmark_id,
             Submission.method == submission.method,
             Submission.visibility == new_visibility,
-            Submission.uses_subsets == changes.get("uses_subsets", submission.uses_subsets),
             Submission.pinned,
         )
+        uses_subsets = changes.get("uses_subsets", submission.uses_subsets)
+        protected = {version for version in versions if has_hidden_subsets(version.manifest)}
         for other in session.scalars(select(Submission).join(Submission.version).where(*same_entry)).all():
-            other.pinned = False
-            versions |= boards_of(other)
+            boards = boards_of(other)
+            if other.uses_subsets == uses_subsets or boards & protected:
+                other.pinned = False
+                versions |= boards
         session.flush()
-    visibility.set_visibility(session, submission, new_visibility)
     links = {name: changes[name] for name in ("paper", "code") if name in changes}
     if links:
         submission.urls = {name: address for name, address in (submission.urls | links).items() if address is not None}
     for name in changes.keys() - links.keys() - {"visibility"}:
         setattr(submission, name, changes[name])
-    session.flush()
+    # The last change, because it flushes: a state in between could have a second pin where one is allowed.
+    visibility.set_visibility(session, submission, new_visibility)
     if decides_entry:
         for version in versions:
             note_change(session, version)

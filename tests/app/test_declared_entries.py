@@ -90,6 +90,18 @@ def test_pins_of_declared_files_and_of_other_files_are_separate(board: Board) ->
     assert board.listed()[1] == honest.id
 
 
+def test_one_edit_can_move_a_pinned_file_past_another_pin(board: Board) -> None:
+    # Each edit, applied field by field, would give the method two anonymous pins for a moment.
+    alias, declared, other = board.add(0.3, 0), board.add(0.3, 1), board.add(0.3, 2)
+    edit(board.session, alias, {"visibility": "anonymous", "pinned": True})
+    edit(board.session, declared, {"pinned": True})
+    edit(board.session, declared, {"visibility": "anonymous", "uses_subsets": True})
+    assert (alias.pinned, declared.pinned) == (True, True)
+    edit(board.session, other, {"pinned": True})
+    edit(board.session, other, {"visibility": "anonymous", "pinned": False})
+    assert (alias.pinned, other.pinned) == (True, False)
+
+
 def test_an_address_of_a_method_leads_to_the_entry_that_is_not_declared(board: Board) -> None:
     older, declared = board.add(0.9, 0, fitted=True), board.add(0.9, 1, fitted=True)
     replaced, honest = board.add(0.3, 2), board.add(0.3, 3)

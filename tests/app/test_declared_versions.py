@@ -12,6 +12,7 @@ from app.db.base import now
 from app.db.models import Evaluation, Measurement
 from app.leaderboard.entries import find_listed_or_same, find_public_entry, list_entries
 from app.leaderboard.ranking import update_ranks
+from app.management.editing import edit
 from app.results.submission_views import submission_view
 from ldsboard.core.result import SCORER_VERSION
 from tests.app import factories
@@ -62,6 +63,14 @@ def boards(harness: ServiceHarness, tmp_path: Path) -> Iterator[Boards]:
     harness.publish(write_benchmark(tmp_path / "protected", "pair", version=2).folder)
     with harness.database.write() as session:
         yield Boards(session, *(catalog.find_version(session, "pair", number) for number in (1, 2)))
+
+
+def test_pin_holds_on_a_protected_board_whatever_the_declarations(boards: Boards) -> None:
+    honest, declared = boards.add(0.3, 0), boards.add(0.9, 1, fitted=True)
+    boards.add(0.2, 2)
+    for chosen in (declared, honest):
+        edit(boards.session, chosen, {"pinned": True})
+        assert boards.listed()[1] == [chosen.id]
 
 
 def test_badge_shows_the_entry_of_the_board_that_its_page_shows(boards: Boards) -> None:
