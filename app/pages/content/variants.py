@@ -27,7 +27,11 @@ class Variant(NamedTuple):
 
 
 def variants(rows: Sequence[Row]) -> list[Variant]:
-    """Return the entries that report a cost, by number of models, then by seconds; an unknown number comes last."""
+    """Return the entries that report a cost, by number of models, then by seconds; an unknown number comes last.
+
+    Entries that are declared as fitted to the ranking subsets are left out: they would lead the fronts.
+    """
+    rows = [row for row in rows if not row.uses_subsets]
     models = {row.id: (row.cost or {}).get("models") for row in rows}
     seconds = {row.id: (row.cost or {}).get("seconds") for row in rows}
     by_models, by_seconds = _front(rows, models), _front(rows, seconds)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.app.pages.conftest import Site
 
 
-def row(name: str, lds: float, **cost: float) -> Row:
-    return cast("Row", SimpleNamespace(id=name, lds=lds, cost=cost or None))
+def row(name: str, lds: float, *, fitted: bool = False, **cost: float) -> Row:
+    return cast("Row", SimpleNamespace(id=name, lds=lds, uses_subsets=fitted, cost=cost or None))
 
 
 def fronts(*rows: Row) -> tuple[set[str], set[str]]:
@@ -60,6 +60,12 @@ def test_entry_without_a_cost_is_no_variant_and_an_unknown_cost_comes_last() -> 
     rows = [row("none", 0.9), row("timed", 0.8, seconds=1), row("zero", 0.1, models=0), row("one", 0.2, models=1)]
     assert [variant.row.id for variant in variants(rows)] == ["zero", "one", "timed"]
     assert fronts(*rows) == ({"zero", "one"}, {"timed"})
+
+
+def test_declared_entry_is_no_variant_and_leads_no_front() -> None:
+    rows = [row("ridge", 0.99, fitted=True, models=1, seconds=1), row("k1", 0.3, models=2), row("k2", 0.4, seconds=3)]
+    assert [variant.row.id for variant in variants(rows)] == ["k1", "k2"]
+    assert fronts(*rows) == ({"k1"}, {"k2"})
 
 
 def test_board_with_a_tag_lists_its_variants(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
