@@ -72,7 +72,7 @@ def edit_and_rank(
     ProblemError
         ``quota.exceeded``: the account has used up its daily quota of edits.
         ``benchmark.retired``: the benchmark is retired, and the edit would add or replace an entry of its board.
-        ``request.invalid``: ``uses_subsets`` is true, and the ranking subsets are hidden.
+        ``request.invalid``: ``uses_subsets`` becomes true, and the ranking subsets of all its boards are hidden.
         ``request.conflict``: the edit takes a declaration (``uses_subsets``) back, and the account is no admin.
         Also the errors of `find_owned` and `edit`.
     """
@@ -131,11 +131,12 @@ def _has_others(session: Session, submission: Submission) -> bool:
 def _check_declaration(submission: Submission, changes: dict[str, Any], account: Account) -> None:
     """Check a change of ``uses_subsets``: owners can declare at any time, but only admins can take a declaration back.
 
-    An owner knows the result, and could otherwise take the declaration back to get a rank.
+    An owner knows the result, and could otherwise take the declaration back to get a rank. A submission to a protected version
+    can be declared once it is scored again for a practice version.
     """
     uses_subsets = changes.get("uses_subsets", submission.uses_subsets)
-    if uses_subsets and not submission.uses_subsets:
-        check_declaration(submission.version, uses_subsets=True)
+    if all(has_hidden_subsets(version.manifest) for version in boards_of(submission)) and not submission.uses_subsets:
+        check_declaration(submission.version, uses_subsets=uses_subsets)
     if submission.uses_subsets and not uses_subsets and account.role is not Role.ADMIN:
         raise ProblemError(
             "request.conflict",

@@ -18,7 +18,7 @@ from ldsboard import leaderboard
 from ldsboard.cli import cli
 from tests.app import factories
 from tests.app.benchmarks import write_benchmark
-from tests.app.service import npy
+from tests.app.service import npy, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,3 +254,18 @@ def test_pages_and_badges_show_the_rank_of_older_entries_in_parentheses(service:
     review = service.client.get(made.json()["url"]).text
     assert "<dt>Rank</dt><dd>(1)</dd>" in review
     assert "The rank is in parentheses" in review
+
+
+def test_submission_to_a_protected_version_can_be_declared_on_the_practice_version_that_follows(
+    service: Service, token: str, tmp_path: Path
+) -> None:
+    example = write_benchmark(tmp_path / "protected", "opened")
+    service.publish(example.folder)
+    sent = service.submit_and_score(token, "opened", npy(example.scores()))["id"]
+    assert edit(service, token, sent, uses_subsets=True).json()["code"] == "request.invalid"
+    service.publish(write_benchmark(tmp_path / "practice", "opened", version=2, split="open").folder)
+    until(lambda: service.client.get("/benchmarks/opened").json()["version"] == 2, "the practice version")
+    assert edit(service, token, sent, uses_subsets=True).json()["uses_subsets"] is True
+    assert [row["rank"] for row in service.client.get("/benchmarks/opened/leaderboard").json()["rows"]] == [None]
+    before = service.client.get("/benchmarks/opened/leaderboard", params={"version": 1}).json()
+    assert [row["rank"] for row in before["rows"]] == [[1, 1]]
