@@ -151,6 +151,7 @@ def test_declared_entry_in_every_answer(
         assert "<strong>honest</strong> by alice has the highest LDS, significantly above" in " ".join(text.split())
         assert "of every other entry that is not declared as fitted to these subsets." in text
         assert "without declared entries" in text
+        assert "one for each owner and method, and one for declared files" in text
     own = page(service, fitted["links"]["page"])
     assert "Declared: fitted to these subsets." in own
     assert "declared: fitted to these subsets." in own
