@@ -153,8 +153,9 @@ def mean_influence(influences: Sequence[Floats]) -> Floats:
 def in_words(compared: Mapping[str, Any]) -> str:
     """Return what a comparison compared, in words.
 
-    `compared` has the members ``spread``, ``replicates`` and ``uses_subsets`` of a comparison. Without ``spread``, as in answers
-    of older servers, the comparison is about files. ``uses_subsets`` can be missing.
+    `compared` has the members ``spread``, ``replicates`` and ``uses_subsets`` of a comparison. If only one side has
+    `FEWEST_REPLICATES` replicates, the text says that the spread of this side is assumed for both sides. Without ``spread``, as
+    in answers of older servers, the comparison is about files. ``uses_subsets`` can be missing.
     """
     fitted = {
         (True, False): "; the first is declared as fitted to the ranking subsets",
@@ -165,4 +166,9 @@ def in_words(compared: Mapping[str, Any]) -> str:
         return FILES_ONLY + fitted
     a, b = compared["replicates"]
     spread = f"{compared['spread']:.4f}"
-    return f"means over {a} and {b} replicates, with a standard deviation of {spread} from rerun to rerun{fitted}"
+    assumed = ""
+    if min(a, b) < FEWEST_REPLICATES <= max(a, b):
+        assumed = f", known for the {'first' if a > b else 'second'} only and assumed for both"
+    return (
+        f"means over {a} and {b} replicates, with a standard deviation of {spread} from rerun to rerun{assumed}{fitted}"
+    )

@@ -219,6 +219,7 @@ def test_pages_show_mean_and_spread_and_say_what_is_compared(service: Service, t
     compared = text(f"/compare?a={several[0]['id']}&b={files[1]['id']}")
     assert FILES_ONLY not in compared
     assert "the mean of 3 replicates with one file" in compared
+    assert "it is known for the first only, and assumed for both" in compared
     assert f"{formatting.number(row['lds'])} (mean of 3)" in compared
     assert "the LDS of each file alone" in compared
     submission = text(f"/submissions/{several[0]['id']}")

@@ -82,9 +82,13 @@ def test_two_replicates_leave_the_comparison_of_files_as_it_was(make_problem: Ma
 def test_words_of_a_comparison() -> None:
     assert FILES_ONLY == "these two files; how much a rerun moves is not known"
     assert in_words({}) == in_words({"spread": None, "replicates": [2, 1]}) == FILES_ONLY
-    assert in_words({"spread": 0.0027, "replicates": [3, 1]}) == (
-        "means over 3 and 1 replicates, with a standard deviation of 0.0027 from rerun to rerun"
-    )
+    both = "means over 3 and 4 replicates, with a standard deviation of 0.0027 from rerun to rerun"
+    assert in_words({"spread": 0.0027, "replicates": [3, 4]}) == both
+    for replicates, known in (([3, 1], "first"), ([2, 3], "second")):
+        text = in_words({"spread": 0.0027, "replicates": replicates, "uses_subsets": (True, True)})
+        assert f" from rerun to rerun, known for the {known} only and assumed for both; both are declared" in text
+    # Two replicates of one method are compared as files, with the spread of all its replicates.
+    assert "assumed" not in in_words({"spread": 0.0027, "replicates": [1, 1]})
 
 
 def decided(
