@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.models import Version
-    from app.results.method_history import Wanted
 
 
 class Baseline(NamedTuple):
@@ -28,15 +27,15 @@ class Baseline(NamedTuple):
     is_listed: bool
 
 
-def find_baseline(session: Session, version: Version, wanted: Wanted, rows: Select[Any]) -> Baseline | None:
+def find_baseline(session: Session, version: Version, owner: str, method: str, rows: Select[Any]) -> Baseline | None:
     """Return the listed public entry of a method, which everybody may see; without such an entry, the first of `rows`.
 
     The entry counts as fitted to the ranking subsets if the first of `rows` does.
 
     Parameters
     ----------
-    wanted
-        The owner and the method.
+    owner
+        Name of the owner.
     rows
         The query for the rows of all pages of the history, with the columns ``id``, ``evaluation_id`` and ``uses_subsets``, in
         the order in which they are preferred.
@@ -56,8 +55,8 @@ def find_baseline(session: Session, version: Version, wanted: Wanted, rows: Sele
         .where(
             *can_be_listed(version),
             Evaluation.rank_low.is_not(None),
-            User.name == wanted.owner,
-            Submission.method == wanted.method,
+            User.name == owner,
+            Submission.method == method,
             Submission.visibility == Visibility.PUBLIC,
             counts_as_fitted(version).is_(is_fitted),
         )

@@ -108,7 +108,7 @@ def method_history(
     rows = session.execute(page.limit(limit + 1)).all()
     rows, further = rows[:limit], rows[limit:]
     oldest_first = found.order_by("uses_subsets", sent_at, Submission.id, Provenance.id)
-    baseline = find_baseline(session, version, wanted, oldest_first)
+    baseline = find_baseline(session, version, wanted.owner, wanted.method, oldest_first)
     measured = _load_psi(session, wanted.part, rows, baseline)
     split = part_split(version, wanted.part)
     view = HistoryView(
