@@ -55,37 +55,41 @@ class Reruns(NamedTuple):
 
 
 class Error(NamedTuple):
-    """The standard error of a difference, over subsets and over reruns.
+    """The standard error of a difference between the methods a and b, over subsets and over reruns.
 
     Attributes
     ----------
     std_error
         The standard error.
-    share
-        The share of the squared standard error that comes from reruns; 0 if their spread is unknown.
-    degrees
-        Degrees of freedom of the spread; 0 if it is unknown.
+    share_a, share_b
+        The shares of the squared standard error that come from reruns of a, and of b; 0 if no spread is known.
+    degrees_a, degrees_b
+        Degrees of freedom of the spread that is used for a, and for b; 0 if no spread is known.
     spread
-        The pooled spread; nan if it is unknown.
+        The spread of a and b, pooled for display; nan if it is unknown.
     """
 
     std_error: Floats
-    share: Floats
-    degrees: NDArray[np.int64]
+    share_a: Floats
+    share_b: Floats
+    degrees_a: NDArray[np.int64]
+    degrees_b: NDArray[np.int64]
     spread: Floats
 
 
 def add_reruns(paired_error: Floats | float, a: Reruns, b: Reruns) -> Error:
     """Return the standard error of the difference between the mean LDS of two methods, over subsets and over reruns.
 
-    The standard error is ``sqrt(SE_paired**2 + s**2 (1/a + 1/b))``, where a and b count the averaged replicates. s is the
-    standard deviation over the replicates of a method with at least `FEWEST_REPLICATES` replicates. If both methods have that
-    many, s is pooled over the two methods: ``s**2 = sum((r - 1) s_r**2) / sum(r - 1)``, where s_r is the standard deviation of r
-    replicates. If only one method has that many, its s is used for both methods. If neither method has, the standard error is
-    `paired_error`.
+    The standard error is ``sqrt(SE_paired**2 + s_a**2 / a + s_b**2 / b)``, where a and b count the averaged replicates. s_a and
+    s_b are the standard deviations over the replicates of the methods. If only one method has at least `FEWEST_REPLICATES`
+    replicates, its standard deviation is used for both methods. If neither method has, the standard error is `paired_error`.
+
+    The standard deviations of two methods are never pooled for the test: if methods differ, a pooled value is too small for the
+    method that varies more. `Error.spread`, which is only displayed, is ``sqrt(sum((r - 1) s_r**2) / sum(r - 1))``, where s_r is
+    the standard deviation of r replicates.
 
     The result is rather too large than too small: `paired_error` contains the part of the reruns' effect that differs between
-    subsets, and s contains the same part again.
+    subsets, and s_a and s_b contain the same part again.
 
     Parameters
     ----------
@@ -94,37 +98,44 @@ def add_reruns(paired_error: Floats | float, a: Reruns, b: Reruns) -> Error:
     a, b
         The reruns of each method. Arrays are broadcast against `paired_error`.
     """
-    weight_a, weight_b = (np.where(np.asarray(side.known) < FEWEST_REPLICATES, 0, side.known - 1) for side in (a, b))
-    weight = weight_a + weight_b
-    squares_a, squares_b = (
-        np.where(w > 0, w * np.square(side.spread), 0.0) for w, side in ((weight_a, a), (weight_b, b))
+    known_a, known_b = (
+        np.where(np.asarray(side.known) < FEWEST_REPLICATES, 0, np.asarray(side.known) - 1) for side in (a, b)
     )
-    variance = (squares_a + squares_b) / np.maximum(weight, 1)
-    of_reruns = variance * (1 / np.asarray(a.averaged) + 1 / np.asarray(b.averaged))
-    total = np.square(paired_error) + of_reruns
-    with np.errstate(invalid="ignore"):
-        share = of_reruns / total
-    has_reruns = of_reruns > 0
+    square_a, square_b = (
+        np.where(known > 0, np.square(side.spread), 0.0) for known, side in ((known_a, a), (known_b, b))
+    )
+    weight = known_a + known_b
+    pooled = (known_a * square_a + known_b * square_b) / np.maximum(weight, 1)
+    of_a = np.where(known_a > 0, square_a, square_b) / np.asarray(a.averaged)
+    of_b = np.where(known_b > 0, square_b, square_a) / np.asarray(b.averaged)
+    has_reruns = of_a + of_b > 0
+    total = np.square(paired_error) + of_a + of_b
+    divisor = np.where(has_reruns, total, 1.0)
     return Error(
         np.where(has_reruns, np.sqrt(total), paired_error),
-        np.where(has_reruns, share, 0.0),
-        np.where(weight > 0, weight, 0),
-        np.where(weight > 0, np.sqrt(variance), math.nan),
+        of_a / divisor,
+        of_b / divisor,
+        np.where(known_a > 0, known_a, known_b),
+        np.where(known_b > 0, known_b, known_a),
+        np.where(weight > 0, np.sqrt(pooled), math.nan),
     )
 
 
 def rerun_p_values(z: Floats | float, M: int, error: Error) -> Floats:
     """Return the two-sided p-values of `z`: differences of LDS, divided by the standard errors that `add_reruns` returned.
 
-    The p-value is the mean of two p-values of Student's t, with M - 1 degrees of freedom for the paired part and `Error.degrees`
-    for the reruns, weighted by the share of each part in the squared standard error. W. G. Cochran (Biometrics 20, 1964) weights
-    critical values in the same way. In simulations of normal errors, this mean keeps every significance level from .05 to .0001.
-    The degrees of freedom of Welch and Satterthwaite do not: with 3 replicates, up to 8 % of equal pairs have p < .05, and up to
-    0.8 % have p < .0001.
+    The p-value is the mean of three p-values of Student's t, weighted by the share of each part in the squared standard error:
+    with M - 1 degrees of freedom for the paired part, `Error.degrees_a` for reruns of a, and `Error.degrees_b` for reruns of b.
+    W. G. Cochran (Biometrics 20, 1964) weights critical values in the same way. In simulations of normal errors, this mean keeps
+    every significance level from .05 to .0001. The degrees of freedom of Welch and Satterthwaite do not: with 3 replicates, up to
+    8 % of equal pairs have p < .05, and up to 0.8 % have p < .0001.
     """
     of_subsets = two_sided_p(z, M - 1)
-    mixed = error.share * two_sided_p(z, np.maximum(error.degrees, 1)) + (1 - error.share) * of_subsets
-    return np.where(error.share > 0, mixed, of_subsets)
+    if not np.any(error.share_a + error.share_b > 0):
+        return of_subsets
+    of_a, of_b = (two_sided_p(z, np.maximum(degrees, 1)) for degrees in (error.degrees_a, error.degrees_b))
+    mixed = error.share_a * of_a + error.share_b * of_b + (1 - error.share_a - error.share_b) * of_subsets
+    return np.where(error.share_a + error.share_b > 0, mixed, of_subsets)
 
 
 def critical_values(M: int, error: Error) -> Floats:
@@ -132,11 +143,12 @@ def critical_values(M: int, error: Error) -> Floats:
 
     A half width is the z for which `rerun_p_values` returns 5 %.
     """
-    of_subsets = np.full(np.shape(error.share), half_width(1.0, M))
-    has_reruns = error.share > 0
+    has_reruns = error.share_a + error.share_b > 0
+    of_subsets = np.full(np.shape(has_reruns), half_width(1.0, M))
     if not np.any(has_reruns):
         return of_subsets
-    of_reruns = scipy.special.stdtrit(np.maximum(error.degrees, 1), (1 + LEVEL) / 2)
+    fewest_degrees = np.maximum(np.minimum(error.degrees_a, error.degrees_b), 1)
+    of_reruns = scipy.special.stdtrit(fewest_degrees, (1 + LEVEL) / 2)
     low, high = of_subsets, np.maximum(of_subsets, of_reruns)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
