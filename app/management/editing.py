@@ -98,7 +98,8 @@ def _check_retired(session: Session, submission: Submission, changes: dict[str, 
         return
     before, after = submission.visibility, changes.get("visibility", submission.visibility)
     shows = after not in (before, Visibility.PRIVATE)
-    pins = changes.get("pinned", submission.pinned) != submission.pinned
+    declares = changes.get("uses_subsets", submission.uses_subsets) != submission.uses_subsets
+    pins = changes.get("pinned", submission.pinned) != submission.pinned or (submission.pinned and declares)
     if pins or (shows and (before == Visibility.PRIVATE or _has_others(session, submission))):
         raise ProblemError(
             "benchmark.retired",

@@ -147,8 +147,8 @@ class ComparisonView(BaseModel):
         description="numbers of replicates of a and of b whose mean LDS is compared; 1 for a single file"
     )
     spread: float | None = Field(
-        description="standard deviation of the LDS over replicates, which the standard error accounts for; null if neither side "
-        "has at least 3 replicates"
+        description="standard deviation of the LDS over replicates, which the standard error accounts for; pooled, for display, "
+        "if both sides have at least 3 replicates; null if neither side has"
     )
     note: str | None = Field(description="what the comparison does not account for; null if it accounts for reruns")
     uses_subsets: tuple[bool, bool] = Field(

@@ -117,6 +117,8 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
     ------
     ProblemError
         ``compare.different``: the results have different fingerprints.
+    ValueError
+        A sequence is empty.
 
     See Also
     --------
@@ -124,6 +126,8 @@ def compare(a: Result | Sequence[Result], b: Result | Sequence[Result]) -> Compa
     GroundTruth : Score many arrays on the same ground truth.
     """
     sides = [[side] if isinstance(side, Result) else list(side) for side in (a, b)]
+    if not all(sides):
+        raise ValueError("a and b: expected a result, or at least one result in each sequence; got an empty sequence")
     prints = sorted({result.fingerprint[:12] for side in sides for result in side})
     if len(prints) > 1:
         raise ProblemError.mismatch(

@@ -93,7 +93,9 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     The interval is computed around the LDS, and then extended at one end by the bias. For M >= 64 it is symmetric around the LDS,
     with Student's t with M - 1 degrees of freedom. For M < 64 the distribution of the LDS is skewed. The interval is then
     symmetric around ``atanh(LDS)``, with Student's t with M - 2 degrees of freedom, and a standard error with the divisor
-    ``M (M - 2)``, by the delta method (R. A. Fisher, Metron 1, 1921). An LDS of 1 or -1 has an interval of width 0.
+    ``M (M - 2)``, by the delta method (R. A. Fisher, Metron 1, 1921). An LDS of 1 or -1 has the standard error 0, although an LDS
+    of .95 is often 1 at so few subsets. Its interval is then that of a single target with one exchange of neighbouring ranks,
+    ``1 - 12 / (M (M**2 - 1))``, with Fisher's standard error ``1 / sqrt(M - 3)`` on the scale of atanh, extended to 1 or -1.
 
     Parameters
     ----------
@@ -114,7 +116,11 @@ def interval(rho_N: NDArray[np.float64], lds: float, std_error: float, M: int) -
     sine_N = np.clip(2 * np.sin(math.pi * rho_N / 6), -1, 1)
     tau_N = 2 / math.pi * np.arcsin(sine_N)
     bias = float(np.mean(3 * (rho_N - tau_N) / (M - 2)))
-    if M < FEW_SUBSETS and abs(lds) < 1:
+    if M < FEW_SUBSETS and abs(lds) == 1:
+        half = half_width(1 / math.sqrt(M - 3), M - 1)
+        nearest = math.tanh(math.atanh(1 - 12 / (M * (M**2 - 1))) - half)
+        low, high = sorted((lds, math.copysign(nearest, lds)))
+    elif M < FEW_SUBSETS:
         error = std_error * math.sqrt((M - 1) / (M - 2)) / (1 - lds**2)
         half = half_width(error, M - 1)
         low, high = math.tanh(math.atanh(lds) - half), math.tanh(math.atanh(lds) + half)

@@ -138,6 +138,7 @@ def test_pin_from_before_stays(service: Service, token: str, tmp_path: Path) -> 
     assert edit(service, pinned, "first", pinned=True).is_success
     retire(service, "pinned")
     assert is_refused(edit(service, pinned, "first", pinned=False))
+    assert is_refused(edit(service, pinned, "first", uses_subsets=True))  # would end another pin
     assert edit(service, pinned, "first", pinned=True, title="Same pin").is_success
     assert [row[0] for row in listed(service, "pinned")] == [first]
 
