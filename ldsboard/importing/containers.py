@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.arrays.scores import beyond_float64
+from ldsboard.importing.lines import INEXACT, RemedyError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +58,8 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
 
     Raises
     ------
+    RemedyError
+        A ValueError: a list of numbers, which numpy makes float64, has an integer of a magnitude above 2**53.
     ValueError
         The content has no table, several tables, or none with the name `key`; the message lists their names.
     """
@@ -80,8 +85,40 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
 
 
 def stack_equal_rows(rows: list[NDArray[Any]]) -> Table:
-    """Return one array if all rows have the same shape, otherwise the rows."""
-    return np.stack(rows) if rows and len({row.shape for row in rows}) == 1 else rows
+    """Return one array if all rows have the same shape, otherwise the rows.
+
+    Raises
+    ------
+    RemedyError
+        A ValueError: the array is float64, and an integer has a magnitude above 2**53.
+    """
+    if not rows or len({row.shape for row in rows}) > 1:
+        return rows
+    return _exact(np.stack(rows), rows)
+
+
+def _exact(array: NDArray[Any], numbers: Any) -> NDArray[Any]:
+    """Return `array`, which numpy made of nested lists; raise a RemedyError if numpy rounded an integer of the lists."""
+    may_round = isinstance(numbers, list | tuple) and array.dtype == np.float64
+    if may_round and (np.abs(array) >= 2.0**53).any() and any(map(_is_large, _members(numbers))):
+        raise RemedyError(f"there are {INEXACT}")
+    return array
+
+
+def _members(numbers: Any) -> Iterator[Any]:
+    if isinstance(numbers, list | tuple):
+        for member in numbers:
+            yield from _members(member)
+    else:
+        yield numbers
+
+
+def _is_large(number: Any) -> bool:
+    """Return whether a number, or any number in an array, is an integer of a magnitude above 2**53."""
+    if isinstance(number, int):
+        return abs(number) > 2**53
+    array = np.asarray(number)
+    return array.dtype.kind in "iu" and beyond_float64(array)
 
 
 def _tables(content: Any, name: str) -> Iterator[tuple[str, Table]]:
@@ -94,7 +131,7 @@ def _tables(content: Any, name: str) -> Iterator[tuple[str, Table]]:
         else:
             members = enumerate(content)
     elif not isinstance(content, dict):
-        table = np.asarray(content)
+        table = _exact(np.asarray(content), content)
         rows = [table] if table.ndim or not name else []
     else:
         rows = []
@@ -112,6 +149,7 @@ def _rows(content: list[Any] | tuple[Any, ...]) -> list[NDArray[Any]]:
         rows = [np.asarray(row) for row in content]
     except ValueError:  # a member has rows of different lengths
         return []
+    rows = [_exact(row, numbers) for row, numbers in zip(rows, content, strict=True)]
     return [] if len(rows) == PAIR and _are_two_tables(*rows) else rows
 
 

@@ -6,10 +6,10 @@ Legend: M subsets, R runs, n training examples, N targets.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,15 @@ ROWS = rng.normal(size=(1000, 500)).astype(np.float32)
 STANDARD = "--masks masks.npy --margins margins.npy"
 
 
-def legacy(path: str, values: Any) -> None:
-    """Save a tensor in the format of torch before version 1.6."""
-    torch.save(torch.from_numpy(values), path, _use_new_zipfile_serialization=False)
+def with_index(path: str, values: NDArray[Any]) -> None:
+    """Write a CSV as pandas does by default: with a header and with the numbers of the rows."""
+    rows = [",".join(map(str, [i, *row])) for i, row in enumerate(values.tolist())]
+    Path(path).write_text("\n".join([",".join(map(str, ["", *range(values.shape[1])])), *rows]))
+
+
+def with_commas(path: str, values: NDArray[Any]) -> None:
+    """Write one number a line, with a decimal comma."""
+    Path(path).write_text("\n".join(str(value).replace(".", ",") for value in values))
 
 
 def raw(path: str, values: NDArray[Any]) -> None:
@@ -84,6 +90,7 @@ def same(options: str, *remedy: str, **changes: Any) -> Refused:
 INDICES = np.stack([np.flatnonzero(mask_n) for mask_n in MASKS])
 BIG, LITTLE = np.packbits(MASKS, axis=1), np.packbits(MASKS, axis=1, bitorder="little")
 ONE_RUN = {"masks": np.repeat(MASKS, R, axis=0), "margins": RUNS.reshape(-1, N), "expected": RUNS}
+QUARTERS = (np.arange(M, dtype="f4") - 20) / 4
 PROBABILITIES = np.abs(MARGINS)
 TWO_TABLES = {"a": MASKS, "b": MASKS, "margins": MARGINS}
 UNTRAINED = np.arange(M) >= 3
@@ -195,7 +202,15 @@ REFUSED: dict[str, Refused] = {
     "a raw file of another type": same(
         f"--dtype float64 --shape {M},{N}", "or --shape", write=raw, known={"--dtype": "float32", "--shape": f"{M},{N}"}
     ),
-    "the format of old torch": same("", "python -c", write=legacy, known={"--margins": "margins.zip.pt"}),
+    "a header of pandas": same("", "python -c", write=with_index, known={"--margins": "margins.numbers.npy"}),
+    "decimal commas": same(
+        "",
+        "python -c",
+        margins=QUARTERS,
+        expected=QUARTERS[:, None],
+        write=with_commas,
+        known={"--margins": "margins.points.csv"},
+    ),
     "transposed masks": same("", "masks.T", masks=MASKS.T, known={"masks": MASKS.T, "made": "masks.npy"}),
     "transposed masks of known n": same(
         f"--n-train {n}", "Give masks.T", masks=MASKS.T, known={"masks": MASKS.T, "made": "masks.npy"}
