@@ -94,10 +94,10 @@ def stack_equal_rows(rows: list[NDArray[Any]]) -> Table:
     """
     if not rows or len({row.shape for row in rows}) > 1:
         return rows
-    return _exact(np.stack(rows), rows)
+    return exact_array(np.stack(rows), rows)
 
 
-def _exact(array: NDArray[Any], numbers: Any) -> NDArray[Any]:
+def exact_array(array: NDArray[Any], numbers: Any) -> NDArray[Any]:
     """Return `array`, which numpy made of nested lists; raise a RemedyError if numpy rounded an integer of the lists."""
     may_round = isinstance(numbers, list | tuple) and array.dtype == np.float64
     if may_round and (np.abs(array) >= 2.0**53).any() and any(map(_is_large, _members(numbers))):
@@ -131,7 +131,7 @@ def _tables(content: Any, name: str) -> Iterator[tuple[str, Table]]:
         else:
             members = enumerate(content)
     elif not isinstance(content, dict):
-        table = _exact(np.asarray(content), content)
+        table = exact_array(np.asarray(content), content)
         rows = [table] if table.ndim or not name else []
     else:
         rows = []
@@ -149,7 +149,7 @@ def _rows(content: list[Any] | tuple[Any, ...]) -> list[NDArray[Any]]:
         rows = [np.asarray(row) for row in content]
     except ValueError:  # a member has rows of different lengths
         return []
-    rows = [_exact(row, numbers) for row, numbers in zip(rows, content, strict=True)]
+    rows = [exact_array(row, numbers) for row, numbers in zip(rows, content, strict=True)]
     return [] if len(rows) == PAIR and _are_two_tables(*rows) else rows
 
 

@@ -82,15 +82,22 @@ class Refused:
     write: Callable[[str, Any], None] = np.save
 
 
+def numbered(table: NDArray[Any]) -> NDArray[Any]:
+    """Return a table with the number of each row before the row."""
+    return np.column_stack([np.arange(len(table)), table])
+
+
 def same(options: str, *remedy: str, **changes: Any) -> Refused:
     """Return a refused import whose options come after those of the two files."""
     return Refused(remedy, f"{STANDARD} {options}", **changes)
 
 
 INDICES = np.stack([np.flatnonzero(mask_n) for mask_n in MASKS])
+WINDOWS = (np.arange(n)[:, None] + np.arange(n // 2)) % n
 BIG, LITTLE = np.packbits(MASKS, axis=1), np.packbits(MASKS, axis=1, bitorder="little")
 ONE_RUN = {"masks": np.repeat(MASKS, R, axis=0), "margins": RUNS.reshape(-1, N), "expected": RUNS}
 QUARTERS = (np.arange(M, dtype="f4") - 20) / 4
+RESCALED = np.stack([(QUARTERS - np.median(QUARTERS)) / 16] * 2, axis=1)
 PROBABILITIES = np.abs(MARGINS)
 TWO_TABLES = {"a": MASKS, "b": MASKS, "margins": MARGINS}
 UNTRAINED = np.arange(M) >= 3
@@ -203,6 +210,39 @@ REFUSED: dict[str, Refused] = {
         f"--dtype float64 --shape {M},{N}", "or --shape", write=raw, known={"--dtype": "float32", "--shape": f"{M},{N}"}
     ),
     "a header of pandas": same("", "python -c", write=with_index, known={"--margins": "margins.numbers.npy"}),
+    "row numbers before the margins": same(
+        "",
+        "numpy.delete(margins, 0, axis=1)",
+        margins=numbered(MARGINS),
+        known={"margins": numbered(MARGINS), "made": "margins.npy"},
+    ),
+    "row numbers before the masks": same(
+        "",
+        "numpy.delete(masks, 0, axis=1)",
+        masks=numbered(MASKS),
+        known={"masks": numbered(MASKS), "made": "masks.npy"},
+    ),
+    "row numbers before index lists": same(
+        f"--n-train {n}",
+        "numpy.delete(masks, 0, axis=1)",
+        masks=numbered(INDICES),
+        known={"masks": numbered(INDICES), "made": "masks.npy"},
+    ),
+    "windows that begin at the row number": same(
+        f"--n-train {n}",
+        "numpy.sort(masks, axis=1)",
+        masks=WINDOWS,
+        margins=MARGINS[:n],
+        expected=MARGINS[:n],
+        subsets=np.stack([np.isin(np.arange(n), window) for window in WINDOWS]),
+        known={"masks": WINDOWS, "made": "masks.npy"},
+    ),
+    "margins that float32 cannot hold": same(
+        "", "Add --rescale", margins=QUARTERS[:, None] * [1.0, 4.0] - 1e9, expected=RESCALED
+    ),
+    "margins beyond float32": same(
+        "", "Add --rescale", margins=QUARTERS[:, None] * [2.0**900, 2.0**-900], expected=RESCALED
+    ),
     "decimal commas": same(
         "",
         "python -c",

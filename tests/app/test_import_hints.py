@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LIBRARY = Path(ldsboard.__file__).parent
 OPTION = re.compile(r"--[a-z][a-z-]*")
-FLAGS = {"--losses", "--negated", "--removed", "--by-size"}
+FLAGS = {"--losses", "--negated", "--removed", "--rescale", "--by-size"}
 CODE = re.compile(r"numpy\.[a-z]+\([^)]*\)|masks\.T")
 SOURCES = [path for path in LIBRARY.glob("importing/*.py") if path.name != "sizes.py"]  # see test_import_sizes.py
 SOURCES += [LIBRARY / "arrays/masks.py", LIBRARY / "arrays/margins.py"]
