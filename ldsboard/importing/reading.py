@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.arrays.margins import read_margins
-from ldsboard.arrays.masks import read_masks
+from ldsboard.arrays.masks import could_be_packed, read_masks
 from ldsboard.counts import count
 from ldsboard.importing.containers import Part, exact_array
 from ldsboard.importing.lines import RemedyError
@@ -238,11 +238,10 @@ def _read_masks(
             f"{origin.masks} is not a 0/1 table with one column for each training example. For index lists, add --n-train N, the "
             "number of training examples. For packed bits, add --n-train N and --packed big or --packed little."
         )
-    is_bytes = stacked is not None and stacked.dtype == np.uint8
-    if n is not None and stacked is not None and is_bytes and stacked.shape[1] == -(-n // 8) < n:
+    if n is not None and could_be_packed(table, n):
         raise TableError(
             f"{origin.masks} looks like packed bits of {n} training examples. "
-            "Add --packed big, the default of numpy.packbits, or --packed little."
+            "Add --packed big, the default of numpy.packbits, or --packed little. For index lists, give masks.astype(int)."
         )
     with name_files_in_errors(origin.masks):
         return read_masks(table, n)

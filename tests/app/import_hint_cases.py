@@ -5,6 +5,7 @@ Legend: M subsets, R runs, n training examples, N targets.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,7 @@ def same(options: str, *remedy: str, **changes: Any) -> Refused:
 
 INDICES = np.stack([np.flatnonzero(mask_n) for mask_n in MASKS])
 WINDOWS = (np.arange(n)[:, None] + np.arange(n // 2)) % n
+POWERS = np.array([*itertools.combinations([1, 2, 4, 8, 16], 3)])
 BIG, LITTLE = np.packbits(MASKS, axis=1), np.packbits(MASKS, axis=1, bitorder="little")
 ONE_RUN = {"masks": np.repeat(MASKS, R, axis=0), "margins": RUNS.reshape(-1, N), "expected": RUNS}
 QUARTERS = (np.arange(M, dtype="f4") - 20) / 4
@@ -109,6 +111,15 @@ REFUSED: dict[str, Refused] = {
     "packed bits, little": same("", "--n-train N", "--packed little", masks=LITTLE),
     "packed bits of known n": same(f"--n-train {n}", "Add --packed big", masks=BIG),
     "packed bits of known n, little": same(f"--n-train {n}", "--packed little", masks=LITTLE),
+    "index lists that could be packed bits": same(
+        f"--n-train {n}",
+        "masks.astype(int)",
+        masks=POWERS.astype(np.uint8),
+        margins=MARGINS[: len(POWERS)],
+        expected=MARGINS[: len(POWERS)],
+        subsets=np.stack([np.isin(np.arange(n), powers) for powers in POWERS]),
+        known={"masks": POWERS.astype(np.uint8), "made": "masks.npy"},
+    ),
     "packed bits without n": same("--packed big", "--n-train N", masks=BIG),
     "packed bits of another n": same("--packed big --n-train 40", "--n-train", masks=BIG, known={"--n-train": n}),
     "masks that are not packed": same(f"--packed big --n-train {n}", "omit --packed"),

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 LIBRARY = Path(ldsboard.__file__).parent
 OPTION = re.compile(r"--[a-z][a-z-]*")
 FLAGS = {"--losses", "--negated", "--removed", "--rescale", "--by-size"}
-CODE = re.compile(r"numpy\.[a-z]+\([^)]*\)|masks\.T")
+CODE = re.compile(r"numpy\.[a-z]+\([^)]*\)|masks\.(?:T|astype\(int\))")
 SOURCES = [path for path in LIBRARY.glob("importing/*.py") if path.name != "sizes.py"]  # see test_import_sizes.py
 SOURCES += [LIBRARY / "arrays/masks.py", LIBRARY / "arrays/margins.py"]
 NOT_FOR_THE_COMMAND = {
     "{} of {} training examples {} in no subset. If n is smaller, correct --n-train.",  # a note after an import
-    "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little').",
+    (
+        "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little'). "
+        "For index lists, give masks.astype(int)."
+    ),
     "Pack the masks with numpy.packbits(masks, axis=1, bitorder='little').",
 }
 """Texts with an option or code that no refused import shows: the last two are for arrays in Python."""
