@@ -10,6 +10,7 @@ import numpy as np
 
 from ldsboard.formats.containers import choose_table
 from ldsboard.formats.headers import SAVE_HINT, unreadable
+from ldsboard.formats.integers import LIMIT, rounded_scores, text_has_rounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
     ------
     ProblemError
         ``scores.unreadable``: the text is neither JSON nor lines of numbers.
+        ``scores.dtype``: a number is an integer above 2**53, which float64 would round.
         ``scores.several``, ``scores.shape``: the errors of `choose_table`.
     """
     text = path.read_text(errors="replace")
@@ -55,4 +57,6 @@ def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
     except ValueError as error:
         got = f"a text that begins with {first[:20]!r} and is no table of numbers ({str(error)[:80]})"
         raise unreadable(got, SAVE_HINT) from None
+    if (np.abs(lines) >= LIMIT).any() and text_has_rounded(text):
+        raise rounded_scores("larger integers in a text")
     return choose_table(lines, key)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.arrays.scores import beyond_float64
+from ldsboard.formats.integers import has_rounded
 from ldsboard.importing.lines import INEXACT, RemedyError
 
 if TYPE_CHECKING:
@@ -99,26 +99,9 @@ def stack_equal_rows(rows: list[NDArray[Any]]) -> Table:
 
 def exact_array(array: NDArray[Any], numbers: Any) -> NDArray[Any]:
     """Return `array`, which numpy made of nested lists; raise a RemedyError if numpy rounded an integer of the lists."""
-    may_round = isinstance(numbers, list | tuple) and array.dtype == np.float64
-    if may_round and (np.abs(array) >= 2.0**53).any() and any(map(_is_large, _members(numbers))):
+    if has_rounded(array, numbers):
         raise RemedyError(f"there are {INEXACT}")
     return array
-
-
-def _members(numbers: Any) -> Iterator[Any]:
-    if isinstance(numbers, list | tuple):
-        for member in numbers:
-            yield from _members(member)
-    else:
-        yield numbers
-
-
-def _is_large(number: Any) -> bool:
-    """Return whether a number, or any number in an array, is an integer of a magnitude above 2**53."""
-    if isinstance(number, int):
-        return abs(number) > 2**53
-    array = np.asarray(number)
-    return array.dtype.kind in "iu" and beyond_float64(array)
 
 
 def _tables(content: Any, name: str) -> Iterator[tuple[str, Table]]:
