@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -29,7 +30,13 @@ POINTS = (
     "from pathlib import Path; "
     'Path({target}).write_text(Path({source}).read_text(encoding="utf-8").replace(",", "."), encoding="utf-8")'
 )
-NUMBERS = "import numpy; numpy.save({target}, numpy.loadtxt({source}, {options}))"
+NUMBERS = (
+    'from pathlib import Path; lines = Path({source}).read_text(encoding="utf-8").splitlines()[{header}:]; '
+    'Path({target}).write_text("\\n".join({line} for line in lines if line.strip()), encoding="utf-8")'
+)
+
+TRUTH = {"True": 1, "False": 0}
+"""Words that numpy and pandas write for bools."""
 
 
 class RemedyError(ValueError):
@@ -49,7 +56,7 @@ class RemedyError(ValueError):
 
 
 def read_lines(text: str, *, margins: bool = False) -> Rows:
-    """Return the numbers of each line: int64 if all numbers of the line are integers, otherwise float64.
+    """Return the numbers of each line: int64 if all numbers of the line are integers or bools, otherwise float64.
 
     Lines that begin with ``#`` and blank lines at the end are skipped. Every other blank line is an empty array. In a text whose
     cells are separated by tabs, a line of tabs is not blank, but has empty cells.
@@ -102,6 +109,8 @@ def _row(number: int, cells: list[str]) -> NDArray[Any]:
         return np.array(list(map(int, cells)), dtype=np.int64)
     except (ValueError, OverflowError):
         pass
+    if TRUTH.keys() >= set(cells):
+        return np.array([TRUTH[cell] for cell in cells], dtype=np.int64)
     try:
         values = np.array(list(map(float, cells)))
     except ValueError as error:
@@ -139,20 +148,15 @@ def _check_header(cells: list[tuple[int, list[str]]], separator: str | None) -> 
     else:
         is_header = _are_numbers(second)
     if is_header:
-        delimiter = "" if separator is None else f'delimiter="{separator}", '.replace("\t", "\\t")
-        columns = f"range(1, {len(first)})" if has_index else f"range({len(first)})"
-        options = f'{delimiter}skiprows={number}, usecols={columns}, ndmin=2, encoding="utf-8"'
+        after_index = f"line.split({json.dumps(separator)}, 1)[1]"
+        code = NUMBERS.replace("{header}", str(number)).replace("{line}", after_index if has_index else "line")
         index = ", and its first column numbers or names the rows" if has_index else ""
-        raise RemedyError(
-            f"line {number} is a header, as pandas writes it{index}.",
-            NUMBERS.replace("{options}", options),
-            ".numbers.npy",
-        )
+        raise RemedyError(f"line {number} is a header, as pandas writes it{index}.", code, ".numbers.csv")
 
 
 def _are_numbers(words: list[str]) -> bool:
     try:
-        return bool(words) and bool([*map(float, words)])
+        return bool(words) and bool([float(TRUTH.get(word, word)) for word in words])
     except ValueError:
         return False
 

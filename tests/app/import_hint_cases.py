@@ -220,7 +220,7 @@ REFUSED: dict[str, Refused] = {
     "a raw file of another type": same(
         f"--dtype float64 --shape {M},{N}", "or --shape", write=raw, known={"--dtype": "float32", "--shape": f"{M},{N}"}
     ),
-    "a header of pandas": same("", "python -c", write=with_index, known={"--margins": "margins.numbers.npy"}),
+    "a header of pandas": same("", "python -c", write=with_index, known={"--margins": "margins.numbers.csv"}),
     "row numbers before the margins": same(
         "",
         "numpy.delete(margins, 0, axis=1)",

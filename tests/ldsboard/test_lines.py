@@ -50,7 +50,9 @@ def test_lines_of_tabs_and_last_cells_of_a_line_are_empty_cells() -> None:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("index", [False, True])
-@pytest.mark.parametrize("table", [DECIMALS, LISTS, (LISTS > 5).astype(int)], ids=["decimals", "lists", "masks"])
+@pytest.mark.parametrize(
+    "table", [DECIMALS, LISTS, (LISTS > 5).astype(int), LISTS > 5], ids=["decimals", "lists", "masks", "bools"]
+)
 def test_header_of_pandas_is_refused_and_the_command_leaves_it_out(
     table: NDArray[Any],
     separator: str,
@@ -59,7 +61,7 @@ def test_header_of_pandas_is_refused_and_the_command_leaves_it_out(
 ) -> None:
     path = tmp_path / 'it\'s "a b".csv'
     text = frame(table, header=True, index=index, separator=separator)
-    path.write_text("# made by pandas\n" + text)
+    path.write_text("# made by pandas\n" + text + "\n  \n")
     if table is LISTS and not index:  # the header can be the subset of the first examples
         assert len(read_table(path)) == 10
         return
@@ -69,7 +71,7 @@ def test_header_of_pandas_is_refused_and_the_command_leaves_it_out(
         read_table(path, Part.MARGINS)
     assert ("its first column numbers or names the rows" in str(refused.value)) is index
     run_suggested_command(str(refused.value))
-    assert np.array_equal(read_array(path.with_suffix(".numbers.npy")), table)
+    assert np.array_equal(read_array(path.with_suffix(".numbers.csv")), table)
 
 
 def test_header_of_words_is_refused_with_a_command(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_header_of_words_is_refused_with_a_command(tmp_path: Path) -> None:
         with pytest.raises(TableError, match="line 1 is a header, as pandas writes it") as refused:
             read_array(path)
         run_suggested_command(str(refused.value))
-        assert np.array_equal(read_array(path.with_suffix(".numbers.npy")), expected)
+        assert np.array_equal(read_array(path.with_suffix(".numbers.csv")), expected)
     for text, message in (("a,b\nc,d\n", "line 1: could not convert"), (",1,2\n3,4,5\n", "line 1, column 1 is empty")):
         path.write_text(text)
         with pytest.raises(TableError, match=message):
