@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.formats.integers import has_rounded
-from ldsboard.importing.lines import INEXACT, RemedyError
+from ldsboard.formats.lines import INEXACT, RemedyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

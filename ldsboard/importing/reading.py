@@ -13,8 +13,8 @@ import numpy as np
 from ldsboard.arrays.margins import read_margins
 from ldsboard.arrays.masks import could_be_packed, read_masks
 from ldsboard.counts import count
+from ldsboard.formats.lines import RemedyError
 from ldsboard.importing.containers import Part, exact_array
-from ldsboard.importing.lines import RemedyError
 from ldsboard.importing.origins import BitOrder, Origin, RowOrder, name_files_in_errors
 from ldsboard.importing.rounding import round_margins
 from ldsboard.importing.runs import check_trained, gather_runs, in_order_of_subsets, mean_over_evaluations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
 import struct
 import zipfile
 import zlib
@@ -21,11 +20,11 @@ import numpy as np
 
 from ldsboard.formats import safetensors, torch_streams
 from ldsboard.formats.array_pickles import ArrayPickleError, load_arrays
+from ldsboard.formats.lines import RemedyError
 from ldsboard.formats.named_arrays import read_named
 from ldsboard.formats.npy import MAGIC as NPY
 from ldsboard.formats.torch_archives import is_archive, read_archive
 from ldsboard.importing.containers import Part, choose, stack_equal_rows
-from ldsboard.importing.lines import RemedyError
 from ldsboard.importing.texts import read_text
 
 if TYPE_CHECKING:
@@ -139,7 +138,9 @@ def read_table(
         except TableError:
             raise
         except RemedyError as error:
-            raise TableError(f"Cannot read rows of numbers from {path}: {error}{_conversion(path, error)}") from error
+            raise TableError(
+                f"Cannot read rows of numbers from {path}: {error} {error.command(path)}".rstrip()
+            ) from error
         except READ_ERRORS as error:
             raise TableError(
                 f"Cannot read rows of numbers from {path}: {str(error).removesuffix('.')[:600]}. "
@@ -274,16 +275,6 @@ def _pickle_error(path: Path, error: ArrayPickleError) -> TableError:
         f"{path} is a pickle of which only numbers, arrays, dense tensors and containers of these are read, because a pickle can "
         f"run any code: {error}. Nothing was run. Save only the numbers, in the program that wrote the file: numpy.save as .npy."
     )
-
-
-def _conversion(path: Path, error: RemedyError) -> str:
-    """Return the command that runs the code of `error`, as a sentence, or ``""`` if there is no code."""
-    if not error.code:
-        return ""
-    target = path.with_suffix(error.suffix)
-    names = {"{source}": path, "{target}": target}
-    code = re.sub(r"\{(source|target)\}", lambda found: json.dumps(names[found[0]].as_posix()), error.code)
-    return f" Convert the file: python -c {shlex.quote(code)}  and give {shlex.quote(target.as_posix())} instead."
 
 
 def _read_numbered(folder: Path) -> list[NDArray[Any]]:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from ldsboard.importing.lines import read_lines
+from ldsboard.formats.lines import read_lines
 
 YAML = re.compile(r"(?:(?:#.*|---.*)?\n)*-[ \n]")
 """Begin of a YAML list: no line of numbers begins with a dash and a blank."""

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from ldsboard import ProblemError
+from ldsboard.formats.lines import RemedyError, read_lines
+from ldsboard.formats.saved_scores import read_saved
 from ldsboard.importing.containers import Part
-from ldsboard.importing.lines import RemedyError, read_lines
 from ldsboard.importing.tables import TableError, read_array, read_table
+from ldsboard.problems import MAX_SIDE
 from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 rng = np.random.default_rng(4)
 DECIMALS = rng.normal(size=(9, 4)).round(5)
 LISTS = rng.permuted(np.tile(np.arange(12), (9, 1)), axis=1)[:, :5]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory, so that paths are short."""
+    monkeypatch.chdir(tmp_path)
 
 
 def frame(table: NDArray[Any], *, header: bool, index: bool, separator: str = ",") -> str:
@@ -54,12 +62,9 @@ def test_lines_of_tabs_and_last_cells_of_a_line_are_empty_cells() -> None:
     "table", [DECIMALS, LISTS, (LISTS > 5).astype(int), LISTS > 5], ids=["decimals", "lists", "masks", "bools"]
 )
 def test_header_of_pandas_is_refused_and_the_command_leaves_it_out(
-    table: NDArray[Any],
-    separator: str,
-    index: bool,
-    tmp_path: Path,
+    table: NDArray[Any], separator: str, index: bool
 ) -> None:
-    path = tmp_path / 'it\'s "a b".csv'
+    path = Path('it\'s "a b".csv')
     text = frame(table, header=True, index=index, separator=separator)
     path.write_text("# made by pandas\n" + text + "\n  \n")
     if table is LISTS and not index:  # the header can be the subset of the first examples
@@ -74,8 +79,8 @@ def test_header_of_pandas_is_refused_and_the_command_leaves_it_out(
     assert np.array_equal(read_array(path.with_suffix(".numbers.csv")), table)
 
 
-def test_header_of_words_is_refused_with_a_command(tmp_path: Path) -> None:
-    path = tmp_path / "margins.csv"
+def test_header_of_words_is_refused_with_a_command() -> None:
+    path = Path("margins.csv")
     words = "".join(
         f"model {i},{row}" for i, row in enumerate(frame(DECIMALS, header=False, index=False).splitlines(keepends=True))
     )
@@ -108,8 +113,8 @@ def test_header_of_words_is_refused_with_a_command(tmp_path: Path) -> None:
         "0,5 1,25\n-2,125 3\n",
     ],
 )
-def test_decimal_commas_are_refused_and_the_command_writes_points(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "margins.csv"
+def test_decimal_commas_are_refused_and_the_command_writes_points(text: str) -> None:
+    path = Path("margins.csv")
     path.write_text(text)
     with pytest.raises(TableError, match="comma") as refused:
         read_array(path, Part.MARGINS)
@@ -120,8 +125,39 @@ def test_decimal_commas_are_refused_and_the_command_writes_points(text: str, tmp
     assert np.array_equal(read_array(path.with_suffix(".points.csv")), expected)
 
 
-def test_integers_between_commas_are_no_decimals(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+def test_scores_with_a_header_or_decimal_commas_are_refused_with_a_command() -> None:
+    path = Path("scores of 'a'.csv")
+    for text, suffix in (
+        (frame(DECIMALS, header=True, index=True), ".numbers.csv"),
+        ("a,b,c,d\n" + frame(DECIMALS, header=False, index=False), ".numbers.csv"),
+        (frame(DECIMALS, header=False, index=False, separator=";").replace(".", ","), ".points.csv"),
+    ):
+        path.write_text(text)
+        with pytest.raises(
+            ProblemError, match=r"got a text in which .* header|got a text in which .* comma"
+        ) as refused:
+            read_saved(path)
+        run_suggested_command(str(refused.value))
+        assert np.array_equal(read_saved(path.with_suffix(suffix)).array, DECIMALS)
+    path.write_text("1,2\n3,four\n")
+    with pytest.raises(ProblemError, match="is no table of numbers"):
+        read_saved(path)
+
+
+def test_no_command_is_shortened() -> None:
+    with pytest.raises(RemedyError) as refused:
+        read_lines("a,b\n1,2\n")
+    for length in range(1, 400, 7):
+        words = refused.value.command(Path("x" * length))
+        assert words == "Write the numbers alone to another file." or words.endswith(
+            f"{'x' * length}.numbers.csv instead."
+        )
+        assert ("python -c" in words) is (length <= 100) or 100 < length < 125
+        assert len(words) < MAX_SIDE
+
+
+def test_integers_between_commas_are_no_decimals() -> None:
+    path = Path("table.csv")
     for text, part in (
         ("0, 5\n1, 7\n", Part.MARGINS),
         ("0;5\n1;7\n", Part.MARGINS),
@@ -155,8 +191,8 @@ LARGE = 2**53 + 1
         (f'{{"v": [{LARGE}, 0.5]}}\n{{"v": [1, 2]}}\n', "there are"),
     ],
 )
-def test_integers_that_float64_rounds_are_refused(text: str, line: str, tmp_path: Path) -> None:
-    path = tmp_path / "table"
+def test_integers_that_float64_rounds_are_refused(text: str, line: str) -> None:
+    path = Path("table")
     path.write_text(text)
     message = f"from .*table: {line} .*integers of a magnitude above 2\\*\\*53 .* Subtract a common offset"
     with pytest.raises(TableError, match=message) as refused:
@@ -164,12 +200,12 @@ def test_integers_that_float64_rounds_are_refused(text: str, line: str, tmp_path
     assert isinstance(refused.value.__cause__, RemedyError)
 
 
-def test_integers_that_float64_holds_are_read_beside_decimals(tmp_path: Path) -> None:
+def test_integers_that_float64_holds_are_read_beside_decimals() -> None:
     for text in (
         f"{2**53},0.5\n-{2**53},1e300\n9007199254740993.0,1\n",
         f"[[{2**53}, 0.5], [-{2**53}, 1e300], [1e17, 1]]",
     ):
-        (tmp_path / "table").write_text(text)
-        assert read_array(tmp_path / "table")[:2].tolist() == [[2.0**53, 0.5], [-(2.0**53), 1e300]]
-    (tmp_path / "whole").write_text(f"{LARGE} 1\n2 3\n")
-    assert read_array(tmp_path / "whole").tolist() == [[LARGE, 1], [2, 3]]
+        Path("table").write_text(text)
+        assert read_array(Path("table"))[:2].tolist() == [[2.0**53, 0.5], [-(2.0**53), 1e300]]
+    Path("whole").write_text(f"{LARGE} 1\n2 3\n")
+    assert read_array(Path("whole")).tolist() == [[LARGE, 1], [2, 3]]

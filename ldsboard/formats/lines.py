@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Rows = list[NDArray[Any]]
 
@@ -26,14 +30,12 @@ INEXACT = (
     "integers of a magnitude above 2**53 that would become float64, which cannot distinguish all of them. Subtract a common "
     "offset, or round the numbers yourself."
 )
-POINTS = (
-    "from pathlib import Path; "
-    'Path({target}).write_text(Path({source}).read_text(encoding="utf-8").replace(",", "."), encoding="utf-8")'
-)
-NUMBERS = (
-    'from pathlib import Path; lines = Path({source}).read_text(encoding="utf-8").splitlines()[{header}:]; '
-    'Path({target}).write_text("\\n".join({line} for line in lines if line.strip()), encoding="utf-8")'
-)
+POINTS = 'old.read_text(encoding="utf-8").replace(",", ".")'
+NUMBERS = '"\\n".join({line} for line in old.read_text(encoding="utf-8").splitlines()[{header}:] if line.strip())'
+"""Expressions for the text of a new file, where ``old`` is the path of a file with decimal commas, or with a header."""
+
+LONGEST_COMMAND = 480
+"""Messages of score files shorten a longer hint in the middle."""
 
 TRUTH = {"True": 1, "False": 0}
 """Words that numpy and pandas write for bools."""
@@ -44,15 +46,30 @@ class RemedyError(ValueError):
 
     Attributes
     ----------
-    code
-        Python code that makes the change, or ``""``. ``{source}`` and ``{target}`` stand for the names of the two files.
+    text
+        Python expression for the text after the change, where ``old`` stands for the path of the file, or ``""``.
     suffix
-        Suffix of the file that `code` writes.
+        Suffix of the changed file.
     """
 
-    def __init__(self, message: str, code: str = "", suffix: str = "") -> None:
+    def __init__(self, message: str, text: str = "", suffix: str = "") -> None:
         super().__init__(message)
-        self.code, self.suffix = code, suffix
+        self.text, self.suffix = text, suffix
+
+    def command(self, path: Path) -> str:
+        """Return a sentence with the command that makes the change for the file `path`, or ``""`` if there is none.
+
+        A command longer than `LONGEST_COMMAND`, as for a very long path, is replaced by words.
+        """
+        if not self.text:
+            return ""
+        code = (
+            f"from pathlib import Path; old = Path({json.dumps(path.as_posix(), ensure_ascii=False)}); "
+            f'old.with_suffix("{self.suffix}").write_text({self.text}, encoding="utf-8")'
+        )
+        target = shlex.quote(path.with_suffix(self.suffix).as_posix())
+        sentence = f"Convert the file: python -c {shlex.quote(code)}  and give {target} instead."
+        return sentence if len(sentence) <= LONGEST_COMMAND else "Write the numbers alone to another file."
 
 
 def read_lines(text: str, *, margins: bool = False) -> Rows:
@@ -149,9 +166,9 @@ def _check_header(cells: list[tuple[int, list[str]]], separator: str | None) -> 
         is_header = _are_numbers(second)
     if is_header:
         after_index = f"line.split({json.dumps(separator)}, 1)[1]"
-        code = NUMBERS.replace("{header}", str(number)).replace("{line}", after_index if has_index else "line")
+        text = NUMBERS.replace("{header}", str(number)).replace("{line}", after_index if has_index else "line")
         index = ", and its first column numbers or names the rows" if has_index else ""
-        raise RemedyError(f"line {number} is a header, as pandas writes it{index}.", code, ".numbers.csv")
+        raise RemedyError(f"line {number} is a header, as pandas writes it{index}.", text, ".numbers.csv")
 
 
 def _are_numbers(words: list[str]) -> bool:
