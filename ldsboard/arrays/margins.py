@@ -129,12 +129,15 @@ def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
     return margins_MN
 
 
-def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
-    """Raise ``margins.invalid`` if any target has equal margins for all subsets; the message lists up to 10 such targets."""
+def check_margins_differ(margins_MN: NDArray[np.float64], which: str = "subsets") -> None:
+    """Raise ``margins.invalid`` if any target has equal margins for all subsets; the message lists up to 10 such targets.
+
+    `which` says in the message which subsets the rows of `margins_MN` are.
+    """
     constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
     if constant.size:
         raise _invalid(
-            "margins that differ between subsets",
+            f"margins that differ between {which}",
             f"{count(constant.size, 'constant target')}: {', '.join(map(str, constant[:10]))}",
-            "Leave out these targets: margins that are equal for all subsets cannot be ranked.",
+            f"Leave out these targets: margins that are equal for all {which} cannot be ranked.",
         )

@@ -125,8 +125,9 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     """
     start, stop = about["ranking"]
     with name_files_in_errors(origin.margins):
-        for rows in (slice(0, start or stop), slice(start, stop)):
-            check_margins_differ(mean_over_runs(found.margins_MRN[rows]))
+        for first, end, part in ((0, start or stop, "public subsets"), (start, stop, "ranking subsets")):
+            which = "subsets" if end - first == len(found.margins_MRN) else f"{part} (rows {first} to {end - 1})"
+            check_margins_differ(mean_over_runs(found.margins_MRN[first:end]), which)
     sizes_M = found.masks_Mn.sum(axis=1)
     description = {
         "dataset": {"name": "not stated"},

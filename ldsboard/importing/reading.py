@@ -17,7 +17,13 @@ from ldsboard.formats.lines import RemedyError
 from ldsboard.importing.containers import Part, exact_array
 from ldsboard.importing.origins import BitOrder, Origin, RowOrder, name_files_in_errors
 from ldsboard.importing.rounding import round_margins
-from ldsboard.importing.runs import check_trained, gather_runs, in_order_of_subsets, mean_over_evaluations
+from ldsboard.importing.runs import (
+    check_runs_differ,
+    check_trained,
+    gather_runs,
+    in_order_of_subsets,
+    mean_over_evaluations,
+)
 from ldsboard.importing.tables import RawArray, TableError, is_raw, read_array, read_table
 
 if TYPE_CHECKING:
@@ -103,6 +109,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
         order, margins_PRN = in_order_of_subsets(origin, margins_PRN)
     check_trained(origin, masks_Pn, rows_P)
     masks_Mn, margins_MRN = gather_runs(origin, masks_Pn, margins_PRN, rows_P)
+    check_runs_differ(origin, margins_MRN)
     for part, examples in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
         if part in labels and len(labels[part]) != examples:
             path = origin.files[f"{part}_labels"]

@@ -109,6 +109,20 @@ def test_equal_margins_are_no_loss_but_are_refused_as_equal(tmp_path: Path) -> N
         write_import(tmp_path / "made", origin, read_origin(origin), {"ranking": (0, M)})
 
 
+def test_margins_that_are_equal_for_some_rows_only_are_named_with_these_rows(tmp_path: Path) -> None:
+    for rows, words in (
+        (slice(0, 9), r"public subsets \(rows 0 to 8\)"),
+        (slice(9, M), r"ranking subsets \(rows 9 to 29\)"),
+    ):
+        margins = MARGINS[:, 0].copy()
+        margins[rows, 1] = 2
+        origin = save_origin(tmp_path, MASKS, margins)
+        with pytest.raises(
+            TableError, match=rf"differ between {words}, got 1 constant target: 1\. .* equal for all {words}"
+        ):
+            write_import(tmp_path / "made", origin, read_origin(origin), {"ranking": (9, M)})
+
+
 def test_rescaling_keeps_order_and_differences_of_runs() -> None:
     margins_MRN = MARGINS * [1, 1e-200, 1e200, 0] + [5e3, 0, 0, 0]
     found = rescaled(margins_MRN)
