@@ -53,7 +53,7 @@ def round_margins(path: Path, margins_MRN: NDArray[np.floating], *, rescale: boo
     ------
     TableError
         The margins exceed the range of float32. Or rounding makes too many margins of one run and target equal: the rank
-        correlation with the exact margins is below ``1 - max(MAX_RANK_LOSS, 6 / (M**3 - M))``, where the second number allows
+        correlation with the exact margins is below ``1 - max(MAX_RANK_LOSS, 7 / (M**3 - M))``, where the second number allows
         two ties. Or the mean over runs changes by more than `MAX_ERROR`, as if large margins of two runs cancel out. The message
         names a target, and the option ``--rescale`` if this option helps.
     """
@@ -89,7 +89,7 @@ def lost_targets(exact_MRN: NDArray[np.floating], rounded_MRN: NDArray[np.float3
     """Return the targets, ascending, whose margins `round_margins` refuses to round."""
     exact_MN, M = mean_over_runs(exact_MRN), len(exact_MRN)
     error_N = np.abs(mean_over_runs(rounded_MRN) - exact_MN).max(axis=0)
-    limit = max(MAX_RANK_LOSS, 6 / (M**3 - M)) if M > 1 else 1.0
+    limit = max(MAX_RANK_LOSS, 7 / (M**3 - M)) if M > 1 else 1.0
     differ_N = (exact_MN != exact_MN[0]).any(axis=0)
     return np.flatnonzero(
         differ_N & ((rank_loss(exact_MRN, rounded_MRN) > limit) | (error_N > MAX_ERROR * exact_MN.std(axis=0)))

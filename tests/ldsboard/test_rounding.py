@@ -76,6 +76,26 @@ def test_the_smallest_offsets_that_are_refused_are_few_steps_of_float32() -> Non
                 round_margins(FILE, margins_MRN + offset, rescale=False)
 
 
+def test_an_outlier_does_not_hide_what_the_other_margins_lose() -> None:
+    """The standard deviation with the outlier is 3e7, and the ranks lose 1e-5."""
+    margins_MRN = rng.normal(size=(1000, 1, 2)) + 1e5
+    margins_MRN[7] = 1e9
+    with pytest.raises(TableError, match="of 2 targets, such as target 0"):
+        round_margins(FILE, margins_MRN, rescale=False)
+
+
+def test_two_new_ties_of_few_subsets_are_counted_and_three_are_refused() -> None:
+    for ties, is_held in ((1, True), (2, True), (3, False)):
+        margins_MRN = np.arange(12.0)[:, None, None].repeat(2, axis=2)
+        margins_MRN[range(1, 2 * ties, 2), 0, 1] = margins_MRN[range(0, 2 * ties, 2), 0, 1] + 1e-9
+        margins_MRN += 1
+        if is_held:
+            assert round_margins(FILE, margins_MRN, rescale=False).tied == 1
+        else:
+            with pytest.raises(TableError, match=r"of 1 target, such as target 1 .* Leave out these targets"):
+                round_margins(FILE, margins_MRN, rescale=False)
+
+
 def test_ties_of_coarse_decimals_are_no_loss() -> None:
     """Means over runs of decimals with one digit tie up to rounding, and float32 breaks such ties in other ways."""
     for rows in (8, 20, 1000):
