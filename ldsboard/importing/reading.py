@@ -201,17 +201,18 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
 
 
 def _check_row_numbers(path: Path, table: NDArray[Any] | list[NDArray[Any]], name: str) -> None:
-    """Raise a TableError if the first of several columns counts the rows, as the index that pandas writes.
+    """Raise a TableError if the first of several columns counts the rows from 0 or 1, as the index that pandas writes.
 
     The first column of index lists may count the rows, if every list is in ascending order: row i can be a window from i on.
     """
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] < 2 or len(table) < FEWEST_COUNTED:  # noqa: PLR2004
         return
-    first_P = table[:, 0]
-    if not np.array_equal(first_P, np.arange(len(table))) or (name == "masks" and (np.diff(table) > 0).all()):
+    begin = table[0, 0]
+    counts = begin in (0, 1) and np.array_equal(table[:, 0], np.arange(begin, begin + len(table)))
+    if not counts or (name == "masks" and (np.diff(table) > 0).all()):
         return
     raise TableError(
-        f"The first column of {path} counts the rows from 0 to {len(table) - 1}, as the index that pandas writes. Leave it out: "
+        f"The first column of {path} counts the rows from {begin:g}, as the index that pandas writes. Leave it out: "
         f"give numpy.delete({name}, 0, axis=1)."
         + (" If the subsets are lists that begin so, give numpy.sort(masks, axis=1)." if name == "masks" else "")
     )

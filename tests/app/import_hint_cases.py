@@ -227,6 +227,12 @@ REFUSED: dict[str, Refused] = {
         margins=numbered(MARGINS),
         known={"margins": numbered(MARGINS), "made": "margins.npy"},
     ),
+    "row numbers from 1 before the margins": same(
+        "",
+        "numpy.delete(margins, 0, axis=1)",
+        margins=numbered(MARGINS) + np.eye(1, N + 1),
+        known={"margins": numbered(MARGINS), "made": "margins.npy"},
+    ),
     "row numbers before the masks": same(
         "",
         "numpy.delete(masks, 0, axis=1)",
