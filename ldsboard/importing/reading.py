@@ -208,7 +208,7 @@ def _check_row_numbers(path: Path, table: NDArray[Any] | list[NDArray[Any]], nam
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] < 2 or len(table) < FEWEST_COUNTED:  # noqa: PLR2004
         return
     begin = table[0, 0]
-    counts = begin in (0, 1) and np.array_equal(table[:, 0], np.arange(begin, begin + len(table)))
+    counts = begin in (0, 1) and np.array_equal(table[:, 0], np.arange(len(table)) + int(begin))
     if not counts or (name == "masks" and (np.diff(table) > 0).all()):
         return
     raise TableError(

@@ -233,6 +233,15 @@ def test_read_origin_refuses_integers_that_a_further_file_of_decimals_would_roun
             read_origin(replace(origin, further_runs=(tmp_path / "second.npy",)))
 
 
+@pytest.mark.parametrize("kind", [np.bool_, np.int8, np.uint8, np.float16])
+def test_read_origin_reads_more_masks_than_their_type_counts(tmp_path: Path, kind: Any) -> None:
+    masks = np.unique(rng.random((400, n)) < 0.5, axis=0)[::-1]
+    assert len(masks) > 300
+    assert masks[0, 0]
+    found = read_origin(save_origin(tmp_path, masks.astype(kind), rng.normal(size=(len(masks), N)).astype("f4")))
+    assert np.array_equal(found.masks_Mn, masks)
+
+
 def test_read_origin_takes_ascending_windows_as_subsets(tmp_path: Path) -> None:
     windows = np.arange(12)[:, None] + np.arange(5)
     found = read_origin(save_origin(tmp_path, windows, MARGINS[:12], n_train=n))
