@@ -220,7 +220,7 @@ def _check_row_numbers(path: Path, table: NDArray[Any] | list[NDArray[Any]], nam
 
 def _whole(array: NDArray[Any]) -> NDArray[Any]:
     """Convert whole numbers of a floating-point type to int64, for files of ``numpy.savetxt``; return other arrays unchanged."""
-    if array.dtype.kind != "f" or not (np.abs(array) < 2**53).all() or (array != np.floor(array)).any():
+    if array.dtype.kind != "f" or not (np.abs(array) < np.float64(2**53)).all() or (array != np.floor(array)).any():
         return array
     return array.astype(np.int64)
 
