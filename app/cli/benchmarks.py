@@ -107,6 +107,13 @@ def import_benchmark(
             show_default=False,
         ),
     ] = None,
+    rescale: Annotated[
+        bool,
+        typer.Option(
+            "--rescale",
+            help="Shift and scale the margins of each target, which keeps their order, before float32 rounds them.",
+        ),
+    ] = False,
     masks_key: Annotated[str | None, typer.Option(help="Name of the subsets in a file of several tables.")] = None,
     margins_key: Annotated[
         str | None, typer.Option(help="Name of the model outputs in a file of several tables.")
@@ -184,6 +191,7 @@ def import_benchmark(
             further_runs=tuple(margins or ())[1:],
             negated=negated,
             order=order,
+            rescale=rescale,
             masks_key=masks_key,
             margins_key=margins_key,
             raw=tuple(map(RawArray.parse, dtype or (), shape or ())),

@@ -41,6 +41,7 @@ def show_about(settings: SettingsDep, session: ReadSession, version: VersionDep)
         provenance=list(_labelled_values(provenance)),
         drawn=manifest["provenance"].get("subsets_drawn"),
         seeds=manifest["provenance"].get("seeds"),
+        rescaled=manifest["provenance"].get("rescaled", False),
         accuracy=_accuracy(manifest, margins),
         bins=[
             Bin(low, high, count) for (low, high), count in zip(pairwise(margins.edges), margins.counts, strict=True)
@@ -91,8 +92,10 @@ def _accuracy(manifest: dict[str, Any], margins: MarginHistogram) -> dict[str, f
 
     If the training measured the accuracy, ``mean`` is the mean over the models, and ``lowest`` the accuracy of the worst model.
     Without a measurement, the result depends on the output function. For ``margin``, ``positive`` is the share of margins above
-    0, which is a lower bound of the mean accuracy. For any other output function, the result is empty.
+    0, which is a lower bound of the mean accuracy. For any other output function, and for rescaled margins, the result is empty.
     """
     provenance = manifest["provenance"]
+    if provenance.get("rescaled"):
+        return {}
     measured = {name: provenance[f"accuracy_{name}"] for name in ("mean", "lowest") if f"accuracy_{name}" in provenance}
     return measured or ({"positive": margins.positive} if manifest["output_function"] == "margin" else {})

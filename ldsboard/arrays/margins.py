@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.arrays.scores import beyond_float64
 from ldsboard.counts import count
+from ldsboard.formats.integers import beyond_float64, has_rounded
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -28,20 +28,27 @@ def margins_array(margins: Any) -> NDArray[Any]:
     ------
     ProblemError
         ``margins.invalid``: the margins are a numpy masked array with masked values.
-        ``margins.invalid``: numpy cannot convert the margins to an array.
+        ``margins.invalid``: numpy cannot convert the margins to an array, or would round integers above 2**53 in it.
     """
     if np.ma.is_masked(margins):
         raise _invalid(
             "a margin for every subset and target", "masked values", "Train the models whose margins are masked."
         )
     try:
-        return np.asarray(margins)
+        array = np.asarray(margins)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _invalid(
             "margins that numpy can read",
             str(error),
             "Give one array. Convert a torch tensor with margins.detach().cpu().numpy().",
         ) from error
+    if has_rounded(array, margins):
+        raise _invalid(
+            "integers of magnitude up to 2**53",
+            "larger integers beside other numbers",
+            "Subtract a common offset, or round the margins yourself.",
+        )
+    return array
 
 
 def read_margins(margins: Any, M: int, n: int) -> NDArray[np.floating]:
@@ -122,12 +129,15 @@ def mean_over_runs(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
     return margins_MN
 
 
-def check_margins_differ(margins_MN: NDArray[np.float64]) -> None:
-    """Raise ``margins.invalid`` if any target has equal margins for all subsets; the message lists up to 10 such targets."""
+def check_margins_differ(margins_MN: NDArray[np.float64], which: str = "subsets") -> None:
+    """Raise ``margins.invalid`` if any target has equal margins for all subsets; the message lists up to 10 such targets.
+
+    `which` says in the message which subsets the rows of `margins_MN` are.
+    """
     constant = np.flatnonzero((margins_MN == margins_MN[0]).all(axis=0))
     if constant.size:
         raise _invalid(
-            "margins that differ between subsets",
+            f"margins that differ between {which}",
             f"{count(constant.size, 'constant target')}: {', '.join(map(str, constant[:10]))}",
-            "Leave out these targets: margins that are equal for all subsets cannot be ranked.",
+            f"Leave out these targets: margins that are equal for all {which} cannot be ranked.",
         )

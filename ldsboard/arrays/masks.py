@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+FEWEST_LISTS = 8
+"""Smallest number of subsets that `could_be_packed` recognizes as index lists."""
+
 
 def _invalid(expected: str, got: str, hint: str) -> ProblemError:
     return ProblemError.mismatch("masks.invalid", expected=expected, got=got, hint=hint)
@@ -37,19 +40,20 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
     Raises
     ------
     ProblemError
-        ``masks.invalid``: `masks` has none of the forms that are listed under Parameters. Or `packed` is False, and `masks` is a
-        uint8 array of width ceil(n / 8) that is no mask: even if index lists are meant, the array could be packed bits.
+        ``masks.invalid``: `masks` has none of the forms that are listed under Parameters. Or `packed` is False, and `masks` could
+        be packed bits, see `could_be_packed`.
     """
     if packed:
         return _unpack(np.asarray(masks), n)
     table = _as_table(masks)
     if isinstance(table, np.ndarray) and _is_binary(table, n):
         return table.astype(np.bool_)
-    if n is not None and isinstance(table, np.ndarray) and table.dtype == np.uint8 and table.shape[1] == -(-n // 8):
+    if n is not None and could_be_packed(table, n):
         raise _invalid(
             f"a 0/1 array of shape (M, {n}), or index lists",
-            f"uint8 of shape {table.shape}, which looks like packed bits",
-            "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little').",
+            f"uint8 of shape {np.shape(table)}, which looks like packed bits",
+            "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little'). "
+            "For index lists, give masks.astype(int).",
         )
     if n is None:
         raise _invalid(
@@ -58,6 +62,20 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
             "Give n_train, the number of training examples.",
         )
     return _from_index_lists(table, n)
+
+
+def could_be_packed(table: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> bool:
+    """Return whether an array that is no mask could hold packed bits rather than index lists.
+
+    It could if it is uint8 of width ceil(n / 8), unless all of its rows are valid index lists that, as packed bits, would be
+    subsets of several sizes. Below `FEWEST_LISTS` rows, both can be by chance.
+    """
+    if not isinstance(table, np.ndarray) or table.dtype != np.uint8 or not table.shape[1] == -(-n // 8) < n:
+        return False
+    ordered = np.sort(table, axis=1)
+    are_lists = bool((ordered[:, -1] < n).all() and (ordered[:, 1:] > ordered[:, :-1]).all())
+    sizes = np.unpackbits(table, axis=1).sum(axis=1)
+    return not (are_lists and len(table) >= FEWEST_LISTS and bool((sizes != sizes[0]).any()))
 
 
 def read_indices(indices: Any, n: int) -> NDArray[np.bool_]:
@@ -77,8 +95,8 @@ def read_indices(indices: Any, n: int) -> NDArray[np.bool_]:
     ------
     ProblemError
         ``masks.invalid``: `indices` has none of these forms. Or `indices` holds zeros and ones of width n > 2 in an integer type
-        other than uint8; such rows, which repeat an index, are probably masks. Or `indices` is a uint8 array of width ceil(n / 8)
-        that is no mask, and could be packed bits.
+        other than uint8; such rows, which repeat an index, are probably masks. Or `indices` could be packed bits, see
+        `could_be_packed`.
     """
     table = _as_table(indices)
     if not isinstance(table, np.ndarray):

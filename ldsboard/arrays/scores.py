@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.formats.headers import ScoreArray, check_dimensions
+from ldsboard.formats.integers import beyond_float64, has_rounded, rounded_scores
 from ldsboard.formats.saved_scores import read_saved
 from ldsboard.formats.tensors import is_tensor, tensor_array
 from ldsboard.problems import ProblemError
@@ -50,12 +51,7 @@ def read_scores(scores: Any) -> ScoreArray:
     if array.dtype.kind in "biu":
         whole, array = array, array.astype(np.float64)
         if beyond_float64(whole):
-            raise ProblemError.mismatch(
-                "scores.dtype",
-                expected="integers of magnitude up to 2**53",
-                got=f"{whole.dtype} of magnitude up to {np.abs(array).max():.3g}",
-                hint="float64 cannot distinguish all larger integers. Subtract a common offset, or round the scores yourself.",
-            )
+            raise rounded_scores(f"{whole.dtype} of magnitude up to {np.abs(array).max():.3g}")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:  # noqa: PLR2004
         raise ProblemError.mismatch(
             "scores.dtype",
@@ -69,11 +65,6 @@ def read_scores(scores: Any) -> ScoreArray:
     return array
 
 
-def beyond_float64(whole: NDArray[Any]) -> bool:
-    """Return whether any integer has a magnitude above 2**53, the limit up to which float64 represents every integer exactly."""
-    return whole.dtype.itemsize == 8 and bool(((whole > 2**53) | (whole < -(2**53))).any())  # noqa: PLR2004
-
-
 def _as_array(scores: Any) -> NDArray[Any]:
     if np.ma.is_masked(scores):
         raise ProblemError(
@@ -85,8 +76,13 @@ def _as_array(scores: Any) -> NDArray[Any]:
         return tensor_array(scores)
     try:
         if hasattr(scores, "__array__") or not hasattr(scores, "__dlpack__"):
-            return np.asarray(scores)
+            array = np.asarray(scores)
+            if has_rounded(array, scores):
+                raise rounded_scores("larger integers beside other numbers")
+            return array
         return np.from_dlpack(scores)
+    except ProblemError:
+        raise
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
         raise ProblemError.mismatch(
             "scores.dtype",

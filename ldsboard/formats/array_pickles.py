@@ -48,14 +48,14 @@ def load_arrays(content: bytes, encoding: str = "ASCII") -> Any:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads the pickle in the bytes `content`, see `load_arrays`.
+    """Reads a pickle in the bytes `content`, see `load_arrays`, or at the position of a stream, which is then behind the pickle.
 
     Call the method `content` once, and not `load`, which leaves stand-ins in the place of arrays. The attribute `names` maps each
     allowed (module, name) to its stand-in; a subclass can add names.
     """
 
-    def __init__(self, content: bytes, encoding: str = "ASCII") -> None:
-        super().__init__(io.BytesIO(content), encoding=encoding)
+    def __init__(self, content: bytes | io.BytesIO, encoding: str = "ASCII") -> None:
+        super().__init__(content if isinstance(content, io.BytesIO) else io.BytesIO(content), encoding=encoding)
         self.names: dict[tuple[str, str], StandIn | str] = {
             ("numpy", "ndarray"): "ndarray",
             ("numpy", "dtype"): StandIn(_type),

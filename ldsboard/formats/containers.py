@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.formats.integers import has_rounded, rounded_scores
 from ldsboard.formats.tensors import is_real_valued, is_tensor, tensor_array
 from ldsboard.problems import ProblemError
 
@@ -44,6 +45,7 @@ def choose_table(content: object, key: str | None = None) -> NDArray[Any]:
         ``scores.several``: the content has no table, or several; the message names them. Or the content has no `key`.
         ``scores.shape``: the batches of a list have different widths and heights.
         ``scores.dtype``: the table is a tensor that `tensor_array` refuses, such as a complex one. A complex array is returned.
+        Or the table has decimals, and integers above 2**53, which would be rounded.
     """
     found = dict(_leaves(content, "", 0))
     if key is not None and set(found) != {""}:
@@ -76,11 +78,12 @@ def join(parts: list[NDArray[Any]]) -> NDArray[Any]:
     ------
     ProblemError
         ``scores.shape``: neither the widths nor the heights are equal.
+        ``scores.dtype``: some tables hold integers above 2**53, which the type of the result would round.
     """
     shapes = [part.shape for part in parts]
     for axis in (0, 1):
         if len({shape[1 - axis] for shape in shapes}) == 1:
-            return np.concatenate(parts, axis)
+            return _exact(np.concatenate(parts, axis), parts)
     raise ProblemError.mismatch(
         "scores.shape",
         expected="batches of equal width or of equal height",
@@ -141,7 +144,7 @@ def _as_table(content: list[Any] | tuple[Any, ...]) -> Any:
     """Return an array for rows of numbers, a list for tables or for vectors of equal length, and None for every other list."""
     first = content[0] if content else None
     if isinstance(first, list | tuple) and all(_is_row(row, len(first)) for row in content):
-        return np.array(content)
+        return _exact(np.array(content), content)
     if all(is_tensor(part) or isinstance(part, np.ndarray) for part in content):
         dimensions = {_dimensions(part) for part in content}
         if len(content) > 1 and (dimensions == {2} or (dimensions == {1} and len({_shape(p) for p in content}) == 1)):
@@ -156,8 +159,15 @@ def _is_row(row: object, length: int) -> bool:
 def _array(leaf: Any) -> NDArray[Any]:
     if isinstance(leaf, list):
         parts = [_array(part) for part in leaf]
-        return np.stack(parts) if parts[0].ndim == 1 else join(parts)
+        return _exact(np.stack(parts), parts) if parts[0].ndim == 1 else join(parts)
     return tensor_array(leaf) if is_tensor(leaf) else leaf
+
+
+def _exact(array: NDArray[Any], numbers: object) -> NDArray[Any]:
+    """Return `array`, which numpy made of `numbers`; raise ``scores.dtype`` if numpy rounded an integer."""
+    if has_rounded(array, numbers):
+        raise rounded_scores("larger integers beside other numbers")
+    return array
 
 
 def _dimensions(leaf: Any) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 
 from ldsboard.formats.containers import choose_table
 from ldsboard.formats.headers import SAVE_HINT, unreadable
+from ldsboard.formats.integers import LIMIT, rounded_scores, text_has_rounded
+from ldsboard.formats.lines import RemedyError, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,7 @@ def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
     ------
     ProblemError
         ``scores.unreadable``: the text is neither JSON nor lines of numbers.
+        ``scores.dtype``: a number is an integer above 2**53, which float64 would round.
         ``scores.several``, ``scores.shape``: the errors of `choose_table`.
     """
     text = path.read_text(errors="replace")
@@ -53,6 +56,19 @@ def read_text(path: Path, key: str | None = None) -> NDArray[Any]:
             warnings.simplefilter("ignore")  # about a file without lines
             lines = np.loadtxt(text.splitlines(), dtype=np.float64, delimiter=delimiter, ndmin=2)
     except ValueError as error:
+        _check_lines(path, text)
         got = f"a text that begins with {first[:20]!r} and is no table of numbers ({str(error)[:80]})"
         raise unreadable(got, SAVE_HINT) from None
+    if (np.abs(lines) >= LIMIT).any() and text_has_rounded(text):
+        raise rounded_scores("larger integers in a text")
     return choose_table(lines, key)
+
+
+def _check_lines(path: Path, text: str) -> None:
+    """Raise ``scores.unreadable`` with a command if a text has a header or decimal commas, and is otherwise lines of numbers."""
+    try:
+        read_lines(text)
+    except RemedyError as error:
+        raise unreadable(f"a text in which {str(error).removesuffix('.')}", error.command(path)) from None
+    except ValueError:
+        return

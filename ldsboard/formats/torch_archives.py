@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import zipfile
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from ldsboard.formats.array_pickles import ArrayPickleError, ArrayUnpickler, StandIn
 
 if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -64,33 +67,42 @@ def read_archive(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ArrayPickleError("its members are compressed, as torch never writes them")
-        return _TensorUnpickler(archive).content()
-
-
-class _TensorUnpickler(ArrayUnpickler):
-    """Reads the pickle of a ``torch.save`` file, with the numbers of its tensors."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
         names = archive.namelist()
         pickled = next(name for name in names if name.endswith(PICKLE))
-        super().__init__(archive.read(pickled))
-        self._archive, self._folder = archive, pickled.removesuffix(PICKLE)
-        is_big = f"{self._folder}/byteorder" in names and archive.read(f"{self._folder}/byteorder") == b"big"
-        self._byte_order: Literal["<", ">"] = ">" if is_big else "<"
-        self._storages: dict[str, NDArray[Any]] = {}
+        folder = pickled.removesuffix(PICKLE)
+        is_big = f"{folder}/byteorder" in names and archive.read(f"{folder}/byteorder") == b"big"
+
+        @cache
+        def numbers(kind: str, key: str) -> NDArray[Any]:
+            return storage_numbers(archive.read(f"{folder}/data/{key}"), kind, ">" if is_big else "<")
+
+        return TensorUnpickler(archive.read(pickled), numbers).content()
+
+
+class TensorUnpickler(ArrayUnpickler):
+    """Reads a pickle of ``torch.save``, whose tensors have their numbers elsewhere.
+
+    `numbers` returns the numbers of a storage, one-dimensional, from the name of its class, which is in `TYPES`, and its key.
+    """
+
+    def __init__(self, content: bytes | io.BytesIO, numbers: Callable[[str, str], NDArray[Any]]) -> None:
+        super().__init__(content)
+        self._numbers = numbers
         self.names |= {("torch", name): name for name in TYPES} | {
             ("torch._utils", "_rebuild_tensor_v2"): StandIn(_tensor),
             ("torch._utils", "_rebuild_parameter"): StandIn(_parameter),
         }
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
-        """Return the numbers of one storage, one-dimensional; `pid` is ("storage", type, member, device, number of elements)."""
-        _, kind, member, *_ = pid
-        if member not in self._storages:
-            content = self._archive.read(f"{self._folder}/data/{member}")
-            values = np.frombuffer(content, np.dtype(TYPES[kind]).newbyteorder(self._byte_order))
-            self._storages[member] = (values.astype("<u4") << 16).view("<f4") if kind == BFLOAT16 else values
-        return self._storages[member]
+        """Return the numbers of one storage; `pid` is ("storage", class, key, device, number of elements, …)."""
+        _, kind, key, *_ = pid
+        return self._numbers(kind, key)
+
+
+def storage_numbers(content: bytes, kind: str, byte_order: Literal["<", ">"]) -> NDArray[Any]:
+    """Return the numbers in the bytes of a storage of the class `kind`; bfloat16 becomes float32."""
+    values = np.frombuffer(content, np.dtype(TYPES[kind]).newbyteorder(byte_order))
+    return (values.astype("<u4") << 16).view("<f4") if kind == BFLOAT16 else values
 
 
 def _tensor(

@@ -125,8 +125,9 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
     """
     start, stop = about["ranking"]
     with name_files_in_errors(origin.margins):
-        for rows in (slice(0, start or stop), slice(start, stop)):
-            check_margins_differ(mean_over_runs(found.margins_MRN[rows]))
+        for first, end, part in ((0, start or stop, "public subsets"), (start, stop, "ranking subsets")):
+            which = "subsets" if end - first == len(found.margins_MRN) else f"{part} (rows {first} to {end - 1})"
+            check_margins_differ(mean_over_runs(found.margins_MRN[first:end]), which)
     sizes_M = found.masks_Mn.sum(axis=1)
     description = {
         "dataset": {"name": "not stated"},
@@ -145,7 +146,9 @@ def write_import(folder: Path, origin: Origin, found: ImportedArrays, about: dic
             "margins_negated": origin.negated,
             "order_of_rows": found.order and found.order.value,
             "evaluations_averaged": origin.evaluations,
+            "rescaled": origin.rescale,
             "rounded_to_float32": found.rounded,
+            "targets_with_new_ties": found.tied,
             "subset_sizes": {"smallest": int(sizes_M.min()), "largest": int(sizes_M.max())},
             "subsets_drawn": how_drawn(found.masks_Mn),
             "seeds": CROSS_SEED,
@@ -178,6 +181,10 @@ def summary(manifest: Manifest) -> str:
     ]
     if (evaluations := manifest.provenance["evaluations_averaged"]) > 1:
         lines.append(f"Each margin is the mean of {evaluations} evaluations of one model.")
+    if manifest.provenance["rescaled"]:
+        lines.append("The margins of each target were shifted and scaled; their order is that of the file.")
     if manifest.provenance["rounded_to_float32"]:
-        lines.append("Some margins changed when they were rounded to float32.")
+        targets = manifest.provenance["targets_with_new_ties"]
+        ties = f", and a few became equal in {count(targets, 'target')}" if targets else ""
+        lines.append(f"Some margins changed when they were rounded to float32{ties}.")
     return "\n".join([*lines, f"Published {manifest.name} version {manifest.version} as a practice board."])

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.formats.integers import has_rounded
+from ldsboard.formats.lines import INEXACT, RemedyError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +58,8 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
 
     Raises
     ------
+    RemedyError
+        A ValueError: a list of numbers, which numpy makes float64, has an integer of a magnitude above 2**53.
     ValueError
         The content has no table, several tables, or none with the name `key`; the message lists their names.
     """
@@ -80,8 +85,23 @@ def choose(content: Any, part: Part, key: str | None = None) -> Table:
 
 
 def stack_equal_rows(rows: list[NDArray[Any]]) -> Table:
-    """Return one array if all rows have the same shape, otherwise the rows."""
-    return np.stack(rows) if rows and len({row.shape for row in rows}) == 1 else rows
+    """Return one array if all rows have the same shape, otherwise the rows.
+
+    Raises
+    ------
+    RemedyError
+        A ValueError: the array is float64, and an integer has a magnitude above 2**53.
+    """
+    if not rows or len({row.shape for row in rows}) > 1:
+        return rows
+    return exact_array(np.stack(rows), rows)
+
+
+def exact_array(array: NDArray[Any], numbers: Any) -> NDArray[Any]:
+    """Return `array`, which numpy made of nested lists; raise a RemedyError if numpy rounded an integer of the lists."""
+    if has_rounded(array, numbers):
+        raise RemedyError(f"there are {INEXACT}")
+    return array
 
 
 def _tables(content: Any, name: str) -> Iterator[tuple[str, Table]]:
@@ -94,7 +114,7 @@ def _tables(content: Any, name: str) -> Iterator[tuple[str, Table]]:
         else:
             members = enumerate(content)
     elif not isinstance(content, dict):
-        table = np.asarray(content)
+        table = exact_array(np.asarray(content), content)
         rows = [table] if table.ndim or not name else []
     else:
         rows = []
@@ -112,6 +132,7 @@ def _rows(content: list[Any] | tuple[Any, ...]) -> list[NDArray[Any]]:
         rows = [np.asarray(row) for row in content]
     except ValueError:  # a member has rows of different lengths
         return []
+    rows = [exact_array(row, numbers) for row, numbers in zip(rows, content, strict=True)]
     return [] if len(rows) == PAIR and _are_two_tables(*rows) else rows
 
 

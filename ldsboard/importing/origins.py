@@ -69,6 +69,9 @@ class Origin:
     order
         Order of the rows of `margins` if every run has its own row there but `masks` has one row for each subset. With None, the
         margins decide, see `ldsboard.importing.runs.in_order_of_subsets`. In every other case, None is required.
+    rescale
+        Whether to shift and scale the margins of each target before they are rounded to float32, see
+        `ldsboard.importing.rounding.rescaled`.
     masks_key, margins_key
         Names of the tables in files that hold several tables, see `ldsboard.importing.containers.choose`.
     raw
@@ -90,6 +93,7 @@ class Origin:
     further_runs: tuple[Path, ...] = ()
     negated: bool = False
     order: RowOrder | None = None
+    rescale: bool = False
     masks_key: str | None = None
     margins_key: str | None = None
     raw: tuple[RawArray, ...] = ()

@@ -41,8 +41,7 @@ def check_sign(origin: Origin, found: ImportedArrays, output_function: str | Non
     """
     if origin.losses and origin.negated:
         raise TableError("--losses and --negated: give only one. Negated losses are margins: omit both for them.")
-    margins_MRN = found.margins_MRN
-    if not (margins_MRN >= 0).all():
+    if found.lowest < 0:
         return
     if origin.losses:
         raise TableError(

@@ -11,15 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldsboard.arrays.margins import read_margins
-from ldsboard.arrays.masks import read_masks
+from ldsboard.arrays.masks import could_be_packed, read_masks
 from ldsboard.counts import count
-from ldsboard.importing.containers import Part
+from ldsboard.formats.lines import RemedyError
+from ldsboard.importing.containers import Part, exact_array
 from ldsboard.importing.origins import BitOrder, Origin, RowOrder, name_files_in_errors
-from ldsboard.importing.runs import check_trained, gather_runs, in_order_of_subsets, mean_over_evaluations
+from ldsboard.importing.rounding import round_margins
+from ldsboard.importing.runs import (
+    check_runs_differ,
+    check_trained,
+    gather_runs,
+    in_order_of_subsets,
+    mean_over_evaluations,
+)
 from ldsboard.importing.tables import RawArray, TableError, is_raw, read_array, read_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+FEWEST_COUNTED = 4
+"""Smallest number of rows of which a first column 0, 1, 2, … is taken for their numbers."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class ImportedArrays:
     masks_Mn
         Subsets, bool (M, n), True where a training example is in the subset.
     margins_MRN
-        Margins, float32 (M, R, N), higher for better models.
+        Margins, float32 (M, R, N), higher for better models; those of each target shifted and scaled, if the options say so.
     labels
         Labels of the training examples, integers (n,), under the key ``train``, and of the targets, integers (N,), under the key
         ``target``. Either key can be absent.
@@ -42,6 +55,10 @@ class ImportedArrays:
     order
         Order of the rows in the file of the margins, if every run has its own row there but every subset has one mask in the
         file of the masks; otherwise None.
+    tied
+        Number of targets in which rounding made different margins of a run equal.
+    lowest
+        Smallest margin before margins were shifted, scaled and rounded.
     """
 
     masks_Mn: NDArray[np.bool_]
@@ -50,6 +67,8 @@ class ImportedArrays:
     rounded: bool
     notes: tuple[str, ...] = ()
     order: RowOrder | None = None
+    tied: int = 0
+    lowest: float = -np.inf
 
 
 def read_origin(origin: Origin) -> ImportedArrays:
@@ -66,6 +85,7 @@ def read_origin(origin: Origin) -> ImportedArrays:
     labels = _read_labels(origin)
     raw_masks, raw_margins = _raw_arrays(origin)
     values = _read_values(origin, raw_margins)
+    _check_row_numbers(origin.margins, values, "margins")
     _check_two_tables(origin, values, raw_masks)
     notes = []
     masks_Pn = _read_masks(origin, labels.get("train"), len(values) if values.ndim else 0, raw_masks)
@@ -89,27 +109,26 @@ def read_origin(origin: Origin) -> ImportedArrays:
         order, margins_PRN = in_order_of_subsets(origin, margins_PRN)
     check_trained(origin, masks_Pn, rows_P)
     masks_Mn, margins_MRN = gather_runs(origin, masks_Pn, margins_PRN, rows_P)
+    check_runs_differ(origin, margins_MRN)
     for part, examples in (("train", masks_Mn.shape[1]), ("target", margins_MRN.shape[2])):
         if part in labels and len(labels[part]) != examples:
             path = origin.files[f"{part}_labels"]
             raise TableError(
                 f"--{part}-labels: expected {examples} labels in {path}, one for each example, got {len(labels[part])}."
             )
-    if np.abs(margins_MRN).max() > np.finfo(np.float32).max:
-        raise TableError(
-            f"The margins in {origin.margins} exceed the range of float32. Scale the margins down: only their order counts."
-        )
-    exact_MRN = -margins_MRN if origin.losses or origin.negated else margins_MRN
-    rounded_MRN = exact_MRN.astype(np.float32)
+    signed_MRN = -margins_MRN if origin.losses or origin.negated else margins_MRN
+    rounded = round_margins(origin.margins, signed_MRN, rescale=origin.rescale)
     if order is RowOrder.RUN and origin.order is None:
         notes.append(f"The rows of {origin.margins} are in the order of the runs: first all subsets of one run.")
     return ImportedArrays(
         masks_Mn ^ origin.removed,
-        rounded_MRN,
+        rounded.margins_MRN,
         labels,
-        not np.array_equal(exact_MRN, rounded_MRN),
+        rounded.changed,
         tuple(notes),
         order,
+        rounded.tied,
+        float(signed_MRN.min()),
     )
 
 
@@ -161,7 +180,11 @@ def _read_values(origin: Origin, raw: RawArray | None) -> NDArray[Any]:
             f"{count(len(origin.further_runs), 'further file')}, without --runs and --evaluations, got the shapes "
             f"{', '.join(map(str, sorted(shapes)[:4]))}."
         )
-    return np.stack(every, axis=1)
+    with_runs = np.stack(every, axis=1)
+    try:
+        return exact_array(with_runs, every)
+    except RemedyError as error:
+        raise TableError(f"Together with {origin.margins}, {error}") from error
 
 
 def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
@@ -177,9 +200,27 @@ def _read_labels(origin: Origin) -> dict[str, NDArray[np.integer]]:
     return labels
 
 
+def _check_row_numbers(path: Path, table: NDArray[Any] | list[NDArray[Any]], name: str) -> None:
+    """Raise a TableError if the first of several columns counts the rows from 0 or 1, as the index that pandas writes.
+
+    The first column of index lists may count the rows, if every list is in ascending order: row i can be a window from i on.
+    """
+    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] < 2 or len(table) < FEWEST_COUNTED:  # noqa: PLR2004
+        return
+    begin = table[0, 0]
+    counts = begin in (0, 1) and np.array_equal(table[:, 0], np.arange(len(table)) + int(begin))
+    if not counts or (name == "masks" and (np.diff(table) > 0).all()):
+        return
+    raise TableError(
+        f"The first column of {path} counts the rows from {begin:g}, as the index that pandas writes. Leave it out: "
+        f"give numpy.delete({name}, 0, axis=1)."
+        + (" If the subsets are lists that begin so, give numpy.sort(masks, axis=1)." if name == "masks" else "")
+    )
+
+
 def _whole(array: NDArray[Any]) -> NDArray[Any]:
     """Convert whole numbers of a floating-point type to int64, for files of ``numpy.savetxt``; return other arrays unchanged."""
-    if array.dtype.kind != "f" or not (np.abs(array) < 2**53).all() or (array != np.floor(array)).any():
+    if array.dtype.kind != "f" or not (np.abs(array) < np.float64(2**53)).all() or (array != np.floor(array)).any():
         return array
     return array.astype(np.int64)
 
@@ -197,6 +238,7 @@ def _read_masks(
     if origin.packed is not None:
         return _unpack(origin, origin.packed, np.asarray(table), n, rows)
     table = _whole(table) if isinstance(table, np.ndarray) else [_whole(row) for row in table]
+    _check_row_numbers(origin.masks, table, "masks")
     stacked = table if isinstance(table, np.ndarray) and table.ndim == 2 else None  # noqa: PLR2004
     binary = stacked is not None and bool(((stacked == 0) | (stacked == 1)).all())
     if n is None and not binary:
@@ -204,11 +246,10 @@ def _read_masks(
             f"{origin.masks} is not a 0/1 table with one column for each training example. For index lists, add --n-train N, the "
             "number of training examples. For packed bits, add --n-train N and --packed big or --packed little."
         )
-    is_bytes = stacked is not None and stacked.dtype == np.uint8
-    if n is not None and stacked is not None and is_bytes and stacked.shape[1] == -(-n // 8) < n:
+    if n is not None and could_be_packed(table, n):
         raise TableError(
             f"{origin.masks} looks like packed bits of {n} training examples. "
-            "Add --packed big, the default of numpy.packbits, or --packed little."
+            "Add --packed big, the default of numpy.packbits, or --packed little. For index lists, give masks.astype(int)."
         )
     with name_files_in_errors(origin.masks):
         return read_masks(table, n)

@@ -1,14 +1,16 @@
 """Turn rows of masks and margins, one for each model, into subsets (M, n) with R runs (M, R, N).
 
-`ldsboard.importing.reading` calls four functions in this order. `mean_over_evaluations` averages the repeated evaluations of each
+`ldsboard.importing.reading` calls five functions in this order. `mean_over_evaluations` averages the repeated evaluations of each
 model. `in_order_of_subsets` sorts the rows, if several rows of margins belong to each row of the masks. `check_trained` refuses
-subsets without a training example. `gather_runs` joins the rows of equal masks as the runs of one subset.
+subsets without a training example. `gather_runs` joins the rows of equal masks as the runs of one subset. `check_runs_differ`
+refuses a run that is given twice.
 
 Legend: M subsets, R runs, n training examples, N targets, P rows of the files, one row for each model.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -175,3 +177,17 @@ def gather_runs(
             f"got between {counts[0]} and {counts[-1]} rows, each with {count(margins_PRN.shape[1], 'run')}. Check --runs."
         )
     return masks_Pn[[rows[0] for rows in complete]], margins_PRN[np.array(complete), 0]
+
+
+def check_runs_differ(origin: Origin, margins_MRN: NDArray[np.floating]) -> None:
+    """Raise a TableError if two runs have equal margins for all subsets and targets, as if one file was given twice."""
+    first_of: dict[bytes, int] = {}
+    for run in range(margins_MRN.shape[1]):
+        earlier = first_of.setdefault(sha256(margins_MRN[:, run].tobytes()).digest(), run)
+        if earlier != run:
+            names = [origin.margins, *origin.further_runs] if origin.further_runs else []
+            where = f"{names[earlier]} and {names[run]}" if names else f"runs {earlier} and {run} of {origin.margins}"
+            raise TableError(
+                f"All margins are equal in {where}, so they are not from two trainings, and no noise ceiling can be estimated "
+                "from them. Leave out one of them."
+            )

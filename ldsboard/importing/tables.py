@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.formats import safetensors
+from ldsboard.formats import safetensors, torch_streams
 from ldsboard.formats.array_pickles import ArrayPickleError, load_arrays
+from ldsboard.formats.lines import RemedyError
 from ldsboard.formats.named_arrays import read_named
 from ldsboard.formats.npy import MAGIC as NPY
 from ldsboard.formats.torch_archives import is_archive, read_archive
@@ -27,6 +28,7 @@ from ldsboard.importing.containers import Part, choose, stack_equal_rows
 from ldsboard.importing.texts import read_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,9 +38,6 @@ ROW = re.compile(r"arr_\d+")
 """Name that ``numpy.savez`` gives to an array without a name."""
 
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
-LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""First bytes of files of torch before version 1.6, and of files saved with ``_use_new_zipfile_serialization=False``."""
-
 SAMPLE = 4096
 READ_ERRORS = (
     ValueError,
@@ -135,9 +134,13 @@ def read_table(
         table = stack_equal_rows(_read_numbered(path))
     else:
         try:
-            table = choose(_read_file(path), part, key)
+            table = choose(_read_file(path, part), part, key)
         except TableError:
             raise
+        except RemedyError as error:
+            raise TableError(
+                f"Cannot read rows of numbers from {path}: {error} {error.command(path)}".rstrip()
+            ) from error
         except READ_ERRORS as error:
             raise TableError(
                 f"Cannot read rows of numbers from {path}: {str(error).removesuffix('.')[:600]}. "
@@ -198,17 +201,17 @@ def _read_raw(path: Path, raw: RawArray) -> NDArray[Any]:
     return np.memmap(path, np.dtype(raw.dtype), "r", shape=raw.shape)
 
 
-def _read_file(path: Path) -> Any:
+def _read_file(path: Path, part: Part) -> Any:
     with path.open("rb") as file:
         start = file.read(SAMPLE)
     if zipfile.is_zipfile(path) and not start.startswith(NPY):
         return _read_zip(path)
     if start.startswith(NPY):
         return _read_npy(path)
-    if start.startswith(LEGACY_TORCH):
-        raise _legacy_error(path)
+    if torch_streams.begins(start):
+        return _restricted(path, lambda: torch_streams.read_stream(path.read_bytes()))
     if start.startswith(PICKLES):
-        return _unpickled(path, path.read_bytes())
+        return _restricted(path, lambda: load_arrays(path.read_bytes()))
     if _is_safetensors(path, start):
         return _read_safetensors(path)
     if start.startswith(b"PK"):
@@ -218,7 +221,7 @@ def _read_file(path: Path) -> Any:
             f"{path} is no text, and begins with none of the headers of .npy, .npz, .pt and .pkl files. If it is a raw "
             "numpy.memmap, add --dtype and --shape, such as --dtype float32 --shape 1000,500 for 1,000 rows of 500 numbers."
         )
-    return read_text(path.read_text(encoding="utf-8"))
+    return read_text(path.read_text(encoding="utf-8"), margins=part is Part.MARGINS)
 
 
 def _is_safetensors(path: Path, start: bytes) -> bool:
@@ -243,17 +246,14 @@ def _read_npy(path: Path) -> Any:
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
-        return _unpickled(path, file.read())
+        return _restricted(path, lambda: load_arrays(file.read()))
 
 
 def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if is_archive(names):
-        try:
-            return read_archive(path)
-        except ArrayPickleError as error:
-            raise _pickle_error(path, error) from error
+        return _restricted(path, lambda: read_archive(path))
     with np.load(path, allow_pickle=False) as found:
         arrays = {name: np.asarray(found[name]) for name in found.files}
     if len(arrays) == 1:
@@ -262,9 +262,10 @@ def _read_zip(path: Path) -> Any:
     return list(arrays.values()) if is_rows else arrays
 
 
-def _unpickled(path: Path, content: bytes) -> Any:
+def _restricted(path: Path, read: Callable[[], Any]) -> Any:
+    """Return what `read` returns, and turn an ArrayPickleError into a TableError."""
     try:
-        return load_arrays(content)
+        return read()
     except ArrayPickleError as error:
         raise _pickle_error(path, error) from error
 
@@ -273,16 +274,6 @@ def _pickle_error(path: Path, error: ArrayPickleError) -> TableError:
     return TableError(
         f"{path} is a pickle of which only numbers, arrays, dense tensors and containers of these are read, because a pickle can "
         f"run any code: {error}. Nothing was run. Save only the numbers, in the program that wrote the file: numpy.save as .npy."
-    )
-
-
-def _legacy_error(path: Path) -> TableError:
-    """Return the error for a file in the format of torch before version 1.6, with a command that converts the file."""
-    source, target = path.as_posix(), path.with_suffix(".zip.pt").as_posix()
-    code = f"import torch; torch.save(torch.load({source!r}, map_location='cpu', weights_only=True), {target!r})"
-    return TableError(
-        f"{path} has the format of torch before version 1.6, which is not read. Convert the file where torch is installed: "
-        f'python -c "{code}"  and give {target} instead.'
     )
 
 

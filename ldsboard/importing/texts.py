@@ -6,33 +6,32 @@ import json
 import re
 from typing import Any
 
-import numpy as np
-
-SEPARATORS = ",;\t"
-"""Characters that can separate the cells of a line, in order of precedence. In a line without them, white space separates."""
+from ldsboard.formats.lines import read_lines
 
 YAML = re.compile(r"(?:(?:#.*|---.*)?\n)*-[ \n]")
 """Begin of a YAML list: no line of numbers begins with a dash and a blank."""
 
 INNER_LIST = re.compile(r"\[([^\[\]]*)\]")
 
+META = "_meta"
+"""Key of an object that describes a file of one object a line, in the first of these lines."""
 
-def read_text(text: str) -> Any:
+
+def read_text(text: str, *, margins: bool = False) -> Any:
     """Return the numbers in a text; the type of the result depends on the form of the text.
 
     - JSON: the value that ``json.loads`` returns.
     - One JSON list on each line: the list of these lists.
-    - One JSON object on each line: a dict with, for each key, the list of its values. An object whose only key begins with ``_``,
-      such as ``{"_meta": …}``, is skipped.
+    - One JSON object on each line: a dict with, for each key, the list of its values. An object whose only key begins with ``_``
+      is skipped, and so is a first object that has the key ``_meta`` unless the second one has the same keys.
     - A YAML list of lists of integers: a list of lists.
-    - Lines of numbers: a list with an array for each line, int64 if all numbers of the line are integers, otherwise float64.
-      Lines that begin with ``#`` and blank lines at the end are skipped. Every other blank line is an empty array.
+    - Lines of numbers: a list with an array for each line, see `read_lines`. `margins` says whether the numbers are margins.
 
     Raises
     ------
     ValueError
-        The text has none of these forms, a cell between two separators is empty, or a word is no number. For texts of several
-        lines other than YAML, the message names the line.
+        The text has none of these forms, or `read_lines` refuses it. For texts of several lines other than YAML, the message
+        names the line.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     start = text.lstrip()
@@ -40,8 +39,7 @@ def read_text(text: str) -> Any:
         return _json(text)
     if YAML.match(start):
         return _yaml(start)
-    lines = text.rstrip().split("\n") if start else []
-    return [_row(number, line) for number, line in enumerate(lines, 1) if not line.startswith("#")]
+    return read_lines(text, margins=margins)
 
 
 def _json(text: str) -> Any:
@@ -57,15 +55,13 @@ def _json(text: str) -> Any:
 
 def _json_lines(text: str) -> list[Any] | dict[str, list[Any]]:
     """Read a text that has a JSON object on each line, or a JSON list on each line; blank lines are skipped."""
+    values = [(number, _json_line(number, line)) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    first, second = values[0][1], values[1][1]
+    if isinstance(first, dict) and META in first and not (isinstance(second, dict) and first.keys() == second.keys()):
+        del values[0]
     rows: list[Any] = []
     fields: dict[str, list[Any]] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {number} is no JSON: {error}") from None
+    for number, found in values:
         if isinstance(found, list) and not fields:
             rows.append(found)
         elif not isinstance(found, dict) or rows:
@@ -76,6 +72,13 @@ def _json_lines(text: str) -> list[Any] | dict[str, list[Any]]:
             for key, value in found.items():
                 fields.setdefault(key, []).append(value)
     return rows or fields
+
+
+def _json_line(number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {number} is no JSON: {error}") from None
 
 
 def _yaml(text: str) -> list[list[int]]:
@@ -99,18 +102,3 @@ def _yaml(text: str) -> list[list[int]]:
         if parts[2]:
             lists[-1].append(int(parts[2]))
     return lists
-
-
-def _row(number: int, line: str) -> np.ndarray[Any, Any]:
-    separator = next((sign for sign in SEPARATORS if sign in line.strip(" ")), None)
-    cells = [cell.strip() for cell in line.split(separator)] if line.strip() else []
-    if "" in cells:
-        raise ValueError(f"line {number}, column {cells.index('') + 1} is empty: a number is missing")
-    try:
-        return np.array(list(map(int, cells)), dtype=np.int64)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return np.array(list(map(float, cells)))
-    except ValueError as error:
-        raise ValueError(f"line {number}: {str(error)[:200]}") from None

@@ -5,11 +5,12 @@ Legend: M subsets, R runs, n training examples, N targets.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,15 @@ ROWS = rng.normal(size=(1000, 500)).astype(np.float32)
 STANDARD = "--masks masks.npy --margins margins.npy"
 
 
-def legacy(path: str, values: Any) -> None:
-    """Save a tensor in the format of torch before version 1.6."""
-    torch.save(torch.from_numpy(values), path, _use_new_zipfile_serialization=False)
+def with_index(path: str, values: NDArray[Any]) -> None:
+    """Write a CSV as pandas does by default: with a header and with the numbers of the rows."""
+    rows = [",".join(map(str, [i, *row])) for i, row in enumerate(values.tolist())]
+    Path(path).write_text("\n".join([",".join(map(str, ["", *range(values.shape[1])])), *rows]))
+
+
+def with_commas(path: str, values: NDArray[Any]) -> None:
+    """Write one number a line, with a decimal comma."""
+    Path(path).write_text("\n".join(str(value).replace(".", ",") for value in values))
 
 
 def raw(path: str, values: NDArray[Any]) -> None:
@@ -76,14 +83,23 @@ class Refused:
     write: Callable[[str, Any], None] = np.save
 
 
+def numbered(table: NDArray[Any]) -> NDArray[Any]:
+    """Return a table with the number of each row before the row."""
+    return np.column_stack([np.arange(len(table)), table])
+
+
 def same(options: str, *remedy: str, **changes: Any) -> Refused:
     """Return a refused import whose options come after those of the two files."""
     return Refused(remedy, f"{STANDARD} {options}", **changes)
 
 
 INDICES = np.stack([np.flatnonzero(mask_n) for mask_n in MASKS])
+WINDOWS = (np.arange(n)[:, None] + np.arange(n // 2)) % n
+POWERS = np.array([*itertools.combinations([1, 2, 4, 8, 16], 3)])
 BIG, LITTLE = np.packbits(MASKS, axis=1), np.packbits(MASKS, axis=1, bitorder="little")
 ONE_RUN = {"masks": np.repeat(MASKS, R, axis=0), "margins": RUNS.reshape(-1, N), "expected": RUNS}
+QUARTERS = (np.arange(M, dtype="f4") - 20) / 4
+RESCALED = np.stack([(QUARTERS - np.median(QUARTERS)) / 16] * 2, axis=1)
 PROBABILITIES = np.abs(MARGINS)
 TWO_TABLES = {"a": MASKS, "b": MASKS, "margins": MARGINS}
 UNTRAINED = np.arange(M) >= 3
@@ -95,6 +111,15 @@ REFUSED: dict[str, Refused] = {
     "packed bits, little": same("", "--n-train N", "--packed little", masks=LITTLE),
     "packed bits of known n": same(f"--n-train {n}", "Add --packed big", masks=BIG),
     "packed bits of known n, little": same(f"--n-train {n}", "--packed little", masks=LITTLE),
+    "index lists that could be packed bits": same(
+        f"--n-train {n}",
+        "masks.astype(int)",
+        masks=POWERS.astype(np.uint8),
+        margins=MARGINS[: len(POWERS)],
+        expected=MARGINS[: len(POWERS)],
+        subsets=np.stack([np.isin(np.arange(n), powers) for powers in POWERS]),
+        known={"masks": POWERS.astype(np.uint8), "made": "masks.npy"},
+    ),
     "packed bits without n": same("--packed big", "--n-train N", masks=BIG),
     "packed bits of another n": same("--packed big --n-train 40", "--n-train", masks=BIG, known={"--n-train": n}),
     "masks that are not packed": same(f"--packed big --n-train {n}", "omit --packed"),
@@ -195,7 +220,54 @@ REFUSED: dict[str, Refused] = {
     "a raw file of another type": same(
         f"--dtype float64 --shape {M},{N}", "or --shape", write=raw, known={"--dtype": "float32", "--shape": f"{M},{N}"}
     ),
-    "the format of old torch": same("", "python -c", write=legacy, known={"--margins": "margins.zip.pt"}),
+    "a header of pandas": same("", "python -c", write=with_index, known={"--margins": "margins.numbers.csv"}),
+    "row numbers before the margins": same(
+        "",
+        "numpy.delete(margins, 0, axis=1)",
+        margins=numbered(MARGINS),
+        known={"margins": numbered(MARGINS), "made": "margins.npy"},
+    ),
+    "row numbers from 1 before the margins": same(
+        "",
+        "numpy.delete(margins, 0, axis=1)",
+        margins=numbered(MARGINS) + np.eye(1, N + 1),
+        known={"margins": numbered(MARGINS), "made": "margins.npy"},
+    ),
+    "row numbers before the masks": same(
+        "",
+        "numpy.delete(masks, 0, axis=1)",
+        masks=numbered(MASKS),
+        known={"masks": numbered(MASKS), "made": "masks.npy"},
+    ),
+    "row numbers before index lists": same(
+        f"--n-train {n}",
+        "numpy.delete(masks, 0, axis=1)",
+        masks=numbered(INDICES),
+        known={"masks": numbered(INDICES), "made": "masks.npy"},
+    ),
+    "windows that begin at the row number": same(
+        f"--n-train {n}",
+        "numpy.sort(masks, axis=1)",
+        masks=WINDOWS,
+        margins=MARGINS[:n],
+        expected=MARGINS[:n],
+        subsets=np.stack([np.isin(np.arange(n), window) for window in WINDOWS]),
+        known={"masks": WINDOWS, "made": "masks.npy"},
+    ),
+    "margins that float32 cannot hold": same(
+        "", "Add --rescale", margins=QUARTERS[:, None] * [1.0, 4.0] - 1e9, expected=RESCALED
+    ),
+    "margins beyond float32": same(
+        "", "Add --rescale", margins=QUARTERS[:, None] * [2.0**900, 2.0**-900], expected=RESCALED
+    ),
+    "decimal commas": same(
+        "",
+        "python -c",
+        margins=QUARTERS,
+        expected=QUARTERS[:, None],
+        write=with_commas,
+        known={"--margins": "margins.points.csv"},
+    ),
     "transposed masks": same("", "masks.T", masks=MASKS.T, known={"masks": MASKS.T, "made": "masks.npy"}),
     "transposed masks of known n": same(
         f"--n-train {n}", "Give masks.T", masks=MASKS.T, known={"masks": MASKS.T, "made": "masks.npy"}

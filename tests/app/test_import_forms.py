@@ -172,6 +172,19 @@ def test_page_of_imported_benchmark_states_how_it_was_made(service: Service, tmp
     assert "Scores are compared cross-seed: the models behind the scores have other seeds" in text
 
 
+def test_page_of_rescaled_margins_says_that_zero_has_no_meaning(service: Service, tmp_path: Path) -> None:
+    np.save(tmp_path / "masks.npy", MASKS)
+    for name, offset, rescale in (("usual", 0.0, []), ("rescaled", -1e8, ["--rescale"])):
+        np.save(tmp_path / f"{name}.npy", MARGINS.astype(np.float64) + offset)
+        options = ["--masks", str(tmp_path / "masks.npy"), "--margins", str(tmp_path / f"{name}.npy"), *rescale]
+        made = run_in_process(service, "benchmark", "import", name, *options)
+        assert made.exit_code == 0, made.stderr
+        page = service.client.get(f"{service.url}/benchmarks/{name}/about").text
+        assert ("The import shifted and scaled the margins of each target" in page) is bool(rescale)
+        assert ("the correct class has more than half of the" in page) is not bool(rescale)
+        assert ("of all pairs of a model and a target" in page) is not bool(rescale)
+
+
 def test_lists_of_the_notebook_make_a_board_on_which_a_file_is_scored(
     service: Service, token: str, tmp_path: Path
 ) -> None:

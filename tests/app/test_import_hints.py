@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 
 LIBRARY = Path(ldsboard.__file__).parent
 OPTION = re.compile(r"--[a-z][a-z-]*")
-FLAGS = {"--losses", "--negated", "--removed", "--by-size"}
-CODE = re.compile(r"numpy\.[a-z]+\([^)]*\)|masks\.T")
+FLAGS = {"--losses", "--negated", "--removed", "--rescale", "--by-size"}
+CODE = re.compile(r"numpy\.[a-z]+\([^)]*\)|masks\.(?:T|astype\(int\))")
 SOURCES = [path for path in LIBRARY.glob("importing/*.py") if path.name != "sizes.py"]  # see test_import_sizes.py
 SOURCES += [LIBRARY / "arrays/masks.py", LIBRARY / "arrays/margins.py"]
 NOT_FOR_THE_COMMAND = {
     "{} of {} training examples {} in no subset. If n is smaller, correct --n-train.",  # a note after an import
-    "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little').",
+    (
+        "Pass packed=True; or unpack with numpy.unpackbits(masks, axis=1, count=n, bitorder='little'). "
+        "For index lists, give masks.astype(int)."
+    ),
     "Pack the masks with numpy.packbits(masks, axis=1, bitorder='little').",
 }
 """Texts with an option or code that no refused import shows: the last two are for arrays in Python."""
@@ -103,7 +106,7 @@ def test_remedy_of_a_refused_import_leads_to_the_right_numbers(name: str, folder
     MESSAGES[name] = refused.stderr
     for part in case.remedy:
         assert part in refused.stderr
-        whole = re.search(re.escape(part) + r' ".*?"(?=  and give)', refused.stderr) if part == "python -c" else None
+        whole = re.search(re.escape(part) + r" .*?(?=  and give)", refused.stderr) if part == "python -c" else None
         options = pasted(options, whole[0] if whole else part, case.known)
     if "omit both" in case.remedy:
         options = [option for option in options if option not in {"--losses", "--negated"}]

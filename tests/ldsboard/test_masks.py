@@ -130,3 +130,31 @@ def test_read_masks_recognises_packed_bits_without_packed_option() -> None:
     masks = np.random.default_rng(0).random((4, 40)) < 0.5
     with pytest.raises(ProblemError, match=r"looks like packed bits\. Pass packed=True"):
         read_masks(pack_masks(masks), 40)
+
+
+def test_read_masks_reads_bytes_as_index_lists_if_they_are_no_packed_bits_of_one_size() -> None:
+    """A row of 5 distinct bytes below 40 is an index list; as packed bits, the rows would be subsets of several sizes."""
+    rng = np.random.default_rng(0)
+    lists = np.stack([rng.permutation(40)[:5] for _ in range(8)])
+    assert np.array_equal(read_masks(lists.astype(np.uint8), 40), read_masks(lists, 40))
+    for ambiguous in (lists[:7], np.tile(2 ** np.arange(5), (8, 1))):
+        with pytest.raises(ProblemError, match=r"looks like packed bits.* For index lists, give masks\.astype\(int\)"):
+            read_masks(ambiguous.astype(np.uint8), 40)
+        assert read_masks(ambiguous.astype(np.uint8).astype(int), 40).sum(axis=1).tolist() == [5] * len(ambiguous)
+    for index in (40, lists[0, 1]):  # out of range, and repeated
+        invalid = lists.copy()
+        invalid[0, 0] = index
+        with pytest.raises(ProblemError, match="looks like packed bits"):
+            read_masks(invalid.astype(np.uint8), 40)
+
+
+@pytest.mark.parametrize("n", [9, 20, 64, 250, 400])
+def test_packed_bits_are_not_taken_for_index_lists(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(200):
+        masks = rng.permuted(np.tile(np.arange(n) < n // 2, (8, 1)), axis=1)
+        for drawn in (masks, rng.random((8, n)) < 0.5):
+            for order in ("little", "big"):
+                bits = np.packbits(drawn, axis=1, bitorder=order)
+                with pytest.raises(ProblemError, match="looks like packed bits"):
+                    read_masks(bits, n)

@@ -224,6 +224,32 @@ def test_read_origin_takes_files_of_further_margins_as_runs(tmp_path: Path) -> N
         read_origin(origin)
 
 
+def test_read_origin_refuses_integers_that_a_further_file_of_decimals_would_round(tmp_path: Path) -> None:
+    large = np.arange(M * N).reshape(M, N) + 2**53
+    for first, second in ((MARGINS, large), (large, MARGINS)):
+        origin = save_origin(tmp_path, MASKS, first)
+        np.save(tmp_path / "second.npy", second)
+        with pytest.raises(TableError, match=r"val_margins\.npy, there are integers of a magnitude above 2\*\*53"):
+            read_origin(replace(origin, further_runs=(tmp_path / "second.npy",)))
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int8, np.uint8, np.float16])
+def test_read_origin_reads_more_masks_than_their_type_counts(tmp_path: Path, kind: Any) -> None:
+    masks = np.unique(rng.random((400, n)) < 0.5, axis=0)[::-1]
+    assert len(masks) > 300
+    assert masks[0, 0]
+    found = read_origin(save_origin(tmp_path, masks.astype(kind), rng.normal(size=(len(masks), N)).astype("f4")))
+    assert np.array_equal(found.masks_Mn, masks)
+
+
+def test_read_origin_takes_ascending_windows_as_subsets(tmp_path: Path) -> None:
+    windows = np.arange(12)[:, None] + np.arange(5)
+    found = read_origin(save_origin(tmp_path, windows, MARGINS[:12], n_train=n))
+    assert [np.flatnonzero(row).tolist() for row in found.masks_Mn] == windows.tolist()
+    alone = read_origin(save_origin(tmp_path, np.arange(12)[:, None], np.arange(12.0)[:, None], n_train=n))
+    assert alone.masks_Mn.sum() == 12
+
+
 def test_read_origin_takes_runs_as_first_axis_if_only_this_fits(tmp_path: Path) -> None:
     found = read_origin(save_origin(tmp_path, MASKS, RUNS_MN.swapaxes(0, 1)))
     assert np.array_equal(found.margins_MRN, RUNS_MN)

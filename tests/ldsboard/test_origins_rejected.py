@@ -131,6 +131,16 @@ REJECTED: dict[str, tuple[Callable[[Path], Origin], str]] = {
         lambda folder: save_origin(folder, np.repeat(MASKS, 3, axis=0)[:-1], RUNS_MN.reshape(-1, N)[:-1], runs=3),
         "got between 2 and 3 rows",
     ),
+    "one run twice": (
+        lambda folder: save_origin(folder, MASKS, RUNS_MN[:, [0, 1, 0]]),
+        r"All margins are equal in runs 0 and 2 of .*val_margins\.npy.* Leave out one of them",
+    ),
+    "one file for two runs": (
+        lambda folder: save_origin(
+            folder, MASKS, further_runs=tuple(save_labels(folder, "train", MARGINS).values()) * 2
+        ),
+        r"All margins are equal in .*val_margins\.npy and .*train\.npy",
+    ),
     "runs twice": (lambda folder: save_origin(folder, MASKS, RUNS_MN, runs=3), "rows, each with 3 runs"),
     "evaluations that do not divide the axis": (
         lambda folder: save_origin(folder, MASKS, RUNS_MN, evaluations=2),

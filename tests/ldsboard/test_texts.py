@@ -60,6 +60,17 @@ def test_read_text_reads_one_object_a_line() -> None:
     assert found == {"train_subset": LISTS, "test_loss": [[0.0, 1], [0.5, 1], [1.0, 1]]}
 
 
+@pytest.mark.parametrize("meta", [{"_meta": 1, "n": 40}, {"n": 40, "_meta": {"seed": 0}}, {"_meta": 1, "values": [5]}])
+def test_read_text_skips_a_first_object_with_the_key_meta(meta: dict[str, Any]) -> None:
+    for lines in ([{"values": [1]}, {"values": [2]}], [[1], [2]]):
+        text = "\n".join(map(json.dumps, [meta, *lines]))
+        assert read_text(text) == ({"values": [[1], [2]]} if isinstance(lines[0], dict) else lines)
+    every = [{"_meta": i, "values": [i]} for i in range(3)]
+    assert read_text("\n".join(map(json.dumps, every))) == {"_meta": [0, 1, 2], "values": [[0], [1], [2]]}
+    with pytest.raises(ValueError, match="line 3 has other keys than the lines before it"):
+        read_text("\n".join(map(json.dumps, [meta, {"values": [1]}, meta])))
+
+
 def test_read_text_keeps_blank_lines_between_rows() -> None:
     assert rows(read_text("1 2\n\n3\n\n")) == [[1, 2], [], [3]]
     assert read_text("") == read_text(" \n") == []

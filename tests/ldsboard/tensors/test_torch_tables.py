@@ -17,7 +17,6 @@ from ldsboard.importing.origins import Origin
 from ldsboard.importing.reading import read_origin
 from ldsboard.importing.tables import TableError, read_array
 from tests.ldsboard.origin_files import MARGINS, MASKS, index_lists, n, rng
-from tests.ldsboard.suggested_commands import run_suggested_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,13 +70,54 @@ def test_read_origin_reads_loss_cache_of_bergson_with_one_query(tmp_path: Path) 
     assert np.array_equal(both.margins_MRN, MARGINS[:, :2, None])
 
 
-def test_read_array_refuses_old_format_with_a_command_that_works(tmp_path: Path) -> None:
-    path = tmp_path / "values.pt"
-    torch.save(LOSSES, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(TableError, match=r"the format of torch before version 1\.6") as refused:
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_read_origin_reads_the_format_of_old_torch(tmp_path: Path, protocol: int) -> None:
+    """That is, of torch before version 1.6, and of files saved without zip: tensors, their views, and numpy arrays."""
+    masks, margins = tmp_path / "masks's.pt", tmp_path / "margins.pt"
+    contents: list[Any] = [
+        torch.from_numpy(MARGINS),
+        torch.from_numpy(np.ascontiguousarray(MARGINS.T)).T,
+        torch.from_numpy(np.concatenate([MARGINS, MARGINS]))[len(MARGINS) :],
+        torch._neg_view(LOSSES),
+        torch.nn.Parameter(torch.from_numpy(MARGINS)),
+        MARGINS,
+        {"baseline": torch.zeros(3), "per_subset": torch.from_numpy(MARGINS)},
+    ]
+    save: dict[str, Any] = {"pickle_protocol": protocol, "_use_new_zipfile_serialization": False}
+    torch.save(MASKS, masks, **save)
+    for content in contents:
+        torch.save(content, margins, **save)
+        check(Origin(masks, margins))
+    torch.save(torch.from_numpy(MARGINS).bfloat16(), margins, **save)
+    assert np.array_equal(read_array(margins), torch.from_numpy(MARGINS).bfloat16().float().numpy())
+    torch.save((torch.from_numpy(MARGINS), torch.from_numpy(INDICES)), margins, **save)
+    check(Origin(margins, margins, n_train=n))
+
+
+def test_read_array_refuses_damaged_files_of_old_torch_and_runs_nothing(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    path = tmp_path / "old.pt"
+    torch.save([LOSSES, Trap()], path, _use_new_zipfile_serialization=False)
+    with pytest.raises(
+        TableError, match=r"old\.pt is a pickle .*asks for \w+\.open, which no array needs\. Nothing was run"
+    ):
         read_array(path)
-    run_suggested_command(str(refused.value))
-    assert np.array_equal(read_array(path.with_suffix(".zip.pt")), LOSSES.numpy())
+    assert not (tmp_path / "sprung").exists()
+    torch.save(LOSSES, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for size in range(32, len(whole), 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(TableError, match=r"old\.pt"):
+            read_array(path)
+    numbers = LOSSES.numel().to_bytes(8, "little") + LOSSES.numpy().tobytes()
+    assert whole.endswith(numbers)
+    for other in (2**62, LOSSES.numel() - 1):
+        path.write_bytes(whole.replace(numbers, other.to_bytes(8, "little") + numbers[8:]))
+        with pytest.raises(TableError, match=r"ends before the last number|more numbers than its storage"):
+            read_array(path)
 
 
 def test_read_array_refuses_other_objects_and_runs_nothing(tmp_path: Path) -> None:
