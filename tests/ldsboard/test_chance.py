@@ -94,7 +94,8 @@ def test_p_value_from_random_permutations_equals_reference(M: int, rng: np.rando
         g_NM = rng.normal(size=(4, M)) + rng.normal(size=M)
         f_NM = correlation * g_NM + rng.normal(size=(4, M))
         observed = abs(mean_rhos(f_NM, g_NM, np.arange(M)[None])[0])
-        expected = np.mean(np.abs(mean_rhos(f_NM, g_NM, orders)) >= observed)
+        # Many permutations have exactly the observed LDS, up to the rounding of the sums, which differs between processors.
+        expected = np.mean(np.abs(mean_rhos(f_NM, g_NM, orders)) >= observed - 1e-9)
         # Both are shares of 10,000 permutations; allow three standard errors of their difference.
         assert chance(f_NM, g_NM).p_value(math.nan) == pytest.approx(expected, abs=3 * math.sqrt(2 * 0.25 / 10_000))
 
