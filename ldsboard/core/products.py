@@ -1,4 +1,4 @@
-"""Compute predictions as a matrix product, with numpy or torch. Both give the same bits: sums of grid integers are exact.
+"""Compute predictions with the compiled kernel, with BLAS or with torch. All give the same bits: sums of grid integers are exact.
 
 Legend: M subsets, n training examples, b targets of one block.
 """
@@ -10,24 +10,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.arrays.masks import pack_masks
+from ldsboard.core import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+MIN_KERNEL_SUBSETS = 64
+"""Number of subsets below which BLAS is faster than the compiled kernel, which spends its time on making tables."""
+
 
 def product_with(
     masks_Mn: NDArray[np.bool_], device: str | None
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the function that computes predictions. The function holds the masks as float64, 8 M n bytes.
+    """Return the function that computes predictions.
 
     Parameters
     ----------
     masks_Mn
         The subsets, bool (M, n).
     device
-        The torch device that computes the product; None to compute with numpy.
+        The torch device that computes the product; None to compute with the route of `ldsboard.core.kernel.choose_route`.
 
     Returns
     -------
@@ -38,9 +44,12 @@ def product_with(
     Raises
     ------
     ValueError
-        torch is missing, or the device is unknown or lacks float64.
+        torch is missing, or the device is unknown or lacks float64; or the route cannot be chosen.
     """
     if device is None:
+        route = kernel.choose_route()
+        if route.name != "blas" and (route.forced or len(masks_Mn) >= MIN_KERNEL_SUBSETS):
+            return partial(kernel.sums, kernel.mask_words(pack_masks(masks_Mn)), avx2=route.name == "avx2")
         return partial(_numpy_product, np.asfortranarray(masks_Mn.T, dtype=np.float64))
     try:
         import torch  # noqa: PLC0415 -- optional: needed for a torch device only

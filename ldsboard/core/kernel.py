@@ -1,0 +1,145 @@
+"""The compiled kernel ``sums.c``, which adds grid integers over subsets, and the choice between this kernel and BLAS.
+
+The kernel is optional. Every route gives the same bits: sums of grid integers are exact.
+
+Legend: M subsets, n training examples, b targets of one block, W words of 64 bits, ceil(n / 64).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROUTE_VARIABLE = "LDSBOARD_PRODUCT"
+"""Environment variable that forces a route."""
+
+ROUTES = ("avx2", "portable", "blas")
+"""The routes: the kernel with AVX2, the kernel with the instructions that every processor of the platform has, and BLAS."""
+
+FOLDER = Path(__file__).parent
+
+LIBRARY = FOLDER / ("_sums.dll" if os.name == "nt" else "_sums.so")
+
+ALIGNMENT = 64
+"""Bytes to which the kernel's scratch memory is aligned."""
+
+
+class Route(NamedTuple):
+    """How predictions are computed.
+
+    Attributes
+    ----------
+    name
+        One of `ROUTES`.
+    reason
+        Why this route was chosen.
+    forced
+        Whether `ROUTE_VARIABLE` forces the route.
+    """
+
+    name: str
+    reason: str
+    forced: bool
+
+    def __str__(self) -> str:
+        how = {"avx2": "the compiled kernel with AVX2", "portable": "the compiled kernel", "blas": "BLAS"}
+        return f"{how[self.name]}, because {self.reason}"
+
+
+def choose_route() -> Route:
+    """Return the route that `ROUTE_VARIABLE` forces, otherwise the fastest route that is available here.
+
+    Raises
+    ------
+    ValueError
+        `ROUTE_VARIABLE` has an unknown value, or names a route that is not available here.
+    """
+    wanted, (library, problem) = os.environ.get(ROUTE_VARIABLE) or "auto", load(LIBRARY)
+    available = () if library is None else ("avx2", "portable") if library.ldsboard_has_avx2() else ("portable",)
+    if wanted == "auto":
+        return Route(available[0], "it is fastest", False) if available else Route("blas", problem, False)
+    if wanted not in ROUTES:
+        raise ValueError(f"{ROUTE_VARIABLE}: expected auto, {', '.join(ROUTES[:-1])} or {ROUTES[-1]}, got {wanted!r}.")
+    if wanted not in (*available, "blas"):
+        lack = problem or "this processor or the compiled kernel lacks AVX2"
+        raise ValueError(f"{ROUTE_VARIABLE}: {wanted!r} is not available, because {lack}. Unset {ROUTE_VARIABLE}.")
+    return Route(wanted, f"{ROUTE_VARIABLE}={wanted} is set", True)
+
+
+def show_config() -> None:
+    """Print how `lds` and `GroundTruth` compute the sums of scores over subsets, and why.
+
+    A compiled kernel computes the sums; where ldsboard was installed without a C compiler, BLAS does, with the same bits. The
+    environment variable ``LDSBOARD_PRODUCT`` forces a route: ``avx2``, ``portable`` (the kernel without AVX2), ``blas``, or
+    ``auto``, the default.
+
+    Raises
+    ------
+    ValueError
+        ``LDSBOARD_PRODUCT`` has an unknown value, or names a route that is not available here.
+    """
+    sys.stdout.write(f"ldsboard adds scores with {choose_route()}.\n")
+
+
+@cache
+def load(path: Path) -> tuple[ctypes.CDLL | None, str]:
+    """Return the library at `path` and an empty text; or None, and why there is no usable library."""
+    if not path.exists():
+        return None, "ldsboard was installed without a working C compiler"
+    source = FOLDER / "sums.c"
+    try:
+        library = ctypes.CDLL(str(path))
+        library.ldsboard_source.restype = ctypes.c_uint32
+        if source.exists() and library.ldsboard_source() != zlib.crc32(source.read_bytes()):
+            return None, "the compiled kernel is that of another version (install ldsboard again)"
+        library.ldsboard_scratch.restype = ctypes.c_int64
+        library.ldsboard_scratch.argtypes = [ctypes.c_int64]
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        library.ldsboard_sums.restype = None
+        library.ldsboard_sums.argtypes = [pointer, number, number, pointer, number, pointer, pointer, ctypes.c_int32]
+    except (OSError, AttributeError) as error:
+        return None, f"the compiled kernel cannot be loaded ({error})"
+    return library, ""
+
+
+def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bool) -> NDArray[np.float64]:
+    """Return the sums of the grid integers of each column over each subset, float64 (b, M), computed by the kernel.
+
+    Parameters
+    ----------
+    words_WM
+        Packed masks, as `mask_words` returns them.
+    grid_nb
+        Grid integers, float64 (n, b), in C order.
+    avx2
+        Whether to use the variant with AVX2, which must be available.
+    """
+    (n, b), (W, M) = grid_nb.shape, words_WM.shape
+    if -(-n // 64) != W or not (words_WM.flags.c_contiguous and grid_nb.flags.c_contiguous):
+        raise ValueError(f"expected arrays in C order and {-(-n // 64)} words, got {W}")
+    library, problem = load(LIBRARY)
+    if library is None:
+        raise ValueError(problem)
+    sums_bM = np.empty((b, M))
+    scratch = np.empty(8 * library.ldsboard_scratch(M) + ALIGNMENT, dtype=np.uint8)
+    aligned = scratch.ctypes.data + -scratch.ctypes.data % ALIGNMENT
+    library.ldsboard_sums(grid_nb.ctypes.data, n, b, words_WM.ctypes.data, M, sums_bM.ctypes.data, aligned, avx2)
+    return sums_bM
+
+
+def mask_words(packed_MG: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Convert packed masks, uint8 (M, ceil(n / 8)), to words for `sums`, uint64 (W, M)."""
+    M, G = packed_MG.shape
+    padded_MG = np.zeros((M, -(-G // 8) * 8), dtype=np.uint8)
+    padded_MG[:, :G] = packed_MG
+    return np.ascontiguousarray(padded_MG.view("<u8").T).astype(np.uint64, copy=False)

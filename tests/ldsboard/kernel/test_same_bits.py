@@ -1,0 +1,116 @@
+"""Every route gives the same bits, for subsets, scores and blocks of any size.
+
+Legend: M subsets, n training examples, N targets, b targets of one block.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldsboard import GroundTruth, groundtruth
+from ldsboard.arrays.masks import pack_masks
+from ldsboard.core import kernel
+from ldsboard.core.kernel import ROUTE_VARIABLE
+from ldsboard.core.products import product_with
+from tests.ldsboard.definition import result_bits
+from tests.ldsboard.kernel.routes import HERE, VARIANTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tests.ldsboard.conftest import Large
+
+SIZES = [
+    (2, 1, 1),
+    (2, 63, 8),
+    (3, 64, 9),
+    (5, 65, 7),
+    (64, 130, 17),
+    (255, 77, 3),
+    (256, 1001, 8),
+    (257, 127, 16),
+    (1000, 500, 1),
+    (10_000, 333, 11),
+]
+"""Numbers M, n and b: on both sides of every limit of the kernel's groups, words, tiles of columns, and few subsets."""
+
+
+def grid_integers(rng: np.random.Generator, n: int, b: int) -> NDArray[np.float64]:
+    """Return grid integers up to the largest that `n` allows; some columns hold only 0.0, -0.0 and the largest integers."""
+    largest = 2 ** (53 - n.bit_length())
+    grid_nb = rng.integers(-largest, largest + 1, size=(n, b)).astype(np.float64)
+    for j in range(2, b, 5):
+        grid_nb[:, j] = rng.choice([0.0, -0.0, float(largest), -float(largest)], size=3)[rng.integers(3, size=n)]
+    return grid_nb
+
+
+def expected_sums(masks_Mn: NDArray[np.bool_], grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums in int64, as float64 (b, M); 0 is +0.0."""
+    return (grid_nb.T.astype(np.int64) @ masks_Mn.T.astype(np.int64)).astype(np.float64)
+
+
+@pytest.mark.parametrize(("M", "n", "b"), SIZES)
+@pytest.mark.parametrize("alpha", [0.01, 0.5, 0.99, 1.0])
+def test_every_variant_gives_the_exact_sums(M: int, n: int, b: int, alpha: float) -> None:
+    rng = np.random.default_rng([M, n, b])
+    masks_Mn, grid_nb = rng.random((M, n)) < alpha, grid_integers(rng, n, b)
+    expected_bM = expected_sums(masks_Mn, grid_nb)
+    words_WM = kernel.mask_words(pack_masks(masks_Mn))
+    for variant in VARIANTS:
+        sums_bM = kernel.sums(words_WM, grid_nb, avx2=variant == "avx2")
+        assert sums_bM.tobytes() == expected_bM.tobytes(), variant
+
+
+@pytest.mark.parametrize("route", HERE)
+@pytest.mark.parametrize(("M", "n", "b"), SIZES)
+def test_product_of_every_route_gives_the_exact_sums(
+    route: str, M: int, n: int, b: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng([M, n, b])
+    masks_Mn, grid_nb = rng.random((M, n)) < 0.5, grid_integers(rng, n, b)
+    monkeypatch.setenv(ROUTE_VARIABLE, route)
+    sums_bM = product_with(masks_Mn, None)(grid_nb)
+    assert np.array_equal(sums_bM, expected_sums(masks_Mn, grid_nb))
+
+
+@given(data=st.data())
+def test_results_of_all_routes_have_equal_bits(data: st.DataObject) -> None:
+    M, n, N = (data.draw(st.integers(low, high)) for low, high in ((2, 300), (1, 200), (1, 20)))
+    alpha = data.draw(st.floats(0.01, 0.99))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    scores_nN = rng.normal(size=(n, N)) * 10.0 ** rng.integers(-300, 300, size=N)
+    kinds = rng.integers(8, size=N)
+    scores_nN[:, kinds == 0] = rng.choice([0.0, -0.0], size=n)[:, None]
+    scores_nN[:, kinds == 1] = rng.integers(-9, 10, size=(n, 1)) * 5e-324  # subnormal, with ties
+    scores_nN[:, kinds == 2] = rng.choice([0.1, -0.1, -0.0], size=n)[:, None]
+    scores_nN[:, kinds == 3] *= 10.0 ** rng.integers(-14, 1, size=(n, 1))
+    masks_Mn, margins_MN = rng.random((M, n)) < alpha, rng.normal(size=(M, N))
+    bits = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groundtruth, "MAX_BLOCK_TARGETS", data.draw(st.sampled_from([1, 3, 8, 512])))
+        for route in HERE:
+            patch.setenv(ROUTE_VARIABLE, route)
+            truth = GroundTruth(masks_Mn, margins_MN)
+            result = truth.score(scores_nN)
+            every: Any = (result_bits(result), result.grid_loss, truth.predict(scores_nN, range(N)).tobytes())
+            bits[route] = every
+    assert all(bits[route] == bits["blas"] for route in HERE)
+
+
+@pytest.mark.parametrize("route", HERE)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("block", [5, 512])
+def test_threads_and_blocks_change_no_bit_on_any_route(
+    route: str, threads: int, block: int, large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROUTE_VARIABLE, "blas")
+    scores, masks, margins = large
+    expected = result_bits(GroundTruth(masks, margins).score(scores))
+    monkeypatch.setenv(ROUTE_VARIABLE, route)
+    monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", block)
+    assert result_bits(GroundTruth(masks, margins).score(scores, threads=threads)) == expected
