@@ -20,6 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ldsboard.arrays.packed import PackedMasks
+
 ROUTE_VARIABLE = "LDSBOARD_PRODUCT"
 """Environment variable that forces a route."""
 
@@ -137,9 +139,14 @@ def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bo
     return sums_bM
 
 
-def mask_words(packed_MG: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Convert packed masks, uint8 (M, ceil(n / 8)), to words for `sums`, uint64 (W, M)."""
-    M, G = packed_MG.shape
-    padded_MG = np.zeros((M, -(-G // 8) * 8), dtype=np.uint8)
-    padded_MG[:, :G] = packed_MG
-    return np.ascontiguousarray(padded_MG.view("<u8").T).astype(np.uint64, copy=False)
+def mask_words(masks: PackedMasks) -> NDArray[np.uint64]:
+    """Convert packed masks to words for `sums`, uint64 (W, M): M n / 8 bytes."""
+    (M, n), start = masks.shape, 0
+    words_WM = np.empty((-(-n // 64), M), dtype=np.uint64)
+    for block in masks.blocks():
+        rows, G = block.bits_MG.shape
+        padded_MG = np.zeros((rows, 8 * len(words_WM)), dtype=np.uint8)
+        padded_MG[:, :G] = block.bits_MG
+        words_WM[:, start : start + rows] = padded_MG.view("<u8").T
+        start += rows
+    return words_WM

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldsboard.arrays.masks import pack_masks
 from ldsboard.core import kernel
 
 if TYPE_CHECKING:
@@ -19,19 +18,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ldsboard.arrays.packed import PackedMasks
+
 MIN_KERNEL_SUBSETS = 64
 """Number of subsets below which BLAS is faster than the compiled kernel, which spends its time on making tables."""
 
 
-def product_with(
-    masks_Mn: NDArray[np.bool_], device: str | None
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+INFLATED_BYTES = 2**24
+"""Largest number of bytes of masks that BLAS multiplies at a time, as float64, in each thread."""
+
+INFLATED_COLUMNS = 2**13
+"""Largest number of training examples that BLAS adds at a time; a multiple of 8."""
+
+BYTES_AS_NUMBERS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.float64)
+"""The eight bits of every byte as float64."""
+
+
+def product_with(masks: PackedMasks, device: str | None) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return the function that computes predictions.
+
+    The function holds `masks`, and for the compiled kernel another M n / 8 bytes. On a torch device it holds the masks as
+    float64.
 
     Parameters
     ----------
-    masks_Mn
-        The subsets, bool (M, n).
+    masks
+        The subsets.
     device
         The torch device that computes the product; None to compute with the route of `ldsboard.core.kernel.choose_route`.
 
@@ -48,13 +60,17 @@ def product_with(
     """
     if device is None:
         route = kernel.choose_route()
-        if route.name != "blas" and (route.forced or len(masks_Mn) >= MIN_KERNEL_SUBSETS):
-            return partial(kernel.sums, kernel.mask_words(pack_masks(masks_Mn)), avx2=route.name == "avx2")
-        return partial(_numpy_product, np.asfortranarray(masks_Mn.T, dtype=np.float64))
+        if route.name != "blas" and (route.forced or len(masks) >= MIN_KERNEL_SUBSETS):
+            return partial(kernel.sums, kernel.mask_words(masks), avx2=route.name == "avx2")
+        return partial(_blas_product, masks)
     try:
         import torch  # noqa: PLC0415 -- optional: needed for a torch device only
 
-        weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
+        weights_Mn = torch.empty(masks.shape, dtype=torch.float64, device=device)
+        start = 0
+        for block in masks.blocks():
+            weights_Mn[start : start + len(block)] = torch.from_numpy(block.unpacked()).to(device)
+            start += len(block)
     except (ImportError, RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device: expected a torch device with float64, got {device!r} ({error}). Omit 'device' to use numpy."
@@ -62,8 +78,18 @@ def product_with(
     return partial(_torch_product, weights_Mn)
 
 
-def _numpy_product(weights_nM: NDArray[np.float64], grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
-    return grid_nb.T @ weights_nM
+def _blas_product(masks: PackedMasks, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    (M, n), b = masks.shape, grid_nb.shape[1]
+    columns = min(n, INFLATED_COLUMNS)
+    rows = max(1, INFLATED_BYTES // (8 * columns))
+    sums_bM = np.zeros((b, M))
+    for row in range(0, M, rows):
+        for column in range(0, n, columns):
+            some_nb = grid_nb[column : column + columns]
+            bits = masks.bits_MG[row : row + rows, column // 8 : -(-(column + columns) // 8)]
+            weights = BYTES_AS_NUMBERS.take(bits, axis=0).reshape(len(bits), -1)[:, : len(some_nb)]
+            sums_bM[:, row : row + rows] += some_nb.T @ weights.T
+    return sums_bM
 
 
 def _torch_product(weights_Mn: Tensor, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ldsboard.arrays.margins import check_margins_differ
-from ldsboard.arrays.masks import count_duplicates, pack_masks
 from ldsboard.core.chance import MarginRanks
 from ldsboard.core.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
 from ldsboard.core.result import TargetBlock
@@ -22,6 +21,7 @@ from ldsboard.problems import ProblemError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ldsboard.arrays.packed import PackedMasks
     from ldsboard.core.grid import GridBlock
 
 TILE_NUMBERS = 2**16
@@ -57,7 +57,7 @@ class RankedSubsets:
     fingerprint: str
 
     @classmethod
-    def of(cls, masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], rows: slice) -> Self:
+    def of(cls, masks: PackedMasks, margins_MN: NDArray[np.float64], rows: slice) -> Self:
         """Select the subsets in `rows`, and rank the margins of these subsets.
 
         Raises
@@ -66,16 +66,16 @@ class RankedSubsets:
             ``masks.invalid``: there are fewer than 2 or more than 50,000 rows.
             ``margins.invalid``: the margins of a target are equal for all rows.
         """
-        masks_Mn, margins_MN = masks_Mn[rows], margins_MN[rows]
+        masks, margins_MN = masks[rows], margins_MN[rows]
         check_rankable(margins_MN)
         margins = rank_rows(np.ascontiguousarray(margins_MN.T))
         return cls(
             rows,
             margins,
             MarginRanks.of(margins),
-            largest_subset=int(masks_Mn.sum(axis=1).max()),
-            duplicates=count_duplicates(masks_Mn),
-            fingerprint=fingerprint(masks_Mn, margins_MN),
+            largest_subset=int(masks.sizes().max()),
+            duplicates=masks.duplicates(),
+            fingerprint=fingerprint(masks, margins_MN),
         )
 
     @property
@@ -117,9 +117,11 @@ class RankedSubsets:
         return block
 
 
-def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) -> str:
+def fingerprint(masks: PackedMasks, margins_MN: NDArray[np.float64]) -> str:
     """Return the sha256 of the subsets and margins together, in hexadecimal."""
-    return hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(masks.bits_MG).data)
+    digest.update(np.ascontiguousarray(margins_MN).data)
+    return digest.hexdigest()
 
 
 def check_rankable(margins_MN: NDArray[np.float64]) -> None:

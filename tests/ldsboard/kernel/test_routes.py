@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ldsboard
+from ldsboard.arrays.packed import PackedMasks
 from ldsboard.core import kernel, products
 from ldsboard.core.kernel import LIBRARY, ROUTE_VARIABLE, choose_route, load
 from tests.ldsboard.kernel.routes import HERE, VARIANTS
@@ -94,7 +95,10 @@ def test_kernel_that_is_missing_is_reported() -> None:
 @pytest.mark.parametrize("forced", [False, True])
 def test_few_subsets_use_blas_unless_a_route_is_forced(forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def used(M: int) -> bool:
-        return getattr(products.product_with(np.ones((M, 9), dtype=bool), None), "func", None) is kernel.sums
+        return (
+            getattr(products.product_with(PackedMasks.of(np.ones((M, 9), dtype=bool)), None), "func", None)
+            is kernel.sums
+        )
 
     if forced:
         monkeypatch.setenv(ROUTE_VARIABLE, HERE[-1])

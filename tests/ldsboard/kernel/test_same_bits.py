@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldsboard import GroundTruth, groundtruth
-from ldsboard.arrays.masks import pack_masks
+from ldsboard.arrays.packed import PackedMasks
 from ldsboard.core import kernel
 from ldsboard.core.kernel import ROUTE_VARIABLE
 from ldsboard.core.products import product_with
@@ -60,7 +60,7 @@ def test_every_variant_gives_the_exact_sums(M: int, n: int, b: int, alpha: float
     rng = np.random.default_rng([M, n, b])
     masks_Mn, grid_nb = rng.random((M, n)) < alpha, grid_integers(rng, n, b)
     expected_bM = expected_sums(masks_Mn, grid_nb)
-    words_WM = kernel.mask_words(pack_masks(masks_Mn))
+    words_WM = kernel.mask_words(PackedMasks.of(masks_Mn))
     for variant in VARIANTS:
         sums_bM = kernel.sums(words_WM, grid_nb, avx2=variant == "avx2")
         assert sums_bM.tobytes() == expected_bM.tobytes(), variant
@@ -74,7 +74,7 @@ def test_product_of_every_route_gives_the_exact_sums(
     rng = np.random.default_rng([M, n, b])
     masks_Mn, grid_nb = rng.random((M, n)) < 0.5, grid_integers(rng, n, b)
     monkeypatch.setenv(ROUTE_VARIABLE, route)
-    sums_bM = product_with(masks_Mn, None)(grid_nb)
+    sums_bM = product_with(PackedMasks.of(masks_Mn), None)(grid_nb)
     assert np.array_equal(sums_bM, expected_sums(masks_Mn, grid_nb))
 
 
