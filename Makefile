@@ -29,7 +29,7 @@ $(VENV)/.pip:
 	@touch $@
 
 # Without a working C compiler, this installs the library without its kernel.
-$(VENV)/.run: pyproject.toml setup.py ldsboard/core/sums.c constraints.txt | $(VENV)/.pip
+$(VENV)/.run: pyproject.toml setup.py $(wildcard ldsboard/core/*.[ch]) constraints.txt | $(VENV)/.pip
 	@echo "Installing LDSBoard and its dependencies into $(VENV). PyTorch is the largest of them."
 	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) -e . --group server --group train
 	@touch $@

@@ -1,4 +1,4 @@
-"""Build the optional compiled kernel of the library, ``ldsboard/core/sums.c``; everything else is in pyproject.toml.
+"""Build the optional compiled kernel of the library, the C files in ``ldsboard/core``; everything else is in pyproject.toml.
 
 The kernel is a plain C library without Python.h. Where it cannot be compiled, the library is installed without it, computes with
 BLAS, and says so in ``ldsboard.show_config()``. With ``LDSBOARD_REQUIRE_KERNEL=1``, as in the release workflow, this is an error.
@@ -13,9 +13,18 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError
 
-SOURCE = "ldsboard/core/sums.c"
+FOLDER = "ldsboard/core"
+SOURCES = [f"{FOLDER}/ranks.c", f"{FOLDER}/sums.c"]
+HEADER = f"{FOLDER}/kernel.h"
 LIBRARY = "_sums.dll" if os.name == "nt" else "_sums.so"
-FLAGS = ["/O2"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden"]
+FLAGS = (
+    ["/O2"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"]
+)
+
+
+def source_hash(*paths: str) -> int:
+    """Return a checksum of the text of all files, as `ldsboard.core.kernel` computes it."""
+    return zlib.crc32(b"".join(Path(path).read_bytes() for path in paths))
 
 
 class BuildKernel(build_ext):
@@ -37,7 +46,7 @@ class BuildKernel(build_ext):
         """Delete the library of any earlier build, compile, and check the result."""
         self.force = True
         built = Path(self.build_lib) / self.get_ext_filename(self.extensions[0].name)
-        for old in (built, Path(SOURCE).parent / LIBRARY) if self.inplace else (built,):
+        for old in (built, Path(FOLDER, LIBRARY)) if self.inplace else (built,):
             old.unlink(missing_ok=True)
         try:
             super().run()
@@ -45,8 +54,8 @@ class BuildKernel(build_ext):
             self.warn(f"the compiler cannot be used: {error}")
         if not built.exists():
             if os.environ.get("LDSBOARD_REQUIRE_KERNEL") == "1":
-                raise SystemExit(f"{SOURCE} was not compiled, and LDSBOARD_REQUIRE_KERNEL=1 requires it.")
-            self.warn(f"{SOURCE} was not compiled; ldsboard will compute with BLAS")
+                raise SystemExit("The kernel was not compiled, and LDSBOARD_REQUIRE_KERNEL=1 requires it.")
+            self.warn("the kernel was not compiled; ldsboard will compute with BLAS")
 
 
 class Wheel(bdist_wheel):
@@ -72,9 +81,11 @@ setup(
     ext_modules=[
         Extension(
             "ldsboard.core._sums",
-            [SOURCE],
-            define_macros=[("SOURCE_HASH", str(zlib.crc32(Path(SOURCE).read_bytes())) + "u")],
+            SOURCES,
+            depends=[HEADER],
+            define_macros=[("SOURCE_HASH", f"{source_hash(HEADER, *SOURCES)}u")],
             extra_compile_args=FLAGS,
+            libraries=[] if os.name == "nt" else ["m"],
             optional=True,
         )
     ],

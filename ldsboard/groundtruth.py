@@ -17,6 +17,7 @@ from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled_with_warning
 from ldsboard.core import ceiling
 from ldsboard.core.grid import to_grid
+from ldsboard.core.kernel import choose_route
 from ldsboard.core.parallel import map_in_order, usable_processors
 from ldsboard.core.products import product_with
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
@@ -46,7 +47,7 @@ class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
     The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
-    margins, an object holds about ``M (n / 4 + 8 N)`` bytes, and ``20 M N`` bytes for the ranks of each of up to 8 choices of
+    margins, an object holds about ``M (n / 4 + 8 N)`` bytes, and ``8 M N`` bytes for the ranks of each of up to 8 choices of
     rows.
 
     Parameters
@@ -86,7 +87,8 @@ class GroundTruth:
         self._masks = read_packed(masks, n_train, packed=packed)
         self.margins_MRN = read_margins(margins, *self._masks.shape)
         self.margins_MN = mean_over_runs(self.margins_MRN)
-        self._product = product_with(self._masks, device)
+        self._route = choose_route()
+        self._product = product_with(self._masks, device, self._route)
         self._ranked: dict[bytes, RankedSubsets] = {}
         check_rankable(self.margins_MN)
 
@@ -193,7 +195,7 @@ class GroundTruth:
         def score_block(first: int) -> dict[str, TargetBlock]:
             grid = to_grid(scores_nN, slice(first, first + targets))
             predictions_bM = self._product(grid.whole_nb)
-            return {name: part.score_block(predictions_bM, grid, first) for name, part in parts.items()}
+            return {name: part.score_block(predictions_bM, grid, first, self._route) for name, part in parts.items()}
 
         sums = {name: TargetSums.empty(part.chance) for name, part in parts.items()}
         blocks = range(0, N, targets)

@@ -1,8 +1,9 @@
-"""The compiled kernel ``sums.c``, which adds grid integers over subsets, and the choice between this kernel and BLAS.
+"""The compiled kernel, which adds grid integers over subsets and scores the sums, and the choice between the kernel and BLAS.
 
-The kernel is optional. Every route gives the same bits: sums of grid integers are exact.
+The kernel, ``sums.c`` and ``ranks.c``, is optional. Every route gives the same bits: sums of grid integers are exact, and ranks
+are integers.
 
-Legend: M subsets, n training examples, b targets of one block, W words of 64 bits, ceil(n / 64).
+Legend: M subsets, n training examples, b targets of one block, t targets of a tile, W words of 64 bits, ceil(n / 64).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ldsboard.arrays.packed import PackedMasks
+    from ldsboard.core.ranking import CompactRanking
 
 ROUTE_VARIABLE = "LDSBOARD_PRODUCT"
 """Environment variable that forces a route."""
@@ -31,6 +33,9 @@ ROUTES = ("avx2", "portable", "blas")
 FOLDER = Path(__file__).parent
 
 LIBRARY = FOLDER / ("_sums.dll" if os.name == "nt" else "_sums.so")
+
+SOURCES = ("kernel.h", "ranks.c", "sums.c")
+"""The kernel's source files, which are installed too."""
 
 ALIGNMENT = 64
 """Bytes to which the kernel's scratch memory is aligned."""
@@ -98,17 +103,25 @@ def load(path: Path) -> tuple[ctypes.CDLL | None, str]:
     """Return the library at `path` and an empty text; or None, and why there is no usable library."""
     if not path.exists():
         return None, "ldsboard was installed without a working C compiler"
-    source = FOLDER / "sums.c"
     try:
         library = ctypes.CDLL(str(path))
         library.ldsboard_source.restype = ctypes.c_uint32
-        if source.exists() and library.ldsboard_source() != zlib.crc32(source.read_bytes()):
+        if library.ldsboard_source() != zlib.crc32(b"".join((FOLDER / name).read_bytes() for name in SOURCES)):
             return None, "the compiled kernel is that of another version (install ldsboard again)"
-        library.ldsboard_scratch.restype = ctypes.c_int64
-        library.ldsboard_scratch.argtypes = [ctypes.c_int64]
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
-        library.ldsboard_sums.restype = None
-        library.ldsboard_sums.argtypes = [pointer, number, number, pointer, number, pointer, pointer, ctypes.c_int32]
+        pointer, number, short = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+        for function, returned, arguments in (
+            ("ldsboard_scratch", number, [number]),
+            ("ldsboard_ranks_scratch", number, [number]),
+            ("ldsboard_sums", None, [pointer, number, number, pointer, number, pointer, pointer, short]),
+            ("ldsboard_keys", short, [pointer, number, number, number, number, short, pointer]),
+            (
+                "ldsboard_ranks",
+                None,
+                [pointer, short, *[pointer] * 3, number, number, ctypes.c_double, *[pointer] * 6, short],
+            ),
+        ):
+            entry = getattr(library, function)
+            entry.restype, entry.argtypes = returned, arguments
     except (OSError, AttributeError) as error:
         return None, f"the compiled kernel cannot be loaded ({error})"
     return library, ""
@@ -137,6 +150,71 @@ def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bo
     aligned = scratch.ctypes.data + -scratch.ctypes.data % ALIGNMENT
     library.ldsboard_sums(grid_nb.ctypes.data, n, b, words_WM.ctypes.data, M, sums_bM.ctypes.data, aligned, avx2)
     return sums_bM
+
+
+class RankedTile(NamedTuple):
+    """What follows from the ranks of t lists of predictions, as `ranks` computes it.
+
+    Attributes
+    ----------
+    rho_t
+        Spearman's rho with the margins, float64 (t,).
+    squares_t
+        Sum of the squared ranks of each list of predictions, integers as float64 (t,).
+    unit_tM
+        Ranks of the predictions, each row scaled to unit length, float32 (t, M).
+    influence_tM
+        Influence of each subset on each rho, in the given units, integers as float64 (t, M).
+    influences_M
+        Sums of these influences over the t lists, integers as float64 (M,).
+    """
+
+    rho_t: NDArray[np.float64]
+    squares_t: NDArray[np.float64]
+    unit_tM: NDArray[np.float32]
+    influence_tM: NDArray[np.float64]
+    influences_M: NDArray[np.float64]
+
+
+def ranks(
+    predictions_tM: NDArray[np.float64], margins: CompactRanking, units: float, *, avx2: bool
+) -> RankedTile | None:
+    """Rank t lists of M predictions, and compare them with the margins of the same targets.
+
+    Parameters
+    ----------
+    predictions_tM
+        Integers of magnitude below 2**53, float64 (t, M), with any strides.
+    margins
+        The ranks of the margins of these t targets.
+    units
+        Influences are rounded to multiples of ``1 / units``. Their sums are exact for t M up to 2**16 and units up to 2**30.
+    avx2
+        Whether to use the variant with AVX2, which must be available.
+
+    Returns
+    -------
+    RankedTile or None
+        None if the range of the predictions is too large for the sorting keys.
+    """
+    library, problem = load(LIBRARY)
+    if library is None:
+        raise ValueError(problem)
+    (t, M), (stride, step) = predictions_tM.shape, (size // 8 for size in predictions_tM.strides)
+    bits = (M - 1).bit_length()
+    keys_tM = np.empty((t, M), dtype=np.int64)
+    if not library.ldsboard_keys(predictions_tM.ctypes.data, stride, step, t, M, bits, keys_tM.ctypes.data):
+        return None
+    keys_tM.sort(axis=1)
+    unit_tM, influence_tM = np.empty((t, M), dtype=np.float32), np.empty((t, M))
+    done = RankedTile(np.empty(t), np.empty(t), unit_tM, influence_tM, np.zeros(M))
+    listed: list[NDArray[Any]] = [margins.order_bM, margins.ranks_bM, margins.squares_b]
+    if listed[0].shape != (t, M) or not all(array.flags.c_contiguous for array in listed):
+        raise ValueError(f"expected ranks of shape {(t, M)} in C order")
+    scratch = np.empty(library.ldsboard_ranks_scratch(M), dtype=np.int64)
+    pointers: list[int] = [array.ctypes.data for array in (*listed, *done, scratch)]
+    library.ldsboard_ranks(keys_tM.ctypes.data, bits, *pointers[:3], t, M, units, *pointers[3:], avx2)
+    return done
 
 
 def mask_words(masks: PackedMasks) -> NDArray[np.uint64]:

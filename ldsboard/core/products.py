@@ -27,6 +27,9 @@ MIN_KERNEL_SUBSETS = 64
 INFLATED_BYTES = 2**24
 """Largest number of bytes of masks that BLAS multiplies at a time, as float64, in each thread."""
 
+KEPT_BYTES = 2**26
+"""Largest number of bytes of masks that are inflated once and kept, instead of anew for each block of targets."""
+
 INFLATED_COLUMNS = 2**13
 """Largest number of training examples that BLAS adds at a time; a multiple of 8."""
 
@@ -34,7 +37,9 @@ BYTES_AS_NUMBERS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1
 """The eight bits of every byte as float64."""
 
 
-def product_with(masks: PackedMasks, device: str | None) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def product_with(
+    masks: PackedMasks, device: str | None, route: kernel.Route
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return the function that computes predictions.
 
     The function holds `masks`, and for the compiled kernel another M n / 8 bytes. On a torch device it holds the masks as
@@ -45,7 +50,9 @@ def product_with(masks: PackedMasks, device: str | None) -> Callable[[NDArray[np
     masks
         The subsets.
     device
-        The torch device that computes the product; None to compute with the route of `ldsboard.core.kernel.choose_route`.
+        The torch device that computes the product; None to compute with `route`.
+    route
+        The kernel or BLAS.
 
     Returns
     -------
@@ -56,12 +63,13 @@ def product_with(masks: PackedMasks, device: str | None) -> Callable[[NDArray[np
     Raises
     ------
     ValueError
-        torch is missing, or the device is unknown or lacks float64; or the route cannot be chosen.
+        torch is missing, or the device is unknown or lacks float64.
     """
     if device is None:
-        route = kernel.choose_route()
         if route.name != "blas" and (route.forced or len(masks) >= MIN_KERNEL_SUBSETS):
             return partial(kernel.sums, kernel.mask_words(masks), avx2=route.name == "avx2")
+        if 8 * len(masks) * masks.n <= KEPT_BYTES:
+            return partial(_whole_product, masks.unpacked().astype(np.float64))
         return partial(_blas_product, masks)
     try:
         import torch  # noqa: PLC0415 -- optional: needed for a torch device only
@@ -76,6 +84,10 @@ def product_with(masks: PackedMasks, device: str | None) -> Callable[[NDArray[np
             f"device: expected a torch device with float64, got {device!r} ({error}). Omit 'device' to use numpy."
         ) from error
     return partial(_torch_product, weights_Mn)
+
+
+def _whole_product(weights_Mn: NDArray[np.float64], grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    return grid_nb.T @ weights_Mn.T
 
 
 def _blas_product(masks: PackedMasks, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,40 +5,12 @@
    one table row for each group, chosen by the bits of the packed masks. All sums are integers below 2**53, so that the order of
    the additions changes no bit.
 
-   Plain C without Python.h: ldsboard/core/kernel.py loads the library with ctypes, which releases the GIL during each call.
-   Nothing here allocates memory or keeps state, so that any number of threads can call the functions at once.
-
    Legend: M subsets, n training examples, b columns (targets of one block), W words of 64 bits, ceil(n / 64). */
+
+#include "kernel.h"
 
 #include <stdint.h>
 #include <string.h>
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#elif defined(__GNUC__)
-#define EXPORT __attribute__((visibility("default")))
-#else
-#define EXPORT
-#endif
-
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#elif defined(_MSC_VER)
-#define INLINE static __forceinline
-#else
-#define INLINE static inline
-#endif
-
-#if defined(__GNUC__) && defined(__x86_64__)
-#define HAS_AVX2_VARIANT 1
-#else
-#define HAS_AVX2_VARIANT 0
-#endif
-
-/* setup.py defines this number, from the text of this file; kernel.py refuses a library that was built from another text. */
-#ifndef SOURCE_HASH
-#define SOURCE_HASH 0
-#endif
 
 enum { COLUMNS = 8, ROW_SHIFT = 6 }; /* a row of 8 columns has 2**6 bytes */
 

@@ -69,7 +69,8 @@ def test_damaged_library_is_not_used(tmp_path: Path) -> None:
 
 
 def test_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sums.c").write_text("/* newer */")
+    for name in kernel.SOURCES:
+        (tmp_path / name).write_text("/* newer */")
     copies = [Path(shutil.copy(LIBRARY, tmp_path)) for _ in VARIANTS[:1]]
     monkeypatch.setattr(kernel, "FOLDER", tmp_path)
     for copy in copies:
@@ -95,10 +96,8 @@ def test_kernel_that_is_missing_is_reported() -> None:
 @pytest.mark.parametrize("forced", [False, True])
 def test_few_subsets_use_blas_unless_a_route_is_forced(forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def used(M: int) -> bool:
-        return (
-            getattr(products.product_with(PackedMasks.of(np.ones((M, 9), dtype=bool)), None), "func", None)
-            is kernel.sums
-        )
+        product = products.product_with(PackedMasks.of(np.ones((M, 9), dtype=bool)), None, choose_route())
+        return getattr(product, "func", None) is kernel.sums
 
     if forced:
         monkeypatch.setenv(ROUTE_VARIABLE, HERE[-1])
