@@ -148,6 +148,9 @@ bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service
 	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m worker bench
 
+bench-large: $(VENV)/.dev ## measure time and memory of 10,000 subsets of 50,000 training examples; ARGS=10000 sets the number of targets
+	$(BIN)/python -m tests.bench.large $(ARGS)
+
 siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploads, and check that it stays reachable
 	$(BIN)/python -m tests.siege
 
@@ -173,4 +176,4 @@ lock: ## renew docker/server-requirements.txt from constraints.txt, with the has
 clean: ## remove the environment and all caches; keep the data in .ldsboard
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist ldsboard/core/_sums.*
 
-.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench sanitize siege chaos screenshots readme lock clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench bench-large sanitize siege chaos screenshots readme lock clean

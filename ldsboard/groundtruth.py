@@ -17,7 +17,7 @@ from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled_with_warning
 from ldsboard.core import ceiling
 from ldsboard.core.grid import to_grid
-from ldsboard.core.kernel import choose_route
+from ldsboard.core.kernel import KERNEL_COLUMNS, choose_route
 from ldsboard.core.parallel import map_in_order, usable_processors
 from ldsboard.core.products import product_with
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
@@ -190,7 +190,8 @@ class GroundTruth:
     def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedSubsets], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
         targets_in_memory = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
-        targets = max(1, min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads)))
+        targets = min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads))
+        targets = max(1, targets - targets % KERNEL_COLUMNS if targets > KERNEL_COLUMNS else targets)
 
         def score_block(first: int) -> dict[str, TargetBlock]:
             grid = to_grid(scores_nN, slice(first, first + targets))

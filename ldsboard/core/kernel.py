@@ -37,6 +37,9 @@ LIBRARY = FOLDER / ("_sums.dll" if os.name == "nt" else "_sums.so")
 SOURCES = ("kernel.h", "ranks.c", "sums.c")
 """The kernel's source files, which are installed too."""
 
+KERNEL_COLUMNS = 8
+"""Number of columns that the kernel adds at a time; a last incomplete tile costs as much as a complete one."""
+
 ALIGNMENT = 64
 """Bytes to which the kernel's scratch memory is aligned."""
 

@@ -30,7 +30,7 @@ INFLATED_BYTES = 2**24
 KEPT_BYTES = 2**26
 """Largest number of bytes of masks that are inflated once and kept, instead of anew for each block of targets."""
 
-INFLATED_COLUMNS = 2**13
+INFLATED_COLUMNS = 2**11
 """Largest number of training examples that BLAS adds at a time; a multiple of 8."""
 
 BYTES_AS_NUMBERS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.float64)
@@ -92,15 +92,18 @@ def _whole_product(weights_Mn: NDArray[np.float64], grid_nb: NDArray[np.float64]
 
 def _blas_product(masks: PackedMasks, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
     (M, n), b = masks.shape, grid_nb.shape[1]
-    columns = min(n, INFLATED_COLUMNS)
-    rows = max(1, INFLATED_BYTES // (8 * columns))
+    columns = min(-(-n // 8) * 8, INFLATED_COLUMNS)
+    rows = min(M, max(1, INFLATED_BYTES // (8 * columns)))
     sums_bM = np.zeros((b, M))
-    for row in range(0, M, rows):
-        for column in range(0, n, columns):
-            some_nb = grid_nb[column : column + columns]
+    # Allocated once: new pages for each block would cost as much as inflating.
+    inflated = np.empty(rows * columns)
+    for column in range(0, n, columns):
+        some_nb = grid_nb[column : column + columns]
+        for row in range(0, M, rows):
             bits = masks.bits_MG[row : row + rows, column // 8 : -(-(column + columns) // 8)]
-            weights = BYTES_AS_NUMBERS.take(bits, axis=0).reshape(len(bits), -1)[:, : len(some_nb)]
-            sums_bM[:, row : row + rows] += some_nb.T @ weights.T
+            weights = inflated[: 8 * bits.size].reshape(*bits.shape, 8)
+            BYTES_AS_NUMBERS.take(bits, axis=0, out=weights, mode="clip")  # the mode "raise" would buffer the output
+            sums_bM[:, row : row + rows] += some_nb.T @ weights.reshape(len(bits), -1)[:, : len(some_nb)].T
     return sums_bM
 
 

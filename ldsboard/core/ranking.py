@@ -89,11 +89,15 @@ class Ranking:
             A list of equal values has a row of 0.
         """
         M = self.ranks_bM.shape[1]
-        rows = self.tied_t
-        ranks_tM, squares_t = self.ranks_bM[rows], self.squares_b[rows]
-        tied = Ranking(ranks_tM, self.order_bM[rows], np.arange(rows.size), self.first_tM, self.last_tM, squares_t)
-        influence_tM = M * (ranks_tM**2 + 2 * tied.upper_sums(ranks_tM)) - 3 * squares_t[:, None]
-        return _ratio(influence_tM, squares_t[:, None])
+        first_tM, end_tM, squares_t = self.first_tM, self.last_tM + 1, self.squares_b[self.tied_t, None]
+        # The first j ranks sum to j (j - M), and `upper_sums` of the ranks themselves is minus two such sums.
+        influence_tM = (first_tM + end_tM - M) ** 2
+        influence_tM -= 2 * (first_tM * (first_tM - M) + end_tM * (end_tM - M))
+        influence_tM *= M
+        sorted_tM = _ratio(influence_tM - 3 * squares_t, squares_t)
+        variance_tM = np.empty_like(sorted_tM)
+        variance_tM.ravel()[_positions(self.order_bM[self.tied_t])] = sorted_tM
+        return variance_tM
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,10 @@ class CompactRanking:
         """Return the same ranking in the form that numpy computes with."""
         order_bM = self.order_bM.astype(np.intp)
         ranks_bM = self.ranks_bM.astype(np.int64)
-        sorted_bM = self.ranks_bM.ravel().take(_positions(order_bM))
-        equal = sorted_bM[:, 1:] == sorted_bM[:, :-1]
-        tied_t, first_tM, last_tM = _ties(equal)
+        M = ranks_bM.shape[1]
+        tied_t = np.flatnonzero(self.squares_b != M * (M * M - 1) // 3)  # ties make the sum of squares smaller
+        sorted_tM = np.take_along_axis(self.ranks_bM[tied_t], order_bM[tied_t], axis=1)
+        _, first_tM, last_tM = _ties(sorted_tM[:, 1:] == sorted_tM[:, :-1])
         return Ranking(ranks_bM, order_bM, tied_t, first_tM, last_tM, self.squares_b)
 
 

@@ -23,26 +23,33 @@ typedef struct {
 INLINE void add_upper_sums(ranking list, const int32_t *values, int64_t M, int64_t *into) {
   int64_t before = 0, first = 0;
   while (first < M) {
-    int64_t element = list.order[first], last = list.ranks[element] + (M - 1) - first, sum = values[element];
-    if (last == first) {
-      into[element] -= 2 * before + sum;
-    } else {
-      for (int64_t p = first + 1; p <= last; p++) sum += values[list.order[p]];
-      for (int64_t p = first; p <= last; p++) into[list.order[p]] -= 2 * before + sum;
+    int64_t element = list.order[first], value = values[element];
+    if (list.ranks[element] == 2 * first - (M - 1)) { /* no tie; the next element need not wait for this rank */
+      into[element] -= 2 * before + value;
+      before += value;
+      first++;
+      continue;
     }
+    int64_t end = list.ranks[element] + M - first, sum = 0;
+    for (int64_t p = first; p < end; p++) sum += values[list.order[p]];
+    for (; first < end; first++) into[list.order[first]] -= 2 * before + sum;
     before += sum;
-    first = last + 1;
   }
 }
 
-/* Add to `into` the influence of each element on the variance of the ranks, relative to this variance; 0 for a constant list. */
-INLINE void add_variance_influence(ranking list, int64_t M, int64_t *sums, double *into) {
-  memset(sums, 0, (size_t)M * sizeof *sums);
-  add_upper_sums(list, list.ranks, M, sums);
+/* Add to `into` the influence of each element on the variance of the ranks, relative to this variance; 0 for a constant list. The
+   first j ranks sum to j (j - M), and what add_upper_sums adds for the ranks themselves is minus two such sums. */
+INLINE void add_variance_influence(ranking list, int64_t M, double *into) {
   if (list.squares == 0) return;
-  for (int64_t i = 0; i < M; i++) {
-    int64_t rank = list.ranks[i];
-    into[i] += ((double)(M * (rank * rank + 2 * sums[i])) - 3 * list.squares) / list.squares;
+  for (int64_t first = 0; first < M;) {
+    int64_t rank = 2 * first - (M - 1), end = first + 1;
+    if (list.ranks[list.order[first]] != rank) {
+      rank = list.ranks[list.order[first]];
+      end = rank + M - first;
+    }
+    int64_t upper = -(first * (first - M) + end * (end - M));
+    double influence = ((double)(M * (rank * rank + 2 * upper)) - 3 * list.squares) / list.squares;
+    for (; first < end; first++) into[list.order[first]] += influence;
   }
 }
 
@@ -123,8 +130,8 @@ INLINE double score_list(const int64_t *keys, int bits, ranking g, int64_t M, do
   for (int64_t i = 0; i < M; i++) influence[i] /= scale;
   if (tied_f || tied_g) {
     memset(variances, 0, (size_t)M * sizeof *variances);
-    if (tied_f) add_variance_influence(f, M, sums, variances);
-    if (tied_g) add_variance_influence(g, M, sums, variances);
+    if (tied_f) add_variance_influence(f, M, variances);
+    if (tied_g) add_variance_influence(g, M, variances);
     double half = *rho / 2;
     for (int64_t i = 0; i < M; i++) influence[i] -= half * variances[i];
   }
