@@ -28,7 +28,8 @@ $(VENV)/.pip:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' $(PIP_ARGS)
 	@touch $@
 
-$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
+# Without a working C compiler, this installs the library without its kernel.
+$(VENV)/.run: pyproject.toml setup.py $(wildcard ldsboard/core/*.[ch]) constraints.txt | $(VENV)/.pip
 	@echo "Installing LDSBoard and its dependencies into $(VENV). PyTorch is the largest of them."
 	$(BIN)/python -m pip install -qq -c constraints.txt $(PIP_ARGS) -e . --group server --group train
 	@touch $@
@@ -67,6 +68,7 @@ system:
 
 setup: system ## install the developers' environment: system packages, and Python packages into .venv
 	@$(MAKE) --silent $(VENV)/.dev $(VENV)/.references
+	@$(BIN)/python -c 'import ldsboard; ldsboard.show_config()'
 
 demo: $(VENV)/.run ## train and publish a benchmark, score six methods, and serve the site on PORT until Ctrl-C
 	$(BIN)/python -m app demo --port $(PORT)
@@ -128,12 +130,26 @@ CORE := ldsboard/groundtruth.py ldsboard/scoring.py $(wildcard ldsboard/core/*.p
 comma := ,
 space := $(subst ,, )
 
+# A copy of the library, whose kernel checks every access and every arithmetic operation, and stops at the first error.
+SANITIZED = -g -fsanitize=address,undefined -fno-sanitize-recover=all
+sanitize: $(VENV)/.dev ## run the tests of the compiled kernel under the address and undefined behaviour sanitizers of gcc
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	cp -r ldsboard setup.py pyproject.toml README.md LICENSE "$$folder"; cd "$$folder"; \
+	CC=gcc CFLAGS='$(SANITIZED)' LDFLAGS='$(SANITIZED)' LDSBOARD_REQUIRE_KERNEL=1 \
+	  '$(CURDIR)/$(BIN)/python' setup.py --quiet build_ext --inplace || exit; \
+	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0; \
+	'$(CURDIR)/$(BIN)/python' -c 'from ldsboard.core.kernel import LIBRARY, load; assert load(LIBRARY)[0], load(LIBRARY)' || exit; \
+	cd '$(CURDIR)'; $(PYTEST) -p no:cacheprovider --capture=sys --override-ini pythonpath="$$folder ." $(or $(TESTS),tests/ldsboard/kernel)
+
 bench: $(VENV)/.dev $(VENV)/.references ## compare the speed of scoring, service and training with simple implementations
 	$(BIN)/python -m tests.bench.scoring
 	$(BIN)/python -m tests.bench.service
 	$(BIN)/python -m tests.bench.upload
 	$(BIN)/python -m tests.bench.pages
 	$(BIN)/python -m worker bench
+
+bench-large: $(VENV)/.dev ## measure time and memory of 10,000 subsets of 50,000 training examples; ARGS=10000 sets the number of targets
+	$(BIN)/python -m tests.bench.large $(ARGS)
 
 siege: $(VENV)/.dev ## attack a server with bursts, silent connections and uploads, and check that it stays reachable
 	$(BIN)/python -m tests.siege
@@ -158,6 +174,6 @@ lock: ## renew docker/server-requirements.txt from constraints.txt, with the has
 	  cat "$$folder/locked"; } > docker/server-requirements.txt
 
 clean: ## remove the environment and all caches; keep the data in .ldsboard
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build dist ldsboard/core/_sums.*
 
-.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench siege chaos screenshots readme lock clean
+.PHONY: help system setup references docs demo serve test test-fast test-slow test-all coverage check bench bench-large sanitize siege chaos screenshots readme lock clean

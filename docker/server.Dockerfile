@@ -4,11 +4,15 @@ FROM python:3.11-slim-bookworm
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LDSBOARD_DATA_DIR=/data
 
 WORKDIR /srv/ldsboard
-COPY pyproject.toml README.md LICENSE docker/server-requirements.txt ./
+COPY pyproject.toml setup.py README.md LICENSE docker/server-requirements.txt ./
 COPY ldsboard ldsboard
-# Only wheels: pip would build a source archive with packages that have no hashes.
+# Only wheels: pip would build a source archive with packages that have no hashes. The compiler builds the library's kernel, and is
+# removed again.
+# hadolint ignore=DL3008
 RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: -r server-requirements.txt \
-    && python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && LDSBOARD_REQUIRE_KERNEL=1 python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && apt-get purge -y --auto-remove gcc libc6-dev && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 ldsboard \
     && install --directory --owner ldsboard --mode 0700 /data
 COPY alembic alembic

@@ -1,7 +1,7 @@
 """Compute the linear datamodeling score (LDS) of data attribution scores exactly, with a standard error and a 95 % interval.
 
 `lds` scores one array. `GroundTruth` scores many arrays against the same subsets. `compare` tests whether two results differ.
-These functions raise `ProblemError`, a ValueError, for input that they cannot use.
+These functions raise `ProblemError`, a ValueError, for input that they cannot use. `show_config` prints how sums are computed.
 
 `submit` sends scores to a server and returns the result, `submission` returns the result of an earlier submission, and
 `leaderboard` returns the entries of a benchmark.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldsboard.core.comparison import Comparison, compare
+    from ldsboard.core.kernel import show_config
     from ldsboard.core.result import Result
     from ldsboard.groundtruth import GroundTruth
     from ldsboard.problems import Problem, ProblemError
@@ -30,11 +31,21 @@ __all__ = [
     "compare",
     "lds",
     "leaderboard",
+    "show_config",
     "submission",
     "submit",
 ]
 
-_MODULES = ("core.comparison", "core.result", "groundtruth", "problems", "records", "scoring", "submitting")
+_MODULES = (
+    "core.comparison",
+    "core.kernel",
+    "core.result",
+    "groundtruth",
+    "problems",
+    "records",
+    "scoring",
+    "submitting",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -28,13 +28,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ldsboard.arrays.margins import mean_over_runs
-from ldsboard.arrays.masks import count_duplicates, pack_masks, read_masks
+from ldsboard.arrays.masks import read_packed
+from ldsboard.arrays.packed import PackedMasks
 from ldsboard.core.ceiling import can_know_ceiling, margin_spectrum, noise_ceiling
 from ldsboard.counts import count
 from ldsboard.drafts import atomic_folder, atomic_write
-from ldsboard.hidden_file import HIDDEN_FILE, HiddenFile, check_reserve
+from ldsboard.hidden_file import HIDDEN_FILE, HiddenFile, HiddenPart, are_drawn
 from ldsboard.manifest import MANIFEST, REQUIRED, BundleError, Manifest
-from ldsboard.subsets import commitment, draw_masks
+from ldsboard.subsets import commitment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,34 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class HiddenPart:
-    """The hidden subsets of a protected benchmark, and the seed that draws these subsets.
-
-    Attributes
-    ----------
-    seed, nonce
-        Root seed, an integer below 2**128, and the 16 random bytes that are hashed with the seed for the published commitment.
-    masks_Mn, margins_MRN
-        Hidden subsets, bool (M, n), and their margins, float32 (M, R, N).
-    reserve
-        Ascending rows of these arrays that are the reserve, see `ldsboard.subsets.draw_reserve`. The other rows are the ranking
-        subsets. By default there is no reserve, and all rows are ranking subsets.
-    """
-
-    seed: int
-    nonce: bytes
-    masks_Mn: NDArray[np.bool_]
-    margins_MRN: NDArray[np.float32]
-    reserve: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_reserve(self.reserve, len(self.masks_Mn))
-
-    @property
-    def answered(self) -> NDArray[np.intp]:
-        """Ascending rows of the ranking subsets: all rows that are not in the reserve."""
-        return np.setdiff1d(np.arange(len(self.masks_Mn)), np.array(self.reserve, dtype=np.intp))
+LEAST_MAPPED_BYTES = 2**22
+"""Size from which the file of the packed masks is mapped; Windows does not replace or delete mapped files."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +58,19 @@ class Bundle:
         The folder that contains ``public/`` and, on the server of a protected benchmark, ``hidden/``.
     manifest
         The content of ``public/benchmark.json``.
-    masks_Mn, margins_MRN
-        Public subsets, bool (M, n), True where the example is in the training subset, and their margins, float32 (M, R, N).
+    masks, margins_MRN
+        Public subsets, packed, and their margins, float32 (M, R, N).
     """
 
     folder: Path
     manifest: Manifest
-    masks_Mn: NDArray[np.bool_]
+    masks: PackedMasks
     margins_MRN: NDArray[np.float32]
+
+    @property
+    def masks_Mn(self) -> NDArray[np.bool_]:
+        """The public subsets, bool (M, n), True where the example is in the training subset; unpacked anew at each access."""
+        return self.masks.unpacked()
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -131,21 +111,20 @@ class Bundle:
         if not path.exists():
             raise BundleError(f"The hidden part of {self.manifest.name} is missing: there is no {path}. Restore it.")
         seed, nonce, files, reserve = HiddenFile.read(path)
-        masks_Mn, margins_MRN = _verified_arrays(folder, files, self.manifest)
+        masks, margins_MRN = _verified_arrays(folder, files, self.manifest)
         if commitment(seed, nonce) != self.manifest.commitment:
             raise BundleError(f"{path} does not match the commitment in {MANIFEST}: it belongs to another benchmark.")
-        if not np.array_equal(masks_Mn, draw_masks(seed, len(masks_Mn), self.manifest.n_train, self.manifest.alpha)):
+        if not are_drawn(masks, seed, self.manifest.alpha):
             raise BundleError(f"{folder / 'masks.npy'} differs from the masks that the hidden seed draws. Restore it.")
-        return HiddenPart(seed, nonce, masks_Mn, margins_MRN, reserve)
+        return HiddenPart(seed, nonce, masks, margins_MRN, reserve)
 
-    def scored_arrays(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], dict[str, slice]]:
+    def scored_arrays(self) -> tuple[PackedMasks, NDArray[np.float32], dict[str, slice]]:
         """Return all subsets and margins that submissions are scored against.
 
         Returns
         -------
-        masks_Mn, margins_MRN
-            The public subsets, then any hidden ranking subsets, then any reserve, bool (M, n), and their margins, float32
-            (M, R, N).
+        masks, margins_MRN
+            The public subsets, then any hidden ranking subsets, then any reserve, packed, and their margins, float32 (M, R, N).
         splits
             Slices of the rows of these arrays: ``public`` and ``ranking``. If there is a reserve, a third slice, ``reserve``,
             has the rows of the reserve, which ``ranking`` leaves out. On an open benchmark, both slices can cover all rows.
@@ -157,16 +136,16 @@ class Bundle:
         """
         if self.manifest.ranking is not None:
             parts = {"public": self.manifest.public_rows, "ranking": slice(*self.manifest.ranking)}
-            return self.masks_Mn, self.margins_MRN, parts
+            return self.masks, self.margins_MRN, parts
         hidden = self.hidden()
-        public, answered = len(self.masks_Mn), len(hidden.answered)
+        public, answered = len(self.masks), len(hidden.answered)
         order_M = [*hidden.answered, *hidden.reserve]
-        masks_Mn = np.concatenate([self.masks_Mn, hidden.masks_Mn[order_M]])
+        masks = PackedMasks.joined([self.masks, hidden.masks[order_M]])
         margins_MRN = np.concatenate([self.margins_MRN, hidden.margins_MRN[order_M]])
         parts = {"public": slice(0, public), "ranking": slice(public, public + answered)}
         if hidden.reserve:
             parts["reserve"] = slice(public + answered, None)
-        return masks_Mn, margins_MRN, parts
+        return masks, margins_MRN, parts
 
 
 def write_bundle(
@@ -213,18 +192,19 @@ def write_bundle(
         )
     if hidden is None:
         start, stop = description["ranking"]
-        all_masks_Mn, ranking_MRN = masks_Mn, margins_MRN[start:stop]
+        all_masks, ranking_MRN = PackedMasks.of(masks_Mn), margins_MRN[start:stop]
     else:
         start = len(masks_Mn)
-        all_masks_Mn, ranking_MRN = np.concatenate([masks_Mn, hidden.masks_Mn]), hidden.margins_MRN[hidden.answered]
-    if duplicates := count_duplicates(all_masks_Mn):
+        all_masks = PackedMasks.joined([PackedMasks.of(masks_Mn), hidden.masks])
+        ranking_MRN = hidden.margins_MRN[hidden.answered]
+    if duplicates := all_masks.duplicates():
         raise BundleError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw the subsets again.")
     if hidden is None and (folder / "hidden").exists():
         raise BundleError(
             f"{folder / 'hidden'} holds the hidden part of a protected benchmark. Choose another folder for an open benchmark."
         )
     with atomic_folder(folder / "public") as public:
-        arrays = _masks_and_margins(masks_Mn, margins_MRN)
+        arrays = _masks_and_margins(PackedMasks.of(masks_Mn), margins_MRN)
         arrays |= {f"{part}_labels.npy": values for part, values in labels.items()}
         arrays |= {f"{part}_images.npy": values for part, values in (images or {}).items()}
         for name, values in arrays.items():
@@ -257,14 +237,14 @@ def write_bundle(
     return manifest
 
 
-def _masks_and_margins(masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    return {"masks.npy": pack_masks(masks_Mn), "margins.npy": margins_MRN.astype(np.float32)}
+def _masks_and_margins(masks: PackedMasks, margins_MRN: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    return {"masks.npy": masks.bits_MG, "margins.npy": margins_MRN.astype(np.float32)}
 
 
 def _write_hidden(folder: Path, hidden: HiddenPart) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     digests = {}
-    for name, values in _masks_and_margins(hidden.masks_Mn, hidden.margins_MRN).items():
+    for name, values in _masks_and_margins(hidden.masks, hidden.margins_MRN).items():
         with atomic_write(folder / name) as file:
             np.save(file, values)
         digests[name] = sha256(folder / name)
@@ -279,17 +259,19 @@ def sha256(path: Path) -> str:
 
 def _verified_arrays(
     folder: Path, files: Mapping[str, str], manifest: Manifest
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Verify the sha256 of `files` in `folder`, and return the subsets, bool (M, n), and the margins, float32 (M, R, N)."""
+) -> tuple[PackedMasks, NDArray[np.float32]]:
+    """Verify the sha256 of `files` in `folder`, and return the subsets and the margins, float32 (M, R, N)."""
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{path} is missing, but the benchmark lists it. Fetch the benchmark again.")
         if (got := sha256(path)) != expected:
             raise BundleError(f"{path} was altered: expected sha256 {expected}, got {got}. Fetch the benchmark again.")
-    masks_Mn = read_masks(np.load(folder / "masks.npy"), manifest.n_train, packed=True)
+    path = folder / "masks.npy"
+    mapping: Any = "r" if path.stat().st_size >= LEAST_MAPPED_BYTES else None
+    masks = read_packed(np.load(path, mmap_mode=mapping), manifest.n_train, packed=True)
     margins_MRN = np.load(folder / "margins.npy")
-    shape = (len(masks_Mn), manifest.runs, manifest.n_targets)
+    shape = (len(masks), manifest.runs, manifest.n_targets)
     if margins_MRN.shape != shape:
         raise BundleError(f"{folder} has margins of shape {margins_MRN.shape}, not {shape}. Fetch the benchmark again.")
-    return masks_Mn, margins_MRN
+    return masks, margins_MRN

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from ldsboard.arrays.margins import mean_over_runs, read_margins
-from ldsboard.arrays.masks import read_masks
+from ldsboard.arrays.masks import read_packed
 from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled_with_warning
 from ldsboard.core import ceiling
 from ldsboard.core.grid import to_grid
+from ldsboard.core.kernel import KERNEL_COLUMNS, choose_route
 from ldsboard.core.parallel import map_in_order, usable_processors
 from ldsboard.core.products import product_with
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
@@ -46,7 +47,8 @@ class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
     The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
-    margins, an object holds about ``M (9 n + 8 N)`` bytes, and ``20 M N`` bytes for the ranks of each of up to 8 choices of rows.
+    margins, an object holds about ``M (n / 4 + 8 N)`` bytes, and ``8 M N`` bytes for the ranks of each of up to 8 choices of
+    rows.
 
     Parameters
     ----------
@@ -73,25 +75,20 @@ class GroundTruth:
 
     Attributes
     ----------
-    masks_Mn : numpy.ndarray
-        The subsets, bool (M, n).
     margins_MRN : numpy.ndarray
         The margins of all runs, floating point, (M, R, N).
     margins_MN : numpy.ndarray
         The mean of the margins over runs, float64 (M, N).
-
-    See Also
-    --------
-    lds : Score one array of scores in one call.
     """
 
     def __init__(
         self, masks: Any, margins: Any, *, n_train: int | None = None, packed: bool = False, device: str | None = None
     ) -> None:
-        self.masks_Mn = read_masks(masks, n_train, packed=packed)
-        self.margins_MRN = read_margins(margins, *self.masks_Mn.shape)
+        self._masks = read_packed(masks, n_train, packed=packed)
+        self.margins_MRN = read_margins(margins, *self._masks.shape)
         self.margins_MN = mean_over_runs(self.margins_MRN)
-        self._product = product_with(self.masks_Mn, device)
+        self._route = choose_route()
+        self._product = product_with(self._masks, device, self._route)
         self._ranked: dict[bytes, RankedSubsets] = {}
         check_rankable(self.margins_MN)
 
@@ -114,16 +111,26 @@ class GroundTruth:
         """
         bundle = Bundle.open(pulled_with_warning(name, server))
         rows = bundle.manifest.public_rows
-        return cls(bundle.masks_Mn[rows], bundle.margins_MRN[rows])
+        return cls(bundle.masks[rows], bundle.margins_MRN[rows])
 
     def __repr__(self) -> str:
         M, R, N = self.margins_MRN.shape
         return f"GroundTruth(M={M} subsets, R={R} runs, n={self.n_train} training examples, N={N} targets)"
 
     @property
+    def masks_Mn(self) -> NDArray[np.bool_]:
+        """The subsets, bool (M, n); unpacked anew at each access, since an object holds packed bits."""
+        return self._masks.unpacked()
+
+    @property
+    def n_subsets(self) -> int:
+        """Number of subsets M."""
+        return len(self._masks)
+
+    @property
     def n_train(self) -> int:
         """Number of training examples n."""
-        return int(self.masks_Mn.shape[1])
+        return self._masks.n
 
     @property
     def n_targets(self) -> int:
@@ -183,12 +190,13 @@ class GroundTruth:
     def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedSubsets], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
         targets_in_memory = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
-        targets = max(1, min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads)))
+        targets = min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads))
+        targets = max(1, targets - targets % KERNEL_COLUMNS if targets > KERNEL_COLUMNS else targets)
 
         def score_block(first: int) -> dict[str, TargetBlock]:
             grid = to_grid(scores_nN, slice(first, first + targets))
             predictions_bM = self._product(grid.whole_nb)
-            return {name: part.score_block(predictions_bM, grid, first) for name, part in parts.items()}
+            return {name: part.score_block(predictions_bM, grid, first, self._route) for name, part in parts.items()}
 
         sums = {name: TargetSums.empty(part.chance) for name, part in parts.items()}
         blocks = range(0, N, targets)
@@ -225,22 +233,17 @@ class GroundTruth:
         """
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
         chosen_t, blocks = np.asarray(targets, dtype=np.intp), []
-        step = max(1, MAX_BLOCK_BYTES // (8 * (self.n_train + len(self.masks_Mn))))
+        step = max(1, MAX_BLOCK_BYTES // (8 * (self.n_train + self.n_subsets)))
         for start in range(0, chosen_t.size, step):
             grid = to_grid(scores_nN, chosen_t[start : start + step])
             with np.errstate(over="ignore"):
                 blocks.append(np.ldexp(self._product(grid.whole_nb)[:, rows], -grid.exponent_b[:, None]))
-        return np.concatenate(blocks) if blocks else np.empty((0, len(self.masks_Mn[rows])))
+        return np.concatenate(blocks) if blocks else np.empty((0, len(self._masks[rows])))
 
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
         """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs of at least 64 subsets.
 
-        See `ldsboard.core.ceiling.noise_ceiling` for the formula and the errors.
-
-        Parameters
-        ----------
-        rows : slice
-            Rows of the masks; by default all rows.
+        See `ldsboard.core.ceiling.noise_ceiling` for the formula and the errors. `rows` are rows of the masks.
 
         Returns
         -------
@@ -250,12 +253,7 @@ class GroundTruth:
         return ceiling.noise_ceiling(self.margins_MRN[rows])
 
     def margin_spectrum(self, rows: slice = slice(None)) -> ceiling.MarginSpectrum:
-        """Compute the null band of random scores, and a number that bounds the gain from repeated attempts.
-
-        Parameters
-        ----------
-        rows : slice
-            Rows of the masks; by default all rows.
+        """Compute the null band of random scores, and a number that bounds the gain from repeated attempts, for some rows.
 
         Returns
         -------
@@ -280,7 +278,7 @@ class GroundTruth:
             ``margins.invalid``: the margins of a target are equal for all rows.
         """
         check_rankable(self.margins_MN[rows])
-        return fingerprint(self.masks_Mn[rows], self.margins_MN[rows])
+        return fingerprint(self._masks[rows], self.margins_MN[rows])
 
     def _rank_all(self, splits: Mapping[str, slice]) -> dict[str, RankedSubsets]:
         if not isinstance(splits, Mapping) or not all(isinstance(rows, slice) for rows in splits.values()):
@@ -292,9 +290,9 @@ class GroundTruth:
 
     def _rank(self, rows: slice) -> RankedSubsets:
         """Return the `RankedSubsets` of the subsets in `rows`; their margins are ranked unless the cache holds the ranks."""
-        key = np.arange(len(self.masks_Mn))[rows].tobytes()
+        key = np.arange(self.n_subsets)[rows].tobytes()
         if key not in self._ranked:
             if len(self._ranked) == MAX_RANKED_PARTS:
                 del self._ranked[next(iter(self._ranked))]
-            self._ranked[key] = RankedSubsets.of(self.masks_Mn, self.margins_MN, rows)
+            self._ranked[key] = RankedSubsets.of(self._masks, self.margins_MN, rows)
         return self._ranked[key]

@@ -1,16 +1,27 @@
-"""Read and write `hidden/hidden.json`: the hidden seed, its nonce, the hashes of the hidden arrays, and the reserve."""
+"""Read and write `hidden/hidden.json`: the hidden seed, its nonce, the hashes of the hidden arrays, and the reserve.
+
+Legend: M subsets, R runs, n training examples, N targets.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
 
 from ldsboard.drafts import atomic_write
 from ldsboard.manifest import REQUIRED, BundleError
+from ldsboard.subsets import draw_masks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ldsboard.arrays.packed import PackedMasks
 
 HIDDEN_FILE = "hidden.json"
 
@@ -77,3 +88,48 @@ def _sixteen_bytes(digits: str) -> bytes:
     if len(digits) != 32:  # noqa: PLR2004
         raise ValueError
     return bytes.fromhex(digits)
+
+
+@dataclass(frozen=True)
+class HiddenPart:
+    """The hidden subsets of a protected benchmark, and the seed that draws these subsets.
+
+    Attributes
+    ----------
+    seed, nonce
+        Root seed, an integer below 2**128, and the 16 random bytes that are hashed with the seed for the published commitment.
+    masks, margins_MRN
+        Hidden subsets, packed, and their margins, float32 (M, R, N).
+    reserve
+        Ascending rows of these arrays that are the reserve, see `ldsboard.subsets.draw_reserve`. The other rows are the ranking
+        subsets. By default there is no reserve, and all rows are ranking subsets.
+    """
+
+    seed: int
+    nonce: bytes
+    masks: PackedMasks
+    margins_MRN: NDArray[np.float32]
+    reserve: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_reserve(self.reserve, len(self.masks))
+
+    @property
+    def masks_Mn(self) -> NDArray[np.bool_]:
+        """The hidden subsets, bool (M, n), True where the example is in the training subset; unpacked anew at each access."""
+        return self.masks.unpacked()
+
+    @property
+    def answered(self) -> NDArray[np.intp]:
+        """Ascending rows of the ranking subsets: all rows that are not in the reserve."""
+        return np.setdiff1d(np.arange(len(self.masks)), np.array(self.reserve, dtype=np.intp))
+
+
+def are_drawn(masks: PackedMasks, root: int, alpha: float) -> bool:
+    """Return whether these are the first subsets that `draw_masks` draws with a root seed."""
+    first = 0
+    for block in masks.blocks():
+        if not np.array_equal(block, draw_masks(root, len(block), masks.n, alpha, first=first)):
+            return False
+        first += len(block)
+    return True

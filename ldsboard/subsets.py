@@ -35,7 +35,7 @@ def subset_size(alpha: float, n: int) -> int:
     return round(alpha * n)
 
 
-def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]:
+def draw_masks(root: int, count: int, n: int, alpha: float, *, first: int = 0) -> NDArray[np.bool_]:
     """Draw random subsets of equal size, each without replacement.
 
     Parameters
@@ -46,6 +46,8 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
         Number of subsets, and number of training examples.
     alpha
         Fraction of the training examples in each subset.
+    first
+        Number of the first subset: each subset depends on the root and its own number only.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def draw_masks(root: int, count: int, n: int, alpha: float) -> NDArray[np.bool_]
     size = subset_size(alpha, n)
     masks_Mn = np.zeros((count, n), dtype=np.bool_)
     for subset in range(count):
-        masks_Mn[subset, generator(root, subset, 0, SUBSET).choice(n, size, replace=False)] = True
+        masks_Mn[subset, generator(root, first + subset, 0, SUBSET).choice(n, size, replace=False)] = True
     return masks_Mn
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldsboard.bundle import HiddenPart, write_bundle
+from ldsboard.arrays.packed import PackedMasks
+from ldsboard.bundle import write_bundle
+from ldsboard.hidden_file import HiddenPart
 from ldsboard.manifest import MANIFEST, Manifest
 from ldsboard.subsets import draw_reserve
 from worker import data, device
@@ -83,7 +85,8 @@ def gather(folder: Path, load: Callable[[str], Recipe], *, partial: bool = False
 
 def _hidden_part(hidden: HiddenSeed, masks_Mn: NDArray[np.bool_], margins_MRN: NDArray[np.float32]) -> HiddenPart:
     """Return the hidden part of the benchmark, with the reserve that the hidden seed draws."""
-    return HiddenPart(hidden.seed, hidden.nonce, masks_Mn, margins_MRN, draw_reserve(hidden.seed, len(masks_Mn)))
+    packed = PackedMasks.of(masks_Mn)
+    return HiddenPart(hidden.seed, hidden.nonce, packed, margins_MRN, draw_reserve(hidden.seed, len(packed)))
 
 
 def is_complete(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import fail, listen, migrate_database
+from ldsboard.core.kernel import choose_route
 
 BACKLOG = 4096
 """Connections that can wait in the kernel until the server accepts them; net.core.somaxconn can set a lower limit."""
@@ -46,6 +47,10 @@ def serve(
     from app.web.connections import Connections, GuardedProtocol, raise_descriptor_limit  # noqa: PLC0415
 
     limit_malloc_arenas()
+    try:
+        route = choose_route()
+    except ValueError as error:
+        raise fail(error) from None
     listener = listen(host, port)
     settings = migrate_database()
     port = listener.getsockname()[1]
@@ -59,6 +64,7 @@ def serve(
     if has_public_url:
         typer.echo(f"The server listens on {host}, port {port}.")
     typer.echo(f"The site is at {settings.public_url}. Press Ctrl-C to stop the server.")
+    typer.echo(f"Scores are added with {route}.")
     connections = Connections(settings.connections_per_address, raise_descriptor_limit(), settings.is_trusted_proxy)
     config = uvicorn.Config(
         create_app(context),

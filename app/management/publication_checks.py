@@ -10,7 +10,6 @@ import numpy as np
 
 from app.benchmarks.catalog import has_kit
 from ldsboard import GroundTruth
-from ldsboard.arrays.masks import count_duplicates
 from ldsboard.core.ceiling import can_know_ceiling
 from ldsboard.counts import count
 from ldsboard.importing.sizes import Minimum, check_one_size
@@ -61,8 +60,8 @@ def check_publishable(bundle: Bundle) -> int:
             f"The split is {manifest.split!r} and the ranking rows are {manifest.ranking}. A benchmark is either 'open' with "
             f"ranking rows, or 'protected' without ranking rows. {_rewrite_hint(bundle)}"
         )
-    masks_Mn, margins_MRN, parts = bundle.scored_arrays()
-    counts = {part: len(masks_Mn[rows]) for part, rows in parts.items()}
+    masks, margins_MRN, parts = bundle.scored_arrays()
+    counts = {part: len(masks[rows]) for part, rows in parts.items()}
     reserve_subsets = counts.pop("reserve", 0)
     if counts != manifest.subsets:
         raise PublishError(
@@ -70,7 +69,7 @@ def check_publishable(bundle: Bundle) -> int:
         )
     if reserve_subsets:
         hidden = bundle.hidden()
-        if hidden.reserve != draw_reserve(hidden.seed, len(hidden.masks_Mn)):
+        if hidden.reserve != draw_reserve(hidden.seed, len(hidden.masks)):
             raise PublishError(
                 f"The reserve differs from the {reserve_subsets} subsets that the hidden seed draws. {_rewrite_hint(bundle)}"
             )
@@ -80,16 +79,16 @@ def check_publishable(bundle: Bundle) -> int:
             f"Expected at least {least.public} public and {least.ranking} ranking subsets for split '{manifest.split}', "
             f"got {counts['public']} and {counts['ranking']}. Train models on more subsets."
         )
-    if duplicates := count_duplicates(masks_Mn):
+    if duplicates := masks.duplicates():
         raise PublishError(f"The subsets must differ. Found {count(duplicates, 'repetition')}. Draw different subsets.")
-    check_one_size(bundle, masks_Mn, least)
+    check_one_size(bundle, masks.sizes(), least)
     needs_ceiling = can_know_ceiling(counts["ranking"], manifest.runs) or manifest.split == "protected"
     if needs_ceiling and not (manifest.ceiling is not None and manifest.ceiling > 0):
         raise PublishError(
             f"The noise ceiling is {manifest.ceiling} instead of a positive number: "
             "margins of different runs do not correlate. Train the models longer."
         )
-    truth = GroundTruth(masks_Mn, margins_MRN)
+    truth = GroundTruth(masks, margins_MRN)
     for rows in parts.values():
         truth.fingerprint(rows)  # raises an error for constant margins
     _check_numbers(bundle, truth, parts["ranking"])

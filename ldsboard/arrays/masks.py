@@ -1,4 +1,4 @@
-"""Convert subsets of the training examples, in any supported form, to one boolean matrix.
+"""Convert subsets of the training examples, in any supported form, to packed bits or to one boolean matrix.
 
 Legend: M subsets, n training examples.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldsboard.arrays.packed import PackedMasks
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def read_masks(masks: Any, n: int | None, *, packed: bool = False) -> NDArray[np
         ``masks.invalid``: `masks` has none of the forms that are listed under Parameters. Or `packed` is False, and `masks` could
         be packed bits, see `could_be_packed`.
     """
-    if packed:
-        return _unpack(np.asarray(masks), n)
+    if packed or isinstance(masks, PackedMasks):
+        return read_packed(masks, n, packed=packed).unpacked()
     table = _as_table(masks)
     if isinstance(table, np.ndarray) and _is_binary(table, n):
         return table.astype(np.bool_)
@@ -76,6 +77,15 @@ def could_be_packed(table: NDArray[Any] | Sequence[NDArray[Any]], n: int) -> boo
     are_lists = bool((ordered[:, -1] < n).all() and (ordered[:, 1:] > ordered[:, :-1]).all())
     sizes = np.unpackbits(table, axis=1).sum(axis=1)
     return not (are_lists and len(table) >= FEWEST_LISTS and bool((sizes != sizes[0]).any()))
+
+
+def read_packed(masks: Any, n: int | None, *, packed: bool = False) -> PackedMasks:
+    """Convert subsets to `PackedMasks`. Parameters and errors are those of `read_masks`; `masks` can also be `PackedMasks`."""
+    if isinstance(masks, PackedMasks):
+        if n not in {None, masks.n}:
+            raise _invalid(f"masks of width n = {n}", f"shape {masks.shape}", "Give one column per training example.")
+        return masks
+    return _check_bits(np.asarray(masks), n) if packed else PackedMasks.of(read_masks(masks, n))
 
 
 def read_indices(indices: Any, n: int) -> NDArray[np.bool_]:
@@ -188,7 +198,8 @@ def _from_index_lists(rows: Sequence[NDArray[Any]] | NDArray[Any], n: int) -> ND
     return masks_Mn
 
 
-def _unpack(bits: NDArray[Any], n: int | None) -> NDArray[np.bool_]:
+def _check_bits(bits: NDArray[Any], n: int | None) -> PackedMasks:
+    """Check packed bits; they are copied unless they are read-only, such as a mapped file."""
     if n is None:
         raise _invalid(
             "packed masks and the number of training examples",
@@ -202,21 +213,20 @@ def _unpack(bits: NDArray[Any], n: int | None) -> NDArray[np.bool_]:
             f"{bits.dtype} {bits.shape}",
             "Pack the masks with numpy.packbits(masks, axis=1, bitorder='little').",
         )
-    unpacked = np.unpackbits(bits, axis=1, bitorder="little")
-    if unpacked[:, n:].any():
+    if n % 8 and (bits[:, -1] >> n % 8).any():
         raise _invalid(
             "zeros in the unused last bits of each row of packed masks",
             "ones",
             f"Pack the masks with bitorder='little', and check that there are {n} training examples.",
         )
-    return unpacked[:, :n].astype(np.bool_)
+    return PackedMasks(bits.copy() if bits.flags.writeable else bits, n)
 
 
 def pack_masks(masks_Mn: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Convert masks to packed bits, uint8 (M, ceil(n / 8)), little bit order."""
-    return np.packbits(masks_Mn, axis=1, bitorder="little")
+    return PackedMasks.of(masks_Mn).bits_MG
 
 
 def count_duplicates(masks_Mn: NDArray[np.bool_]) -> int:
     """Count the subsets that are equal to an earlier subset."""
-    return len(masks_Mn) - len({row.tobytes() for row in pack_masks(masks_Mn)})
+    return PackedMasks.of(masks_Mn).duplicates()

@@ -35,4 +35,4 @@ def pulled_truth(name: str, server: str | None) -> GroundTruth:
 def truth_of(bundle: Bundle) -> GroundTruth:
     """Return the subsets of a pulled benchmark that its public LDS uses, and their margins."""
     rows = bundle.manifest.public_rows
-    return GroundTruth(bundle.masks_Mn[rows], bundle.margins_MRN[rows])
+    return GroundTruth(bundle.masks[rows], bundle.margins_MRN[rows])

@@ -18,7 +18,7 @@ from ldsboard.core.significance import FEW_SUBSETS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ldsboard.core.ranking import Ranking
+    from ldsboard.core.ranking import CompactRanking, Ranking
 
 RANDOM_P = 0.0027
 """If `Result.p_random` is above this number, the scores are not distinguishable from random scores. The number is the two-sided
@@ -44,22 +44,24 @@ class MarginRanks:
 
     Attributes
     ----------
-    unit_NM
-        Result of `unit_rows`, (N, M).
+    ranks
+        Ranks of the M margins of each of N targets.
     gram_NN
         Rank correlations between the margins of every two targets, float32 (N, N); None if M <= N or M < `FEW_SUBSETS`. The array
         is computed once for all scores, before processes fork.
     """
 
-    unit_NM: NDArray[Any]
+    ranks: CompactRanking
     gram_NN: NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, margins: Ranking) -> Self:
+    def of(cls, margins: CompactRanking) -> Self:
         """Return the `MarginRanks` of `margins`, which holds the ranks of the M margins of each target, one target per row."""
+        N, M = margins.ranks_bM.shape
+        if not N < M >= FEW_SUBSETS:
+            return cls(margins, None)
         unit_NM = unit_rows(margins)
-        N, M = unit_NM.shape
-        return cls(unit_NM, unit_NM @ unit_NM.T if N < M >= FEW_SUBSETS else None)
+        return cls(margins, unit_NM @ unit_NM.T)
 
 
 class ChanceSpread:
@@ -77,19 +79,20 @@ class ChanceSpread:
 
     def __init__(self, margins: MarginRanks) -> None:
         self._margins = margins
-        N, M = margins.unit_NM.shape
-        self._sums = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=margins.unit_NM.dtype)
+        N, M = margins.ranks.ranks_bM.shape
+        dtype = np.float64 if M < FEW_SUBSETS else np.float32
+        self._sums: NDArray[Any] = np.zeros((M, M) if margins.gram_NN is None else (N, M), dtype=dtype)
 
     def add(self, predictions_bM: NDArray[Any], columns: slice) -> None:
         """Add the ranks of the predictions for the targets in `columns`: the result of `unit_rows`, (b, M)."""
         if self._margins.gram_NN is None:
-            self._sums += predictions_bM.T @ self._margins.unit_NM[columns]
+            self._sums += predictions_bM.T @ unit_rows(self._margins.ranks.rows(columns.start, columns.stop))
         else:
             self._sums[columns] = predictions_bM
 
     def value(self) -> float:
         """Return the standard deviation of the LDS under random matching; all blocks must have been added."""
-        N, M = self._margins.unit_NM.shape
+        N, M = self._margins.ranks.ranks_bM.shape
         if self._margins.gram_NN is None:
             norm = float(np.linalg.norm(self._sums))
         else:
@@ -107,7 +110,7 @@ class ChanceSpread:
         Molecular Biology 9, 2010). `z` is then not used. For M >= `FEW_SUBSETS`, the p-value is the normal p-value of `z`, the
         LDS divided by the result of `value`.
         """
-        N, M = self._margins.unit_NM.shape
+        N, M = self._margins.ranks.ranks_bM.shape
         if M >= FEW_SUBSETS:
             return math.erfc(abs(z) / math.sqrt(2))
         lds_P = self._sums[np.arange(M), _orders(M)].sum(axis=1) / N
@@ -137,7 +140,7 @@ def flipped_z(M: int, n: int) -> float:
     return 0.0 if M < FEW_SUBSETS and n >= M else -3 * math.sqrt(1 + M / n)
 
 
-def unit_rows(ranking: Ranking) -> NDArray[Any]:
+def unit_rows(ranking: Ranking | CompactRanking) -> NDArray[Any]:
     """Return the centred ranks with each row scaled to unit length, (b, M); the row of a constant list is 0.
 
     For fewer than `FEW_SUBSETS` subsets the result is float64, rounded to multiples of 1 / `GRID`; otherwise float32.
@@ -146,7 +149,7 @@ def unit_rows(ranking: Ranking) -> NDArray[Any]:
     return np.rint(scaled_bM * GRID) / GRID if scaled_bM.shape[1] < FEW_SUBSETS else scaled_bM.astype(np.float32)
 
 
-def scaled_rows(ranking: Ranking) -> NDArray[np.float64]:
+def scaled_rows(ranking: Ranking | CompactRanking) -> NDArray[np.float64]:
     """Return the centred ranks with each row scaled to unit length, float64 (b, M); the row of a constant list is 0."""
     length_b = np.sqrt(ranking.squares_b)
     return np.asarray(ranking.ranks_bM / np.where(length_b == 0, 1.0, length_b)[:, None])

@@ -1,4 +1,4 @@
-"""Compute predictions as a matrix product, with numpy or torch. Both give the same bits: sums of grid integers are exact.
+"""Compute predictions with the compiled kernel, with BLAS or with torch. All give the same bits: sums of grid integers are exact.
 
 Legend: M subsets, n training examples, b targets of one block.
 """
@@ -10,24 +10,49 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ldsboard.core import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ldsboard.arrays.packed import PackedMasks
+
+MIN_KERNEL_SUBSETS = 64
+"""Number of subsets below which BLAS is faster than the compiled kernel, which spends its time on making tables."""
+
+
+INFLATED_BYTES = 2**24
+"""Largest number of bytes of masks that BLAS multiplies at a time, as float64, in each thread."""
+
+KEPT_BYTES = 2**26
+"""Largest number of bytes of masks that are inflated once and kept, instead of anew for each block of targets."""
+
+INFLATED_COLUMNS = 2**11
+"""Largest number of training examples that BLAS adds at a time; a multiple of 8."""
+
+BYTES_AS_NUMBERS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.float64)
+"""The eight bits of every byte as float64."""
+
 
 def product_with(
-    masks_Mn: NDArray[np.bool_], device: str | None
+    masks: PackedMasks, device: str | None, route: kernel.Route
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the function that computes predictions. The function holds the masks as float64, 8 M n bytes.
+    """Return the function that computes predictions.
+
+    The function holds `masks`, and for the compiled kernel another M n / 8 bytes. On a torch device it holds the masks as
+    float64.
 
     Parameters
     ----------
-    masks_Mn
-        The subsets, bool (M, n).
+    masks
+        The subsets.
     device
-        The torch device that computes the product; None to compute with numpy.
+        The torch device that computes the product; None to compute with `route`.
+    route
+        The kernel or BLAS.
 
     Returns
     -------
@@ -41,11 +66,19 @@ def product_with(
         torch is missing, or the device is unknown or lacks float64.
     """
     if device is None:
-        return partial(_numpy_product, np.asfortranarray(masks_Mn.T, dtype=np.float64))
+        if route.name != "blas" and (route.forced or len(masks) >= MIN_KERNEL_SUBSETS):
+            return partial(kernel.sums, kernel.mask_words(masks), avx2=route.name == "avx2")
+        if 8 * len(masks) * masks.n <= KEPT_BYTES:
+            return partial(_whole_product, masks.unpacked().astype(np.float64))
+        return partial(_blas_product, masks)
     try:
         import torch  # noqa: PLC0415 -- optional: needed for a torch device only
 
-        weights_Mn = torch.from_numpy(masks_Mn).to(device).to(torch.float64)
+        weights_Mn = torch.empty(masks.shape, dtype=torch.float64, device=device)
+        start = 0
+        for block in masks.blocks():
+            weights_Mn[start : start + len(block)] = torch.from_numpy(block.unpacked()).to(device)
+            start += len(block)
     except (ImportError, RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device: expected a torch device with float64, got {device!r} ({error}). Omit 'device' to use numpy."
@@ -53,8 +86,25 @@ def product_with(
     return partial(_torch_product, weights_Mn)
 
 
-def _numpy_product(weights_nM: NDArray[np.float64], grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
-    return grid_nb.T @ weights_nM
+def _whole_product(weights_Mn: NDArray[np.float64], grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    return grid_nb.T @ weights_Mn.T
+
+
+def _blas_product(masks: PackedMasks, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+    (M, n), b = masks.shape, grid_nb.shape[1]
+    columns = min(-(-n // 8) * 8, INFLATED_COLUMNS)
+    rows = min(M, max(1, INFLATED_BYTES // (8 * columns)))
+    sums_bM = np.zeros((b, M))
+    # Allocated once: new pages for each block would cost as much as inflating.
+    inflated = np.empty(rows * columns)
+    for column in range(0, n, columns):
+        some_nb = grid_nb[column : column + columns]
+        for row in range(0, M, rows):
+            bits = masks.bits_MG[row : row + rows, column // 8 : -(-(column + columns) // 8)]
+            weights = inflated[: 8 * bits.size].reshape(*bits.shape, 8)
+            BYTES_AS_NUMBERS.take(bits, axis=0, out=weights, mode="clip")  # the mode "raise" would buffer the output
+            sums_bM[:, row : row + rows] += some_nb.T @ weights.reshape(len(bits), -1)[:, : len(some_nb)].T
+    return sums_bM
 
 
 def _torch_product(weights_Mn: Tensor, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:

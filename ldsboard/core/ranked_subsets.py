@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ldsboard.arrays.margins import check_margins_differ
-from ldsboard.arrays.masks import count_duplicates, pack_masks
+from ldsboard.core import kernel
 from ldsboard.core.chance import MarginRanks
-from ldsboard.core.ranking import MAX_SUBSETS, Ranking, rank_integers, rank_rows, spearman, spearman_influence
-from ldsboard.core.result import TargetBlock
+from ldsboard.core.ranking import MAX_SUBSETS, CompactRanking, rank_integers, spearman, spearman_influence
+from ldsboard.core.result import INFLUENCE_UNITS, TargetBlock
+from ldsboard.core.significance import FEW_SUBSETS
 from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ldsboard.arrays.packed import PackedMasks
     from ldsboard.core.grid import GridBlock
 
 TILE_NUMBERS = 2**16
@@ -50,14 +52,14 @@ class RankedSubsets:
     """
 
     rows: slice
-    margins: Ranking
+    margins: CompactRanking
     chance: MarginRanks
     largest_subset: int
     duplicates: int
     fingerprint: str
 
     @classmethod
-    def of(cls, masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64], rows: slice) -> Self:
+    def of(cls, masks: PackedMasks, margins_MN: NDArray[np.float64], rows: slice) -> Self:
         """Select the subsets in `rows`, and rank the margins of these subsets.
 
         Raises
@@ -66,16 +68,16 @@ class RankedSubsets:
             ``masks.invalid``: there are fewer than 2 or more than 50,000 rows.
             ``margins.invalid``: the margins of a target are equal for all rows.
         """
-        masks_Mn, margins_MN = masks_Mn[rows], margins_MN[rows]
+        masks, margins_MN = masks[rows], margins_MN[rows]
         check_rankable(margins_MN)
-        margins = rank_rows(np.ascontiguousarray(margins_MN.T))
+        margins = CompactRanking.of(margins_MN.T)
         return cls(
             rows,
             margins,
             MarginRanks.of(margins),
-            largest_subset=int(masks_Mn.sum(axis=1).max()),
-            duplicates=count_duplicates(masks_Mn),
-            fingerprint=fingerprint(masks_Mn, margins_MN),
+            largest_subset=int(masks.sizes().max()),
+            duplicates=masks.duplicates(),
+            fingerprint=fingerprint(masks, margins_MN),
         )
 
     @property
@@ -83,7 +85,9 @@ class RankedSubsets:
         """Number of subsets."""
         return int(self.margins.ranks_bM.shape[1])
 
-    def score_block(self, predictions_bM: NDArray[np.float64], grid: GridBlock, first: int) -> TargetBlock:
+    def score_block(
+        self, predictions_bM: NDArray[np.float64], grid: GridBlock, first: int, route: kernel.Route
+    ) -> TargetBlock:
         """Score a block of b neighbouring targets, and return the results.
 
         Parameters
@@ -94,6 +98,8 @@ class RankedSubsets:
             The scores of the block, as grid integers.
         first
             Index of the first target of the block.
+        route
+            The kernel or BLAS; without the kernel, numpy ranks the predictions, with the same bits.
         """
         n, b = grid.whole_nb.shape
         block = TargetBlock.empty(slice(first, first + b), self.size)
@@ -105,21 +111,30 @@ class RankedSubsets:
         for start in range(0, b, step):
             tile = slice(start, min(start + step, b))
             predictions_tM = predictions_bM[tile, self.rows]
-            ranking = rank_integers(predictions_tM)
             margins = self.margins.rows(first + tile.start, first + tile.stop)
-            block.add(tile, ranking, spearman(ranking, margins), spearman_influence(ranking, margins))
-            if grid.rounded_b[tile].any():
+            ranked = None
+            if route.name != "blas" and self.size >= FEW_SUBSETS:
+                ranked = kernel.ranks(predictions_tM, margins, INFLUENCE_UNITS, avx2=route.name == "avx2")
+            if ranked is not None:
+                block.add_ranked(tile, ranked)
+            else:
+                ranking, expanded = rank_integers(predictions_tM), margins.expanded()
+                block.add(tile, ranking, spearman(ranking, expanded), spearman_influence(ranking, expanded))
+            if (rounded_t := np.flatnonzero(grid.rounded_b[tile])).size:
                 # The first prediction is subtracted, so that equal predictions have a standard deviation of exactly 0.
-                spread_t = (predictions_tM - predictions_tM[:, :1]).std(axis=1)
-                lossy_t = np.flatnonzero(grid.rounded_b[tile] & (spread_t > 0))
-                loss_t = self.largest_subset / 2 / spread_t[lossy_t]
+                rounded_tM = predictions_tM[rounded_t]
+                spread_t = (rounded_tM - rounded_tM[:, :1]).std(axis=1)
+                lossy_t = rounded_t[spread_t > 0]
+                loss_t = self.largest_subset / 2 / spread_t[spread_t > 0]
                 block.grid_loss_b[start + lossy_t] = np.maximum(loss_t, block.grid_loss_b[start + lossy_t])
         return block
 
 
-def fingerprint(masks_Mn: NDArray[np.bool_], margins_MN: NDArray[np.float64]) -> str:
+def fingerprint(masks: PackedMasks, margins_MN: NDArray[np.float64]) -> str:
     """Return the sha256 of the subsets and margins together, in hexadecimal."""
-    return hashlib.sha256(pack_masks(masks_Mn).tobytes() + np.ascontiguousarray(margins_MN).tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(masks.bits_MG).data)
+    digest.update(np.ascontiguousarray(margins_MN).data)
+    return digest.hexdigest()
 
 
 def check_rankable(margins_MN: NDArray[np.float64]) -> None:

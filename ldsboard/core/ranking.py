@@ -23,6 +23,10 @@ KEY_BITS = 63
 """Number of bits of a sorting key, which holds a value and the position of this value."""
 
 
+RANKED_NUMBERS = 2**22
+"""Number of margins that are ranked at a time."""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The ranks of b lists of M elements, one list per row, with the quantities that the influence function needs.
@@ -48,18 +52,6 @@ class Ranking:
     first_tM: NDArray[np.intp]
     last_tM: NDArray[np.intp]
     squares_b: NDArray[np.float64]
-
-    def rows(self, start: int, stop: int) -> Ranking:
-        """Return the ranking of the lists from `start` up to but not including `stop`, without copying."""
-        low, high = np.searchsorted(self.tied_t, (start, stop))
-        return Ranking(
-            self.ranks_bM[start:stop],
-            self.order_bM[start:stop],
-            self.tied_t[low:high] - start,
-            self.first_tM[low:high],
-            self.last_tM[low:high],
-            self.squares_b[start:stop],
-        )
 
     def upper_sums(self, values_bM: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return, for each element of each ranked list, twice the sum of the values with a higher rank, plus those with its rank.
@@ -97,11 +89,57 @@ class Ranking:
             A list of equal values has a row of 0.
         """
         M = self.ranks_bM.shape[1]
-        rows = self.tied_t
-        ranks_tM, squares_t = self.ranks_bM[rows], self.squares_b[rows]
-        tied = Ranking(ranks_tM, self.order_bM[rows], np.arange(rows.size), self.first_tM, self.last_tM, squares_t)
-        influence_tM = M * (ranks_tM**2 + 2 * tied.upper_sums(ranks_tM)) - 3 * squares_t[:, None]
-        return _ratio(influence_tM, squares_t[:, None])
+        first_tM, end_tM, squares_t = self.first_tM, self.last_tM + 1, self.squares_b[self.tied_t, None]
+        # The first j ranks sum to j (j - M), and `upper_sums` of the ranks themselves is minus two such sums.
+        influence_tM = (first_tM + end_tM - M) ** 2
+        influence_tM -= 2 * (first_tM * (first_tM - M) + end_tM * (end_tM - M))
+        influence_tM *= M
+        sorted_tM = _ratio(influence_tM - 3 * squares_t, squares_t)
+        variance_tM = np.empty_like(sorted_tM)
+        variance_tM.ravel()[_positions(self.order_bM[self.tied_t])] = sorted_tM
+        return variance_tM
+
+
+@dataclass(frozen=True)
+class CompactRanking:
+    """The ranks of b lists of M elements in less than half of the memory of a `Ranking`.
+
+    Attributes
+    ----------
+    ranks_bM, order_bM, squares_b
+        As in `Ranking`, but int32 (b, M) and (b, M), and float64 (b,).
+    """
+
+    ranks_bM: NDArray[np.int32]
+    order_bM: NDArray[np.int32]
+    squares_b: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values_bM: NDArray[np.float64]) -> CompactRanking:
+        """Rank every row of `values_bM`, float64 (b, M), some rows at a time."""
+        b, M = values_bM.shape
+        compact = cls(np.empty((b, M), dtype=np.int32), np.empty((b, M), dtype=np.int32), np.empty(b))
+        step = max(1, RANKED_NUMBERS // M)
+        for start in range(0, b, step):
+            rows = slice(start, start + step)
+            ranking = rank_rows(np.ascontiguousarray(values_bM[rows]))
+            compact.ranks_bM[rows], compact.order_bM[rows] = ranking.ranks_bM, ranking.order_bM
+            compact.squares_b[rows] = ranking.squares_b
+        return compact
+
+    def rows(self, start: int, stop: int) -> CompactRanking:
+        """Return the lists from `start` up to but not including `stop`, without copying."""
+        return CompactRanking(self.ranks_bM[start:stop], self.order_bM[start:stop], self.squares_b[start:stop])
+
+    def expanded(self) -> Ranking:
+        """Return the same ranking in the form that numpy computes with."""
+        order_bM = self.order_bM.astype(np.intp)
+        ranks_bM = self.ranks_bM.astype(np.int64)
+        M = ranks_bM.shape[1]
+        tied_t = np.flatnonzero(self.squares_b != M * (M * M - 1) // 3)  # ties make the sum of squares smaller
+        sorted_tM = np.take_along_axis(self.ranks_bM[tied_t], order_bM[tied_t], axis=1)
+        _, first_tM, last_tM = _ties(sorted_tM[:, 1:] == sorted_tM[:, :-1])
+        return Ranking(ranks_bM, order_bM, tied_t, first_tM, last_tM, self.squares_b)
 
 
 def rank_rows(values_bM: NDArray[np.float64]) -> Ranking:
@@ -142,22 +180,29 @@ def _ranking(order_bM: NDArray[np.intp], equal: NDArray[np.bool_]) -> Ranking:
         Whether each element in this order has the same value as the next element, bool (b, M - 1).
     """
     b, M = order_bM.shape
-    tied_t = np.flatnonzero(equal.any(axis=1))
-    places = np.arange(M)
+    tied_t, first_tM, last_tM = _ties(equal)
     ranks_bM = np.empty((b, M), dtype=np.int64)
-    ranks_bM.ravel()[_positions(order_bM)] = 2 * places - (M - 1)
-    first_tM = np.zeros((tied_t.size, M), dtype=np.intp)
-    last_tM = np.full((tied_t.size, M), M - 1, dtype=np.intp)
+    ranks_bM.ravel()[_positions(order_bM)] = 2 * np.arange(M) - (M - 1)
     if tied_t.size:
-        first_tM[:, 1:] = np.where(equal[tied_t], 0, places[1:])
-        last_tM[:, :-1] = np.where(equal[tied_t], M - 1, places[:-1])
-        np.maximum.accumulate(first_tM, axis=1, out=first_tM)
-        last_tM = np.minimum.accumulate(last_tM[:, ::-1], axis=1)[:, ::-1]
         ranks_tM = np.empty_like(first_tM)
         np.put_along_axis(ranks_tM, order_bM[tied_t], first_tM + last_tM - (M - 1), axis=1)
         ranks_bM[tied_t] = ranks_tM
     squares_b = np.einsum("bM,bM->b", ranks_bM, ranks_bM).astype(np.float64)
     return Ranking(ranks_bM, order_bM, tied_t, first_tM, last_tM, squares_b)
+
+
+def _ties(equal: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return `Ranking.tied_t`, `Ranking.first_tM` and `Ranking.last_tM`; `equal` is as in `_ranking`."""
+    tied_t, M = np.flatnonzero(equal.any(axis=1)), equal.shape[1] + 1
+    first_tM = np.zeros((tied_t.size, M), dtype=np.intp)
+    last_tM = np.full((tied_t.size, M), M - 1, dtype=np.intp)
+    if tied_t.size:
+        places = np.arange(M)
+        first_tM[:, 1:] = np.where(equal[tied_t], 0, places[1:])
+        last_tM[:, :-1] = np.where(equal[tied_t], M - 1, places[:-1])
+        np.maximum.accumulate(first_tM, axis=1, out=first_tM)
+        last_tM = np.minimum.accumulate(last_tM[:, ::-1], axis=1)[:, ::-1]
+    return tied_t, first_tM, last_tM
 
 
 def spearman(f: Ranking, g: Ranking) -> NDArray[np.float64]:

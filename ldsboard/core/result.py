@@ -20,6 +20,7 @@ from ldsboard.notebook_table import notebook_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ldsboard.core.kernel import RankedTile
     from ldsboard.core.ranking import Ranking
 
 SCORER_VERSION = 1
@@ -204,6 +205,16 @@ class TargetBlock:
         self.constant_b[tile] = ranking.squares_b == 0
         self.unit_bM[tile] = chance.unit_rows(ranking)
 
+    def add_ranked(self, tile: slice, ranked: RankedTile) -> None:
+        """Store the results of one tile of t targets, computed by the compiled kernel with `INFLUENCE_UNITS`."""
+        self.influence_units_M[:] += ranked.influences_M.astype(np.int64)
+        self.squared_influence_b[tile] = (
+            np.einsum("tM,tM->t", ranked.influence_tM, ranked.influence_tM) / INFLUENCE_UNITS**2
+        )
+        self.rho_b[tile] = ranked.rho_t
+        self.constant_b[tile] = ranked.squares_t == 0
+        self.unit_bM[tile] = ranked.unit_tM
+
 
 @dataclass(frozen=True)
 class TargetSums:
@@ -229,7 +240,7 @@ class TargetSums:
     @classmethod
     def empty(cls, margins: chance.MarginRanks) -> TargetSums:
         """Return empty sums, to which `add` adds the results of each block."""
-        N, M = margins.unit_NM.shape
+        N, M = margins.ranks.ranks_bM.shape
         constant_N, units_M = np.zeros(N, dtype=np.bool_), np.zeros(M, dtype=np.int64)
         return cls(np.zeros(N), np.zeros(N), constant_N, np.zeros(N), units_M, chance.ChanceSpread(margins))
 

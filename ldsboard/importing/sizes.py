@@ -208,13 +208,12 @@ def score_of_ones(found: ImportedArrays) -> Result:
     return truth.score(np.repeat(sizes_s[:, None], truth.n_targets, axis=1))
 
 
-def check_one_size(bundle: Bundle, masks_Mn: NDArray[np.bool_], minimum: Minimum) -> None:
-    """Raise a BundleError unless all subsets of a benchmark, bool (M, n), have one size; see `rows_by_size`.
+def check_one_size(bundle: Bundle, sizes_M: NDArray[np.int64], minimum: Minimum) -> None:
+    """Raise a BundleError unless all subsets of a benchmark, of the sizes (M,), have one size; see `rows_by_size`.
 
     If some sizes of an open benchmark have enough subsets, the message has the command that publishes a benchmark of each.
     """
     manifest, public = bundle.manifest, bundle.folder / "public"
-    sizes_M = masks_Mn.sum(axis=1)
     if len(rows_by_size(sizes_M, manifest.n_train)) == 1:
         return
     options = {

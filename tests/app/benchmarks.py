@@ -12,7 +12,9 @@ import numpy as np
 
 from app.management import publishing
 from ldsboard import GroundTruth
-from ldsboard.bundle import Bundle, HiddenPart, write_bundle
+from ldsboard.arrays.packed import PackedMasks
+from ldsboard.bundle import Bundle, write_bundle
+from ldsboard.hidden_file import HiddenPart
 from ldsboard.subsets import draw_masks, draw_reserve
 
 if TYPE_CHECKING:
@@ -121,7 +123,9 @@ def write_benchmark(
             if pictures
         },
         kit=kit,
-        hidden=HiddenPart(HIDDEN_SEED, NONCE, hidden_Mn, margins(hidden_Mn), rows) if protected else None,
+        hidden=HiddenPart(HIDDEN_SEED, NONCE, PackedMasks.of(hidden_Mn), margins(hidden_Mn), rows)
+        if protected
+        else None,
     )
     return Example(folder / name, effects_nN)
 

@@ -20,6 +20,7 @@ from app.accounts.users import authenticate
 from app.db.accounts import Token, User
 from app.db.sessions import Database
 from app.settings import Settings
+from ldsboard.core.kernel import ROUTE_VARIABLE, choose_route
 from tests.app.ports import reserved_port
 from tests.app.service import PATIENCE_SECONDS, ROOT, Service, until
 
@@ -133,7 +134,18 @@ def test_rescore_prints_the_number_of_rescorings(
 def test_server_stops_on_signal_without_log_output(tmp_path: Path, number: signal.Signals) -> None:
     with Service(tmp_path) as service:
         assert service.stop(number) in {0, -number}
-        assert service.log.read_text() == f"The site is at {service.url}. Press Ctrl-C to stop the server.\n"
+        assert service.log.read_text() == (
+            f"The site is at {service.url}. Press Ctrl-C to stop the server.\nScores are added with {choose_route()}.\n"
+        )
+
+
+@pytest.mark.server
+def test_server_with_an_unknown_route_reports_it_and_exits(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path), ROUTE_VARIABLE: "abacus"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "LDSBOARD_PRODUCT: expected auto, avx2, portable or blas, got 'abacus'." in ended.stderr
 
 
 @pytest.mark.server

@@ -2,6 +2,7 @@
 
 ldsboard computes everything in `Result` for both splits, from an array in memory. It is compared with:
 
+- ldsboard with BLAS in place of the compiled kernel, and ldsboard of an earlier commit, in processes of their own;
 - the bare float64 product of masks and scores, without ranks;
 - the product and per-target loop of the notebook that this project started from;
 - the functions of published libraries, which compute only the per-target correlations over all subsets.
@@ -11,19 +12,29 @@ Legend: M subsets, n training examples, N targets.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from ldsboard import GroundTruth
+from ldsboard import GroundTruth, show_config
+from ldsboard.core.kernel import ROUTE_VARIABLE
 from tests.bench.timing import Timing, take_turns
 from tests.references.answers import Case, ask
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 n, N = 5000, 2000
+ROOT = Path(__file__).resolve().parents[2]
+EARLIER = "3486f9a"
+"""The last commit that was tuned without the compiled kernel."""
 LOOP_TARGETS, LIBRARY_TARGETS = 200, 100
 
 
@@ -48,16 +59,58 @@ def notebook(case: Case, rounds: int) -> Timing:
     return times["product"] + times["loop"].scaled(N / LOOP_TARGETS)
 
 
-def scoring(M: int, rounds: int) -> dict[str, Timing]:
-    """Time every implementation except the libraries, for M subsets."""
-    case = problem(M, N)
+BESIDE = """
+import sys, time
+from ldsboard import GroundTruth
+sys.path.append(sys.argv[1])
+from tests.bench.scoring import problem
+M, targets = int(sys.argv[2]), int(sys.argv[3])
+case = problem(M, targets)
+truth, splits = GroundTruth(case.masks, case.margins), {"public": slice(0, M // 5), "ranking": slice(M // 5, None)}
+for _ in sys.stdin:
+    spent = time.process_time()
+    truth.score(case.scores, splits=splits)
+    print(time.process_time() - spent, flush=True)
+"""
+
+
+@contextmanager
+def beside(package: Path, M: int, targets: int, **environment: str) -> Iterator[Callable[[], float]]:
+    """Yield a function that scores once with the ldsboard in a folder, in another process, and returns the processor time."""
+    command = [sys.executable, "-c", BESIDE, str(ROOT), str(M), str(targets)]
+    inherited = os.environ | {"PYTHONPATH": str(package)} | environment
+    with subprocess.Popen(
+        command, cwd=package, env=inherited, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        sending, answers = process.stdin, process.stdout
+
+        def score() -> float:
+            sending.write("score\n")
+            sending.flush()
+            return float(answers.readline())
+
+        yield score
+        sending.close()
+
+
+def scoring(M: int, targets: int, rounds: int, earlier: Path) -> dict[str, Timing]:
+    """Time every implementation except the notebook and the libraries, for M subsets."""
+    case = problem(M, targets)
     truth, splits = GroundTruth(case.masks, case.margins), {"public": slice(0, M // 5), "ranking": slice(M // 5, None)}
     weights_Mn, doubles_nN = case.masks.astype(np.float64), case.scores.astype(np.float64)
-    ways = {
-        "ldsboard, everything": lambda: truth.score(case.scores, splits=splits),
-        "bare float64 product": lambda: weights_Mn @ doubles_nN,
-    }
-    return take_turns(ways, rounds) | {"notebook": notebook(case, rounds)}
+    with (
+        beside(ROOT, M, targets, **{ROUTE_VARIABLE: "blas"}) as with_blas,
+        beside(earlier, M, targets) as before,
+    ):
+        ways: dict[str, Callable[[], object]] = {
+            "ldsboard, everything": lambda: truth.score(case.scores, splits=splits),
+            "ldsboard with BLAS": with_blas,
+            f"ldsboard of commit {EARLIER}": before,
+            "bare float64 product": lambda: weights_Mn @ doubles_nN,
+        }
+        return take_turns(ways, rounds)
 
 
 def libraries(M: int, targets: int) -> dict[str, Timing]:
@@ -70,11 +123,15 @@ def libraries(M: int, targets: int) -> dict[str, Timing]:
 
 
 def show(title: str, times: dict[str, Timing]) -> None:
-    """Print a table of times, and of their ratios to the wall time of ldsboard."""
+    """Print a table of times and of their ratios to the time of ldsboard, and the ratio of ldsboard to the bare product."""
     ours = times["ldsboard, everything"]
     print(f"{title}\n  {'':28}    wall s     cpu s   x the wall time of ldsboard")
     for name, time in times.items():
         print(f"  {name:28} {time.wall:9.3f} {time.cpu:9.3f} {time.wall / ours.wall:9.2f}")
+    bare = times["bare float64 product"]
+    print(
+        f"  ldsboard takes {ours.wall / bare.wall:.2f} x the bare product, in processor time {ours.cpu / bare.cpu:.2f} x"
+    )
 
 
 PEAK = """
@@ -109,18 +166,20 @@ def run_in_subprocess(program: str, *arguments: str) -> float:
 
 def main() -> None:
     """Run the benchmark and print its results."""
-    times = scoring(1000, rounds=5) | libraries(1000, N) | libraries(1000, LIBRARY_TARGETS)
-    show(
-        f"Scoring, M 1000 x n {n} x N {N}, both parts (loop timed on {LOOP_TARGETS} targets, scaled)",
-        times,
-    )
-    print(
-        f"  ldsboard takes {times['ldsboard, everything'].wall / times['bare float64 product'].wall:.2f} x the bare product"
-    )
-    show(
-        f"Scoring, M 10000 x n {n} x N {N}, both parts (loop timed on {LOOP_TARGETS} targets, scaled)",
-        scoring(10_000, rounds=2),
-    )
+    show_config()
+    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    print(f"Vector instructions of this processor beyond the baseline: {', '.join(found) or 'none'}")
+    with TemporaryDirectory() as folder:
+        command = f"git archive {EARLIER} ldsboard | tar --extract --directory '{folder}'"
+        subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, check=True)
+        for M, targets, rounds in ((100, 256, 20), (1000, N, 7), (10_000, N, 3)):
+            times = scoring(M, targets, rounds, Path(folder))
+            if targets == N:
+                times["notebook"] = notebook(problem(M, N), rounds)
+            if M == 1000:
+                times |= libraries(M, N) | libraries(M, LIBRARY_TARGETS)
+            loop = f" (loop timed on {LOOP_TARGETS} targets, scaled)" if targets == N else ""
+            show(f"Scoring, M {M} x n {n} x N {targets}, both parts{loop}", times)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "scores.npy"
         for targets in (N, 5 * N):

@@ -15,7 +15,7 @@ from scipy import stats
 
 from ldsboard import GroundTruth, lds
 from ldsboard.core.chance import RANDOM_P, TOLERANCE, ChanceSpread, MarginRanks, unit_rows
-from ldsboard.core.ranking import rank_rows
+from ldsboard.core.ranking import CompactRanking, rank_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def chance(f_NM: NDArray[np.float64], g_NM: NDArray[np.float64], block: int = 2) -> ChanceSpread:
-    spread = ChanceSpread(MarginRanks.of(rank_rows(g_NM)))
+    spread = ChanceSpread(MarginRanks.of(CompactRanking.of(g_NM)))
     for start in range(0, len(f_NM), block):
         columns = slice(start, min(start + block, len(f_NM)))
         spread.add(unit_rows(rank_rows(f_NM[columns])), columns)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ldsboard.core.ranking import MAX_SUBSETS, rank_integers, rank_rows, spearman, spearman_influence
+from ldsboard.core.ranking import MAX_SUBSETS, CompactRanking, rank_integers, rank_rows, spearman, spearman_influence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,9 +92,9 @@ def test_rank_integers_equals_rank_rows(spread: int, M: int) -> None:
 
 
 def test_influence_of_row_slices_equals_slices_of_influence() -> None:
-    f, g = rank_rows(lists(12, 8, 40, 30)), rank_rows(lists(13, 8, 40, 5))
-    whole_bM = spearman_influence(f, g)
-    parts = [spearman_influence(f.rows(i, k), g.rows(i, k)) for i, k in ((0, 1), (1, 5), (5, 8))]
+    f, g = CompactRanking.of(lists(12, 8, 40, 30)), CompactRanking.of(lists(13, 8, 40, 5))
+    whole_bM = spearman_influence(f.expanded(), g.expanded())
+    parts = [spearman_influence(f.rows(i, k).expanded(), g.rows(i, k).expanded()) for i, k in ((0, 1), (1, 5), (5, 8))]
     assert np.array_equal(np.vstack(parts), whole_bM)
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from ldsboard import GroundTruth
-from ldsboard.bundle import Bundle, HiddenPart, write_bundle
+from ldsboard.bundle import Bundle, write_bundle
 from ldsboard.core.reserve import check_reserve
 from ldsboard.manifest import BundleError
 from ldsboard.subsets import FEWEST_ANSWERED, draw_reserve
@@ -20,6 +20,8 @@ from tests.ldsboard.bundle.example import DESCRIPTION, HIDDEN, LABELS, MARGINS, 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ldsboard.hidden_file import HiddenPart
 
 SEEDS = (1, 2**127 + 5)
 ROWS = (1, 4)

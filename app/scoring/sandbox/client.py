@@ -24,6 +24,7 @@ from app.errors import DamagedFileError, SandboxError
 from app.scoring.sandbox import heartbeat
 from app.scoring.sandbox.attributions import Attributions
 from app.scoring.sandbox.limits import OUT_OF_MEMORY
+from ldsboard.core.kernel import ROUTE_VARIABLE
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 5.0
 """Seconds that the service waits for a fork server to end after the socket was closed, and for the exit status of a child."""
 
-INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
-"""Environment variables that scoring processes inherit. Settings and credentials are not among them."""
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", ROUTE_VARIABLE)
+"""Environment variables that scoring processes inherit. Settings of the server and credentials are not among them."""
 
 EXIT_REASONS = {OUT_OF_MEMORY: "out of memory", -signal.SIGXCPU: "CPU time limit exceeded"}
 

@@ -144,7 +144,7 @@ def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
     turned = is_turned(header.shape, truth.n_train, truth.n_targets)
     if not turned:
         check_shape(header.shape, truth.n_train, truth.n_targets)  # before any data is decompressed
-    limits.limit_work(len(truth.masks_Mn), truth.n_train, truth.n_targets, header.data_size, threads)
+    limits.limit_work(truth.n_subsets, truth.n_train, truth.n_targets, header.data_size, threads)
     return open_scores(path).T if turned else open_scores(path)
 
 

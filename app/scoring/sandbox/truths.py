@@ -28,8 +28,8 @@ def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
     BundleError
         A file of the benchmark is missing or damaged, or the hidden part belongs to another benchmark.
     """
-    masks_Mn, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
-    truth = GroundTruth(masks_Mn, margins_MRN)
+    masks, margins_MRN, parts = Bundle.open(Path(folder)).scored_arrays()
+    truth = GroundTruth(masks, margins_MRN)
     truth.rank(parts)
     return truth, parts
 

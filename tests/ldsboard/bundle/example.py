@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ldsboard.bundle import HiddenPart
+from ldsboard.arrays.packed import PackedMasks
+from ldsboard.hidden_file import HiddenPart
 from ldsboard.subsets import draw_masks
 
 PUBLIC_SEED, HIDDEN_SEED, NONCE = 7, 2**127 + 12345, bytes(range(16))
@@ -39,6 +40,6 @@ MARGINS = (rng.normal(size=(M_PUBLIC, R, N)) + rng.normal(size=(M_PUBLIC, 1, N))
 HIDDEN = HiddenPart(
     HIDDEN_SEED,
     NONCE,
-    draw_masks(HIDDEN_SEED, M_HIDDEN, n, 0.5),
+    PackedMasks.of(draw_masks(HIDDEN_SEED, M_HIDDEN, n, 0.5)),
     (rng.normal(size=(M_HIDDEN, R, N)) + rng.normal(size=(M_HIDDEN, 1, N))).astype(np.float32),
 )

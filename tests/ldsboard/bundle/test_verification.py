@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from ldsboard.arrays.masks import pack_masks
-from ldsboard.bundle import Bundle, HiddenPart, sha256, write_bundle
+from ldsboard.arrays.packed import PackedMasks
+from ldsboard.bundle import Bundle, sha256, write_bundle
+from ldsboard.hidden_file import HiddenPart
 from ldsboard.manifest import BundleError, Manifest
 from tests.ldsboard.bundle.example import DESCRIPTION, HIDDEN, HIDDEN_SEED, LABELS, MARGINS, MASKS, NONCE
 
@@ -70,7 +72,7 @@ def test_hidden_rejects_seed_that_does_not_open_commitment(members: dict[str, st
 def test_hidden_rejects_masks_not_drawn_from_seed(tmp_path: Path) -> None:
     chosen = HIDDEN.masks_Mn.copy()
     chosen[3] = np.roll(chosen[3], 1)
-    hidden = HiddenPart(HIDDEN_SEED, NONCE, chosen, HIDDEN.margins_MRN)
+    hidden = HiddenPart(HIDDEN_SEED, NONCE, PackedMasks.of(chosen), HIDDEN.margins_MRN)
     write_bundle(tmp_path, DESCRIPTION, masks_Mn=MASKS, margins_MRN=MARGINS, labels=LABELS, hidden=hidden)
     with pytest.raises(BundleError, match=r"masks\.npy differs from the masks that the hidden seed draws"):
         Bundle.open(tmp_path).hidden()

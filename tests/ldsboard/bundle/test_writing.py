@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ldsboard import GroundTruth, ProblemError
-from ldsboard.bundle import Bundle, HiddenPart, write_bundle
+from ldsboard.bundle import Bundle, write_bundle
 from ldsboard.core.ceiling import margin_spectrum, noise_ceiling
 from ldsboard.manifest import BundleError
 from ldsboard.subsets import commitment
@@ -37,6 +37,8 @@ from tests.ldsboard.bundle.example import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ldsboard.hidden_file import HiddenPart
 
 
 def test_open_reads_back_protected_benchmark(protected: Path) -> None:

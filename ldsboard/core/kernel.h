@@ -1,0 +1,43 @@
+/* What the files of the compiled kernel share: sums.c adds grid integers, ranks.c scores sorted sums.
+
+   They are plain C without Python.h: kernel.py loads the library with ctypes, which releases the GIL during each call. Nothing in
+   them allocates memory or keeps state, so that any number of threads can call the functions at once. */
+
+#ifndef LDSBOARD_KERNEL_H
+#define LDSBOARD_KERNEL_H
+
+#include <float.h>
+
+/* Where double arithmetic has more digits, as on the x87, results would be rounded twice. Python then computes them. */
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "double arithmetic is not done in double"
+#endif
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#elif defined(__GNUC__)
+#define EXPORT __attribute__((visibility("default")))
+#else
+#define EXPORT
+#endif
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#elif defined(_MSC_VER)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline
+#endif
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define HAS_AVX2_VARIANT 1
+#else
+#define HAS_AVX2_VARIANT 0
+#endif
+
+/* setup.py defines this number, from the text of all files; kernel.py refuses a library that was built from other files. */
+#ifndef SOURCE_HASH
+#define SOURCE_HASH 0
+#endif
+
+#endif
