@@ -20,14 +20,16 @@ def run() -> None:
     with closing(Database(str(url))) as database, database.writer.connect() as connection:
         # A migration that changes a column replaces the table, and rows of other tables refer to the old one. SQLite ignores
         # this statement within a transaction, so it goes to the driver, which begins none.
-        connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        is_sqlite = connection.dialect.name == "sqlite"
+        if is_sqlite:
+            connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
         with connection.begin():
             context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
             before = context.get_context().get_current_heads()
             with context.begin_transaction():
                 context.run_migrations()
             migrated = context.get_context().get_current_heads() != before
-            if migrated and (missing := missing_references(connection)):
+            if is_sqlite and migrated and (missing := missing_references(connection)):
                 raise MigrationError(
                     f"The database cannot be migrated, because rows are missing ({len(missing)} in total): {missing[0]}. "
                     "The database was not changed. Restore a backup of the database, or delete the rows that "

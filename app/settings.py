@@ -9,8 +9,9 @@ from typing import Self
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 
+from app.database_url import database_url
 from app.issuers import Issuer, parse_issuers
 from ldsboard.formats.score_files import HEADER_LIMIT
 
@@ -229,11 +230,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_embedded_mode(self) -> Self:
-        url = make_url(self.resolved_database_url)
-        if url.drivername != "sqlite" or url.database in (None, "", ":memory:"):
-            raise ValueError(
-                f"LDSBOARD_DATABASE_URL must name an SQLite file, as sqlite:///PATH; this {url.drivername}:// URL does not."
-            )
+        url = database_url(self.resolved_database_url)
+        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError("LDSBOARD_DATABASE_URL must name an SQLite file, as sqlite:///PATH; this URL names none.")
         if "://" in self.storage_url:
             raise ValueError(
                 f"LDSBOARD_STORAGE_URL must be the path of a folder; this {self.storage_url.split(':')[0]}:// URL is not."

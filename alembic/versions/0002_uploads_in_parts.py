@@ -28,7 +28,7 @@ def upgrade() -> None:
     sa.Column('submission_id', sa.String(length=16), nullable=False),
     sa.Column('digest', sa.String(length=64), nullable=False),
     sa.Column('sha256', sa.String(length=64), nullable=False),
-    sa.Column('part_bytes', sa.Integer(), nullable=False),
+    sa.Column('part_bytes', sa.Integer().with_variant(sa.BigInteger(), 'postgresql'), nullable=False),
     sa.Column('expires_at', sa.DateTime(), nullable=False),
     sa.Column('stands_for', sa.String(length=16), nullable=True),
     sa.CheckConstraint('part_bytes > 0', name=op.f('ck_upload_part_bytes')),

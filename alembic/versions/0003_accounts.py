@@ -35,14 +35,24 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audit'))
     )
     for change in ('UPDATE', 'DELETE'):
-        op.execute(
-            f"CREATE TRIGGER audit_refuses_{change.lower()} BEFORE {change} ON audit "
-            "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
-        )
+        name = f'audit_refuses_{change.lower()}'
+        if op.get_bind().dialect.name == 'postgresql':
+            op.execute(
+                f'CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS '
+                "$$ BEGIN RAISE EXCEPTION 'the audit log only grows' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+            )
+            op.execute(f'CREATE TRIGGER {name} BEFORE {change} ON audit FOR EACH ROW EXECUTE FUNCTION {name}()')
+        else:
+            op.execute(
+                f"CREATE TRIGGER {name} BEFORE {change} ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
+            )
 
 
 def downgrade() -> None:
     op.drop_table('audit')
+    if op.get_bind().dialect.name == 'postgresql':
+        for name in ('audit_refuses_update', 'audit_refuses_delete'):
+            op.execute(f'DROP FUNCTION {name}()')
     with op.batch_alter_table('token', schema=None) as batch_op:
         batch_op.drop_constraint(op.f('uq_token_user_id'), type_='unique')
         batch_op.drop_column('expires_at')

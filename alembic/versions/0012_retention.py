@@ -19,9 +19,23 @@ INDEXES = {
 }
 
 
+def replace_function(body: str) -> None:
+    op.execute(
+        'CREATE OR REPLACE FUNCTION audit_refuses_delete() RETURNS trigger LANGUAGE plpgsql AS '
+        f'$$ BEGIN {body} END $$'
+    )
+
+
 def upgrade() -> None:
     for name, (table, columns) in INDEXES.items():
         op.create_index(name, table, columns)
+    if op.get_bind().dialect.name == 'postgresql':
+        replace_function(
+            f"IF OLD.at > (now() AT TIME ZONE 'UTC') - interval '{KEPT_DAYS} days' THEN RAISE EXCEPTION "
+            f"'the audit log keeps every row for {KEPT_DAYS} days' USING ERRCODE = 'integrity_constraint_violation'; END IF; "
+            'RETURN OLD;'
+        )
+        return
     op.execute('DROP TRIGGER audit_refuses_delete')
     op.execute(
         f"CREATE TRIGGER audit_refuses_delete BEFORE DELETE ON audit WHEN OLD.at > datetime('now', '-{KEPT_DAYS} days') "
@@ -30,10 +44,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute('DROP TRIGGER audit_refuses_delete')
-    op.execute(
-        "CREATE TRIGGER audit_refuses_delete BEFORE DELETE ON audit "
-        "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
-    )
+    if op.get_bind().dialect.name == 'postgresql':
+        replace_function("RAISE EXCEPTION 'the audit log only grows' USING ERRCODE = 'integrity_constraint_violation';")
+    else:
+        op.execute('DROP TRIGGER audit_refuses_delete')
+        op.execute(
+            "CREATE TRIGGER audit_refuses_delete BEFORE DELETE ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
+        )
     for name, (table, _) in INDEXES.items():
         op.drop_index(name, table)

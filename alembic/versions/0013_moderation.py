@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # The earlier schema has no suspensions; a private submission is hidden from the same users.
-    op.execute("UPDATE submission SET visibility = 'private', pinned = 0 WHERE suspension IS NOT NULL")
+    op.execute("UPDATE submission SET visibility = 'private', pinned = false WHERE suspension IS NOT NULL")
     op.drop_column('submission', 'suspension')
     op.drop_index('ix_user_retired_name', 'user')
     op.drop_column('user', 'retired_name')

@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.add_column('user', sa.Column('verified', sa.Boolean(), nullable=False, server_default=sa.false()))
     # The operator added users without an identity. An identity at GitHub is not verified.
     op.execute(
-        'UPDATE "user" SET verified = 1 WHERE NOT EXISTS'
+        'UPDATE "user" SET verified = true WHERE NOT EXISTS'
         ' (SELECT 1 FROM identity WHERE identity.user_id = "user".id AND identity.provider LIKE \'%github%\')'
     )
 

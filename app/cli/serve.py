@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import fail, listen, migrate_database
+from app.database_url import database_url
 from ldsboard.core.kernel import choose_route
 
 BACKLOG = 4096
@@ -91,4 +92,5 @@ def serve(
 
 def migrate() -> None:
     """Migrate the database to the newest schema."""
-    typer.echo(f"The database at {migrate_database().resolved_database_url} is up to date.")
+    url = database_url(migrate_database().resolved_database_url)
+    typer.echo(f"The database at {url.render_as_string()} is up to date.")  # without the password

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, MetaData
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import JSON, BigInteger, CheckConstraint, DateTime, Integer, MetaData
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Add the time zone UTC to a datetime from the database."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+Bytes = Annotated[int, mapped_column(Integer().with_variant(BigInteger(), "postgresql"))]
+"""Type of a column that holds a number of bytes, in 64 bits."""
 
 
 def now() -> datetime:

@@ -10,9 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import MetaData, make_url, select
+from sqlalchemy import MetaData, select
 from sqlalchemy.exc import DatabaseError
 
+from app.database_url import database_url
 from app.db.sessions import Database
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ def find_damage(url: str) -> list[str]:
     The list is empty if the file is intact or does not exist. If SQLite finds damaged pages, foreign keys and values are not
     checked.
     """
-    path = make_url(url).database
-    if path is None or not Path(path).exists():
+    parsed = database_url(url)
+    is_file = parsed.get_backend_name() == "sqlite"
+    if is_file and not Path(str(parsed.database)).exists():
         return []
     with closing(Database(url)) as database:
         try:
             with database.read() as session:
                 connection = session.connection()
+                if not is_file:  # PostgreSQL checks its pages and foreign keys itself
+                    return list(_unreadable_values(connection))
                 return _broken_pages(connection) or [*missing_references(connection), *_unreadable_values(connection)]
         except (DatabaseError, sqlite3.DatabaseError) as error:
             return [f"SQLite cannot read the file: {getattr(error, 'orig', error)}"]

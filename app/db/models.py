@@ -10,7 +10,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, St
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.accounts import User
-from app.db.base import Base, now, one_of, random_id
+from app.db.base import Base, Bytes, now, one_of, random_id
 
 
 class State(StrEnum):
@@ -103,7 +103,7 @@ class File(Base):
     __table_args__ = (CheckConstraint('"references" > 0', name="referenced"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    size: Mapped[int]
+    size: Mapped[Bytes]
     references: Mapped[int]
 
 
@@ -164,7 +164,7 @@ class Submission(Base):
     counted: Mapped[bool] = mapped_column(default=True, server_default=true())
     uses_subsets: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     cost: Mapped[dict[str, Any] | None]
-    size: Mapped[int]
+    size: Mapped[Bytes]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"), index=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     suspension: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.orm import Session
 
+from app.database_url import database_url
+from app.db.backends import backend_of
 from app.db.changes import CHANGED_IDS, Changes
 from app.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from sqlalchemy.pool import PoolProxiedConnection
 
 POOL_SIZE, MAX_OVERFLOW = 16, 128
 """Number of database connections that stay open, and maximum number of further connections under load: 144 in total.
@@ -39,14 +39,24 @@ class Database:
     """
 
     def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
-        # The parser of pydantic is several times as fast as the standard one; boards read hundreds of small JSON columns.
-        self.engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW, json_deserializer=from_json)
-        self._watcher: PoolProxiedConnection | None = None
+        address = database_url(url)
+        self._backend = backend_of(address, busy_seconds)
+        self.engine = create_engine(
+            address,
+            pool_size=POOL_SIZE,
+            max_overflow=MAX_OVERFLOW,
+            pool_pre_ping=address.get_backend_name() != "sqlite",  # PostgreSQL may have been restarted
+            # The parser of pydantic is several times as fast as the standard one; boards read hundreds of small JSON columns.
+            json_deserializer=from_json,
+        )
         self.changes = Changes()
         self._busy_seconds = busy_seconds
         self._write_lock = threading.Lock()
-        event.listen(self.engine, "connect", self._configure)
-        event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "connect", lambda connection, _: self._backend.configure(connection))
+        event.listen(
+            self.engine, "begin", lambda connection: self._backend.begin(connection, writing=_writes(connection))
+        )
+        event.listen(self.engine, "commit", self._announce)
         self.writer = self.engine.execution_options(ldsboard_writing=True)
 
     @contextmanager
@@ -84,26 +94,17 @@ class Database:
 
         The call does not wait for the write lock. All calls must come from one thread, because they share one connection.
         """
-        if self._watcher is None:
-            self._watcher = self.engine.raw_connection()
-        (version,) = self._watcher.cursor().execute("PRAGMA data_version").fetchone()
-        return int(version)
+        return self._backend.revision(self.engine)
 
     def close(self) -> None:
         """Close all connections."""
-        if self._watcher is not None:
-            self._watcher.close()
+        self._backend.close()
         self.engine.dispose()
 
-    def _configure(self, connection: Any, _record: object) -> None:
-        # None keeps the driver from beginning transactions itself. The driver would begin a transaction only at the first write,
-        # too late for the write lock.
-        connection.isolation_level = None
-        timeout = f"busy_timeout = {round(1000 * self._busy_seconds)}"
-        for pragma in (timeout, "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL"):
-            connection.execute(f"PRAGMA {pragma}")
+    def _announce(self, connection: Connection) -> None:
+        if _writes(connection):
+            self._backend.commit(connection)
 
 
-def _begin(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("ldsboard_writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("ldsboard_writing", False))

@@ -6,7 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import Boolean, Text, and_, bindparam, exists, literal_column, not_, null, or_, select, type_coerce
+from sqlalchemy import Boolean, Text, and_, bindparam, cast, exists, not_, null, or_, select
 from sqlalchemy.orm import aliased
 
 from app.benchmarks.catalog import has_hidden_subsets
@@ -107,8 +107,8 @@ def _can_be_listed(
     return (
         Evaluation.version_id == version_id,
         Evaluation.scorer_version == scorer_version,
-        # The sign + keeps SQLite from reading all rows by the primary key, instead of their numbers from ix_measurement_numbers.
-        literal_column("+measurement.part") == "ranking",
+        # An expression keeps SQLite from reading all rows by the primary key, instead of numbers from ix_measurement_numbers.
+        Measurement.part.concat("") == "ranking",
         Submission.kind == Kind.RANKED,
         Submission.state == State.SCORED,
         Submission.visibility != Visibility.PRIVATE,
@@ -122,7 +122,7 @@ ENTRIES = (
         Submission.visibility,
         Submission.method,
         Submission.title,
-        type_coerce(Submission.tags, Text),  # as text: many tag lists are equal, and each text is parsed once
+        cast(Submission.tags, Text),  # as text: many tag lists are equal, and each text is parsed once
         User.name,
         Alias.number,
         # The following columns are the fields of an `Entry`, in order.

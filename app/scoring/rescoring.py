@@ -107,19 +107,13 @@ def queue_newer_versions(session: Session, version: Version, submission_ids: lis
 
 def _scored_submission_ids(session: Session, version: Version, *kinds: Kind) -> list[str]:
     """Return the ids of the submissions that were scored against a version, oldest first; with `kinds`, only of these kinds."""
-    query = (
-        select(Submission.id)
-        .join(Evaluation, Evaluation.submission_id == Submission.id)
-        .where(
-            Evaluation.version_id == version.id,
-            Evaluation.scored_at.is_not(None),
-            Submission.state == State.SCORED,
-            Submission.kind.in_(kinds or list(Kind)),
-        )
-        .order_by(Submission.created_at, Submission.id)
-        .distinct()
+    scored = select(Evaluation.submission_id).where(
+        Evaluation.version_id == version.id, Evaluation.scored_at.is_not(None)
     )
-    return list(session.scalars(query))
+    query = select(Submission.id).where(
+        Submission.id.in_(scored), Submission.state == State.SCORED, Submission.kind.in_(kinds or list(Kind))
+    )
+    return list(session.scalars(query.order_by(Submission.created_at, Submission.id)))
 
 
 def _queue_evaluations(session: Session, version: Version, submission_ids: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from app.db.backends import is_busy, is_full
 from app.errors import BusyError, LimitError, disk_full
 from app.results.schemas import ProblemView
 from app.submissions import field_types
@@ -84,12 +84,10 @@ def _handle_http_error(request: Request, error: HTTPException) -> Response:
 
 
 def _handle_database_error(request: Request, error: OperationalError) -> Response:
-    # The lower byte is the error; the upper bytes distinguish its cases.
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    if is_full(error):
         log.error("database.full", path=request.url.path)
         return problem_response(request, disk_full().problem)
-    if code == sqlite3.SQLITE_BUSY:
+    if is_busy(error):
         return _handle_busy_database(request, error)
     return _handle_server_error(request, error)
 

@@ -12,12 +12,14 @@ from app.db.sessions import Database
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import Service
 from tests.conftest import MAX_UPLOAD_BYTES
+from tests.postgresql import running_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.app.benchmarks import Example
+    from tests.postgresql import Cluster
 
 
 SERVERS = {
@@ -85,9 +87,33 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL cluster."""
+    with running_cluster() as running:
+        yield running
+
+
 @pytest.fixture
-def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
+def backend() -> str:
+    """The kind of database of a test: SQLite; `pytest_generate_tests` repeats tests with the mark ``database`` on PostgreSQL."""
+    return "sqlite"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests with the mark ``database`` on SQLite and on PostgreSQL."""
+    if "backend" in metafunc.fixturenames and metafunc.definition.get_closest_marker("database"):
+        metafunc.parametrize("backend", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def database(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A fresh, migrated database."""
-    opened = Database(f"sqlite:///{copy(migrated, tmp_path / 'fresh.sqlite3')}")
+    if backend == "sqlite":
+        migrated = request.getfixturevalue("migrated")
+        url = f"sqlite:///{copy(migrated, tmp_path / 'fresh.sqlite3')}"
+    else:
+        url = request.getfixturevalue("cluster").create()
+    opened = Database(url)
     yield opened
     opened.close()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.app.harness import ServiceHarness
     from tests.app.service import Service
 
+pytestmark = pytest.mark.database
+
 
 class Board:
     """The open toy benchmark in an open transaction, to which one owner sends files of one method."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.service import Service
 
+pytestmark = pytest.mark.database
+
 NOISES = {"best": 0.2, "good": 0.5, "fair": 1.0, "poor": 3.0, "tied": 3.0}
 
 

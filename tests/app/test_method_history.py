@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from app.results.schemas import HistoryView
     from tests.app.harness import ServiceHarness
 
+pytestmark = pytest.mark.database
+
 MAIN, REQUEST = {"branch": "main"}, {"branch": "feature", "number": 7}
 SUSPENSION = {"reason": "A copy.", "contact": "ops@example.org", "at": "2026-01-01T00:00:00+00:00"}
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def session(harness: ServiceHarness) -> Iterator[Session]:

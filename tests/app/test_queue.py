@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
+pytestmark = pytest.mark.database
+
 R, P = Kind.RANKED, Kind.PRACTICE
 
 

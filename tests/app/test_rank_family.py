@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from app.leaderboard.entries import Entry
     from tests.app.harness import ServiceHarness
 
+pytestmark = pytest.mark.database
+
 
 class Board(NamedTuple):
     """The empty board of a version, in an open transaction."""

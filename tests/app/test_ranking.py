@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
+pytestmark = pytest.mark.database
+
 ENTRIES = 6
 
 

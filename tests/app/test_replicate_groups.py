@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.app.harness import ServiceHarness
     from tests.app.service import Service
 
+pytestmark = pytest.mark.database
+
 COMMIT = "a" * 40
 
 

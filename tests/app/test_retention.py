@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def files(toy: Example) -> list[bytes]:

@@ -42,7 +42,8 @@ def test_environment_variables_set_the_settings(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("database_url", "postgresql://localhost/lds"),
+        ("database_url", "mysql://localhost/lds"),
+        ("database_url", "postgresql+asyncpg://localhost/lds"),
         ("database_url", "sqlite://"),
         ("database_url", "sqlite:///:memory:"),
         ("storage_url", "s3://bucket/prefix"),

@@ -1,0 +1,34 @@
+"""The address of a database: an SQLite file, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+SPELLINGS = {"postgres://": "postgresql://"}
+"""Beginnings of addresses that SQLAlchemy refuses, and what they stand for."""
+
+
+def database_url(text: str) -> URL:
+    """Parse the address of a database; ``postgres://`` is another spelling of ``postgresql://``.
+
+    Raises
+    ------
+    ValueError
+        The address is malformed, or of another database than SQLite and PostgreSQL. The message does not repeat the address,
+        which can contain a password.
+    """
+    for beginning, meant in SPELLINGS.items():
+        if text.startswith(beginning):
+            text = meant + text.removeprefix(beginning)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        got = "an address that cannot be read" if url is None else f"a {url.drivername}:// address"
+        raise ValueError(
+            "LDSBOARD_DATABASE_URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, with special characters of "
+            f"the password written as %40 and so on; got {got}."
+        )
+    return url

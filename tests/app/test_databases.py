@@ -1,0 +1,145 @@
+"""Both kinds of database: addresses, migrations, one writer at a time, snapshots, the audit log, and large files."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+from app.accounts import users
+from app.database_url import database_url
+from app.db.accounts import Audit, User
+from app.db.backends import is_busy
+from app.db.base import Base, now
+from app.db.migration import SCRIPTS
+from app.db.models import File
+from app.db.sessions import Database
+from tests.app.service import until
+
+if TYPE_CHECKING:
+    from tests.postgresql import Cluster
+
+pytestmark = pytest.mark.database
+
+
+def address(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
+
+
+def test_postgresql_is_migrated_to_the_models_and_back(cluster: Cluster) -> None:
+    url = cluster.create()
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    with closing(Database(url)) as database:
+        for turn in range(2):
+            with database.engine.connect() as connection:
+                assert list(compare_metadata(MigrationContext.configure(connection), Base.metadata)) == []
+            if turn == 0:
+                command.downgrade(config, "base")
+                command.upgrade(config, "head")
+
+
+def test_second_process_waits_for_the_writer(database: Database) -> None:
+    # Two connection pools are two processes for the database: each has its own lock for its own threads.
+    with closing(Database(address(database))) as other:
+        entered, name = threading.Event(), "ada"
+        found: list[bool] = []
+
+        def add_user() -> None:
+            entered.set()
+            with other.write() as session:
+                found.append(session.scalar(select(User.id).where(User.name == name)) is not None)
+
+        thread = threading.Thread(target=add_user)
+        with database.write() as session:
+            users.add_user(session, name)  # the first statement takes the write lock
+            thread.start()
+            entered.wait()
+        thread.join()
+        assert found == [True], "the second writer sees what the first has committed"
+
+
+def test_writer_that_waits_too_long_is_told_that_the_database_is_busy(database: Database) -> None:
+    with closing(Database(address(database), busy_seconds=0.05)) as impatient, database.write() as session:
+        users.add_user(session, "ada")
+        with pytest.raises(OperationalError) as refused, impatient.write() as late:
+            users.add_user(late, "bob")
+        assert is_busy(refused.value)
+
+
+def test_reading_session_keeps_its_snapshot(database: Database) -> None:
+    count = select(func.count()).select_from(User)
+    with database.read() as reading:
+        assert reading.scalar(count) == 0
+        with database.write() as session:
+            users.add_user(session, "ada")
+        assert reading.scalar(count) == 0
+    with database.read() as reading:
+        assert reading.scalar(count) == 1
+
+
+def test_commit_of_another_process_changes_the_revision(database: Database) -> None:
+    before = database.revision()
+    assert database.revision() == before
+    with closing(Database(address(database))) as other, other.write() as session:
+        users.add_user(session, "ada")
+    until(lambda: database.revision() != before, "a new revision")
+    after = database.revision()
+    assert database.revision() == after
+
+
+def test_audit_log_only_grows_for_a_year(database: Database) -> None:
+    with database.write() as session:
+        session.add_all(Audit(at=now(), actor="ada", action="x", subject=subject) for subject in "xy")
+    for change in (update(Audit).values(actor="eve"), delete(Audit)):
+        with pytest.raises(IntegrityError, match="the audit log"), database.write() as session:
+            session.execute(change)
+    with database.write() as session:
+        session.add(Audit(at=now() - timedelta(days=366), actor="ada", action="x", subject="old"))
+    with database.write() as session:
+        session.execute(delete(Audit).where(Audit.subject == "old"))
+    with database.read() as session:
+        assert sorted(session.scalars(select(Audit.subject))) == ["x", "y"]
+
+
+def test_size_of_a_file_can_exceed_32_bits(database: Database) -> None:
+    with database.write() as session:
+        session.add(File(sha256="0" * 64, size=2**40, references=1))
+    with database.read() as session:
+        assert session.scalar(select(File.size)) == 2**40
+
+
+def test_reading_session_on_postgresql_cannot_write(cluster: Cluster) -> None:
+    with (
+        closing(Database(cluster.create())) as database,
+        pytest.raises(DatabaseError, match="read-only transaction"),
+        database.read() as session,
+    ):
+        users.add_user(session, "ada")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_address_with_an_odd_password(scheme: str) -> None:
+    url = database_url(f"{scheme}://ada:p%40%3A%2F%25@db.example.org:5433/lds")
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "ada", "p@:/%", "db.example.org", 5433, "lds",
+    )  # fmt: skip
+    assert url.get_backend_name() == "postgresql"
+    assert url.get_driver_name() == "psycopg"
+
+
+@pytest.mark.parametrize("text", ["mysql://ada:secret@db/lds", "postgresql+asyncpg://ada:secret@db/lds", "secret"])
+def test_other_databases_are_refused_without_repeating_the_password(text: str) -> None:
+    with pytest.raises(ValueError, match="sqlite:///PATH or postgresql://") as refused:
+        database_url(text)
+    assert "secret" not in str(refused.value)

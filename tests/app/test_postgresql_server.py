@@ -1,0 +1,66 @@
+"""A server whose database is PostgreSQL: uploads, edits, a killed server, the operator's commands, and a secret password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.database_url import database_url
+from tests.app.service import Service, npy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.app.benchmarks import Example
+    from tests.postgresql import Cluster
+
+PASSWORD = "s3cret@:/%"
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, cluster: Cluster, toy: Example, open_toy: Example
+) -> Iterator[Service]:
+    url = database_url(cluster.create()).set(password=PASSWORD).render_as_string(hide_password=False)
+    with Service(tmp_path_factory.mktemp("postgresql"), database_url=url) as service:
+        service.publish(toy.folder)
+        service.publish(open_toy.folder)
+        yield service
+
+
+def test_submissions_are_scored_and_listed_as_offline(served: Service, toy: Example) -> None:
+    token = served.token("ada")
+    sent = [served.submit_and_score(token, "toy", npy(toy.scores(noise)), method=f"m{noise}") for noise in (0.3, 0.9)]
+    for noise, view in zip((0.3, 0.9), sent, strict=True):
+        offline = toy.offline(toy.scores(noise))
+        assert view["public"]["lds"] == offline["public"].lds
+        assert view["hidden"]["lds"] == round(offline["ranking"].lds, 4)
+    rows = served.client.get("/benchmarks/toy/leaderboard").json()["rows"]
+    assert [row["id"] for row in rows] == [view["id"] for view in sent]
+    assert rows[0]["rank"] == [1, 1]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert served.client.patch(f"/submissions/{sent[0]['id']}", json={"tags": ["a", "b"]}, headers=headers).is_success
+    assert "by ada" in " ".join(served.client.get(f"{served.url}/submissions/{sent[0]['id']}").text.split())
+    assert served.client.delete(f"/submissions/{sent[1]['id']}", headers=headers).is_success
+    assert [row["id"] for row in served.client.get("/benchmarks/toy/leaderboard").json()["rows"]] == [sent[0]["id"]]
+
+
+def test_killed_server_scores_what_it_had_accepted(served: Service, open_toy: Example) -> None:
+    token = served.token("bob")
+    response = served.submit(token, "open-toy", npy(open_toy.scores(0.4)), method="killed")
+    assert response.status_code == 202
+    served.process.kill()
+    served.process.wait()
+    served.start()
+    served.wait_until_idle()
+    headers = {"Authorization": f"Bearer {token}"}
+    assert served.client.get(f"/submissions/{response.json()['id']}", headers=headers).json()["state"] == "scored"
+
+
+def test_commands_work_and_do_not_print_the_password(served: Service) -> None:
+    for command in (("migrate",), ("doctor",)):
+        done = served.run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+    assert PASSWORD not in served.log.read_text()

@@ -1,0 +1,85 @@
+"""A PostgreSQL cluster for tests: started by a user other than root, without fsync, reached through a socket in its folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL, create_engine
+
+from app.db.migration import upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPLATE = "template_migrated"
+"""Name of the empty, migrated database that `Cluster.create` copies."""
+
+
+class Cluster:
+    """A running cluster. Each database of a test is a copy of one empty, migrated database."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = count(1)
+        self._admin = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {TEMPLATE}")
+        upgrade(self.url(TEMPLATE))
+
+    def url(self, name: str) -> str:
+        """Return the URL of a database of the cluster."""
+        url = URL.create("postgresql", username="ldsboard", database=name, query={"host": str(self._folder)})
+        return url.render_as_string(hide_password=False)
+
+    def create(self, template: str = TEMPLATE) -> str:
+        """Create a database, and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def close(self) -> None:
+        """Close the connection that creates databases."""
+        self._admin.dispose()
+
+
+def _programs() -> Path:
+    """Return the folder of the newest PostgreSQL programs."""
+    found = shutil.which("postgres")
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    return installed[-1] if installed else Path(str(found)).parent
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Start a cluster in a new folder; stop it and delete the folder at the end."""
+    programs, folder = _programs(), Path(tempfile.mkdtemp(prefix="ldsboard-pg-"))
+    user = None
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        user = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
+        shutil.chown(folder, user)
+    data = folder / "data"
+    options = f"-k {folder} -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+
+    def run(*command: str | Path) -> None:
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+
+    run(programs / "initdb", "-D", data, "-U", "ldsboard", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+    run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    try:
+        cluster = Cluster(folder)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+    finally:
+        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder)
