@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldsboard import GroundTruth, groundtruth
+from ldsboard.arrays import packed
 from ldsboard.arrays.packed import PackedMasks
-from ldsboard.core import kernel, ranking
+from ldsboard.core import kernel, products, ranking
 from ldsboard.core.kernel import ROUTE_VARIABLE, choose_route
 from ldsboard.core.products import product_with
 from ldsboard.core.ranking import CompactRanking, rank_integers, rank_rows, spearman, spearman_influence
@@ -77,6 +78,22 @@ def test_product_of_every_route_gives_the_exact_sums(
     rng = np.random.default_rng([M, n, b])
     masks_Mn, grid_nb = rng.random((M, n)) < 0.5, grid_integers(rng, n, b)
     monkeypatch.setenv(ROUTE_VARIABLE, route)
+    sums_bM = product_with(PackedMasks.of(masks_Mn), None, choose_route())(grid_nb)
+    assert np.array_equal(sums_bM, expected_sums(masks_Mn, grid_nb))
+
+
+@pytest.mark.parametrize("route", HERE)
+@pytest.mark.parametrize(("columns", "inflated"), [(8, 64), (64, 2**14), (2**11, 2**20)])
+def test_size_of_blocks_of_masks_changes_no_bit(
+    route: str, columns: int, inflated: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(columns)
+    masks_Mn, grid_nb = rng.random((70, 203)) < 0.5, grid_integers(rng, 203, 9)
+    monkeypatch.setenv(ROUTE_VARIABLE, route)
+    monkeypatch.setattr(packed, "BLOCK_BYTES", columns)
+    monkeypatch.setattr(products, "KEPT_BYTES", 0)
+    monkeypatch.setattr(products, "INFLATED_COLUMNS", columns)
+    monkeypatch.setattr(products, "INFLATED_BYTES", inflated)
     sums_bM = product_with(PackedMasks.of(masks_Mn), None, choose_route())(grid_nb)
     assert np.array_equal(sums_bM, expected_sums(masks_Mn, grid_nb))
 
