@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+import psycopg
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import OperationalError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-    from sqlalchemy.exc import OperationalError
     from sqlalchemy.pool import PoolProxiedConnection
 
 WRITE_LOCK = 0x1D5B0A2D
@@ -32,13 +35,16 @@ class Backend(Protocol):
     def begin(self, connection: Connection, *, writing: bool) -> None:
         """Begin a transaction; a writing transaction waits for the write lock of the database."""
 
-    def commit(self, connection: Connection) -> None:
-        """Announce the commit of a writing transaction to other processes."""
+    def before_commit(self, connection: Connection) -> None:
+        """Arrange that other processes notice the commit of a writing transaction."""
+
+    def after_commit(self) -> None:
+        """Count a commit of this process."""
 
     def revision(self, engine: Engine) -> int:
-        """Return a number that differs from the previous call's number if another process may have committed in between.
+        """Return a number that differs from the previous call's number if any process may have committed in between.
 
-        All calls come from one thread.
+        A commit of this process counts at once, that of another process after some milliseconds. All calls come from one thread.
         """
 
     def close(self) -> None:
@@ -65,7 +71,10 @@ class SQLite:
         """Begin a transaction; a writing transaction takes the write lock at once."""
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
-    def commit(self, connection: Connection) -> None:
+    def before_commit(self, connection: Connection) -> None:
+        """Do nothing: SQLite counts commits itself."""
+
+    def after_commit(self) -> None:
         """Do nothing: SQLite counts commits itself."""
 
     def revision(self, engine: Engine) -> int:
@@ -87,7 +96,9 @@ class PostgreSQL:
     def __init__(self, busy_seconds: float) -> None:
         self._busy_seconds = busy_seconds
         self._watcher: PoolProxiedConnection | None = None
+        self._process = secrets.token_hex(8)  # tells notifications of this process from those of others
         self._commits = 0
+        self._counting = threading.Lock()
 
     def configure(self, connection: Any) -> None:
         """Set the time zone and the longest wait for a lock of a new connection."""
@@ -103,24 +114,45 @@ class PostgreSQL:
         else:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
-    def commit(self, connection: Connection) -> None:
+    def before_commit(self, connection: Connection) -> None:
         """Send a notification, which PostgreSQL delivers when the transaction is committed."""
-        connection.exec_driver_sql(f"NOTIFY {COMMITS}")
+        connection.exec_driver_sql(f"NOTIFY {COMMITS}, '{self._process}'")
+
+    def after_commit(self) -> None:
+        """Count a commit of this process at once, because its notification arrives later."""
+        with self._counting:
+            self._commits += 1
 
     def revision(self, engine: Engine) -> int:
-        """Return the number of notifications that have arrived on a connection of its own."""
-        if self._watcher is None or self._watcher.driver_connection.closed:  # type: ignore[union-attr]
+        """Return the number of commits of this process, and of notifications of others on a connection of its own.
+
+        While PostgreSQL cannot be reached, each call returns another number.
+        """
+        try:
+            found = self._notifications(engine)
+        except (OperationalError, psycopg.OperationalError):
+            self.close()
+            found = 1
+        with self._counting:
+            self._commits += found
+            return self._commits
+
+    def _notifications(self, engine: Engine) -> int:
+        """Return the number of notifications of other processes since the last call; at least 1 for a new connection."""
+        missed = 0
+        if self._watcher is None:
             self._watcher = engine.raw_connection()
             self._watcher.driver_connection.set_autocommit(True)  # type: ignore[union-attr]
             self._watcher.cursor().execute(f"LISTEN {COMMITS}")
-            self._commits += 1  # a commit may have been missed while no connection listened
-        self._commits += len(list(self._watcher.driver_connection.notifies(timeout=0)))  # type: ignore[union-attr]
-        return self._commits
+            missed = 1  # a commit may have been missed while no connection listened
+        arrived = self._watcher.driver_connection.notifies(timeout=0)  # type: ignore[union-attr]
+        return missed + sum(bool(notification.payload != self._process) for notification in arrived)
 
     def close(self) -> None:
         """Close the connection that `revision` uses."""
         if self._watcher is not None:
             self._watcher.invalidate()
+            self._watcher = None
 
 
 def is_full(error: OperationalError) -> bool:

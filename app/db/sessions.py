@@ -85,6 +85,7 @@ class Database:
         try:
             with Session(self.writer, expire_on_commit=False) as session, session.begin():
                 yield session
+            self._backend.after_commit()
         finally:
             self._write_lock.release()
         self.changes.announce(session.info.get(CHANGED_IDS, ()))
@@ -103,7 +104,7 @@ class Database:
 
     def _announce(self, connection: Connection) -> None:
         if _writes(connection):
-            self._backend.commit(connection)
+            self._backend.before_commit(connection)
 
 
 def _writes(connection: Connection) -> bool:

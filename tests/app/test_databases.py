@@ -88,6 +88,30 @@ def test_reading_session_keeps_its_snapshot(database: Database) -> None:
         assert reading.scalar(count) == 1
 
 
+def test_commit_of_this_process_changes_the_revision_at_once(database: Database) -> None:
+    before = database.revision()
+    with database.write() as session:
+        users.add_user(session, "ada")
+    after = database.revision()
+    assert after != before
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(User)) == 1
+    assert database.revision() == after
+
+
+def test_lost_connection_to_postgresql_counts_as_a_commit(cluster: Cluster) -> None:
+    with closing(Database(cluster.create())) as database, closing(Database(address(database))) as other:
+        before = database.revision()
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # noqa: S608 -- a literal
+        with other.writer.connect() as connection:
+            connection.exec_driver_sql(ended)
+        until(lambda: database.revision() != before, "a new revision")
+        until(lambda: database.revision() == database.revision(), "a connection that listens again")
+        with database.write() as session:  # connections of the pool are checked before they are used
+            users.add_user(session, "ada")
+
+
 def test_commit_of_another_process_changes_the_revision(database: Database) -> None:
     before = database.revision()
     assert database.revision() == before
