@@ -18,7 +18,9 @@ SOURCES = [f"{FOLDER}/ranks.c", f"{FOLDER}/sums.c"]
 HEADER = f"{FOLDER}/kernel.h"
 LIBRARY = "_sums.dll" if os.name == "nt" else "_sums.so"
 FLAGS = (
-    ["/O2"] if os.name == "nt" else ["-O3", "-std=c11", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"]
+    ["/O2", "/std:c11", "/fp:precise"]  # MSVC knows `restrict` only in C11
+    if os.name == "nt"
+    else ["-O3", "-std=c11", "-fvisibility=hidden", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"]
 )
 
 

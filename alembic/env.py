@@ -20,6 +20,8 @@ def run() -> None:
     with closing(Database(str(url))) as database, database.writer.connect() as connection:
         # A migration that changes a column replaces the table, and rows of other tables refer to the old one. SQLite ignores
         # this statement within a transaction, so it goes to the driver, which begins none.
+        if problem := database.unfit(connection):
+            raise MigrationError(problem)
         is_sqlite = connection.dialect.name == "sqlite"
         if is_sqlite:
             connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")

@@ -47,6 +47,7 @@ class AppContext:
         self.settings = settings
         self.data_lock = data_lock.lock_data_folder(settings.data_dir)
         self.database = Database(settings.resolved_database_url, settings.busy_seconds)
+        self.database.claim_server()
         self.storage = Storage(settings.storage_dir, settings.spare_bytes)
         self.sandbox = Sandbox(
             threads=max(1, usable_processors() // settings.scoring_processes), processes=settings.scoring_processes

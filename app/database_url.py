@@ -31,4 +31,8 @@ def database_url(text: str) -> URL:
             "LDSBOARD_DATABASE_URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, with special characters of "
             f"the password written as %40 and so on; got {got}."
         )
+    if {"password", "sslpassword"} & url.query.keys():
+        raise ValueError(
+            "LDSBOARD_DATABASE_URL: write the password before the host, as in postgresql://USER:PASSWORD@HOST/NAME."
+        )
     return url

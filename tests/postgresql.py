@@ -72,14 +72,14 @@ def running_cluster() -> Iterator[Cluster]:
     def run(*command: str | Path) -> None:
         subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
 
-    run(programs / "initdb", "-D", data, "-U", "ldsboard", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-    run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
     try:
-        cluster = Cluster(folder)
+        run(programs / "initdb", "-D", data, "-U", "ldsboard", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
         try:
+            cluster = Cluster(folder)
             yield cluster
-        finally:
             cluster.close()
+        finally:
+            run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:
-        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder)

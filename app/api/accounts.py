@@ -25,7 +25,7 @@ from app.web.dependencies import (
 router = APIRouter(tags=["account"])
 
 
-TokenId = Annotated[int, Path(ge=1, lt=2**63)]
+TokenId = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 class TokenView(BaseModel, from_attributes=True):

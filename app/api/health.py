@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from app.db.backends import is_busy
 from app.web.dependencies import ContextDep, ReadSession, StorageDep
 from ldsboard.problems import ProblemError
 
@@ -23,7 +24,11 @@ def ready(context: ContextDep, storage: StorageDep, session: ReadSession) -> dic
     """Check that the database has its tables, that the folder of uploaded files exists, and that files can be scored."""
     try:
         session.execute(text("SELECT 1 FROM submission LIMIT 1"))
-    except OperationalError:
+    except (OperationalError, ProgrammingError) as error:
+        if isinstance(error, OperationalError) and is_busy(error):
+            raise ProblemError(
+                "internal.unready", "The database does not answer.", "The operator should check LDSBOARD_DATABASE_URL."
+            ) from None
         raise ProblemError(
             "internal.unready", "The database has no tables.", "The operator should run: python -m app migrate"
         ) from None

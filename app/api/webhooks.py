@@ -14,7 +14,7 @@ from app.web.dependencies import ActorDep, ContextDep, ManagingUser, ReadSession
 
 router = APIRouter(prefix="/webhooks", tags=["account"])
 
-WebhookId = Annotated[int, Path(ge=1, lt=2**63)]
+WebhookId = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 class NewWebhook(BaseModel, extra="forbid"):

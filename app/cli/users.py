@@ -30,10 +30,11 @@ def add_user(
     role: Annotated[Role | None, typer.Option(help="Role; by default user.", show_default=False)] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Allow an existing user to become an admin.")] = False,
     ranked_per_day: Annotated[
-        int | None, typer.Option(min=0, help="The user's own quota of ranked submissions in 24 hours.")
+        int | None, typer.Option(min=0, max=2**31 - 1, help="The user's own quota of ranked submissions in 24 hours.")
     ] = None,
     ranked_per_version: Annotated[
-        int | None, typer.Option(min=0, help="The user's own quota of ranked submissions to one version.")
+        int | None,
+        typer.Option(min=0, max=2**31 - 1, help="The user's own quota of ranked submissions to one version."),
     ] = None,
 ) -> None:
     """Add a user, or change the role and quotas of an existing user."""

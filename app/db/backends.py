@@ -10,24 +10,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine
     from sqlalchemy.pool import PoolProxiedConnection
 
-WRITE_LOCK = 0x1D5B0A2D
-"""Key of the advisory lock that all writing transactions on PostgreSQL take. Other software must not use this key."""
+WRITE_LOCK, SERVER_LOCK = 0x1D5B0A2D, 0x1D5B0A2E
+"""Keys of the advisory locks on PostgreSQL: of each writing transaction, and of the server. No other software may use them."""
 
 COMMITS = "ldsboard_commits"
-"""Channel on which every writing transaction on PostgreSQL sends a notification at its commit."""
+"""Channel on which every writing transaction on PostgreSQL that changes rows sends a notification at its commit."""
 
+OLDEST = 120000
+"""Oldest version of PostgreSQL: earlier ones print 15 digits of a float64, so that a stored LDS would change."""
 
-DISK_FULL, LOCK_NOT_AVAILABLE = "53100", "55P03"
-"""Error codes of PostgreSQL, see https://www.postgresql.org/docs/15/errcodes-appendix.html."""
+DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, SHUTTING_DOWN = "53100", "55P03", "53300", "57P0"
+"""Error codes of PostgreSQL, the last one the beginning of several: https://www.postgresql.org/docs/15/errcodes-appendix.html."""
 
 
 class Backend(Protocol):
     """A kind of database. All kinds have one writer at a time, so that the service has the same races on all of them."""
+
+    connect_args: Mapping[str, Any]
+    """Arguments for the driver's function that opens a connection."""
 
     def configure(self, connection: Any) -> None:
         """Set up a new connection of the driver."""
@@ -39,7 +47,7 @@ class Backend(Protocol):
         """Arrange that other processes notice the commit of a writing transaction."""
 
     def after_commit(self) -> None:
-        """Count a commit of this process."""
+        """Count the commit of this process that `before_commit` was called for."""
 
     def revision(self, engine: Engine) -> int:
         """Return a number that differs from the previous call's number if any process may have committed in between.
@@ -47,12 +55,20 @@ class Backend(Protocol):
         A commit of this process counts at once, that of another process after some milliseconds. All calls come from one thread.
         """
 
+    def claim_server(self, engine: Engine) -> None:
+        """Make this process the only server of the database, as long as it runs; RuntimeError if another server is."""
+
+    def unfit(self, connection: Any) -> str | None:
+        """Return why the database cannot be used, or None."""
+
     def close(self) -> None:
-        """Close the connection that `revision` uses."""
+        """Close the connections that do not belong to the pool."""
 
 
 class SQLite:
     """SQLite, in one file."""
+
+    connect_args: Mapping[str, Any] = {}
 
     def __init__(self, busy_seconds: float) -> None:
         self._busy_seconds = busy_seconds
@@ -84,6 +100,13 @@ class SQLite:
         (version,) = self._watcher.cursor().execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    def claim_server(self, engine: Engine) -> None:
+        """Do nothing: the file is in the data folder, which the server locks."""
+
+    def unfit(self, connection: Any) -> str | None:  # noqa: ARG002 -- every SQLite that Python has will do
+        """Return None."""
+        return None
+
     def close(self) -> None:
         """Close the connection that `revision` uses."""
         if self._watcher is not None:
@@ -93,10 +116,23 @@ class SQLite:
 class PostgreSQL:
     """PostgreSQL, through psycopg."""
 
+    # A network that drops packets must not hold up a thread, and with it the write lock, for hours.
+    connect_args: Mapping[str, Any] = {
+        "client_encoding": "UTF8",  # without it, psycopg returns the texts of an SQL_ASCII database as bytes
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    }
+
     def __init__(self, busy_seconds: float) -> None:
-        self._busy_seconds = busy_seconds
-        self._watcher: PoolProxiedConnection | None = None
+        self._busy_milliseconds = max(1, round(1000 * busy_seconds))  # 0 would mean to wait for ever
+        self._watcher: Any = None
+        self._connecting: threading.Thread | None = None
+        self._server: Any = None
         self._process = secrets.token_hex(8)  # tells notifications of this process from those of others
+        self._has_changed = False
         self._commits = 0
         self._counting = threading.Lock()
 
@@ -104,65 +140,112 @@ class PostgreSQL:
         """Set the time zone and the longest wait for a lock of a new connection."""
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
-            cursor.execute(f"SET lock_timeout = {round(1000 * self._busy_seconds)}")
+            cursor.execute(f"SET lock_timeout = {self._busy_milliseconds}")
         connection.commit()
 
     def begin(self, connection: Connection, *, writing: bool) -> None:
         """Take the write lock, or fix the snapshot that a reading transaction sees."""
         if writing:
+            # READ COMMITTED: the transaction must see what was committed while it waited for the lock.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
         else:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     def before_commit(self, connection: Connection) -> None:
-        """Send a notification, which PostgreSQL delivers when the transaction is committed."""
-        connection.exec_driver_sql(f"NOTIFY {COMMITS}, '{self._process}'")
+        """If the transaction has changed rows, send a notification, which PostgreSQL delivers after the commit."""
+        # Only a transaction that changes rows has an id.
+        notify = f"SELECT pg_notify('{COMMITS}', '{self._process}') WHERE txid_current_if_assigned() IS NOT NULL"
+        self._has_changed = connection.exec_driver_sql(notify).first() is not None
 
     def after_commit(self) -> None:
-        """Count a commit of this process at once, because its notification arrives later."""
+        """Count a commit that has changed rows at once, because its notification arrives later."""
         with self._counting:
-            self._commits += 1
+            self._commits += self._has_changed
+        self._has_changed = False
 
     def revision(self, engine: Engine) -> int:
         """Return the number of commits of this process, and of notifications of others on a connection of its own.
 
-        While PostgreSQL cannot be reached, each call returns another number.
+        While there is no such connection, each call returns another number. A lost connection is opened again in a thread.
         """
-        try:
-            found = self._notifications(engine)
-        except (OperationalError, psycopg.OperationalError):
-            self.close()
-            found = 1
+        found = 1
+        if self._watcher is not None:
+            try:
+                arrived = self._watcher.notifies(timeout=0)
+                found = sum(bool(notification.payload != self._process) for notification in arrived)
+            except psycopg.Error:
+                self._watcher = None
+        elif self._connecting is None or not self._connecting.is_alive():
+            self._connecting = threading.Thread(target=self._listen, args=[engine], daemon=True)
+            self._connecting.start()
         with self._counting:
             self._commits += found
             return self._commits
 
-    def _notifications(self, engine: Engine) -> int:
-        """Return the number of notifications of other processes since the last call; at least 1 for a new connection."""
-        missed = 0
-        if self._watcher is None:
-            self._watcher = engine.raw_connection()
-            self._watcher.driver_connection.set_autocommit(True)  # type: ignore[union-attr]
-            self._watcher.cursor().execute(f"LISTEN {COMMITS}")
-            missed = 1  # a commit may have been missed while no connection listened
-        arrived = self._watcher.driver_connection.notifies(timeout=0)  # type: ignore[union-attr]
-        return missed + sum(bool(notification.payload != self._process) for notification in arrived)
+    def _listen(self, engine: Engine) -> None:
+        """Open the connection that `revision` uses."""
+        try:
+            watcher = _own_connection(engine)
+            watcher.execute(f"LISTEN {COMMITS}")
+        except (OperationalError, NoConnectionError, psycopg.Error):
+            return  # the next call of `revision` tries again
+        self._watcher = watcher
+
+    def claim_server(self, engine: Engine) -> None:
+        """Hold the server's advisory lock on a connection of its own."""
+        self._server = _own_connection(engine)
+        if not self._server.execute(f"SELECT pg_try_advisory_lock({SERVER_LOCK})").fetchone()[0]:
+            raise RuntimeError(
+                "Another server uses the database in LDSBOARD_DATABASE_URL, with another data folder. "
+                "Stop that server, or set LDSBOARD_DATABASE_URL to another database."
+            )
+
+    def unfit(self, connection: Any) -> str | None:
+        """Return why the database cannot be used: its version or its encoding."""
+        if connection.info.server_version < OLDEST:
+            return f"PostgreSQL 12 or newer is needed, and {connection.info.server_version // 10000} was found."
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            how = "CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+            return f"The database has the encoding {encoding}, and UTF8 is needed. Create it anew with {how}."
+        return None
 
     def close(self) -> None:
-        """Close the connection that `revision` uses."""
-        if self._watcher is not None:
-            self._watcher.invalidate()
-            self._watcher = None
+        """Close the connections of `revision` and `claim_server`."""
+        if self._connecting is not None:
+            self._connecting.join()
+        for connection in (self._watcher, self._server):
+            if connection is not None:
+                connection.close()
+        self._watcher = self._server = None
+
+
+def _own_connection(engine: Engine) -> Any:
+    """Return a new connection of psycopg that does not belong to the pool, without transactions."""
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()
+    connection.set_autocommit(True)
+    return connection
 
 
 def is_full(error: OperationalError) -> bool:
     """Return whether a statement failed because the disk of the database is full."""
-    return _sqlite_code(error) == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == DISK_FULL
+    return _sqlite_code(error) == sqlite3.SQLITE_FULL or _state(error) == DISK_FULL
 
 
 def is_busy(error: OperationalError) -> bool:
-    """Return whether a statement failed because another process held the write lock for too long."""
-    return _sqlite_code(error) == sqlite3.SQLITE_BUSY or getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+    """Return whether a statement failed because another process held the write lock for too long, or PostgreSQL is away."""
+    state = _state(error)
+    is_away = isinstance(error.orig, psycopg.OperationalError) and (
+        state is None or state == TOO_MANY_CONNECTIONS or state.startswith(SHUTTING_DOWN)
+    )
+    return is_away or _sqlite_code(error) == sqlite3.SQLITE_BUSY or state == LOCK_NOT_AVAILABLE
+
+
+def _state(error: OperationalError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 def _sqlite_code(error: OperationalError) -> int:

@@ -40,7 +40,7 @@ def find_damage(url: str) -> list[str]:
                     return list(_unreadable_values(connection))
                 return _broken_pages(connection) or [*missing_references(connection), *_unreadable_values(connection)]
         except (DatabaseError, sqlite3.DatabaseError) as error:
-            return [f"SQLite cannot read the file: {getattr(error, 'orig', error)}"]
+            return [f"The database cannot be read: {getattr(error, 'orig', error)}"]
 
 
 def missing_references(connection: Connection) -> list[str]:
@@ -63,7 +63,7 @@ def _unreadable_values(connection: Connection) -> Iterator[str]:
     metadata.reflect(connection)
     for table in metadata.sorted_tables:
         try:
-            for _ in connection.execute(select(table)):
+            for _ in connection.execute(select(table), execution_options={"yield_per": 200}):
                 pass
         except ValueError as error:
             yield f"table {table.name} holds a value that cannot be read: {error}"

@@ -45,6 +45,8 @@ class Database:
             address,
             pool_size=POOL_SIZE,
             max_overflow=MAX_OVERFLOW,
+            connect_args=dict(self._backend.connect_args),
+            hide_parameters=True,  # they can be secrets of webhooks, and a failed statement is logged
             pool_pre_ping=address.get_backend_name() != "sqlite",  # PostgreSQL may have been restarted
             # The parser of pydantic is several times as fast as the standard one; boards read hundreds of small JSON columns.
             json_deserializer=from_json,
@@ -85,8 +87,8 @@ class Database:
         try:
             with Session(self.writer, expire_on_commit=False) as session, session.begin():
                 yield session
-            self._backend.after_commit()
         finally:
+            self._backend.after_commit()  # also if the answer to a commit was lost
             self._write_lock.release()
         self.changes.announce(session.info.get(CHANGED_IDS, ()))
 
@@ -96,6 +98,20 @@ class Database:
         The call does not wait for the write lock. All calls must come from one thread, because they share one connection.
         """
         return self._backend.revision(self.engine)
+
+    def claim_server(self) -> None:
+        """Make this process the only server of the database, until the process ends.
+
+        Raises
+        ------
+        RuntimeError
+            Another server uses the database.
+        """
+        self._backend.claim_server(self.engine)
+
+    def unfit(self, connection: Connection) -> str | None:
+        """Return why the database cannot be used, or None."""
+        return self._backend.unfit(connection.connection.driver_connection)
 
     def close(self) -> None:
         """Close all connections."""

@@ -151,7 +151,7 @@ def create_submit_token(context: ContextDep, sender: FormUser, actor: FormActor,
 
 @router.post("/account/tokens/{token_id}/revoke")
 def revoke_token(
-    sender: FormUser, actor: FormActor, session: WriteSession, token_id: Annotated[int, Path(ge=1, lt=2**63)]
+    sender: FormUser, actor: FormActor, session: WriteSession, token_id: Annotated[int, Path(ge=1, lt=2**31)]
 ) -> Response:
     """Revoke a token of the signed-in user, and redirect to the account page."""
     token = tokens.revoke(session, sender.id, token_id=token_id)

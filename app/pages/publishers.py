@@ -48,7 +48,7 @@ def show_form(
     visitor: SignedInUser,
     session: ReadSession,
     issuer: Annotated[str, Query(max_length=MAX_ADDRESS_LENGTH)] = "",
-    like: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    like: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
 ) -> Response:
     """Show a signed-in user the form for trusting a workflow; redirect other visitors to the sign-in page.
 

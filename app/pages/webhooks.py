@@ -50,7 +50,7 @@ def add_webhook(
 
 @router.post("/account/webhooks/{webhook_id}/remove")
 def remove_webhook(
-    sender: FormUser, actor: FormActor, session: WriteSession, webhook_id: Annotated[int, Path(ge=1, lt=2**63)]
+    sender: FormUser, actor: FormActor, session: WriteSession, webhook_id: Annotated[int, Path(ge=1, lt=2**31)]
 ) -> Response:
     """Remove a webhook of the signed-in user, and redirect to the page of the webhooks."""
     registration.remove(session, sender.id, actor, webhook_id)

@@ -173,7 +173,7 @@ async def _actor(request: Request, caller: CurrentUser) -> Actor:
 
 ActorDep = Annotated[Actor, Depends(_actor)]
 
-PublisherId = Annotated[int, Path(ge=1, lt=2**63)]
+PublisherId = Annotated[int, Path(ge=1, lt=2**31)]
 
 VersionNumber = Annotated[
     int | None, Query(ge=1, lt=2**31, description="version of the benchmark; by default the current version")

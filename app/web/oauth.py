@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, NamedTuple
 
 from authlib.integrations.base_client import OAuthError
@@ -15,6 +16,9 @@ from app.settings import Settings
 from ldsboard.problems import ProblemError
 
 TIMEOUT_SECONDS = 10.0
+
+SUBJECT = re.compile(r"[\x20-\x7e]{1,255}")
+"""The identifier of a user at an OpenID Connect provider."""
 
 PROVIDER_ERRORS = (HTTPError, OAuthError, JoseError, ValueError)
 """Errors of the network, of the provider and of its answers."""
@@ -120,8 +124,9 @@ class Providers:
         except (*PROVIDER_ERRORS, KeyError) as error:
             raise _failed(error) from error
         claims = token.get("userinfo") or {}
-        if not claims.get("sub"):
-            raise _failed(ValueError("the ID token has no subject, the identifier of the user"))
+        # OpenID Connect allows 255 characters of ASCII: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+        if not SUBJECT.fullmatch(str(claims.get("sub") or "")):
+            raise _failed(ValueError("the ID token has no valid subject, the identifier of the user"))
         # authlib checks the audience only if it is not empty.
         audience = claims.get("aud")
         if client.client_id not in (audience if isinstance(audience, list) else [audience]):

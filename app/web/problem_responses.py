@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -92,6 +92,15 @@ def _handle_database_error(request: Request, error: OperationalError) -> Respons
     return _handle_server_error(request, error)
 
 
+def _handle_impossible_value(request: Request, _error: DataError) -> Response:
+    # PostgreSQL refuses NUL characters in text. SQLite takes them and finds nothing.
+    found = ProblemError.mismatch(
+        "request.invalid", expected="text without NUL characters", got="a value that the database refuses",
+        hint="See /docs for the parameters of this call.",
+    )  # fmt: skip
+    return problem_response(request, found.problem)
+
+
 def _handle_busy_database(request: Request, _error: Exception) -> Response:
     log.error("database.busy", path=request.url.path)
     return _handle_problem_error(request, BusyError())
@@ -109,6 +118,7 @@ HANDLERS: dict[type[Exception], Callable[..., Response]] = {
     RequestValidationError: _handle_validation_error,
     HTTPException: _handle_http_error,
     OperationalError: _handle_database_error,
+    DataError: _handle_impossible_value,
     NoConnectionError: _handle_busy_database,  # every connection waits for the same lock
     Exception: _handle_server_error,
 }

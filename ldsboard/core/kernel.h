@@ -13,6 +13,11 @@
 #error "double arithmetic is not done in double"
 #endif
 
+/* Options such as -ffast-math, which CFLAGS can add, remove roundings that the results depend on. */
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#error "arithmetic is not exact to the last bit"
+#endif
+
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #elif defined(__GNUC__)

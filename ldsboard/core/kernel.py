@@ -145,6 +145,8 @@ def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bo
     (n, b), (W, M) = grid_nb.shape, words_WM.shape
     if -(-n // 64) != W or not (words_WM.flags.c_contiguous and grid_nb.flags.c_contiguous):
         raise ValueError(f"expected arrays in C order and {-(-n // 64)} words, got {W}")
+    if words_WM.dtype != np.uint64 or grid_nb.dtype != np.float64:
+        raise TypeError(f"expected uint64 and float64, got {words_WM.dtype} and {grid_nb.dtype}")
     library, problem = load(LIBRARY)
     if library is None:
         raise ValueError(problem)

@@ -20,15 +20,23 @@ from app.database_url import database_url
 from app.db.accounts import Audit, User
 from app.db.backends import is_busy
 from app.db.base import Base, now
-from app.db.migration import SCRIPTS
+from app.db.migration import SCRIPTS, MigrationError, upgrade
 from app.db.models import File
 from app.db.sessions import Database
 from tests.app.service import until
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from tests.postgresql import Cluster
 
 pytestmark = pytest.mark.database
+
+
+def steady_revision(database: Database) -> int:
+    """Return the revision, once a connection watches for commits."""
+    until(lambda: database.revision() == database.revision(), "a steady revision")
+    return database.revision()
 
 
 def address(database: Database) -> str:
@@ -89,7 +97,7 @@ def test_reading_session_keeps_its_snapshot(database: Database) -> None:
 
 
 def test_commit_of_this_process_changes_the_revision_at_once(database: Database) -> None:
-    before = database.revision()
+    before = steady_revision(database)
     with database.write() as session:
         users.add_user(session, "ada")
     after = database.revision()
@@ -101,25 +109,78 @@ def test_commit_of_this_process_changes_the_revision_at_once(database: Database)
 
 def test_lost_connection_to_postgresql_counts_as_a_commit(cluster: Cluster) -> None:
     with closing(Database(cluster.create())) as database, closing(Database(address(database))) as other:
-        before = database.revision()
+        before = steady_revision(database)
         others = "datname = current_database() AND pid <> pg_backend_pid()"
         ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # noqa: S608 -- a literal
         with other.writer.connect() as connection:
             connection.exec_driver_sql(ended)
         until(lambda: database.revision() != before, "a new revision")
-        until(lambda: database.revision() == database.revision(), "a connection that listens again")
+        steady_revision(database)  # a connection listens again
         with database.write() as session:  # connections of the pool are checked before they are used
             users.add_user(session, "ada")
 
 
 def test_commit_of_another_process_changes_the_revision(database: Database) -> None:
-    before = database.revision()
-    assert database.revision() == before
+    before = steady_revision(database)
     with closing(Database(address(database))) as other, other.write() as session:
         users.add_user(session, "ada")
     until(lambda: database.revision() != before, "a new revision")
     after = database.revision()
     assert database.revision() == after
+    with closing(Database(address(database))) as other, other.write() as session:
+        session.execute(select(User)).all()
+    with database.write() as session:
+        session.execute(select(User)).all()
+    assert database.revision() == after, "a transaction that changes nothing leaves caches as they are"
+
+
+def test_writer_sees_what_was_committed_while_it_waited(cluster: Cluster) -> None:
+    url = cluster.create()
+    with closing(Database(url)) as database, closing(Database(url)) as other:
+        with database.write() as session:
+            name = session.connection().exec_driver_sql("SELECT current_database()").scalar()
+            session.connection().exec_driver_sql(
+                f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"
+            )
+        with database.write() as session:
+            users.add_user(session, "ada")
+            waiting = threading.Thread(target=lambda: seen.append(_count_users(other)))
+            seen: list[int | None] = []
+            waiting.start()
+            with database.read() as watching:
+                query = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+                connection = watching.connection()
+                until(lambda: _fresh(connection, query), "a writer that waits")
+        waiting.join()
+        assert seen == [1]
+
+
+def _count_users(database: Database) -> int | None:
+    with database.write() as session:
+        return session.scalar(select(func.count()).select_from(User))
+
+
+def _fresh(connection: Connection, query: str) -> object:
+    """Return the first row of a query about the activity of the server, which is otherwise the same for a whole transaction."""
+    connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+    return connection.exec_driver_sql(query).first()
+
+
+def test_second_server_of_a_database_is_refused(cluster: Cluster) -> None:
+    url = cluster.create()
+    with closing(Database(url)) as database, closing(Database(url)) as other:
+        database.claim_server()
+        with pytest.raises(RuntimeError, match="Another server uses the database"):
+            other.claim_server()
+    with closing(Database(url)) as next_server:
+        next_server.claim_server()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_database_with_another_encoding_is_not_migrated(cluster: Cluster, encoding: str) -> None:
+    url = cluster.create(f"template0 ENCODING '{encoding}'")
+    with pytest.raises(MigrationError, match=f"has the encoding {encoding}"):
+        upgrade(url)
 
 
 def test_audit_log_only_grows_for_a_year(database: Database) -> None:
@@ -160,6 +221,13 @@ def test_address_with_an_odd_password(scheme: str) -> None:
     )  # fmt: skip
     assert url.get_backend_name() == "postgresql"
     assert url.get_driver_name() == "psycopg"
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword"])
+def test_password_after_the_host_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="write the password before the host") as refused:
+        database_url(f"postgresql://ada@db/lds?{name}=secret")
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["mysql://ada:secret@db/lds", "postgresql+asyncpg://ada:secret@db/lds", "secret"])

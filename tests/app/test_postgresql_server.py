@@ -11,6 +11,7 @@ from tests.app.service import Service, npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.app.benchmarks import Example
     from tests.postgresql import Cluster
@@ -56,6 +57,34 @@ def test_killed_server_scores_what_it_had_accepted(served: Service, open_toy: Ex
     served.wait_until_idle()
     headers = {"Authorization": f"Bearer {token}"}
     assert served.client.get(f"/submissions/{response.json()['id']}", headers=headers).json()["state"] == "scored"
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/benchmarks/a%00", 422),
+        ("/submissions/%ff%00", 422),
+        ("/compare?a=%00&b=2", 422),
+        ("/benchmarks/toy/history?owner=%00&method=x", 422),
+        ("/submissions/0123456789abcdef", 404),
+    ],
+)
+def test_text_that_postgresql_refuses_is_no_failure_of_the_server(served: Service, address: str, status: int) -> None:
+    assert served.client.get(address).status_code == status
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, 2**31, 2**63])
+def test_number_that_no_row_has_is_no_failure_of_the_server(served: Service, number: int) -> None:
+    headers = {"Authorization": f"Bearer {served.token('ada')}"}
+    refused = served.client.delete(f"/tokens/{number}", headers=headers)
+    assert refused.status_code == (404 if number < 2**31 else 422)
+
+
+def test_second_server_with_another_data_folder_is_refused(served: Service, tmp_path: Path) -> None:
+    done = served.run("serve", "--port", "0", environment=served.environment | {"LDSBOARD_DATA_DIR": str(tmp_path)})
+    assert done.returncode != 0
+    assert "Another server uses the database in LDSBOARD_DATABASE_URL" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_commands_work_and_do_not_print_the_password(served: Service) -> None:
