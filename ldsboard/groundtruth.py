@@ -189,7 +189,9 @@ class GroundTruth:
 
     def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedSubsets], threads: int) -> dict[str, Result]:
         M, N = self.margins_MN.shape
-        targets_in_memory = MAX_BLOCK_BYTES // (8 * threads * (self.n_train + M))
+        # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
+        block_bytes = MAX_BLOCK_BYTES * (2 if self._route.name == "blas" else 1)
+        targets_in_memory = block_bytes // (8 * threads * (self.n_train + M))
         targets = min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads))
         targets = max(1, targets - targets % KERNEL_COLUMNS if targets > KERNEL_COLUMNS else targets)
 

@@ -103,6 +103,7 @@ def _blas_product(masks: PackedMasks, grid_nb: NDArray[np.float64]) -> NDArray[n
             bits = masks.bits_MG[row : row + rows, column // 8 : -(-(column + columns) // 8)]
             weights = inflated[: 8 * bits.size].reshape(*bits.shape, 8)
             BYTES_AS_NUMBERS.take(bits, axis=0, out=weights, mode="clip")  # the mode "raise" would buffer the output
+            # In this order of the factors, two threads are faster than with the transposed product.
             sums_bM[:, row : row + rows] += some_nb.T @ weights.reshape(len(bits), -1)[:, : len(some_nb)].T
     return sums_bM
 

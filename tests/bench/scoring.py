@@ -25,25 +25,18 @@ from scipy.stats import spearmanr
 
 from ldsboard import GroundTruth, show_config
 from ldsboard.core.kernel import ROUTE_VARIABLE
+from tests.bench.problems import n, problem
 from tests.bench.timing import Timing, take_turns
 from tests.references.answers import Case, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-n, N = 5000, 2000
+N = 2000
 ROOT = Path(__file__).resolve().parents[2]
 EARLIER = "3486f9a"
 """The last commit that was tuned without the compiled kernel."""
 LOOP_TARGETS, LIBRARY_TARGETS = 200, 100
-
-
-def problem(M: int, targets: int) -> Case:
-    """Return unrelated random scores, masks and margins; the time does not depend on their values."""
-    rng = np.random.default_rng(0)
-    masks_Mn = rng.permuted(np.tile(np.arange(n) < n // 2, (M, 1)), axis=1)
-    margins_MN = rng.normal(size=(M, targets)).astype(np.float32)
-    return Case(rng.normal(size=(n, targets)).astype(np.float32), masks_Mn, margins_MN)
 
 
 def notebook(case: Case, rounds: int) -> Timing:
@@ -63,7 +56,7 @@ BESIDE = """
 import sys, time
 from ldsboard import GroundTruth
 sys.path.append(sys.argv[1])
-from tests.bench.scoring import problem
+from tests.bench.problems import problem
 M, targets = int(sys.argv[2]), int(sys.argv[3])
 case = problem(M, targets)
 truth, splits = GroundTruth(case.masks, case.margins), {"public": slice(0, M // 5), "ranking": slice(M // 5, None)}
