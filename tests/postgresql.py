@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from itertools import count
@@ -15,9 +18,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, create_engine
 
 from app.db.migration import upgrade
+from tests.app.service import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+LIBC = ctypes.CDLL(None)
 
 TEMPLATE = "template_migrated"
 """Name of the empty, migrated database that `Cluster.create` copies."""
@@ -66,20 +72,50 @@ def running_cluster() -> Iterator[Cluster]:
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         user = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, user)
-    data = folder / "data"
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-
-    def run(*command: str | Path) -> None:
-        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
+    data, log = folder / "data", folder / "log"
+    initdb: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "ldsboard",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]
+    postgres: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder]
+    for option in ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"):
+        postgres += ["-c", option]
     try:
-        run(programs / "initdb", "-D", data, "-U", "ldsboard", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+        subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                postgres,
+                user=user,
+                cwd=folder,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- it calls one function of the C library, which takes no lock
+            )
         try:
+            ready: list[str | Path] = [programs / "pg_isready", "-h", folder, "-q"]
+            until(
+                lambda: subprocess.run(ready, check=False).returncode == 0, f"a cluster that answers; its log is {log}"
+            )
             cluster = Cluster(folder)
             yield cluster
             cluster.close()
         finally:
-            run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.send_signal(signal.SIGQUIT)
+            server.wait()
     finally:
         shutil.rmtree(folder)
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when the tests end, also if they are killed."""
+    if sys.platform == "linux":
+        LIBC.prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
