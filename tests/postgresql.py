@@ -73,19 +73,8 @@ def running_cluster() -> Iterator[Cluster]:
         user = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
         shutil.chown(folder, user)
     data, log = folder / "data", folder / "log"
-    initdb: list[str | Path] = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-U",
-        "ldsboard",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale=C",
-        "--no-sync",
-    ]
+    initdb: list[str | Path] = [programs / "initdb", "-D", data, "-U", "ldsboard", "-A", "trust", "-E", "UTF8"]
+    initdb += ["--locale=C", "--no-sync"]
     postgres: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder]
     for option in ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"):
         postgres += ["-c", option]
