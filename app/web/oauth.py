@@ -17,8 +17,8 @@ from ldsboard.problems import ProblemError
 
 TIMEOUT_SECONDS = 10.0
 
-SUBJECT = re.compile(r"[\x20-\x7e]{1,255}")
-"""The identifier of a user at an OpenID Connect provider."""
+SUBJECT = re.compile(r"[^\x00]{1,255}")
+"""The identifier of a user at an OpenID Connect provider. PostgreSQL stores no NUL characters."""
 
 PROVIDER_ERRORS = (HTTPError, OAuthError, JoseError, ValueError)
 """Errors of the network, of the provider and of its answers."""
@@ -124,7 +124,7 @@ class Providers:
         except (*PROVIDER_ERRORS, KeyError) as error:
             raise _failed(error) from error
         claims = token.get("userinfo") or {}
-        # OpenID Connect allows 255 characters of ASCII: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+        # OpenID Connect allows 255 characters: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
         if not SUBJECT.fullmatch(str(claims.get("sub") or "")):
             raise _failed(ValueError("the ID token has no valid subject, the identifier of the user"))
         # authlib checks the audience only if it is not empty.
