@@ -78,3 +78,8 @@ def test_compare_rejects_equal_scores_at_nominal_rate() -> None:
         rejected += compare(truth.score(a_nN), truth.score(b_nN)).p_value < 0.05
     # The nominal rate is .05, with a Monte Carlo standard error of .0097.
     assert rejected / count == pytest.approx(0.05, abs=3 * 0.0097)
+
+
+def test_empty_sequence_of_replicates_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one result in each sequence"):
+        compare([], [])

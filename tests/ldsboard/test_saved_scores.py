@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from ldsboard import GroundTruth, ProblemError, lds
 from ldsboard.arrays.scores import read_scores
+from ldsboard.formats.array_pickles import ArrayPickleError
 from ldsboard.formats.saved_scores import read_saved
+from ldsboard.formats.torch_streams import read_stream
 from tests.ldsboard.library_files import bfloat16_bits, write_safetensors
 
 if TYPE_CHECKING:
@@ -277,3 +280,9 @@ def test_damaged_file_is_read_or_refused(tmp_path: Path, form: str) -> None:
             path.write_bytes(content)
             with suppress(ProblemError):
                 assert read_scores(path).ndim == 2
+
+
+def test_torch_file_before_version_1_6_with_numbers_of_no_tensor_is_refused() -> None:
+    parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {}, ["1"]]
+    with pytest.raises(ArrayPickleError, match="numbers of no tensor"):
+        read_stream(b"".join(pickle.dumps(part, 2) for part in parts))

@@ -13,6 +13,7 @@ import ldsboard
 from ldsboard.arrays.packed import PackedMasks
 from ldsboard.core import kernel, products
 from ldsboard.core.kernel import LIBRARY, ROUTE_VARIABLE, choose_route, load
+from ldsboard.core.ranking import CompactRanking
 from tests.ldsboard.kernel.routes import HERE, VARIANTS
 
 
@@ -81,6 +82,8 @@ def test_kernel_refuses_arrays_that_it_would_misread() -> None:
     words = np.zeros((1, 5), dtype=np.uint64)
     with pytest.raises(ValueError, match="2 words, got 1"):
         kernel.sums(words, np.zeros((65, 2)), avx2=False)
+    with pytest.raises(TypeError, match="expected uint64 and float64, got uint64 and float32"):
+        kernel.sums(np.zeros((1, 2), np.uint64), np.zeros((64, 2), np.float32), avx2=False)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="C order"):
         kernel.sums(words, np.zeros((2, 64)).T, avx2=False)
     for variant in VARIANTS:
@@ -91,6 +94,9 @@ def test_kernel_refuses_arrays_that_it_would_misread() -> None:
 def test_kernel_that_is_missing_is_reported() -> None:
     with pytest.raises(ValueError, match="installed without a working C compiler"):
         kernel.sums(np.zeros((1, 5), dtype=np.uint64), np.zeros((64, 2)), avx2=False)
+    margins = CompactRanking.of(np.array([[1.0, 2.0, 3.0]]))
+    with pytest.raises(ValueError, match="installed without a working C compiler"):
+        kernel.ranks(np.zeros((1, 3)), margins, 1.0, avx2=False)
 
 
 @pytest.mark.parametrize("forced", [False, True])
