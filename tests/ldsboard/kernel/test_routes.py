@@ -83,7 +83,7 @@ def test_kernel_refuses_arrays_that_it_would_misread() -> None:
     with pytest.raises(ValueError, match="2 words, got 1"):
         kernel.sums(words, np.zeros((65, 2)), avx2=False)
     with pytest.raises(TypeError, match="expected uint64 and float64, got uint64 and float32"):
-        kernel.sums(np.zeros((1, 2), np.uint64), np.zeros((64, 2), np.float32), avx2=False)  # type: ignore[arg-type]
+        kernel.sums(np.zeros((1, 2), np.uint64), np.zeros((64, 2), np.float32), avx2=False)
     with pytest.raises(ValueError, match="C order"):
         kernel.sums(words, np.zeros((2, 64)).T, avx2=False)
     for variant in VARIANTS:
