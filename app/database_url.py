@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
-
-SPELLINGS = {"postgres://": "postgresql://"}
-"""Beginnings of addresses that SQLAlchemy refuses, and what they stand for."""
 
 
 def database_url(text: str) -> URL:
@@ -18,11 +17,8 @@ def database_url(text: str) -> URL:
         The address is malformed, or of another database than SQLite and PostgreSQL. The message does not repeat the address,
         which can contain a password.
     """
-    for beginning, meant in SPELLINGS.items():
-        if text.startswith(beginning):
-            text = meant + text.removeprefix(beginning)
     try:
-        url = make_url(text)
+        url = make_url(re.sub("^postgres://", "postgresql://", text))
     except (ArgumentError, ValueError):
         url = None
     if url is None or url.drivername not in ("sqlite", "postgresql", "postgresql+psycopg"):

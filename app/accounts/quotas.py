@@ -74,16 +74,14 @@ def usage(session: Session, user_id: int) -> Usage:
     A file that several of the user's submissions share counts once.
     """
     own_files = select(Submission.file_sha256).where(Submission.user_id == user_id, Submission.file_sha256.is_not(None))
-    stored = (
-        session.scalar(select(func.sum(File.size)).where(File.sha256.in_(own_files))) or 0
-    )  # on PostgreSQL a Decimal
+    stored = session.scalar(select(func.sum(File.size)).where(File.sha256.in_(own_files))) or 0
     # Announced duplicates are not counted; on arrival they match a stored file or are rejected.
     announced_bytes = func.coalesce(func.sum(Submission.size).filter(Submission.counted), 0)
     under_way = select(func.count(), announced_bytes).where(
         Submission.user_id == user_id, Submission.state == State.UPLOADING
     )
     uploads, announced = session.execute(under_way).one()
-    return Usage(int(stored + announced), uploads)
+    return Usage(int(stored + announced), uploads)  # sums are Decimals on PostgreSQL
 
 
 def count_tokens(session: Session, user_id: int) -> int:

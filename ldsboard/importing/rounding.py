@@ -63,7 +63,8 @@ def round_margins(path: Path, margins_MRN: NDArray[np.floating], *, rescale: boo
     rounded_MRN = exact_MRN.astype(np.float32)
     if np.array_equal(exact_MRN, rounded_MRN):
         return Rounded(rounded_MRN, changed=False, tied=0)
-    lost = lost_targets(exact_MRN, rounded_MRN)
+    loss_N = rank_loss(exact_MRN, rounded_MRN)
+    lost = lost_targets(exact_MRN, rounded_MRN, loss_N)
     if lost.size:
         one_MR = margins_MRN[:, :, lost[0]]
         raise TableError(
@@ -71,7 +72,7 @@ def round_margins(path: Path, margins_MRN: NDArray[np.floating], *, rescale: boo
             f"{count(lost.size, 'target')}, such as target {lost[0]} with margins from {one_MR.min():.9g} to {one_MR.max():.9g}. "
             + ("Leave out these targets." if rescale else _advice(margins_MRN))
         )
-    return Rounded(rounded_MRN, changed=True, tied=int((rank_loss(exact_MRN, rounded_MRN) > 0).sum()))
+    return Rounded(rounded_MRN, changed=True, tied=int((loss_N > 0).sum()))
 
 
 def rescaled(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -85,15 +86,15 @@ def rescaled(margins_MRN: NDArray[np.floating]) -> NDArray[np.float64]:
     return _scaled(exact_MRN - medians_RN)
 
 
-def lost_targets(exact_MRN: NDArray[np.floating], rounded_MRN: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the targets, ascending, whose margins `round_margins` refuses to round."""
+def lost_targets(
+    exact_MRN: NDArray[np.floating], rounded_MRN: NDArray[np.float32], loss_N: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Return the targets, ascending, whose margins `round_margins` refuses to round; `loss_N` is the result of `rank_loss`."""
     exact_MN, M = mean_over_runs(exact_MRN), len(exact_MRN)
     error_N = np.abs(mean_over_runs(rounded_MRN) - exact_MN).max(axis=0)
     limit = max(MAX_RANK_LOSS, 7 / (M**3 - M)) if M > 1 else 1.0
     differ_N = (exact_MN != exact_MN[0]).any(axis=0)
-    return np.flatnonzero(
-        differ_N & ((rank_loss(exact_MRN, rounded_MRN) > limit) | (error_N > MAX_ERROR * exact_MN.std(axis=0)))
-    )
+    return np.flatnonzero(differ_N & ((loss_N > limit) | (error_N > MAX_ERROR * exact_MN.std(axis=0))))
 
 
 def rank_loss(exact_MRN: NDArray[np.floating], rounded_MRN: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -125,6 +126,7 @@ def _scaled(margins_MRN: NDArray[np.float64]) -> NDArray[np.float64]:
 def _advice(margins_MRN: NDArray[np.floating]) -> str:
     """Return the hint for margins that float32 cannot hold: the option to rescale, if float32 can then hold all of them."""
     exact_MRN = rescaled(margins_MRN)
-    if lost_targets(exact_MRN, exact_MRN.astype(np.float32)).size:
+    rounded_MRN = exact_MRN.astype(np.float32)
+    if lost_targets(exact_MRN, rounded_MRN, rank_loss(exact_MRN, rounded_MRN)).size:
         return "Leave out these targets."
     return "Add --rescale, which shifts and scales the margins of each target. Their order, on which the LDS depends, stays."
