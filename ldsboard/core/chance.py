@@ -113,7 +113,7 @@ class ChanceSpread:
         N, M = self._margins.ranks.ranks_bM.shape
         if M >= FEW_SUBSETS:
             return math.erfc(abs(z) / math.sqrt(2))
-        lds_P = self._sums[np.arange(M), _orders(M)].sum(axis=1) / N
+        lds_P = self._sums.take(_permuted_diagonals(M)).sum(axis=1) / N
         return float(np.mean(np.abs(lds_P) >= abs(lds_P[0]) - TOLERANCE))
 
 
@@ -156,9 +156,14 @@ def scaled_rows(ranking: Ranking | CompactRanking) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def _orders(M: int) -> NDArray[np.intp]:
-    """Return permutations of M subsets as rows, (P, M), always the same; the first row is the identity."""
+def _permuted_diagonals(M: int) -> NDArray[np.intp]:
+    """Return the flat indices of the diagonal of an (M, M) array after permutations of its columns, (P, M).
+
+    The permutations are always the same; the first is the identity.
+    """
     if M <= MAX_ALL_PERMUTED:
-        return np.array(list(permutations(range(M))))
-    random_PM = np.random.default_rng(M).random((PERMUTATIONS, M))
-    return np.vstack([np.arange(M), random_PM.argsort(axis=1, kind="stable")])
+        orders_PM = np.array(list(permutations(range(M))))
+    else:
+        random_PM = np.random.default_rng(M).random((PERMUTATIONS, M))
+        orders_PM = np.vstack([np.arange(M), random_PM.argsort(axis=1, kind="stable")])
+    return M * np.arange(M) + orders_PM

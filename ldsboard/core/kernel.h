@@ -34,6 +34,13 @@
 #define INLINE static inline
 #endif
 
+/* Ask for a cache line that will be needed soon. Any address is allowed, also one beyond an array. */
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) (void)(address)
+#endif
+
 #if defined(__GNUC__) && defined(__x86_64__)
 #define HAS_AVX2_VARIANT 1
 #else
