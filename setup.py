@@ -17,11 +17,8 @@ FOLDER = "ldsboard/core"
 SOURCES = [f"{FOLDER}/ranks.c", f"{FOLDER}/sums.c"]
 HEADER = f"{FOLDER}/kernel.h"
 LIBRARY = "_sums.dll" if os.name == "nt" else "_sums.so"
-FLAGS = (
-    ["/O2", "/std:c11", "/fp:precise"]  # MSVC knows `restrict` only in C11
-    if os.name == "nt"
-    else ["-O3", "-std=c11", "-fvisibility=hidden", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"]
-)
+FLAGS = ["-O3", "-std=c11", "-fvisibility=hidden", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"]
+MSVC_FLAGS = ["/O2", "/std:c11", "/fp:precise"]  # MSVC knows `restrict` only in C11
 
 
 def source_hash(*paths: str) -> int:
@@ -43,6 +40,14 @@ class BuildKernel(build_ext):
     def get_libraries(self, ext: Extension) -> list[str]:
         """Return the libraries to link: not that of Python."""
         return ext.libraries
+
+    def build_extensions(self) -> None:
+        """Compile with the options of the compiler, which is known only now: on Windows, MSVC or MinGW."""
+        is_msvc = self.compiler.compiler_type == "msvc"
+        for ext in self.extensions:
+            ext.extra_compile_args = MSVC_FLAGS if is_msvc else FLAGS
+            ext.libraries = [] if is_msvc else ["m"]
+        super().build_extensions()
 
     def run(self) -> None:
         """Delete the library of any earlier build, compile, and check the result."""
@@ -86,8 +91,6 @@ setup(
             SOURCES,
             depends=[HEADER],
             define_macros=[("SOURCE_HASH", f"{source_hash(HEADER, *SOURCES)}u")],
-            extra_compile_args=FLAGS,
-            libraries=[] if os.name == "nt" else ["m"],
             optional=True,
         )
     ],

@@ -205,6 +205,8 @@ def ranks(
     library, problem = load(LIBRARY)
     if library is None:
         raise ValueError(problem)
+    if predictions_tM.dtype != np.float64 or any(size % 8 for size in predictions_tM.strides):
+        raise TypeError(f"expected aligned float64, got {predictions_tM.dtype}, strides {predictions_tM.strides}")
     (t, M), (stride, step) = predictions_tM.shape, (size // 8 for size in predictions_tM.strides)
     bits = (M - 1).bit_length()
     keys_tM = np.empty((t, M), dtype=np.int64)
@@ -216,6 +218,8 @@ def ranks(
     listed: list[NDArray[Any]] = [margins.order_bM, margins.ranks_bM, margins.squares_b]
     if listed[0].shape != (t, M) or not all(array.flags.c_contiguous for array in listed):
         raise ValueError(f"expected ranks of shape {(t, M)} in C order")
+    if [array.dtype for array in listed] != [np.int32, np.int32, np.float64]:
+        raise TypeError(f"expected int32, int32 and float64, got {[str(array.dtype) for array in listed]}")
     scratch = np.empty(library.ldsboard_ranks_scratch(M), dtype=np.int64)
     pointers: list[int] = [array.ctypes.data for array in (*listed, *done, scratch)]
     library.ldsboard_ranks(keys_tM.ctypes.data, bits, *pointers[:3], t, M, units, *pointers[3:], avx2)

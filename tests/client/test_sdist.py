@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ldsboard.core.kernel import LIBRARY
+from ldsboard.core.kernel import LIBRARY, ROUTE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="CC selects no compiler on Windows")]
 
 ROOT = Path(__file__).resolve().parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+CHOICES = {"CC", "CFLAGS", "LDFLAGS", "LDSBOARD_REQUIRE_KERNEL", ROUTE_VARIABLE}
+"""Environment variables of this machine that would choose the compiler or the route."""
+
 COMPILED = shutil.which("cc") is not None
 """Whether this machine has a compiler. Without one, every installation is like that with ``CC=false``."""
 
@@ -33,8 +38,8 @@ SCORE = (
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a command without this machine's choice of a compiler, and return its output; fail with its output if it fails."""
-    inherited = {name: value for name, value in os.environ.items() if name not in {"CC", "CFLAGS", "LDFLAGS"}}
+    """Run a command without this machine's choice of a compiler or route; return its output, or fail with this output."""
+    inherited = {name: value for name, value in os.environ.items() if name not in CHOICES}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=inherited | environment, capture_output=True, text=True, check=False
     )
@@ -81,7 +86,7 @@ def test_wheel_holds_the_kernel_or_is_pure_and_both_give_the_same_bits(build: Bu
         built = build(name, **environment)
         kernel = COMPILED and name == "compiled"
         assert libraries(built) == [f"ldsboard/core/{LIBRARY.name}"] * kernel
-        assert built.name.startswith("ldsboard-0.1.0-py3-none-")
+        assert built.name.startswith(f"ldsboard-{VERSION}-py3-none-")
         assert built.name.endswith("-any.whl") is not kernel
         with zipfile.ZipFile(built) as archive:
             archive.extractall(tmp_path / f"{name} site")

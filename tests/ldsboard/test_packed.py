@@ -44,6 +44,15 @@ def test_packed_masks_are_the_masks(
     assert np.array_equal(np.concatenate([part.unpacked() for part in masks.blocks()]), masks_Mn)
 
 
+def test_counting_duplicates_does_not_copy_the_subsets(rng: np.random.Generator) -> None:
+    bits_MG = rng.integers(256, size=(1000, 10_000), dtype=np.uint8)
+    bits_MG[999] = bits_MG[500]
+    tracemalloc.start()
+    assert PackedMasks(bits_MG, 80_000).duplicates() == 1
+    assert tracemalloc.get_traced_memory()[1] < bits_MG.nbytes / 20
+    tracemalloc.stop()
+
+
 def test_no_subsets_have_no_sizes() -> None:
     assert PackedMasks.of(np.zeros((0, 5), dtype=bool)).sizes().tolist() == []
 

@@ -5,13 +5,14 @@ Legend: M subsets, n training examples, N targets, b targets of one block.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import as_strided
 
 from ldsboard import GroundTruth, groundtruth
 from ldsboard.arrays import packed
@@ -176,6 +177,13 @@ def test_range_that_is_too_large_for_keys_is_left_to_numpy() -> None:
         assert kernel.ranks(values, compact, 1.0, avx2=False) is None
         with pytest.raises(ValueError, match="expected ranks of shape"):
             kernel.ranks(np.zeros((3, 1025)), compact, 1.0, avx2=False)
+        with pytest.raises(TypeError, match="expected aligned float64, got float32"):
+            kernel.ranks(values.astype(np.float32), compact, 1.0, avx2=False)
+        with pytest.raises(TypeError, match=r"strides \(8204, 4\)"):
+            kernel.ranks(as_strided(values, strides=(8204, 4)), compact, 1.0, avx2=False)
+        wide = replace(compact, ranks_bM=compact.ranks_bM.astype(np.int64))
+        with pytest.raises(TypeError, match="got \\['int32', 'int64', 'float64'\\]"):
+            kernel.ranks(np.zeros((2, 1025)), wide, 1.0, avx2=False)
 
 
 def test_compact_ranking_expands_to_the_same_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
