@@ -166,4 +166,5 @@ def _permuted_diagonals(M: int) -> NDArray[np.intp]:
     else:
         random_PM = np.random.default_rng(M).random((PERMUTATIONS, M))
         orders_PM = np.vstack([np.arange(M), random_PM.argsort(axis=1, kind="stable")])
-    return M * np.arange(M) + orders_PM
+    diagonals_PM: NDArray[np.intp] = M * np.arange(M) + orders_PM
+    return diagonals_PM
