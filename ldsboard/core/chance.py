@@ -33,6 +33,9 @@ GRID = 2.0**18
 """For fewer than `FEW_SUBSETS` subsets, `unit_rows` rounds its result to multiples of 1 / GRID. Sums of products over at most
 2**17 targets are then exact in float64, in any order."""
 
+ADDED_ROWS = 2**10
+"""Number of rows of an (M, M) matrix to which products are added at a time, so that memory holds only one such matrix."""
+
 TOLERANCE = 2.0**-14
 """Two permuted LDS count as equal if their difference is at most `TOLERANCE`. Rounding the ranks to the grid changes an LDS by at
 most half of `TOLERANCE`."""
@@ -86,7 +89,10 @@ class ChanceSpread:
     def add(self, predictions_bM: NDArray[Any], columns: slice) -> None:
         """Add the ranks of the predictions for the targets in `columns`: the result of `unit_rows`, (b, M)."""
         if self._margins.gram_NN is None:
-            self._sums += predictions_bM.T @ unit_rows(self._margins.ranks.rows(columns.start, columns.stop))
+            margins_bM = unit_rows(self._margins.ranks.rows(columns.start, columns.stop))
+            for start in range(0, len(self._sums), ADDED_ROWS):
+                rows = slice(start, start + ADDED_ROWS)
+                self._sums[rows] += predictions_bM[:, rows].T @ margins_bM
         else:
             self._sums[columns] = predictions_bM
 

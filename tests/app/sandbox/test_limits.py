@@ -97,6 +97,29 @@ def test_limits_allow_normal_scoring(sandbox: Sandbox, tmp_path: Path) -> None:
         assert results_match(sandbox.score(large.folder, tmp_path / name, PARTS), large)
 
 
+MANY_SUBSETS = """
+import numpy as np
+from app.scoring.sandbox import limits
+from ldsboard import GroundTruth
+
+def problem(M, n, N):
+    rng = np.random.default_rng(0)
+    return GroundTruth(rng.random((M, n)) < 0.5, rng.standard_normal((M, N))), rng.standard_normal((n, N))
+
+truth, scores = problem(100, 16, 1000)
+truth.score(scores, threads=1)  # loads modules and reserves the memory of the BLAS
+truth, scores = problem(4000, 16, 4000)
+truth.rank()
+limits.SCORING_BYTES = limits.THREAD_BYTES = 2**25
+limits.limit_work(M=4000, n=16, N=4000, data_bytes=scores.nbytes, threads=1)
+truth.score(scores, threads=1)
+"""
+
+
+def test_limit_of_memory_grows_with_subsets_and_targets() -> None:
+    subprocess.run([sys.executable, "-c", MANY_SUBSETS], cwd=ROOT, timeout=PATIENCE_SECONDS, check=True)
+
+
 def test_archive_of_the_wrong_shape_is_not_inflated(sandbox: Sandbox, toy: Example, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     path.write_bytes(npz_bytes(toy.scores()[1:], listed={"crc": 7}))
