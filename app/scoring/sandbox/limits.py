@@ -49,8 +49,8 @@ RESULT_BYTES = 2**8
 CPU_SECONDS, PRODUCTS_PER_SECOND = 60, 10**8
 """Constants of the CPU time limit in seconds: CPU_SECONDS + M n N / PRODUCTS_PER_SECOND.
 
-M is the number of subsets, n of training examples, N of targets. With the compiled kernel, one core scored 5e12 products in 142 s,
-and with BLAS it needs about three times as long; both include the ranking."""
+M is the number of subsets, n of training examples, N of targets. With the compiled kernel, one core scored 5e12 products in
+142 s, and with BLAS it needs about three times as long; both include the ranking."""
 
 
 def limit_process() -> None:
