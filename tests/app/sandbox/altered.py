@@ -48,6 +48,7 @@ name, answer = sys.argv.pop(1), scoring_process.answer
 def send_file(request, service):
     if request["scores"] != name:
         return answer(request, service)
+    scoring_process._set_async_flag(service, 0)  # closing the connection does not end this process
     with open(name, "rb") as file:
         content = file.read()
     while content:
