@@ -19,7 +19,7 @@ from ldsboard.client import Client, ClientError, RefusedError, UnreachableError
 from ldsboard.commands import exits, findings, login, options, review, submission
 from ldsboard.commands.conversion import TRAIN_TARGET, check_axes, read_file
 from ldsboard.commands.exits import errors, fail
-from ldsboard.commands.offline import open_pulled, pulled_truth, truth_of
+from ldsboard.commands.offline import open_pulled, pulled_truth, score_visibly, truth_of
 from ldsboard.commands.printing import (
     format_interval,
     format_place,
@@ -58,7 +58,8 @@ def score(
     """Compute the LDS of a score file offline: the public LDS that a server would show for a pulled benchmark."""
     name, axes = options.benchmark_name(benchmark, named_benchmark), check_axes(axes)
     truth = pulled_truth(name, server)
-    result = truth.score(read_file(scores, truth.n_train, truth.n_targets, axes, key))
+    array = read_file(scores, truth.n_train, truth.n_targets, axes, key)
+    result = score_visibly(truth, array, scores.name, bar=not as_json)
     numbers = findings.numbers_of(result, truth.n_train)
     if as_json:
         print_json(numbers)
@@ -83,7 +84,7 @@ def validate(
     check_finite(array)
     output.print(f"{scores} fits {name} version {bundle.manifest.version}: {array.dtype} {array.shape}", markup=False)
     truth = truth_of(bundle)
-    result = truth.score(array)
+    result = score_visibly(truth, array, scores.name)
     findings.print_orientation(truth, array, result, axes)
     findings.print_result(findings.numbers_of(result, truth.n_train))
     findings.print_zeros(array)
@@ -190,7 +191,10 @@ def compare(
         truth = pulled_truth(options.benchmark_name(benchmark, named_benchmark), server)
         shape = truth.n_train, truth.n_targets
         sides = [
-            [truth.score(read_file(path, *shape, axes, key)) for path in (Path(name), *(more or ()))]
+            [
+                score_visibly(truth, read_file(path, *shape, axes, key), path.name, bar=not as_json)
+                for path in (Path(name), *(more or ()))
+            ]
             for name, more in ((a, more_a), (b, more_b))
         ]
         found = compare_results(*sides)

@@ -1,6 +1,6 @@
 """Ground truth: the subsets that models were trained on, and the margins of these models.
 
-Legend: M subsets, R runs, n training examples, N targets, b targets of one block, t chosen targets.
+Legend: M subsets, R runs, n training examples, N targets, t chosen targets.
 """
 
 from __future__ import annotations
@@ -15,27 +15,19 @@ from ldsboard.arrays.masks import read_packed
 from ldsboard.arrays.scores import scores_of_shape
 from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled_with_warning
-from ldsboard.core import ceiling
+from ldsboard.core import blocks, ceiling
 from ldsboard.core.grid import to_grid
-from ldsboard.core.kernel import KERNEL_COLUMNS, choose_route
-from ldsboard.core.parallel import map_in_order, usable_processors
+from ldsboard.core.kernel import choose_route
+from ldsboard.core.parallel import usable_processors
 from ldsboard.core.products import product_with
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
-from ldsboard.core.result import Result, TargetBlock, TargetSums
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from ldsboard.formats.headers import ScoreArray
-
-MAX_BLOCK_TARGETS = 512
-"""Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
-
-MAX_BLOCK_BYTES = 2**26
-"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together."""
-
-MIN_THREADED_PRODUCTS = 10**7
-"""Number of multiplications below which starting threads costs more time than threads save."""
+    from ldsboard.core.result import Result
 
 MAX_RANKED_PARTS = 8
 """Largest number of `RankedSubsets` that are cached; the oldest is dropped first."""
@@ -148,11 +140,25 @@ class GroundTruth:
         self._rank_all(splits)
 
     @overload
-    def score(self, scores: Any, *, threads: int | None = None) -> Result: ...
-    @overload
-    def score(self, scores: Any, splits: Mapping[str, slice], *, threads: int | None = None) -> dict[str, Result]: ...
     def score(
-        self, scores: Any, splits: Mapping[str, slice] | None = None, *, threads: int | None = None
+        self, scores: Any, *, threads: int | None = None, progress: Callable[[float], object] | None = None
+    ) -> Result: ...
+    @overload
+    def score(
+        self,
+        scores: Any,
+        splits: Mapping[str, slice],
+        *,
+        threads: int | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> dict[str, Result]: ...
+    def score(
+        self,
+        scores: Any,
+        splits: Mapping[str, slice] | None = None,
+        *,
+        threads: int | None = None,
+        progress: Callable[[float], object] | None = None,
     ) -> Result | dict[str, Result]:
         """Compute the linear datamodeling score of `scores`.
 
@@ -166,6 +172,10 @@ class GroundTruth:
             Names, and the rows of the masks to evaluate under each name; one matrix product serves all names.
         threads : int, optional
             Largest number of threads; by default the number of usable processors, at most 8. Results do not depend on `threads`.
+        progress : callable, optional
+            Function that gets the fraction of the targets that are scored: a float, at most 1. It is called in this thread after
+            each block of at most 512 targets; the fractions increase, and the last one is 1.0. Ranking the margins, at the first
+            call, comes before the first fraction. An exception in the function stops the scoring. Results do not depend on it.
 
         Returns
         -------
@@ -184,31 +194,19 @@ class GroundTruth:
             raise ValueError(f"threads: expected at least 1, got {threads}. Omit 'threads' to use all processors.")
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
         parts = self._rank_all(ALL if splits is None else splits)
-        results = self._score_parts(scores_nN, parts, threads or usable_processors())
-        return results["all"] if splits is None else results
-
-    def _score_parts(self, scores_nN: ScoreArray, parts: dict[str, RankedSubsets], threads: int) -> dict[str, Result]:
-        M, N = self.margins_MN.shape
-        # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
-        block_bytes = MAX_BLOCK_BYTES * (2 if self._route.name == "blas" else 1)
-        targets_in_memory = block_bytes // (8 * threads * (self.n_train + M))
-        targets = min(MAX_BLOCK_TARGETS, targets_in_memory, -(-N // threads))
-        targets = max(1, targets - targets % KERNEL_COLUMNS if targets > KERNEL_COLUMNS else targets)
-
-        def score_block(first: int) -> dict[str, TargetBlock]:
-            grid = to_grid(scores_nN, slice(first, first + targets))
-            predictions_bM = self._product(grid.whole_nb)
-            return {name: part.score_block(predictions_bM, grid, first, self._route) for name, part in parts.items()}
-
-        sums = {name: TargetSums.empty(part.chance) for name, part in parts.items()}
-        blocks = range(0, N, targets)
-        small = self.n_train * M * N < MIN_THREADED_PRODUCTS
-        for scored in map(score_block, blocks) if small else map_in_order(score_block, blocks, threads):
-            for name, block in scored.items():
-                sums[name].add(block)
-        return {
+        sums = blocks.score_blocks(
+            scores_nN,
+            self.n_subsets,
+            parts,
+            self._product,
+            route=self._route,
+            threads=threads or usable_processors(),
+            progress=progress,
+        )
+        results = {
             name: sums[name].result(self.n_train, part.duplicates, part.fingerprint) for name, part in parts.items()
         }
+        return results["all"] if splits is None else results
 
     def predict(self, scores: Any, targets: Any, rows: slice = slice(None)) -> NDArray[np.float64]:
         """Return the predictions for some targets: the sums of the scores over the examples of each subset.
@@ -234,13 +232,13 @@ class GroundTruth:
             A ValueError: the scores have the wrong shape or an unsupported type, or those of the given targets are not finite.
         """
         scores_nN = scores_of_shape(scores, self.n_train, self.n_targets)
-        chosen_t, blocks = np.asarray(targets, dtype=np.intp), []
-        step = max(1, MAX_BLOCK_BYTES // (8 * (self.n_train + self.n_subsets)))
+        chosen_t, found = np.asarray(targets, dtype=np.intp), []
+        step = max(1, blocks.MAX_BLOCK_BYTES // (8 * (self.n_train + self.n_subsets)))
         for start in range(0, chosen_t.size, step):
             grid = to_grid(scores_nN, chosen_t[start : start + step])
             with np.errstate(over="ignore"):
-                blocks.append(np.ldexp(self._product(grid.whole_nb)[:, rows], -grid.exponent_b[:, None]))
-        return np.concatenate(blocks) if blocks else np.empty((0, len(self._masks[rows])))
+                found.append(np.ldexp(self._product(grid.whole_nb)[:, rows], -grid.exponent_b[:, None]))
+        return np.concatenate(found) if found else np.empty((0, len(self._masks[rows])))
 
     def noise_ceiling(self, rows: slice = slice(None)) -> ceiling.NoiseCeiling:
         """Estimate the LDS that no method can be expected to exceed, from R >= 2 runs of at least 64 subsets.

@@ -192,7 +192,9 @@ class Evaluation(Base):
 
     ``scored_at`` is None until the evaluation has a result, and stays None if the file is rejected or the server fails too often.
     ``claimed_at`` is None while no worker has claimed the evaluation. ``failures`` counts the server errors. After a server
-    error, the evaluation is not retried before ``not_before``. ``seconds`` is how long the scoring took.
+    error, the evaluation is not retried before ``not_before``. ``seconds`` is how long the scoring took. ``percent`` is how many
+    percent of the targets are scored, while a worker runs the first evaluation of a submission; None before 1 % and in the first
+    second.
 
     ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
     """
@@ -210,6 +212,7 @@ class Evaluation(Base):
     failures: Mapped[int] = mapped_column(default=0)
     scored_at: Mapped[datetime | None]
     seconds: Mapped[float | None]
+    percent: Mapped[int | None]
     rank_low: Mapped[int | None]
     rank_high: Mapped[int | None]
     in_family: Mapped[bool | None]

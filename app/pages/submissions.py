@@ -53,15 +53,20 @@ def show_state(
     submission_id: str,
     seen: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    """Answer a page that polls: status 204 while the state mark equals `seen`, otherwise the HTML of the new state.
+    """Answer a page that polls: with the HTML of the state, unless the state mark equals `seen`.
 
-    The HTML contains the result if the state is final.
+    The HTML contains the result if the state is final. While the state mark equals `seen`, the answer is the HTML of the
+    progress, or status 204 if no progress is known.
     """
     submission = visibility.find_submission(session, submission_id, visitor)
     progress = submission_views.progress(session, submission)
     notice = submission_views.delay_notice(progress.state, restarting=context.sandbox.is_restarting)
     if seen == _state_mark(*progress, notice):
-        return Response(status_code=204)
+        fraction = submission_views.scored_fraction(session, submission)
+        if fraction is None:
+            return Response(status_code=204)
+        # Not the whole state, because a screen reader would announce the state again with each percent.
+        return HTMLResponse(render("submission_progress.html", progress=fraction), headers={"HX-Reswap": "none"})
     (submission,) = visibility.find_submissions(session, [submission_id], visitor)
     page = _page_values(session, context, submission, visitor)
     return HTMLResponse(render("submission_live.html", **page, polled=True))

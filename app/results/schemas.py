@@ -82,6 +82,10 @@ class SubmissionView(BaseModel):
         description="attempts of this owner at this version; null if the owner is not visible to the caller"
     )
     queue: Queue | None
+    progress: float | None = Field(
+        description="fraction of the targets that are scored, in steps of 0.01; null unless the state is scoring, and in the "
+        "first second of scoring"
+    )
     notice: str | None = Field(
         default=None, description="why scoring is delayed at the moment; null if it is not, and in lists of submissions"
     )

@@ -8,9 +8,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 
-from app.db.models import Alias, Kind, State, Submission
+from app.db.models import Alias, Evaluation, Kind, State, Submission
 from app.leaderboard.attempts import count_attempts, count_user_attempts
 from app.leaderboard.disclosure import public_numbers, ranking_numbers, reserve_numbers
 from app.leaderboard.schemas import RankingNumbers, TargetNumbers
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.accounts.users import Account
-    from app.db.models import Evaluation, Version
+    from app.db.models import Version
 
 API = "/api/v1"
 
@@ -60,6 +60,17 @@ def progress(session: Session, submission: Submission) -> Progress:
     """Return the state and queue position of a submission. The queries are few and small, because clients poll."""
     state = State(submission.state)
     return Progress(state, queue.position(session, submission) if state is State.QUEUED else None)
+
+
+def scored_fraction(session: Session, submission: Submission) -> float | None:
+    """Return the fraction of the targets that are scored, in steps of 0.01; None unless it is known and the state is scoring."""
+    if submission.state != State.SCORING:
+        return None
+    running = select(func.max(Evaluation.percent)).where(
+        Evaluation.submission_id == submission.id, Evaluation.claimed_at.is_not(None), Evaluation.scored_at.is_(None)
+    )
+    percent = session.scalar(running)
+    return None if percent is None else percent / 100
 
 
 def delay_notice(state: str, *, restarting: bool) -> str | None:
@@ -90,7 +101,7 @@ def submission_views(
 
     The caller checks that the viewer may see the submissions. The fields ``notice``, ``replicates`` and ``public.targets`` are
     left None. The data of all submissions are loaded together. Separate queries are needed only for the queue position of each
-    queued submission, and for the attempts of each version.
+    queued submission, for the progress of each submission that is being scored, and for the attempts of each version.
 
     Parameters
     ----------
@@ -155,6 +166,7 @@ def _view(
         created_at=submission.created_at,
         attempts=attempts(version, submission.user_id) if may_know_owner(viewer, submission) else None,
         queue=_queue(session, submission),
+        progress=scored_fraction(session, submission),
         hidden=_ranking_numbers(evaluation, uses_subsets=uses_subsets) if evaluation and ranking else None,
         public=public_numbers(public) if public else None,
         replicate_of=submission.replicate_of if owns(viewer, submission) else None,

@@ -16,6 +16,7 @@ from app.errors import DamagedFileError
 from app.leaderboard.candidates import NewResult
 from app.leaderboard.ranking import Ranker, Ranks, compute_ranks, store_ranks
 from app.scoring import queue, rescoring, reserve, stored_attributions
+from app.scoring.progress import ProgressRecord
 from app.submissions.files import delete_unreferenced, release_file, unusable_file
 from app.submissions.lifecycle import transition
 from ldsboard.problems import Problem, ProblemError
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
-    from app.scoring.sandbox.client import PartResult, Sandbox
+    from app.scoring.sandbox.client import Sandbox
+    from app.scoring.sandbox.part_results import PartResult
     from app.submissions.storage import Storage
 
 log = structlog.get_logger()
@@ -97,7 +99,9 @@ class Evaluator:
             parts = reserve.scored_parts(version) if submission.kind == Kind.RANKED else ["public"]
         started = time.perf_counter()
         try:
-            scored = self.sandbox.score(folder, scores, parts, submission.file_sha256)
+            # A rescoring changes nothing that is shown before it ends.
+            report = ProgressRecord(self.database, evaluation).save if is_first else None
+            scored = self.sandbox.score(folder, scores, parts, submission.file_sha256, report)
             ranks = self._rank_with(evaluation, scored) if is_first and submission.kind == Kind.RANKED else None
             with self.database.write() as session:
                 _save_result(session, evaluation, scored, ranks, time.perf_counter() - started)
@@ -136,8 +140,9 @@ class Evaluator:
     def _reject(self, claimed: Evaluation, problem: Problem) -> None:
         submission_id = claimed.submission_id
         with self.database.write() as session:
-            if _held(session, claimed) is None:
+            if (evaluation := _held(session, claimed)) is None:
                 return
+            evaluation.percent = None
             error = problem.as_dict()
             if not transition(session, submission_id, State.SCORING, State.REJECTED, detail=problem.code, error=error):
                 return
@@ -173,18 +178,8 @@ class Evaluator:
 
 
 def _held(session: Session, claimed: Evaluation) -> Evaluation | None:
-    """Return the current row of a claimed evaluation; None if the evaluation was scored, withdrawn or requeued since the claim.
-
-    SQLite reuses row ids, so the submission id and the claim time are compared too.
-    """
-    query = select(Evaluation).where(
-        Evaluation.id == claimed.id,
-        Evaluation.submission_id == claimed.submission_id,
-        Evaluation.claimed_at.is_not(None),
-        Evaluation.claimed_at == claimed.claimed_at,
-        Evaluation.scored_at.is_(None),
-    )
-    return session.scalar(query)
+    """Return the current row of a claimed evaluation; None if it was scored, withdrawn or requeued since the claim."""
+    return session.scalar(select(Evaluation).where(queue.is_held(claimed)))
 
 
 def _save_result(
@@ -196,7 +191,7 @@ def _save_result(
     is_first = transition(session, evaluation.submission_id, State.SCORING, State.SCORED)
     if not is_first and evaluation.submission.state != State.SCORED:
         return
-    evaluation.scored_at = now()
+    evaluation.scored_at, evaluation.percent = now(), None
     evaluation.seconds = seconds
     for part, result in scored.items():
         session.add(

@@ -22,6 +22,7 @@ from ldsboard.core import result
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 MAX_FAILURES = 4
@@ -71,6 +72,20 @@ def claim(session: Session) -> int | None:
     return evaluation.id
 
 
+def is_held(claimed: Evaluation) -> ColumnElement[bool]:
+    """Return the SQL condition that a claimed evaluation was not scored, withdrawn or requeued since the claim.
+
+    SQLite reuses row ids, so the submission id and the claim time are compared too.
+    """
+    return and_(
+        Evaluation.id == claimed.id,
+        Evaluation.submission_id == claimed.submission_id,
+        Evaluation.claimed_at.is_not(None),
+        Evaluation.claimed_at == claimed.claimed_at,
+        Evaluation.scored_at.is_(None),
+    )
+
+
 def requeue(session: Session, evaluation_id: int, detail: str) -> None:
     """Requeue a claimed evaluation; do nothing if the evaluation was deleted meanwhile.
 
@@ -80,7 +95,7 @@ def requeue(session: Session, evaluation_id: int, detail: str) -> None:
     evaluation = session.get(Evaluation, evaluation_id)
     if evaluation is None:
         return
-    evaluation.claimed_at = None
+    evaluation.claimed_at = evaluation.percent = None
     transition(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
 
 
@@ -90,7 +105,7 @@ def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
     After `MAX_FAILURES` failures, the evaluation is not retried. The wait before the first retry is `first_wait` seconds. Each
     later wait is `RETRY_WAIT_FACTOR` times as long as the wait before. The caller changes the state of the submission.
     """
-    evaluation.claimed_at = None
+    evaluation.claimed_at = evaluation.percent = None
     evaluation.failures += 1
     evaluation.not_before = now() + timedelta(seconds=first_wait * RETRY_WAIT_FACTOR ** (evaluation.failures - 1))
     return evaluation.failures < MAX_FAILURES

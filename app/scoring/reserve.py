@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.models import Version
-    from app.scoring.sandbox.client import PartResult
+    from app.scoring.sandbox.part_results import PartResult
 
 log = structlog.get_logger()
 

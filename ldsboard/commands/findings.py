@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ldsboard.arrays.scores import zero_lines
 from ldsboard.commands.conversion import TARGET_TRAIN, TRAIN_TARGET, print_note
 from ldsboard.commands.exits import errors
+from ldsboard.commands.offline import score_visibly
 from ldsboard.commands.printing import format_interval, output, print_new_targets, print_warnings
 from ldsboard.core.chance import p_random_text
 from ldsboard.core.negative_targets import FEW_SUBSETS, are_many, negative_targets
@@ -102,7 +103,7 @@ def print_orientation(truth: GroundTruth, scores_nN: ScoreArray, result: Result,
     if truth.n_train != truth.n_targets:
         output.print("Rows are training examples, and columns are targets, after any transposition that is noted.")
         return
-    other = truth.score(scores_nN.T)
+    other = score_visibly(truth, scores_nN.T, "the transposed scores")
     other_axes = TRAIN_TARGET if axes == TARGET_TRAIN else TARGET_TRAIN
     output.print(
         f"There are as many targets as training examples, so the shape does not tell the axes. Read as {axes}: LDS "

@@ -1,11 +1,18 @@
-"""Open pulled benchmarks for the commands that work offline."""
+"""Open pulled benchmarks, and score arrays, for the commands that work offline."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ldsboard.bundle import Bundle
 from ldsboard.cache import other_server_note, pulled_from_any
 from ldsboard.commands.exits import errors
+from ldsboard.commands.progress import scoring_bar
 from ldsboard.groundtruth import GroundTruth
+
+if TYPE_CHECKING:
+    from ldsboard.core.result import Result
+    from ldsboard.formats.headers import ScoreArray
 
 
 def open_pulled(name: str, server: str | None) -> Bundle:
@@ -36,3 +43,14 @@ def truth_of(bundle: Bundle) -> GroundTruth:
     """Return the subsets of a pulled benchmark that its public LDS uses, and their margins."""
     rows = bundle.manifest.public_rows
     return GroundTruth(bundle.masks[rows], bundle.margins_MRN[rows])
+
+
+def score_visibly(truth: GroundTruth, scores_nN: ScoreArray, name: str, *, bar: bool = True) -> Result:
+    """Score an array; if this takes longer than a second, show a progress bar with the name of the array.
+
+    No bar is shown with `bar` False, or if standard error is not a terminal.
+    """
+    if not bar:
+        return truth.score(scores_nN)
+    with scoring_bar(errors, f"Scoring {name}") as progress:
+        return truth.score(scores_nN, progress=progress)

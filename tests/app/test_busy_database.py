@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.db.sessions import Database
-    from app.scoring.sandbox.client import PartResult
+    from app.scoring.sandbox.part_results import PartResult
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 

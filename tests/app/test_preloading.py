@@ -63,9 +63,9 @@ def test_scoring_process_uses_the_given_number_of_threads(
     masks_Mn, margins_MRN, parts = toy.bundle.scored_arrays()
     truth, thread_counts = GroundTruth(masks_Mn, margins_MRN), []
 
-    def noting(scores: object, splits: dict[str, slice], *, threads: int) -> dict[str, Result]:
+    def noting(scores: object, splits: dict[str, slice], *, threads: int, progress: None) -> dict[str, Result]:
         thread_counts.append(threads)
-        return plain(scores, splits, threads=threads)
+        return plain(scores, splits, threads=threads, progress=progress)
 
     plain = truth.score
     monkeypatch.setattr(truth, "score", noting)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from app.db.models import Version
     from app.leaderboard.ranking import Ranks
     from app.scoring.evaluator import Evaluator
-    from app.scoring.sandbox.client import PartResult
+    from app.scoring.sandbox.part_results import PartResult
     from tests.app.benchmarks import Example
     from tests.app.harness import ServiceHarness
 

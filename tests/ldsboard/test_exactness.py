@@ -14,9 +14,9 @@ import pytest
 from scipy.stats import ConstantInputWarning, spearmanr
 from threadpoolctl import threadpool_limits
 
-from ldsboard import GroundTruth, groundtruth, lds
+from ldsboard import GroundTruth, lds
 from ldsboard.arrays.masks import pack_masks
-from ldsboard.core import grid, ranked_subsets
+from ldsboard.core import blocks, grid, ranked_subsets
 from tests.ldsboard.definition import result_bits
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def test_block_and_tile_sizes_change_no_bit(
     block: int, tile: int, large: Large, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = result_bits(lds(*large))
-    monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", block)
+    monkeypatch.setattr(blocks, "MAX_BLOCK_TARGETS", block)
     monkeypatch.setattr(ranked_subsets, "TILE_NUMBERS", tile)
     assert result_bits(lds(*large)) == expected
 
@@ -129,7 +129,7 @@ def test_chunk_size_changes_no_bit(numbers: int, large: Large, monkeypatch: pyte
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_thread_count_changes_no_bit(threads: int, large: Large) -> None:
     scores, masks, margins = large
-    assert masks.size * scores.shape[1] > groundtruth.MIN_THREADED_PRODUCTS
+    assert masks.size * scores.shape[1] > blocks.MIN_THREADED_PRODUCTS
     assert result_bits(GroundTruth(masks, margins).score(scores, threads=threads)) == result_bits(lds(*large))
 
 
@@ -137,9 +137,9 @@ def test_thread_count_changes_no_bit(threads: int, large: Large) -> None:
 def test_blas_thread_count_changes_no_bit(blas_threads: int, large: Large, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = result_bits(lds(*large))
     monkeypatch.setattr(
-        groundtruth, "MIN_THREADED_PRODUCTS", math.inf
+        blocks, "MIN_THREADED_PRODUCTS", math.inf
     )  # run blocks in this thread, with the current BLAS setting
-    monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", 300)
+    monkeypatch.setattr(blocks, "MAX_BLOCK_TARGETS", 300)
     with threadpool_limits(limits=blas_threads, user_api="blas"):
         assert result_bits(lds(*large)) == expected
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ldsboard import GroundTruth, ProblemError, groundtruth, lds, scoring
+from ldsboard import GroundTruth, ProblemError, lds, scoring
 from ldsboard.arrays.masks import pack_masks
+from ldsboard.core import blocks
 from ldsboard.core.ranking import MAX_SUBSETS
 from ldsboard.groundtruth import MAX_RANKED_PARTS
 
@@ -255,7 +256,7 @@ def test_predict_returns_the_sums_that_score_ranks(make_problem: MakeProblem, mo
     whole = truth.predict(scores, [7, 2, 2, 8])
     assert whole.tolist() == expected_tM
     assert truth.predict(scores, [7, 2, 2, 8], slice(3, 20)).tolist() == [row[3:20] for row in expected_tM]
-    monkeypatch.setattr(groundtruth, "MAX_BLOCK_BYTES", 1)
+    monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", 1)
     assert truth.predict(scores, np.array([7, 2, 2, 8])).tolist() == expected_tM
     assert truth.predict(scores, []).shape == (0, 40)
     rho = truth.score(scores).per_target[[7, 2]]

@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldsboard import Result, groundtruth, lds
+from ldsboard import Result, lds
+from ldsboard.core import blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,12 +116,12 @@ def test_negating_scores_or_margins_flips_sign(drawn: Drawn) -> None:
 def test_block_size_changes_no_value(drawn: Drawn, block: int) -> None:
     scores, masks, margins, _ = drawn
     whole = lds(scores, masks, margins)
-    before = groundtruth.MAX_BLOCK_TARGETS
-    groundtruth.MAX_BLOCK_TARGETS = block
+    before = blocks.MAX_BLOCK_TARGETS
+    blocks.MAX_BLOCK_TARGETS = block
     try:
         assert_same(lds(scores, masks, margins), whole)
     finally:
-        groundtruth.MAX_BLOCK_TARGETS = before
+        blocks.MAX_BLOCK_TARGETS = before
 
 
 @given(problems())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -17,23 +16,24 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
 
 from app.errors import DamagedFileError, SandboxError
 from app.scoring.sandbox import heartbeat
-from app.scoring.sandbox.attributions import Attributions
 from app.scoring.sandbox.limits import OUT_OF_MEMORY
+from app.scoring.sandbox.part_results import PartResult, unpack
 from ldsboard.core.kernel import ROUTE_VARIABLE
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
-
-    from numpy.typing import NDArray
 
 GRACE_SECONDS = 5.0
 """Seconds that the service waits for a fork server to end after the socket was closed, and for the exit status of a child."""
+
+MAX_ARRAYS_BYTES = 2**28
+"""Largest size of the second message of an answer, the arrays. For 50,000 subsets and 10,000 targets, they take 9 MB."""
 
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", ROUTE_VARIABLE)
 """Environment variables that scoring processes inherit. Settings of the server and credentials are not among them."""
@@ -43,20 +43,6 @@ EXIT_REASONS = {OUT_OF_MEMORY: "out of memory", -signal.SIGXCPU: "CPU time limit
 ROOT = Path(__file__).resolve().parents[3]
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class PartResult:
-    """The result of one file on the public subsets, the ranking subsets or the reserve. Legend: M of these subsets, N targets."""
-
-    numbers: dict[str, Any]
-    """Scalars of the result, as `app.scoring.sandbox.scoring_process.numbers` returns them."""
-    influence: NDArray[np.float64]
-    """psi of each subset, float64 (M,)."""
-    per_target: NDArray[np.float64]
-    """rho of each target, float64 (N,)."""
-    attributions: Attributions | None = None
-    """Attributions of the file in the result on the public subsets; None in the other results."""
 
 
 @dataclass(eq=False)
@@ -75,7 +61,7 @@ class _ForkServer:
         with self.watched:
             try:
                 self.heartbeats.receive()
-            except heartbeat.HeartbeatError:
+            except (heartbeat.HeartbeatError, heartbeat.LongMessageError):
                 return True
             except (EOFError, OSError):
                 return False
@@ -151,7 +137,12 @@ class Sandbox:
                 _send(self._server.control, {"benchmark": str(benchmark.absolute())}, socket.MSG_DONTWAIT)
 
     def score(
-        self, benchmark: Path, scores: Path, parts: list[str], sha256: str | None = None
+        self,
+        benchmark: Path,
+        scores: Path,
+        parts: list[str],
+        sha256: str | None = None,
+        report: Callable[[float], object] | None = None,
     ) -> dict[str, PartResult]:
         """Score a file in a new scoring process; return a result for each name in `parts`.
 
@@ -165,6 +156,8 @@ class Sandbox:
             The parts to score against: ``"public"`` is required; ``"ranking"`` and any ``"reserve"`` are for ranked submissions.
         sha256
             The SHA-256 that the score file must have; None allows any SHA-256.
+        report
+            Function that gets the fraction of the targets that are scored, in (0, 1], about once a second; not before a second.
 
         Raises
         ------
@@ -173,7 +166,7 @@ class Sandbox:
         DamagedFileError
             The score file does not have the SHA-256 `sha256`, and was not scored.
         SandboxError
-            The scoring process ended without an answer, or sent no heartbeats and was killed.
+            The scoring process ended without an answer, or was killed: it sent no heartbeats, or a message that is too long.
         """
         request = {"benchmark": str(benchmark.absolute()), "scores": str(scores.absolute()), "parts": parts}
         child, status = self._request(request | {"threads": self._threads, "sha256": sha256})
@@ -183,12 +176,15 @@ class Sandbox:
                 # Until the scoring process exists, the fork server may load ground truth, and its own heartbeats are watched.
                 pid = _receive_number(status)
                 self._scoring.add(receiver)
-                answer = json.loads(receiver.receive())
+                answer = json.loads(receiver.receive(report))
                 if "parts" in answer:
-                    return _unpack(answer["parts"], receiver.receive())
+                    return unpack(answer["parts"], receiver.receive(report, MAX_ARRAYS_BYTES))
             except heartbeat.HeartbeatError as error:
                 _kill(pid, status)
                 raise SandboxError("The scoring process sent no heartbeats and was killed.") from error
+            except heartbeat.LongMessageError as error:
+                _kill(pid, status)
+                raise SandboxError("The scoring process sent a message that is too long and was killed.") from error
             except (EOFError, OSError) as error:
                 raise SandboxError(f"The scoring process ended without an answer ({_exit_reason(status)}).") from error
             finally:
@@ -289,12 +285,3 @@ def _exit_reason(status: Connection) -> str:
     if code is None:
         return "exit status unknown"
     return EXIT_REASONS.get(code, f"exit status {code}")
-
-
-def _unpack(parts: dict[str, Any], packed: bytes) -> dict[str, PartResult]:
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        shown = {"public": Attributions(**{name: arrays[f"attributions.{name}"] for name in Attributions._fields})}
-        return {
-            name: PartResult(numbers, arrays[f"{name}.influence"], arrays[f"{name}.per_target"], shown.get(name))
-            for name, numbers in parts.items()
-        }

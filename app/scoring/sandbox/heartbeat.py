@@ -1,6 +1,7 @@
 """Messages to the service. An empty message is a heartbeat: it shows that the fork server or a scoring process is not stopped.
 
-A message is its length in four bytes, followed by its content. This module uses the standard library only, because it is
+A message is its length in four bytes, followed by its content. A message of eight bytes is a heartbeat, too: its content is the
+fraction of the work that is done. All other messages are longer. This module uses the standard library only, because it is
 imported before any slow import.
 """
 
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BEAT_SECONDS = 1.0
 """Seconds between two heartbeats."""
@@ -31,8 +32,14 @@ START_BEATS = 60
 LENGTH = struct.Struct("!I")
 """Format of the length of a message."""
 
+FRACTION = struct.Struct("!d")
+"""Format of a heartbeat with the fraction of the work that is done."""
+
 NUMBER = struct.Struct("!i")
 """Format of each number in a status pipe: first the process id of a scoring process, then its exit status."""
+
+MAX_MESSAGE_BYTES = 2**20
+"""Largest size of a message, unless the receiver expects a larger one."""
 
 READ_BYTES = 2**20
 """Largest number of bytes that are read at once."""
@@ -42,6 +49,10 @@ class HeartbeatError(Exception):
     """A process has missed `LOST_BEATS` heartbeats in a row, or `START_BEATS` heartbeats while the process was starting."""
 
 
+class LongMessageError(Exception):
+    """A process has announced a message that is longer than any message that it may send."""
+
+
 def send(descriptor: int, message: bytes) -> None:
     """Write a message; an empty message is a heartbeat."""
     rest = memoryview(LENGTH.pack(len(message)) + message)
@@ -49,25 +60,35 @@ def send(descriptor: int, message: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def beat(descriptor: int) -> None:
+def beat(descriptor: int, content: bytes = b"") -> None:
     """Send a heartbeat, unless the receiver has closed the connection."""
     with suppress(OSError):
-        send(descriptor, b"")
+        send(descriptor, content)
 
 
 @contextmanager
-def beating(descriptor: int) -> Iterator[None]:
-    """Send heartbeats from a thread until the block ends, also while the block runs long computations in compiled code."""
-    ended = threading.Event()
+def beating(descriptor: int) -> Iterator[Callable[[float], None]]:
+    """Send heartbeats from a thread until the block ends, also while the block runs long computations in compiled code.
+
+    Yields
+    ------
+    callable
+        A function to call with the fraction of the work that is done. Each heartbeat carries the newest fraction.
+    """
+    ended, content = threading.Event(), b""
+
+    def report(fraction: float) -> None:
+        nonlocal content
+        content = FRACTION.pack(fraction)
 
     def keep_beating() -> None:
         while not ended.wait(BEAT_SECONDS):
-            beat(descriptor)
+            beat(descriptor, content)
 
     thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
     thread.start()
     try:
-        yield
+        yield report
     finally:
         ended.set()
         thread.join()
@@ -98,8 +119,15 @@ class Receiver:
         self.late = late
         """Whether `LATE_BEATS` heartbeats in a row are missing; with the parameter `late`, True until a first byte arrives."""
 
-    def receive(self) -> bytes:
+    def receive(self, report: Callable[[float], object] | None = None, largest: int = MAX_MESSAGE_BYTES) -> bytes:
         """Wait for the next message that is not a heartbeat; return the content of the message.
+
+        Parameters
+        ----------
+        report
+            Function that gets the fraction in a heartbeat if it is in (0, 1]; other numbers are dropped.
+        largest
+            Largest size of the message in bytes.
 
         Raises
         ------
@@ -107,11 +135,20 @@ class Receiver:
             The process has closed the connection.
         HeartbeatError
             Too many heartbeats are missing.
+        LongMessageError
+            The message is longer than `largest`. Only its length was read.
         """
-        length = 0
-        while length == 0:
+        while True:
             (length,) = LENGTH.unpack(self._read(LENGTH.size))
-        return self._read(length)
+            if length > largest:
+                raise LongMessageError
+            content = self._read(length)
+            if length == FRACTION.size:
+                (fraction,) = FRACTION.unpack(content)
+                if report is not None and 0 < fraction <= 1:  # false for NaN
+                    report(fraction)
+            elif length:
+                return content
 
     def _read(self, size: int) -> bytes:
         received = bytearray()

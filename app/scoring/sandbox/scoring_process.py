@@ -1,8 +1,9 @@
 """The scoring process: it reads one untrusted score file, holds no credentials and cannot reach the database.
 
 The fork server forks the scoring process, so the scoring process shares the ground truth in the fork server's memory. Through a
-socket, the scoring process sends heartbeats and then one answer to the service: JSON, followed by an ``.npz`` if the file was
-scored. The scoring process exits after the answer, and dies when the fork server ends or the service closes the socket.
+socket, the scoring process sends heartbeats, which carry its progress, and then one answer to the service: JSON, followed by an
+``.npz`` if the file was scored. The scoring process exits after the answer, and dies when the fork server ends or the service
+closes the socket.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ldsboard.bundle import sha256
 from ldsboard.formats.score_files import file_header, open_scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from ldsboard import GroundTruth
@@ -98,7 +100,7 @@ def answer(request: dict[str, Any], service: Connection) -> None:
     that the file is damaged.
     """
     arrays = b""
-    with beating(service.fileno()):
+    with beating(service.fileno()) as report:
         truth, parts = load_ground_truth(
             request["benchmark"]
         )  # outside the try: errors here are not problems of the file
@@ -107,7 +109,7 @@ def answer(request: dict[str, Any], service: Connection) -> None:
             check_hash(Path(request["scores"]), request["sha256"])
             scores_nN = open_checked(request["scores"], truth, request["threads"])
             found, arrays = score(
-                scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"]
+                scores_nN, truth, {name: parts[name] for name in request["parts"]}, request["threads"], report
             )
             if file_header(request["scores"]).shape != scores_nN.shape:
                 for part in found["parts"].values():
@@ -149,7 +151,11 @@ def open_checked(path: str, truth: GroundTruth, threads: int) -> ScoreArray:
 
 
 def score(
-    scores_nN: ScoreArray, truth: GroundTruth, parts: dict[str, slice], threads: int
+    scores_nN: ScoreArray,
+    truth: GroundTruth,
+    parts: dict[str, slice],
+    threads: int,
+    report: Callable[[float], object] | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """Score one file against each part of the ground truth; return the two messages of the answer.
 
@@ -157,6 +163,8 @@ def score(
     ----------
     parts
         The rows of the subsets of each part, by name. The attributions are those of the part ``public``, which is required.
+    report
+        Function that gets the fraction of the targets that are scored.
 
     Returns
     -------
@@ -166,7 +174,7 @@ def score(
         An ``.npz`` with the arrays ``NAME.influence`` and ``NAME.per_target`` for each NAME in `parts`, and the array
         ``attributions.FIELD`` for each FIELD of `Attributions`.
     """
-    results = truth.score(scores_nN, splits=parts, threads=threads)
+    results = truth.score(scores_nN, splits=parts, threads=threads, progress=report)
     shown = Attributions.of(scores_nN, truth, parts["public"], results["public"].per_target)
     arrays = {f"{name}.influence": result.influence for name, result in results.items()}
     arrays |= {f"{name}.per_target": result.per_target for name, result in results.items()}

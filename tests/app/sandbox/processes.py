@@ -15,7 +15,8 @@ from tests.processes import children
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.scoring.sandbox.client import PartResult, Sandbox
+    from app.scoring.sandbox.client import Sandbox
+    from app.scoring.sandbox.part_results import PartResult
     from tests.app.benchmarks import Example
 
 PARTS = ["public", "ranking"]

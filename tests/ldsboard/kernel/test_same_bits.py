@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from ldsboard import GroundTruth, groundtruth
+from ldsboard import GroundTruth
 from ldsboard.arrays import packed
 from ldsboard.arrays.packed import PackedMasks
-from ldsboard.core import kernel, products, ranking
+from ldsboard.core import blocks, kernel, products, ranking
 from ldsboard.core.kernel import ROUTE_VARIABLE, choose_route
 from ldsboard.core.products import product_with
 from ldsboard.core.ranking import CompactRanking, rank_integers, rank_rows, spearman, spearman_influence
@@ -115,7 +115,7 @@ def test_results_of_all_routes_have_equal_bits(data: st.DataObject) -> None:
     margins_MN[0], margins_MN[1] = -9.0, 9.0  # never constant
     bits = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groundtruth, "MAX_BLOCK_TARGETS", data.draw(st.sampled_from([1, 3, 8, 512])))
+        patch.setattr(blocks, "MAX_BLOCK_TARGETS", data.draw(st.sampled_from([1, 3, 8, 512])))
         for route in HERE:
             patch.setenv(ROUTE_VARIABLE, route)
             truth = GroundTruth(masks_Mn, margins_MN)
@@ -135,7 +135,7 @@ def test_threads_and_blocks_change_no_bit_on_any_route(
     scores, masks, margins = large
     expected = result_bits(GroundTruth(masks, margins).score(scores))
     monkeypatch.setenv(ROUTE_VARIABLE, route)
-    monkeypatch.setattr(groundtruth, "MAX_BLOCK_TARGETS", block)
+    monkeypatch.setattr(blocks, "MAX_BLOCK_TARGETS", block)
     assert result_bits(GroundTruth(masks, margins).score(scores, threads=threads)) == expected
 
 

@@ -1,0 +1,90 @@
+"""Score an array block by block: neighbouring targets together, in several threads, within a memory limit.
+
+Legend: M subsets, n training examples, N targets, b targets of one block.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ldsboard.core.grid import to_grid
+from ldsboard.core.kernel import KERNEL_COLUMNS
+from ldsboard.core.parallel import map_in_order
+from ldsboard.core.result import TargetBlock, TargetSums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ldsboard.core.kernel import Route
+    from ldsboard.core.ranked_subsets import RankedSubsets
+    from ldsboard.formats.headers import ScoreArray
+
+MAX_BLOCK_TARGETS = 512
+"""Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
+
+MAX_BLOCK_BYTES = 2**26
+"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together."""
+
+MIN_THREADED_PRODUCTS = 10**7
+"""Number of multiplications below which starting threads costs more time than threads save."""
+
+
+def score_blocks(
+    scores_nN: ScoreArray,
+    M: int,
+    parts: Mapping[str, RankedSubsets],
+    product: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    route: Route,
+    threads: int,
+    progress: Callable[[float], object] | None,
+) -> dict[str, TargetSums]:
+    """Score an array against each part of the subsets.
+
+    Parameters
+    ----------
+    M
+        Number of all subsets.
+    parts
+        The subsets of each part, by name.
+    product
+        Function that computes the predictions of a block for all subsets, see `ldsboard.core.products.product_with`.
+    route
+        The kernel or BLAS.
+    threads
+        Largest number of threads.
+    progress
+        Function to call in this thread after each block, with the fraction of the targets that are scored. If it raises an
+        exception, blocks that are in progress end, no other block begins, and the exception is raised.
+    """
+    n, N = scores_nN.shape
+    # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
+    block_bytes = MAX_BLOCK_BYTES * (2 if route.name == "blas" else 1)
+    targets = min(MAX_BLOCK_TARGETS, block_bytes // (8 * threads * (n + M)), -(-N // threads))
+    targets = max(1, targets - targets % KERNEL_COLUMNS if targets > KERNEL_COLUMNS else targets)
+
+    def score_block(first: int) -> dict[str, TargetBlock]:
+        grid = to_grid(scores_nN, slice(first, first + targets))
+        predictions_bM = product(grid.whole_nb)
+        return {name: part.score_block(predictions_bM, grid, first, route) for name, part in parts.items()}
+
+    def scored_blocks() -> Generator[dict[str, TargetBlock], None, None]:
+        firsts = range(0, N, targets)
+        if n * M * N < MIN_THREADED_PRODUCTS:
+            yield from map(score_block, firsts)
+        else:
+            yield from map_in_order(score_block, firsts, threads)
+
+    sums = {name: TargetSums.empty(part.chance) for name, part in parts.items()}
+    # Without `closing`, an exception that is kept would keep the threads and the limit of the BLAS as well.
+    with closing(scored_blocks()) as blocks:
+        for first, scored in zip(range(0, N, targets), blocks, strict=True):
+            for name, block in scored.items():
+                sums[name].add(block)
+            if progress is not None:
+                progress(min(first + targets, N) / N)
+    return sums
