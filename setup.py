@@ -18,6 +18,9 @@ SOURCES = [f"{FOLDER}/ranks.c", f"{FOLDER}/sums.c"]
 HEADER = f"{FOLDER}/kernel.h"
 LIBRARY = "_sums.dll" if os.name == "nt" else "_sums.so"
 FLAGS = ["-O3", "-std=c11", "-fvisibility=hidden", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"]
+LINK_FLAGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
+"""With -Ofast or -ffast-math in CFLAGS, gcc before version 13 would link code that makes every thread flush subnormal numbers."""
+
 MSVC_FLAGS = ["/O2", "/std:c11", "/fp:precise"]  # MSVC knows `restrict` only in C11
 
 
@@ -46,11 +49,23 @@ class BuildKernel(build_ext):
         is_msvc = self.compiler.compiler_type == "msvc"
         for ext in self.extensions:
             ext.extra_compile_args = MSVC_FLAGS if is_msvc else FLAGS
+            ext.extra_link_args = [] if is_msvc else LINK_FLAGS
             ext.libraries = [] if is_msvc else ["m"]
         super().build_extensions()
 
+    def get_outputs(self) -> list[str]:
+        """Return the path of the library, unless it could not be compiled."""
+        return [path for path in super().get_outputs() if Path(path).exists()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Return the path of the library in the project, by its path in the build, unless it could not be compiled."""
+        return {built: path for built, path in super().get_output_mapping().items() if Path(path).exists()}
+
     def run(self) -> None:
         """Delete the library of any earlier build, compile, and check the result."""
+        required = os.environ.get("LDSBOARD_REQUIRE_KERNEL") or "0"
+        if required not in {"0", "1"}:
+            raise SystemExit(f"LDSBOARD_REQUIRE_KERNEL: expected 0 or 1, got {required!r}.")
         self.force = True
         built = Path(self.build_lib) / self.get_ext_filename(self.extensions[0].name)
         for old in (built, Path(FOLDER, LIBRARY)) if self.inplace else (built,):
@@ -60,7 +75,7 @@ class BuildKernel(build_ext):
         except (BaseError, OSError) as error:
             self.warn(f"the compiler cannot be used: {error}")
         if not built.exists():
-            if os.environ.get("LDSBOARD_REQUIRE_KERNEL") == "1":
+            if required == "1":
                 raise SystemExit("The kernel was not compiled, and LDSBOARD_REQUIRE_KERNEL=1 requires it.")
             self.warn("the kernel was not compiled; ldsboard will compute with BLAS")
 
@@ -73,7 +88,7 @@ class Wheel(bdist_wheel):
         if not self.skip_build:
             self.run_command("build")
             build = self.get_finalized_command("build_ext")
-            if not all(Path(path).exists() for path in build.get_outputs()):
+            if not build.get_outputs():
                 self.distribution.ext_modules = None
                 self.root_is_pure = True
         super().run()

@@ -18,6 +18,7 @@ from app.cli.serve import migrate, serve
 from app.cli.snapshots import snapshot
 from app.cli.submissions import submission
 from app.cli.users import token, user
+from ldsboard.core.kernel import RouteError
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
 for command in (serve, migrate, demo, snapshot, rescore, prune, doctor):
@@ -45,6 +46,9 @@ def main() -> None:
     )
     try:
         cli()
+    except RouteError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from None
     except ValidationError as error:
         typer.echo(f"Error: invalid settings: {error}", err=True)
         raise SystemExit(2) from None

@@ -7,11 +7,13 @@ WORKDIR /srv/ldsboard
 COPY pyproject.toml setup.py README.md LICENSE docker/server-requirements.txt ./
 COPY ldsboard ldsboard
 # Only wheels: pip would build a source archive with packages that have no hashes. The compiler builds the library's kernel, and is
-# removed again.
+# removed again. So is the library's source: commands run here, and would import it in place of the installed library.
 # hadolint ignore=DL3008
 RUN python -m pip install --no-cache-dir --require-hashes --only-binary :all: -r server-requirements.txt \
     && apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev \
     && LDSBOARD_REQUIRE_KERNEL=1 python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && rm -r ldsboard build ldsboard.egg-info \
+    && python -c "from ldsboard.core.kernel import choose_route; assert choose_route().name != 'blas', choose_route()" \
     && apt-get purge -y --auto-remove gcc libc6-dev && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 ldsboard \
     && install --directory --owner ldsboard --mode 0700 /data

@@ -31,6 +31,7 @@ from ldsboard.commands.printing import (
 )
 from ldsboard.config import ConfigError
 from ldsboard.core.comparison import compare as compare_results
+from ldsboard.core.kernel import RouteError
 from ldsboard.core.replicates import in_words
 from ldsboard.identity import open_client
 from ldsboard.invocation import program
@@ -227,6 +228,8 @@ def main() -> None:
         fail(exits.exit_code(error.problem), f"{error}{advice}")
     except UnreachableError as error:
         fail(exits.UNREACHABLE, str(error))
+    except RouteError as error:
+        fail(exits.USAGE, str(error))
     except ProblemError as error:
         fail(exits.exit_code(error.problem), f"{error} [{error.problem.code}]")
     except FileNotFoundError as error:

@@ -12,7 +12,7 @@ import typer
 
 from app.cli.common import fail, listen, migrate_database
 from app.database_url import database_url
-from ldsboard.core.kernel import choose_route
+from ldsboard.core.kernel import RouteError, choose_route
 
 BACKLOG = 4096
 """Connections that can wait in the kernel until the server accepts them; net.core.somaxconn can set a lower limit."""
@@ -50,7 +50,7 @@ def serve(
     limit_malloc_arenas()
     try:
         route = choose_route()
-    except ValueError as error:
+    except RouteError as error:
         raise fail(error) from None
     listener = listen(host, port)
     settings = migrate_database()

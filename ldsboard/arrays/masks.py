@@ -5,6 +5,7 @@ Legend: M subsets, n training examples.
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,7 +200,7 @@ def _from_index_lists(rows: Sequence[NDArray[Any]] | NDArray[Any], n: int) -> ND
 
 
 def _check_bits(bits: NDArray[Any], n: int | None) -> PackedMasks:
-    """Check packed bits; they are copied unless they are read-only, such as a mapped file."""
+    """Check packed bits; they are copied unless nothing can change them, as in a file that is mapped for reading."""
     if n is None:
         raise _invalid(
             "packed masks and the number of training examples",
@@ -219,7 +220,17 @@ def _check_bits(bits: NDArray[Any], n: int | None) -> PackedMasks:
             "ones",
             f"Pack the masks with bitorder='little', and check that there are {n} training examples.",
         )
-    return PackedMasks(bits.copy() if bits.flags.writeable else bits, n)
+    return PackedMasks(bits if _is_immutable(bits) else bits.copy(), n)
+
+
+def _is_immutable(array: NDArray[Any]) -> bool:
+    """Return whether an array and all arrays of which it is a view are read-only, and their memory is a read-only mapping, or bytes."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return isinstance(owner, (mmap.mmap, bytes)) and memoryview(owner).readonly
 
 
 def pack_masks(masks_Mn: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -27,7 +27,8 @@ MAX_BLOCK_TARGETS = 512
 """Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
 
 MAX_BLOCK_BYTES = 2**26
-"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together."""
+"""Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together; twice as much for BLAS. A
+block has at least `KERNEL_COLUMNS` targets all the same, because the kernel takes as long for one."""
 
 MIN_THREADED_PRODUCTS = 10**7
 """Number of multiplications below which starting threads costs more time than threads save."""
@@ -63,28 +64,32 @@ def score_blocks(
     """
     n, N = scores_nN.shape
     # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
-    block_bytes = MAX_BLOCK_BYTES * (2 if route.name == "blas" else 1)
-    targets = min(MAX_BLOCK_TARGETS, block_bytes // (8 * threads * (n + M)), -(-N // threads))
-    targets = max(1, targets - targets % KERNEL_COLUMNS if targets > KERNEL_COLUMNS else targets)
+    fitting = (2 if route.name == "blas" else 1) * MAX_BLOCK_BYTES // (8 * (n + M))
+    threads = max(1, min(threads, fitting // KERNEL_COLUMNS, -(-N // KERNEL_COLUMNS)))
+    share = -(-N // threads)
+    targets = min(fitting // threads, share + -share % KERNEL_COLUMNS)
+    targets = min(MAX_BLOCK_TARGETS, max(KERNEL_COLUMNS, targets - targets % KERNEL_COLUMNS))
+    # Parts with the same subsets, as on an open benchmark, are scored once.
+    distinct = {id(part): part for part in parts.values()}
 
-    def score_block(first: int) -> dict[str, TargetBlock]:
+    def score_block(first: int) -> dict[int, TargetBlock]:
         grid = to_grid(scores_nN, slice(first, first + targets))
         predictions_bM = product(grid.whole_nb)
-        return {name: part.score_block(predictions_bM, grid, first, route) for name, part in parts.items()}
+        return {key: part.score_block(predictions_bM, grid, first, route) for key, part in distinct.items()}
 
-    def scored_blocks() -> Generator[dict[str, TargetBlock], None, None]:
+    def scored_blocks() -> Generator[dict[int, TargetBlock], None, None]:
         firsts = range(0, N, targets)
         if n * M * N < MIN_THREADED_PRODUCTS:
             yield from map(score_block, firsts)
         else:
             yield from map_in_order(score_block, firsts, threads)
 
-    sums = {name: TargetSums.empty(part.chance) for name, part in parts.items()}
+    sums = {key: TargetSums.empty(part.chance) for key, part in distinct.items()}
     # Without `closing`, an exception that is kept would keep the threads and the limit of the BLAS as well.
     with closing(scored_blocks()) as blocks:
         for first, scored in zip(range(0, N, targets), blocks, strict=True):
-            for name, block in scored.items():
-                sums[name].add(block)
+            for key, block in scored.items():
+                sums[key].add(block)
             if progress is not None:
                 progress(min(first + targets, N) / N)
-    return sums
+    return {name: sums[id(part)] for name, part in parts.items()}

@@ -18,6 +18,11 @@
 #error "arithmetic is not exact to the last bit"
 #endif
 
+/* Older versions of MSVC fuse a product and a sum on ARM64; setup.py forbids it to other compilers. */
+#if defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #elif defined(__GNUC__)

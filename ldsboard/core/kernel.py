@@ -44,6 +44,10 @@ ALIGNMENT = 64
 """Bytes to which the kernel's scratch memory is aligned."""
 
 
+class RouteError(ValueError):
+    """`ROUTE_VARIABLE` has an unknown value, or names a route that is not available here."""
+
+
 class Route(NamedTuple):
     """How predictions are computed.
 
@@ -71,18 +75,19 @@ def choose_route() -> Route:
 
     Raises
     ------
-    ValueError
+    RouteError
         `ROUTE_VARIABLE` has an unknown value, or names a route that is not available here.
     """
     wanted, (library, problem) = os.environ.get(ROUTE_VARIABLE) or "auto", load(LIBRARY)
     available = () if library is None else ("avx2", "portable") if library.ldsboard_has_avx2() else ("portable",)
     if wanted == "auto":
-        return Route(available[0], "it is fastest", False) if available else Route("blas", problem, False)
+        return Route(available[0], "it is available", False) if available else Route("blas", problem, False)
     if wanted not in ROUTES:
-        raise ValueError(f"{ROUTE_VARIABLE}: expected auto, {', '.join(ROUTES[:-1])} or {ROUTES[-1]}, got {wanted!r}.")
+        known = f"auto, {', '.join(ROUTES[:-1])} or {ROUTES[-1]}"
+        raise RouteError(f"{ROUTE_VARIABLE}: expected {known}, got {wanted!r}. Unset {ROUTE_VARIABLE}.")
     if wanted not in (*available, "blas"):
         lack = problem or "this processor or the compiled kernel lacks AVX2"
-        raise ValueError(f"{ROUTE_VARIABLE}: {wanted!r} is not available, because {lack}. Unset {ROUTE_VARIABLE}.")
+        raise RouteError(f"{ROUTE_VARIABLE}: {wanted!r} is not available, because {lack}. Unset {ROUTE_VARIABLE}.")
     return Route(wanted, f"{ROUTE_VARIABLE}={wanted} is set", True)
 
 

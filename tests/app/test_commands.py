@@ -140,12 +140,21 @@ def test_server_stops_on_signal_without_log_output(tmp_path: Path, number: signa
 
 
 @pytest.mark.server
-def test_server_with_an_unknown_route_reports_it_and_exits(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+@pytest.mark.parametrize("command", ["serve --port 0", "benchmark publish {}"])
+def test_unknown_route_is_a_usage_error(command: str, tmp_path: Path, toy: Example) -> None:
     environment = os.environ | {"LDSBOARD_DATA_DIR": str(tmp_path), ROUTE_VARIABLE: "abacus"}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert "LDSBOARD_PRODUCT: expected auto, avx2, portable or blas, got 'abacus'." in ended.stderr
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", *command.format(toy.folder).split()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    said = " ".join(ended.stderr.split())
+    assert "LDSBOARD_PRODUCT: expected auto, avx2, portable or blas, got 'abacus'. Unset LDSBOARD_PRODUCT." in said
 
 
 @pytest.mark.server

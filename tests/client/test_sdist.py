@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,9 +126,55 @@ def test_editable_installation_deletes_an_old_library(source: Path) -> None:
     assert old.exists() is COMPILED
 
 
-def test_release_fails_without_the_kernel(source: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1", "The kernel was not compiled, and LDSBOARD_REQUIRE_KERNEL=1 requires it."),
+        ("true", "LDSBOARD_REQUIRE_KERNEL: expected 0 or 1, got 'true'."),
+    ],
+)
+def test_release_fails_without_the_kernel(value: str, message: str, source: Path) -> None:
     command = [sys.executable, "setup.py", "bdist_wheel"]
-    environment = os.environ | {"CC": "false", "LDSBOARD_REQUIRE_KERNEL": "1"}
+    environment = os.environ | {"CC": "false", "LDSBOARD_REQUIRE_KERNEL": value}
     done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "The kernel was not compiled, and LDSBOARD_REQUIRE_KERNEL=1 requires it." in done.stderr
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["lenient", "strict"])
+def test_editable_installation_needs_no_compiler(mode: str, source: Path, tmp_path: Path) -> None:
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--config-settings", f"editable_mode={mode}")
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *options,
+        "--target",
+        tmp_path / "site",
+        "-e",
+        source,
+        cwd=tmp_path,
+        CC="false",
+    )
+    assert not list(source.rglob(LIBRARY.name))
+
+
+@pytest.mark.parametrize("flags", ["-Ofast", "-ffast-math", "-funsafe-math-optimizations"])
+def test_options_of_the_user_do_not_change_arithmetic(flags: str, source: Path) -> None:
+    run(sys.executable, "setup.py", "build_ext", "--inplace", cwd=source, CFLAGS=flags)
+    code = "import numpy; from ldsboard.core.kernel import choose_route; choose_route(); print(numpy.array([5e-324])[0] * 1.0)"
+    assert run(sys.executable, "-c", code, cwd=source, PYTHONPATH=str(source)) == "5e-324\n"
+
+
+def test_image_uses_the_kernel(source: Path, tmp_path: Path) -> None:
+    commands = re.sub(r"\\\n", "", (ROOT / "docker" / "server.Dockerfile").read_text()).split("&&")
+    install, remove, check = (
+        next(command.strip() for command in commands if command.strip().startswith(start))
+        for start in ("LDSBOARD_REQUIRE_KERNEL", "rm -r ldsboard", "python -c")
+    )
+    site = tmp_path / "site"
+    required = "" if COMPILED else "LDSBOARD_REQUIRE_KERNEL=0 "
+    steps = [install.replace(" .", f" --target '{site}' ."), remove, *[check] * COMPILED]
+    shell = required + " && ".join(steps).replace("python ", f"'{sys.executable}' ")
+    run("/bin/sh", "-c", shell, cwd=source, PYTHONPATH=str(site))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
-from ldsboard import GroundTruth, compare
+from ldsboard import GroundTruth, cli, compare
 from ldsboard.commands import exits
+from ldsboard.core.kernel import ROUTE_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +27,20 @@ def test_score_command_equals_library(scores: Path, run: Run) -> None:
     assert (json.loads(out)["part"], json.loads(out)["subsets"], len(truth.masks_Mn)) == ("public", 4, 4)
     assert f"{expected.lds:.4f}" in run("score", scores, "toy")[1]
     assert run("validate", scores, "toy")[0] == 0
+
+
+def test_unknown_route_is_a_usage_error(
+    scores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(ROUTE_VARIABLE, "abacus")
+    monkeypatch.setattr(sys, "argv", ["ldsboard", "score", str(scores), "toy"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith(
+        "LDSBOARD_PRODUCT: expected auto, avx2, portable or blas, got 'abacus'. Unset LDSBOARD_PRODUCT."
+    )
 
 
 def test_compare_command_equals_library(scores: Path, run: Run) -> None:

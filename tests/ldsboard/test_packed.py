@@ -64,12 +64,22 @@ def test_packed_masks_are_not_read_without_a_copy() -> None:
         np.array(masks, copy=False)
 
 
-def test_read_packed_copies_only_what_can_change() -> None:
+def test_read_packed_copies_only_what_can_change(tmp_path: Path) -> None:
     bits = np.array([[3], [1]], dtype=np.uint8)
     assert not np.shares_memory(read_packed(bits, 2, packed=True).bits_MG, bits)
-    bits.flags.writeable = False
-    masks = read_packed(bits, 2, packed=True)
-    assert np.shares_memory(masks.bits_MG, bits)
+    view = bits.view()
+    view.flags.writeable = False
+    assert not np.shares_memory(read_packed(view, 2, packed=True).bits_MG, bits)
+    bits.flags.writeable = False  # its owner can change this back
+    assert not np.shares_memory(read_packed(bits, 2, packed=True).bits_MG, bits)
+    bits.tofile(tmp_path / "bits")
+    for mode, copied in (("r", False), ("r+", True), ("c", True)):
+        mapped = np.memmap(tmp_path / "bits", np.uint8, mode=mode, shape=(2, 1))  # type: ignore[call-overload]
+        mapped.flags.writeable = False
+        assert np.shares_memory(read_packed(mapped[:1], 2, packed=True).bits_MG, mapped) is not copied
+    frozen = np.frombuffer(bits.tobytes(), np.uint8).reshape(2, 1)
+    masks = read_packed(frozen, 2, packed=True)
+    assert np.shares_memory(masks.bits_MG, frozen)
     assert read_packed(masks, None) is read_packed(masks, 2) is masks
     with pytest.raises(ProblemError, match="masks of width n = 3, got shape"):
         read_packed(masks, 3)
@@ -99,7 +109,7 @@ def test_masks_are_never_inflated_whole(route: str, monkeypatch: pytest.MonkeyPa
     rng = np.random.default_rng(0)
     bits = rng.integers(256, size=(M, n // 8), dtype=np.uint8)
     scores_nN, margins_MN = rng.normal(size=(n, N)).astype(np.float32), rng.normal(size=(M, N))
-    bits.flags.writeable = False
+    bits = np.frombuffer(bits.tobytes(), np.uint8).reshape(bits.shape)  # not copied, like a mapped file
     monkeypatch.setenv(ROUTE_VARIABLE, route)
     tracemalloc.start()
     try:

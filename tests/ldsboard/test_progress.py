@@ -35,11 +35,11 @@ def test_progress_is_the_share_of_scored_targets_after_each_block(threads: int, 
 
 
 def test_progress_without_threads_ends_with_one(make_problem: MakeProblem) -> None:
-    scores, masks, margins = make_problem()
+    scores, masks, margins = make_problem(N=12)
     seen: list[float] = []
     truth = GroundTruth(masks, margins)
     truth.score(scores, threads=2, progress=seen.append)
-    assert seen == [3 / 5, 1.0]
+    assert seen == [8 / 12, 1.0]
     truth.score(scores, {"first": slice(0, 20), "second": slice(20, None)}, threads=1, progress=seen.append)
     assert seen == [3 / 5, 1.0, 1.0]
 

@@ -21,8 +21,8 @@ def load_ground_truth(folder: str) -> tuple[GroundTruth, dict[str, slice]]:
     """Return the ground truth in a benchmark folder, and the rows of each part: ``public``, ``ranking`` and any ``reserve``.
 
     The margins are also ranked within each part, so that the scoring processes need not rank the margins again. The results of
-    the `MAX_GROUND_TRUTHS` most recently used folders stay in memory: with M subsets in R runs, n training examples and N targets,
-    each takes about ``M (n / 4 + (16 + 4 R) N)`` bytes.
+    the `MAX_GROUND_TRUTHS` most recently used folders stay in memory. With M subsets in R runs, n training examples and N
+    targets, each takes about ``M (n / 4 + (16 + 4 R) N)`` bytes.
 
     Raises
     ------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ldsboard.core.kernel import LIBRARY, load
 
-KERNEL = load(LIBRARY)[0]
+KERNEL, PROBLEM = load(LIBRARY)
+if KERNEL is None and LIBRARY.exists():  # otherwise the tests of the kernel would pass without running it
+    raise RuntimeError(PROBLEM)
 VARIANTS: tuple[str, ...] = (
     () if KERNEL is None else ("portable", "avx2") if KERNEL.ldsboard_has_avx2() else ("portable",)
 )
