@@ -224,7 +224,7 @@ def _check_bits(bits: NDArray[Any], n: int | None) -> PackedMasks:
 
 
 def _is_immutable(array: NDArray[Any]) -> bool:
-    """Return whether an array and all arrays of which it is a view are read-only, and their memory is a read-only mapping, or bytes."""
+    """Return whether an array and all arrays of which it is a view are read-only, and so is the mapping or bytes that hold it."""
     owner: Any = array
     while isinstance(owner, np.ndarray):
         if owner.flags.writeable:
