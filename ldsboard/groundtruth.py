@@ -17,9 +17,8 @@ from ldsboard.bundle import Bundle
 from ldsboard.cache import pulled_with_warning
 from ldsboard.core import blocks, ceiling
 from ldsboard.core.grid import to_grid
-from ldsboard.core.kernel import choose_route
 from ldsboard.core.parallel import usable_processors
-from ldsboard.core.products import product_with
+from ldsboard.core.products import Product
 from ldsboard.core.ranked_subsets import RankedSubsets, check_rankable, fingerprint
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ class GroundTruth:
     """Subsets and margins against which many arrays of scores can be evaluated.
 
     The first call of `score` or `rank` ranks the margins; later calls with the same rows reuse the ranks. In addition to the
-    margins, an object holds about ``M (n / 4 + 8 N)`` bytes, and ``8 M N`` bytes for the ranks of each of up to 8 choices of
-    rows.
+    margins, an object holds about ``M (n / 4 + 8 N)`` bytes, and ``8 M N + 4 N**2`` bytes for the ranks of each of up to 8
+    choices of rows, the second term only if N < M. Without the compiled kernel, up to 64 MiB of masks are held as float64 too.
 
     Parameters
     ----------
@@ -79,21 +78,9 @@ class GroundTruth:
         self._masks = read_packed(masks, n_train, packed=packed)
         self.margins_MRN = read_margins(margins, *self._masks.shape)
         self.margins_MN = mean_over_runs(self.margins_MRN)
-        self._device = device
-        self._choose_product()
+        self._product = Product(self._masks, device)
         self._ranked: dict[bytes, RankedSubsets] = {}
         check_rankable(self.margins_MN)
-
-    def _choose_product(self) -> None:
-        self._route = choose_route()
-        self._product = product_with(self._masks, self._device, self._route)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in {"_route", "_product"}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._choose_product()  # this machine may have another processor, or no kernel
 
     @classmethod
     def from_pulled(cls, name: str, *, server: str | None = None) -> Self:
@@ -211,7 +198,6 @@ class GroundTruth:
             self.n_subsets,
             parts,
             self._product,
-            route=self._route,
             threads=threads or usable_processors(),
             progress=progress,
         )

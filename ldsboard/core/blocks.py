@@ -16,10 +16,7 @@ from ldsboard.core.result import TargetBlock, TargetSums
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ldsboard.core.kernel import Route
+    from ldsboard.core.products import Product
     from ldsboard.core.ranked_subsets import RankedSubsets
     from ldsboard.formats.headers import ScoreArray
 
@@ -38,9 +35,8 @@ def score_blocks(
     scores_nN: ScoreArray,
     M: int,
     parts: Mapping[str, RankedSubsets],
-    product: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    product: Product,
     *,
-    route: Route,
     threads: int,
     progress: Callable[[float], object] | None,
 ) -> dict[str, TargetSums]:
@@ -53,9 +49,7 @@ def score_blocks(
     parts
         The subsets of each part, by name.
     product
-        Function that computes the predictions of a block for all subsets, see `ldsboard.core.products.product_with`.
-    route
-        The kernel or BLAS.
+        Computes the predictions of a block for all subsets.
     threads
         Largest number of threads.
     progress
@@ -64,7 +58,7 @@ def score_blocks(
     """
     n, N = scores_nN.shape
     # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
-    fitting = (2 if route.name == "blas" else 1) * MAX_BLOCK_BYTES // (8 * (n + M))
+    fitting = (2 if product.route.name == "blas" else 1) * MAX_BLOCK_BYTES // (8 * (n + M))
     threads = max(1, min(threads, fitting // KERNEL_COLUMNS, -(-N // KERNEL_COLUMNS)))
     share = -(-N // threads)
     targets = min(fitting // threads, share + -share % KERNEL_COLUMNS)
@@ -75,7 +69,7 @@ def score_blocks(
     def score_block(first: int) -> dict[int, TargetBlock]:
         grid = to_grid(scores_nN, slice(first, first + targets))
         predictions_bM = product(grid.whole_nb)
-        return {key: part.score_block(predictions_bM, grid, first, route) for key, part in distinct.items()}
+        return {key: part.score_block(predictions_bM, grid, first, product.route) for key, part in distinct.items()}
 
     def scored_blocks() -> Generator[dict[int, TargetBlock], None, None]:
         firsts = range(0, N, targets)

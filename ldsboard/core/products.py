@@ -37,34 +37,48 @@ BYTES_AS_NUMBERS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1
 """The eight bits of every byte as float64."""
 
 
-def product_with(
-    masks: PackedMasks, device: str | None, route: kernel.Route
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the function that computes predictions.
+class Product:
+    """Computes predictions: the sums of grid integers over the examples of each subset.
 
-    The function holds `masks`, and for the compiled kernel another M n / 8 bytes. On a torch device it holds the masks as
-    float64.
+    An object holds `masks`, and for the compiled kernel another M n / 8 bytes. BLAS keeps up to `KEPT_BYTES` of masks as float64,
+    and a torch device all of them. A pickled object chooses its route anew when it is loaded: that machine may have another
+    processor, or no kernel.
 
     Parameters
     ----------
     masks
         The subsets.
     device
-        The torch device that computes the product; None to compute with `route`.
-    route
-        The kernel or BLAS.
+        The torch device that computes the product; None for the kernel or BLAS.
 
-    Returns
-    -------
-    callable
-        Takes grid integers, float64 (n, b), and returns the sums of the grid integers over the examples of each subset, float64
-        (b, M).
+    Attributes
+    ----------
+    route
+        The kernel or BLAS. A torch device computes the sums in its place; then too the route says how predictions are ranked.
 
     Raises
     ------
+    RouteError
+        The environment asks for a route that does not exist or is not available.
     ValueError
         torch is missing, or the device is unknown or lacks float64.
     """
+
+    def __init__(self, masks: PackedMasks, device: str | None = None) -> None:
+        self._masks, self._device, self.route = masks, device, kernel.choose_route()
+        self._sums = _sums_with(masks, device, self.route)
+
+    def __call__(self, grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sums of grid integers, float64 (n, b), over the examples of each subset: float64 (b, M)."""
+        return self._sums(grid_nb)
+
+    def __reduce__(self) -> tuple[type[Product], tuple[PackedMasks, str | None]]:
+        return Product, (self._masks, self._device)
+
+
+def _sums_with(
+    masks: PackedMasks, device: str | None, route: kernel.Route
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     if device is None:
         if route.name != "blas" and (route.forced or len(masks) >= MIN_KERNEL_SUBSETS):
             return partial(kernel.sums, kernel.mask_words(masks), avx2=route.name == "avx2")

@@ -102,8 +102,8 @@ def test_kernel_that_is_missing_is_reported() -> None:
 @pytest.mark.parametrize("forced", [False, True])
 def test_few_subsets_use_blas_unless_a_route_is_forced(forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def used(M: int) -> bool:
-        product = products.product_with(PackedMasks.of(np.ones((M, 9), dtype=bool)), None, choose_route())
-        return getattr(product, "func", None) is kernel.sums
+        product = products.Product(PackedMasks.of(np.ones((M, 9), dtype=bool)))
+        return getattr(product._sums, "func", None) is kernel.sums
 
     if forced:
         monkeypatch.setenv(ROUTE_VARIABLE, HERE[-1])

@@ -18,8 +18,8 @@ from ldsboard import GroundTruth
 from ldsboard.arrays import packed
 from ldsboard.arrays.packed import PackedMasks
 from ldsboard.core import blocks, kernel, products, ranking
-from ldsboard.core.kernel import ROUTE_VARIABLE, choose_route
-from ldsboard.core.products import product_with
+from ldsboard.core.kernel import ROUTE_VARIABLE
+from ldsboard.core.products import Product
 from ldsboard.core.ranking import CompactRanking, rank_integers, rank_rows, spearman, spearman_influence
 from ldsboard.core.result import INFLUENCE_UNITS, TargetBlock
 from tests.ldsboard.definition import result_bits
@@ -79,7 +79,7 @@ def test_product_of_every_route_gives_the_exact_sums(
     rng = np.random.default_rng([M, n, b])
     masks_Mn, grid_nb = rng.random((M, n)) < 0.5, grid_integers(rng, n, b)
     monkeypatch.setenv(ROUTE_VARIABLE, route)
-    sums_bM = product_with(PackedMasks.of(masks_Mn), None, choose_route())(grid_nb)
+    sums_bM = Product(PackedMasks.of(masks_Mn))(grid_nb)
     assert np.array_equal(sums_bM, expected_sums(masks_Mn, grid_nb))
 
 
@@ -95,7 +95,7 @@ def test_size_of_blocks_of_masks_changes_no_bit(
     monkeypatch.setattr(products, "KEPT_BYTES", 0)
     monkeypatch.setattr(products, "INFLATED_COLUMNS", columns)
     monkeypatch.setattr(products, "INFLATED_BYTES", inflated)
-    sums_bM = product_with(PackedMasks.of(masks_Mn), None, choose_route())(grid_nb)
+    sums_bM = Product(PackedMasks.of(masks_Mn))(grid_nb)
     assert np.array_equal(sums_bM, expected_sums(masks_Mn, grid_nb))
 
 
