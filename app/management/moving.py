@@ -98,8 +98,6 @@ def move(settings: Settings, target_address: str, *, replace_nul: bool = False) 
 def _copy(reading: Connection, writing: Connection, settings: Settings, *, replace_nul: bool) -> Moved:
     """Copy all rows; raise an exception unless the target is as consistent with the files as the source."""
     _check_empty(writing)
-    if revision(reading) != revision(writing):
-        raise MoveError("The databases have schemas of different revisions. Repeat the command.")
     unknown = copying.unknown_columns(reading)
     if forgotten := {*unknown} & {*copying.unknown_columns(writing)}:
         raise CopyError(f"This release has no model of {', '.join(sorted(forgotten))}. Nothing was saved.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -21,7 +20,7 @@ from app.db.migration import upgrade
 from app.db.models import Event
 from app.db.sessions import Database
 from tests.app.moving import dump, fill, is_empty, literals, move, moved
-from tests.app.service import ROOT, until
+from tests.app.service import ROOT
 from tests.app.test_filled_migrations import REVISIONS
 
 if TYPE_CHECKING:
@@ -250,54 +249,3 @@ def test_password_is_not_printed(filled: FilledDatabase, cluster: Cluster, tmp_p
     assert PASSWORD not in (printed := moved(tmp_path, filled.url, target))
     assert "export LDSBOARD_DATABASE_URL='postgresql://ldsboard:PASSWORD@/" in printed
     assert PASSWORD not in refusal(tmp_path, filled.url, target)
-
-
-KILLED = """
-import os, signal
-from sqlalchemy import Engine, event
-
-left = int(os.environ["INSERTS"])
-
-@event.listens_for(Engine, "before_cursor_execute")
-def count(connection, cursor, statement, *rest):
-    global left
-    left -= statement.startswith("INSERT INTO") and "alembic_version" not in statement
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-@event.listens_for(Engine, "commit")
-def commit(connection):
-    if os.environ["INSERTS"] == "-1" and left < -1:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-from app.__main__ import main
-main()
-"""
-"""Runs a command, and kills it at an INSERT, or with -1 before it commits."""
-
-
-@pytest.mark.parametrize("inserts", [1, 12, -1])
-@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-def test_killed_move_leaves_an_empty_target_and_the_source(
-    kind: str, inserts: int, filled: FilledDatabase, cluster: Cluster, tmp_path: Path
-) -> None:
-    source, target = filled.url, cluster.create()
-    if kind == "sqlite":
-        moved(tmp_path, source, target)
-        source, target = target, f"sqlite:///{tmp_path / 'new.sqlite3'}"
-        upgrade(target)  # some migrations insert rows, too
-    before = dump(source)
-    settings = {"LDSBOARD_DATA_DIR": str(tmp_path / "data"), "LDSBOARD_DATABASE_URL": source, "INSERTS": str(inserts)}
-    command = [sys.executable, "-c", KILLED, "move", "--database", target]
-    killed = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert killed.stdout == ""
-    assert is_empty(target)
-    assert dump(source) == before
-    postgresql = target if kind == "postgresql" else source
-    with closing(Database(postgresql)) as database, database.engine.connect() as connection:
-        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        held = f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND {here}"  # noqa: S608 -- a literal
-        until(lambda: connection.exec_driver_sql(held).first() is None, "an end of the killed process's connections")
-    moved(tmp_path, source, target)
-    assert dump(target) == before
