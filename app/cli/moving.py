@@ -31,9 +31,7 @@ def move(
     ],
     replace_nul: Annotated[
         bool,
-        typer.Option(
-            "--replace-nul", help="Write U+FFFD in place of NUL characters, which PostgreSQL cannot store in text."
-        ),
+        typer.Option("--replace-nul", help="Write U+FFFD in place of NUL characters, which text may not have."),
     ] = False,
 ) -> None:
     """Copy the database to another address, and keep the old one; stop the server first. Files stay in the data folder."""

@@ -1,7 +1,8 @@
 """Copy the rows of all tables to another database, and compare what arrived.
 
 JSON is copied as its text, so that JSON ``null`` stays apart from NULL and numbers keep their digits. SQLite stores no NaN and
-no sign of zero. PostgreSQL stores no NUL in text, and refuses texts and integers that are too long for their column.
+no sign of zero. PostgreSQL refuses texts and integers that are too long for their column. No `Database` takes NUL in text, but
+earlier releases stored it in SQLite.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from sqlalchemy.types import NullType
 
 from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
+from app.db.sessions import NUL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,9 +52,9 @@ VERSION_TABLE = "alembic_version"
 BATCH = 100
 """Number of rows that are in memory at a time. A row of `Measurement` or `Attribution` can hold some 100 KB."""
 
-NUL, REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-NUL_REASON = "a NUL character, which PostgreSQL cannot store in text"
+NUL_REASON = "a NUL character, which text may not have"
 
 
 class CopyError(RuntimeError):
@@ -124,7 +126,7 @@ def _check_of(column: Column[Any], target: Dialect) -> Callable[[Any], str]:
     def check_text(value: object) -> str:
         if not isinstance(value, str):
             return f"{_shown(value)} is no text"
-        if not is_sqlite and NUL in value:
+        if NUL in value:
             return NUL_REASON
         longest = getattr(kind, "length", None)
         return (
@@ -177,7 +179,7 @@ def copy_rows(source: Connection, target: Connection, *, replace_nul: bool = Fal
     Parameters
     ----------
     replace_nul
-        Replace NUL in text by U+FFFD; otherwise PostgreSQL refuses such a text.
+        Replace NUL in text by U+FFFD; otherwise the target refuses such a text.
 
     Raises
     ------

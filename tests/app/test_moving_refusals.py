@@ -201,7 +201,7 @@ def test_nul_characters_are_named_and_replaced_on_demand(
         "table token, row id = 3, column name",
         "key = '\\x00', column key",
     ):
-        assert f"{row}: a NUL character, which PostgreSQL cannot store in text" in message
+        assert f"{row}: a NUL character, which text may not have" in message
     assert is_empty(target)
     moved(tmp_path, filled.url, target, "--replace-nul")
     with closing(Database(target)) as database, database.read() as session:
@@ -210,8 +210,6 @@ def test_nul_characters_are_named_and_replaced_on_demand(
             "ab",
             "a\ufffdb",
         ]
-    moved(tmp_path, filled.url, target := f"sqlite:///{tmp_path / 'new.sqlite3'}")
-    assert dump(target) == dump(filled.url), "SQLite stores NUL"
 
 
 UNFIT = {
@@ -238,7 +236,8 @@ def test_values_that_postgresql_refuses_are_named(filled: FilledDatabase, cluste
 
 def test_many_unfit_values_are_counted(filled: FilledDatabase, cluster: Cluster, tmp_path: Path) -> None:
     with closing(Database(filled.url)) as database, database.write() as session:
-        session.add_all(Event(submission_id="00000000000000a1", after="x", detail="\0") for _ in range(2000))
+        session.add_all(Event(submission_id="00000000000000a1", after="x", detail="") for _ in range(2000))
+    filled.execute("UPDATE event SET detail = char(0) WHERE detail = ''")
     assert "and 1,990 more values Repeat the command with --replace-nul" in refusal(
         tmp_path, filled.url, cluster.create()
     )
