@@ -127,14 +127,13 @@ class Database:
             self._backend.before_commit(connection)
 
 
-def _refuse_nul(
-    _connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
-) -> None:
+def _refuse_nul(_connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
     """Raise DataError if a text that a statement passes to the database has a NUL character, on all databases alike.
 
     PostgreSQL cannot store such a text. SQLite would, and the row could then not be moved to PostgreSQL.
     """
-    for row in parameters if many else (parameters or (),):
+    # `parameters` is a list of rows only for the driver's `executemany`, not for one statement that inserts several rows.
+    for row in parameters if isinstance(parameters, list) else (parameters or (),):
         for value in row.values() if isinstance(row, dict) else row:
             if isinstance(value, str) and NUL in value:
                 raise DataError(statement, None, ValueError("a text has a NUL character"), hide_parameters=True)

@@ -209,6 +209,8 @@ def test_text_with_nul_is_refused(database: Database) -> None:
         session.add(Audit(at=now(), actor="a\0b", action="x", subject="y"))
     with pytest.raises(DataError), database.write() as session:
         session.execute(insert(Audit), [{"actor": name, "action": "x", "subject": "y"} for name in ("a", "\0")])
+    with pytest.raises(DataError), database.write() as session:  # one statement with several rows
+        session.add_all(Audit(at=now(), actor=name, action="x", subject="y") for name in ("a", "b\0", "c"))
     with pytest.raises(DataError), database.read() as session:
         session.scalar(select(User).where(User.name == "\0"))
     with database.write() as session:

@@ -247,4 +247,6 @@ def test_password_is_not_printed(filled: FilledDatabase, cluster: Cluster, tmp_p
     target = database_url(cluster.create()).set(password=PASSWORD).render_as_string(hide_password=False)
     assert PASSWORD not in (printed := moved(tmp_path, filled.url, target))
     assert "export LDSBOARD_DATABASE_URL='postgresql://ldsboard:PASSWORD@/" in printed
-    assert PASSWORD not in refusal(tmp_path, filled.url, target)
+    message = refusal(tmp_path, filled.url, target)
+    assert PASSWORD not in message
+    assert "--maintenance-db='postgresql://ldsboard@/" in message, "createdb asks for the password"
