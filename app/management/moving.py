@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
+from sqlalchemy import URL
 from sqlalchemy.orm import Session
 
 from app import data_lock
@@ -25,7 +26,7 @@ from ldsboard.counts import count
 from ldsboard.invocation import program
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import Connection
     from sqlalchemy.engine import Dialect
 
     from app.settings import Settings
@@ -234,4 +235,6 @@ def _another(url: URL) -> str:
 
 def without_password(url: URL) -> str:
     """Return an address for the programs of PostgreSQL, which ask for a missing password."""
-    return url.set(drivername=url.get_backend_name(), password=None).render_as_string()
+    # `URL.set` cannot remove a password.
+    shown = URL.create(url.get_backend_name(), url.username, None, url.host, url.port, url.database, url.query)
+    return shown.render_as_string()
