@@ -174,11 +174,18 @@ def test_target_with_another_encoding_is_refused(filled: FilledDatabase, tmp_pat
     moved(tmp_path, filled.url, str(url.set(database=f"{url.database}_new")))
 
 
-def test_damaged_source_is_refused(filled: FilledDatabase, tmp_path: Path) -> None:
-    filled.execute("UPDATE token SET user_id = 99 WHERE id = 3")
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("UPDATE token SET user_id = 99 WHERE id = 3", "row 3 of table token refers to a missing row of table user"),
+        ("UPDATE token SET created_at = 5", "table token holds a value that cannot be read: fromisoformat"),
+    ],
+)
+def test_damaged_source_is_refused(change: str, fault: str, filled: FilledDatabase, tmp_path: Path) -> None:
+    filled.execute(change)
     message = refusal(tmp_path, filled.url, f"sqlite:///{tmp_path / 'new.sqlite3'}")
-    assert "row 3 of table token refers to a missing row of table user" in message
-    assert "row 3 of table token" in paste(hinted(message), tmp_path, filled.url).stdout
+    assert f"The database is damaged: {fault}" in message
+    assert fault in paste(hinted(message), tmp_path, filled.url).stdout
 
 
 @pytest.mark.parametrize("target", ["sqlite://", "mysql://ada:secret@db/lds", "postgresql://db/lds?password=secret"])
