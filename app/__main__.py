@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.cli.benchmarks import benchmark
 from app.cli.demo import demo
 from app.cli.maintenance import doctor, prune, rescore
+from app.cli.moving import move
 from app.cli.reserves import retire_benchmark, show_reserve
 from app.cli.serve import migrate, serve
 from app.cli.snapshots import snapshot
@@ -21,7 +22,7 @@ from app.cli.users import token, user
 from ldsboard.core.kernel import RouteError
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
-for command in (serve, migrate, demo, snapshot, rescore, prune, doctor):
+for command in (serve, migrate, move, demo, snapshot, rescore, prune, doctor):
     cli.command()(command)
 benchmark.command("reserve")(show_reserve)
 benchmark.command("retire")(retire_benchmark)

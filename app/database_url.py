@@ -8,8 +8,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 
-def database_url(text: str) -> URL:
-    """Parse the address of a database; ``postgres://`` is another spelling of ``postgresql://``.
+def database_url(text: str, name: str = "LDSBOARD_DATABASE_URL") -> URL:
+    """Parse the address of a database, which messages call `name`; ``postgres://`` is another spelling of ``postgresql://``.
 
     Raises
     ------
@@ -24,11 +24,9 @@ def database_url(text: str) -> URL:
     if url is None or url.drivername not in ("sqlite", "postgresql", "postgresql+psycopg"):
         got = "an address that cannot be read" if url is None else f"a {url.drivername}:// address"
         raise ValueError(
-            "LDSBOARD_DATABASE_URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, with special characters of "
+            f"{name} must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, with special characters of "
             f"the password written as %40 and so on; got {got}."
         )
     if {"password", "sslpassword"} & url.query.keys():
-        raise ValueError(
-            "LDSBOARD_DATABASE_URL: write the password before the host, as in postgresql://USER:PASSWORD@HOST/NAME."
-        )
+        raise ValueError(f"{name}: write the password before the host, as in postgresql://USER:PASSWORD@HOST/NAME.")
     return url

@@ -37,7 +37,9 @@ class Cluster:
         self._numbers = count(1)
         self._admin = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with self._admin.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {TEMPLATE}")
+            # The rules of a language, as most clusters have them, so that tests notice an order that depends on the locale.
+            locale = "LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C'"
+            connection.exec_driver_sql(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0 {locale}")
         upgrade(self.url(TEMPLATE))
 
     def url(self, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
 
+from app.db.base import CodePointOrder
 from app.db.models import Benchmark, Version
 from ldsboard.problems import ProblemError
 
@@ -78,7 +79,7 @@ def find_version(session: Session, name: str, number: int | None = None) -> Vers
     # A version with a higher number than the current version is invisible, because its rescoring is not complete.
     version = session.scalar(query.where(Version.version == wanted, Version.version <= Benchmark.current_version))
     if version is None:
-        names = session.scalars(select(Benchmark.name).order_by(Benchmark.name)).all()
+        names = session.scalars(select(Benchmark.name).order_by(CodePointOrder(Benchmark.name))).all()
         got = name[:80] if number is None else f"{name[:80]} version {number}"
         raise ProblemError(
             "benchmark.unknown",
@@ -116,6 +117,6 @@ def check_not_retired(benchmark: Benchmark) -> None:
 
 
 def current_versions(session: Session) -> list[Version]:
-    """Return the current version of every benchmark, sorted by benchmark name."""
+    """Return the current version of every benchmark, sorted by the code points of the benchmark names."""
     query = VERSIONS.where(Version.version == Benchmark.current_version)
-    return list(session.scalars(query.order_by(Benchmark.name)))
+    return list(session.scalars(query.order_by(CodePointOrder(Benchmark.name))))

@@ -137,10 +137,11 @@ class PostgreSQL:
         self._counting = threading.Lock()
 
     def configure(self, connection: Any) -> None:
-        """Set the time zone and the longest wait for a lock of a new connection."""
+        """Set the time zone, the longest wait for a lock, and the digits of floats of a new connection."""
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
             cursor.execute(f"SET lock_timeout = {self._busy_milliseconds}")
+            cursor.execute("SET extra_float_digits = 1")  # all digits of a float64, also if the operator chose fewer
         connection.commit()
 
     def begin(self, connection: Connection, *, writing: bool) -> None:

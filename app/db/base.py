@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, DateTime, Integer, MetaData
+from sqlalchemy import JSON, BigInteger, CheckConstraint, DateTime, Integer, MetaData, String
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.sql.compiler import SQLCompiler
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -68,3 +71,20 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     """Return a CHECK constraint, named like the column, that lets the column hold only the values of an enumeration."""
     allowed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+class CodePointOrder(FunctionElement[str]):
+    """A text as a key for ORDER BY: sorted by code points, as Python sorts, and not by the locale of a PostgreSQL database."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(CodePointOrder)
+def _as_it_is(order: CodePointOrder, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(order.clauses, **options)
+
+
+@compiles(CodePointOrder, "postgresql")
+def _in_collation_c(order: CodePointOrder, compiler: SQLCompiler, **options: Any) -> str:
+    return f'{compiler.process(order.clauses, **options)} COLLATE "C"'

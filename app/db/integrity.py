@@ -65,5 +65,5 @@ def _unreadable_values(connection: Connection) -> Iterator[str]:
         try:
             for _ in connection.execute(select(table), execution_options={"yield_per": 200}):
                 pass
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # TypeError: a number for a time
             yield f"table {table.name} holds a value that cannot be read: {error}"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from app.database_url import database_url
@@ -20,6 +21,8 @@ from app.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+NUL = "\0"
 
 POOL_SIZE, MAX_OVERFLOW = 16, 128
 """Number of database connections that stay open, and maximum number of further connections under load: 144 in total.
@@ -59,6 +62,7 @@ class Database:
             self.engine, "begin", lambda connection: self._backend.begin(connection, writing=_writes(connection))
         )
         event.listen(self.engine, "commit", self._announce)
+        event.listen(self.engine, "before_cursor_execute", _refuse_nul)
         self.writer = self.engine.execution_options(ldsboard_writing=True)
 
     @contextmanager
@@ -121,6 +125,18 @@ class Database:
     def _announce(self, connection: Connection) -> None:
         if _writes(connection):
             self._backend.before_commit(connection)
+
+
+def _refuse_nul(_connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    """Raise DataError if a text that a statement passes to the database has a NUL character, on all databases alike.
+
+    PostgreSQL cannot store such a text. SQLite would, and the row could then not be moved to PostgreSQL.
+    """
+    # `parameters` is a list of rows only for the driver's `executemany`, not for one statement that inserts several rows.
+    for row in parameters if isinstance(parameters, list) else (parameters or (),):
+        for value in row.values() if isinstance(row, dict) else row:
+            if isinstance(value, str) and NUL in value:
+                raise DataError(statement, None, ValueError("a text has a NUL character"), hide_parameters=True)
 
 
 def _writes(connection: Connection) -> bool:

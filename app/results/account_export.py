@@ -15,6 +15,7 @@ from sqlalchemy.orm import joinedload
 from app.accounts.audit import OPERATOR
 from app.accounts.users import read_only_account
 from app.db.accounts import Audit, Identity, Publisher, Token, User
+from app.db.base import CodePointOrder
 from app.db.models import Alias, Benchmark, Event, Submission, Version
 from app.db.review_links import ReviewLink
 from app.db.uploads import Idempotency, Provenance, Upload
@@ -108,7 +109,12 @@ def _account_parts(session: Session, user: User) -> dict[str, Any]:
 
     The members are the account of the user and lists of the user's identities, tokens, publishers, webhooks and aliases.
     """
-    aliases = select(Benchmark.name, Alias.number).join(Alias).where(Alias.user_id == user.id).order_by(Benchmark.name)
+    aliases = (
+        select(Benchmark.name, Alias.number)
+        .join(Alias)
+        .where(Alias.user_id == user.id)
+        .order_by(CodePointOrder(Benchmark.name))
+    )
     return {
         "account": _values(user),
         "identities": [_values(row) for row in session.scalars(select(Identity).where(Identity.user_id == user.id))],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, func, null, or_, select
 
 from app.db.accounts import Role, User
+from app.db.base import CodePointOrder
 from app.db.models import Evaluation, Kind, Measurement, State, Submission, Visibility
 from app.db.uploads import Provenance
 from app.leaderboard.averages import mean_of
@@ -132,11 +133,13 @@ def method_history(
 def branches(session: Session, version: Version, viewer: Account | None, wanted: Wanted) -> list[str]:
     """Return the names of all branches in the rows of a method's history that a viewer may see.
 
-    The names are sorted and without repetition. If there are more than `MAX_BRANCHES` names, the result holds only the first
-    `MAX_BRANCHES`.
+    The names are sorted by code points and without repetition. If there are more than `MAX_BRANCHES` names, the result holds only
+    the first `MAX_BRANCHES`.
     """
-    names = _rows(version, viewer, wanted._replace(branch=None)).with_only_columns(Provenance.branch).distinct()
-    query = names.where(Provenance.branch.is_not(None)).order_by(Provenance.branch).limit(MAX_BRANCHES)
+    names = _rows(version, viewer, wanted._replace(branch=None)).with_only_columns(Provenance.branch)
+    # GROUP BY instead of DISTINCT, with which PostgreSQL would sort by nothing but the column itself.
+    names = names.where(Provenance.branch.is_not(None)).group_by(Provenance.branch)
+    query = names.order_by(CodePointOrder(Provenance.branch)).limit(MAX_BRANCHES)
     return list(session.scalars(query))
 
 

@@ -93,7 +93,7 @@ def _handle_database_error(request: Request, error: OperationalError) -> Respons
 
 
 def _handle_impossible_value(request: Request, _error: DataError) -> Response:
-    # PostgreSQL refuses NUL characters in text. SQLite takes them and finds nothing.
+    # The database refuses NUL characters in text, wherever they come from: address, header, body or an identity of a CI run.
     found = ProblemError.mismatch(
         "request.invalid", expected="text without NUL characters", got="a value that the database refuses",
         hint="See /docs for the parameters of this call.",

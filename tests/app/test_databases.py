@@ -12,8 +12,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError
 
 from app.accounts import users
 from app.database_url import database_url
@@ -202,6 +202,21 @@ def test_size_of_a_file_can_exceed_32_bits(database: Database) -> None:
         session.add(File(sha256="0" * 64, size=2**40, references=1))
     with database.read() as session:
         assert session.scalar(select(File.size)) == 2**40
+
+
+def test_text_with_nul_is_refused(database: Database) -> None:
+    with pytest.raises(DataError), database.write() as session:
+        session.add(Audit(at=now(), actor="a\0b", action="x", subject="y"))
+    with pytest.raises(DataError), database.write() as session:
+        session.execute(insert(Audit), [{"actor": name, "action": "x", "subject": "y"} for name in ("a", "\0")])
+    with pytest.raises(DataError), database.write() as session:  # one statement with several rows
+        session.add_all(Audit(at=now(), actor=name, action="x", subject="y") for name in ("a", "b\0", "c"))
+    with pytest.raises(DataError), database.read() as session:
+        session.scalar(select(User).where(User.name == "\0"))
+    with database.write() as session:
+        session.add(Audit(at=now(), actor="\1", action="x", subject="y", detail={"a": "\0"}))
+    with database.read() as session:
+        assert [(row.actor, row.detail) for row in session.scalars(select(Audit))] == [("\1", {"a": "\0"})]
 
 
 def test_reading_session_on_postgresql_cannot_write(cluster: Cluster) -> None:

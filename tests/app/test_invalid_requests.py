@@ -239,7 +239,7 @@ def test_small_file_with_a_dropped_connection_leaves_nothing(
         ("/benchmarks/toy/submissions", 405, "request.invalid"),
         ("/benchmarks/..%2f..%2fhidden/public.npz", 404, "request.not_found"),
         ("/submissions/0123456789abcdef", 404, "submission.unknown"),
-        ("/submissions/%ff%00", 404, "submission.unknown"),
+        ("/submissions/%ff%00", 422, "request.invalid"),
         ("/submissions/0123456789abcdef?wait=61", 422, "request.invalid"),
         ("/submissions/0123456789abcdef/per-target.npz", 404, "submission.unknown"),
         ("/compare?a=1&b=2", 404, "submission.unknown"),

@@ -13,7 +13,7 @@ from app.accounts import users
 from app.accounts.users import Account
 from app.benchmarks import catalog
 from app.db.accounts import Role, User
-from app.db.models import Evaluation, Kind, State, Submission, Visibility
+from app.db.models import Benchmark, Evaluation, Kind, State, Submission, Version, Visibility
 from app.leaderboard.ranking import update_ranks
 from app.results.method_history import Wanted, branches, method_history
 from app.submissions import provenance
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from app.db.models import Version
     from app.results.schemas import HistoryView
     from tests.app.harness import ServiceHarness
 
@@ -131,6 +130,22 @@ def test_rows_can_be_limited_to_a_kind_and_a_branch(board: Board) -> None:
     assert board.ids(board.owner, kind=Kind.RANKED) == [ranked]
     assert branches(board.session, board.version, board.owner, Wanted("ada", "trak")) == ["feature", "main"]
     assert branches(board.session, board.version, None, Wanted("ada", "trak")) == ["main"]
+
+
+def test_names_are_sorted_by_code_points(board: Board) -> None:
+    names = ["a-b", "ab", "a_b", "B", "b", "Z", "z", "a b", "Ä", "é", "10", "9"]
+    for hour, name in enumerate(names):
+        board.add(0.1, hour, origins=({"branch": name},))
+    assert branches(board.session, board.version, board.owner, Wanted("ada", "trak")) == sorted(names)
+    for name in names:
+        version = Version(version=1, manifest={}, scorer_version=1)
+        board.session.add(Benchmark(name=name, current_version=1, versions=[version]))
+    board.session.flush()
+    found = [version.benchmark.name for version in catalog.current_versions(board.session)]
+    assert found == sorted([*names, "toy"])
+    with pytest.raises(ProblemError) as unknown:
+        catalog.find_version(board.session, "missing")
+    assert ", ".join(found) in str(unknown.value.problem.expected)
 
 
 def test_pages_contain_every_row_once(board: Board) -> None:
