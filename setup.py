@@ -14,7 +14,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError
 
 FOLDER = "ldsboard/core"
-SOURCES = [f"{FOLDER}/ranks.c", f"{FOLDER}/sums.c"]
+SOURCES = [f"{FOLDER}/{name}" for name in ("grid.c", "ranks.c", "sums.c")]
 HEADER = f"{FOLDER}/kernel.h"
 LIBRARY = "_sums.dll" if os.name == "nt" else "_sums.so"
 FLAGS = ["-O3", "-std=c11", "-fvisibility=hidden", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"]

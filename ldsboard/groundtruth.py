@@ -233,7 +233,7 @@ class GroundTruth:
         chosen_t, found = np.asarray(targets, dtype=np.intp), []
         step = max(1, blocks.MAX_BLOCK_BYTES // (8 * (self.n_train + self.n_subsets)))
         for start in range(0, chosen_t.size, step):
-            grid = to_grid(scores_nN, chosen_t[start : start + step])
+            grid = to_grid(scores_nN, chosen_t[start : start + step], self._product.route)
             with np.errstate(over="ignore"):
                 found.append(np.ldexp(self._product(grid.whole_nb)[:, rows], -grid.exponent_b[:, None]))
         return np.concatenate(found) if found else np.empty((0, len(self._masks[rows])))

@@ -67,7 +67,7 @@ def score_blocks(
     distinct = {id(part): part for part in parts.values()}
 
     def score_block(first: int) -> dict[int, TargetBlock]:
-        grid = to_grid(scores_nN, slice(first, first + targets))
+        grid = to_grid(scores_nN, slice(first, first + targets), product.route)
         predictions_bM = product(grid.whole_nb)
         return {key: part.score_block(predictions_bM, grid, first, product.route) for key, part in distinct.items()}
 

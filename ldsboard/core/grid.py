@@ -10,11 +10,12 @@ Legend: n training examples, b targets of one block.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ldsboard.arrays.scores import check_finite
+from ldsboard.core import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +58,9 @@ class GridBlock(NamedTuple):
     exponent_b: NDArray[np.integer]
 
 
-def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> GridBlock:
+def to_grid(
+    scores_nN: ScoreArray, columns: slice | NDArray[np.integer], route: kernel.Route | None = None
+) -> GridBlock:
     """Return chosen columns of the scores, rounded to grid integers.
 
     Parameters
@@ -66,6 +69,8 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
         float16, float32 or float64, (n, N).
     columns
         Slice or indices of the columns.
+    route
+        The kernel or BLAS; with None or BLAS, numpy rounds, with the same bits.
 
     Raises
     ------
@@ -76,14 +81,39 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
     if scores_nb.dtype.itemsize == 2:  # noqa: PLR2004
         scores_nb = scores_nb.astype(np.float32)  # changes no value, and makes the following steps four times as fast
     n, b = scores_nb.shape
-    largest_b = np.maximum(scores_nb.max(axis=0), -scores_nb.min(axis=0)).astype(np.float64)
+    compiled = route is not None and route.name != "blas" and _has_rows(scores_nb)
+    avx2 = route is not None and route.name == "avx2"
+    if compiled:
+        largest_b = _largest_compiled(scores_nb, avx2=avx2).astype(np.float64)
+    else:
+        largest_b = np.maximum(scores_nb.max(axis=0), -scores_nb.min(axis=0)).astype(np.float64)
     if not np.isfinite(largest_b).all():
         check_finite(scores_nN)
     exponent_b = np.where(largest_b > 0, grid_bits(n) - np.frexp(largest_b)[1], 0)
     factors = _factors(exponent_b, scores_nb.dtype)
-    whole_nb = np.empty((n, b))
-    rounded_b = np.zeros(b, dtype=np.bool_)
-    coarse_b = np.zeros(b, dtype=np.intp)
+    if compiled and factors[0].dtype == np.float32:
+        whole_nb, rounded_b, coarse_b = _rounded_compiled(scores_nb, factors[0], avx2=avx2)
+    else:
+        whole_nb, rounded_b, coarse_b = _rounded(scores_nb, factors)
+    # In a column that is scaled down, the smallest scores can become 0 before they are rounded.
+    for j in np.flatnonzero(exponent_b < 0):
+        vanished = np.count_nonzero((whole_nb[:, j] == 0) & (scores_nb[:, j] != 0))
+        rounded_b[j] |= vanished > 0
+        coarse_b[j] = max(coarse_b[j], vanished)
+    typical_b = np.full(b, np.inf)
+    for j in np.flatnonzero(coarse_b):
+        steps = np.abs(whole_nb[scores_nb[:, j] != 0, j])
+        if 2 * coarse_b[j] > steps.size:
+            typical_b[j] = max(0.5, np.median(steps))
+    return GridBlock(whole_nb, rounded_b, typical_b, exponent_b)
+
+
+def _rounded(
+    scores_nb: ScoreArray, factors: list[NDArray[np.floating]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.integer]]:
+    """Return the scores scaled and rounded, whether rounding changed any score of a column, and how many coarsely."""
+    n, b = scores_nb.shape
+    whole_nb, rounded_b, coarse_b = np.empty((n, b)), np.zeros(b, dtype=np.bool_), np.zeros(b, dtype=np.intp)
     rows = max(1, CHUNK_NUMBERS // b)
     for start in range(0, n, rows):
         chunk = slice(start, start + rows)
@@ -97,17 +127,33 @@ def to_grid(scores_nN: ScoreArray, columns: slice | NDArray[np.integer]) -> Grid
         changed &= np.abs(scaled, out=scaled) < coarse_limit(n)
         if changed.any():
             coarse_b += np.count_nonzero(changed, axis=0)
-    # In a column that is scaled down, the smallest scores can become 0 before they are rounded.
-    for j in np.flatnonzero(exponent_b < 0):
-        vanished = np.count_nonzero((whole_nb[:, j] == 0) & (scores_nb[:, j] != 0))
-        rounded_b[j] |= vanished > 0
-        coarse_b[j] = max(coarse_b[j], vanished)
-    typical_b = np.full(b, np.inf)
-    for j in np.flatnonzero(coarse_b):
-        steps = np.abs(whole_nb[scores_nb[:, j] != 0, j])
-        if 2 * coarse_b[j] > steps.size:
-            typical_b[j] = max(0.5, np.median(steps))
-    return GridBlock(whole_nb, rounded_b, typical_b, exponent_b)
+    return whole_nb, rounded_b, coarse_b
+
+
+def _rounded_compiled(
+    scores_nb: NDArray[Any], factor_b: NDArray[np.floating], *, avx2: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.integer]]:
+    """Return what `_rounded` returns, computed by the kernel; `_has_rows` must hold, and factors be float32."""
+    n, b = scores_nb.shape
+    whole_nb, rounded_b, coarse_b = np.empty((n, b)), np.empty(b, dtype=np.int32), np.empty(b, dtype=np.int32)
+    results: list[NDArray[Any]] = [whole_nb, rounded_b, coarse_b]
+    rows, pointers = (scores_nb.ctypes.data, scores_nb.strides[0] // 4, n, b), [array.ctypes.data for array in results]
+    kernel.loaded().ldsboard_round(*rows, factor_b.ctypes.data, coarse_limit(n), *pointers, avx2)
+    return whole_nb, rounded_b != 0, coarse_b
+
+
+def _largest_compiled(scores_nb: NDArray[Any], *, avx2: bool) -> NDArray[np.float32]:
+    """Return the largest magnitude of each column, float32 (b,), NaN or infinite if a score is; `_has_rows` must hold."""
+    largest_b = np.empty(scores_nb.shape[1], dtype=np.int32)
+    rows = scores_nb.ctypes.data, scores_nb.strides[0] // 4, *scores_nb.shape
+    kernel.loaded().ldsboard_largest(*rows, largest_b.ctypes.data, avx2)
+    return largest_b.view(np.float32)
+
+
+def _has_rows(scores_nb: NDArray[Any]) -> bool:
+    """Return whether the kernel can round an array: float32 of this machine, with neighbouring columns side by side in memory."""
+    stride, step = scores_nb.strides
+    return scores_nb.dtype == np.float32 and scores_nb.flags.aligned and step == 4 and stride % 4 == 0  # noqa: PLR2004
 
 
 def coarse_limit(n: int) -> float:

@@ -1,4 +1,4 @@
-/* What the files of the compiled kernel share: sums.c adds grid integers, ranks.c scores sorted sums.
+/* What the files of the compiled kernel share: grid.c rounds scores, sums.c adds grid integers, ranks.c scores sorted sums.
 
    They are plain C without Python.h: kernel.py loads the library with ctypes, which releases the GIL during each call. Nothing in
    them allocates memory or keeps state, so that any number of threads can call the functions at once. */

@@ -1,6 +1,6 @@
 """The compiled kernel, which adds grid integers over subsets and scores the sums, and the choice between the kernel and BLAS.
 
-The kernel, ``sums.c`` and ``ranks.c``, is optional. Every route gives the same bits: sums of grid integers are exact, and ranks
+The kernel, the C files of this folder, is optional. Every route gives the same bits: sums of grid integers are exact, and ranks
 are integers.
 
 Legend: M subsets, n training examples, b targets of one block, t targets of a tile, W words of 64 bits, ceil(n / 64).
@@ -34,7 +34,7 @@ FOLDER = Path(__file__).parent
 
 LIBRARY = FOLDER / ("_sums.dll" if os.name == "nt" else "_sums.so")
 
-SOURCES = ("kernel.h", "ranks.c", "sums.c")
+SOURCES = ("kernel.h", "grid.c", "ranks.c", "sums.c")
 """The kernel's source files, which are installed too."""
 
 KERNEL_COLUMNS = 8
@@ -120,6 +120,12 @@ def load(path: Path) -> tuple[ctypes.CDLL | None, str]:
         for function, returned, arguments in (
             ("ldsboard_scratch", number, [number]),
             ("ldsboard_ranks_scratch", number, [number]),
+            ("ldsboard_largest", None, [pointer, number, number, number, pointer, short]),
+            (
+                "ldsboard_round",
+                None,
+                [pointer, number, number, number, pointer, ctypes.c_float, *[pointer] * 3, short],
+            ),
             ("ldsboard_sums", None, [pointer, number, number, pointer, number, pointer, pointer, short]),
             ("ldsboard_keys", short, [pointer, number, number, number, number, short, pointer]),
             (
@@ -133,6 +139,14 @@ def load(path: Path) -> tuple[ctypes.CDLL | None, str]:
     except (OSError, AttributeError) as error:
         return None, f"the compiled kernel cannot be loaded ({error})"
     return library, ""
+
+
+def loaded() -> ctypes.CDLL:
+    """Return the compiled kernel; raise a ValueError that says why if there is none."""
+    library, problem = load(LIBRARY)
+    if library is None:
+        raise ValueError(problem)
+    return library
 
 
 def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bool) -> NDArray[np.float64]:
@@ -152,9 +166,7 @@ def sums(words_WM: NDArray[np.uint64], grid_nb: NDArray[np.float64], *, avx2: bo
         raise ValueError(f"expected arrays in C order and {-(-n // 64)} words, got {W}")
     if words_WM.dtype != np.uint64 or grid_nb.dtype != np.float64:
         raise TypeError(f"expected uint64 and float64, got {words_WM.dtype} and {grid_nb.dtype}")
-    library, problem = load(LIBRARY)
-    if library is None:
-        raise ValueError(problem)
+    library = loaded()
     sums_bM = np.empty((b, M))
     scratch = np.empty(8 * library.ldsboard_scratch(M) + ALIGNMENT, dtype=np.uint8)
     aligned = scratch.ctypes.data + -scratch.ctypes.data % ALIGNMENT
@@ -207,9 +219,7 @@ def ranks(
     RankedTile or None
         None if the range of the predictions is too large for the sorting keys.
     """
-    library, problem = load(LIBRARY)
-    if library is None:
-        raise ValueError(problem)
+    library = loaded()
     if predictions_tM.dtype != np.float64 or any(size % 8 for size in predictions_tM.strides):
         raise TypeError(f"expected aligned float64, got {predictions_tM.dtype}, strides {predictions_tM.strides}")
     (t, M), (stride, step) = predictions_tM.shape, (size // 8 for size in predictions_tM.strides)
