@@ -62,11 +62,11 @@ def test_kernel_rounds_like_numpy(seed: int, n: int, b: int, exponent: int, digi
 @pytest.mark.parametrize("b", [1, 8, 21])
 def test_rounded_and_coarse_scores_are_counted_alike(b: int) -> None:
     rng = np.random.default_rng(b)
-    scores_nb = (rng.integers(-9000, 9000, size=(30, b)) / 4).astype(np.float32)
+    scores_nb = (rng.integers(-40_000, 40_000, size=(30, b)) / 4).astype(np.float32)
     scores_nb[1:-1:2] = 7.0
-    scores_nb[-1] = 3.0  # is not rounded
+    scores_nb[-1] = 4.0  # is not rounded
     factor_b = np.full(b, 0.5, dtype=np.float32)
-    factor_b[::3] = 4
+    factor_b[1::3] = 4
     scaled_nb = scores_nb * factor_b
     changed_nb = np.rint(scaled_nb) != scaled_nb
     coarse_b = (changed_nb & (np.abs(scaled_nb) < coarse_limit(30))).sum(axis=0)
