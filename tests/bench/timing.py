@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+SETTLE_SECONDS = 0.1
+"""Seconds to wait before each measurement: after a product, OpenBLAS's threads keep a processor busy for some 60 ms."""
+
+
 @dataclass
 class Timing:
     """Wall and processor seconds of the round with the least wall time."""
@@ -19,6 +23,7 @@ class Timing:
 
     def measure(self, work: Callable[[], object]) -> None:
         """Run `work` once, and keep its time if it is the best so far. `work` may return processor seconds of another process."""
+        time.sleep(SETTLE_SECONDS)
         wall, cpu = time.perf_counter(), time.process_time()
         elsewhere = work()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
