@@ -15,6 +15,7 @@ from ldsboard.core import blocks
 from ldsboard.core.kernel import ROUTE_VARIABLE
 from ldsboard.core.ranked_subsets import RankedSubsets
 from tests.ldsboard.definition import result_bits
+from tests.ldsboard.kernel.routes import HERE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,24 +46,42 @@ def test_parts_with_the_same_subsets_are_scored_once(
     assert results["few"].influence.shape == (12,)
 
 
+def record_widths(truth: GroundTruth, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which every later block adds its number of targets."""
+    sums, widths = truth._product._sums, []
+
+    def record(grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
+        widths.append(grid_nb.shape[1])
+        return sums(grid_nb)
+
+    monkeypatch.setattr(truth._product, "_sums", record)
+    return widths
+
+
 @pytest.mark.parametrize(("N", "threads", "widths"), [(16, 8, [8, 8]), (5, 4, [5]), (40, 2, [24, 16]), (1, 1, [1])])
 @pytest.mark.parametrize("limit", [2**26, 1])
 def test_blocks_fill_the_tiles_of_the_kernel(
     N: int, threads: int, widths: list[int], limit: int, make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores, masks, margins = make_problem(N=N)
-    truth, seen = GroundTruth(masks, margins), []
+    truth = GroundTruth(masks, margins)
     expected = result_bits(truth.score(scores, threads=1))
-    sums = truth._product._sums
-
-    def record(grid_nb: NDArray[np.float64]) -> NDArray[np.float64]:
-        seen.append(grid_nb.shape[1])
-        return sums(grid_nb)
-
-    monkeypatch.setattr(truth._product, "_sums", record)
+    seen = record_widths(truth, monkeypatch)
     monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", limit)
     assert result_bits(truth.score(scores, threads=threads)) == expected
     assert seen == widths if limit > 1 else [min(8, N - first) for first in range(0, N, 8)]
+
+
+@pytest.mark.parametrize("route", HERE)
+def test_blocks_of_the_kernel_are_smaller_than_those_of_blas(
+    route: str, make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROUTE_VARIABLE, route)
+    scores, masks, margins = make_problem(N=600)
+    truth = GroundTruth(masks, margins)
+    widths = record_widths(truth, monkeypatch)
+    truth.score(scores, threads=1)
+    assert widths == ([512, 88] if route == "blas" else [256, 256, 88])
 
 
 def test_pickled_ground_truth_chooses_its_route_anew(
