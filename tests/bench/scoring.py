@@ -179,9 +179,8 @@ def main() -> None:
             np.save(path, problem(2, targets).scores)
             peak = run_in_subprocess(PEAK, str(path), str(targets))
             print(f"Peak memory above ground truth and mapped file, M 1000 x n {n} x N {targets}: {peak:.0f} MiB")
-    print(
-        f"Import of ldsboard and of what lds needs, above numpy's, best of 5: {min(run_in_subprocess(IMPORT) for _ in range(5)):.3f} s"
-    )
+    seconds = min(run_in_subprocess(IMPORT) for _ in range(5))
+    print(f"Import of ldsboard and of what lds needs, above numpy's, best of 5: {seconds:.3f} s")
 
 
 if __name__ == "__main__":
