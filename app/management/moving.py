@@ -72,12 +72,13 @@ def move(settings: Settings, target_address: str, *, replace_nul: bool = False) 
     if _is_same(source_url, target_url):
         raise MoveError(_same_database(settings, target_url))
     with ExitStack() as held:
-        try:
-            held.enter_context(data_lock.lock_file(settings.data_dir / "server.lock"))
-        except Timeout:
-            raise MoveError(
-                f"A server uses the data folder {settings.data_dir.absolute()}. Stop the server, then repeat the command."
-            ) from None
+        for folder in _data_folders(settings, source_url, target_url):
+            try:
+                held.enter_context(data_lock.lock_file(folder / "server.lock"))
+            except Timeout:
+                raise MoveError(
+                    f"A server uses the data folder {folder}. Stop the server, then repeat the command."
+                ) from None
         source = held.enter_context(closing(Database(settings.resolved_database_url)))
         _claim(source, "A server uses the database. Stop the server, then repeat the command.")
         # The first connection only holds the write lock: the second one cannot write, and sees one state.
@@ -94,6 +95,17 @@ def move(settings: Settings, target_address: str, *, replace_nul: bool = False) 
         _claim(target, f"A server uses the target, or the target is what you want to move. {_another(target_url)}")
         with target.writer.begin() as writing:
             return _copy(reading, writing, settings, replace_nul=replace_nul)
+
+
+def _data_folders(settings: Settings, *urls: URL) -> list[Path]:
+    """Return the data folder of the settings, and any other data folder in which one of the SQLite files is."""
+    if not settings.data_dir.is_dir():
+        raise MoveError(
+            f"There is no data folder {settings.data_dir}. Set LDSBOARD_DATA_DIR to that of the installation, as for its server."
+        )
+    folders = [Path(str(url.database)).absolute().parent for url in urls if url.get_backend_name() == "sqlite"]
+    others = {folder for folder in folders if (folder / "server.lock").exists()} - {settings.data_dir.absolute()}
+    return [settings.data_dir.absolute(), *sorted(others)]
 
 
 def _copy(reading: Connection, writing: Connection, settings: Settings, *, replace_nul: bool) -> Moved:

@@ -42,7 +42,7 @@ class ProgressRecord:
 
     def save(self, fraction: float) -> None:
         """Save the fraction of the targets that are scored, in (0, 1]; an error of the database is only logged."""
-        percent, moment = int(100 * fraction), time.monotonic()
+        percent, moment = int(100 * fraction + 1e-9), time.monotonic()
         if percent <= self._percent or moment < self._next_write:
             return
         self._percent, self._next_write = percent, moment + WRITE_SECONDS

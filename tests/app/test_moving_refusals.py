@@ -71,6 +71,21 @@ def test_running_server_is_not_moved(filled: FilledDatabase, tmp_path: Path, clu
     moved(tmp_path, filled.url, used)
 
 
+def test_server_of_another_data_folder_is_not_moved(filled: FilledDatabase, tmp_path: Path) -> None:
+    (tmp_path / "wrong" / "data").mkdir(parents=True)
+    target = f"sqlite:///{tmp_path / 'new.sqlite3'}"
+    with lock_data_folder(tmp_path / "data"):
+        message = refusal(tmp_path / "wrong", filled.url, target)
+        assert f"A server uses the data folder {tmp_path / 'data'}." in message
+        upgrade(other := f"sqlite:///{tmp_path / 'other.sqlite3'}")
+        message = refusal(tmp_path / "wrong", other, f"sqlite:///{tmp_path / 'data' / 'empty.sqlite3'}")
+        assert f"A server uses the data folder {tmp_path / 'data'}." in message
+    assert "There is no data folder" in refusal(tmp_path / "missing", filled.url, target)
+    assert not (tmp_path / "missing").exists()
+    assert not (tmp_path / "new.sqlite3").exists()
+    moved(tmp_path, filled.url, target)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_target_with_rows_is_refused_until_the_hint_is_followed(
     kind: str, filled: FilledDatabase, cluster: Cluster, tmp_path: Path

@@ -69,7 +69,7 @@ def test_blocks_fill_the_tiles_of_the_kernel(
     seen = record_widths(truth, monkeypatch)
     monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", limit)
     assert result_bits(truth.score(scores, threads=threads)) == expected
-    assert seen == widths if limit > 1 else [min(8, N - first) for first in range(0, N, 8)]
+    assert seen == (widths if limit > 1 else [min(8, N - first) for first in range(0, N, 8)])
 
 
 @pytest.mark.parametrize("route", HERE)

@@ -41,6 +41,10 @@ THREAD_BYTES = 2**28
 """Bytes of address space for one thread: the stack, and the reservations of malloc and the BLAS. A thread used 100 MiB in a
 measurement."""
 
+BLOCK_BYTES = 8 * 12
+"""Bytes of memory of the smallest block, for each training example: 8 targets as float32 and float64. Larger blocks fit in the
+`SCORING_BYTES`."""
+
 CHANCE_BYTES = 8
 """Bytes of memory for the matrices of `ldsboard.core.chance.ChanceSpread`, for each of M min(M, N) elements: two float32."""
 
@@ -87,7 +91,7 @@ def limit_work(M: int, n: int, N: int, data_bytes: int, threads: int) -> None:
     _lower(resource.RLIMIT_CPU, CPU_SECONDS + math.ceil(seconds), hard_margin=1)
     if sys.platform == "linux":
         needed = 2 * data_bytes + SCORING_BYTES + threads * THREAD_BYTES
-        needed += M * min(M, N) * CHANCE_BYTES + (M + N) * RESULT_BYTES
+        needed += n * BLOCK_BYTES + M * min(M, N) * CHANCE_BYTES + (M + N) * RESULT_BYTES
         _lower(resource.RLIMIT_AS, _address_space() + needed)
 
 

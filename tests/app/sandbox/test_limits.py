@@ -116,6 +116,33 @@ truth.score(scores, threads=1)
 """
 
 
+LIMITS = """
+import resource, sys
+from app.scoring.sandbox import limits
+M, n, N = map(int, sys.argv[1:])
+before = limits._address_space()
+limits.limit_work(M=M, n=n, N=N, data_bytes=4 * n * N, threads=2)
+print(resource.getrlimit(resource.RLIMIT_CPU)[0], resource.getrlimit(resource.RLIMIT_AS)[0] - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "seconds", "mebibytes"),
+    [
+        ((100, 5000, 256), 61, 779),
+        ((10_000, 50_000, 10_000), 60 + 5000 + 100 + 100, 5356),
+        ((20_000, 50, 20_000), 60 + 20 + 400 + 800, 3837),
+        ((100, 10_000_000, 8), 69, 2294),
+    ],
+)
+def test_limits_follow_from_the_shape(shape: tuple[int, int, int], seconds: int, mebibytes: int) -> None:
+    command = [sys.executable, "-c", LIMITS, *map(str, shape)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+    cpu, space = map(int, done.stdout.split())
+    assert cpu == seconds
+    assert space / 2**20 == pytest.approx(mebibytes, abs=1)
+
+
 def test_limit_of_memory_grows_with_subsets_and_targets() -> None:
     subprocess.run([sys.executable, "-c", MANY_SUBSETS], cwd=ROOT, timeout=PATIENCE_SECONDS, check=True)
 
