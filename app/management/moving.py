@@ -36,7 +36,7 @@ SHOWN = 10
 
 
 class MoveError(RuntimeError):
-    """The database cannot be moved; the message says why, and what to do. Neither database was changed."""
+    """The database cannot be moved; the message says why, and what to do. No row was changed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The compiled kernel, which adds grid integers over subsets and scores the sums, and the choice between the kernel and BLAS.
+"""The compiled kernel, which rounds scores, adds them over subsets and scores the sums; and the choice between it and BLAS.
 
 The kernel, the C files of this folder, is optional. Every route gives the same bits: sums of grid integers are exact, and ranks
 are integers.

@@ -55,8 +55,8 @@ CPU_SECONDS, PRODUCTS_PER_SECOND, RANKS_PER_SECOND, CHANCE_PER_SECOND = 60, 10**
 """Constants of the CPU time limit in seconds: CPU_SECONDS + M N (n / PRODUCTS_PER_SECOND + 1 / RANKS_PER_SECOND +
 min(M, N) / CHANCE_PER_SECOND).
 
-M is the number of subsets, n of training examples, N of targets. One core computed 35e9 products a second with the compiled
-kernel, and 7e9 with BLAS; 10e6 ranks with what follows from them; and 30e9 products for the distance from chance."""
+M is the number of subsets, n of training examples, N of targets. One core computed at least 35e9 products a second with the
+compiled kernel, and 7e9 with BLAS; 10e6 ranks with what follows from them; and 30e9 products for the distance from chance."""
 
 
 def limit_process() -> None:
