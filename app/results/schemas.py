@@ -83,8 +83,8 @@ class SubmissionView(BaseModel):
     )
     queue: Queue | None
     progress: float | None = Field(
-        description="fraction of the targets that are scored, in steps of 0.01; null in the first second of scoring, and in every "
-        "state other than scoring"
+        description="fraction of the targets that are scored, in steps of 0.01; null in the first second of scoring, and in "
+        "every state other than scoring"
     )
     notice: str | None = Field(
         default=None, description="why scoring is delayed at the moment; null if it is not, and in lists of submissions"
