@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count as numbers
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app import data_lock
@@ -26,6 +27,8 @@ from ldsboard.counts import count
 from ldsboard.invocation import program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
     from sqlalchemy.engine import Dialect
 
@@ -103,8 +106,8 @@ def _data_folders(settings: Settings, *urls: URL) -> list[Path]:
         raise MoveError(
             f"There is no data folder {settings.data_dir}. Set LDSBOARD_DATA_DIR to that of the installation, as for its server."
         )
-    folders = [Path(str(url.database)).absolute().parent for url in urls if url.get_backend_name() == "sqlite"]
-    others = {folder for folder in folders if (folder / "server.lock").exists()} - {settings.data_dir.absolute()}
+    folders = [Path(str(url.database)).parent.resolve() for url in urls if url.get_backend_name() == "sqlite"]
+    others = {folder for folder in folders if (folder / "server.lock").exists()} - {settings.data_dir.resolve()}
     return [settings.data_dir.absolute(), *sorted(others)]
 
 
@@ -136,12 +139,24 @@ def _check_target(url: URL) -> None:
             raise MoveError(f"There is no folder {folder}. Create it: mkdir -m 700 -p {shlex.quote(str(folder))}")
         if not _exists(url):
             return
-    with closing(Database(_address(url))) as target, target.engine.connect() as connection:
+    with closing(Database(_address(url))) as target, _connected(target, url) as connection:
         if (problem := target.unfit(connection)) is not None:
             raise MoveError(f"{problem} {_another(url)}")
         _check_empty(connection)
         if (found := revision(connection)) not in (None, *revisions()):
             raise MoveError(f"The target has revision {found} of another release of LDSBoard. {_another(url)}")
+
+
+@contextmanager
+def _connected(target: Database, url: URL) -> Iterator[Connection]:
+    """Connect to the target; raise MoveError if this is impossible."""
+    try:
+        connection = target.engine.connect()
+    except DBAPIError as error:
+        shown = url.database if url.get_backend_name() == "sqlite" else without_password(url)
+        raise MoveError(f"The target {shown} cannot be used: {' '.join(str(error.orig).split())}") from None
+    with connection:
+        yield connection
 
 
 def _prepared_target(url: URL) -> Database:

@@ -46,6 +46,14 @@ Table = dict[str, list[str]]
 """The values of each column, in the order of the rows' ids, as SQL literals."""
 
 
+def migrate(url: str, revision: str, *, down: bool = False) -> None:
+    """Migrate a database to a revision."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.set_main_option("sqlalchemy.url", url)
+    (command.downgrade if down else command.upgrade)(config, revision)
+
+
 class FilledDatabase:
     """A database file, migrated to a revision and filled with the rows of that revision."""
 
@@ -57,10 +65,7 @@ class FilledDatabase:
             connection.executescript((ROWS / f"{revision}.sql").read_text(encoding="utf-8"))
 
     def migrate(self, revision: str, *, down: bool = False) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(SCRIPTS))
-        config.set_main_option("sqlalchemy.url", self.url)
-        (command.downgrade if down else command.upgrade)(config, revision)
+        migrate(self.url, revision, down=down)
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         """Execute a statement without foreign keys; return its rows."""

@@ -20,8 +20,9 @@ from app.db.migration import upgrade
 from app.db.models import Event
 from app.db.sessions import Database
 from tests.app.moving import dump, fill, is_empty, literals, move, moved
+from tests.app.ports import reserved_port
 from tests.app.service import ROOT
-from tests.app.test_filled_migrations import REVISIONS
+from tests.app.test_filled_migrations import REVISIONS, migrate
 
 if TYPE_CHECKING:
     from tests.app.benchmarks import Example
@@ -86,6 +87,16 @@ def test_server_of_another_data_folder_is_not_moved(filled: FilledDatabase, tmp_
     moved(tmp_path, filled.url, target)
 
 
+def test_target_that_cannot_be_used_is_named(filled: FilledDatabase, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 1000)
+    message = refusal(tmp_path, filled.url, f"sqlite:///{tmp_path / 'notes.txt'}")
+    assert message == f"Error: The target {tmp_path / 'notes.txt'} cannot be used: file is not a database"
+    with reserved_port() as port:
+        message = refusal(tmp_path, filled.url, f"postgresql://ada:{PASSWORD[:6]}@localhost:{port}/board")
+    assert f"The target postgresql://ada@localhost:{port}/board cannot be used: connection" in message
+    assert PASSWORD[:6] not in message
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_target_with_rows_is_refused_until_the_hint_is_followed(
     kind: str, filled: FilledDatabase, cluster: Cluster, tmp_path: Path
@@ -130,11 +141,7 @@ def test_outdated_source_is_refused_until_it_is_migrated(filled: FilledDatabase,
 
 
 def test_empty_target_of_an_older_release_is_migrated(filled: FilledDatabase, tmp_path: Path, cluster: Cluster) -> None:
-    with closing(Database(target := cluster.create())) as database, database.write() as session:
-        session.execute(text("DROP INDEX ix_submission_pinned"))
-        columns = "user_id, version_id, method, visibility"
-        session.execute(text(f"CREATE UNIQUE INDEX ix_submission_pinned ON submission ({columns}) WHERE pinned"))
-        session.execute(text(f"UPDATE alembic_version SET version_num = '{REVISIONS[-2]}'"))  # noqa: S608 -- a literal
+    migrate(target := cluster.create(), REVISIONS[-2], down=True)
     moved(tmp_path, filled.url, target)
     assert dump(target) == dump(filled.url)
 
