@@ -50,7 +50,7 @@ def migrate(url: str, revision: str, *, down: bool = False) -> None:
     """Migrate a database to a revision."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
-    config.set_main_option("sqlalchemy.url", url)
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     (command.downgrade if down else command.upgrade)(config, revision)
 
 
