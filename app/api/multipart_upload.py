@@ -51,7 +51,7 @@ WITHHELD_DETAILS = WITHHELD_TEXTS | {
 }
 UPLOAD_FIELDS = frozenset(
     {"id", "state", "benchmark", "owner", "method", "kind", "visibility", "created_at"}
-    | {"queue", "notice", "file_sha256", "links"}
+    | {"queue", "progress", "notice", "file_sha256", "links"}
 )
 """Fields of a submission that a caller with only the upload token sees, also those of an earlier submission of the same file."""
 
