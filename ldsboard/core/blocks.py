@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 MAX_BLOCK_TARGETS = 512
 """Largest number of targets in a block; the matrix product of a block of this size runs at full speed."""
 
-KERNEL_BLOCK_TARGETS = 256
-"""The same for the kernel, which is as fast with smaller blocks. A new process writes less memory for the first time."""
-
 MAX_BLOCK_BYTES = 2**26
 """Memory limit, in bytes, for the grid integers and predictions of the blocks of all threads together; twice as much for BLAS. A
 block has at least `KERNEL_COLUMNS` targets all the same, because the kernel takes as long for one."""
@@ -61,13 +58,11 @@ def score_blocks(
     """
     n, N = scores_nN.shape
     # BLAS inflates the masks for each block, and therefore has blocks of twice the size.
-    is_blas = product.route.name == "blas"
-    fitting = (2 if is_blas else 1) * MAX_BLOCK_BYTES // (8 * (n + M))
-    largest = MAX_BLOCK_TARGETS if is_blas else min(MAX_BLOCK_TARGETS, KERNEL_BLOCK_TARGETS)
+    fitting = (2 if product.route.name == "blas" else 1) * MAX_BLOCK_BYTES // (8 * (n + M))
     threads = max(1, min(threads, fitting // KERNEL_COLUMNS, -(-N // KERNEL_COLUMNS)))
     share = -(-N // threads)
     targets = min(fitting // threads, share + -share % KERNEL_COLUMNS)
-    targets = min(largest, max(KERNEL_COLUMNS, targets - targets % KERNEL_COLUMNS))
+    targets = min(MAX_BLOCK_TARGETS, max(KERNEL_COLUMNS, targets - targets % KERNEL_COLUMNS))
     # Parts with the same subsets, as on an open benchmark, are scored once.
     distinct = {id(part): part for part in parts.values()}
 

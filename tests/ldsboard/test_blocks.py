@@ -15,7 +15,6 @@ from ldsboard.core import blocks
 from ldsboard.core.kernel import ROUTE_VARIABLE
 from ldsboard.core.ranked_subsets import RankedSubsets
 from tests.ldsboard.definition import result_bits
-from tests.ldsboard.kernel.routes import HERE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,18 +69,6 @@ def test_blocks_fill_the_tiles_of_the_kernel(
     monkeypatch.setattr(blocks, "MAX_BLOCK_BYTES", limit)
     assert result_bits(truth.score(scores, threads=threads)) == expected
     assert seen == (widths if limit > 1 else [min(8, N - first) for first in range(0, N, 8)])
-
-
-@pytest.mark.parametrize("route", HERE)
-def test_blocks_of_the_kernel_are_smaller_than_those_of_blas(
-    route: str, make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(ROUTE_VARIABLE, route)
-    scores, masks, margins = make_problem(N=600)
-    truth = GroundTruth(masks, margins)
-    widths = record_widths(truth, monkeypatch)
-    truth.score(scores, threads=1)
-    assert widths == ([512, 88] if route == "blas" else [256, 256, 88])
 
 
 def test_pickled_ground_truth_chooses_its_route_anew(
