@@ -6,8 +6,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.app.benchmarks import write_benchmark
 from tests.app.service import PATIENCE_SECONDS, ROOT
 
@@ -31,7 +29,6 @@ print(anonymous() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is that of Linux")
 def test_fork_server_keeps_only_the_ground_truth(tmp_path: Path) -> None:
     example = write_benchmark(tmp_path, n=n, N=N, public=100, ranking=M - 100)
     command = [sys.executable, "-c", LOAD, str(example.folder)]
