@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ldsboard.arrays.packed import PackedMasks
     from ldsboard.core.grid import GridBlock
 
-TILE_NUMBERS = 2**16
+TILE_NUMBERS = 2**17
 """Number of predictions that are ranked at a time. It is small enough for ranking to stay in the processor's cache, and for sums
 of rounded influences to be exact in float64."""
 

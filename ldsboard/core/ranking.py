@@ -270,6 +270,7 @@ def _positions(order_bM: NDArray[np.intp]) -> NDArray[np.intp]:
 
 def _ratio(numerator: NDArray[np.int64] | NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the numerator divided by the denominator, and 0 where the denominator is 0."""
-    ratio = numerator / np.where(denominator == 0, 1.0, denominator)
-    ratio *= denominator != 0
-    return ratio
+    nonzero = denominator != 0
+    if nonzero.all():
+        return numerator / denominator
+    return np.where(nonzero, numerator / np.where(nonzero, denominator, 1.0), 0.0)

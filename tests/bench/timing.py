@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,23 +15,21 @@ SETTLE_SECONDS = 0.1
 """Seconds to wait before each measurement: after a product, OpenBLAS's threads keep a processor busy for some 60 ms."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timing:
-    """Wall and processor seconds of the round with the least wall time."""
+    """Wall and processor seconds."""
 
-    wall: float = float("inf")
-    cpu: float = float("inf")
+    wall: float
+    cpu: float
 
-    def measure(self, work: Callable[[], object]) -> None:
-        """Run `work` once, and keep its time if it is the best so far. `work` may return processor seconds of another process."""
+    @classmethod
+    def of(cls, work: Callable[[], object]) -> Timing:
+        """Run `work` once and return its time. `work` may return processor seconds of another process."""
         time.sleep(SETTLE_SECONDS)
         wall, cpu = time.perf_counter(), time.process_time()
         elsewhere = work()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        if isinstance(elsewhere, float):
-            cpu = elsewhere
-        if wall < self.wall:
-            self.wall, self.cpu = wall, cpu
+        return cls(wall, elsewhere if isinstance(elsewhere, float) else cpu)
 
     def scaled(self, factor: float) -> Timing:
         """Return this timing multiplied by `factor`."""
@@ -41,11 +40,11 @@ class Timing:
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Time every function once a round, after one uncounted round; return the best timing of each."""
-    timings = {name: Timing() for name in ways}
+    """Time every function once a round, after one uncounted round; return for each the medians of its times."""
     for work in ways.values():
         work()
+    taken: dict[str, list[Timing]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, work in ways.items():
-            timings[name].measure(work)
-    return timings
+            taken[name].append(Timing.of(work))
+    return {name: Timing(median(t.wall for t in times), median(t.cpu for t in times)) for name, times in taken.items()}

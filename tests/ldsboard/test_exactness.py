@@ -109,7 +109,7 @@ def test_file_gives_same_bits_as_its_array(order: Any, large: Large, tmp_path: P
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 300, 1000])
-@pytest.mark.parametrize("tile", [1, 1000, 2**16])
+@pytest.mark.parametrize("tile", [1, 1000, 2**17])
 def test_block_and_tile_sizes_change_no_bit(
     block: int, tile: int, large: Large, monkeypatch: pytest.MonkeyPatch
 ) -> None:
