@@ -9,7 +9,7 @@ from alembic import context
 from app.db import review_links, uploads, webhooks  # noqa: F401 -- these modules define tables
 from app.db.base import Base
 from app.db.integrity import missing_references
-from app.db.migration import MigrationError
+from app.db.migration import MigrationError, is_own_table
 from app.db.sessions import Database
 
 
@@ -26,7 +26,9 @@ def run() -> None:
         if is_sqlite:
             connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
         with connection.begin():
-            context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+            context.configure(
+                connection=connection, target_metadata=Base.metadata, render_as_batch=True, include_name=is_own_table
+            )
             before = context.get_context().get_current_heads()
             with context.begin_transaction():
                 context.run_migrations()

@@ -19,10 +19,11 @@ from app.cli.serve import migrate, serve
 from app.cli.snapshots import snapshot
 from app.cli.submissions import submission
 from app.cli.users import token, user
+from app.cli.work import work
 from ldsboard.core.kernel import RouteError
 
 cli = typer.Typer(help="LDSBoard, the evaluation service.", no_args_is_help=True, add_completion=False)
-for command in (serve, migrate, move, demo, snapshot, rescore, prune, doctor):
+for command in (serve, work, migrate, move, demo, snapshot, rescore, prune, doctor):
     cli.command()(command)
 benchmark.command("reserve")(show_reserve)
 benchmark.command("retire")(retire_benchmark)

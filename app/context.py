@@ -20,7 +20,6 @@ from app.scoring.evaluator import Evaluator
 from app.scoring.runner import Runner
 from app.scoring.sandbox.client import Sandbox
 from app.submissions.storage import Storage
-from ldsboard.core.parallel import usable_processors
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -46,12 +45,12 @@ class AppContext:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data_lock = data_lock.lock_data_folder(settings.data_dir)
-        self.database = Database(settings.resolved_database_url, settings.busy_seconds)
+        self.database = Database(
+            settings.resolved_database_url, settings.busy_seconds, tickets=not settings.scoring_processes
+        )
         self.database.claim_server()
         self.storage = Storage(settings.storage_dir, settings.spare_bytes)
-        self.sandbox = Sandbox(
-            threads=max(1, usable_processors() // settings.scoring_processes), processes=settings.scoring_processes
-        )
+        self.sandbox = Sandbox.of(settings.scoring_processes)
         self._evaluator = Evaluator(
             self.database, self.storage, settings.benchmarks_dir, self.sandbox, settings.retry_seconds
         )
@@ -92,13 +91,15 @@ class AppContext:
     def start(self) -> None:
         """Start the fork server, recover the work that an earlier process left unfinished, and start scoring.
 
-        Changed boards are ranked, and the calls of webhooks start unless the operator allows no webhooks.
+        If only workers in other processes score, there is no fork server here. Changed boards are ranked, and the calls of
+        webhooks start unless the operator allows no webhooks.
         """
-        self.sandbox.start()
-        with self.database.read() as session:
-            for version in current_versions(session):
-                self.preload(version.benchmark.name, version.version)
-        recovery.recover_at_start(self.database, self.storage)
+        if self.settings.scoring_processes:
+            self.sandbox.start()
+            with self.database.read() as session:
+                for version in current_versions(session):
+                    self.preload(version.benchmark.name, version.version)
+        recovery.recover_at_start(self.database, self.storage, scores_here=bool(self.settings.scoring_processes))
         self.ranker.renew_all()
         self.runner.start()
         if self.settings.webhooks_per_user:
@@ -123,6 +124,7 @@ class AppContext:
 
     def _recover(self) -> None:
         recovery.expire_multipart_uploads(self.database, self.storage)
-        recovery.recover_lost(self.database, self._evaluator.running, self.streaming)
+        running = self._evaluator.running.keys() if self.settings.scoring_processes else None
+        recovery.recover_lost(self.database, running, self.streaming)
         self.ranker.renew_all()
         self._retention.sweep_if_due()

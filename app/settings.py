@@ -166,8 +166,9 @@ class Settings(BaseSettings):
     session_key: SecretStr = SecretStr("")
     """Key that signs cookies, at least 32 characters; by default, the key is read from a file in the data folder."""
 
-    scoring_processes: int = Field(default=1, ge=1, le=64)
-    """Number of score files that are evaluated at the same time."""
+    scoring_processes: int = Field(default=1, ge=0, le=64)
+    """Number of score files that the server evaluates at the same time; 0: only workers evaluate (`python -m app work`), which
+    needs PostgreSQL."""
 
     @field_validator("public_url")
     @classmethod
@@ -233,6 +234,11 @@ class Settings(BaseSettings):
         url = database_url(self.resolved_database_url)
         if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
             raise ValueError("LDSBOARD_DATABASE_URL must name an SQLite file, as sqlite:///PATH; this URL names none.")
+        if url.get_backend_name() == "sqlite" and not self.scoring_processes:
+            raise ValueError(
+                "LDSBOARD_SCORING_PROCESSES=0 needs PostgreSQL, because workers in other processes take their work from it; "
+                "set LDSBOARD_DATABASE_URL=postgresql://…, or LDSBOARD_SCORING_PROCESSES=1."
+            )
         if "://" in self.storage_url:
             raise ValueError(
                 f"LDSBOARD_STORAGE_URL must be the path of a folder; this {self.storage_url.split(':')[0]}:// URL is not."

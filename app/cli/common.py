@@ -46,7 +46,7 @@ def open_database(*expected: type[Exception]) -> Iterator[tuple[Settings, Databa
     An exception of an `expected` type that is raised in the ``with`` block is printed, and ends the command with exit code 2.
     """
     settings = migrate_database()
-    database = Database(settings.resolved_database_url)
+    database = Database(settings.resolved_database_url, tickets=not settings.scoring_processes)
     try:
         yield settings, database
     except expected as error:

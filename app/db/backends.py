@@ -27,6 +27,10 @@ COMMITS = "ldsboard_commits"
 OLDEST = 120000
 """Oldest version of PostgreSQL: earlier ones print 15 digits of a float64, so that a stored LDS would change."""
 
+IDLE_SECONDS = 20
+"""Seconds after which PostgreSQL ends a transaction that executes no statement. A process that is frozen while it holds the write
+lock would otherwise hold up all others until it goes on."""
+
 DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, SHUTTING_DOWN = "53100", "55P03", "53300", "57P0"
 """Error codes of PostgreSQL, the last one the beginning of several: https://www.postgresql.org/docs/15/errcodes-appendix.html."""
 
@@ -137,10 +141,11 @@ class PostgreSQL:
         self._counting = threading.Lock()
 
     def configure(self, connection: Any) -> None:
-        """Set the time zone, the longest wait for a lock, and the digits of floats of a new connection."""
+        """Set the time zone, the longest wait for a lock and within a transaction, and the digits of floats of a new connection."""
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
             cursor.execute(f"SET lock_timeout = {self._busy_milliseconds}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
             cursor.execute("SET extra_float_digits = 1")  # all digits of a float64, also if the operator chose fewer
         connection.commit()
 

@@ -33,8 +33,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-Bytes = Annotated[int, mapped_column(Integer().with_variant(BigInteger(), "postgresql"))]
-"""Type of a column that holds a number of bytes, in 64 bits."""
+Int64 = Annotated[int, mapped_column(Integer().with_variant(BigInteger(), "postgresql"))]
+"""Type of a column of integers of 64 bits, such as numbers of bytes."""
 
 
 def now() -> datetime:

@@ -33,6 +33,11 @@ def upgrade(url: str) -> None:
     command.upgrade(config, "head")
 
 
+def is_own_table(name: str | None, kind: str, _parents: object) -> bool:
+    """Return whether a table belongs to the models; those of procrastinate do not. Alembic asks for every name it finds."""
+    return kind != "table" or not str(name).startswith("procrastinate_")
+
+
 def revision(connection: Connection) -> str | None:
     """Return the revision of the database's schema, or None if no migration was ever applied."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -10,7 +10,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, St
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.accounts import User
-from app.db.base import Base, Bytes, now, one_of, random_id
+from app.db.base import Base, Int64, now, one_of, random_id
 
 
 class State(StrEnum):
@@ -103,7 +103,7 @@ class File(Base):
     __table_args__ = (CheckConstraint('"references" > 0', name="referenced"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    size: Mapped[Bytes]
+    size: Mapped[Int64]
     references: Mapped[int]
 
 
@@ -164,7 +164,7 @@ class Submission(Base):
     counted: Mapped[bool] = mapped_column(default=True, server_default=true())
     uses_subsets: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     cost: Mapped[dict[str, Any] | None]
-    size: Mapped[Bytes]
+    size: Mapped[Int64]
     file_sha256: Mapped[str | None] = mapped_column(ForeignKey("file.sha256"), index=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     suspension: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
@@ -191,10 +191,11 @@ class Evaluation(Base):
     """The scoring of one submission against one version by one version of the scorer.
 
     ``scored_at`` is None until the evaluation has a result, and stays None if the file is rejected or the server fails too often.
-    ``claimed_at`` is None while no worker has claimed the evaluation. ``failures`` counts the server errors. After a server
-    error, the evaluation is not retried before ``not_before``. ``seconds`` is how long the scoring took. ``percent`` is how many
-    percent of the targets are scored, while a worker runs the first evaluation of a submission; None before 1 % and in the first
-    second.
+    ``claimed_at`` is None while no worker has claimed the evaluation. ``claims`` counts the claims; a worker saves nothing once
+    this number is not that of its own claim. ``job`` is the id of the ticket under which a worker in another process holds the
+    claim. ``failures`` counts the server errors. After a server error, the evaluation is not retried before ``not_before``.
+    ``seconds`` is how long the scoring took. ``percent`` is how many percent of the targets are scored, while a worker runs the
+    first evaluation of a submission; None before 1 % and in the first second.
 
     ``replicates`` holds the mean over replicates of an entry that has replicates, see `app.leaderboard.averages.average`.
     """
@@ -208,6 +209,8 @@ class Evaluation(Base):
     scorer_version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(default=now)
     claimed_at: Mapped[datetime | None]
+    claims: Mapped[int] = mapped_column(default=0, server_default="0")
+    job: Mapped[Int64 | None]
     not_before: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(default=0)
     scored_at: Mapped[datetime | None]

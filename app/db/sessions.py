@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from app.database_url import database_url
 from app.db.backends import backend_of
 from app.db.changes import CHANGED_IDS, Changes
+from app.db.tickets import defer_tickets
 from app.errors import BusyError
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ class Database:
     busy_seconds
         Seconds that a session waits for the write lock. After this time the session raises BusyError if a thread of this process
         holds the lock, and OperationalError if another process holds the lock.
+    tickets
+        Whether workers in other processes score, so that transactions defer the tickets of `app.db.tickets`. Only on PostgreSQL.
     """
 
-    def __init__(self, url: str, busy_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, busy_seconds: float = 30.0, *, tickets: bool = False) -> None:
         address = database_url(url)
         self._backend = backend_of(address, busy_seconds)
         self.engine = create_engine(
@@ -56,6 +59,7 @@ class Database:
         )
         self.changes = Changes()
         self._busy_seconds = busy_seconds
+        self._tickets = tickets
         self._write_lock = threading.Lock()
         event.listen(self.engine, "connect", lambda connection, _: self._backend.configure(connection))
         event.listen(
@@ -91,6 +95,8 @@ class Database:
         try:
             with Session(self.writer, expire_on_commit=False) as session, session.begin():
                 yield session
+                if self._tickets:
+                    defer_tickets(session)
         finally:
             self._backend.after_commit()  # also if the answer to a commit was lost
             self._write_lock.release()

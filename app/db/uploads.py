@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db.base import Base, Bytes, now, one_of
+from app.db.base import Base, Int64, now, one_of
 from app.db.models import Submission
 
 
@@ -38,7 +38,7 @@ class Upload(Base):
     submission_id: Mapped[str] = mapped_column(ForeignKey("submission.id"), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     sha256: Mapped[str] = mapped_column(String(64))
-    part_bytes: Mapped[Bytes]
+    part_bytes: Mapped[Int64]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     stands_for: Mapped[str | None] = mapped_column(ForeignKey("submission.id"), index=True)
     """Id of the owner's earlier submission of the same file if the completed upload is a duplicate, otherwise None."""

@@ -13,6 +13,7 @@ from sqlalchemy import exists, select
 from app.accounts.webhooks import end_waiting
 from app.benchmarks.catalog import version_folder
 from app.db.models import FINAL, Evaluation, File, Kind, State, Submission, Version
+from app.db.tickets import Queue, note_ticket
 from app.db.webhooks import CallState, Webhook, WebhookCall
 from app.leaderboard.ranking import is_ranked, update_ranks
 from app.leaderboard.stored_snapshots import REMOVAL, delete_removed, find_faults
@@ -184,6 +185,7 @@ def _queue_evaluation(session: Session, submission: Submission) -> None:
     session.add(
         Evaluation(submission_id=submission.id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
+    note_ticket(session, Queue.SCORING)
 
 
 def _find_stuck_calls(session: Session) -> Iterator[Finding]:

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from app.submissions.storage import Storage
 
 
-def recover_at_start(database: Database, storage: Storage) -> None:
+def recover_at_start(database: Database, storage: Storage, *, scores_here: bool = True) -> None:
     """Clean up what an earlier server process left unfinished, and queue the missing rescorings; call this before scoring starts.
 
-    Claimed evaluations are requeued, because the processes that ran them have ended. Single uploads that had not arrived
+    If this server scores, claimed evaluations are requeued, because the processes that ran them have ended; workers in other
+    processes look after their evaluations themselves. Single uploads that had not arrived
     completely expire. Incomplete files, and stored files to which no submission refers, are deleted. The hashed identities of
     accounts that were deleted at least 90 days ago are deleted too, except those of banned users.
     """
     with database.write() as session:
-        queue.requeue_abandoned(session)
+        if scores_here:
+            queue.requeue_abandoned(session)
         lifecycle.expire_single_uploads(session)
         rescoring.queue_rescorings(session)
         deleted_accounts.forget_identities(session)
@@ -43,7 +45,7 @@ def expire_multipart_uploads(database: Database, storage: Storage) -> None:
             storage.delete_parts(upload)
 
 
-def recover_lost(database: Database, running: AbstractSet[int], streaming: AbstractSet[str]) -> None:
+def recover_lost(database: Database, running: AbstractSet[int] | None, streaming: AbstractSet[str]) -> None:
     """Requeue the claimed evaluations that no worker is running, and expire the single uploads whose connection is closed.
 
     Such evaluations and uploads remain if their end could not be saved, for instance because the database was locked.
@@ -51,12 +53,13 @@ def recover_lost(database: Database, running: AbstractSet[int], streaming: Abstr
     Parameters
     ----------
     running
-        Ids of the evaluations that this server is running.
+        Ids of the evaluations that this server is running; None if only workers in other processes score.
     streaming
         Ids of the submissions whose file is arriving in a single request.
     """
     with database.write() as session:
         session.connection()
         # Ids are added to `running` and `streaming` only under this write lock, so no worker or connection owns any other row.
-        queue.requeue_abandoned(session, frozenset(running))
+        if running is not None:
+            queue.requeue_abandoned(session, frozenset(running))
         lifecycle.expire_single_uploads(session, frozenset(streaming))

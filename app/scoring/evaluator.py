@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import select
 
 from app.benchmarks.catalog import version_folder
 from app.db.base import now
@@ -19,7 +18,7 @@ from app.scoring import queue, rescoring, reserve, stored_attributions
 from app.scoring.progress import ProgressRecord
 from app.submissions.files import delete_unreferenced, release_file, unusable_file
 from app.submissions.lifecycle import transition
-from ldsboard.problems import Problem, ProblemError
+from ldsboard.problems import ProblemError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from app.db.sessions import Database
+    from app.db.tickets import Queue
     from app.scoring.sandbox.client import Sandbox
     from app.scoring.sandbox.part_results import PartResult
     from app.submissions.storage import Storage
+    from ldsboard.problems import Problem
 
 log = structlog.get_logger()
 
@@ -46,7 +47,7 @@ class Evaluator:
     retry_seconds
         Seconds from the first failure of an evaluation to the first retry; `record_failure` lengthens the later waits.
     running
-        Ids of the evaluations that are running in this process.
+        The evaluations that are running in this process, as they were claimed, by id.
     """
 
     database: Database
@@ -54,34 +55,46 @@ class Evaluator:
     benchmarks: Path
     sandbox: Sandbox
     retry_seconds: float
-    running: set[int] = field(default_factory=set)
+    running: dict[int, Evaluation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ranker = Ranker(self.database)
 
-    def evaluate_next(self) -> bool:
+    def evaluate_next(self, *queues: Queue, job: int | None = None) -> bool:
         """Claim and run the next evaluation; return False if no evaluation can be claimed now, otherwise True.
 
-        If the result cannot be saved, the evaluation is requeued, and the error is raised.
+        If the result cannot be saved, the evaluation is requeued, and the error is raised. `queues` and `job` are those of
+        `queue.claim`.
         """
         with self.database.write() as session:
-            evaluation_id = queue.claim(session)
-            if evaluation_id is not None:
-                self.running.add(evaluation_id)  # before the commit; otherwise recovery could requeue this evaluation
-        if evaluation_id is None:
+            claimed = queue.claim(session, *queues, job=job)
+            if claimed is not None:
+                self.running[claimed.id] = (
+                    claimed  # before the commit; otherwise recovery could requeue this evaluation
+                )
+        if claimed is None:
             return False
         try:
-            self.evaluate(evaluation_id)
+            self.evaluate(claimed)
         except Exception:
             # `evaluate` saves failures itself, and raises only if saving fails, for instance because the database is locked.
-            with self.database.write() as session:
-                queue.requeue(session, evaluation_id, "requeued: the outcome could not be saved")
+            self._requeue(claimed, "requeued: the outcome could not be saved")
             raise
         finally:
-            self.running.discard(evaluation_id)
+            self.running.pop(claimed.id, None)
         return True
 
-    def evaluate(self, evaluation_id: int) -> None:
+    def release(self) -> None:
+        """Requeue what this process is running, because the process ends; the results that still come are not saved."""
+        for claimed in list(self.running.values()):
+            self._requeue(claimed, "requeued: its worker was stopped")
+
+    def _requeue(self, claimed: Evaluation, detail: str) -> None:
+        with self.database.write() as session:
+            if (evaluation := queue.held(session, claimed)) is not None:
+                queue.requeue(session, evaluation, detail)
+
+    def evaluate(self, claimed: Evaluation) -> None:
         """Score the file of a claimed evaluation; save the result, the rejection of the file, or the failure of the server.
 
         A result also renews the ranks of the board. A rejection deletes the file if no other submission refers to it. After a
@@ -89,9 +102,9 @@ class Evaluator:
         submission was withdrawn or the evaluation was requeued meanwhile.
         """
         with self.database.read() as session:
-            evaluation = session.get(Evaluation, evaluation_id)
+            evaluation = queue.held(session, claimed)
             if evaluation is None:
-                return  # the owner's account was deleted after the claim
+                return  # the owner's account was deleted after the claim, or another worker has the evaluation
             submission, version = evaluation.submission, evaluation.version
             is_first = submission.state != State.SCORED
             folder = version_folder(self.benchmarks, version.benchmark.name, version.version)
@@ -140,7 +153,7 @@ class Evaluator:
     def _reject(self, claimed: Evaluation, problem: Problem) -> None:
         submission_id = claimed.submission_id
         with self.database.write() as session:
-            if (evaluation := _held(session, claimed)) is None:
+            if (evaluation := queue.held(session, claimed)) is None:
                 return
             evaluation.percent = None
             error = problem.as_dict()
@@ -158,16 +171,12 @@ class Evaluator:
         if isinstance(error, DamagedFileError):
             problem = unusable_file("damaged")
         else:
-            problem = Problem(
-                "internal.failed",
-                f"The evaluation failed with {type(error).__name__}.",
-                "Send the file again later; a failed submission uses no quota of ranked or practice submissions.",
-            )
+            problem = queue.failure(f"The evaluation failed with {type(error).__name__}.")
         with self.database.write() as session:
-            evaluation = _held(session, claimed)
+            evaluation = queue.held(session, claimed)
             if evaluation is None:
                 return
-            will_retry = queue.record_failure(evaluation, self.retry_seconds)
+            will_retry = queue.record_failure(session, evaluation, self.retry_seconds)
             after, shown = (State.QUEUED, None) if will_retry else (State.FAILED, problem.as_dict())
             transition(session, evaluation.submission_id, State.SCORING, after, detail=repr(error)[:500], error=shown)
             failures = evaluation.failures
@@ -177,15 +186,10 @@ class Evaluator:
             log.critical("alert", about=about, submission=claimed.submission_id, evaluation=claimed.id)
 
 
-def _held(session: Session, claimed: Evaluation) -> Evaluation | None:
-    """Return the current row of a claimed evaluation; None if it was scored, withdrawn or requeued since the claim."""
-    return session.scalar(select(Evaluation).where(queue.is_held(claimed)))
-
-
 def _save_result(
     session: Session, claimed: Evaluation, scored: dict[str, PartResult], ranks: Ranks | None, seconds: float
 ) -> None:
-    evaluation = _held(session, claimed)
+    evaluation = queue.held(session, claimed)
     if evaluation is None:
         return
     is_first = transition(session, evaluation.submission_id, State.SCORING, State.SCORED)

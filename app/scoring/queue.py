@@ -16,17 +16,22 @@ from sqlalchemy import and_, func, null, or_, select
 from app.db.accounts import User
 from app.db.base import now
 from app.db.models import Evaluation, Kind, State, Submission
+from app.db.tickets import Queue, note_ticket
 from app.submissions.lifecycle import transition
 from ldsboard.core import result
+from ldsboard.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
 MAX_FAILURES = 4
 """Number of server failures after which an evaluation is not tried again."""
+
+MAX_CLAIMS = 20
+"""Number of claims after which an evaluation whose worker ends is not tried again: it may be what ends the workers."""
 
 LAST_SERVED = func.coalesce(User.served_at, User.created_at)
 """SQL expression: the time when a user was last served. A user who was never served counts as served when the account was
@@ -39,13 +44,10 @@ RETRY_WAIT_FACTOR = 4
 """Factor by which each failure of an evaluation lengthens the wait before the next retry."""
 
 
-def claim(session: Session) -> int | None:
-    """Claim the next evaluation and return its id; None if no evaluation can be claimed now.
-
-    Evaluations that wait for a retry, and first evaluations of banned users, cannot be claimed. The submission of a first
-    evaluation moves to the state `State.SCORING`.
-    """
-    evaluation = session.scalar(
+def claimable(*queues: Queue) -> Select[Evaluation]:
+    """Return a query for the evaluations of some queues that can be claimed now."""
+    states = {Queue.SCORING: State.QUEUED, Queue.RESCORING: State.SCORED}
+    return (
         select(Evaluation)
         .join(Submission)
         .join(User)
@@ -55,9 +57,27 @@ def claim(session: Session) -> int | None:
             Evaluation.failures < MAX_FAILURES,
             Evaluation.scorer_version == result.SCORER_VERSION,
             or_(Evaluation.not_before.is_(None), Evaluation.not_before <= now()),
-            Submission.state.in_([State.QUEUED, State.SCORED]),
+            Submission.state.in_([states[queue] for queue in queues]),
             or_(Submission.state == State.SCORED, User.ban.is_(null())),
         )
+    )
+
+
+def claim(session: Session, *queues: Queue, job: int | None = None) -> Evaluation | None:
+    """Claim the next evaluation and return it; None if no evaluation can be claimed now.
+
+    Evaluations that wait for a retry, and first evaluations of banned users, cannot be claimed. The submission of a first
+    evaluation moves to the state `State.SCORING`.
+
+    Parameters
+    ----------
+    queues
+        The queues to claim from; by default all.
+    job
+        Id of the ticket under which a worker claims.
+    """
+    evaluation = session.scalar(
+        claimable(*(queues or Queue))
         .order_by(
             Submission.state == State.SCORED, LAST_SERVED, User.id, Submission.kind == Kind.PRACTICE, Evaluation.id
         )
@@ -65,50 +85,79 @@ def claim(session: Session) -> int | None:
     )
     if evaluation is None:
         return None
-    evaluation.claimed_at = now()
+    evaluation.claimed_at, evaluation.job = now(), job
+    evaluation.claims += 1
     if evaluation.submission.state == State.QUEUED:
         evaluation.submission.user.served_at = now()
         transition(session, evaluation.submission_id, State.QUEUED, State.SCORING)
-    return evaluation.id
+    return evaluation
 
 
 def is_held(claimed: Evaluation) -> ColumnElement[bool]:
-    """Return the SQL condition that a claimed evaluation was not scored, withdrawn or requeued since the claim.
+    """Return the SQL condition that a claimed evaluation was not scored, withdrawn, requeued or claimed anew since the claim.
 
-    SQLite reuses row ids, so the submission id and the claim time are compared too.
+    SQLite reuses row ids, so the submission id is compared too.
     """
     return and_(
         Evaluation.id == claimed.id,
         Evaluation.submission_id == claimed.submission_id,
         Evaluation.claimed_at.is_not(None),
-        Evaluation.claimed_at == claimed.claimed_at,
+        Evaluation.claims == claimed.claims,
         Evaluation.scored_at.is_(None),
     )
 
 
-def requeue(session: Session, evaluation_id: int, detail: str) -> None:
-    """Requeue a claimed evaluation; do nothing if the evaluation was deleted meanwhile.
+def held(session: Session, claimed: Evaluation) -> Evaluation | None:
+    """Return the current row of a claimed evaluation; None if it was scored, withdrawn, requeued or claimed anew."""
+    return session.scalar(select(Evaluation).where(is_held(claimed)))
+
+
+def requeue(session: Session, evaluation: Evaluation, detail: str) -> None:
+    """Requeue a claimed evaluation.
 
     If the submission is in the state `State.SCORING`, the submission is queued again, and the event of this transition records
     `detail`. Rescorings change no state and record no event.
     """
-    evaluation = session.get(Evaluation, evaluation_id)
-    if evaluation is None:
-        return
-    evaluation.claimed_at = evaluation.percent = None
-    transition(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
+    _release(evaluation)
+    is_first = transition(session, evaluation.submission_id, State.SCORING, State.QUEUED, detail=detail)
+    note_ticket(session, Queue.SCORING if is_first else Queue.RESCORING)
 
 
-def record_failure(evaluation: Evaluation, first_wait: float) -> bool:
+def give_up(session: Session, evaluation: Evaluation) -> None:
+    """Let a claimed evaluation fail for good, because its workers ended too often."""
+    _release(evaluation)
+    evaluation.failures = MAX_FAILURES
+    problem = failure("The workers that scored the file ended before they had a result.")
+    transition(session, evaluation.submission_id, State.SCORING, State.FAILED, error=problem.as_dict())
+
+
+def failure(detail: str) -> Problem:
+    """Return the problem that a submission fails with after errors of the server."""
+    return Problem(
+        "internal.failed",
+        detail,
+        "Send the file again later; a failed submission uses no quota of ranked or practice submissions.",
+    )
+
+
+def _release(evaluation: Evaluation) -> None:
+    evaluation.claimed_at = evaluation.percent = evaluation.job = None
+
+
+def record_failure(session: Session, evaluation: Evaluation, first_wait: float) -> bool:
     """Count a failure of a claimed evaluation and release the claim; return whether the evaluation will be retried.
 
     After `MAX_FAILURES` failures, the evaluation is not retried. The wait before the first retry is `first_wait` seconds. Each
     later wait is `RETRY_WAIT_FACTOR` times as long as the wait before. The caller changes the state of the submission.
     """
-    evaluation.claimed_at = evaluation.percent = None
+    _release(evaluation)
     evaluation.failures += 1
     evaluation.not_before = now() + timedelta(seconds=first_wait * RETRY_WAIT_FACTOR ** (evaluation.failures - 1))
-    return evaluation.failures < MAX_FAILURES
+    if evaluation.failures == MAX_FAILURES:
+        return False
+    is_first = evaluation.submission.state == State.SCORING
+    note_ticket(session, Queue.SCORING if is_first else Queue.RESCORING, evaluation.not_before)
+    return True
 
 
 def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
@@ -121,11 +170,11 @@ def requeue_abandoned(session: Session, running: Collection[int] = ()) -> None:
     running
         Ids of the evaluations that the workers of this server are running.
     """
-    abandoned = select(Evaluation.id).where(
+    abandoned = select(Evaluation).where(
         Evaluation.scored_at.is_(None), Evaluation.claimed_at.is_not(None), Evaluation.id.not_in(running)
     )
-    for evaluation_id in session.scalars(abandoned).all():
-        requeue(session, evaluation_id, ABANDONED)
+    for evaluation in session.scalars(abandoned).all():
+        requeue(session, evaluation, ABANDONED)
     being_scored = select(Evaluation.submission_id).where(Evaluation.id.in_(running))
     stuck = select(Submission.id).where(Submission.state == State.SCORING, Submission.id.not_in(being_scored))
     for submission_id in session.scalars(stuck).all():

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from app.benchmarks.catalog import are_compatible
 from app.db.models import Benchmark, Evaluation, Kind, State, Submission, Version
+from app.db.tickets import Queue, note_ticket
 from app.leaderboard.ranking import note_change, update_ranks
 from ldsboard.core import result
 
@@ -120,7 +121,9 @@ def _queue_evaluations(session: Session, version: Version, submission_ids: Itera
     """Queue an evaluation against `version` by the current scorer for each submission that has no such evaluation yet."""
     made_for = {"version_id": version.id, "scorer_version": result.SCORER_VERSION}
     existing = set(session.scalars(select(Evaluation.submission_id).filter_by(**made_for)))
-    session.add_all(Evaluation(submission_id=new, **made_for) for new in submission_ids if new not in existing)
+    missing = [submission_id for submission_id in submission_ids if submission_id not in existing]
+    session.add_all(Evaluation(submission_id=submission_id, **made_for) for submission_id in missing)
+    note_ticket(session, Queue.RESCORING, count=len(missing))
     session.flush()
 
 

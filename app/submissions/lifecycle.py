@@ -13,6 +13,7 @@ from app.benchmarks.catalog import check_not_retired, has_hidden_subsets
 from app.db.accounts import User
 from app.db.changes import note_change
 from app.db.models import TRANSITIONS, Evaluation, Event, Kind, State, Submission, Version, Visibility
+from app.db.tickets import Queue, note_ticket
 from app.db.uploads import Upload
 from app.submissions import files, provenance, replicates
 from app.submissions.fields import stated
@@ -201,6 +202,7 @@ def accept(session: Session, storage: Storage, submission_id: str, arrival: Arri
     session.add(
         Evaluation(submission_id=submission_id, version_id=submission.version_id, scorer_version=result.SCORER_VERSION)
     )
+    note_ticket(session, Queue.SCORING)
     return submission_id
 
 

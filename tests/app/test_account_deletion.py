@@ -12,7 +12,7 @@ from app.accounts.audit import OPERATOR, Actor
 from app.benchmarks import catalog
 from app.db.accounts import Audit, Scope, User
 from app.db.base import Base
-from app.db.models import Alias, Event, File, Kind, State, Submission, Visibility
+from app.db.models import Alias, Evaluation, Event, File, Kind, State, Submission, Visibility
 from app.leaderboard.entries import list_entries
 from app.leaderboard.ranking import Ranker
 from app.management import account_deletion, consistency, moderation, recovery
@@ -158,9 +158,9 @@ def test_evaluation_that_is_deleted_after_its_claim_is_skipped(
     _send(harness, toy, "m", 0.2)
     evaluate = harness.evaluator.evaluate
 
-    def delete_and_evaluate(evaluation_id: int) -> None:
+    def delete_and_evaluate(claimed: Evaluation) -> None:
         delete_account(harness)
-        evaluate(evaluation_id)
+        evaluate(claimed)
 
     monkeypatch.setattr(harness.evaluator, "evaluate", delete_and_evaluate)
     assert harness.evaluator.evaluate_next()

@@ -134,7 +134,7 @@ def test_recovery_requeues_only_claims_that_no_worker_runs(harness: ServiceHarne
     ids = [harness.accept(npy(toy.scores(seed=seed)), f"m{seed}") for seed in (1, 2)]
     with harness.database.write() as session:
         claims = [queue.claim(session), queue.claim(session)]
-    recover_lost(harness.database, {claim for claim in claims[1:] if claim}, set())
+    recover_lost(harness.database, {claimed.id for claimed in claims[1:] if claimed}, set())
     assert [harness.state(submission_id) for submission_id in ids] == [State.QUEUED, State.SCORING]
     assert harness.evaluator.evaluate_next()
     assert [harness.state(submission_id) for submission_id in ids] == [State.SCORED, State.SCORING]
@@ -154,7 +154,7 @@ class RecoveringSandbox(Sandbox):
 
     def score(self, *arguments: Any) -> dict[str, PartResult]:
         """Run a recovery, then score."""
-        recover_lost(self.harness.database, self.harness.evaluator.running, set())
+        recover_lost(self.harness.database, self.harness.evaluator.running.keys(), set())
         return super().score(*arguments)
 
 
@@ -166,4 +166,4 @@ def test_recovery_does_not_requeue_a_running_evaluation(harness: ServiceHarness,
     assert harness.evaluator.evaluate_next()
     recovering.stop()
     assert harness.state(submission_id) == State.SCORED
-    assert harness.evaluator.running == set()
+    assert harness.evaluator.running == {}

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from app.db.models import Event, Measurement, State, Submission
+from app.db.models import Evaluation, Event, Measurement, State, Submission
 from app.scoring import queue
 from app.scoring.queue import MAX_FAILURES
 from ldsboard import ProblemError
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
     from tests.app.harness import ServiceHarness
 
 
+def _evaluation(harness: ServiceHarness) -> Evaluation:
+    with harness.database.read() as session:
+        return session.get_one(Evaluation, 1)
+
+
 def test_result_is_written_once(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
     assert harness.evaluator.evaluate_next()
     assert harness.state(submission_id) == State.SCORED
     events = harness.count(Event)
-    harness.evaluator.evaluate(1)
+    harness.evaluator.evaluate(_evaluation(harness))
     assert (harness.count(Event), harness.count(Measurement)) == (events, 2)
     assert not harness.evaluator.evaluate_next()
 
 
 def test_unclaimed_evaluation_is_left_in_the_queue(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(toy.scores()))
-    harness.evaluator.evaluate(1)  # without a claim, so the evaluation stays queued
+    harness.evaluator.evaluate(_evaluation(harness))  # without a claim, so the evaluation stays queued
     assert (harness.state(submission_id), harness.count(Measurement)) == (State.QUEUED, 0)
     assert harness.evaluator.evaluate_next()
     assert (harness.state(submission_id), harness.count(Measurement)) == (State.SCORED, 2)
@@ -40,7 +45,7 @@ def test_unclaimed_evaluation_is_left_in_the_queue(harness: ServiceHarness, toy:
 
 def test_unclaimed_invalid_file_is_not_rejected(harness: ServiceHarness, toy: Example) -> None:
     submission_id = harness.accept(npy(np.full_like(toy.scores(), np.nan)))
-    harness.evaluator.evaluate(1)
+    harness.evaluator.evaluate(_evaluation(harness))
     assert (harness.state(submission_id), harness.files()) == (State.QUEUED, 1)
     assert harness.evaluator.evaluate_next()
     assert (harness.state(submission_id), harness.files()) == (State.REJECTED, 0)
@@ -56,8 +61,8 @@ def test_run_saves_nothing_after_its_evaluation_was_claimed_again(
     def score_and_claim_again(*arguments: Any) -> Any:
         result = score(*arguments)
         with harness.database.write() as session:
-            queue.requeue(session, 1, "requeued")
-            assert queue.claim(session) == 1
+            queue.requeue(session, session.get_one(Evaluation, 1), "requeued")
+            assert queue.claim(session) == session.get_one(Evaluation, 1)
         if outcome == "rejected":
             raise ProblemError("scores.nonfinite", "A score is NaN.", "Remove the NaN.")
         if outcome == "failed":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.db.models import Evaluation, Kind, State, Submission
+from app.db.models import Kind, State, Submission
 from app.scoring import queue
 from tests.app.service import npy
 
@@ -28,8 +28,8 @@ def _send(harness: ServiceHarness, toy: Example, sent: list[tuple[str, Kind]]) -
 
 def _claim(harness: ServiceHarness) -> str | None:
     with harness.database.write() as session:
-        evaluation_id = queue.claim(session)
-        return None if evaluation_id is None else session.get_one(Evaluation, evaluation_id).submission_id
+        claimed = queue.claim(session)
+        return None if claimed is None else claimed.submission_id
 
 
 def _positions(harness: ServiceHarness, ids: list[str]) -> dict[str, int]:

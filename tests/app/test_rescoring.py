@@ -161,7 +161,7 @@ def test_result_is_not_written_to_a_reused_evaluation_id(
             others.append(harness.accept(npy(-toy.scores(0.3)), "other"))
             with harness.database.write() as session:
                 session.execute(update(Evaluation).values(id=first))  # SQLite itself reuses the id of the deleted row
-                assert queue.claim(session) == first
+                assert queue.claim(session) == session.get_one(Evaluation, first)
         return found
 
     monkeypatch.setattr(harness.sandbox, "score", interrupted)

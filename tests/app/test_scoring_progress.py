@@ -153,14 +153,14 @@ def test_progress_is_saved_only_for_the_holder_of_the_claim(
     with harness.database.write() as session:
         evaluation = session.get_one(Evaluation, claimed.id)
         if change == "failed":
-            queue.record_failure(evaluation, 0.0)
+            queue.record_failure(session, evaluation, 0.0)
         else:
-            queue.requeue(session, claimed.id, "requeued")
+            queue.requeue(session, evaluation, "requeued")
         if change == "withdrawn":
             harness.withdraw(session, claimed.submission_id)
         session.flush()
         if change == "claimed again":
-            assert queue.claim(session) == claimed.id
+            assert queue.claim(session) is evaluation
     clock.seconds += 1.0
     record.save(0.8)
     assert _shown(harness, claimed.submission_id) is None

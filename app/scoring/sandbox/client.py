@@ -23,6 +23,7 @@ from app.scoring.sandbox import heartbeat
 from app.scoring.sandbox.limits import OUT_OF_MEMORY
 from app.scoring.sandbox.part_results import PartResult, unpack
 from ldsboard.core.kernel import ROUTE_VARIABLE
+from ldsboard.core.parallel import usable_processors
 from ldsboard.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class Sandbox:
         self._server: _ForkServer | None = None
         self._scoring: set[heartbeat.Receiver] = set()
         """The receivers of all running scoring processes."""
+
+    @classmethod
+    def of(cls, processes: int) -> Sandbox:
+        """Return a sandbox for a number of files at the same time, which share the processors of this machine."""
+        return cls(max(1, usable_processors() // max(1, processes)), max(1, processes))
 
     @property
     def pid(self) -> int | None:

@@ -1,0 +1,70 @@
+"""Find the evaluations whose worker has died, and the tickets that are missing: what the periodic task of the workers does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import bindparam, func, select, text
+
+from app.db.models import Evaluation, State, Submission
+from app.db.tickets import Queue, note_ticket
+from app.scoring import queue
+from app.submissions.lifecycle import transition
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.db.sessions import Database
+
+LIVING_TICKETS = text(
+    "SELECT job.id FROM procrastinate_jobs AS job JOIN procrastinate_workers AS worker ON worker.id = job.worker_id "
+    "WHERE job.status = 'doing' AND worker.last_heartbeat >= now() - make_interval(secs => :seconds)"
+).bindparams(bindparam("seconds"))
+"""The tickets that are in work with a worker that sends heartbeats."""
+
+WAITING_TICKETS = text(
+    "SELECT queue_name, count(*) FROM procrastinate_jobs "
+    "WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) GROUP BY queue_name"
+)
+"""The number of tickets that wait for a worker, by queue."""
+
+log = structlog.get_logger()
+
+
+def recover(database: Database, stalled_seconds: float) -> None:
+    """Requeue the evaluations that no living worker has, and add the tickets that are missing.
+
+    An evaluation whose workers ended `queue.MAX_CLAIMS` times fails. A ticket is missing if a worker took it and found nothing to
+    claim at that time, for instance while the owner was banned, or if the database was moved.
+
+    Parameters
+    ----------
+    stalled_seconds
+        Seconds without a heartbeat after which a worker counts as dead.
+    """
+    with database.write() as session:
+        _requeue_lost(session, stalled_seconds)
+    with database.write() as session:
+        waiting: dict[str, int] = dict(session.execute(WAITING_TICKETS).tuples().all())
+        for name in Queue:
+            claimable = session.scalar(select(func.count()).select_from(queue.claimable(name).subquery())) or 0
+            note_ticket(session, name, count=max(0, claimable - waiting.get(name, 0)))
+
+
+def _requeue_lost(session: Session, stalled_seconds: float) -> None:
+    living = session.scalars(LIVING_TICKETS, {"seconds": stalled_seconds}).all()
+    claimed = select(Evaluation).where(Evaluation.scored_at.is_(None), Evaluation.claimed_at.is_not(None))
+    for lost in session.scalars(claimed).all():
+        if lost.job in living:
+            continue
+        log.warning("evaluation.lost", evaluation=lost.id, submission=lost.submission_id, claims=lost.claims)
+        if lost.claims < queue.MAX_CLAIMS:
+            queue.requeue(session, lost, "requeued: its worker has ended")
+        else:
+            queue.give_up(session, lost)
+    stuck = select(Submission.id).where(
+        Submission.state == State.SCORING, Submission.id.not_in(claimed.with_only_columns(Evaluation.submission_id))
+    )
+    for submission_id in session.scalars(stuck).all():
+        transition(session, submission_id, State.SCORING, State.QUEUED, detail=queue.ABANDONED)

@@ -1,0 +1,138 @@
+"""A worker: a process that scores for the servers of a PostgreSQL database, and requeues what dead workers had claimed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import procrastinate
+import structlog
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Status
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.backends import PostgreSQL
+from app.db.tickets import Queue
+from app.errors import BusyError
+from app.scoring import lost_evaluations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procrastinate.jobs import Job
+
+    from app.scoring.evaluator import Evaluator
+
+HEARTBEAT_SECONDS, STALLED_SECONDS = 10.0, 30.0
+"""Seconds between two heartbeats of a worker, and seconds without one after which the worker counts as dead."""
+
+STOP_SECONDS = 5.0
+"""Seconds that a worker waits for its running evaluations once it is asked to stop; the others are requeued."""
+
+POLL_SECONDS = 2.0
+"""Seconds after which a worker looks for tickets without a notification, such as those of retries."""
+
+RECOVERY = "recovery"
+"""Name of the periodic task that looks for lost evaluations and missing tickets, and of its queue."""
+
+RECOVERY_TIMES = "* * * * * */5"
+"""Times of the periodic task, for croniter: the sixth column holds seconds."""
+
+RESTART_SECONDS = 1.0
+"""Seconds after which a worker that lost the database tries again."""
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Runs evaluations for the tickets in the database until it is asked to stop.
+
+    Rescorings have one slot of their own beside the slots of first evaluations, so that they never delay these.
+
+    Parameters
+    ----------
+    address
+        Address of the PostgreSQL database, as libpq reads it.
+    concurrency
+        Number of first evaluations that run at the same time.
+    """
+
+    def __init__(self, address: str, evaluator: Evaluator, concurrency: int) -> None:
+        self._evaluator = evaluator
+        self._slots = {Queue.SCORING.value: concurrency, Queue.RESCORING.value: 1, RECOVERY: 1}
+        self._threads = {name: ThreadPoolExecutor(slots, name) for name, slots in self._slots.items()}
+        self._app = procrastinate.App(
+            connector=procrastinate.PsycopgConnector(conninfo=address, kwargs=dict(PostgreSQL.connect_args))
+        )
+        for queue in Queue:
+            self._app.task(name=queue.value, queue=queue.value, pass_context=True)(self._score)
+        recover = self._app.task(name=RECOVERY, queue=RECOVERY, pass_context=False)(self._recover)
+        self._app.periodic(cron=RECOVERY_TIMES)(recover)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until SIGINT or SIGTERM; if the database goes away, try again until it is back."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        while not self._stop.is_set():
+            try:
+                async with self._app.open_async():
+                    await self._work()
+            except (ConnectorException, SQLAlchemyError, BusyError, OSError) as error:
+                log.warning("worker.disconnected", about="the database is away; trying again", exc_info=error)
+            await _first(self._stop.wait(), asyncio.sleep(RESTART_SECONDS))
+        await self._in_thread(RECOVERY, self._evaluator.release)
+
+    async def _work(self) -> None:
+        """Run procrastinate's workers until one of them ends, which it does if it loses the database, or until the stop."""
+        working = [
+            asyncio.create_task(
+                self._app.run_worker_async(
+                    queues=[name],
+                    concurrency=slots,
+                    fetch_job_polling_interval=POLL_SECONDS,
+                    shutdown_graceful_timeout=STOP_SECONDS,
+                    update_heartbeat_interval=HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=STALLED_SECONDS,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                )
+            )
+            for name, slots in self._slots.items()
+        ]
+        await _first(self._stop.wait(), *working)
+        for task in working:
+            task.cancel()
+        for ended in await asyncio.gather(*working, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+
+    async def _score(self, context: procrastinate.JobContext) -> None:
+        """Run the next evaluation of the queue of a ticket, if there is one."""
+        queue = Queue(context.job.queue)
+        await self._in_thread(queue.value, lambda: self._evaluator.evaluate_next(queue, job=context.job.id))
+
+    async def _recover(self, timestamp: int) -> None:  # noqa: ARG002 -- the time of the call
+        """Requeue what dead workers had claimed, delete their tickets, and replace missing tickets."""
+        manager = self._app.job_manager
+        stalled: list[Job] = list(await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
+        await self._in_thread(RECOVERY, lambda: lost_evaluations.recover(self._evaluator.database, STALLED_SECONDS))
+        for job in stalled:
+            if job.id is not None:
+                # Only after the commit above: without its ticket, an evaluation that is still claimed would count as lost.
+                await manager.finish_job_by_id_async(job.id, status=Status.FAILED, delete_job=True)
+
+    async def _in_thread(self, name: str, work: Callable[[], Any]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
+
+
+async def _first(*awaitables: Any) -> None:
+    """Wait until the first of some awaitables is done; cancel those that are not tasks of the caller."""
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, given in zip(tasks, awaitables, strict=True):
+        if task is not given:
+            task.cancel()

@@ -1,0 +1,193 @@
+"""Workers in processes of their own: they score, are killed, frozen, stopped, and lose the database; no submission is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from sqlalchemy import select, text
+
+from app.db.models import Event, State
+from tests.app.service import PATIENCE_SECONDS, ROOT, Service, npy, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.app.benchmarks import Example
+    from tests.postgresql import Cluster
+
+pytestmark = pytest.mark.server
+
+
+class Scaled:
+    """A server that scores nothing itself, and its workers, whose evaluations wait while the gate is closed."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.gate = folder / "gate"
+        self.log = folder / "worker.log"
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_worker(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        command = [sys.executable, "-m", "tests.app.gated_worker", "work", *arguments]
+        environment = self.service.environment | {"GATE": str(self.gate)}
+        with self.log.open("ab") as log:
+            self.workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+        return self.workers[-1]
+
+    def holder(self, submission_id: str, *others: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Wait until a worker, except `others`, has claimed a submission's evaluation, and return the worker."""
+
+        def look() -> subprocess.Popen[bytes] | None:
+            taken = {path.name for path in self.gate.parent.glob(f"{submission_id}-*")}
+            held = (each for each in self.workers if each not in others and f"{submission_id}-{each.pid}" in taken)
+            return next(held, None)
+
+        return until(look, f"a claim of {submission_id}; the log is {self.log}")
+
+    def open_for(self, worker: subprocess.Popen[bytes]) -> None:
+        """Open the gate for one worker."""
+        (self.gate.parent / str(worker.pid)).touch()
+
+    def assert_scored_once(self, submission_id: str, lds: float) -> None:
+        """Wait until a submission is scored, and check its number and that it was scored once."""
+        view = self.service.wait_until_final(submission_id)
+        assert (view["state"], view["public"]["lds"]) == ("scored", lds), (view, self.log.read_text())
+        assert sum(after == State.SCORED for _, after in self.service.events(submission_id)) == 1
+
+    def close(self) -> None:
+        """Kill the workers."""
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+
+
+@pytest.fixture
+def scaled(cluster: Cluster, tmp_path: Path, toy: Example) -> Iterator[Scaled]:
+    with Service(tmp_path, database_url=cluster.create(), scoring_processes=0) as service:
+        service.publish(toy.folder)
+        opened = Scaled(service, tmp_path)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def send(scaled: Scaled, toy: Example) -> Callable[[float], tuple[str, float]]:
+    """A function that sends scores with some noise, and returns the submission's id and its LDS on the public subsets."""
+    token = scaled.service.token("ada", ranked_per_day=1000, ranked_per_version=1000)
+
+    def sent(noise: float) -> tuple[str, float]:
+        scores = toy.scores(noise)
+        answer = scaled.service.submit(token, "toy", npy(scores), method=f"m{noise}")
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"], toy.offline(scores)["public"].lds
+
+    return sent
+
+
+def test_two_workers_score_what_the_server_accepts(scaled: Scaled, send: Callable[[float], tuple[str, float]]) -> None:
+    early = send(0.1)  # before there is a worker
+    for _ in range(2):
+        scaled.start_worker("--concurrency", "2")
+    sent = [early, *(send(noise / 10) for noise in range(2, 8))]
+    for submission_id, lds in sent:
+        scaled.assert_scored_once(submission_id, lds)
+    rows = scaled.service.client.get("/benchmarks/toy/leaderboard").json()["rows"]
+    assert {row["id"] for row in rows} == {submission_id for submission_id, _ in sent}
+    until(lambda: _tickets(scaled) == 0, "no tickets that are left")
+
+
+def test_killed_server_leaves_its_submission_to_the_workers(
+    scaled: Scaled, send: Callable[[float], tuple[str, float]]
+) -> None:
+    submission_id, _ = send(0.3)
+    scaled.service.process.kill()
+    scaled.service.process.wait()
+    scaled.start_worker()
+    until(lambda: scaled.service.row(submission_id).state == State.SCORED, "a scored submission")
+    scaled.service.start()
+
+
+def test_evaluation_of_a_killed_worker_is_given_to_another(
+    scaled: Scaled, send: Callable[[float], tuple[str, float]]
+) -> None:
+    scaled.gate.touch()
+    submission_id, lds = send(0.2)
+    first = scaled.start_worker()
+    scaled.holder(submission_id)
+    first.kill()
+    scaled.start_worker()
+    scaled.holder(submission_id, first)
+    scaled.gate.unlink()
+    scaled.assert_scored_once(submission_id, lds)
+    assert "requeued: its worker has ended" in _details(scaled, submission_id)
+
+
+def test_thawed_worker_saves_nothing_while_another_scores(
+    scaled: Scaled, send: Callable[[float], tuple[str, float]]
+) -> None:
+    scaled.gate.touch()
+    submission_id, lds = send(0.2)
+    first = scaled.start_worker()
+    scaled.holder(submission_id)
+    first.send_signal(signal.SIGSTOP)
+    second = scaled.start_worker()
+    scaled.holder(submission_id, first)
+    first.send_signal(signal.SIGCONT)
+    scaled.open_for(first)
+    # Once the first worker has scored another file, its late result for the first file has been refused.
+    scaled.assert_scored_once(*send(0.4))
+    assert scaled.service.row(submission_id).state == State.SCORING
+    scaled.open_for(second)
+    scaled.assert_scored_once(submission_id, lds)
+
+
+def test_stopped_worker_gives_its_evaluation_back(scaled: Scaled, send: Callable[[float], tuple[str, float]]) -> None:
+    scaled.gate.touch()
+    submission_id, lds = send(0.2)
+    first = scaled.start_worker()
+    scaled.holder(submission_id)
+    first.terminate()
+    until(lambda: scaled.service.row(submission_id).state == State.QUEUED, "a queued submission")
+    assert "requeued: its worker was stopped" in _details(scaled, submission_id)
+    scaled.gate.unlink()
+    assert first.wait(PATIENCE_SECONDS) == 0
+    scaled.start_worker()
+    scaled.assert_scored_once(submission_id, lds)
+
+
+def test_worker_survives_the_loss_of_its_connections(
+    scaled: Scaled, send: Callable[[float], tuple[str, float]]
+) -> None:
+    worker = scaled.start_worker()
+    scaled.assert_scored_once(*send(0.1))
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    others += " AND pid <> pg_backend_pid()"
+    with psycopg.connect(scaled.service.settings.database_url, autocommit=True) as connection:
+        assert connection.execute(others).rowcount > 3
+    scaled.assert_scored_once(*send(0.2))
+    assert worker.poll() is None
+
+
+def test_worker_needs_its_setting(scaled: Scaled) -> None:
+    environment = scaled.service.environment | {"LDSBOARD_SCORING_PROCESSES": "1"}
+    done = scaled.service.run("work", environment=environment)
+    assert done.returncode == 2
+    assert "LDSBOARD_SCORING_PROCESSES=0" in done.stderr
+
+
+def _tickets(scaled: Scaled) -> int:
+    with scaled.service.database.read() as session:
+        found = session.scalar(text("SELECT count(*) FROM procrastinate_jobs WHERE queue_name <> 'recovery'"))
+        return int(found or 0)
+
+
+def _details(scaled: Scaled, submission_id: str) -> list[str | None]:
+    with scaled.service.database.read() as session:
+        return list(session.scalars(select(Event.detail).where(Event.submission_id == submission_id)))
